@@ -1,0 +1,29 @@
+"""The model half of the configuration: one YAML file says what a model is.
+
+Unknown keys are errors. Relative paths in a file are relative to the file that holds them.
+``load`` takes a path or ``starter:<name>`` for a model that ships with the package.
+"""
+
+from __future__ import annotations
+
+from actors.config.base import LabelFilter, Section, Weights, fingerprint
+from actors.config.load import ConfigError, load_model, parse_model, read_yaml
+from actors.config.onnx import Decode, OnnxModel, OnnxSession, Window
+
+ModelConfig = OnnxModel
+
+__all__ = [
+    "ConfigError",
+    "Decode",
+    "LabelFilter",
+    "ModelConfig",
+    "OnnxModel",
+    "OnnxSession",
+    "Section",
+    "Weights",
+    "Window",
+    "fingerprint",
+    "load_model",
+    "parse_model",
+    "read_yaml",
+]

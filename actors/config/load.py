@@ -1,0 +1,79 @@
+"""Reading a model file: YAML to a validated, absolute configuration, with errors that help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+from actors.config.onnx import OnnxModel
+
+STARTERS = Path(__file__).resolve().parent.parent / "starters"
+_STARTER = "starter:"
+_T = TypeVar("_T", bound=BaseModel)
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message names the file and the key."""
+
+
+_MODEL: TypeAdapter[OnnxModel] = TypeAdapter(Annotated[OnnxModel, Field()])
+
+
+def load_model(reference: str | Path) -> OnnxModel:
+    """The model named by a YAML file's path or by ``starter:<name>``.
+
+    Raises ConfigError, which names the file and every wrong key.
+    """
+    path = starter_file(str(reference)) if str(reference).startswith(_STARTER) else Path(reference)
+    return parse_model(read_yaml(path), path)
+
+
+def starter_file(reference: str) -> Path:
+    """The model file of ``starter:<name>``; raises ConfigError with the names that exist."""
+    name = reference.removeprefix(_STARTER)
+    known = sorted(p.parent.name for p in STARTERS.glob("*/model.yaml"))
+    if name not in known:
+        raise ConfigError(f"no starter model {name!r}; there are: {', '.join(known) or 'none'}")
+    return STARTERS / name / "model.yaml"
+
+
+def parse_model(content: dict[str, Any], path: Path) -> OnnxModel:
+    """A model from the content of its file; local paths are made absolute from ``path``."""
+    model = validate(_MODEL, content, path)
+    resolved = resolve(model.weights.model, path)
+    return model.model_copy(update={"weights": model.weights.model_copy(update={"model": resolved})})
+
+
+def resolve(reference: str, holder: Path) -> str:
+    """A URI as it is; a relative path made absolute from the file that holds it."""
+    if "://" in reference or reference.startswith(_STARTER):
+        return reference
+    return str((holder.resolve().parent / Path(reference).expanduser()).resolve())
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; raises ConfigError that names the file and the line."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: holds no mapping of keys to values")
+    return content
+
+
+def validate(adapter: TypeAdapter[_T], content: dict[str, Any], path: Path) -> _T:
+    """``content`` as the adapter's model; raises ConfigError with one line per wrong key."""
+    try:
+        return adapter.validate_python(content)
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(str(part) for part in item['loc']) or '(file)'}: {item['msg']}"
+            for item in error.errors(include_url=False, include_input=False)
+        ]
+        raise ConfigError(f"{path}:\n" + "\n".join(lines)) from error

@@ -1,0 +1,68 @@
+"""The configuration of an ONNX token classifier."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from actors.config.base import LabelFilter, Section, Weights
+
+
+class Window(Section):
+    """How a long document is read: overlapping windows, each token decided in its best one."""
+
+    size: int | None = Field(
+        None, ge=8, description="Tokens a window, special tokens included; default: the model's own."
+    )
+    overlap: int | None = Field(
+        None, ge=0, description="Tokens two neighbours share; default: a quarter of the size."
+    )
+
+    @model_validator(mode="after")
+    def _overlap_fits(self) -> Window:
+        if self.size is not None and self.overlap is not None and self.overlap > self.size // 2:
+            raise ValueError("window.overlap must be at most half of window.size")
+        return self
+
+
+class Decode(Section):
+    """How token predictions become spans."""
+
+    scheme: Literal["auto", "bio", "bioes", "io", "plain"] = Field(
+        "auto", description="auto reads it from the prefixes in the model's id2label."
+    )
+    algorithm: Literal["viterbi", "greedy"] = Field(
+        "viterbi",
+        description="viterbi: the likeliest sequence the scheme allows. greedy: argmax, then repair.",
+    )
+    pieces: Literal["first", "mean", "each"] = Field(
+        "each",
+        description="Which pieces of a word decide its label: the first, their mean, or each its own.",
+    )
+
+
+class OnnxSession(Section):
+    """How onnxruntime runs the model."""
+
+    provider: Literal["auto", "cuda", "cpu"] = Field(
+        "auto", description="auto: CUDA where a card is visible, else the CPU, said once in the log."
+    )
+    batch_tokens: int = Field(
+        2048, ge=64, description="Tokens a batch, padding included; windows are packed by length."
+    )
+    gpu_memory_gb: float | None = Field(
+        None, gt=0, description="Limit of the CUDA arena; default: the actor's share of the card."
+    )
+
+
+class OnnxModel(Section):
+    """A model file of kind onnx: a token classifier as optimum exports it."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    kind: Literal["onnx"]
+    weights: Weights
+    window: Window = Window()
+    decode: Decode = Decode()
+    labels: LabelFilter = LabelFilter()
+    session: OnnxSession = OnnxSession()

@@ -1,0 +1,101 @@
+"""One class for every kind of model: load it from its configuration, submit documents, close.
+
+Batch and online use this same class, so they cannot differ. Windows, prompts and grounding are
+behind it; merging several models is not (see ``actors.merge``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+from actors.config import ModelConfig, load_model
+from actors.spans import Document, Extraction
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The part of a machine that a model may take.
+
+    ``threads``: CPU threads for computation; None: all that this process may run on.
+    ``gpu``: the fraction of one card, 0 for none; None: whatever card is visible, whole.
+    """
+
+    threads: int | None = None
+    gpu: float | None = None
+
+
+class Backend(Protocol):
+    """What a kind of model offers to the Extractor."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the configuration and the weights: equal fingerprints, equal entities."""
+
+    def submit(self, document: Document) -> Future[Extraction]:
+        """Queue a document. The future holds an Extraction, also for a document that failed; it
+        holds an exception only when the model itself is lost (then the process should end)."""
+
+    def close(self) -> None:
+        """Release the model; documents still queued are cancelled."""
+
+
+class Extractor:
+    """A loaded model. ``submit`` is thread-safe; ``extract`` wraps it. A context manager."""
+
+    def __init__(self, config: ModelConfig, share: Share | None = None) -> None:
+        self.config = config
+        self._backend = _load(config, share or Share())
+
+    @property
+    def name(self) -> str:
+        """The model's name, as in its configuration."""
+        return self.config.name
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the configuration and the weights: equal fingerprints, equal entities."""
+        return self._backend.fingerprint
+
+    def submit(self, document: Document) -> Future[Extraction]:
+        """Queue one document; its Extraction comes by the future, in whatever order."""
+        return self._backend.submit(document)
+
+    def extract(self, documents: Iterable[Document]) -> list[Extraction]:
+        """The Extractions of the documents, in their order."""
+        futures = [self._backend.submit(document) for document in documents]
+        return [future.result() for future in futures]
+
+    def close(self) -> None:
+        """Release the model; documents still queued are cancelled."""
+        self._backend.close()
+
+    def __enter__(self) -> Extractor:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def load_extractor(reference: str | Path, share: Share | None = None) -> Extractor:
+    """An Extractor from a model file or from ``starter:<name>``.
+
+    Raises ConfigError for a file that cannot be used and FileNotFoundError for missing weights.
+    """
+    return Extractor(load_model(reference), share)
+
+
+def _load(config: ModelConfig, share: Share) -> Backend:
+    # Imported here: a process pays only for the runtime of the model that it holds.
+    from actors.onnx import OnnxBackend
+
+    return OnnxBackend(config, threads=share.threads, gpu=share.gpu)

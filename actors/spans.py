@@ -1,0 +1,163 @@
+"""The words everything else is said in: documents in, entities out.
+
+All values are frozen. Offsets are Unicode code points (Python ``str`` indices) of the document's
+text exactly as stored, start inclusive, end exclusive; nothing is ever normalised in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+_NO_ATTRIBUTES: Mapping[str, str] = MappingProxyType({})
+
+
+class Grounding(StrEnum):
+    """How the text of an entity was found in its document."""
+
+    EXACT = "exact"
+    """The document has these very code points at [start, end)."""
+    NORMALIZED = "normalized"
+    """Equal after folding case, Unicode form, white space and typographic punctuation."""
+    FUZZY = "fuzzy"
+    """Similar above the model's threshold; the span is the best match."""
+    UNGROUNDED = "ungrounded"
+    """Not found: the entity keeps the model's words, has no offsets, and is never dropped."""
+
+
+class Status(StrEnum):
+    """What became of a document under one model; ordered from best to worst by ``severity``."""
+
+    OK = "ok"
+    TRUNCATED = "truncated"
+    FAILED = "failed"
+
+    @property
+    def severity(self) -> int:
+        """0 for ok, 1 for truncated, 2 for failed."""
+        return _SEVERITY[self]
+
+
+_SEVERITY = {Status.OK: 0, Status.TRUNCATED: 1, Status.FAILED: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle on a page: pixels of the upright page, origin top left, x1 and y1 exclusive."""
+
+    page: int
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document. ``text`` is what offsets refer to; ``image`` is an encoded picture or PDF.
+
+    ``prompt`` is the document's own prompt where the source brings one. ``id`` must be unique
+    within a run.
+    """
+
+    id: str
+    text: str | None = None
+    image: bytes | None = None
+    prompt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """What a model says: a label and words, not yet placed in the document."""
+
+    label: str
+    text: str
+    score: float | None = None
+    attributes: Mapping[str, str] = field(default=_NO_ATTRIBUTES)
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """What we stand behind: a label and a place in the text, or a flag that it has none.
+
+    Invariant: where ``start`` is not None, ``text == document.text[start:end]``; ``start`` and
+    ``end`` are None exactly when ``grounding`` is UNGROUNDED. ``score`` is a probability in
+    [0, 1] or None where the model gives none. ``model`` is the name of the model that said it.
+    """
+
+    label: str
+    text: str
+    start: int | None
+    end: int | None
+    score: float | None = None
+    grounding: Grounding = Grounding.EXACT
+    attributes: Mapping[str, str] = field(default=_NO_ATTRIBUTES)
+    model: str = ""
+    boxes: tuple[Box, ...] = ()
+    ocr_confidence: float | None = None
+
+    def __post_init__(self) -> None:
+        # Messages carry numbers only: an entity's text is patients' data.
+        if (self.start is None) != (self.end is None):
+            raise ValueError("an entity has both offsets or none")
+        if (self.start is None) != (self.grounding is Grounding.UNGROUNDED):
+            raise ValueError(f"grounding {self.grounding} does not fit start {self.start}")
+        if self.start is not None and self.end is not None:
+            if not 0 <= self.start < self.end:
+                raise ValueError(f"offsets [{self.start}, {self.end}) are no span")
+            if len(self.text) != self.end - self.start:
+                raise ValueError(
+                    f"offsets [{self.start}, {self.end}) do not fit a text of {len(self.text)}"
+                )
+        if self.score is not None and not 0.0 <= self.score <= 1.0:
+            raise ValueError(f"score {self.score} is no probability")
+
+
+def spanning(text: str, start: int, end: int, label: str, **fields: object) -> Entity:
+    """The entity at ``text[start:end]``; further fields as in Entity."""
+    return Entity(label=label, text=text[start:end], start=start, end=end, **fields)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a document cost: tokens in, tokens out, and model seconds attributed to it."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a document failed. ``message`` never holds document text."""
+
+    type: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """All that one model says of one document.
+
+    ``completion`` is the raw output of a generative model, ``reasoning`` its thinking block kept
+    apart, ``structured`` its template as JSON. ``problems`` are parse problems as data, without
+    document text. ``failure`` is set exactly when ``status`` is FAILED.
+    """
+
+    document_id: str
+    model: str
+    fingerprint: str
+    status: Status = Status.OK
+    entities: tuple[Entity, ...] = ()
+    failure: Failure | None = None
+    completion: str | None = None
+    reasoning: str | None = None
+    structured: str | None = None
+    problems: tuple[str, ...] = ()
+    usage: Usage = field(default_factory=Usage)
+
+    def __post_init__(self) -> None:
+        if (self.failure is not None) != (self.status is Status.FAILED):
+            raise ValueError("an extraction has a failure exactly when it failed")
