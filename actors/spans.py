@@ -9,9 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
-
-_NO_ATTRIBUTES: Mapping[str, str] = MappingProxyType({})
 
 
 class Grounding(StrEnum):
@@ -75,7 +72,7 @@ class Mention:
     label: str
     text: str
     score: float | None = None
-    attributes: Mapping[str, str] = field(default=_NO_ATTRIBUTES)
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +90,7 @@ class Entity:
     end: int | None
     score: float | None = None
     grounding: Grounding = Grounding.EXACT
-    attributes: Mapping[str, str] = field(default=_NO_ATTRIBUTES)
+    attributes: Mapping[str, str] = field(default_factory=dict)
     model: str = ""
     boxes: tuple[Box, ...] = ()
     ocr_confidence: float | None = None
