@@ -1,0 +1,193 @@
+"""The loop: admit, schedule, decode, advance, retire. One thread steps, one prepares.
+
+The preparing thread compiles grammars a few requests ahead, so neither the callers nor the steps
+wait for it (llguidance and llama.cpp both drop the GIL meanwhile). It never is far ahead: ten
+thousand queued documents do not hold ten thousand compiled grammars.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass
+from time import perf_counter
+
+from actors.engine.request import Completion, EngineLost, Request, RequestRefused
+from actors.engine.runner import Runner
+from actors.engine.scheduler import Scheduler
+from actors.engine.sequence import SequenceState, Techniques
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Counters:
+    """Running totals of one engine: steps, tokens computed, rows of logits, generated tokens;
+    seconds in the model and in everything else of a step."""
+
+    steps: int = 0
+    tokens: int = 0
+    rows: int = 0
+    generated: int = 0
+    model_seconds: float = 0.0
+    host_seconds: float = 0.0
+
+
+class Engine:
+    """Continuous batching over one Runner. ``submit`` is thread-safe."""
+
+    def __init__(self, runner: Runner, slots: int, techniques: Techniques | None = None) -> None:
+        """Starts the threads. The engine owns ``runner`` from here on and closes it."""
+        self._runner = runner
+        self._techniques = techniques or Techniques()
+        self._scheduler = Scheduler(runner, slots, self._techniques)
+        self.counters = Counters()
+        self._inbox: deque[tuple[Request, Future[Completion]]] = deque()
+        self._ready: deque[SequenceState] = deque()
+        self._ahead = slots
+        self._changed = threading.Condition()
+        self._lost: EngineLost | None = None
+        self._threads = [
+            threading.Thread(target=self._prepare_all, name="engine-prepare", daemon=True),
+            threading.Thread(target=self._step_all, name="engine-step", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, request: Request) -> Future[Completion]:
+        """Queue a request. Its future can be cancelled at any time until it is done; it holds
+        RequestRefused where this request cannot be served, EngineLost where the model is gone."""
+        future: Future[Completion] = Future()
+        with self._changed:
+            if self._lost is None:
+                self._inbox.append((request, future))
+                self._changed.notify_all()
+                return future
+        future.set_exception(self._lost)
+        return future
+
+    def close(self) -> None:
+        """Stop; what is queued or running is cancelled. Safe to call twice."""
+        self._end(EngineLost("the engine is closed"), cancel=True)
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join()
+        self._runner.close()
+
+    def _prepare_all(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: self._lost or (self._inbox and len(self._ready) < self._ahead)
+                )
+                if self._lost:
+                    return
+                request, future = self._inbox.popleft()
+            state = self._prepare(request, future)
+            with self._changed:
+                if state is not None and self._lost is None:
+                    self._ready.append(state)
+                elif state is not None:
+                    _settle(future, self._lost)
+                self._changed.notify_all()
+
+    def _prepare(self, request: Request, future: Future[Completion]) -> SequenceState | None:
+        if future.cancelled():
+            return None
+        try:
+            return SequenceState(request, future, self._runner, self._techniques)
+        except RequestRefused as refused:
+            _settle(future, refused)
+        except Exception as error:
+            # Whatever a compiler raises may quote its input: only its type goes on.
+            _settle(future, RequestRefused(f"{type(error).__name__} while preparing the request"))
+        return None
+
+    def _step_all(self) -> None:
+        scheduler = self._scheduler
+        while True:
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: self._lost or self._ready or scheduler.active or scheduler.waiting
+                )
+                if self._lost:
+                    return
+                if len(scheduler.waiting) < self._ahead and self._ready:
+                    scheduler.waiting.extend(self._ready)
+                    self._ready.clear()
+                    self._changed.notify_all()
+            try:
+                self._step()
+            except Exception as error:
+                _log.error("the engine is lost: %s in a step", type(error).__name__)
+                self._end(EngineLost(f"{type(error).__name__} in a step of the model"))
+                return
+
+    def _step(self) -> None:
+        """One turn of the loop; raises whatever the runner raises."""
+        began = perf_counter()
+        scheduler, counters = self._scheduler, self.counters
+        scheduler.drop_cancelled()
+        scheduler.admit()
+        self._finish()
+        chosen = scheduler.schedule()
+        if not chosen:
+            return
+        blocks = [block for _, block in chosen]
+        asked = perf_counter()
+        rows = self._runner.decode(blocks)
+        answered = perf_counter()
+        count = sum(len(block.tokens) for block in blocks)
+        place = 0
+        for state, block in chosen:
+            state.seconds += (answered - asked) * len(block.tokens) / count
+            generated = state.generated
+            state.advance(block, rows[place : place + block.rows])
+            counters.generated += state.generated - generated
+            place += block.rows
+            if state.computed < block.start + len(block.tokens):
+                self._runner.trim(state.slot, state.computed)
+            entry = state.entry
+            if entry is not None and not entry.ready and state.computed >= len(entry.tokens):
+                scheduler.prefixes.fill(entry, state.slot)
+        self._finish()
+        counters.steps += 1
+        counters.tokens += count
+        counters.rows += place
+        counters.model_seconds += answered - asked
+        counters.host_seconds += perf_counter() - began - (answered - asked)
+
+    def _finish(self) -> None:
+        for state in [s for s in self._scheduler.active if s.finish_reason is not None]:
+            self._scheduler.retire(state)
+            _settle(state.future, state.completion())
+
+    def _end(self, lost: EngineLost, cancel: bool = False) -> None:
+        with self._changed:
+            if self._lost is not None:
+                return
+            self._lost = lost
+            futures = [future for _, future in self._inbox]
+            futures += [state.future for state in self._ready]
+            self._inbox.clear()
+            self._ready.clear()
+            self._changed.notify_all()
+        if threading.current_thread() is not self._threads[1]:
+            self._threads[1].join()  # the scheduler belongs to the stepping thread
+        futures += [state.future for state in self._scheduler.waiting]
+        futures += [state.future for state in self._scheduler.active]
+        for future in futures:
+            if not (cancel and future.cancel()):
+                _settle(future, lost)
+
+
+def _settle(future: Future[Completion], outcome: Completion | Exception | None) -> None:
+    """Give a future its outcome unless somebody cancelled it meanwhile."""
+    if future.cancelled() or not future.set_running_or_notify_cancel():
+        return
+    if isinstance(outcome, Completion):
+        future.set_result(outcome)
+    else:
+        future.set_exception(outcome)

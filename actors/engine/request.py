@@ -1,0 +1,89 @@
+"""What is asked of the engine and what it answers. Knows no model and no thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+FinishReason = Literal["stop", "length", "grammar"]
+"""stop: an end token, a stop string, or a grammar that is complete. length: max_tokens or the
+context is used up. grammar: the grammar reached a state that llguidance could not go on from."""
+
+
+class EngineLost(RuntimeError):
+    """The model failed fatally or was closed; nothing more can be asked of this engine."""
+
+
+class RequestRefused(ValueError):
+    """This request alone cannot be served; the message holds numbers, never text of a prompt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a token is chosen; names and meaning are llama.cpp's, and so is the order of the chain.
+
+    Order: penalties, top-k, typical-p, top-p, min-p, temperature, draw. A grammar's mask comes
+    before all of them, so a draw is always from the allowed tokens, exactly. ``temperature`` 0
+    takes the likeliest token (after penalties). ``repeat_last_n``: how many of the last tokens,
+    prompt included, are penalised; 0 none, -1 all. ``min_keep``: tokens that top-p, typical-p and
+    min-p leave at least. ``seed`` determines all draws of this request, whatever runs beside it.
+    """
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    typical_p: float = 1.0
+    min_keep: int = 0
+    repeat_penalty: float = 1.0
+    repeat_last_n: int = 64
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    seed: int = 0
+    ignore_eos: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One prompt, in tokens, to continue.
+
+    ``prefix`` is the beginning that other requests share: it is computed once and its state is
+    copied. ``grammar`` is a Lark grammar of llguidance or None. ``document`` is the source, in
+    tokens, that drafts are looked up in; empty: nothing is drafted. ``max_tokens`` None: as many
+    as the context holds. ``logprobs``: whether the Completion carries them.
+    """
+
+    prefix: tuple[int, ...]
+    suffix: tuple[int, ...]
+    grammar: str | None = None
+    document: tuple[int, ...] = ()
+    sampling: Sampling = field(default_factory=Sampling)
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    logprobs: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The continuation of one prompt.
+
+    ``text`` is without the stop string. ``tokens`` are the generated ids, without the end token.
+    ``ends[i]`` is the length in bytes of the UTF-8 output after token i. ``logprobs[i]`` is the
+    natural logarithm of the model's probability of token i among the tokens that the grammar
+    allowed there, at temperature 1 before penalties; 0.0 for a forced token; empty when not asked.
+    ``seconds`` is the model time of this request: each step's time shared by tokens; ``waited``
+    the time from submit to admission.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+    ends: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    finish_reason: FinishReason
+    prompt_tokens: int
+    shared_tokens: int
+    forced_tokens: int
+    drafted_tokens: int
+    accepted_tokens: int
+    seconds: float
+    waited: float

@@ -1,0 +1,111 @@
+"""One token out of one row of logits: penalties, truncation, temperature, a seeded draw.
+
+The same chain in the same order as llama.cpp's (llama-sampling.cpp), in numpy. Truncation works
+on candidates sorted by logit, so all of it is exact.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.engine.request import Sampling
+
+Floats = NDArray[np.float32]
+Ids = NDArray[np.int64]
+
+
+def log_probability(logits: Floats, place: int) -> float:
+    """The natural log of softmax(logits)[place]; never above 0."""
+    top = logits.max()
+    # float32 exponentials, float64 sum: at 150k terms the sum is what loses digits.
+    total = float(np.exp(logits - top).sum(dtype=np.float64))
+    return min(0.0, float(logits[place] - top) - float(np.log(total)))
+
+
+class Sampler:
+    """Chooses the tokens of one request. ``history`` (prompt and output) is read, not owned."""
+
+    def __init__(self, sampling: Sampling, history: list[int]) -> None:
+        self._sampling = sampling
+        self._history = history
+        self._random = random.Random(sampling.seed)
+        self._penalised = sampling.repeat_last_n != 0 and (
+            sampling.repeat_penalty != 1.0
+            or sampling.frequency_penalty != 0.0
+            or sampling.presence_penalty != 0.0
+        )
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the choice is simply the largest logit."""
+        return self._sampling.temperature <= 0 and not self._penalised
+
+    def choose(self, logits: Floats, ids: Ids | None) -> int:
+        """The place of the chosen token in ``logits``; ``ids`` are the tokens that the places
+        stand for, None when all of the vocabulary is there. float32 [candidates]."""
+        if self._penalised:
+            logits = self._penalties(logits, ids)
+        if self._sampling.temperature <= 0:
+            return int(logits.argmax())
+        return self._draw(logits)
+
+    def _penalties(self, logits: Floats, ids: Ids | None) -> Floats:
+        s = self._sampling
+        last = self._history if s.repeat_last_n < 0 else self._history[-s.repeat_last_n :]
+        counts = Counter(last)
+        tokens = np.fromiter(counts.keys(), dtype=np.int64, count=len(counts))
+        times = np.fromiter(counts.values(), dtype=np.float32, count=len(counts))
+        if ids is None:
+            places = tokens
+        else:
+            places = np.searchsorted(ids, tokens)
+            found = (places < len(ids)) & (ids[np.minimum(places, len(ids) - 1)] == tokens)
+            places, times = places[found], times[found]
+        changed = logits.copy()
+        seen = changed[places]
+        seen = np.where(seen <= 0, seen * s.repeat_penalty, seen / s.repeat_penalty)
+        changed[places] = seen - times * s.frequency_penalty - s.presence_penalty
+        return changed
+
+    def _draw(self, logits: Floats) -> int:
+        s = self._sampling
+        keep = max(1, s.min_keep)
+        if 0 < s.top_k < len(logits):
+            order = np.argpartition(-logits, s.top_k - 1)[: s.top_k]
+            order = order[np.argsort(-logits[order], kind="stable")]
+        else:
+            order = np.argsort(-logits, kind="stable")
+        values = logits[order].astype(np.float64)
+        if s.typical_p < 1.0:
+            order, values = _typical(order, values, s.typical_p, keep)
+        if s.top_p < 1.0:
+            count = int(np.searchsorted(np.cumsum(_softmax(values)), s.top_p)) + 1
+            order, values = order[: max(count, keep)], values[: max(count, keep)]
+        if s.min_p > 0.0:
+            count = int(np.count_nonzero(values >= values[0] + np.log(s.min_p)))
+            order, values = order[: max(count, keep)], values[: max(count, keep)]
+        cumulated = np.cumsum(_softmax(values / s.temperature))
+        place = int(np.searchsorted(cumulated, self._random.random() * cumulated[-1], side="right"))
+        return int(order[min(place, len(order) - 1)])
+
+
+def _typical(
+    order: Ids, values: NDArray[np.float64], p: float, keep: int
+) -> tuple[Ids, NDArray[np.float64]]:
+    """Keep the tokens whose surprise is nearest the entropy, up to a mass of ``p``."""
+    probabilities = _softmax(values)
+    surprise = -np.log(np.maximum(probabilities, 1e-300))
+    near = np.argsort(np.abs(surprise - float((probabilities * surprise).sum())), kind="stable")
+    count = int(np.searchsorted(np.cumsum(probabilities[near]), p, side="right")) + 1
+    kept = np.sort(near[: max(count, keep)])  # by logit again: what follows relies on it
+    return order[kept], values[kept]
+
+
+def _softmax(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    weights = np.exp(values - values.max())
+    result: NDArray[np.float64] = weights / weights.sum()
+    return result

@@ -1,0 +1,217 @@
+"""How tokens are chosen: grammars, forced tokens, speculation, sampling, probabilities."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import random
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from engine_fakes import END, FakeRunner, ask, echo, notes
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_engine_scheduling import run, texts
+
+from actors.engine import Request, Sampling, Techniques
+from actors.engine.lookup import Lookup
+from actors.engine.sampling import Sampler, log_probability
+
+
+def verbatim(document: str) -> str:
+    """A grammar of a JSON list of up to four non-empty substrings of the document."""
+    pieces = [json.dumps(c, ensure_ascii=False)[1:-1] for c in document]
+    return (
+        'start: "{\\"drug\\":[" (item ("," item){0,3})? "]}"\n'
+        'item: "\\"" SPAN "\\""\n'
+        f"PIECES: %regex {json.dumps({'substring_chunks': pieces}, ensure_ascii=False)}\n"
+        "SPAN: PIECES & /(?s:.+)/\n"
+    )
+
+
+def constrained(count: int = 10, **fields: Any) -> list[Request]:
+    return [ask("Read: ", note, note, grammar=verbatim(note), **fields) for note in notes(count)]
+
+
+def test_output_under_a_grammar_parses_and_is_verbatim() -> None:
+    requests = constrained(20, max_tokens=150)
+    for request, completion in zip(requests, run(FakeRunner(context=400), requests), strict=True):
+        if completion.finish_reason == "stop":
+            for said in json.loads(completion.text)["drug"]:
+                assert said
+                assert said in bytes(request.document).decode()
+        else:
+            assert completion.finish_reason == "length"
+
+
+def test_forced_tokens_go_in_as_a_block_and_change_nothing() -> None:
+    requests = constrained(max_tokens=100)
+    with_forced, without = FakeRunner(context=300), FakeRunner(context=300)
+    one = run(with_forced, requests)
+    other = run(without, requests, techniques=Techniques(forced=False))
+    assert texts(one) == texts(other)
+    assert all(c.forced_tokens >= len('{"drug":[') for c in one)
+    rows = [sum(b.rows for step in r.steps for b in step) for r in (with_forced, without)]
+    assert rows[0] <= rows[1] - 10 * len('{"drug":[')
+
+
+def test_an_output_without_any_choice_needs_no_model() -> None:
+    runner = FakeRunner()
+    completion = run(runner, [ask("", "say", grammar='start: "{\\"a\\":[]}"')])[0]
+    assert (completion.text, completion.finish_reason) == ('{"a":[]}', "stop")
+    assert completion.logprobs == (0.0,) * 8
+    assert not runner.steps
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+@pytest.mark.parametrize("grammar", [True, False])
+def test_speculation_changes_nothing(temperature: float, grammar: bool) -> None:
+    def script(state: list[int]) -> int:  # copies from the document, with slips
+        draw = random.Random(len(state) * 31 + state[-1])
+        text = bytes(state[6:])
+        place = text.find(bytes([state[-1]]))
+        return text[place + 1] if draw.random() < 0.8 and place + 1 < len(text) else 97
+
+    requests = [
+        dataclasses.replace(
+            request,
+            grammar=request.grammar if grammar else None,
+            sampling=Sampling(temperature=temperature, seed=i),
+        )
+        for i, request in enumerate(constrained(max_tokens=60))
+    ]
+    plain = run(FakeRunner(script=script, context=300), requests)
+    for longest in (1, 4, 9):
+        drafted = run(
+            FakeRunner(script=script, context=300), requests, techniques=Techniques(lookup=longest)
+        )
+        assert texts(drafted) == texts(plain)
+        assert [c.logprobs for c in drafted] == [c.logprobs for c in plain]
+        assert sum(c.accepted_tokens for c in drafted) > 0
+
+
+def test_speculation_saves_steps_where_the_model_copies() -> None:
+    note = "metoprolol succinate 25 mg twice daily?"
+    answer = "metoprolol succinate 25 mg twice daily"
+    plain, drafted = (FakeRunner(script=echo("?", answer)) for _ in range(2))
+    request = ask("", note, note, max_tokens=60)
+    assert run(plain, [request])[0].text == answer
+    assert run(drafted, [request], techniques=Techniques(lookup=8))[0].text == answer
+    assert len(drafted.steps) < len(plain.steps) / 3
+
+
+def test_the_lazy_mask_changes_nothing() -> None:
+    requests = constrained(max_tokens=80, logprobs=False)
+    eager = run(FakeRunner(context=300), requests, techniques=Techniques(lazy=False))
+    assert texts(run(FakeRunner(context=300), requests)) == texts(eager)
+
+
+def test_draws_depend_on_the_seed_and_on_nothing_else() -> None:
+    requests = [
+        ask("", note, max_tokens=20, sampling=Sampling(temperature=0.9, top_k=50, seed=i))
+        for i, note in enumerate(notes(8))
+    ]
+    together = texts(run(FakeRunner(), requests))
+    assert together == [texts(run(FakeRunner(), [request]))[0] for request in requests]
+    reseeded = [
+        dataclasses.replace(r, sampling=dataclasses.replace(r.sampling, seed=99)) for r in requests
+    ]
+    assert texts(run(FakeRunner(), reseeded)) != together
+
+
+def test_probability_is_among_the_allowed() -> None:
+    grammar = 'start: ("a" | "b") "!" '
+    completion = run(FakeRunner(), [ask("", "say", grammar=grammar)])[0]
+    row = FakeRunner()._logits(list(b"say"))
+    both = np.exp(row[[97, 98]].astype(np.float64))
+    assert math.exp(completion.logprobs[0]) == pytest.approx(both.max() / both.sum(), rel=1e-5)
+    assert completion.logprobs[1] == 0.0  # "!" is forced
+    assert completion.forced_tokens == 1
+
+
+def test_ignore_eos_goes_on() -> None:
+    runner = FakeRunner(script=lambda _: END)
+    request = ask("", "say", max_tokens=7, sampling=Sampling(ignore_eos=True))
+    assert len(run(runner, [request])[0].tokens) == 7
+
+
+LOGITS = np.array([2.0, 1.0, 0.5, 0.0, -1.0, -3.0], dtype=np.float32)
+
+
+def drawn(sampling: Sampling, history: list[int] | None = None, times: int = 4000) -> Counter[int]:
+    sampler = Sampler(sampling, history or [])
+    return Counter(sampler.choose(LOGITS, None) for _ in range(times))
+
+
+def softmax(values: np.ndarray) -> list[float]:
+    weights = np.exp(values - values.max())
+    return list(weights / weights.sum())
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 2.0])
+def test_draws_follow_the_probabilities(temperature: float) -> None:
+    counts = drawn(Sampling(temperature=temperature))
+    for token, probability in enumerate(softmax(LOGITS / temperature)):
+        assert counts[token] / 4000 == pytest.approx(probability, abs=0.03)
+
+
+def test_truncation_keeps_what_llama_cpp_keeps() -> None:
+    # softmax: .562 .207 .125 .076 .028 .004
+    assert set(drawn(Sampling(temperature=1, top_k=2))) == {0, 1}
+    assert set(drawn(Sampling(temperature=1, top_p=0.76))) == {0, 1}
+    assert set(drawn(Sampling(temperature=1, top_p=0.78))) == {0, 1, 2}
+    assert set(drawn(Sampling(temperature=1, min_p=0.2))) == {0, 1, 2}
+    assert set(drawn(Sampling(temperature=1, top_p=0.1, min_keep=3))) == {0, 1, 2}
+    # entropy 1.23: surprises .58 1.58 2.08 2.58: token 1 is nearest, then 0
+    assert set(drawn(Sampling(temperature=1, typical_p=0.2))) == {1}
+    assert set(drawn(Sampling(temperature=1, typical_p=0.5))) == {0, 1}
+
+
+def test_penalties_are_llama_cpps() -> None:
+    def greedy(history: list[int], **fields: float) -> int:
+        return Sampler(Sampling(**fields), history).choose(LOGITS, None)  # type: ignore[arg-type]
+
+    assert greedy([0], repeat_penalty=1.9) == 0
+    assert greedy([0], repeat_penalty=2.1) == 1
+    assert greedy([0, 0], frequency_penalty=0.6) == 1
+    assert greedy([0, 0], presence_penalty=0.6) == 0
+    assert greedy([0, 5, 5], repeat_penalty=2.1, repeat_last_n=2) == 0
+    assert greedy([0, 5, 5], repeat_penalty=2.1, repeat_last_n=0) == 0
+    assert greedy([0, 5, 5], repeat_penalty=2.1, repeat_last_n=-1) == 1
+
+
+def test_penalties_reach_the_right_candidates_under_a_mask() -> None:
+    ids = np.array([3, 10, 20], dtype=np.int64)
+    sampler = Sampler(Sampling(repeat_penalty=10.0), [10, 4, 99])
+    assert sampler.choose(np.array([1.0, 5.0, 2.0], dtype=np.float32), ids) == 2
+
+
+@given(st.lists(st.floats(-50, 50, width=32), min_size=1, max_size=50), st.data())
+def test_log_probabilities_are_a_distribution(values: list[float], data: st.DataObject) -> None:
+    logits = np.array(values, dtype=np.float32)
+    place = data.draw(st.integers(0, len(values) - 1))
+    assert log_probability(logits, place) <= 0
+    total = sum(math.exp(log_probability(logits, i)) for i in range(len(values)))
+    assert total == pytest.approx(1, abs=1e-4)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=40))
+def test_any_text_can_be_a_verbatim_document(document: str) -> None:
+    request = ask("", "x", grammar=verbatim(document), max_tokens=300)
+    completion = run(FakeRunner(context=400), [request])[0]
+    if completion.finish_reason == "stop":
+        for said in json.loads(completion.text)["drug"]:
+            assert said in document
+
+
+def test_a_draft_is_what_the_document_says_next() -> None:
+    lookup = Lookup((1, 2, 3, 4, 1, 2, 9, 9), longest=2)
+    assert lookup.draft([7, 1, 2]) == [3, 4]
+    assert lookup.draft([4, 1, 2]) == [9, 9]
+    assert lookup.draft([7, 7, 4]) == [1, 2]
+    assert lookup.draft([8]) == []
+    assert lookup.draft([]) == []
