@@ -1,0 +1,153 @@
+"""The end of a unit: merge what the steps said, write both tables, and report in numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from actors.config.merge import Merge
+from actors.merge import merge
+from actors.spans import Entity, Extraction, Status
+from pipelines.batch.step import unpack
+from pipelines.lake.layout import Sink
+from pipelines.lake.schema import (
+    DOCUMENTS,
+    ENTITIES,
+    READ,
+    entity_row,
+    extraction_row,
+    row_extraction,
+)
+
+
+@dataclass
+class Tally:
+    """Counts of documents and entities; what a unit adds to a run."""
+
+    documents: Counter[str] = field(default_factory=Counter)
+    """By status."""
+    entities: Counter[str] = field(default_factory=Counter)
+    """By label."""
+    grounding: Counter[str] = field(default_factory=Counter)
+    """Entities by grounding."""
+    failures: Counter[str] = field(default_factory=Counter)
+    """Failed documents by error type."""
+    seconds: Counter[str] = field(default_factory=Counter)
+    """Model seconds by model."""
+    tokens: Counter[str] = field(default_factory=Counter)
+    """Tokens read and written by model."""
+
+    def __iadd__(self, other: Tally) -> Tally:
+        for name, counter in vars(other).items():
+            getattr(self, name).update(counter)
+        return self
+
+    @property
+    def total(self) -> int:
+        """Documents of whatever status."""
+        return sum(self.documents.values())
+
+    @property
+    def failure_rate(self) -> float:
+        """Failed documents among all, 0 to 1."""
+        return self.documents[Status.FAILED.value] / max(self.total, 1)
+
+    def as_dict(self) -> dict[str, dict[str, Any]]:
+        """Plain dictionaries, the largest count first."""
+        return {name: dict(counter.most_common()) for name, counter in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, dict[str, Any]]) -> Tally:
+        """The reverse of ``as_dict``."""
+        return cls(**{name: Counter(counts) for name, counts in values.items()})
+
+
+def finish_unit(
+    table: pa.Table, models: int, policy: Merge, finished: datetime
+) -> tuple[pa.Table, pa.Table, Tally]:
+    """The entities table and the documents table of a unit, and its counts.
+
+    ``table`` has the columns of READ, kept ones, and ``step_0`` to ``step_<models - 1>``.
+    """
+    tally = Tally()
+    kept = [name for name in table.schema.names if name not in READ.names]
+    kept = [name for name in kept if not name.startswith("step_")]
+    entities: list[dict[str, Any]] = []
+    documents: list[dict[str, Any]] = []
+    for row in table.drop_columns(kept).to_pylist():
+        steps = [
+            row_extraction(row[f"step_{i}"], row["doc_id"])
+            for i in range(models)
+            if row[f"step_{i}"] is not None
+        ]
+        merged = merge([step.entities for step in steps], policy.overlaps, policy.priority)
+        documents.append(_document(row, steps, len(merged), finished))
+        entities.extend(
+            {"doc_id": row["doc_id"], "ordinal": i, "source": row["source"]} | entity_row(entity)
+            for i, entity in enumerate(merged)
+        )
+        _count(tally, documents[-1], steps, merged)
+    written = pa.Table.from_pylist(documents, schema=DOCUMENTS)
+    for name in kept:
+        written = written.append_column(table.schema.field(name), table[name])
+    return pa.Table.from_pylist(entities, schema=ENTITIES), written, tally
+
+
+def _document(
+    row: dict[str, Any], steps: list[Extraction], entity_count: int, finished: datetime
+) -> dict[str, Any]:
+    error_type, error_message = row["error_type"], row["error_message"]
+    status = Status.FAILED if error_type else Status.OK
+    for step in steps:
+        status = max(status, step.status, key=lambda s: s.severity)
+        if step.failure is not None and not error_type:
+            error_type = step.failure.type
+            error_message = f"{step.model}: {step.failure.message}"
+    text = row["text"]
+    return {
+        "doc_id": row["doc_id"],
+        "source": row["source"],
+        "source_version": row["source_version"],
+        "source_row": row["source_row"],
+        "status": status.value,
+        "error_type": error_type,
+        "error_message": error_message,
+        "text": text,
+        "entity_count": entity_count,
+        "steps": [extraction_row(step)["step"] for step in steps],
+        "content_hash": None if text is None else content_hash(text),
+        "finished_at": finished,
+    }
+
+
+def content_hash(text: str) -> str:
+    """BLAKE2b-128 of the text's UTF-8, 32 hex digits."""
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _count(
+    tally: Tally, document: dict[str, Any], steps: list[Extraction], merged: list[Entity]
+) -> None:
+    tally.documents[document["status"]] += 1
+    if document["error_type"]:
+        tally.failures[document["error_type"]] += 1
+    for entity in merged:
+        tally.entities[entity.label] += 1
+        tally.grounding[entity.grounding.value] += 1
+    for step in steps:
+        tally.seconds[step.model] += step.usage.seconds  # type: ignore[assignment]
+        tally.tokens[step.model] += step.usage.prompt_tokens + step.usage.completion_tokens
+
+
+def write_unit(block: pa.Table, sink: str, run_id: str, models: int, policy: Merge) -> pa.Table:
+    """The last map of the graph: write one packed unit's files; a row of its id and its counts."""
+    unit, table = unpack(block)
+    entities, documents, tally = finish_unit(table, models, policy, datetime.now(UTC))
+    Sink(sink).write_unit(run_id, unit, entities, documents)
+    return pa.table({"unit": [unit], "tally": [json.dumps(tally.as_dict())]})

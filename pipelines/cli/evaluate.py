@@ -1,0 +1,90 @@
+"""``medspan evaluate``: a pipeline's entities against gold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from pipelines.config import LoadedPipeline
+    from pipelines.evaluate import Prediction
+
+
+def evaluate(
+    config: Annotated[Path, typer.Argument(help="A pipeline file.")],
+    gold: Annotated[
+        str,
+        typer.Option(
+            help='JSONL: {"id", "text", "entities": [{"start", "end", "label", "text"}]} a line.'
+        ),
+    ],
+    run: Annotated[
+        str | None,
+        typer.Option(
+            help="Score this committed run ('latest' for the last); without it the gold's own "
+            "texts are sent through the pipeline's models here."
+        ),
+    ] = None,
+    html: Annotated[str | None, typer.Option(help="Write a page of the errors.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+) -> None:
+    """Strict and partial precision, recall and F1 of a pipeline, per label, with its errors."""
+    from pipelines.config import load_pipeline
+    from pipelines.evaluate import GoldError, compare, load_gold, table, write_errors
+    from pipelines.lake.layout import RunError
+
+    loaded = load_pipeline(config)
+    console = Console(stderr=as_json)
+    try:
+        documents = load_gold(gold)
+        if run is None:
+            predictions = _extracted(loaded, {id_: g.text for id_, g in documents.items()})
+        else:
+            predictions = _stored(loaded.pipeline.sink.path, run)
+        comparison = compare(documents, predictions)
+    except (GoldError, RunError) as error:
+        console.print(f"[red]medspan:[/] {error}", soft_wrap=True, highlight=False)
+        raise typer.Exit(2) from error
+    if html:
+        write_errors(html, comparison, name=loaded.pipeline.name)
+    if as_json:
+        print(json.dumps(comparison.scores.as_dict()))
+        return
+    console.print(table(comparison.scores))
+    if html:
+        console.print(f"errors: {html}", soft_wrap=True, highlight=False)
+
+
+def _extracted(loaded: LoadedPipeline, texts: dict[str, str]) -> Iterator[Prediction]:
+    from actors.extractor import Extractor
+    from actors.merge import merge
+    from actors.spans import Document
+    from pipelines.evaluate import Prediction
+
+    documents = [Document(id=id_, text=text) for id_, text in texts.items()]
+    found = []
+    for model in loaded.models:
+        with Extractor(model) as extractor:
+            found.append(extractor.extract(documents))
+    policy = loaded.pipeline.merge
+    for document, extractions in zip(documents, zip(*found, strict=True), strict=True):
+        entities = merge([e.entities for e in extractions], policy.overlaps, policy.priority)
+        worst = max((e.status for e in extractions), key=lambda status: status.severity)
+        yield Prediction(document.id, document.text, entities, worst)
+
+
+def _stored(path: str, run: str) -> Iterator[Prediction]:
+    from actors.spans import Status
+    from pipelines.evaluate import Prediction
+    from pipelines.lake.layout import Sink
+    from pipelines.lake.results import read_results
+
+    sink = Sink(path)
+    run_id = sink.latest() if run == "latest" else run
+    for result in read_results(sink, run_id, sink.marker(run_id)["units"]):
+        yield Prediction(result.doc_id, result.text, result.entities, Status(result.status))

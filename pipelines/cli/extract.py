@@ -1,0 +1,132 @@
+"""``medspan extract``: a sentence or a file, in this process, without Ray."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from actors.spans import Document, Entity, Extraction, Status
+
+
+class Form(StrEnum):
+    """How entities are shown."""
+
+    TABLE = "table"
+    JSON = "json"
+    HIGHLIGHT = "highlight"
+
+
+def extract(
+    text: Annotated[
+        str | None, typer.Argument(help="The text; '-' or nothing reads standard input.")
+    ] = None,
+    file: Annotated[
+        list[Path] | None, typer.Option("--file", "-f", help="A text file; may be repeated.")
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="A model file or starter:<name>; may be repeated."),
+    ] = None,
+    overlaps: Annotated[
+        str, typer.Option(help="With several models: longest, score, priority or all.")
+    ] = "all",
+    form: Annotated[Form, typer.Option("--form", help="How to show what was found.")] = Form.TABLE,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --form json.")] = False,
+    highlight: Annotated[
+        bool, typer.Option("--highlight", help="The same as --form highlight.")
+    ] = False,
+) -> None:
+    """Entities of a text, here and now."""
+    from pydantic import ValidationError
+
+    from actors.config.merge import Merge
+    from actors.extractor import load_extractor
+    from actors.merge import merge
+
+    if as_json or highlight:
+        form = Form.JSON if as_json else Form.HIGHLIGHT
+    try:
+        policy = Merge.model_validate({"overlaps": overlaps})
+    except ValidationError as error:
+        raise typer.BadParameter("must be longest, score, priority or all") from error
+    documents = _documents(text, file or [])
+    found: list[list[Extraction]] = []
+    for reference in model or ["starter:token-classifier"]:
+        with load_extractor(reference) as extractor:
+            found.append(extractor.extract(documents))
+    failed = False
+    for document, extractions in zip(documents, zip(*found, strict=True), strict=True):
+        entities = merge([e.entities for e in extractions], policy.overlaps)
+        _show(document, list(extractions), entities, form, len(documents) > 1)
+        failed = failed or any(e.status is Status.FAILED for e in extractions)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _documents(text: str | None, files: list[Path]) -> list[Document]:
+    if text is not None and text != "-" and files:
+        raise typer.BadParameter("give a text or files, not both")
+    if files:
+        return [
+            Document(id=str(path), text=_decoded(path.read_bytes(), str(path))) for path in files
+        ]
+    if text is None or text == "-":
+        return [Document(id="stdin", text=_decoded(sys.stdin.buffer.read(), "stdin"))]
+    return [Document(id="text", text=text)]
+
+
+def _decoded(content: bytes, where: str) -> str:
+    # Not read_text(): universal newlines would move every offset after a CRLF.
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise typer.BadParameter(f"{where}: not valid UTF-8 at byte {error.start}") from None
+
+
+def _show(
+    document: Document,
+    extractions: list[Extraction],
+    entities: list[Entity],
+    form: Form,
+    named: bool,
+) -> None:
+    from pipelines.terminal import entity_table, highlighted
+
+    console = Console()
+    if form is Form.JSON:
+        print(json.dumps(_as_json(document, extractions, entities), ensure_ascii=False))
+        return
+    if named:
+        console.rule(document.id)
+    for extraction in extractions:
+        if extraction.failure is not None:
+            failure = extraction.failure
+            console.print(f"[red]{extraction.model}: {failure.type}:[/] {failure.message}")
+        elif extraction.status is Status.TRUNCATED:
+            console.print(f"[yellow]{extraction.model}: truncated; what was complete is kept[/]")
+        if extraction.completion is not None and not extraction.entities:
+            console.print(extraction.completion, markup=False, highlight=False)
+    if form is Form.HIGHLIGHT:
+        console.print(
+            highlighted(document.text or "", entities, colour=console.is_terminal), soft_wrap=True
+        )
+    else:
+        console.print(entity_table(entities))
+
+
+def _as_json(
+    document: Document, extractions: list[Extraction], entities: list[Entity]
+) -> dict[str, Any]:
+    from pipelines.lake.schema import entity_row, extraction_row
+
+    return {
+        "id": document.id,
+        "entities": [entity_row(e) | {"attributes": dict(e.attributes)} for e in entities],
+        "steps": [extraction_row(e)["step"] for e in extractions],
+    }

@@ -1,0 +1,103 @@
+"""``medspan report``: the HTML of a committed run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from pipelines.lake.layout import Sink
+    from pipelines.report import ReportDocument
+
+
+def report(
+    sink: Annotated[str, typer.Argument(help="The folder that a run wrote to.")],
+    run: Annotated[str | None, typer.Option(help="A run; default: the latest committed.")] = None,
+    documents: Annotated[int, typer.Option(min=1, help="Most documents in the page.")] = 200,
+    out: Annotated[
+        str | None, typer.Option(help="Where to; default: _reports/<run>.html in the sink.")
+    ] = None,
+) -> None:
+    """Write the report of a run: one HTML file that opens offline. It holds patients' text."""
+    from pipelines.lake.layout import RunError, Sink
+
+    console = Console(highlight=False)
+    try:
+        lake = Sink(sink)
+        path = write_report(lake, run or lake.latest(), limit=documents, path=out)
+    except RunError as error:
+        console.print(f"[red]medspan:[/] {error}", soft_wrap=True)
+        raise typer.Exit(2) from error
+    console.print(path, soft_wrap=True)
+
+
+def write_report(sink: Sink, run_id: str, limit: int, path: str | None = None) -> str:
+    """Render a committed run to HTML; the path of the file.
+
+    At most ``limit`` documents are shown; of a large run they are taken from a spread of units.
+    """
+    from datetime import datetime
+
+    import yaml
+
+    from pipelines.report import ReportRun, ReportStep, write
+
+    marker = sink.marker(run_id)
+    counts = marker["counts"]
+    config = marker["config"]
+    steps = [
+        ReportStep(
+            model=model["name"],
+            pool=_pool(step["pool"]),
+            prompt_tokens=counts["tokens"].get(model["name"], 0),
+            seconds=counts["seconds"].get(model["name"], 0.0),
+        )
+        for step, model in zip(config["pipeline"]["steps"], config["models"], strict=True)
+    ]
+    about = ReportRun(
+        name=marker["name"],
+        run_id=run_id,
+        started=datetime.fromisoformat(marker["started_at"]),
+        seconds=marker["seconds"],
+        documents_ok=counts["documents"].get("ok", 0),
+        documents_truncated=counts["documents"].get("truncated", 0),
+        documents_failed=counts["documents"].get("failed", 0),
+        entity_counts=counts["entities"],
+        entities_ungrounded=counts["grounding"].get("ungrounded", 0),
+        steps=steps,
+        source=", ".join(config["pipeline"]["source"]["path"]),
+        sink=sink.path,
+        config=yaml.safe_dump(config["pipeline"], sort_keys=False),
+    )
+    path = path or f"{sink.path}/_reports/{run_id}.html"
+    write(path, about, _documents(sink, run_id, marker["units"], limit), limit=limit)
+    return path
+
+
+def _pool(pool: dict[str, float]) -> str:
+    actors = f"{pool['min_actors']} to {pool['max_actors']} actors"
+    if pool["min_actors"] == pool["max_actors"]:
+        actors = f"{pool['min_actors']} actor" + ("s" if pool["min_actors"] > 1 else "")
+    gpus = f", {pool['num_gpus']:g} GPU each" if pool["num_gpus"] else ""
+    return f"{actors}, {pool['num_cpus']:g} CPU each{gpus}"
+
+
+def _documents(sink: Sink, run_id: str, units: list[str], limit: int) -> Iterator[ReportDocument]:
+    from actors.spans import Status
+    from pipelines.lake.results import read_results
+    from pipelines.report import ReportDocument
+
+    # The report samples what it is given: a spread of units bounds what is read of a large run.
+    step = max(1, len(units) // limit)
+    for result in read_results(sink, run_id, units[::step]):
+        yield ReportDocument(
+            doc_id=result.doc_id,
+            status=Status(result.status),
+            text=result.text,
+            entities=result.entities,
+            error_type=result.error_type,
+            error_message=result.error_message,
+        )

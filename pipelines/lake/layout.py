@@ -1,0 +1,220 @@
+"""The layout of a sink: where a run's files are, and what makes them count.
+
+    documents/run_id=<run>/<unit>.parquet   one row per document
+    entities/run_id=<run>/<unit>.parquet    one row per entity
+    _runs/<run>/plan.parquet                the run's units, written first
+    _runs/<run>.json                        the marker, written last: the commit
+
+A unit's documents file is written after its entities file: a unit is done when the documents file
+stands. A reader takes the runs that have a marker; a plain glob sees unfinished runs too.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.lake.units import Slice, Unit
+
+_PLAN = pa.schema(
+    [
+        ("unit", pa.int64()),
+        ("uri", pa.string()),
+        ("version", pa.string()),
+        ("format", pa.string()),
+        ("start", pa.int64()),
+        ("count", pa.int64()),
+    ]
+)
+
+
+class RunError(RuntimeError):
+    """A run that is not there, or not in the state that was asked for; the message says which."""
+
+
+def new_run_id() -> str:
+    """An id that sorts by time and begins with a letter: no reader takes it for a number."""
+    return f"r{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run set out to do: its configuration as JSON, its units, the kept columns."""
+
+    pipeline: str
+    units: tuple[Unit, ...]
+    keep: pa.Schema
+
+
+class Sink:
+    """A folder that holds runs, on any fsspec filesystem."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path.rstrip("/")
+        self._fs, self._root = fsspec.core.url_to_fs(self.path)
+        self._local = "file" in (
+            self._fs.protocol if isinstance(self._fs.protocol, tuple) else (self._fs.protocol,)
+        )
+
+    def committed(self) -> list[str]:
+        """Ids of the runs that have a marker, oldest first."""
+        names = self._names("_runs")
+        return [n.removesuffix(".json") for n in names if n.endswith(".json") and n[0] != "."]
+
+    def latest(self) -> str:
+        """The id of the latest committed run; raises RunError where there is none."""
+        runs = self.committed()
+        if not runs:
+            raise RunError(f"{self.path} has no committed run")
+        return runs[-1]
+
+    def check_writable(self) -> None:
+        """Write a small object and remove it; raises RunError where that is refused."""
+        probe = f"_runs/.probe-{secrets.token_hex(4)}"
+        try:
+            self._write(probe, b"")
+            self._fs.rm(self._at(probe))
+        except OSError as error:
+            raise RunError(
+                f"sink.path: cannot write to {self.path}: {type(error).__name__}"
+            ) from error
+
+    def open_runs(self) -> list[str]:
+        """Ids of the runs that were begun and have no marker, oldest first."""
+        done = set(self.committed())
+        names = self._names("_runs")
+        begun = (n for n in names if not n.endswith(".json") and not n.startswith("."))
+        return [name for name in begun if name not in done]
+
+    def begin(self, run_id: str, plan: Plan) -> None:
+        """Write the plan of a run, before any of its work."""
+        slices = [(i, s) for i, unit in enumerate(plan.units) for s in unit.slices]
+        rows = [
+            {
+                "unit": i,
+                "uri": s.uri,
+                "version": s.version,
+                "format": s.format,
+                "start": s.start,
+                "count": s.count,
+            }
+            for i, s in slices
+        ]
+        metadata = {"pipeline": plan.pipeline.encode(), "keep": plan.keep.serialize().to_pybytes()}
+        table = pa.Table.from_pylist(rows, schema=_PLAN.with_metadata(metadata))
+        self._write_table(f"_runs/{run_id}/plan.parquet", table)
+
+    def plan(self, run_id: str) -> Plan:
+        """The plan of a run; raises RunError where there is no such run."""
+        try:
+            table = pq.read_table(
+                io.BytesIO(self._fs.cat_file(self._at(f"_runs/{run_id}/plan.parquet")))
+            )
+        except FileNotFoundError:
+            known = ", ".join([*self.open_runs(), *self.committed()][-5:]) or "none"
+            raise RunError(f"{self.path} has no run {run_id}; the latest: {known}") from None
+        units: dict[int, list[Slice]] = {}
+        for row in table.to_pylist():
+            units.setdefault(row.pop("unit"), []).append(Slice(**row))
+        metadata = table.schema.metadata
+        return Plan(
+            pipeline=metadata[b"pipeline"].decode(),
+            units=tuple(Unit(tuple(slices)) for slices in units.values()),
+            keep=pa.ipc.read_schema(pa.py_buffer(metadata[b"keep"])),
+        )
+
+    def done_units(self, run_id: str) -> set[str]:
+        """Ids of the units whose documents file stands."""
+        names = self._names(f"documents/run_id={run_id}")
+        return {name.removesuffix(".parquet") for name in names if name.endswith(".parquet")}
+
+    def write_unit(self, run_id: str, unit: str, entities: pa.Table, documents: pa.Table) -> None:
+        """Write a unit's two files; the documents file, which makes it done, last."""
+        self._write_table(f"entities/run_id={run_id}/{unit}.parquet", entities)
+        self._write_table(f"documents/run_id={run_id}/{unit}.parquet", documents)
+
+    def commit(self, run_id: str, marker: dict[str, Any]) -> None:
+        """Write the marker: from now on readers see the run."""
+        self._write(f"_runs/{run_id}.json", json.dumps(marker, indent=1, sort_keys=True).encode())
+
+    def marker(self, run_id: str) -> dict[str, Any]:
+        """The marker of a committed run; raises RunError where there is none."""
+        try:
+            return json.loads(self._fs.cat_file(self._at(f"_runs/{run_id}.json")))  # type: ignore[no-any-return]
+        except FileNotFoundError:
+            raise RunError(f"{self.path}: the run {run_id} is not committed") from None
+
+    def discard(self, run_id: str) -> None:
+        """Remove an uncommitted run and its files; raises RunError for a committed one."""
+        if run_id in self.committed():
+            raise RunError(f"{self.path}: the run {run_id} is committed and is not discarded")
+        if run_id not in self.open_runs():
+            raise RunError(f"{self.path} has no run {run_id}")
+        # The plan goes last: a discard that was cut short can be done again.
+        for folder in ("documents", "entities"):
+            self._remove(f"{folder}/run_id={run_id}")
+        self._remove(f"_runs/{run_id}")
+
+    def tables(
+        self, run_id: str, table: str, units: Sequence[str], columns: list[str] | None = None
+    ) -> Iterator[pa.Table]:
+        """The units of a table (``documents`` or ``entities``), one after the other."""
+        for unit in units:
+            with self._fs.open(self._at(f"{table}/run_id={run_id}/{unit}.parquet"), "rb") as file:
+                # partitioning=None: the run is in the path, and not twice.
+                yield pq.read_table(file, columns=columns, partitioning=None)
+
+    def file(self, run_id: str, table: str, unit: str) -> str:
+        """The URI or path of a unit's file."""
+        return f"{self.path}/{table}/run_id={run_id}/{unit}.parquet"
+
+    def write_text(self, inner: str, content: str) -> str:
+        """Write a text file below the sink; its path."""
+        self._write(inner, content.encode())
+        return f"{self.path}/{inner}"
+
+    def _at(self, inner: str) -> str:
+        return f"{self._root}/{inner}"
+
+    def _names(self, inner: str) -> list[str]:
+        self._fs.invalidate_cache()
+        try:
+            entries = self._fs.ls(self._at(inner), detail=False)
+        except FileNotFoundError:
+            return []
+        return sorted(PurePosixPath(entry).name for entry in entries)
+
+    def _remove(self, inner: str) -> None:
+        if self._fs.exists(self._at(inner)):
+            self._fs.rm(self._at(inner), recursive=True)
+
+    def _write_table(self, inner: str, table: pa.Table) -> None:
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer, compression="zstd", row_group_size=65_536)
+        self._write(inner, buffer.getvalue())
+
+    def _write(self, inner: str, content: bytes) -> None:
+        # A reader must never see half a file. An object store's put is atomic; a local file is
+        # written beside its place, where no listing takes it for done, and then renamed.
+        target = self._at(inner)
+        if self._local:
+            path = Path(target)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+            try:
+                beside.write_bytes(content)
+                beside.replace(path)
+            finally:
+                beside.unlink(missing_ok=True)
+        else:
+            self._fs.pipe_file(target, content)
