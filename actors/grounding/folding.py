@@ -1,0 +1,108 @@
+"""A text folded for comparison, with the way back to the code points it came from.
+
+Folding ignores letter case, Unicode form (NFC, NFD, and marks in another order), the kind and
+amount of white space, typographic quotes and dashes, and invisible characters (soft hyphens, zero
+width spaces, direction marks). The text itself is never changed: every folded character knows
+where it came from.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import cache
+
+import numpy as np
+
+from actors.words import marks
+
+_SAME = {
+    **dict.fromkeys("‘’‚‛′`´ʼʹ＇", "'"),
+    **dict.fromkeys("“”„‟″«»＂", '"'),
+    **dict.fromkeys("‐‑‒–—―−﹣－⁃", "-"),
+    "…": "...",
+    "⁄": "/",
+    "∕": "/",
+}
+
+
+class Folded:
+    """``text`` folded for comparison; ``find`` answers in offsets of the text as stored."""
+
+    def __init__(self, text: str) -> None:
+        parts = [_TABLE[character] for character in text]
+        folded = "".join(parts)
+        if len(folded) == len(text):
+            origin = np.arange(len(text), dtype=np.int32)
+        else:
+            origin = np.repeat(
+                np.arange(len(text), dtype=np.int32),
+                np.fromiter(map(len, parts), dtype=np.int32, count=len(parts)),
+            )
+        if not folded.isascii():
+            # Sorting moves marks within what they stand on only, so ``origin`` stays as it is.
+            folded = _several_marks().sub(_in_canonical_order, folded)
+        # surrogatepass: a lone surrogate is bad input of the source, not a reason to fail here.
+        codes = np.frombuffer(folded.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+        space = codes == ord(" ")
+        if len(codes) > 1 and bool((space[1:] & space[:-1]).any()):
+            keep = np.concatenate(([True], ~(space[1:] & space[:-1])))
+            origin = origin[keep]
+            folded = codes[keep].tobytes().decode("utf-32-le", "surrogatepass")
+        self.text = folded
+        self._origin = origin
+
+    def find(self, folded: str) -> Iterator[tuple[int, int]]:
+        """Every place of an already folded string, as offsets of the stored text."""
+        at = self.text.find(folded)
+        while at >= 0:
+            span = self.stored(at, at + len(folded))
+            if span is not None:
+                yield span
+            at = self.text.find(folded, at + 1)
+
+    def stored(self, start: int, end: int) -> tuple[int, int] | None:
+        """Where a folded span is in the stored text; None where it cuts a stored character."""
+        origin = self._origin
+        if start > 0 and origin[start - 1] == origin[start]:
+            return None
+        if end < len(origin) and origin[end] == origin[end - 1]:
+            return None
+        return int(origin[start]), int(origin[end - 1]) + 1
+
+
+def fold(text: str) -> str:
+    """``text`` folded, without white space at its ends."""
+    return Folded(text).text.strip(" ")
+
+
+class _Table(dict[str, str]):
+    """Character to folded character, filled as characters are met."""
+
+    def __missing__(self, character: str) -> str:
+        folded = self[character] = _folded(character)
+        return folded
+
+
+_TABLE = _Table()
+
+
+def _folded(character: str) -> str:
+    if character.isspace():
+        return " "
+    if character in _SAME:
+        return _SAME[character]
+    if unicodedata.category(character) == "Cf" or character == "\ufe0f":
+        return ""
+    folded = unicodedata.normalize("NFD", character).casefold()
+    return unicodedata.normalize("NFD", folded)
+
+
+@cache
+def _several_marks() -> re.Pattern[str]:
+    return re.compile(f"[{marks()}]{{2,}}")
+
+
+def _in_canonical_order(run: re.Match[str]) -> str:
+    return unicodedata.normalize("NFD", run.group())

@@ -1,0 +1,34 @@
+"""A guideline says what to extract: labels with definitions, types, synonyms, and examples.
+
+It knows nothing of prompts; ``actors.prompts`` prints it in the form that a model was trained on.
+"""
+
+from __future__ import annotations
+
+from actors.guideline.guideline import Example, Guideline, Label
+from actors.guideline.types import (
+    Array,
+    Enum,
+    Json,
+    MultiLabel,
+    Object,
+    Scalar,
+    ValueType,
+    read_type,
+    write_type,
+)
+
+__all__ = [
+    "Array",
+    "Enum",
+    "Example",
+    "Guideline",
+    "Json",
+    "Label",
+    "MultiLabel",
+    "Object",
+    "Scalar",
+    "ValueType",
+    "read_type",
+    "write_type",
+]

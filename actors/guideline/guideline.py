@@ -1,0 +1,181 @@
+"""The guideline as a configuration file holds it, checked when it is read."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+
+from actors.guideline.types import (
+    Array,
+    Enum,
+    Json,
+    MultiLabel,
+    Object,
+    Scalar,
+    ValueType,
+    read_type,
+)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+_DEFAULT_TYPE: JsonValue = ["verbatim-string"]
+
+
+def _checked(written: Json) -> Json:
+    read_type(written)
+    return written
+
+
+class Label(_Strict):
+    """One thing to extract."""
+
+    definition: str = Field(default="", description="What it is, in the words of the prompt.")
+    type: Annotated[JsonValue, BeforeValidator(_checked)] = Field(
+        default=_DEFAULT_TYPE,
+        description="In NuExtract's type language: a name (verbatim-string, string, integer, "
+        "number, date-time), [type], an enum [a, b], a multi-label [[a, b]], or an object.",
+    )
+    synonyms: tuple[str, ...] = Field(
+        default=(), description="Other names under which a model may print this label."
+    )
+
+    @property
+    def value_type(self) -> ValueType:
+        """The type, read."""
+        return read_type(self.type)
+
+
+class Example(_Strict):
+    """A text and what should come of it; labels left out have no value there."""
+
+    text: str = Field(min_length=1)
+    output: dict[str, JsonValue] = Field(description="Label to value, in the label's type.")
+
+
+def _described(labels: Any) -> Any:
+    """``LABEL: definition`` and a bare ``LABEL:`` are short for a mapping with that definition."""
+    if not isinstance(labels, Mapping):
+        return labels
+    return {name: _as_mapping(label) for name, label in labels.items()}
+
+
+def _as_mapping(label: object) -> object:
+    if label is None:
+        return {}
+    return {"definition": label} if isinstance(label, str) else label
+
+
+class Guideline(_Strict):
+    """What to extract from every document."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    language: str = Field(default="en", description="BCP 47 tag of the documents' language.")
+    description: str = Field(default="", description="For people; never printed in a prompt.")
+    labels: Annotated[dict[str, Label], BeforeValidator(_described)] = Field(
+        min_length=1, description="Label to definition, type and synonyms, in the prompt's order."
+    )
+    examples: tuple[Example, ...] = Field(
+        default=(), description="Printed in the prompt where its format has a place for examples."
+    )
+
+    @model_validator(mode="after")
+    def _names_are_clear(self) -> Guideline:
+        seen: dict[str, str] = {}
+        for name, label in self.labels.items():
+            if not name.strip() or not name.isprintable():
+                raise ValueError("a label's name must be printable")
+            for word in (name, *label.synonyms):
+                if seen.setdefault(word.casefold(), name) != name:
+                    raise ValueError(f"{word!r} names two labels: {seen[word.casefold()]}, {name}")
+        return self
+
+    @model_validator(mode="after")
+    def _examples_hold(self) -> Guideline:
+        problems = [
+            f"examples[{index}].{problem}"
+            for index, example in enumerate(self.examples)
+            for problem in self._problems(example)
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _problems(self, example: Example) -> Iterator[str]:
+        # No value is quoted: the text of an example is often a real note.
+        for name, value in example.output.items():
+            if name not in self.labels:
+                yield f"output.{name}: no such label"
+            else:
+                yield from _mismatches(
+                    f"output.{name}", value, self.labels[name].value_type, _flat(example.text)
+                )
+
+    @cached_property
+    def fields(self) -> Object:
+        """All labels with their types, in order."""
+        return Object(tuple((name, label.value_type) for name, label in self.labels.items()))
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """Case-folded label or synonym to label."""
+        return {
+            word.casefold(): name
+            for name, label in self.labels.items()
+            for word in (name, *label.synonyms)
+        }
+
+
+def _flat(text: str) -> str:
+    """NuExtract folds white space in verbatim strings, so examples may too."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def _mismatches(path: str, value: JsonValue, wanted: ValueType, text: str) -> Iterator[str]:
+    if value is None and not isinstance(wanted, Array | MultiLabel | Object):
+        return
+    match wanted:
+        case Array(item):
+            if not isinstance(value, list):
+                yield f"{path}: must be a list"
+                return
+            for index, one in enumerate(value):
+                yield from _mismatches(f"{path}[{index}]", one, item, text)
+        case Object(fields):
+            if not isinstance(value, dict):
+                yield f"{path}: must be an object"
+                return
+            types = dict(fields)
+            for key, one in value.items():
+                if key in types:
+                    yield from _mismatches(f"{path}.{key}", one, types[key], text)
+                else:
+                    yield f"{path}.{key}: no such key"
+        case MultiLabel(values):
+            if not isinstance(value, list) or any(one not in values for one in value):
+                yield f"{path}: must be a list of words from {', '.join(values)}"
+        case Enum(values):
+            if value not in values:
+                yield f"{path}: must be one of {', '.join(values)}"
+        case Scalar(name):
+            yield from _scalar_mismatches(path, value, name, text)
+
+
+def _scalar_mismatches(path: str, value: JsonValue, name: str, text: str) -> Iterator[str]:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if name == "integer" and not (number and float(value) == int(value)):  # type: ignore[arg-type]
+        yield f"{path}: must be an integer"
+    elif name == "number" and not number:
+        yield f"{path}: must be a number"
+    elif name in {"string", "verbatim-string", "date-time"} and not isinstance(value, str):
+        yield f"{path}: must be a string (quote it in YAML)"
+    elif name == "verbatim-string" and isinstance(value, str):
+        words = _flat(value)
+        if not words or words not in text:
+            yield f"{path}: does not occur in the example's text"

@@ -1,0 +1,70 @@
+"""Where words begin and end: the one definition that grammars and grounding share.
+
+A text is cut into chunks. A run of letters is one chunk, and so is a number with its separators
+("80.5mg" is two: a strength may end where its unit begins, but never inside a number). Any other
+character stands alone, and so does every character of a script written without spaces (Chinese,
+Japanese, Thai). Combining marks belong to what they stand on, so no chunk ever cuts an accented
+letter in two.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import cache
+
+# Kana, CJK ideographs with their extensions, Thai, Lao, Myanmar, Khmer.
+_NO_SPACES = "ก-๙ກ-ໝက-႟ក-៹぀-ヿㄅ-ㆿㇰ-ㇿ㐀-䶿一-鿿豈-﫿ｦ-ﾟ\U00020000-\U0003fffd"
+_NUMBER = r"\d+(?:[.,]\d+)*"
+
+
+def words(text: str) -> list[str]:
+    """The chunks of a text; joined they are the text again."""
+    return _pattern().findall(text)
+
+
+def clusters(text: str) -> list[str]:
+    """The finest chunks: single characters with their marks, and whole numbers."""
+    return _clusters().findall(text)
+
+
+def boundaries(text: str) -> bytearray:
+    """1 at every position of ``[0, len(text)]`` where a chunk begins or ends."""
+    flags = bytearray(len(text) + 1)
+    flags[0] = 1
+    for match in _pattern().finditer(text):
+        flags[match.end()] = 1
+    return flags
+
+
+def is_mark(character: str) -> bool:
+    """Whether a character stands on the one before it."""
+    return unicodedata.category(character)[0] == "M"
+
+
+@cache
+def marks() -> str:
+    """Every combining mark, as the inside of a regular expression's character class."""
+    ranges: list[str] = []
+    start: int | None = None
+    # Beyond the second plane there are only the variation selectors of plane 14.
+    for code in range(0x20001):
+        mark = is_mark(chr(code))
+        if mark and start is None:
+            start = code
+        elif not mark and start is not None:
+            ranges.append(f"{chr(start)}-{chr(code - 1)}")
+            start = None
+    return "".join(ranges) + "\U000e0100-\U000e01ef"
+
+
+@cache
+def _pattern() -> re.Pattern[str]:
+    mark = f"[{marks()}]*"
+    letter = rf"[^\W\d_{_NO_SPACES}]"
+    return re.compile(rf"{_NUMBER}{mark}|(?:{letter}{mark})+|.{mark}", re.DOTALL)
+
+
+@cache
+def _clusters() -> re.Pattern[str]:
+    return re.compile(rf"{_NUMBER}[{marks()}]*|.[{marks()}]*", re.DOTALL)

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import unicodedata
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.config.prompt import GroundingOptions
+from actors.grounding import ground
+from actors.spans import Entity, Grounding, Mention
+from actors.words import clusters
+
+MARK_ALL = GroundingOptions(mark_all=True)
+
+
+def said(*words: str, label: str = "X") -> list[Mention]:
+    return [Mention(label, word) for word in words]
+
+
+def one(text: str, words: str, **fields: object) -> Entity:
+    (entity,) = ground(said(words), text, **fields)  # type: ignore[arg-type]
+    return entity
+
+
+def places(entities: list[Entity]) -> list[tuple[str, int | None, str]]:
+    return [(e.text, e.start, e.grounding.value) for e in entities]
+
+
+def test_exact_comes_before_an_earlier_normalized_place() -> None:
+    text = "aspirin and Aspirin"
+    assert places(ground(said("Aspirin"), text)) == [("Aspirin", 12, "exact")]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("severe CHEST\n  pain today", "chest pain"),
+        ("the patient’s mother", "patient's mother"),
+        ("a “mild” fever", 'a "mild" fever'),
+        ("non–small cell", "non-small cell"),
+        ("meta\u00adstatic disease", "metastatic disease"),
+        ("5\u00a0mg daily", "5 mg"),
+        (unicodedata.normalize("NFD", "đau bụng dữ dội"), "đau bụng dữ dội"),
+        ("đau bụng dữ dội", unicodedata.normalize("NFD", "ĐAU BỤNG")),
+        ("b\u00ea\u0323nh", "bệnh"),
+        ("Straße", "STRASSE"),
+    ],
+)
+def test_normalized(text: str, words: str) -> None:
+    entity = one(text, words)
+    assert entity.grounding is Grounding.NORMALIZED
+    assert entity.text == text[entity.start : entity.end]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a 15 year old", "5"),
+        ("1.5 mg", "5"),
+        ("1.5 mg", "1"),
+        ("was given", "IV"),
+        ("dose of 45 mg daily", "5 mg daily"),
+        ("New York, NY 10001", "United States"),
+        ("anything", "   "),
+        ("", "word"),
+    ],
+)
+def test_no_place_is_invented(text: str, words: str) -> None:
+    entity = one(text, words)
+    assert (entity.grounding, entity.start, entity.text) == (Grounding.UNGROUNDED, None, words)
+
+
+def test_a_whole_word_comes_before_a_part_of_one() -> None:
+    assert one("painful, then pain", "pain").start == 14
+    assert one("an antiplatelet drug", "platelet").start == 7
+    assert one("80mg", "mg").grounding is Grounding.EXACT
+
+
+def test_three_repeats_take_three_places_and_a_fourth_adds_nothing() -> None:
+    text = "pain, pain and more pain"
+    entities = ground(said("pain", "pain", "pain", "pain"), text)
+    assert [e.start for e in entities] == [0, 6, 20]
+
+
+def test_a_nested_mention_takes_the_place_of_its_own() -> None:
+    text = "chest pain, and pain elsewhere"
+    assert [e.start for e in ground(said("pain", "chest pain"), text)] == [16, 0]
+    assert [e.start for e in ground(said("pain", "chest pain"), "chest pain")] == [6, 0]
+
+
+def test_two_labels_may_share_a_place() -> None:
+    mentions = [Mention("CITY", "New York"), Mention("STATE", "New York")]
+    assert [e.start for e in ground(mentions, "in New York, New York")] == [3, 3]
+
+
+def test_mark_all_marks_every_further_occurrence() -> None:
+    text = "Aspirin 5 mg. aspirin again, ASPIRINS"
+    first, further = ground(said("aspirin"), text, MARK_ALL)
+    assert (first.start, further.start) == (14, 0)
+    assert further.attributes == {"occurrence": "further"}
+
+
+def test_fuzzy_finds_a_misspelling_and_says_so() -> None:
+    entity = one("started on osimertinib 80 mg once daily", "osimertinb 80mg")
+    assert (entity.text, entity.grounding) == ("osimertinib 80 mg", Grounding.FUZZY)
+
+
+@pytest.mark.parametrize("text", ["caf\u00e9", "cafe\u0301"])
+def test_a_letter_is_never_cut_from_its_mark(text: str) -> None:
+    entity = one(text, "cafe")
+    assert (entity.text, entity.grounding) == (text, Grounding.FUZZY)
+
+
+def test_fuzzy_can_be_turned_off() -> None:
+    off = GroundingOptions(fuzzy_threshold=1)
+    assert one("osimertinib", "osimertinb", options=off).grounding is Grounding.UNGROUNDED
+
+
+def test_a_window_limits_the_search_and_keeps_global_offsets() -> None:
+    text = "cough, then cough"
+    entity = one(text, "cough", window=(6, len(text)), model="m")
+    assert (entity.start, entity.model) == (12, "m")
+
+
+def test_scores_and_attributes_are_carried_and_repeats_keep_the_best() -> None:
+    mentions = [
+        Mention("X", "cough", 0.2, {"path": "a[0].b"}),
+        Mention("X", "cough", 0.6, {"path": "a[0].b"}),
+        Mention("X", "fever", 0.4),
+        Mention("X", "Fever", 0.3),
+    ]
+    cough, fever = ground(mentions, "a cough")
+    assert (cough.score, dict(cough.attributes)) == (0.6, {"path": "a[0].b"})
+    assert (fever.score, fever.grounding) == (0.4, Grounding.UNGROUNDED)
+
+
+SYLLABLES = ["đau", "bụng", "dữ", "dội", "siêu", "âm", "bệnh", "nhân", "sốt", "ho", "khó", "thở"]
+ENGLISH = ["chest", "pain", "cough", "80", "mg", "once", "daily", "patient's", "non-small", "IV"]
+Form = Literal["NFC", "NFD"]
+FORMS: tuple[Form, ...] = ("NFC", "NFD")
+forms = st.sampled_from(FORMS)
+gaps = st.sampled_from([" ", "  ", "\n", "\u00a0", "\r\n"])
+
+
+@st.composite
+def planted(draw: st.DrawFn) -> tuple[str, int, int]:
+    """A text and the place of some of its words."""
+    vocabulary = draw(st.sampled_from([SYLLABLES, ENGLISH]))
+    form = draw(forms)
+    text, spans = "", []
+    for word in draw(st.lists(st.sampled_from(vocabulary), min_size=1, max_size=30)):
+        start = len(text)
+        text += unicodedata.normalize(form, word)
+        spans.append((start, len(text)))
+        text += draw(gaps)
+    first = draw(st.integers(0, len(spans) - 1))
+    last = draw(st.integers(first, min(first + 4, len(spans) - 1)))
+    return text, spans[first][0], spans[last][1]
+
+
+@given(planted())
+def test_planted_words_come_back_exactly(plant: tuple[str, int, int]) -> None:
+    text, start, end = plant
+    entity = one(text, text[start:end])
+    assert entity.grounding is Grounding.EXACT
+    assert entity.text == text[start:end]
+
+
+@given(planted(), forms, st.booleans())
+def test_perturbed_words_come_back_as_what_the_text_has(
+    plant: tuple[str, int, int], form: Form, upper: bool
+) -> None:
+    text, start, end = plant
+    words = unicodedata.normalize(form, " ".join(text[start:end].split())).replace("'", "’")
+    entity = one(text, words.upper() if upper else words)
+    assert entity.grounding in {Grounding.EXACT, Grounding.NORMALIZED}
+    assert entity.start is not None
+    assert entity.text == text[entity.start : entity.end]
+    assert "".join(_plain(entity.text)) == "".join(_plain(text[start:end]))
+
+
+def _plain(text: str) -> list[str]:
+    return unicodedata.normalize("NFC", text).casefold().split()
+
+
+@given(planted(), st.integers(1, 6))
+def test_repeats_take_successive_places(plant: tuple[str, int, int], times: int) -> None:
+    text, start, end = plant
+    words = text[start:end]
+    starts = [e.start for e in ground(said(*[words] * times), text) if e.start is not None]
+    assert starts == sorted(set(starts))
+
+
+@given(st.text(max_size=60), st.lists(st.text(max_size=8), max_size=5), st.booleans())
+def test_every_entity_is_its_text(text: str, mentions: list[str], mark_all: bool) -> None:
+    for entity in ground(said(*mentions), text, GroundingOptions(mark_all=mark_all)):
+        if entity.start is not None:
+            assert text[entity.start : entity.end] == entity.text
+
+
+@given(st.text(min_size=1, max_size=40).filter(str.strip), st.data())
+def test_every_chunk_aligned_substring_is_grounded(text: str, data: st.DataObject) -> None:
+    chunks = clusters(text)
+    first = data.draw(st.integers(0, len(chunks) - 1))
+    last = data.draw(st.integers(first + 1, len(chunks)))
+    words = "".join(chunks[first:last]).strip()
+    if words:
+        assert one(text, words).grounding is not Grounding.UNGROUNDED
