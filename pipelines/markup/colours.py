@@ -1,0 +1,80 @@
+"""A colour per label: the same in every report, terminal and page, and told apart without colour.
+
+Twelve hues by three kinds of line give 36 looks. No label depends on its hue alone: the line
+differs before a hue is used twice, and its name stands beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Hue:
+    """One hue: its ink on white paper, and its ink on a dark screen."""
+
+    light: str
+    dark: str
+
+
+# Every `light` has a contrast of at least 4.5 on its own tint on white, every `dark` on its own
+# on the dark paper of reader.css (a test computes both): the names of labels are set in them.
+# Neighbours differ in lightness or temperature, for eyes that do not tell red from green.
+BLUE = Hue("#1d58b0", "#7fb2ff")
+VERMILION = Hue("#a83c08", "#ff9d6b")
+GREEN = Hue("#0a6b45", "#5fd3a0")
+VIOLET = Hue("#7a35b8", "#c9a0ff")
+OCHRE = Hue("#7d5200", "#e8b849")
+TEAL = Hue("#0a6578", "#5ccfe0")
+MAGENTA = Hue("#a81a69", "#ff8cc6")
+INDIGO = Hue("#4146c4", "#a3a8ff")
+OLIVE = Hue("#546000", "#c0d04a")
+RED = Hue("#ad231c", "#ff8a80")
+SLATE = Hue("#465a75", "#a9bbd3")
+BROWN = Hue("#7a4a2b", "#d9a985")
+HUES = (
+    BLUE,
+    VERMILION,
+    GREEN,
+    VIOLET,
+    OCHRE,
+    TEAL,
+    MAGENTA,
+    INDIGO,
+    OLIVE,
+    RED,
+    SLATE,
+    BROWN,
+)
+LINES = ("solid", "dashed", "dotted")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a label is drawn: a hue and a kind of line (a CSS border style)."""
+
+    hue: Hue
+    line: str
+
+
+def looks(labels: Iterable[str]) -> dict[str, Look]:
+    """A look for every label, distinct for up to 36 of them.
+
+    A label wants the hue that its name hashes to, so it mostly keeps its colour between runs;
+    where two want the same one, the later in the alphabet takes the next that is free.
+    """
+    chosen: dict[str, Look] = {}
+    taken: set[int] = set()
+    for label in sorted(set(labels)):
+        first = int.from_bytes(hashlib.sha256(label.encode()).digest()[:4]) % len(HUES)
+        if len(taken) == len(HUES) * len(LINES):
+            taken.clear()
+        line = len(taken) // len(HUES)  # a line is full before the next one begins
+        slot = line * len(HUES) + first
+        while slot in taken:
+            slot = line * len(HUES) + (slot + 1) % len(HUES)
+        taken.add(slot)
+        chosen[label] = Look(HUES[slot % len(HUES)], LINES[line])
+    return chosen

@@ -1,0 +1,70 @@
+"""A text with marked spans as HTML, without loss: tags taken away, the text is there again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+from pipelines.markup.layers import Piece, pieces
+
+_DEEPEST = 5  # levels that reader.css draws; what lies deeper shares the last
+
+# HTML has no way to write these: a parser replaces or drops them, so a sign stands for each.
+UNWRITABLE = {0: 0x2400, **dict.fromkeys(range(0xD800, 0xE000), 0xFFFD)}
+_CARRIAGE_RETURN = re.compile("\r(\n?)")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A span to be marked: ``key`` chooses its colour (class k<key>), ``item`` is its number in
+    the page's data, ``tag`` is written after it in place of the key's own name."""
+
+    start: int
+    end: int
+    key: int
+    item: int
+    tag: str = ""
+
+
+def highlight(text: str, marks: Sequence[Mark]) -> Markup:
+    """The text as HTML in which every mark is one or more <mark> elements, nested where marks
+    overlap. Offsets are code points; cutting happens here, never in UTF-16."""
+    drawn = pieces(len(text), [(mark.start, mark.end) for mark in marks])
+    return Markup("").join(_draw(text, piece, marks) for piece in drawn)
+
+
+def depth(text: str, marks: Sequence[Mark]) -> int:
+    """How many underlines lie below one another in the deepest place."""
+    drawn = pieces(len(text), [(mark.start, mark.end) for mark in marks])
+    return min(max((max(piece.levels, default=-1) for piece in drawn), default=-1) + 1, _DEEPEST)
+
+
+def _draw(text: str, piece: Piece, marks: Sequence[Mark]) -> Markup:
+    html = _escape(text, piece.start, piece.end)
+    for i, level in zip(reversed(piece.spans), reversed(piece.levels), strict=True):
+        mark = marks[i]
+        begins, ends = mark.start == piece.start, mark.end == piece.end
+        classes = f"k{mark.key}"
+        if level:
+            classes += f" l{min(level, _DEEPEST - 1)}"
+        if not begins:
+            classes += " i"  # comes in from the piece before
+        if not ends:
+            classes += " o"  # goes on into the next
+        tag = Markup(' data-t="{}"').format(mark.tag) if mark.tag and ends else Markup("")
+        html = Markup('<mark class="{}" data-e="{}"{}>{}</mark>').format(
+            classes, mark.item, tag, html
+        )
+    return html
+
+
+def _escape(text: str, start: int, end: int) -> Markup:
+    # A parser turns a raw carriage return into a newline, so it is written as a reference. It
+    # shows as a space in front of a newline; alone it was a newline once, hence the break.
+    html = str(escape(text[start:end].translate(UNWRITABLE)))
+    if html.endswith("\r") and text[end : end + 1] == "\n":
+        html = html[:-1] + "&#13;"
+    return Markup(_CARRIAGE_RETURN.sub(lambda m: "&#13;" + (m[1] or "<br>"), html))

@@ -1,0 +1,213 @@
+"""The reader: one HTML file of documents with marked spans, that report and evaluate both fill.
+
+The file opens offline and asks the network for nothing: its policy (a CSP in a meta tag) allows
+its own style and script by their hashes, and nothing else. Therefore no style attributes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import fsspec
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from pipelines.markup.colours import Look
+from pipelines.markup.highlight import UNWRITABLE, Mark, depth, highlight
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A kind of mark that the page filters by: its name, its look, how often it occurs.
+
+    ``tagged``: its name stands after each of its marks. ``quiet``: nothing to look at, so its
+    marks are drawn faintly and not counted.
+    """
+
+    name: str
+    look: Look
+    count: int
+    tagged: bool = True
+    quiet: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing found or missed: ``key`` is an index into the page's keys. Without ``start`` it
+    is not in the text, and ``text`` is shown in a strip of its own. ``facts`` are shown beside
+    it; ``tag`` is written after it instead of its key's name. ``echo``: a second mark of
+    what another item counts already."""
+
+    key: int
+    text: str
+    start: int | None
+    end: int | None
+    score: float | None = None
+    tag: str = ""
+    facts: tuple[tuple[str, str], ...] = ()
+    echo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One document of the page. ``status`` is one of the page's statuses."""
+
+    doc_id: str
+    status: str
+    text: str | None
+    items: Sequence[Item] = ()
+    notices: tuple[tuple[str, str], ...] = ()
+    """Pairs of a tone (bad, warn, calm) and a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A Reading as the template takes it."""
+
+    reading: Reading
+    html: Markup
+    depth: int
+    unplaced: tuple[tuple[int, Item], ...]
+    hidden: int
+    """Characters of the text that are not shown."""
+    snippet: str
+    count: int
+
+
+@dataclass(slots=True)
+class Reader:
+    """What a page holds. ``words``: what one item is called, and what several are.
+    ``longest``: a text is shown up to this length."""
+
+    keys: Sequence[Key]
+    readings: Sequence[Reading]
+    words: tuple[str, str]
+    longest: int = 20_000
+    shown: list[Shown] = field(init=False)
+    data: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        facts: dict[tuple[str, str], int] = {}
+        self.shown = [_show(reading, self.longest, self.keys) for reading in self.readings]
+        self.data = {
+            "items": [[_datum(item, facts) for item in r.items] for r in self.readings],
+            "facts": list(facts),
+            "keys": [key.name for key in self.keys],
+            "words": self.words[1],
+            "quiet": [i for i, key in enumerate(self.keys) if key.quiet],
+        }
+
+
+def _show(reading: Reading, longest: int, keys: Sequence[Key]) -> Shown:
+    text = (reading.text or "")[:longest]
+    marks = [
+        Mark(item.start, item.end, item.key, i, item.tag)
+        for i, item in enumerate(reading.items)
+        if item.start is not None and item.end is not None and item.end <= len(text)
+    ]
+    unplaced = tuple((i, item) for i, item in enumerate(reading.items) if item.start is None)
+    hidden = len(reading.text or "") - len(text)
+    snippet = " ".join(text[:200].split())[:90].translate(UNWRITABLE)
+    count = sum(not (item.echo or keys[item.key].quiet) for item in reading.items)
+    html, underlines = highlight(text, marks), depth(text, marks)
+    return Shown(reading, html, underlines, unplaced, hidden, snippet, count)
+
+
+def _datum(item: Item, facts: dict[tuple[str, str], int]) -> list[Any]:
+    # Facts repeat (one model, one grounding), so the page holds each once; 200 documents of 40
+    # entities stay far under 2 MB.
+    numbers = [facts.setdefault(fact, len(facts)) for fact in item.facts]
+    score = None if item.score is None else round(item.score, 4)
+    return [item.key, score, item.start, item.end, numbers, *([1] if item.echo else [])]
+
+
+def render(template: str, reader: Reader, **values: object) -> str:
+    """The page of a template that extends markup/reader.html."""
+    style = _asset("reader.css") + _key_style(reader.keys)
+    script = _asset("reader.js")
+    # Names and attributes come from models: whatever they hold, it must not close its element.
+    data = json.dumps(reader.data, ensure_ascii=False, separators=(",", ":"))
+    for sign in "<>&\u2028\u2029":
+        data = data.replace(sign, f"\\u{ord(sign):04x}")
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            reader=reader,
+            style=Markup(style),
+            script=Markup(script),
+            data=Markup(data),
+            policy=f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; "
+            "img-src data:; base-uri 'none'; form-action 'none'",
+            **values,
+        )
+    )
+
+
+def save(path: str, html: str) -> None:
+    """Write a page to a path or any fsspec URL; fsspec makes the folders."""
+    with fsspec.open(path, "wb") as file:
+        file.write(html.encode("utf-8", "replace"))
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("pipelines", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = lambda n: f"{n:,}"
+    environment.filters["percent"] = lambda x: f"{100 * x:.1f}"
+    environment.filters["duration"] = duration
+    environment.filters["of"] = lambda n, one, many: f"{n:,} {one if n == 1 else many}"
+    return environment
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: 0.8 s, 42 s, 3 min 5 s, 2 h 10 min."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+@cache
+def _asset(name: str) -> str:
+    return (files("pipelines.markup") / name).read_text(encoding="utf-8")
+
+
+def _key_style(keys: Sequence[Key]) -> str:
+    rules = []
+    for i, key in enumerate(keys):
+        hue, line = key.look.hue, key.look.line
+        rules.append(f".k{i}{{--ink-light:{hue.light};--ink-dark:{hue.dark};--line:{line}}}")
+        if key.quiet:
+            rules.append(f"mark.k{i}:not(.hot){{background:none;border-bottom-width:1px}}")
+            rules.append(f"mark.k{i}::after{{opacity:.75;font-weight:450}}")
+        if key.tagged:
+            rules.append(f"mark.k{i}:not(.o)::after{{content:{_css_string(key.name)}}}")
+    return "\n".join(rules) + "\n"
+
+
+def _css_string(text: str) -> str:
+    # Labels come from a model's config.json: in CSS nothing but letters and digits is let through.
+    return '"' + "".join(c if c.isalnum() else f"\\{ord(c):x} " for c in text) + '"'
+
+
+def _digest(content: str) -> str:
+    digest = hashlib.sha256(content.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"

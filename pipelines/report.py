@@ -1,0 +1,197 @@
+"""The HTML that people look at after a run: what was found, where, and what went wrong.
+
+Knows nothing of lakes: it takes a ReportRun and ReportDocuments, however they were come by.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from actors.spans import Entity, Grounding, Status
+from pipelines.markup import Item, Key, Reader, Reading, looks, save
+from pipelines.markup import render as render_page
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportStep:
+    """One step of the run. ``pool`` is for people; ``seconds`` are model seconds, summed."""
+
+    model: str
+    fingerprint: str = ""
+    pool: str = ""
+    documents_failed: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportRun:
+    """The run as a whole: its numbers are of all documents, also where the page shows a sample.
+
+    ``seconds`` is wall clock. ``config`` is shown as it is: mask secrets before.
+    """
+
+    name: str
+    run_id: str
+    started: datetime
+    seconds: float
+    documents_ok: int = 0
+    documents_truncated: int = 0
+    documents_failed: int = 0
+    entity_counts: Mapping[str, int] = field(default_factory=dict)
+    entities_ungrounded: int = 0
+    steps: Sequence[ReportStep] = ()
+    source: str = ""
+    sink: str = ""
+    config: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportDocument:
+    """One document, its entities, and why it failed where it did."""
+
+    doc_id: str
+    status: Status
+    text: str | None
+    entities: Sequence[Entity] = ()
+    error_type: str = ""
+    error_message: str = ""
+
+
+def render(run: ReportRun, documents: Iterable[ReportDocument], *, limit: int = 200) -> str:
+    """The report as one HTML string. ``documents`` is read once, and sampled down to ``limit``."""
+    chosen = sample(documents, limit)
+    total = run.documents_ok + run.documents_truncated + run.documents_failed
+    labels = {entity.label for document in chosen for entity in document.entities}
+    look = looks({*labels, *run.entity_counts})
+    # The most frequent first; labels that the run's counts do not know come last.
+    ranked = sorted(labels, key=lambda label: (-run.entity_counts.get(label, 0), label))
+    number = {label: i for i, label in enumerate(ranked)}
+    keys = [Key(label, look[label], run.entity_counts.get(label, 0)) for label in ranked]
+    counts = sorted(run.entity_counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    most = max(run.entity_counts.values(), default=1) or 1
+    return render_page(
+        "report.html",
+        Reader(keys, [_reading(d, number) for d in chosen], ("entity", "entities")),
+        run=run,
+        total=total,
+        entities=sum(run.entity_counts.values()),
+        rate=_rate(total, run.seconds),
+        zone=f" {run.started:%Z}".rstrip(),
+        split=_split(run, total),
+        names=[label for label, _ in counts],
+        bars=[(number.get(label), count, round(100 * count / most, 1)) for label, count in counts],
+        sampled=len(chosen) < total,
+        statuses=_statuses(chosen),
+        scored=any(e.score is not None for document in chosen for e in document.entities),
+        plain_status="ok",
+        key_word="label",
+        empty="The run has no documents.",
+    )
+
+
+def write(
+    path: str, run: ReportRun, documents: Iterable[ReportDocument], *, limit: int = 200
+) -> None:
+    """Render a report to a path or any fsspec URL."""
+    save(path, render(run, documents, limit=limit))
+
+
+def sample(
+    documents: Iterable[ReportDocument], limit: int, *, seed: int = 0
+) -> list[ReportDocument]:
+    """At most ``limit`` documents in their order, in one pass, the same ones every time.
+
+    Up to a quarter of the places are for documents with a problem (failed, truncated, something
+    not found in the text): they are what a reader looks for, and chance would show few of them.
+    """
+    chance = random.Random(seed)
+    kept: dict[bool, list[tuple[int, ReportDocument]]] = {True: [], False: []}
+    seen = {True: 0, False: 0}
+    for i, document in enumerate(documents):
+        problem = _has_problem(document)
+        seen[problem] += 1
+        if len(kept[problem]) < limit:
+            kept[problem].append((i, document))
+        elif (place := chance.randrange(seen[problem])) < limit:
+            kept[problem][place] = (i, document)
+    problems = min(len(kept[True]), max(limit // 4, limit - len(kept[False])))
+    # A reservoir that never overflowed is in order, not shuffled: draw from it, do not cut it.
+    drawn = [
+        *chance.sample(kept[True], problems),
+        *chance.sample(kept[False], min(len(kept[False]), limit - problems)),
+    ]
+    return [document for _, document in sorted(drawn, key=lambda pair: pair[0])]
+
+
+def _has_problem(document: ReportDocument) -> bool:
+    return document.status is not Status.OK or any(e.start is None for e in document.entities)
+
+
+def _reading(document: ReportDocument, number: Mapping[str, int]) -> Reading:
+    notices = []
+    if document.status is Status.FAILED:
+        reason = ": ".join(part for part in (document.error_type, document.error_message) if part)
+        notices.append(("bad", f"This document failed. {reason}".strip()))
+    elif document.status is Status.TRUNCATED:
+        notices.append(
+            ("warn", "The model's output was cut off at its limit: entities may be missing.")
+        )
+    return Reading(
+        doc_id=document.doc_id,
+        status=str(document.status),
+        text=document.text,
+        items=[_item(entity, number) for entity in document.entities],
+        notices=tuple(notices),
+    )
+
+
+def _item(entity: Entity, number: Mapping[str, int]) -> Item:
+    facts = [("grounding", str(entity.grounding))]
+    if entity.model:
+        facts.append(("model", entity.model))
+    if entity.ocr_confidence is not None:
+        facts.append(("OCR confidence", f"{entity.ocr_confidence:.2f}"))
+    if entity.boxes:
+        facts.append(
+            ("page", ", ".join(str(page) for page in sorted({b.page for b in entity.boxes})))
+        )
+    facts += entity.attributes.items()
+    return Item(
+        key=number[entity.label],
+        text=entity.text if entity.grounding is Grounding.UNGROUNDED else "",
+        start=entity.start,
+        end=entity.end,
+        score=entity.score,
+        facts=tuple(facts),
+    )
+
+
+def _statuses(documents: Sequence[ReportDocument]) -> list[tuple[str, int]]:
+    counts = [(str(s), sum(d.status is s for d in documents)) for s in Status]
+    unplaced = sum(any(e.start is None for e in d.entities) for d in documents)
+    return [pair for pair in [*counts, ("not found", unplaced)] if pair[1]]
+
+
+def _split(run: ReportRun, total: int) -> list[tuple[str, float, float]]:
+    x, bars = 0.0, []
+    for tone, count in (
+        ("ok", run.documents_ok),
+        ("truncated", run.documents_truncated),
+        ("failed", run.documents_failed),
+    ):
+        width = round(100 * count / total, 2) if total else 0.0
+        bars.append((tone, round(x, 2), width))
+        x += width
+    return bars
+
+
+def _rate(documents: int, seconds: float) -> str:
+    if seconds <= 0:
+        return "–"
+    rate = documents / seconds
+    return f"{rate:.2f}" if rate < 1 else f"{rate:.1f}" if rate < 100 else f"{rate:,.0f}"
