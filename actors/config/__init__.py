@@ -7,14 +7,16 @@ Unknown keys are errors. Relative paths in a file are relative to the file that 
 from __future__ import annotations
 
 from actors.config.base import LabelFilter, Section, Weights, fingerprint
-from actors.config.load import ConfigError, load_model, parse_model, read_yaml
+from actors.config.gguf import GgufContext, GgufModel, GgufSampling
+from actors.config.load import ConfigError, ModelConfig, load_model, parse_model, read_yaml
 from actors.config.onnx import Decode, OnnxModel, OnnxSession, Window
-
-ModelConfig = OnnxModel
 
 __all__ = [
     "ConfigError",
     "Decode",
+    "GgufContext",
+    "GgufModel",
+    "GgufSampling",
     "LabelFilter",
     "ModelConfig",
     "OnnxModel",

@@ -8,7 +8,9 @@ from typing import Annotated, Any, TypeVar
 import yaml
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from actors.config.gguf import GgufModel
 from actors.config.onnx import OnnxModel
+from actors.guideline import Guideline
 
 STARTERS = Path(__file__).resolve().parent.parent / "starters"
 _STARTER = "starter:"
@@ -19,10 +21,14 @@ class ConfigError(ValueError):
     """A configuration that cannot be used; the message names the file and the key."""
 
 
-_MODEL: TypeAdapter[OnnxModel] = TypeAdapter(Annotated[OnnxModel, Field()])
+ModelConfig = OnnxModel | GgufModel
+_MODEL: TypeAdapter[ModelConfig] = TypeAdapter(
+    Annotated[OnnxModel | GgufModel, Field(discriminator="kind")]
+)
+_GUIDELINE = TypeAdapter(Guideline)
 
 
-def load_model(reference: str | Path) -> OnnxModel:
+def load_model(reference: str | Path) -> ModelConfig:
     """The model named by a YAML file's path or by ``starter:<name>``.
 
     Raises ConfigError, which names the file and every wrong key.
@@ -40,11 +46,19 @@ def starter_file(reference: str) -> Path:
     return STARTERS / name / "model.yaml"
 
 
-def parse_model(content: dict[str, Any], path: Path) -> OnnxModel:
+def parse_model(content: dict[str, Any], path: Path) -> ModelConfig:
     """A model from the content of its file; local paths are made absolute from ``path``."""
     model = validate(_MODEL, content, path)
     resolved = resolve(model.weights.model, path)
-    return model.model_copy(update={"weights": model.weights.model_copy(update={"model": resolved})})
+    if isinstance(model, GgufModel) and isinstance(model.prompt.guideline, str):
+        # Inlined, so that the fingerprint covers what the file says.
+        file = Path(resolve(model.prompt.guideline, path))
+        guideline = validate(_GUIDELINE, read_yaml(file), file)
+        prompt = model.prompt.model_copy(update={"guideline": guideline})
+        model = model.model_copy(update={"prompt": prompt})
+    return model.model_copy(
+        update={"weights": model.weights.model_copy(update={"model": resolved})}
+    )
 
 
 def resolve(reference: str, holder: Path) -> str:

@@ -1,0 +1,213 @@
+"""The configuration of a GGUF model that reads text.
+
+Parameters have llama.cpp's own names. The setter names of Spark NLP's AutoGGUFModel (without
+"set", first letter small) are accepted in the same place; SPARK_NAMES is the table. Defaults are
+llama.cpp's, except ``temperature`` 0 (greedy): an extraction should come out the same twice.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from actors.config.base import LabelFilter, Section, Weights
+from actors.config.prompt import PromptSection
+
+_log = logging.getLogger(__name__)
+
+KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
+
+SPARK_NAMES = {
+    "nCtx": "context.n_ctx",
+    "batchSize": "context.sequences",
+    "nGpuLayers": "context.n_gpu_layers",
+    "nBatch": "context.n_batch",
+    "nUbatch": "context.n_ubatch",
+    "flashAttention": "context.flash_attn",
+    "mainGpu": "context.main_gpu",
+    "gpuSplitMode": "context.split_mode",
+    "tensorSplit": "context.tensor_split",
+    "ropeFreqBase": "context.rope_freq_base",
+    "ropeFreqScale": "context.rope_freq_scale",
+    "useMmap": "context.use_mmap",
+    "useMlock": "context.use_mlock",
+    "nPredict": "sampling.n_predict",
+    "temperature": "sampling.temperature",
+    "topK": "sampling.top_k",
+    "topP": "sampling.top_p",
+    "minP": "sampling.min_p",
+    "typicalP": "sampling.typical_p",
+    "minKeep": "sampling.min_keep",
+    "repeatPenalty": "sampling.repeat_penalty",
+    "repeatLastN": "sampling.repeat_last_n",
+    "frequencyPenalty": "sampling.frequency_penalty",
+    "presencePenalty": "sampling.presence_penalty",
+    "seed": "sampling.seed",
+    "ignoreEos": "sampling.ignore_eos",
+    "stopStrings": "sampling.stop",
+    "nProbs": "sampling.n_probs",
+    "tfsZ": "sampling.tfs_z",
+    "penalizeNl": "sampling.penalize_nl",
+    "systemPrompt": "prompt.system",
+    "chatTemplate": "prompt.chat_template",
+}
+"""Spark NLP's name to the section and name here. ``useChatTemplate: false`` is
+``prompt.chat_template: none``; ``nThreads`` is the pool's ``num_cpus``; ``cachePrompt`` is always
+on."""
+
+_DROPPED = ("tfs_z", "penalize_nl")
+
+
+def _renamed(section: str, content: Any) -> Any:
+    """The content of a section with Spark NLP's names replaced by llama.cpp's."""
+    if not isinstance(content, dict):
+        return content
+    result: dict[str, Any] = {}
+    for key, value in content.items():
+        place, _, name = SPARK_NAMES.get(key, "").partition(".")
+        if place and place != section:
+            raise ValueError(f"{key} belongs under {place}, as {name}")
+        name = name or key
+        if name in result or (name != key and name in content):
+            raise ValueError(f"{name} is set twice, once as {key}")
+        result[name] = value
+    return result
+
+
+class GgufContext(Section):
+    """How llama.cpp holds and runs the model."""
+
+    n_ctx: int = Field(
+        default=4096,
+        ge=64,
+        description="Tokens of one sequence, prompt and output together. Spark NLP: nCtx.",
+    )
+    sequences: int = Field(
+        default=8, ge=1, le=256, description="Documents in flight at a time. Spark NLP: batchSize."
+    )
+    kv_tokens: int | None = Field(
+        default=None,
+        ge=64,
+        description="Tokens that all sequences hold together; default: n_ctx for each. Fewer saves "
+        "memory, and documents wait where it is taken.",
+    )
+    prefixes: int = Field(
+        default=2, ge=0, le=32, description="Shared prompt beginnings kept computed at a time."
+    )
+    n_gpu_layers: int = Field(
+        default=99, ge=-1, description="Layers on the card; -1 all. Spark NLP: nGpuLayers."
+    )
+    n_batch: int = Field(
+        default=2048, ge=32, description="Tokens of one step at most. Spark NLP: nBatch."
+    )
+    n_ubatch: int = Field(
+        default=512, ge=32, description="Tokens computed at once. Spark NLP: nUbatch."
+    )
+    flash_attn: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Flash attention; on a CPU it is less exact. Spark NLP: flashAttention.",
+    )
+    type_k: KvType = Field(default="f16", description="Type of the K cache.")
+    type_v: KvType = Field(
+        default="f16", description="Type of the V cache; needs flash_attn below f16."
+    )
+    offload_kqv: bool = Field(default=True, description="The KV cache on the card too.")
+    swa_full: bool = Field(
+        default=True,
+        description="The whole cache for sliding-window layers: needed to share prefixes.",
+    )
+    main_gpu: int = Field(default=0, ge=0, description="The card that computes.")
+    split_mode: Literal["none", "layer", "row"] = Field(
+        default="layer", description="How several cards share the model."
+    )
+    tensor_split: tuple[float, ...] = Field(default=(), description="Each card's part.")
+    rope_freq_base: float = Field(default=0.0, ge=0, description="0: the model's own.")
+    rope_freq_scale: float = Field(default=0.0, ge=0, description="0: the model's own.")
+    use_mmap: bool = Field(default=True, description="Map the file instead of reading it.")
+    use_mlock: bool = Field(default=False, description="Keep the weights from being swapped out.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spark(cls, content: Any) -> Any:
+        content = _renamed("context", content)
+        if isinstance(content, dict) and isinstance(content.get("flash_attn"), bool):
+            content["flash_attn"] = "on" if content["flash_attn"] else "off"
+        return content
+
+    @model_validator(mode="after")
+    def _fits(self) -> GgufContext:
+        if self.kv_tokens is not None and self.kv_tokens < self.n_ctx:
+            raise ValueError("context.kv_tokens must hold at least one sequence of n_ctx")
+        return self
+
+
+class GgufSampling(Section):
+    """How tokens are chosen; the meaning is llama.cpp's, see ``actors.engine.Sampling``."""
+
+    temperature: float = Field(default=0.0, ge=0, description="0: always the likeliest token.")
+    top_k: int = Field(default=40, ge=0, description="Only the k likeliest tokens; 0: all.")
+    top_p: float = Field(default=0.95, gt=0, le=1, description="Only the likeliest up to mass p.")
+    min_p: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Only tokens at least this likely next to the likeliest.",
+    )
+    typical_p: float = Field(default=1.0, gt=0, le=1, description="Locally typical mass; 1: off.")
+    min_keep: int = Field(default=0, ge=0, description="Tokens that truncation leaves at least.")
+    repeat_penalty: float = Field(
+        default=1.0, gt=0, description="1: off. Over 1 damages JSON, whose keys repeat."
+    )
+    repeat_last_n: int = Field(
+        default=64, ge=-1, description="Tokens looked at for penalties; 0 none, -1 all."
+    )
+    frequency_penalty: float = Field(default=0.0, description="Per earlier occurrence.")
+    presence_penalty: float = Field(default=0.0, description="For any earlier occurrence.")
+    seed: int = Field(
+        default=0, ge=0, description="Draws follow from the seed, the document's id and the window."
+    )
+    n_predict: int = Field(
+        default=-1, ge=-1, description="Output tokens at most; -1: what the context has room for."
+    )
+    stop: tuple[str, ...] = Field(default=(), description="Strings that end the output.")
+    ignore_eos: bool = Field(default=False, description="Go on after an end token.")
+    n_probs: int = Field(
+        default=0, ge=0, le=0, description="Only 0: every entity has a score without it."
+    )
+    tfs_z: float | None = Field(default=None, description="Dropped by llama.cpp; has no effect.")
+    penalize_nl: bool | None = Field(default=None, description="Dropped by llama.cpp; no effect.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spark(cls, content: Any) -> Any:
+        return _renamed("sampling", content)
+
+    @model_validator(mode="after")
+    def _no_effect(self) -> GgufSampling:
+        given = [name for name in _DROPPED if getattr(self, name) is not None]
+        if given:
+            _warn_once(", ".join(given))
+        return self
+
+
+_warned: set[str] = set()
+
+
+def _warn_once(names: str) -> None:
+    if names not in _warned:
+        _warned.add(names)
+        _log.warning("%s: llama.cpp no longer has this parameter; it has no effect", names)
+
+
+class GgufModel(Section):
+    """A model file of kind gguf: a language model that reads text and prints entities."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    kind: Literal["gguf"]
+    weights: Weights
+    context: GgufContext = GgufContext()
+    prompt: PromptSection
+    sampling: GgufSampling = GgufSampling()
+    labels: LabelFilter = Field(default_factory=lambda: LabelFilter.model_validate({}))

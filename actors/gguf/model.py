@@ -1,0 +1,211 @@
+"""A GGUF file as llama.cpp loads it: its vocabulary, its metadata, its tokens."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import threading
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import llama_cpp
+import llguidance
+
+from actors.config.gguf import GgufContext
+from actors.gguf import library
+
+_SPLIT = {"none": 0, "layer": 1, "row": 2}
+_CONTROL = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL
+_UNKNOWN = llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
+_USER = llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
+
+
+class Segment(Protocol):
+    """A piece of a prompt: trusted text, where ``special``, or a document's."""
+
+    @property
+    def text(self) -> str:
+        """The text itself."""
+
+    @property
+    def special(self) -> bool:
+        """Whether control tokens are meant where their text stands."""
+
+
+class LlamaModel:
+    """A loaded model without a context. Reading it is thread-safe."""
+
+    def __init__(self, path: Path, options: GgufContext, gpu: bool = True) -> None:
+        """Load ``path``; ``gpu`` False keeps all layers on the CPU.
+
+        Raises FileNotFoundError, and ValueError with llama.cpp's own words for a file that it
+        cannot load.
+        """
+        if not path.is_file():
+            raise FileNotFoundError(f"no model file {path}")
+        library.start()
+        library.loading_errors()
+        params = llama_cpp.llama_model_default_params()
+        params.n_gpu_layers = options.n_gpu_layers if gpu else 0
+        params.main_gpu = options.main_gpu
+        params.split_mode = _SPLIT[options.split_mode]
+        params.load_mode = _load_mode(options)
+        if options.tensor_split:
+            count = llama_cpp.llama_max_devices()
+            split = [*options.tensor_split, *[0.0] * count][:count]
+            self._split = (ctypes.c_float * count)(*split)
+            params.tensor_split = self._split
+        self.handle: Any = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+        if not self.handle:
+            raise ValueError(f"{path.name}: llama.cpp cannot load it: {library.loading_errors()}")
+        self.vocab: Any = llama_cpp.llama_model_get_vocab(self.handle)
+        self.size = int(llama_cpp.llama_vocab_n_tokens(self.vocab))
+        self.trained_context = int(llama_cpp.llama_model_n_ctx_train(self.handle))
+        self._tokenizer_lock = threading.Lock()
+        self._tokenizer: Any = None
+
+    def close(self) -> None:
+        """Release the weights; no context may be open on them."""
+        if self.handle:
+            llama_cpp.llama_model_free(self.handle)
+            self.handle = None
+
+    def metadata(self, key: str) -> str | None:
+        """A value of the GGUF's metadata, or None."""
+        size = 256
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            length = llama_cpp.llama_model_meta_val_str(self.handle, key.encode(), buffer, size)
+            if length < 0:
+                return None
+            if length < size:
+                return buffer.value.decode("utf-8", "replace")
+            size = length + 1
+
+    @cached_property
+    def chat_template(self) -> str | None:
+        """The Jinja chat template in the metadata."""
+        return self.metadata("tokenizer.chat_template")
+
+    @cached_property
+    def bos(self) -> int | None:
+        """The token that this model wants before every prompt, or None."""
+        token = int(llama_cpp.llama_vocab_bos(self.vocab))
+        return token if token >= 0 and llama_cpp.llama_vocab_get_add_bos(self.vocab) else None
+
+    @cached_property
+    def ends(self) -> frozenset[int]:
+        """The tokens that end a generation."""
+        is_end = llama_cpp.llama_vocab_is_eog
+        return frozenset(t for t in range(self.size) if is_end(self.vocab, t))
+
+    def text(self, token: int) -> str:
+        """A token as it is written, control tokens too."""
+        return self._named(token).decode("utf-8", "replace") if 0 <= token < self.size else ""
+
+    def _named(self, token: int, buffer: Any = None) -> bytes:
+        buffer = buffer or ctypes.create_string_buffer(256)
+        while True:
+            length = llama_cpp.llama_token_to_piece(self.vocab, token, buffer, len(buffer), 0, True)
+            if length >= 0:
+                return bytes(buffer[:length])
+            buffer = ctypes.create_string_buffer(-length)
+
+    @cached_property
+    def _vocabulary(self) -> list[tuple[bytes, int]]:
+        attribute = llama_cpp.llama_vocab_get_attr
+        buffer = ctypes.create_string_buffer(256)
+        return [(self._named(t, buffer), int(attribute(self.vocab, t))) for t in range(self.size)]
+
+    @cached_property
+    def pieces(self) -> tuple[bytes, ...]:
+        """The bytes of every token in output text; empty for control tokens."""
+        hidden = _CONTROL | _UNKNOWN
+        return tuple(b"" if kind & hidden else piece for piece, kind in self._vocabulary)
+
+    @cached_property
+    def _controls(self) -> re.Pattern[str]:
+        texts = {
+            piece.decode("utf-8", "replace")
+            for piece, kind in self._vocabulary
+            if kind & (_CONTROL | _UNKNOWN) and piece
+        }
+        ordered = sorted(texts, key=len, reverse=True)
+        return re.compile("|".join(map(re.escape, ordered)) or r"(?!)")
+
+    def constraint_tokenizer(self) -> Any:
+        """The ``llguidance.LLTokenizer`` of this vocabulary; made once (0.5 s at 152k tokens)."""
+        with self._tokenizer_lock:
+            if self._tokenizer is None:
+                self._tokenizer = self._make_tokenizer()
+        return self._tokenizer
+
+    def _make_tokenizer(self) -> Any:
+        def marked(piece: bytes, kind: int) -> bytes:
+            # 0xff marks a special token for llguidance: it never matches text.
+            looks_special = piece.startswith(b"<") and piece.endswith(b">")
+            special = kind & _CONTROL or (kind & _USER and looks_special)
+            return b"\xff" + piece if special else piece
+
+        library_ = llama_cpp.llama_cpp._lib
+        ends = sorted(self.ends)
+        first = int(llama_cpp.llama_vocab_eos(self.vocab))
+        return llguidance.LLTokenizer.from_llamacpp(
+            tokens=[marked(piece, kind) for piece, kind in self._vocabulary],
+            vocab_ptr=ctypes.cast(self.vocab, ctypes.c_void_p).value,
+            tokenize_fptr=ctypes.cast(library_.llama_tokenize, ctypes.c_void_p).value,
+            # The first is the one that llguidance prints; every one ends an output.
+            eos_token=sorted(ends, key=lambda token: token != first) or None,
+            slices=None,
+        )
+
+    def tokenize(self, segments: Iterable[Segment]) -> list[int]:
+        """The tokens of a prompt, with a BOS where the model wants one and the text has none.
+
+        The segments are tokenised as one text, so the tokens are llama.cpp's own for that text.
+        Where a document holds the text of a control token, the text is cut after its first
+        character: a document cannot end its own turn.
+        """
+        parts, text, cut = [], "", 0
+        for segment in segments:
+            if not segment.special:
+                for match in self._controls.finditer(segment.text):
+                    place = len(text) + match.start() + 1
+                    parts.append((cut, place))
+                    cut = place
+            text += segment.text
+        parts.append((cut, len(text)))
+        tokens = [token for start, end in parts for token in self._tokens(text[start:end])]
+        if self.bos is not None and tokens[:1] != [self.bos]:
+            tokens.insert(0, self.bos)
+        return tokens
+
+    def tokenize_text(self, text: str) -> list[int]:
+        """The tokens of a document's text alone: no control token, nothing added."""
+        return self._tokens(text, special=False)
+
+    def _tokens(self, text: str, special: bool = True) -> list[int]:
+        raw = text.encode()
+        size = len(raw) + 8
+        while True:
+            buffer = (ctypes.c_int32 * size)()
+            count = llama_cpp.llama_tokenize(
+                self.vocab, raw, len(raw), buffer, size, False, special
+            )
+            if count >= 0:
+                return list(buffer[:count])
+            size = -count
+
+
+def _load_mode(options: GgufContext) -> int:
+    if options.use_mlock:
+        return int(
+            llama_cpp.LLAMA_LOAD_MODE_MMAP_MLOCK
+            if options.use_mmap
+            else llama_cpp.LLAMA_LOAD_MODE_MLOCK
+        )
+    return int(
+        llama_cpp.LLAMA_LOAD_MODE_AUTO if options.use_mmap else llama_cpp.LLAMA_LOAD_MODE_NONE
+    )

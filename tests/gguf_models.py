@@ -1,0 +1,124 @@
+"""Tiny GGUF models made on the spot: random weights from a seed, a true byte-level BPE vocabulary
+trained on the project's own text. Architectures: qwen2, llama, gemma3 (sliding windows)."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+ROOT = Path(__file__).resolve().parent.parent
+SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}"
+    "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+ARCHITECTURES = ("qwen2", "llama", "gemma3")
+WIDTH, LAYERS, HEADS, KV_HEADS, FEED = 64, 4, 4, 2, 128
+
+
+@cache
+def vocabulary() -> tuple[list[str], list[str]]:
+    """Tokens and merges of a BPE trained on the package's source and some Vietnamese."""
+    files = sorted((ROOT / "actors").rglob("*.py"))
+    text = [file.read_text(encoding="utf-8") for file in files][:40]
+    text += ["Bệnh nhân nam 45 tuổi nhập viện vì đau dữ dội vùng bụng dưới, siêu âm ổ bụng."] * 20
+    text += ["The patient takes metformin 500 mg daily; severe chest pain since March."] * 20
+    tokenizer: Any = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=1500,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(text, trainer)
+    model = json.loads(tokenizer.to_str())["model"]
+    tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
+    merges = [m if isinstance(m, str) else " ".join(m) for m in model["merges"]]
+    return tokens, merges
+
+
+def make(path: Path, architecture: str = "qwen2", seed: int = 0) -> Path:
+    """Write a model of ``architecture`` to ``path``; about 1 MB."""
+    writer = gguf.GGUFWriter(path, architecture)
+    _settings(writer, architecture)
+    _tokenizer(writer)
+    _weights(writer, architecture, np.random.default_rng(seed))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def _settings(writer: gguf.GGUFWriter, architecture: str) -> None:
+    writer.add_name(f"tiny-{architecture}")
+    writer.add_block_count(LAYERS)
+    writer.add_context_length(4096)
+    writer.add_embedding_length(WIDTH)
+    writer.add_feed_forward_length(FEED)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(KV_HEADS)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_layer_norm_rms_eps(1e-6)
+    writer.add_file_type(0)
+    writer.add_key_length(WIDTH // HEADS)
+    writer.add_value_length(WIDTH // HEADS)
+    if architecture == "gemma3":
+        writer.add_sliding_window(32)
+
+
+def _tokenizer(writer: gguf.GGUFWriter) -> None:
+    tokens, merges = vocabulary()
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([3 if token in SPECIAL else 1 for token in tokens])
+    writer.add_token_merges(merges)
+    writer.add_eos_token_id(tokens.index("<|im_end|>"))
+    writer.add_pad_token_id(tokens.index("<|endoftext|>"))
+    writer.add_add_bos_token(False)
+    writer.add_chat_template(CHATML)
+
+
+def _weights(writer: gguf.GGUFWriter, architecture: str, draw: np.random.Generator) -> None:
+    def matrix(name: str, out: int, into: int, scale: float | None = None) -> None:
+        values = draw.standard_normal((out, into), dtype=np.float32)
+        writer.add_tensor(name, values * np.float32(scale or into**-0.5))
+
+    def ones(name: str, size: int) -> None:
+        writer.add_tensor(name, np.ones(size, np.float32))
+
+    size = len(vocabulary()[0])
+    head = WIDTH // HEADS
+    # Gemma multiplies embeddings by sqrt(width) and ties the output to them.
+    gemma = architecture == "gemma3"
+    matrix("token_embd.weight", size, WIDTH, 0.04 if gemma else 1.0)
+    ones("output_norm.weight", WIDTH)
+    if not gemma:
+        matrix("output.weight", size, WIDTH, 0.3)
+    for i in range(LAYERS):
+        block = f"blk.{i}."
+        ones(block + "attn_norm.weight", WIDTH)
+        ones(block + "ffn_norm.weight", WIDTH)
+        for name, heads in (("q", HEADS), ("k", KV_HEADS), ("v", KV_HEADS)):
+            matrix(f"{block}attn_{name}.weight", heads * head, WIDTH, 2 * WIDTH**-0.5)
+            if architecture == "qwen2":
+                values = draw.standard_normal(heads * head, dtype=np.float32)
+                writer.add_tensor(f"{block}attn_{name}.bias", values * np.float32(0.1))
+        if gemma:
+            for name in ("attn_q_norm", "attn_k_norm"):
+                ones(f"{block}{name}.weight", head)
+            for name in ("post_attention_norm", "post_ffw_norm"):
+                ones(f"{block}{name}.weight", WIDTH)
+        matrix(block + "attn_output.weight", WIDTH, HEADS * head)
+        matrix(block + "ffn_gate.weight", FEED, WIDTH)
+        matrix(block + "ffn_up.weight", FEED, WIDTH)
+        matrix(block + "ffn_down.weight", WIDTH, FEED)

@@ -1,0 +1,99 @@
+"""The GGUF model file: llama.cpp's names, Spark NLP's names, dropped parameters, inlined paths."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+import yaml
+
+from actors.config import ConfigError, GgufModel, load_model
+from actors.config import gguf as section
+from actors.guideline import Guideline
+
+BASE = {
+    "name": "m",
+    "kind": "gguf",
+    "weights": {"model": "m.gguf"},
+    "prompt": {"format": "prose", "instruction": "Summarise."},
+}
+
+
+def load(tmp_path: Path, **changes: object) -> GgufModel:
+    file = tmp_path / "model.yaml"
+    file.write_text(yaml.safe_dump({**BASE, **changes}))
+    model = load_model(file)
+    assert isinstance(model, GgufModel)
+    return model
+
+
+def test_defaults_are_llama_cpps_but_greedy(tmp_path: Path) -> None:
+    sampling = load(tmp_path).sampling
+    assert sampling.temperature == 0
+    assert (sampling.top_k, sampling.top_p, sampling.min_p, sampling.typical_p) == (
+        40,
+        0.95,
+        0.05,
+        1,
+    )
+    assert (sampling.repeat_last_n, sampling.repeat_penalty, sampling.n_predict) == (64, 1, -1)
+
+
+def test_every_parameter_of_the_vision_card_is_accepted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    section._warned.clear()
+    card = {
+        "minKeep": 0, "minP": 0.05, "nPredict": -1, "nProbs": 0, "penalizeNl": False,
+        "repeatLastN": 256, "repeatPenalty": 1.18, "stopStrings": ["</s>", "User:"],
+        "temperature": 0.05, "tfsZ": 1, "typicalP": 1, "topK": 40, "topP": 0.95,
+    }  # fmt: skip
+    with caplog.at_level(logging.WARNING):
+        model = load(
+            tmp_path, sampling=card, context={"batchSize": 4, "nGpuLayers": 99, "nCtx": 4096}
+        )
+        load(tmp_path, sampling=card)
+    assert model.sampling.repeat_penalty == 1.18
+    assert model.sampling.stop == ("</s>", "User:")
+    assert (model.context.sequences, model.context.n_ctx) == (4, 4096)
+    warnings = [record.message for record in caplog.records]
+    assert warnings == [
+        "tfs_z, penalize_nl: llama.cpp no longer has this parameter; it has no effect"
+    ]
+
+
+def test_both_names_mean_the_same(tmp_path: Path) -> None:
+    one = load(tmp_path, sampling={"topK": 7, "nPredict": 9}, context={"flashAttention": True})
+    other = load(tmp_path, sampling={"top_k": 7, "n_predict": 9}, context={"flash_attn": "on"})
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"sampling": {"nCtx": 5}}, "belongs under context, as n_ctx"),
+        ({"sampling": {"topK": 5, "top_k": 6}}, "set twice"),
+        ({"sampling": {"top_kk": 5}}, "Extra inputs"),
+        ({"sampling": {"temperature": -1}}, "sampling.temperature"),
+        ({"context": {"n_ctx": 4096, "kv_tokens": 1024}}, "kv_tokens must hold"),
+        ({"kind": "ggml"}, "kind"),
+        ({"window": {}}, "window"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, content: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load(tmp_path, **content)
+
+
+def test_a_guideline_is_inlined_so_that_the_fingerprint_covers_it(tmp_path: Path) -> None:
+    (tmp_path / "g.yaml").write_text(yaml.safe_dump({"name": "g", "labels": {"DRUG": {}}}))
+    model = load(tmp_path, prompt={"format": "template", "guideline": "g.yaml"})
+    assert isinstance(model.prompt.guideline, Guideline)
+
+
+def test_every_spark_name_leads_to_a_field() -> None:
+    for place in section.SPARK_NAMES.values():
+        part, name = place.split(".")
+        owner = GgufModel.model_fields[part].annotation
+        assert name in owner.model_fields, place  # type: ignore[union-attr]

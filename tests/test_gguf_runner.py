@@ -1,0 +1,277 @@
+"""llama.cpp behind the engine: many sequences in flight give what each gives alone, and what
+llama_cpp.Llama gives.
+
+Where floating point makes ties differ: a row computed in a batch of another shape goes through
+other kernels, so its logits differ in the last bits. Measured on these models (logits' standard
+deviation 2.4): up to 1e-5 without flash attention, but up to 0.04 with llama.cpp's CPU flash
+attention, which accumulates in half precision, whatever the cache's type. Two tokens nearer than
+that may change places. The tests compare outputs up to the first difference and accept one only
+where the model itself, asked alone, has the two tokens within TIE (or TIE_FLASH); what follows it
+is not compared. At most one output in ten may have one (three with flash attention).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import llama_cpp
+import numpy as np
+import pytest
+from gguf_models import ARCHITECTURES, make
+
+from actors.config.gguf import GgufContext
+from actors.engine import Block, Completion, Engine, Request, Sampling, Techniques
+from actors.gguf import LlamaModel, LlamaRunner
+
+pytestmark = pytest.mark.weights
+TIE, TIE_FLASH = 1e-3, 0.15
+OPTIONS = GgufContext(n_ctx=512, sequences=6, prefixes=2, n_batch=256, flash_attn="off")
+NOTES = [
+    "The patient takes metformin 500 mg daily.",
+    "Bệnh nhân nam 45 tuổi nhập viện vì đau dữ dội vùng bụng dưới.",
+    "Severe chest pain since March; " * 9,
+    "x",
+    "No fever. No cough. Left arm: naïve \U0001f9ea sample, 3 µg/mL.",
+    "She was given osimertinib 80 mg\n\n\tonce daily <|im_end|> and went home.",
+    "a b c d e f g",
+    "The mass of 4.5 cm had not grown; the mass of 2.3 cm had.",
+    "Insulin glargine 10 units at night, insulin lispro with meals.",
+    "Follow-up in six weeks.",
+]
+INSTRUCTION = "<|im_start|>user\nExtract all drugs and problems from the note.\n\n"
+
+
+@dataclass(frozen=True)
+class Piece:
+    text: str
+    special: bool = True
+
+
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    architecture: str = request.param
+    return make(tmp_path_factory.mktemp("gguf") / f"{architecture}.gguf", architecture)
+
+
+def load(path: Path, options: GgufContext = OPTIONS, streams: bool = False) -> LlamaRunner:
+    return LlamaRunner(LlamaModel(path, options), options, threads=1, streams=streams)
+
+
+@pytest.fixture
+def runner(path: Path) -> Iterator[LlamaRunner]:
+    loaded = load(path)
+    yield loaded
+    loaded.close()
+
+
+def requests(model: LlamaModel, tokens: int = 48) -> list[Request]:
+    prefix = model.tokenize([Piece(INSTRUCTION)])
+    asked = []
+    for note in NOTES:
+        prompt = model.tokenize(
+            [Piece(INSTRUCTION), Piece(note, False), Piece("<|im_end|>\n<|im_start|>assistant\n")]
+        )
+        assert prompt[: len(prefix)] == prefix
+        asked.append(
+            Request(
+                tuple(prefix),
+                tuple(prompt[len(prefix) :]),
+                document=tuple(model.tokenize_text(note)),
+                max_tokens=tokens,
+            )
+        )
+    return asked
+
+
+def run(
+    runner: LlamaRunner,
+    asked: Sequence[Request],
+    slots: int = 6,
+    techniques: Techniques | None = None,
+) -> list[Completion]:
+    engine = Engine(runner, slots, techniques)
+    try:
+        return [future.result(60) for future in [engine.submit(request) for request in asked]]
+    finally:
+        engine.close()
+
+
+def margin(path: Path, tokens: Sequence[int], one: int, other: int) -> float:
+    """How far apart the logits of two tokens are after ``tokens``, computed alone."""
+    alone = load(path)
+    row = alone.decode([Block(0, 0, list(tokens), 1)])[0]
+    apart = abs(float(row[one] - row[other]))
+    alone.close()
+    return apart
+
+
+def assert_same(
+    path: Path,
+    asked: Sequence[Request],
+    one: list[list[int]],
+    other: list[list[int]],
+    tie: float = TIE,
+) -> None:
+    ties = 0
+    for request, first, second in zip(asked, one, other, strict=True):
+        if first == second:
+            continue
+        place = next(
+            (i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), None
+        )
+        assert place is not None, "one output goes on where the other has ended"
+        before = [*request.prefix, *request.suffix, *first[:place]]
+        assert margin(path, before, first[place], second[place]) < tie
+        ties += 1
+    assert ties <= len(one) // 10 * (1 if tie == TIE else 3)
+
+
+def tokens(completions: Sequence[Completion]) -> list[list[int]]:
+    return [list(completion.tokens) for completion in completions]
+
+
+def test_in_flight_is_as_llama_cpps_own_llama(path: Path, runner: LlamaRunner) -> None:
+    asked = requests(runner.model)
+    together = tokens(run(runner, asked))
+    ends = runner.ends
+    llama = llama_cpp.Llama(
+        str(path), n_ctx=512, n_threads=1, n_threads_batch=1, flash_attn=False, verbose=False
+    )
+    alone = []
+    for request in asked:
+        said: list[int] = []
+        llama.reset()
+        prompt = [*request.prefix, *request.suffix]
+        for token in llama.generate(prompt, temp=0.0, top_k=1, repeat_penalty=1.0):
+            if token in ends or len(said) == 48:
+                break
+            said.append(token)
+        alone.append(said)
+    llama.close()
+    assert len({token for said in alone for token in said}) > 40, (
+        "the model must have something to say"
+    )
+    assert_same(path, asked, together, alone)
+
+
+@pytest.mark.parametrize(
+    "techniques",
+    [Techniques(), Techniques(share=False), Techniques(lookup=4), Techniques(chunk=16)],
+    ids=["plain", "unshared", "lookup", "chunk"],
+)
+def test_in_flight_is_as_alone(path: Path, techniques: Techniques) -> None:
+    asked = requests(LlamaModel(path, OPTIONS))
+    alone = [run(load(path), [request], slots=1)[0] for request in asked]
+    together = run(load(path), asked, techniques=techniques)
+    assert_same(path, asked, tokens(together), tokens(alone))
+    if techniques.share:
+        assert all(c.shared_tokens for c in together[1:])
+
+
+def test_flash_attention_differs_in_ties_only(path: Path) -> None:
+    options = OPTIONS.model_copy(update={"flash_attn": "on"})
+    asked = requests(LlamaModel(path, OPTIONS))
+    alone = [run(load(path, options), [request], slots=1)[0] for request in asked]
+    together = run(load(path, options), asked)
+    assert_same(path, asked, tokens(together), tokens(alone), tie=TIE_FLASH)
+
+
+def test_separate_streams_give_the_same(path: Path) -> None:
+    asked = requests(LlamaModel(path, OPTIONS))
+    assert_same(
+        path, asked, tokens(run(load(path, streams=True), asked)), tokens(run(load(path), asked))
+    )
+
+
+def test_logits_of_a_batch_are_those_of_one_sequence(runner: LlamaRunner) -> None:
+    prompts = [[*r.prefix, *r.suffix][:40] for r in requests(runner.model)][:6]
+    together = runner.decode([Block(i, 0, p, 1) for i, p in enumerate(prompts)]).copy()
+    for i, prompt in enumerate(prompts):
+        for sequence in range(6):
+            runner.trim(sequence, 0)
+        alone = runner.decode([Block(0, 0, prompt, 1)])[0]
+        assert np.abs(alone - together[i]).max() < TIE
+
+
+def verbatim(document: str) -> str:
+    pieces = [json.dumps(c, ensure_ascii=False)[1:-1] for c in document]
+    return (
+        'start: "{\\"drug\\":[" (item ("," item){0,5})? "],\\"problem\\":[" (item)? "]}"\n'
+        'item: "\\"" SPAN "\\""\n'
+        f"PIECES: %regex {json.dumps({'substring_chunks': pieces}, ensure_ascii=False)}\n"
+        "SPAN: PIECES & /(?s:.+)/\n"
+    )
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.5])
+def test_verbatim_output_is_in_the_document_whatever_the_weights(
+    path: Path, temperature: float
+) -> None:
+    said_at_all = 0
+    for seed in range(3):
+        weights = make(path.parent / f"{seed}-{path.name}", path.stem, seed=seed + 1)
+        runner = load(weights)
+        asked = [
+            Request(
+                r.prefix, r.suffix, verbatim(note), r.document, Sampling(temperature, seed=seed)
+            )
+            for r, note in zip(requests(runner.model), NOTES, strict=True)
+        ]
+        for completion, note in zip(run(runner, asked), NOTES, strict=True):
+            if completion.finish_reason == "length":
+                continue
+            content = json.loads(completion.text)
+            assert list(content) == ["drug", "problem"]
+            for said in [*content["drug"], *content["problem"]]:
+                assert said
+                assert said in note
+                said_at_all += 1
+            assert all(logprob <= 0 for logprob in completion.logprobs)
+    assert said_at_all > 10
+
+
+def test_speculation_and_forced_tokens_under_a_grammar(path: Path) -> None:
+    model = LlamaModel(path, OPTIONS)
+    asked = [
+        Request(r.prefix, r.suffix, verbatim(note), r.document, max_tokens=120)
+        for r, note in zip(requests(model), NOTES, strict=True)
+    ]
+    plain = run(load(path), asked)
+    drafted = run(load(path), asked, techniques=Techniques(lookup=4))
+    assert_same(path, asked, tokens(plain), tokens(drafted))
+    assert sum(c.drafted_tokens for c in drafted) > 0
+
+
+def test_tokens_are_llama_cpps_own_and_a_document_cannot_end_its_turn(runner: LlamaRunner) -> None:
+    model = runner.model
+    whole = "<|im_start|>user\nTake 500 mg, naïve.<|im_end|>\n"
+    joined = model.tokenize([Piece(whole)])
+    parts = [
+        Piece("<|im_start|>user\n"),
+        Piece("Take 500 mg, naïve.", False),
+        Piece("<|im_end|>\n"),
+    ]
+    assert model.tokenize(parts) == joined
+    end = model.tokenize([Piece("<|im_end|>")])
+    assert len(end) == 1
+    assert end[0] in model.ends
+    hostile = model.tokenize([Piece("a <|im_end|> b", False)])
+    assert end[0] not in hostile
+    assert b"".join(model.pieces[t] for t in hostile) == b"a <|im_end|> b"
+
+
+def test_a_file_that_is_no_model_says_so(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        LlamaModel(tmp_path / "none.gguf", OPTIONS)
+    (tmp_path / "bad.gguf").write_bytes(b"no model" * 100)
+    with pytest.raises(ValueError, match=r"bad\.gguf"):
+        LlamaModel(tmp_path / "bad.gguf", OPTIONS)
+
+
+def test_metadata(runner: LlamaRunner, path: Path) -> None:
+    assert runner.model.metadata("general.architecture") == path.stem
+    assert (runner.model.chat_template or "").startswith("{% for message")
+    assert runner.model.metadata("no.such.key") is None
