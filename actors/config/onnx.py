@@ -13,7 +13,9 @@ class Window(Section):
     """How a long document is read: overlapping windows, each token decided in its best one."""
 
     size: int | None = Field(
-        None, ge=8, description="Tokens a window, special tokens included; default: the model's own."
+        None,
+        ge=8,
+        description="Tokens a window, special tokens included; default: the model's own.",
     )
     overlap: int | None = Field(
         None, ge=0, description="Tokens two neighbours share; default: a quarter of the size."
@@ -34,7 +36,8 @@ class Decode(Section):
     )
     algorithm: Literal["viterbi", "greedy"] = Field(
         "viterbi",
-        description="viterbi: the likeliest sequence the scheme allows. greedy: argmax, then repair.",
+        description="viterbi: the likeliest sequence that the scheme allows. "
+        "greedy: the best label of each, then repair.",
     )
     pieces: Literal["first", "mean", "each"] = Field(
         "each",
@@ -46,7 +49,8 @@ class OnnxSession(Section):
     """How onnxruntime runs the model."""
 
     provider: Literal["auto", "cuda", "cpu"] = Field(
-        "auto", description="auto: CUDA where a card is visible, else the CPU, said once in the log."
+        "auto",
+        description="auto: CUDA where a card is visible, else the CPU, said once in the log.",
     )
     batch_tokens: int = Field(
         2048, ge=64, description="Tokens a batch, padding included; windows are packed by length."

@@ -1,0 +1,141 @@
+"""Logits to spans of tokens.
+
+The rules. A token's probabilities are the softmax of its logits, without labels such as PAD that
+no text has. ``pieces`` says who decides a word's label. Then ``algorithm`` gives every unit (token
+or word) its label, and neighbours of one type are one span unless the later one begins anew (B-,
+S-) or the earlier one ends (E-, S-); an I- that follows nothing of its type begins a span. Pieces
+of one word that repeat a B- are one span where the type has no I-. The score of a span is the mean
+over its tokens of the probability of its type, whatever the prefix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from actors.config import Decode
+from actors.onnx.labels import Labels
+from actors.onnx.viterbi import Viterbi
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.intp]
+
+_FLOOR = np.float32(1e-30)  # of a probability, so that its logarithm is a number
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSpan:
+    """Tokens [first, last] of a document, both inclusive; score in [0, 1]."""
+
+    first: int
+    last: int
+    type: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Tokens of a document that wait for their labels: all, or what a long one has so far.
+
+    ``logits``: float32 of shape (tokens, labels). ``words``: the word of each token. ``final``:
+    the document ends here.
+    """
+
+    logits: Floats
+    words: npt.NDArray[np.int32]
+    final: bool = True
+
+
+class Decoder:
+    """Turns the logits of many documents into spans; made once per model."""
+
+    def __init__(self, labels: Labels, settings: Decode) -> None:
+        self._labels = labels
+        self._settings = settings
+        self._viterbi = Viterbi(labels)
+        kinds = np.arange(len(labels.types))
+        self._of_type = (labels.kind[None, :] == kinds[:, None]).astype(np.float32)
+
+    def decode(self, parts: Sequence[Part]) -> list[tuple[list[TokenSpan], int]]:
+        """Per part its spans, and how many of its tokens are settled.
+
+        All are where it is final. The rest must come again, at the head of the next part: they
+        begin between two tokens outside of entities, so that no span is cut.
+        """
+        chances = [self._chances(part) for part in parts]
+        units = [self._units(part) for part in parts]
+        scores = [chance[unit] for chance, unit in zip(chances, units, strict=True)]
+        if self._settings.algorithm == "viterbi":
+            paths = self._viterbi.decode([np.log(np.maximum(score, _FLOOR)) for score in scores])
+        else:
+            paths = [score.argmax(axis=1) for score in scores]
+        return [self._spans(*each) for each in zip(parts, chances, units, paths, strict=True)]
+
+    def _chances(self, part: Part) -> Floats:
+        """Probabilities of the labels per token, after ``pieces`` where it changes them."""
+        logits = np.where(self._labels.ignored, np.float32(-np.inf), part.logits)
+        logits -= logits.max(axis=1, keepdims=True, initial=-1e30)
+        chances = np.exp(logits)
+        chances /= chances.sum(axis=1, keepdims=True)
+        if self._settings.pieces in ("first", "mean") and len(chances):
+            heads = _heads(part.words)
+            word = np.cumsum(_is_head(part.words)) - 1
+            if self._settings.pieces == "mean":
+                counts = np.diff(np.append(heads, len(chances)))[:, None]
+                means = np.add.reduceat(chances, heads, axis=0) / counts
+                return np.asarray(means[word], np.float32)
+            return np.asarray(chances[heads][word], np.float32)
+        return np.asarray(chances, np.float32)
+
+    def _units(self, part: Part) -> Ints:
+        """The first token of every unit that gets a label: tokens, or words."""
+        if self._settings.pieces == "each":
+            return np.arange(len(part.words))
+        return _heads(part.words)
+
+    def _spans(
+        self, part: Part, chances: Floats, units: Ints, path: Ints
+    ) -> tuple[list[TokenSpan], int]:
+        table = self._labels
+        settled = len(units)
+        if not part.final:
+            quiet = table.kind[path] < 0
+            calm = np.flatnonzero(quiet[1:] & quiet[:-1])
+            calm = calm[_is_head(part.words)[units[calm + 1]]]
+            settled = int(calm[-1]) + 1 if len(calm) else len(units)
+        token_end = len(part.words) if settled == len(units) else int(units[settled])
+        path = path[:settled]
+        kind = table.kind[path]
+        ahead = np.full(len(path), -1)
+        ahead[1:] = kind[:-1]
+        begins = table.begins[path]
+        same_word = np.zeros(len(path), bool)
+        same_word[1:] = part.words[units[1:settled]] == part.words[units[: settled - 1]]
+        begins &= ~(table.single[path] & same_word)
+        ended = np.zeros(len(path), bool)
+        ended[1:] = table.ends[path[:-1]]
+        starts = (kind >= 0) & ((kind != ahead) | begins | ended)
+        edges = np.flatnonzero(starts | (kind != ahead))
+        spans = []
+        for at, until in zip(edges, np.append(edges, len(path))[1:], strict=True):
+            if kind[at] < 0:
+                continue
+            first = int(units[at])
+            last = (int(units[until]) if until < len(path) else token_end) - 1
+            of_type = chances[first : last + 1] @ self._of_type[kind[at]]
+            score = min(1.0, float(of_type.mean()))
+            spans.append(TokenSpan(first, last, table.types[kind[at]], score))
+        return spans, token_end
+
+
+def _is_head(words: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+    heads = np.ones(len(words), bool)
+    heads[1:] = words[1:] != words[:-1]
+    return heads
+
+
+def _heads(words: npt.NDArray[np.int32]) -> Ints:
+    return np.flatnonzero(_is_head(words))

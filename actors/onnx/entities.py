@@ -1,0 +1,65 @@
+"""Spans of tokens to entities: characters, the label filter, and the invariant.
+
+An entity reaches from the first character of its first token to the last character of its last,
+with white space trimmed at both ends and the combining marks that follow it taken in: a tokenizer
+that strips accents gives a decomposed letter without its marks.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+
+from actors.config import ConfigError, LabelFilter
+from actors.onnx.decode import TokenSpan
+from actors.onnx.tokenizer import Tokens
+from actors.spans import Entity, spanning
+
+
+class Chooser:
+    """Makes entities of token spans, as a label filter wants them."""
+
+    def __init__(self, settings: LabelFilter, types: Iterable[str], model: str) -> None:
+        """Raises ConfigError where the filter names a label that the model does not have."""
+        known = sorted(set(types))
+        named = {
+            *settings.white_list,
+            *settings.black_list,
+            *settings.thresholds,
+            *settings.replace,
+        }
+        strange = sorted(named - set(known))
+        if strange:
+            raise ConfigError(
+                f"model {model}: labels names {', '.join(strange)}; "
+                f"the model has {', '.join(known)}"
+            )
+        wanted = set(settings.white_list or known) - set(settings.black_list)
+        self._floor = {
+            label: settings.thresholds.get(label, settings.threshold) for label in wanted
+        }
+        self._replace = settings.replace
+        self._model = model
+
+    def entities(self, text: str, tokens: Tokens, spans: Iterable[TokenSpan]) -> list[Entity]:
+        """The entities of a text; its tokens are those that the spans count."""
+        found = []
+        for span in spans:
+            if span.score < self._floor.get(span.type, 2.0):
+                continue
+            start, end = _trim(text, int(tokens.starts[span.first]), int(tokens.ends[span.last]))
+            if start < end:
+                label = self._replace.get(span.type, span.type)
+                score = round(span.score, 6)
+                found.append(spanning(text, start, end, label, score=score, model=self._model))
+        return found
+
+
+def _trim(text: str, start: int, end: int) -> tuple[int, int]:
+    while end < len(text) and end > start and unicodedata.category(text[end])[0] == "M":
+        end += 1
+    while start < end and text[start].isspace():
+        start += 1
+    while start < end and text[end - 1].isspace():
+        end -= 1
+    return start, end

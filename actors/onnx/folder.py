@@ -1,0 +1,106 @@
+"""A model folder as optimum exports it: what its config.json says, checked; nothing is loaded."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# These count positions from the padding id on, so that many of the table are not usable.
+_OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "mpnet", "longformer"}
+FILES = (
+    "model.onnx",
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+)
+"""The files of a folder that are read; the weights are the first."""
+
+_UNBOUNDED = 1_000_000
+_DEFAULT_SIZE = 512
+
+
+class ModelFileError(ValueError):
+    """A model folder that cannot be used; the message names the file and what is wrong in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A model folder: labels by index, the padding id, and the longest sequence in tokens."""
+
+    path: Path
+    labels: tuple[str, ...]
+    pad_id: int
+    longest: int
+
+    @property
+    def model(self) -> Path:
+        """The weights."""
+        return self.path / "model.onnx"
+
+
+def read_folder(path: Path) -> Folder:
+    """What the folder's files say, without the weights.
+
+    Raises FileNotFoundError or ModelFileError; both name the file.
+    """
+    if not path.is_dir():
+        raise FileNotFoundError(
+            f"{path}: no folder; a token classifier is a folder with model.onnx, config.json "
+            "and tokenizer.json or vocab.txt"
+        )
+    if not (path / "model.onnx").is_file():
+        raise FileNotFoundError(f"{path / 'model.onnx'}: not found")
+    config = _json(path / "config.json")
+    pad_id = config.get("pad_token_id")
+    pad_id = pad_id if isinstance(pad_id, int) and pad_id >= 0 else 0
+    return Folder(path, _labels(config, path), pad_id, _longest(config, pad_id, path))
+
+
+def tokenizer_config(path: Path) -> dict[str, Any]:
+    """The content of tokenizer_config.json, empty where there is none."""
+    file = path / "tokenizer_config.json"
+    return _json(file) if file.is_file() else {}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: not found") from None
+    except ValueError as error:
+        raise ModelFileError(f"{path}: not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ModelFileError(f"{path}: holds no mapping")
+    return content
+
+
+def _labels(config: dict[str, Any], path: Path) -> tuple[str, ...]:
+    table = config.get("id2label")
+    if not isinstance(table, dict) or not table:
+        raise ModelFileError(f"{path / 'config.json'}: has no id2label, so this is no classifier")
+    try:
+        by_index = {int(index): str(name) for index, name in table.items()}
+    except ValueError:
+        message = f"{path / 'config.json'}: id2label has keys that are no numbers"
+        raise ModelFileError(message) from None
+    if sorted(by_index) != list(range(len(by_index))):
+        raise ModelFileError(
+            f"{path / 'config.json'}: id2label does not number its {len(by_index)} labels from 0 on"
+        )
+    return tuple(by_index[index] for index in range(len(by_index)))
+
+
+def _longest(config: dict[str, Any], pad_id: int, path: Path) -> int:
+    limits = [
+        limit
+        for limit in (tokenizer_config(path).get("model_max_length"),)
+        if isinstance(limit, int | float) and 0 < limit < _UNBOUNDED
+    ]
+    positions = config.get("max_position_embeddings")
+    if isinstance(positions, int) and positions > 0:
+        offset = pad_id + 1 if config.get("model_type") in _OFFSET_POSITIONS else 0
+        limits.append(positions - offset)
+    return int(min(limits, default=_DEFAULT_SIZE))

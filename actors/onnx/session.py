@@ -1,0 +1,142 @@
+"""One onnxruntime session: token ids in, logits out. The only file that imports onnxruntime."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from actors.config import ConfigError, OnnxSession
+from actors.onnx.device import card_memory
+from actors.onnx.folder import ModelFileError
+
+_LOG = logging.getLogger(__name__)
+_KNOWN_INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
+_INTEGERS: dict[str, np.dtype[Any]] = {
+    "tensor(int64)": np.dtype(np.int64),
+    "tensor(int32)": np.dtype(np.int32),
+}
+_FLOATS = {"tensor(float)", "tensor(float16)"}
+# A card that fails like this fails for every later call of the process too.
+_FATAL = ("illegal memory access", "device-side assert", "unspecified launch failure", "ECC error")
+_said_cpu = False
+
+
+class Session:
+    """A loaded model file.
+
+    ``rows`` and ``length``: the batch size and the sequence length where the file fixes them.
+    ``run`` may be called by one thread at a time.
+    """
+
+    def __init__(
+        self, file: Path, settings: OnnxSession, threads: int | None, gpu: float | None
+    ) -> None:
+        import onnxruntime  # here: medspan's commands that run no model need not wait for it
+
+        providers = _providers(settings, gpu)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Actors share a machine: a thread that waits for work must not burn another's CPU.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if len(providers) > 1:
+            onnxruntime.preload_dlls()  # CUDA and cuDNN out of NVIDIA's own packages
+        try:
+            self._session = onnxruntime.InferenceSession(str(file), options, providers=providers)
+        except Exception as error:  # onnxruntime's own hierarchy is private
+            raise ModelFileError(f"{file}: onnxruntime cannot load it: {error}") from error
+        self.provider = str(self._session.get_providers()[0])
+        if len(providers) > 1 and self.provider == "CPUExecutionProvider":
+            if settings.provider == "cuda":
+                raise ConfigError("session.provider is cuda, but onnxruntime could not start CUDA")
+            _say_cpu("a card is visible, but onnxruntime could not start CUDA")
+        self._inputs = _inputs(self._session, file)
+        self._output, self.labels = _output(self._session, file)
+        shape = self._session.get_inputs()[0].shape
+        self.rows = shape[0] if isinstance(shape[0], int) else None
+        self.length = shape[1] if isinstance(shape[1], int) else None
+
+    def run(
+        self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float32]:
+        """Logits of shape (rows, length, labels) for ids and mask of shape (rows, length).
+
+        Raises whatever onnxruntime raises; see ``is_fatal``.
+        """
+        given, zeros = {"input_ids": ids, "attention_mask": mask}, np.zeros_like(ids)
+        feed = {
+            name: given.get(name, zeros).astype(kind, copy=False)
+            for name, kind in self._inputs.items()
+        }
+        (logits,) = self._session.run([self._output], feed)
+        return np.asarray(logits, np.float32)
+
+
+def is_fatal(error: Exception) -> bool:
+    """Whether the card is lost to this process, so that no further batch can succeed."""
+    return any(sign in str(error) for sign in _FATAL)
+
+
+def _providers(settings: OnnxSession, gpu: float | None) -> list[Any]:
+    """onnxruntime's providers in order of preference; CPU alone where there is no card to use."""
+    cpu = "CPUExecutionProvider"
+    if settings.provider == "cpu" or gpu == 0:
+        if settings.provider == "cuda":
+            raise ConfigError("session.provider is cuda, but the actor has no share of a card")
+        return [cpu]
+    memory = card_memory()
+    if memory is None:
+        if settings.provider == "cuda":
+            raise ConfigError("session.provider is cuda, but no CUDA card is visible")
+        _say_cpu("no CUDA card is visible")
+        return [cpu]
+    limit = memory * (1.0 if gpu is None else gpu)
+    if settings.gpu_memory_gb is not None:
+        limit = settings.gpu_memory_gb * 1e9
+    cuda = {"gpu_mem_limit": str(int(limit)), "arena_extend_strategy": "kSameAsRequested"}
+    return [("CUDAExecutionProvider", cuda), cpu]
+
+
+def _say_cpu(reason: str) -> None:
+    global _said_cpu
+    if not _said_cpu:
+        _LOG.info("%s: ONNX models run on the CPU", reason)
+        _said_cpu = True
+
+
+def _inputs(session: Any, file: Path) -> dict[str, np.dtype[Any]]:
+    """The model's inputs and their integer types."""
+    types = {item.name: item.type for item in session.get_inputs()}
+    unknown = sorted(set(types) - _KNOWN_INPUTS)
+    if unknown or "input_ids" not in types:
+        raise ModelFileError(
+            f"{file}: its inputs are {', '.join(sorted(types))}; a text token classifier has "
+            "input_ids, and may have attention_mask and token_type_ids"
+        )
+    for name, kind in types.items():
+        if kind not in _INTEGERS:
+            raise ModelFileError(f"{file}: input {name} is {kind}, not int64 or int32")
+    return {name: _INTEGERS[kind] for name, kind in types.items()}
+
+
+def _output(session: Any, file: Path) -> tuple[str, int | None]:
+    """The name of the logits, and how many labels they have where the file says so."""
+    outputs = session.get_outputs()
+    for item in [o for o in outputs if o.name == "logits"] + [o for o in outputs if _is_3d(o)]:
+        if _is_3d(item):
+            width = item.shape[2]
+            return item.name, width if isinstance(width, int) else None
+    raise ModelFileError(
+        f"{file}: none of its outputs ({', '.join(o.name for o in outputs)}) has the shape "
+        "batch, sequence, labels"
+    )
+
+
+def _is_3d(item: Any) -> bool:
+    return item.type in _FLOATS and item.shape is not None and len(item.shape) == 3
