@@ -63,6 +63,24 @@ def fetch(uri: str, sha256: str | None = None, files: Sequence[str] = ()) -> Pat
     return target
 
 
+def check(uri: str) -> None:
+    """Raise FileNotFoundError or WeightsError where nothing is at ``uri``; fetches nothing."""
+    local = _local(uri)
+    if local is not None:
+        if not local.exists():
+            raise FileNotFoundError(f"{uri}: no such file or folder")
+        return
+    import fsspec
+
+    try:
+        system, path = fsspec.core.url_to_fs(uri)
+        there = system.exists(path)
+    except Exception as error:  # every fsspec backend has its own
+        raise WeightsError(f"{uri}: {type(error).__name__}: {error}") from error
+    if not there:
+        raise FileNotFoundError(f"{uri}: no such file or folder")
+
+
 def digest(path: Path) -> str:
     """The SHA-256 of a file, in hex."""
     total = hashlib.sha256()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from tempfile import TemporaryFile
 
 import ray
 
@@ -35,18 +37,37 @@ def cluster(address: str | None = None, num_gpus: int | None = None) -> Iterator
         ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
     else:
         # The core worker prints a false alarm about every actor pool of Ray Data on stderr
-        # (ray-project/ray issue 53727).
+        # (ray-project/ray issue 53727), and a line about this setting, which silences it.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-        ray.init(
-            num_gpus=num_gpus,
-            include_dashboard=False,
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-        )
+        with _held_stderr():
+            ray.init(
+                num_gpus=num_gpus,
+                include_dashboard=False,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+            )
     try:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _held_stderr() -> Iterator[None]:
+    """Hold back what C++ code writes to stderr; show it only when the block raises."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def placed_pools(loaded: LoadedPipeline) -> list[Pool]:

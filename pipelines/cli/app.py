@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from actors.config import ConfigError
-from pipelines.cli import evaluate, extract, models, report, run, runs
+from pipelines.cli import evaluate, extract, models, report, run, runs, schema
 
 app = typer.Typer(
     name="medspan",
@@ -25,6 +25,7 @@ app.command("run")(run.run)
 app.command("extract")(extract.extract)
 app.command("evaluate")(evaluate.evaluate)
 app.command("report")(report.report)
+app.command("schema")(schema.schema)
 app.add_typer(models.app, name="models", help="Look at models and fetch their weights.")
 app.add_typer(runs.app, name="runs", help="Look at the runs of a sink.")
 

@@ -43,8 +43,13 @@ def fetch(
     reference: Annotated[str, typer.Argument(help="A model file or starter:<name>.")],
 ) -> None:
     """Fetch and verify the weights of a model; print where they are on this machine."""
+    from actors.config import load_model
     from actors.weights import fetch as fetch_weights
 
-    from actors.config import load_model
+    model = load_model(reference)
+    files: tuple[str, ...] = ()
+    if model.kind == "onnx":
+        from actors.onnx.folder import FILES
 
-    print(fetch_weights(load_model(reference).weights))
+        files = FILES
+    print(fetch_weights(model.weights.model, model.weights.sha256, files))

@@ -48,8 +48,10 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
     """Read a lake, extract entities, write entity Parquet, commit the run."""
+    from actors.weights import WeightsError
     from pipelines.config import Sink as SinkSection
     from pipelines.config import load_pipeline
+    from pipelines.lake.layout import RunError
 
     loaded = load_pipeline(config)
     changes: dict[str, object] = {}
@@ -63,21 +65,24 @@ def run(
         )
     console = Console(stderr=as_json)
     if dry_run:
-        _dry_run(loaded, console, as_json)
+        try:
+            _dry_run(loaded, console, as_json)
+        except (RunError, WeightsError) as error:
+            console.print(f"[red]medspan:[/] {error}", soft_wrap=True, highlight=False)
+            raise typer.Exit(2) from error
         return
     _run(loaded, resume, address, console, as_json)
 
 
 def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
-    from actors.weights import check_weights
-
+    from actors.weights import check
     from pipelines.batch.describe import describe
     from pipelines.lake.layout import Sink
     from pipelines.lake.units import plan_source
 
     plan = plan_source(loaded.pipeline.source)
     for model in loaded.models:
-        check_weights(model.weights)
+        check(model.weights.model)
     Sink(loaded.pipeline.sink.path).check_writable()
     found = describe(loaded, plan)
     if as_json:

@@ -1,0 +1,49 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Needs Python 3.11+ and a C compiler.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-slow lint schema install dev clean
+
+demo: install
+	$(BIN)/medspan run configs/quickstart.yaml
+	@echo
+	@echo 'next: $(BIN)/medspan extract "Metformin 500 mg twice daily for type 2 diabetes."'
+	@echo '      $(BIN)/medspan evaluate configs/quickstart.yaml --gold configs/samples/quickstart-gold.jsonl --run latest'
+
+test: dev
+	$(BIN)/pytest -q -m "not slow"
+
+test-slow: dev
+	$(BIN)/pytest -q -m slow
+
+lint: dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+schema: install
+	$(BIN)/medspan schema pipeline > configs/schema/pipeline.json
+	$(BIN)/medspan schema model > configs/schema/model.json
+
+install: $(VENV)/.installed
+dev: $(VENV)/.installed-dev
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("medspan needs Python 3.11 or later" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "Installing. llama-cpp-python compiles llama.cpp from source: about 4 minutes on 2 cores."
+	@echo "A prebuilt wheel avoids that: put it in a folder and set PIP_FIND_LINKS to the folder."
+	$(BIN)/python -m pip install -q -U pip
+	$(BIN)/python -m pip install -q --prefer-binary -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install -q --prefer-binary -c constraints.txt -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) out build *.egg-info

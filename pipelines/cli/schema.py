@@ -1,0 +1,39 @@
+"""``medspan schema``: JSON Schema of the two kinds of configuration file, for editors."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+
+class Kind(StrEnum):
+    """The two kinds of configuration file."""
+
+    PIPELINE = "pipeline"
+    MODEL = "model"
+
+
+def schema(
+    kind: Annotated[Kind, typer.Argument(help="Which kind of file.")] = Kind.PIPELINE,
+) -> None:
+    """Print the JSON Schema of a configuration file; configs/schema holds both."""
+    print(render(kind), end="")
+
+
+def render(kind: Kind) -> str:
+    """The JSON Schema of a kind of file, as text with a final newline."""
+    from pydantic import TypeAdapter
+
+    from actors.config import ModelConfig
+    from pipelines.config import Pipeline
+
+    content: dict[str, Any]
+    if kind is Kind.PIPELINE:
+        content = Pipeline.model_json_schema()
+    else:
+        content = TypeAdapter(ModelConfig).json_schema()
+    content = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | content
+    return json.dumps(content, indent=1, sort_keys=True) + "\n"
