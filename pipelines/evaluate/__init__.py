@@ -1,0 +1,44 @@
+"""Span scores of a run against gold, and the errors behind them."""
+
+from __future__ import annotations
+
+from pipelines.evaluate.compare import Compared, Comparison, Prediction, compare
+from pipelines.evaluate.errors import Confusion, Kind, Pair, confusions, pair
+from pipelines.evaluate.gold import GoldDocument, GoldError, GoldSpan, load_gold
+from pipelines.evaluate.page import errors_html, write_errors
+from pipelines.evaluate.scores import (
+    SCHEMES,
+    Average,
+    Interval,
+    Score,
+    Scores,
+    SpanLike,
+    score,
+)
+from pipelines.evaluate.table import table
+
+__all__ = [
+    "SCHEMES",
+    "Average",
+    "Compared",
+    "Comparison",
+    "Confusion",
+    "GoldDocument",
+    "GoldError",
+    "GoldSpan",
+    "Interval",
+    "Kind",
+    "Pair",
+    "Prediction",
+    "Score",
+    "Scores",
+    "SpanLike",
+    "compare",
+    "confusions",
+    "errors_html",
+    "load_gold",
+    "pair",
+    "score",
+    "table",
+    "write_errors",
+]

@@ -1,0 +1,122 @@
+"""A run's documents against the gold: checked that they are the same texts, scored, paired."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from actors.spans import Entity, Status
+from pipelines.evaluate.errors import Confusion, Kind, Pair, confusions, pair
+from pipelines.evaluate.gold import GoldDocument, GoldError, GoldSpan
+from pipelines.evaluate.scores import Scores, score
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a run has for a document; ``text`` is what the offsets of its entities refer to."""
+
+    doc_id: str
+    text: str | None
+    entities: Sequence[Entity]
+    status: Status = Status.OK
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One document of the gold. ``status`` is None where the run does not have it."""
+
+    doc_id: str
+    text: str
+    status: Status | None
+    pairs: tuple[Pair[GoldSpan, Entity], ...]
+
+    @property
+    def errors(self) -> int:
+        """How many of its pairs are wrong."""
+        return sum(p.kind is not Kind.CORRECT for p in self.pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The scores, and what is behind them. ``documents`` are those of the gold, in its order."""
+
+    scores: Scores
+    confusions: tuple[Confusion, ...]
+    documents: tuple[Compared, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Scores and confusions as plain values for JSON: numbers, labels and ids, no text."""
+        failed = [d.doc_id for d in self.documents if d.status is Status.FAILED]
+        return self.scores.as_dict() | {
+            "failed": failed,
+            "confusions": [
+                {"kind": str(c.kind), "gold": c.gold, "predicted": c.predicted, "count": c.count}
+                for c in self.confusions
+            ],
+        }
+
+
+def compare(
+    gold: Mapping[str, GoldDocument],
+    predictions: Iterable[Prediction],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Comparison:
+    """Score a run against the gold and pair their spans.
+
+    Gold documents that the run lacks or failed on count as wholly missed; documents that the
+    gold lacks are counted as ignored. Raises GoldError where a document comes twice, where its
+    text is not the gold's text (its offsets would mean something else), or where no document of
+    the gold is in the run at all.
+    """
+    found: dict[str, Prediction | None] = {}
+    differing = []
+    for prediction in predictions:
+        if prediction.doc_id in found:
+            raise GoldError(f"the run has the document {prediction.doc_id!r} twice")
+        marked = gold.get(prediction.doc_id)
+        # What the gold does not know is only counted: its text need not stay in memory.
+        found[prediction.doc_id] = prediction if marked else None
+        # A document that failed before it had a text has nothing that could refer to another.
+        if marked and prediction.text != marked.text and (prediction.text or prediction.entities):
+            differing.append(prediction.doc_id)
+    if differing:
+        raise GoldError(
+            f"the text of {len(differing)} documents is not the text of the gold, so offsets "
+            f"cannot be compared: {_some(differing)}"
+        )
+    if not gold.keys() & found.keys():
+        raise GoldError(
+            f"none of the {len(gold)} documents of the gold is among the {len(found)} of the run: "
+            f"do the ids agree? The gold has {_some(list(gold))}; the run {_some(list(found))}"
+        )
+    predicted = {i: p.entities if p else () for i, p in found.items()}
+    documents = tuple(_compared(document, found.get(document.id)) for document in gold.values())
+    return Comparison(
+        scores=score(
+            {i: document.entities for i, document in gold.items()},
+            predicted,
+            resamples=resamples,
+            seed=seed,
+        ),
+        confusions=tuple(confusions(chain.from_iterable(d.pairs for d in documents))),
+        documents=documents,
+    )
+
+
+def _compared(gold: GoldDocument, prediction: Prediction | None) -> Compared:
+    entities = prediction.entities if prediction else ()
+    return Compared(
+        gold.id,
+        gold.text,
+        prediction.status if prediction else None,
+        tuple(pair(gold.entities, entities)),
+    )
+
+
+def _some(ids: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(ids) - most} more" if len(ids) > most else ""
+    return ", ".join(map(repr, ids[:most])) + more

@@ -1,0 +1,115 @@
+"""The errors as an HTML page: every document's text with what is right, wrong and missed."""
+
+from __future__ import annotations
+
+from actors.spans import Entity, Status
+from pipelines.evaluate.compare import Compared, Comparison
+from pipelines.evaluate.errors import Kind, Pair
+from pipelines.evaluate.gold import GoldSpan
+from pipelines.markup import Item, Key, Look, Reader, Reading, render, save
+from pipelines.markup.colours import BLUE, BROWN, GREEN, OCHRE, RED, SLATE, VIOLET
+
+# A kind of error has hue and line of its own; dashed: there is no prediction, or no gold.
+_LOOKS = {
+    Kind.CORRECT: Look(GREEN, "solid"),
+    Kind.LABEL: Look(VIOLET, "solid"),
+    Kind.BOUNDARY: Look(BLUE, "solid"),
+    Kind.BOTH: Look(BROWN, "solid"),
+    Kind.MISSED: Look(RED, "dashed"),
+    Kind.SPURIOUS: Look(OCHRE, "dashed"),
+    Kind.UNGROUNDED: Look(SLATE, "dotted"),
+}
+_CONFUSIONS = 40
+
+
+def errors_html(comparison: Comparison, *, name: str, limit: int = 200) -> str:
+    """The page as one HTML string; of the documents the ``limit`` with most errors."""
+    ranked = sorted(comparison.documents, key=lambda document: -document.errors)
+    counts = dict.fromkeys(Kind, 0)
+    for document in comparison.documents:
+        for found in document.pairs:
+            counts[found.kind] += 1
+    kinds = [kind for kind in Kind if counts[kind]]
+    keys = [
+        Key(str(kind), _LOOKS[kind], counts[kind], tagged=False, quiet=kind is Kind.CORRECT)
+        for kind in kinds
+    ]
+    number = {kind: i for i, kind in enumerate(kinds)}
+    shown = ranked[:limit]
+    readings = [_reading(document, number) for document in shown]
+    statuses = {status: sum(r.status == status for r in readings) for status in _STATUSES}
+    scores = comparison.scores
+    return render(
+        "evaluate/errors.html",
+        Reader(keys, readings, ("error", "errors")),
+        name=name,
+        scores=scores,
+        labels=sorted(scores.per_label.items(), key=lambda p: (-p[1]["strict"].gold, p[0])),
+        confusions=[(c, number[c.kind]) for c in comparison.confusions[:_CONFUSIONS]],
+        more=len(comparison.confusions) - _CONFUSIONS,
+        sampled=len(shown) < len(ranked),
+        statuses=[(status, count) for status, count in statuses.items() if count],
+        scored=any(e.score is not None for d in shown for p in d.pairs if (e := p.predicted)),
+        plain_status="errors",
+        key_word="outcome",
+        empty="The gold has no documents.",
+    )
+
+
+def write_errors(path: str, comparison: Comparison, *, name: str, limit: int = 200) -> None:
+    """Render the errors to a path or any fsspec URL."""
+    save(path, errors_html(comparison, name=name, limit=limit))
+
+
+_STATUSES = ("errors", "right", "failed", "absent")
+
+
+def _reading(document: Compared, number: dict[Kind, int]) -> Reading:
+    status, notices = "errors" if document.errors else "right", []
+    if document.status is None:
+        status = "absent"
+        notices.append(("warn", "The run does not have this document: all of its gold is missed."))
+    elif document.status is Status.FAILED:
+        status = "failed"
+        notices.append(("bad", "This document failed in the run: all of its gold is missed."))
+    items = [item for found in document.pairs for item in _items(found, number[found.kind])]
+    return Reading(document.doc_id, status, document.text, items, tuple(notices))
+
+
+def _items(found: Pair[GoldSpan, Entity], key: int) -> list[Item]:
+    gold, predicted = found.gold, found.predicted
+    facts = [("outcome", str(found.kind))]
+    if gold:
+        facts.append(("gold", f"{gold.label} {gold.start}–{gold.end}"))
+    if predicted:
+        place = "" if predicted.start is None else f" {predicted.start}–{predicted.end}"
+        facts.append(("predicted", f"{predicted.label}{place}"))
+        if predicted.model:
+            facts.append(("model", predicted.model))
+    score = predicted.score if predicted else None
+    if gold and predicted and found.kind in (Kind.BOUNDARY, Kind.BOTH):
+        # Two marks on one another, so that both pairs of edges can be seen.
+        return [
+            _item(key, gold, None, f"gold {gold.label}", facts, echo=True),
+            _item(key, predicted, score, predicted.label, facts),
+        ]
+    either = gold or predicted
+    if either is None:
+        return []
+    tags = [span.label for span in (gold, predicted) if span]
+    tag = " → ".join(tags) if found.kind is Kind.LABEL else tags[0]
+    text = predicted.text if predicted and predicted.start is None else ""
+    return [_item(key, either, score, tag, facts, text)]
+
+
+def _item(
+    key: int,
+    span: GoldSpan | Entity,
+    score: float | None,
+    tag: str,
+    facts: list[tuple[str, str]],
+    text: str = "",
+    *,
+    echo: bool = False,
+) -> Item:
+    return Item(key, text, span.start, span.end, score, tag, tuple(facts), echo)
