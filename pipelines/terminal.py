@@ -1,0 +1,144 @@
+"""Entities and runs in the terminal: what `medspan extract` and the end of `medspan run` show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from actors.spans import Entity
+from pipelines.markup import duration, looks, pieces
+
+_INK = "#10151d"
+# A note may hold control characters, and a terminal obeys them (ESC can rewrite the screen or the
+# clipboard), so each is shown as its Unicode picture. Newlines and tabs stay.
+_CONTROLS = {c: 0x2400 + c for c in range(0x20) if c not in (0x09, 0x0A)} | {
+    0x7F: 0x2421,
+    **dict.fromkeys(range(0x80, 0xA0), 0xFFFD),
+    **dict.fromkeys(range(0xD800, 0xE000), 0xFFFD),
+}
+
+
+def entity_table(entities: Sequence[Entity]) -> Table:
+    """Entities as a table; those not found in the text stand out."""
+    shown = Table(box=box.SIMPLE_HEAD)
+    shown.add_column("Label", no_wrap=True)
+    shown.add_column("Text", overflow="fold")
+    shown.add_column("Start", justify="right")
+    shown.add_column("End", justify="right")
+    shown.add_column("Score", justify="right")
+    shown.add_column("Grounding")
+    attributed = any(entity.attributes for entity in entities)
+    if attributed:
+        shown.add_column("Attributes", overflow="fold")
+    look = looks(entity.label for entity in entities)
+    for entity in entities:
+        row: list[RenderableType] = [
+            Text(_safe(entity.label), style=_style(look[entity.label].hue.dark)),
+            Text(_safe(" ".join(entity.text.split()))),
+            "–" if entity.start is None else str(entity.start),
+            "–" if entity.end is None else str(entity.end),
+            "" if entity.score is None else f"{entity.score:.3f}",
+            Text(str(entity.grounding), style="bold yellow" if entity.start is None else "dim"),
+        ]
+        if attributed:
+            row.append(Text(_safe("; ".join(f"{k}: {v}" for k, v in entity.attributes.items()))))
+        shown.add_row(*row)
+    return shown
+
+
+def highlighted(text: str, entities: Sequence[Entity], *, colour: bool = True) -> Text:
+    """The text with its entities marked and named; those not found in it are listed below.
+
+    Where entities overlap, the innermost gives the colour and every one that ends gives its name.
+    Without ``colour`` (a pipe, NO_COLOR) entities stand in brackets: [insulin glargine|Drug].
+    """
+    placed = [e for e in entities if e.start is not None and e.end is not None]
+    look = looks(entity.label for entity in entities)
+    shown = Text(overflow="fold")
+    spans = [(e.start, e.end) for e in placed if e.start is not None and e.end is not None]
+    for piece in pieces(len(text), spans):
+        words = _safe(text[piece.start : piece.end].replace("\r\n", "\n"))
+        if text[piece.end - 1 : piece.end + 1] == "\r\n":
+            words = words.removesuffix("\u240d")  # a newline cut in two by an edge
+        covering = [placed[i] for i in piece.spans]
+        ending = [e for e in reversed(covering) if e.end == piece.end]
+        if colour:
+            # One paper for all terminals: dark ink on a light hue reads on black and on white.
+            style = (
+                _style(look[covering[-1].label].hue.dark, nested=len(covering) > 1)
+                if covering
+                else Style()
+            )
+            shown.append(words, style)
+            for entity in ending:
+                paper = Style(color=_INK, bgcolor=look[entity.label].hue.dark, italic=True)
+                shown.append(f" {_safe(entity.label)} ", paper)
+        else:
+            opened = "[" * sum(e.start == piece.start for e in covering)
+            shown.append(opened + words + "".join(f"|{_safe(e.label)}]" for e in ending))
+    for entity in entities:
+        if entity.start is None:
+            shown.append(
+                f"\nnot found in the text: {_safe(entity.text)} ", "yellow" if colour else ""
+            )
+            shown.append(f"({_safe(entity.label)})", "bold yellow" if colour else "")
+    return shown
+
+
+def run_table(
+    *,
+    documents_ok: int,
+    documents_truncated: int,
+    documents_failed: int,
+    seconds: float,
+    entity_counts: Mapping[str, int],
+    report: str = "",
+) -> RenderableType:
+    """How a run ended: documents by status, speed, entities per label, where the report is."""
+    total = documents_ok + documents_truncated + documents_failed
+    top = Table.grid(padding=(0, 3))
+    top.add_column(justify="right", style="bold")
+    top.add_column()
+    top.add_row(f"{documents_ok:,}", "documents ok")
+    if documents_truncated:
+        top.add_row(f"{documents_truncated:,}", Text("documents truncated", style="yellow"))
+    top.add_row(
+        f"{documents_failed:,}",
+        Text("documents failed", style="bold red" if documents_failed else ""),
+    )
+    top.add_row(
+        f"{total / seconds:,.1f}" if seconds > 0 else "–",
+        f"documents/s, {duration(seconds)} in all",
+    )
+    top.add_row(f"{sum(entity_counts.values()):,}", "entities")
+    parts: list[RenderableType] = [top]
+    if entity_counts:
+        parts.append(_per_label(entity_counts))
+    if report:
+        parts.append(Text.assemble("Report: ", (report, "bold"), overflow="fold"))
+    return Group(*parts)
+
+
+def _per_label(counts: Mapping[str, int]) -> Table:
+    shown = Table(box=box.SIMPLE_HEAD)
+    shown.add_column("Label")
+    shown.add_column("Entities", justify="right")
+    shown.add_column("", width=24)
+    look, most = looks(counts), max(counts.values()) or 1
+    for label, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])):
+        bar = "━" * max(round(24 * count / most), 1 if count else 0)
+        shown.add_row(Text(_safe(label)), f"{count:,}", Text(bar, style=look[label].hue.dark))
+    return shown
+
+
+def _style(paper: str, *, nested: bool = False) -> Style:
+    return Style(color=_INK, bgcolor=paper, underline=nested)
+
+
+def _safe(text: str) -> str:
+    return text.translate(_CONTROLS)

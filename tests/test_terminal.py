@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console, RenderableType
+
+from actors.spans import Entity, Grounding, spanning
+from pipelines.terminal import entity_table, highlighted, run_table
+
+TEXT = "Insulin glargine 10 units\r\nat bedtime 🫀"
+ENTITIES = [
+    spanning(TEXT, 0, 16, "Drug", score=0.98),
+    spanning(TEXT, 8, 25, "Regimen", grounding=Grounding.FUZZY, attributes={"negated": "no"}),
+    Entity("Country", "United [red]States", None, None, grounding=Grounding.UNGROUNDED),
+]
+
+
+def printed(thing: RenderableType, **options: Any) -> str:
+    file = io.StringIO()
+    Console(file=file, width=100, **options).print(thing)
+    return file.getvalue()
+
+
+def test_without_colour_brackets_tell_crossing_entities_apart() -> None:
+    shown = highlighted(TEXT, ENTITIES, colour=False).plain
+    assert shown.startswith("[Insulin [glargine|Drug] 10 units|Regimen]\nat bedtime 🫀\n")
+    assert "not found in the text: United [red]States (Country)" in shown
+
+
+def test_with_colour_names_follow_what_they_name() -> None:
+    shown = highlighted(TEXT, ENTITIES)
+    assert shown.plain.startswith("Insulin glargine Drug  10 units Regimen \nat bedtime")
+    assert "\x1b[" in printed(shown, force_terminal=True, color_system="truecolor")
+
+
+@given(st.text(), st.data())
+def test_no_character_of_a_note_can_command_the_terminal(text: str, data: st.DataObject) -> None:
+    edges = st.integers(0, len(text))
+    pairs = data.draw(st.lists(st.tuples(edges, edges).filter(lambda p: p[0] < p[1])))
+    entities = [spanning(text, *pair, "\x1b]0;owned\x07") for pair in pairs]
+    shown = printed(highlighted(text, entities)) + printed(entity_table(entities))
+    assert not any((c < " " and c != "\n" and c != "\t") or "\x7f" <= c < "\xa0" for c in shown)
+
+
+@given(st.text(alphabet="ab\r\n🫀e\u0301", max_size=30), st.data())
+def test_without_entities_text_is_shown_as_it_is(text: str, data: st.DataObject) -> None:
+    assert highlighted(text, []).plain == text.replace("\r\n", "\n").replace("\r", "␍")
+    if text:
+        cut = data.draw(st.integers(1, len(text)))
+        marked = highlighted(text, [spanning(text, 0, cut, "L")], colour=False).plain
+        assert marked.replace("[", "", 1).replace("|L]", "", 1) == highlighted(text, []).plain
+
+
+def test_the_table_of_entities_shows_markup_as_text_and_flags_what_is_not_found() -> None:
+    shown = printed(entity_table(ENTITIES))
+    assert "United [red]States" in shown
+    assert "ungrounded" in shown
+    assert "0.980" in shown
+    assert "negated: no" in shown
+    assert "Attributes" not in printed(entity_table(ENTITIES[:1]))
+
+
+def test_the_end_of_a_run() -> None:
+    shown = printed(
+        run_table(
+            documents_ok=1200,
+            documents_truncated=1,
+            documents_failed=2,
+            seconds=10.0,
+            entity_counts={"Drug": 5, "Dose": 50, "None": 0},
+            report="/somewhere/" + "long/" * 30 + "report.html",
+        )
+    )
+    assert "1,200" in shown
+    assert "120.3" in shown
+    assert shown.index("Dose") < shown.index("Drug")
+    assert "/somewhere/" + "long/" * 30 + "report.html" in shown.replace("\n", "")
+    assert "truncated" not in printed(
+        run_table(
+            documents_ok=0, documents_truncated=0, documents_failed=0, seconds=0, entity_counts={}
+        )
+    )
