@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from actors.config import ModelConfig, load_model
+from actors.config import GgufModel, ModelConfig, load_model
 from actors.spans import Document, Extraction
 
 
@@ -96,6 +96,10 @@ def load_extractor(reference: str | Path, share: Share | None = None) -> Extract
 
 def _load(config: ModelConfig, share: Share) -> Backend:
     # Imported here: a process pays only for the runtime of the model that it holds.
+    if isinstance(config, GgufModel):
+        from actors.gguf import GgufBackend
+
+        return GgufBackend(config, threads=share.threads, gpu=share.gpu)
     from actors.onnx import OnnxBackend
 
     return OnnxBackend(config, threads=share.threads, gpu=share.gpu)

@@ -78,7 +78,7 @@ def test_both_names_mean_the_same(tmp_path: Path) -> None:
         ({"sampling": {"temperature": -1}}, "sampling.temperature"),
         ({"context": {"n_ctx": 4096, "kv_tokens": 1024}}, "kv_tokens must hold"),
         ({"kind": "ggml"}, "kind"),
-        ({"window": {}}, "window"),
+        ({"decode": {}}, "decode"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, content: dict[str, object], said: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from actors.config.base import LabelFilter, Section, Weights
+from actors.config.onnx import Window
 from actors.config.prompt import PromptSection
 
 _log = logging.getLogger(__name__)
@@ -210,4 +211,5 @@ class GgufModel(Section):
     context: GgufContext = GgufContext()
     prompt: PromptSection
     sampling: GgufSampling = GgufSampling()
+    window: Window = Field(default_factory=lambda: Window.model_validate({}))
     labels: LabelFilter = Field(default_factory=lambda: LabelFilter.model_validate({}))

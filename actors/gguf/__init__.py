@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from actors.gguf.backend import GgufBackend
 from actors.gguf.model import LlamaModel
 from actors.gguf.runner import LlamaRunner
 
-__all__ = ["LlamaModel", "LlamaRunner"]
+__all__ = ["GgufBackend", "LlamaModel", "LlamaRunner"]

@@ -101,9 +101,12 @@ class LlamaModel:
         is_end = llama_cpp.llama_vocab_is_eog
         return frozenset(t for t in range(self.size) if is_end(self.vocab, t))
 
-    def text(self, token: int) -> str:
-        """A token as it is written, control tokens too."""
-        return self._named(token).decode("utf-8", "replace") if 0 <= token < self.size else ""
+    @cached_property
+    def special_texts(self) -> tuple[str, str]:
+        """How the BOS and the EOS token are written, for a chat template; empty: there is none."""
+        ids = (llama_cpp.llama_vocab_bos(self.vocab), llama_cpp.llama_vocab_eos(self.vocab))
+        texts = [self._named(token) if token >= 0 else b"" for token in ids]
+        return texts[0].decode("utf-8", "replace"), texts[1].decode("utf-8", "replace")
 
     def _named(self, token: int, buffer: Any = None) -> bytes:
         buffer = buffer or ctypes.create_string_buffer(256)

@@ -1,0 +1,333 @@
+"""The GGUF Extractor backend: a document to windows, prompts, completions, and entities.
+
+The prompt is made in the caller's thread, tokens in the engine's; parsing and grounding have a
+thread of their own, so that no document's answer holds up the next step of the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from functools import lru_cache
+from threading import Lock
+from time import perf_counter
+
+from actors.config import ConfigError, GgufModel, LabelFilter, fingerprint
+from actors.engine import (
+    Completion,
+    Engine,
+    EngineLost,
+    Request,
+    RequestRefused,
+    Sampling,
+    Techniques,
+)
+from actors.gguf.model import LlamaModel
+from actors.gguf.reading import Reading, cut, scored, united
+from actors.gguf.runner import LlamaRunner
+from actors.grounding import ground
+from actors.guideline import Guideline
+from actors.merge import merge_windows
+from actors.prompts import Parsed, Prompt, PromptError, Segment, chat_template, prompt_format
+from actors.spans import Document, Entity, Extraction, Failure, Status, Usage
+from actors.weights import digest, fetch
+
+_PROBLEM = {
+    "length": "truncated: the output reached its limit of tokens",
+    "grammar": "truncated: the grammar could not go on",
+}
+
+
+class GgufBackend:
+    """A language model behind ``submit``. Its configuration says what it is (``GgufModel``).
+
+    ``threads``: CPU threads, None for all of this process. ``gpu``: the share of one card, 0 for
+    none, None for whatever is visible. ``techniques``: the engine's switches, for measuring.
+    Raises ConfigError, FileNotFoundError or ValueError where the model cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        config: GgufModel,
+        threads: int | None = None,
+        gpu: float | None = None,
+        techniques: Techniques | None = None,
+    ) -> None:
+        path = fetch(config.weights.model, config.weights.sha256)
+        _check_labels(config)
+        self._config = config
+        self._fingerprint = _fingerprint(config, config.weights.sha256 or digest(path))
+        self._model = model = LlamaModel(path, config.context, gpu=gpu != 0)
+        try:
+            bos, eos = model.special_texts
+            chat = chat_template(
+                config.prompt.chat_template, gguf=model.chat_template, bos=bos, eos=eos
+            )
+            self._format = prompt_format(config.prompt, chat)
+            self._size, self._overlap = self._window()
+            runner = LlamaRunner(model, config.context, threads or len(os.sched_getaffinity(0)))
+        except Exception:
+            model.close()
+            raise
+        self._prefix = lru_cache(maxsize=16)(self._prefix_tokens)
+        self._engine = Engine(runner, config.context.sequences, techniques)
+        self._answers = ThreadPoolExecutor(1, thread_name_prefix=f"gguf-{config.name}")
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the weights and of the settings that can change an answer.
+
+        Where the weights lie and how many documents run beside each other are not in it.
+        """
+        return self._fingerprint
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, for its counters."""
+        return self._engine
+
+    def submit(self, document: Document) -> Future[Extraction]:
+        """Queue a document; thread-safe. The future has an exception only if the model is lost.
+
+        Cancelling it frees the model for others at the next step.
+        """
+        future: Future[Extraction] = Future()
+        began = perf_counter()
+        try:
+            reading = self._read(document, future)
+        except (PromptError, RequestRefused, _Unreadable) as error:
+            self._fail(future, document, Failure(type(error).__name__.strip("_"), str(error)))
+            return future
+        except Exception as error:
+            # Only the type: the message of an unforeseen error may quote the document.
+            self._fail(future, document, Failure(type(error).__name__, "while making the prompt"))
+            return future
+        reading.seconds = perf_counter() - began
+        self._wait(reading)
+        return future
+
+    def close(self) -> None:
+        """Release the model; documents still queued are cancelled."""
+        self._engine.close()
+        self._answers.shutdown()
+
+    def _window(self) -> tuple[int, int]:
+        """Document tokens of one window at most, and how many neighbours share."""
+        context, window = self._config.context.n_ctx, self._config.window
+        around = len(self._model.tokenize(_segments(self._format.render(""))))
+        predict = self._config.sampling.n_predict
+        output = min(predict, context // 2) if predict > 0 else context // 2
+        # Eight tokens of slack: a window's own tokens may split differently at its edges.
+        room = context - around - output - 8
+        if room < 32:
+            raise ConfigError(
+                f"model {self._config.name}: n_ctx {context} has no room for a document beside "
+                f"{around} tokens of instructions and {output} of output"
+            )
+        size = min(window.size or room, room)
+        return size, size // 8 if window.overlap is None else min(window.overlap, size // 2)
+
+    def _prefix_tokens(self, prefix: tuple[Segment, ...]) -> tuple[int, ...]:
+        return tuple(self._model.tokenize(prefix))
+
+    def _read(self, document: Document, future: Future[Extraction]) -> Reading:
+        text = document.text
+        if text is None:
+            raise _Unreadable("the document has no text")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise _Unreadable(f"a lone surrogate at character {error.start} is no text") from None
+        tokens = self._model.tokenize_text(text)
+        places = cut(text, tokens, self._model.pieces, self._size, self._overlap)
+        requests = [
+            self._request(document, index, text[start:end])
+            for index, (start, end) in enumerate(places)
+        ]
+        reading = Reading(document, future, places)
+        reading.asked = [self._engine.submit(request) for request in requests]
+        return reading
+
+    def _request(self, document: Document, index: int, window: str) -> Request:
+        prompt = self._format.render(window, document.prompt)
+        prefix = self._prefix(prompt.prefix)
+        tokens = self._model.tokenize(_segments(prompt))
+        if tuple(tokens[: len(prefix)]) != prefix:
+            prefix = ()  # the document's first characters merged with the prefix's last
+        sampling = self._config.sampling
+        return Request(
+            prefix=prefix,
+            suffix=tuple(tokens[len(prefix) :]),
+            grammar=self._format.grammar(window),
+            document=tuple(self._model.tokenize_text(window)),
+            sampling=_sampling(self._config, document.id, index),
+            max_tokens=sampling.n_predict if sampling.n_predict >= 0 else None,
+            stop=sampling.stop,
+        )
+
+    def _wait(self, reading: Reading) -> None:
+        """Have the reading answered once its last window is done."""
+        left, lock = len(reading.asked), Lock()
+
+        def one_done(_: Future[Completion]) -> None:
+            nonlocal left
+            with lock:  # the steps, the preparing and the caller's thread may all come here
+                left -= 1
+                last = left == 0
+            if last:
+                self._answers.submit(self._answer, reading)
+
+        def all_off(future: Future[Extraction]) -> None:
+            if future.cancelled():
+                for asked in reading.asked:
+                    asked.cancel()
+
+        reading.future.add_done_callback(all_off)
+        for asked in reading.asked:
+            asked.add_done_callback(one_done)
+
+    def _answer(self, reading: Reading) -> None:
+        if any(asked.cancelled() for asked in reading.asked):
+            reading.future.cancel()  # the backend was closed
+        if not reading.future.set_running_or_notify_cancel():
+            return
+        try:
+            extraction = self._extraction(reading, [asked.result() for asked in reading.asked])
+        except EngineLost as lost:
+            reading.future.set_exception(lost)
+        except RequestRefused as refused:
+            failure = Failure("RequestRefused", str(refused))
+            reading.future.set_result(self._failed(reading.document, failure))
+        except Exception as error:
+            failure = Failure(type(error).__name__, "while reading the answer")
+            reading.future.set_result(self._failed(reading.document, failure))
+        else:
+            reading.future.set_result(extraction)
+
+    def _extraction(self, reading: Reading, completions: Sequence[Completion]) -> Extraction:
+        began = perf_counter()
+        text = reading.document.text or ""
+        parts = [self._format.parse(completion.text) for completion in completions]
+        found = [
+            ground(
+                [scored(said, completion) for said in part.said],
+                text,
+                self._config.prompt.grounding,
+                model=self._config.name,
+                window=place,
+            )
+            for part, completion, place in zip(parts, completions, reading.places, strict=True)
+        ]
+        entities = merge_windows(found) if len(found) > 1 else found[0]
+        short = any(completion.finish_reason != "stop" for completion in completions)
+        return Extraction(
+            document_id=reading.document.id,
+            model=self._config.name,
+            fingerprint=self._fingerprint,
+            status=Status.TRUNCATED if short else Status.OK,
+            entities=tuple(filtered(entities, self._config.labels)),
+            completion="\n\n".join(completion.text for completion in completions),
+            reasoning="\n\n".join(part.reasoning for part in parts if part.reasoning) or None,
+            structured=united(parts),
+            problems=_problems(parts, completions),
+            usage=Usage(
+                prompt_tokens=sum(c.prompt_tokens for c in completions),
+                completion_tokens=sum(len(c.tokens) for c in completions),
+                seconds=reading.seconds
+                + sum(c.seconds for c in completions)
+                + perf_counter()
+                - began,
+            ),
+        )
+
+    def _failed(self, document: Document, failure: Failure) -> Extraction:
+        return Extraction(
+            document.id, self._config.name, self._fingerprint, Status.FAILED, failure=failure
+        )
+
+    def _fail(self, future: Future[Extraction], document: Document, failure: Failure) -> None:
+        future.set_result(self._failed(document, failure))
+
+
+class _Unreadable(ValueError):
+    """A document that cannot be read; the message holds no text of it."""
+
+
+def filtered(entities: Sequence[Entity], labels: LabelFilter) -> list[Entity]:
+    """The entities that a label filter lets through, under the names that it gives them."""
+    return [
+        replace(entity, label=labels.replace.get(entity.label, entity.label))
+        for entity in entities
+        if (not labels.white_list or entity.label in labels.white_list)
+        and entity.label not in labels.black_list
+        and (entity.score is None or entity.score >= _least(entity, labels))
+    ]
+
+
+def _least(entity: Entity, labels: LabelFilter) -> float:
+    return labels.thresholds.get(entity.label, labels.threshold)
+
+
+def _segments(prompt: Prompt) -> tuple[Segment, ...]:
+    return prompt.prefix + prompt.suffix
+
+
+def _problems(parts: Sequence[Parsed], completions: Sequence[Completion]) -> tuple[str, ...]:
+    problems = []
+    for index, (part, completion) in enumerate(zip(parts, completions, strict=True), start=1):
+        where = f"window {index} of {len(parts)}: " if len(parts) > 1 else ""
+        if completion.finish_reason != "stop":
+            problems.append(where + _PROBLEM[completion.finish_reason])
+        problems += [where + problem for problem in part.problems]
+    return tuple(problems)
+
+
+def _sampling(config: GgufModel, document_id: str, window: int) -> Sampling:
+    """The configured sampling with a seed of this window's own, whatever runs beside it."""
+    given = config.sampling
+    name = f"{given.seed}\0{document_id}\0{window}".encode("utf-8", "surrogatepass")
+    return Sampling(
+        temperature=given.temperature,
+        top_k=given.top_k,
+        top_p=given.top_p,
+        min_p=given.min_p,
+        typical_p=given.typical_p,
+        min_keep=given.min_keep,
+        repeat_penalty=given.repeat_penalty,
+        repeat_last_n=given.repeat_last_n,
+        frequency_penalty=given.frequency_penalty,
+        presence_penalty=given.presence_penalty,
+        seed=int.from_bytes(hashlib.sha256(name).digest()[:8], "big"),
+        ignore_eos=given.ignore_eos,
+    )
+
+
+_RUNNING = {"sequences", "kv_tokens", "prefixes", "n_gpu_layers", "n_batch", "n_ubatch", "main_gpu",
+            "split_mode", "tensor_split", "use_mmap", "use_mlock", "offload_kqv"}  # fmt: skip
+
+
+def _fingerprint(config: GgufModel, weights: str) -> str:
+    kept = config.context.model_dump(exclude=_RUNNING)
+    plain = config.model_copy(
+        update={
+            "context": type(config.context).model_validate(kept),
+            "weights": config.weights.model_copy(update={"model": "", "sha256": None}),
+        }
+    )
+    return fingerprint(plain, weights=weights)
+
+
+def _check_labels(config: GgufModel) -> None:
+    guideline, labels = config.prompt.guideline, config.labels
+    if not isinstance(guideline, Guideline):
+        return
+    named = {*labels.white_list, *labels.black_list, *labels.thresholds, *labels.replace}
+    strange = sorted(named - set(guideline.labels))
+    if strange:
+        raise ConfigError(
+            f"model {config.name}: labels names {', '.join(strange)}; "
+            f"the guideline has {', '.join(guideline.labels)}"
+        )

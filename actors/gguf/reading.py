@@ -1,0 +1,98 @@
+"""One document on its way through the engine: its windows, and what was said of each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from math import exp
+from typing import Any
+
+from actors.chunking import windows
+from actors.engine import Completion
+from actors.prompts import Parsed, Said
+from actors.spans import Document, Extraction, Mention
+
+
+@dataclass(slots=True)
+class Reading:
+    """A document, the places of its windows in code points, and their completions."""
+
+    document: Document
+    future: Future[Extraction]
+    places: list[tuple[int, int]]
+    asked: list[Future[Completion]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def cut(
+    text: str, tokens: Sequence[int], pieces: Sequence[bytes], size: int, overlap: int
+) -> list[tuple[int, int]]:
+    """Windows of at most ``size`` of the text's own tokens as [start, end) in code points.
+
+    An edge inside a character moves before it. Raises ValueError for a vocabulary whose tokens do
+    not spell their text.
+    """
+    if len(tokens) <= size:
+        return [(0, len(text))]
+    raw = text.encode()
+    spelled = b"".join(pieces[token] for token in tokens)
+    lead = len(spelled) - len(raw)  # a SentencePiece vocabulary puts a space before a text
+    if spelled[max(0, lead) :] != raw:
+        raise ValueError("this vocabulary's tokens do not spell their text: it cannot be windowed")
+    character = _characters(raw)
+    starts, words, at, word = [], [], -lead, 0
+    for token in tokens:
+        starts.append(character[max(0, at)])
+        word += pieces[token][:1].isspace()
+        words.append(word)
+        at += len(pieces[token])
+    starts.append(len(text))
+    cuts = windows(len(tokens), size, overlap, words)
+    return [(starts[window.start], starts[window.end]) for window in cuts]
+
+
+def _characters(raw: bytes) -> list[int]:
+    """The index of the code point that each byte belongs to, and of the end."""
+    result, index = [], -1
+    for byte in raw:
+        index += (byte & 0xC0) != 0x80
+        result.append(index)
+    return [*result, index + 1]
+
+
+def scored(said: Said, completion: Completion) -> Mention:
+    """The mention with its score: the probability that the model, having begun a string here,
+    prints exactly these words: the product over the tokens that hold them, each probability
+    among the tokens that the grammar allowed; a forced token counts 1."""
+    if not completion.logprobs:
+        return said.mention
+    start = len(completion.text[: said.span[0]].encode())
+    end = len(completion.text[: said.span[1]].encode())
+    total, before = 0.0, 0
+    for after, logprob in zip(completion.ends, completion.logprobs, strict=True):
+        if before < end and after > start:
+            total += logprob
+        before = after
+    return replace(said.mention, score=round(exp(total), 6))
+
+
+def united(parts: Sequence[Parsed]) -> str | None:
+    """The structured answers of a document's windows as one: lists are joined without repeats,
+    of other values the first that is not null stays. None where no window has one."""
+    values = [json.loads(part.structured) for part in parts if part.structured is not None]
+    if not values:
+        return None
+    result = values[0]
+    for value in values[1:]:
+        result = _joined(result, value)
+    return json.dumps(result, ensure_ascii=False)
+
+
+def _joined(one: Any, other: Any) -> Any:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return {key: _joined(one.get(key), other.get(key)) for key in {**one, **other}}
+    if isinstance(one, list) and isinstance(other, list):
+        return one + [item for item in other if item not in one]
+    return other if one is None else one

@@ -1,0 +1,1 @@
+"""Measurements against peers; each script prints one JSON document as its last line."""

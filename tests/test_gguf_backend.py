@@ -1,0 +1,234 @@
+"""A GGUF model file through the Extractor: prompts, windows, entities, statuses, cancel."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gguf_models import make
+
+from actors import Document, Extraction, Extractor, Status
+from actors.config import ConfigError, GgufModel
+from actors.extractor import Share
+from actors.gguf import GgufBackend, LlamaModel
+from actors.gguf.reading import cut
+
+pytestmark = pytest.mark.weights
+NOTES = [
+    "The patient takes metformin 500 mg daily for diabetes.",
+    "Severe chest pain since March; the cough persists.",
+    "Bệnh nhân nam 45 tuổi nhập viện vì đau dữ dội vùng bụng dưới.",
+    'Quote " backslash \\ tab\tand\nnew line, insulin \U0001f489 given.',
+    "x",
+]
+Load = Callable[..., Extractor]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make(tmp_path_factory.mktemp("gguf") / "tiny.gguf", "qwen2", seed=3)
+
+
+@pytest.fixture
+def load(weights: Path) -> Iterator[Load]:
+    opened: list[Extractor] = []
+
+    def loader(**changes: Any) -> Extractor:
+        content: dict[str, Any] = {
+            "name": "tiny",
+            "kind": "gguf",
+            "weights": {"model": str(weights)},
+            "context": {"n_ctx": 1024, "sequences": 4, "flash_attn": "off"},
+            "prompt": {
+                "format": "template",
+                "guideline": {"name": "g", "labels": {"DRUG": {}, "PROBLEM": {}}},
+                "max_items": 4,
+                "max_length": 30,
+            },
+            "sampling": {"n_predict": 300},
+            "labels": {},
+        }
+        for key, value in changes.items():
+            content[key] = {**content[key], **value} if isinstance(value, dict) else value
+        opened.append(Extractor(GgufModel.model_validate(content), Share(threads=1)))
+        return opened[-1]
+
+    yield loader
+    for extractor in opened:
+        extractor.close()
+
+
+def documents(count: int = 12) -> list[Document]:
+    return [Document(id=str(i), text=NOTES[i % len(NOTES)]) for i in range(count)]
+
+
+def said(extraction: Extraction) -> list[tuple[Any, ...]]:
+    return [(e.label, e.text, e.start, e.end) for e in extraction.entities]
+
+
+def test_entities_are_spans_with_scores(load: Load) -> None:
+    extractions = load().extract(documents())
+    found = 0
+    for document, extraction in zip(documents(), extractions, strict=True):
+        assert extraction.status in (Status.OK, Status.TRUNCATED), extraction.failure
+        assert extraction.document_id == document.id
+        for entity in extraction.entities:
+            found += 1
+            assert document.text is not None
+            assert entity.start is not None
+            assert entity.text == document.text[entity.start : entity.end]
+            assert entity.score is not None
+            assert 0 <= entity.score <= 1
+        if extraction.status is Status.OK:
+            assert extraction.structured is not None
+            assert list(json.loads(extraction.structured)) == ["DRUG", "PROBLEM"]
+        assert extraction.usage.completion_tokens > 0
+        assert extraction.usage.seconds > 0
+    assert found > 0
+
+
+def test_neighbours_do_not_matter(load: Load) -> None:
+    together = load(sampling={"temperature": 0.9}).extract(documents())
+    one = load(sampling={"temperature": 0.9}, context={"sequences": 1})
+    alone = [one.extract([document])[0] for document in documents()]
+    assert [said(e) for e in together] == [said(e) for e in alone]
+    assert together[0].fingerprint == alone[0].fingerprint
+
+
+def test_equal_texts_draw_by_their_own_document_id(load: Load) -> None:
+    extractor = load(sampling={"temperature": 2.0, "top_k": 0, "top_p": 1, "min_p": 0})
+    extractions = extractor.extract([Document(id=str(i), text=NOTES[0]) for i in range(6)])
+    assert len({e.completion for e in extractions}) > 1
+
+
+def test_output_at_its_limit_is_truncated_and_keeps_what_is_complete(load: Load) -> None:
+    for extraction in load(sampling={"n_predict": 24}).extract(documents()):
+        assert extraction.status is Status.TRUNCATED
+        assert any("truncated" in problem for problem in extraction.problems)
+
+
+def test_a_long_document_is_read_in_windows_with_exact_offsets(load: Load) -> None:
+    text = " ".join(f"{note} Visit {i}." for i, note in enumerate(NOTES * 30))
+    extraction = load(sampling={"n_predict": 120}).extract([Document(id="long", text=text)])[0]
+    assert extraction.failure is None
+    assert extraction.completion is not None
+    assert extraction.completion.count('"DRUG"') > 3
+    assert extraction.entities
+    starts = [e.start for e in extraction.entities if e.start is not None]
+    assert max(starts) > len(text) // 2
+    for entity in extraction.entities:
+        assert entity.text == text[entity.start : entity.end]
+
+
+def test_windows_cover_and_overlap(weights: Path) -> None:
+    config = GgufModel.model_validate(
+        {
+            "name": "t",
+            "kind": "gguf",
+            "weights": {"model": str(weights)},
+            "prompt": {"format": "prose", "instruction": "x"},
+        }
+    )
+    model = LlamaModel(weights, config.context)
+    text = "Đau bụng dưới 🧪 dữ dội. " * 60
+    tokens = model.tokenize_text(text)
+    places = cut(text, tokens, model.pieces, 100, 20)
+    assert places[0][0] == 0
+    assert places[-1][1] == len(text)
+    for (_, end), (start, _) in pairwise(places):
+        assert start < end
+    for start, end in places:
+        assert len(model.tokenize_text(text[start:end])) <= 108
+    assert cut("short", model.tokenize_text("short"), model.pieces, 100, 20) == [(0, 5)]
+    model.close()
+
+
+def test_prose_answers_a_rows_own_prompt(load: Load) -> None:
+    extractor = load(
+        prompt={
+            "format": "prose",
+            "guideline": None,
+            "instruction": "Summarise.",
+        },
+        sampling={"n_predict": 12},
+    )
+    plain = extractor.extract([Document(id="1", text=NOTES[0])])[0]
+    asked = extractor.extract([Document(id="1", text=NOTES[0], prompt="Is there pain?")])[0]
+    assert plain.entities == asked.entities == ()
+    assert plain.completion
+    assert asked.completion
+    assert plain.completion != asked.completion
+
+
+def test_a_document_that_cannot_be_read_fails_alone(load: Load) -> None:
+    extractor = load()
+    secret = "secret \ud800"
+    bad, surrogate, prompted, good = extractor.extract(
+        [
+            Document(id="1"),
+            Document(id="2", text=secret),
+            Document(id="3", text="a", prompt="own"),
+            Document(id="4", text=NOTES[0]),
+        ]
+    )
+    for failed in (bad, surrogate, prompted):
+        assert failed.status is Status.FAILED
+        assert failed.failure is not None
+        assert "secret" not in failed.failure.message
+    assert good.status is not Status.FAILED
+
+
+def test_an_empty_document_has_no_entities(load: Load) -> None:
+    extraction = load().extract([Document(id="1", text="")])[0]
+    assert extraction.failure is None
+    assert extraction.entities == ()
+
+
+def test_cancel_and_close(load: Load) -> None:
+    extractor = load(context={"sequences": 1})
+    futures = [extractor.submit(document) for document in documents(8)]
+    assert futures[5].cancel()
+    assert futures[0].result(30).document_id == "0"
+    extractor.close()
+    assert all(future.done() for future in futures)
+
+
+def test_settings_that_cannot_work_are_said_at_load(load: Load, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no room for a document"):
+        load(context={"n_ctx": 128})
+    with pytest.raises(ConfigError, match="SYMPTOM"):
+        load(labels={"white_list": ["SYMPTOM"]})
+    with pytest.raises(FileNotFoundError):
+        load(weights={"model": str(tmp_path / "none.gguf")})
+
+
+def test_labels_are_filtered_and_renamed(load: Load) -> None:
+    extractor = load(labels={"black_list": ["PROBLEM"], "replace": {"DRUG": "medication"}})
+    labels = {e.label for one in extractor.extract(documents()) for e in one.entities}
+    assert labels == {"medication"}
+
+
+def test_the_fingerprint_is_of_what_can_change_an_answer(load: Load) -> None:
+    first = load().fingerprint
+    assert load(context={"sequences": 2, "n_gpu_layers": 0}).fingerprint == first
+    assert load(sampling={"seed": 5}).fingerprint != first
+    assert load(context={"n_ctx": 900}).fingerprint != first
+
+
+def test_a_lost_model_is_an_exception_of_the_future(load: Load) -> None:
+    extractor = load()
+    backend = extractor._backend
+    assert isinstance(backend, GgufBackend)
+    runner = backend.engine._runner
+
+    def broken(_: object) -> None:
+        raise RuntimeError("llama_decode returned -3")
+
+    runner.decode = broken  # type: ignore[method-assign, assignment]
+    futures = [extractor.submit(document) for document in documents(6)]
+    for future in futures:
+        assert type(future.exception(30)).__name__ == "EngineLost"
