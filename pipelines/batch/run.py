@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, Protocol
 
-import ray
-
 from pipelines.batch.cluster import placed_pools
 from pipelines.batch.finish import Tally
 from pipelines.batch.graph import build
@@ -110,22 +108,35 @@ def _work(
         yield Tally.from_dict(json.loads(row["tally"]))
 
 
+_TELLING = (DuplicateIdsError, SourceChangedError, OSError)
+
+
 @contextmanager
 def _telling(run_id: str) -> Iterator[None]:
     """Errors of our own code arrive wrapped in Ray's: say what happened, without the trace."""
     try:
         yield
-    except (DuplicateIdsError, SourceChangedError) as error:
-        raise RunFailedError(run_id, str(error)) from error
-    except ray.exceptions.RayError as error:
-        cause: BaseException | None = error
-        while cause is not None and isinstance(cause, ray.exceptions.RayError):
-            cause = getattr(cause, "cause", None) or cause.__cause__
-        if isinstance(cause, DuplicateIdsError | SourceChangedError | FileNotFoundError | OSError):
-            raise RunFailedError(run_id, str(cause)) from error
+    except RunFailedError:
+        raise
+    except Exception as error:
+        chain = list(_causes(error))
+        for cause in chain:
+            if isinstance(cause, _TELLING):
+                raise RunFailedError(run_id, str(cause)) from error
         # An unknown error's message could quote a document; its type cannot.
-        kind = type(cause or error).__name__
+        kind = type(chain[-1]).__name__
         raise RunFailedError(run_id, f"a worker failed with {kind}; see Ray's logs") from error
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it was raised from, outermost first."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        cause = getattr(current, "cause", None)  # Ray's name for the error of a worker
+        current = cause if isinstance(cause, BaseException) else current.__cause__
 
 
 def _tally_of(sink: Sink, run_id: str, units: Sequence[str]) -> Tally:

@@ -35,4 +35,4 @@ def check_unique_ids(sink: Sink, run_id: str, units: Sequence[str]) -> None:
             "SELECT doc_id FROM ids GROUP BY doc_id HAVING count(*) > 1 LIMIT ?", [_NAMED]
         ).fetchall()
     if found:
-        raise DuplicateIdsError(sorted(row[0] for row in found), f"run {run_id}")
+        raise DuplicateIdsError.of(sorted(row[0] for row in found), f"run {run_id}")

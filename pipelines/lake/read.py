@@ -7,7 +7,8 @@ many units it holds.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import fsspec
@@ -26,10 +27,11 @@ _NAMED_IDS = 5
 class DuplicateIdsError(ValueError):
     """Documents share an id; the message names the first few."""
 
-    def __init__(self, ids: Iterable[str], where: str) -> None:
-        shown = list(ids)
-        named = ", ".join(shown[:_NAMED_IDS]) + (" …" if len(shown) > _NAMED_IDS else "")
-        super().__init__(
+    @classmethod
+    def of(cls, ids: Sequence[str], where: str) -> DuplicateIdsError:
+        """The error for these ids; no __init__, so that it survives pickling between workers."""
+        named = ", ".join(ids[:_NAMED_IDS]) + (" …" if len(ids) > _NAMED_IDS else "")
+        return cls(
             f"{where}: several documents have the id {named}. Ids must be unique: "
             "set source.id to a column that is, or leave it out to have ids derived."
         )
@@ -57,9 +59,9 @@ def read_units(units: Iterable[Unit], source: Source, keep: pa.Schema) -> Iterat
 
 
 def _check_ids(ids: list[str], where: str) -> None:
-    if len(set(ids)) < len(ids):
-        seen: set[str] = set()
-        raise DuplicateIdsError([i for i in ids if i in seen or seen.add(i)], where)  # type: ignore[func-returns-value]
+    twice = sorted(id_ for id_, count in Counter(ids).items() if count > 1)
+    if twice:
+        raise DuplicateIdsError.of(twice, where)
 
 
 def _documents(reader: _ForwardReader, part: Slice, source: Source) -> Iterator[dict[str, Any]]:
