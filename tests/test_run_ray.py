@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -52,7 +52,7 @@ class Interrupt:
             raise KeyboardInterrupt
 
 
-def _lake(folder: Path, rows: list[dict[str, object]]) -> Path:
+def _lake(folder: Path, rows: Sequence[Mapping[str, object]]) -> Path:
     folder.mkdir(exist_ok=True)
     path = folder / "notes.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in rows))
