@@ -14,6 +14,7 @@ from actors.guideline.types import (
     Object,
     Scalar,
     ValueType,
+    empty_value,
     read_type,
     write_type,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "Object",
     "Scalar",
     "ValueType",
+    "empty_value",
     "read_type",
     "write_type",
 ]

@@ -17,6 +17,7 @@ from actors.guideline.types import (
     Object,
     Scalar,
     ValueType,
+    empty_value,
     read_type,
 )
 
@@ -117,10 +118,14 @@ class Guideline(_Strict):
                     f"output.{name}", value, self.labels[name].value_type, _flat(example.text)
                 )
 
+    def filled(self, example: Example) -> dict[str, Json]:
+        """An example's output with every label, in order."""
+        return {name: example.output.get(name, empty_value(kind)) for name, kind in self.types}
+
     @cached_property
-    def fields(self) -> Object:
-        """All labels with their types, in order."""
-        return Object(tuple((name, label.value_type) for name, label in self.labels.items()))
+    def types(self) -> tuple[tuple[str, ValueType], ...]:
+        """Every label with its type, in order."""
+        return tuple((name, label.value_type) for name, label in self.labels.items())
 
     @cached_property
     def names(self) -> Mapping[str, str]:

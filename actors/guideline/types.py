@@ -87,6 +87,17 @@ def write_type(value_type: ValueType) -> Json:
             return {key: write_type(field) for key, field in fields}
 
 
+def empty_value(value_type: ValueType) -> Json:
+    """What stands where a document has nothing: ``null``, or an empty list."""
+    match value_type:
+        case Array() | MultiLabel():
+            return []
+        case Object(fields):
+            return {key: empty_value(field) for key, field in fields}
+        case _:
+            return None
+
+
 def _scalar(name: str) -> Scalar:
     if name not in SCALARS:
         raise ValueError(f"no type {name!r}; there are {', '.join(SCALARS)}")

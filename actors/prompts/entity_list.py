@@ -1,0 +1,103 @@
+"""The ``entity-list`` format of Qwen2.5-7B-Vietnamese-Medical-NER: a JSON list of entity and type.
+
+The system turn names the types with their definitions, the user turn is the text; examples are
+turns of their own. Only the types that were asked for come out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from actors.config.prompt import PromptSection
+from actors.guideline import Array, Example, Guideline, Scalar
+from actors.prompts.asking import JsonFormat, Start, Understood
+from actors.prompts.chat import ChatTemplate, lay_out, turns
+from actors.prompts.grammar import Grammar, literal
+from actors.prompts.prompt import PromptError, Said
+from actors.prompts.reading import Keyed, Leaf, Listed, Node
+from actors.spans import Mention
+
+_ENTITY, _TYPE = "entity", "type"
+_USER = "Text: "
+_TASK = (
+    "You are a medical expert. Your task is to identify and extract medical entities from the "
+    "given text.\nThe entity types to extract are:\n"
+)
+_ANSWER = (
+    '\n\nReturn the result as a JSON list containing dictionaries with "entity" and "type" keys. '
+    "If no relevant entities are found, return an empty list []"
+)
+_STRINGS = (Scalar("verbatim-string"), Scalar("string"))
+
+
+def entity_list(section: PromptSection, guideline: Guideline, chat: ChatTemplate) -> JsonFormat:
+    """The format for one guideline; every label must be of words, since the list holds no more."""
+    for name, kind in guideline.types:
+        if (kind.item if isinstance(kind, Array) else kind) not in _STRINGS:
+            raise PromptError(f"format entity-list cannot ask for the type of {name}: only strings")
+    lines = (
+        f"- {name}: {label.definition}" if label.definition else f"- {name}"
+        for name, label in guideline.labels.items()
+    )
+    system = section.system or _TASK + "\n".join(lines) + _ANSWER
+    examples = guideline.examples if section.examples else ()
+    answered = ((_USER + example.text, _answer(example)) for example in examples)
+    layout = lay_out(chat, turns(system, *answered), _USER)
+
+    def understand(completion: str, values: list[Node]) -> Understood:
+        problems: list[str] = []
+        said = list(_said(values, guideline, problems))
+        return said, None, list(dict.fromkeys(problems))
+
+    return JsonFormat(section, layout, _start(guideline, section), understand)
+
+
+def _start(guideline: Guideline, section: PromptSection) -> Start:
+    def start(grammar: Grammar) -> str:
+        words = grammar.verbatim
+        colon, comma = grammar.writing.colon, grammar.writing.comma
+        if words is None:
+            return literal("[]")
+        entity = literal("{" + grammar.writing.text(_ENTITY) + colon)
+        kind = literal(comma + grammar.writing.text(_TYPE) + colon)
+        item = f"{entity} {words} {kind} {grammar.one_of(tuple(guideline.labels))} {literal('}')}"
+        return grammar.array(item, section.max_items * len(guideline.labels))
+
+    return start
+
+
+def _answer(example: Example) -> str:
+    """An example's entities, label by label."""
+    items = []
+    for name, value in example.output.items():
+        words = value if isinstance(value, list) else [value]
+        items += [{_ENTITY: word, _TYPE: name} for word in words if word is not None]
+    return json.dumps(items, ensure_ascii=False)
+
+
+def _said(values: list[Node], guideline: Guideline, problems: list[str]) -> Iterator[Said]:
+    for item in _items(values):
+        pairs = dict(item.pairs) if isinstance(item, Keyed) else {}
+        words, kind = pairs.get(_ENTITY), pairs.get(_TYPE)
+        if not isinstance(words, Leaf) or not isinstance(kind, Leaf):
+            problems.append("an item without entity and type")
+            continue
+        label = guideline.names.get(str(kind.value).strip().casefold())
+        if label is None:
+            problems.append("a type that was not asked for")
+        elif isinstance(words.value, str) and words.value.strip():
+            yield Said(Mention(label, words.value), (words.start, words.end))
+        else:
+            problems.append("an item without words")
+
+
+def _items(values: list[Node]) -> Iterator[Node]:
+    """The items of the list, in a wrapping object or not, or an item alone."""
+    for value in values:
+        if isinstance(value, Listed):
+            yield from value.items
+        elif isinstance(value, Keyed) and not any(key == _ENTITY for key, _ in value.pairs):
+            yield from _items([node for _, node in value.pairs if isinstance(node, Listed)])
+        else:
+            yield value

@@ -1,0 +1,49 @@
+"""What the tests of the prompts room share: guidelines, sections, and a matcher over bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from llguidance import LLMatcher, LLTokenizer
+from pydantic import TypeAdapter
+
+from actors.config import read_yaml
+from actors.config.load import validate
+from actors.config.prompt import PromptSection
+from actors.guideline import Guideline
+from actors.prompts import Format, chat_template, prompt_format
+
+ROOT = Path(__file__).parent.parent
+GUIDELINES = ROOT / "configs" / "guidelines"
+FIXTURES = Path(__file__).parent / "fixtures"
+
+_BYTES = LLTokenizer("byte")
+
+
+def shipped(name: str) -> Guideline:
+    path = GUIDELINES / f"{name}.yaml"
+    return validate(TypeAdapter(Guideline), read_yaml(path), path)
+
+
+def guideline(*labels: str, **typed: Any) -> Guideline:
+    """A guideline of plain labels, then of labels with a type."""
+    content: dict[str, Any] = {label: None for label in labels}
+    content |= {label: {"type": kind} for label, kind in typed.items()}
+    return Guideline.model_validate({"name": "test", "labels": content})
+
+
+def made(form: str, asked: Guideline | None, chat: str = "none", **section: Any) -> Format:
+    content = {"format": form, "guideline": asked, **section}
+    return prompt_format(PromptSection.model_validate(content), chat_template(chat))
+
+
+def accepts(grammar: str | None, output: str) -> bool:
+    """Whether a grammar allows the whole of an output and is complete at its end."""
+    assert grammar is not None
+    matcher = LLMatcher(_BYTES, LLMatcher.grammar_from_lark(grammar), log_level=0)
+    assert not matcher.is_error()
+    tokens = _BYTES.tokenize_bytes(output.encode())
+    return bool(matcher.validate_tokens(tokens) == len(tokens)) and bool(
+        matcher.consume_tokens(tokens) and matcher.is_accepting()
+    )
