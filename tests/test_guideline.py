@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from actors.guideline import Array, Enum, Guideline, MultiLabel, Object, Scalar
 from actors.guideline import read_type as read
 from actors.guideline import write_type as write
-from tests.prompts_kit import shipped
+from prompts_kit import shipped
 
 WORDS = Scalar("verbatim-string")
 

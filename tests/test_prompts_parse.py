@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from actors.grounding import ground
 from actors.prompts import Parsed
 from actors.spans import Grounding
-from tests.prompts_kit import FIXTURES, guideline, made, shipped
+from prompts_kit import FIXTURES, guideline, made, shipped
 
 TWO = guideline("DRUG", "TEST")
 NESTED = guideline(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,6 +12,9 @@ from actors.guideline import Guideline
 PromptForm = Literal["template", "nuextract", "entity-list", "prose"]
 Verbatim = Literal["words", "chars", "off"]
 JsonStyle = Literal["spaced", "compact"]
+
+SPARK_NAMES = {"systemPrompt": "system", "chatTemplate": "chat_template"}
+"""Spark NLP's setter names of this section; useChatTemplate is understood too."""
 
 
 class GroundingOptions(Section):
@@ -74,6 +77,20 @@ class PromptSection(Section):
         default=True, description="Whether the guideline's examples are printed in the prompt."
     )
     grounding: GroundingOptions = GroundingOptions()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spark(cls, content: Any) -> Any:
+        """Spark NLP's setter names, as the other sections take them."""
+        if not isinstance(content, dict):
+            return content
+        renamed = {SPARK_NAMES.get(key, key): value for key, value in content.items()}
+        if len(renamed) < len(content):
+            raise ValueError("a parameter is set twice, under its own and under Spark NLP's name")
+        if renamed.pop("useChatTemplate", True) is False:
+            if renamed.setdefault("chat_template", "none") != "none":
+                raise ValueError("useChatTemplate is false, yet chat_template is set")
+        return renamed
 
     @model_validator(mode="after")
     def _guideline_fits(self) -> PromptSection:
