@@ -28,7 +28,7 @@ def shipped(name: str) -> Guideline:
 
 def guideline(*labels: str, **typed: Any) -> Guideline:
     """A guideline of plain labels, then of labels with a type."""
-    content: dict[str, Any] = {label: None for label in labels}
+    content: dict[str, Any] = dict.fromkeys(labels)
     content |= {label: {"type": kind} for label, kind in typed.items()}
     return Guideline.model_validate({"name": "test", "labels": content})
 

@@ -3,12 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from prompts_kit import shipped
 from pydantic import ValidationError
 
 from actors.guideline import Array, Enum, Guideline, MultiLabel, Object, Scalar
 from actors.guideline import read_type as read
 from actors.guideline import write_type as write
-from prompts_kit import shipped
 
 WORDS = Scalar("verbatim-string")
 

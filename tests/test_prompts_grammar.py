@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llguidance import LLMatcher, LLTokenizer
+from prompts_kit import accepts, guideline, made, shipped
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from actors.guideline import read_type
 from actors.prompts import Format
 from actors.words import is_mark, words
-from prompts_kit import accepts, guideline, made, shipped
 
 NOTE = 'On 3/5, "Ann" took\n5 mg of aspirin; 15 mg later. Đau bụng.'
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prompts_kit import FIXTURES, guideline, made, shipped
 
 from actors.grounding import ground
 from actors.prompts import Parsed
 from actors.spans import Grounding
-from prompts_kit import FIXTURES, guideline, made, shipped
 
 TWO = guideline("DRUG", "TEST")
 NESTED = guideline(

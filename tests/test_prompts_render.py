@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prompts_kit import FIXTURES, guideline, made, shipped
 
 from actors.config.prompt import PromptSection
 from actors.guideline import Guideline
 from actors.prompts import ChatTemplateError, PromptError, Segment, chat_template, prompt_format
-from prompts_kit import FIXTURES, guideline, made, shipped
 
 CARDS = Path(__file__).parent.parent.parent / "shared" / "cards"
 PROMPT = (FIXTURES / "card_prompt.txt").read_text(encoding="utf-8")

@@ -87,9 +87,9 @@ class PromptSection(Section):
         renamed = {SPARK_NAMES.get(key, key): value for key, value in content.items()}
         if len(renamed) < len(content):
             raise ValueError("a parameter is set twice, under its own and under Spark NLP's name")
-        if renamed.pop("useChatTemplate", True) is False:
-            if renamed.setdefault("chat_template", "none") != "none":
-                raise ValueError("useChatTemplate is false, yet chat_template is set")
+        used = renamed.pop("useChatTemplate", True)
+        if used is False and renamed.setdefault("chat_template", "none") != "none":
+            raise ValueError("useChatTemplate is false, yet chat_template is set")
         return renamed
 
     @model_validator(mode="after")
