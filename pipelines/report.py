@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from actors.spans import Entity, Grounding, Status
-from pipelines.markup import Item, Key, Reader, Reading, looks, save
-from pipelines.markup import render as render_page
+from pipelines.markup.colours import looks
+from pipelines.markup.numbers import rate
+from pipelines.markup.page import Item, Key, Reader, Reading, save
+from pipelines.markup.page import render as render_page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +82,7 @@ def render(run: ReportRun, documents: Iterable[ReportDocument], *, limit: int = 
         run=run,
         total=total,
         entities=sum(run.entity_counts.values()),
-        rate=_rate(total, run.seconds),
+        rate=rate(total, run.seconds),
         zone=f" {run.started:%Z}".rstrip(),
         split=_split(run, total),
         names=[label for label, _ in counts],
@@ -188,10 +190,3 @@ def _split(run: ReportRun, total: int) -> list[tuple[str, float, float]]:
         bars.append((tone, round(x, 2), width))
         x += width
     return bars
-
-
-def _rate(documents: int, seconds: float) -> str:
-    if seconds <= 0:
-        return "–"
-    rate = documents / seconds
-    return f"{rate:.2f}" if rate < 1 else f"{rate:.1f}" if rate < 100 else f"{rate:,.0f}"

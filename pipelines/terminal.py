@@ -11,7 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from actors.spans import Entity
-from pipelines.markup import duration, looks, pieces
+from pipelines.markup.colours import looks
+from pipelines.markup.layers import pieces
+from pipelines.markup.numbers import duration, rate
 
 _INK = "#10151d"
 # A note may hold control characters, and a terminal obeys them (ESC can rewrite the screen or the
@@ -112,7 +114,7 @@ def run_table(
         Text("documents failed", style="bold red" if documents_failed else ""),
     )
     top.add_row(
-        f"{total / seconds:,.1f}" if seconds > 0 else "–",
+        rate(total, seconds),
         f"documents/s, {duration(seconds)} in all",
     )
     top.add_row(f"{sum(entity_counts.values()):,}", "entities")

@@ -321,7 +321,7 @@ def test_a_comparison_says_what_became_what() -> None:
 
 
 def test_scores_in_the_terminal() -> None:
-    console = Console(width=100, file=io.StringIO())
+    console = Console(width=80, file=io.StringIO())
     console.print(table(compared()), table(compared().scores))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     for words in ("micro", "macro", "wrong edges", "not in the run", "counted as spurious"):

@@ -16,8 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.spans import Entity, Grounding, Status, spanning
-from pipelines.markup import Mark, highlight, looks, pieces
-from pipelines.markup.colours import HUES
+from pipelines.markup.colours import HUES, looks
+from pipelines.markup.highlight import Mark, highlight
+from pipelines.markup.layers import pieces
+from pipelines.markup.numbers import duration, rate
 from pipelines.report import ReportDocument, ReportRun, ReportStep, render, sample, write
 
 UNICODE = st.text(
@@ -274,3 +276,10 @@ def test_writing_goes_through_fsspec_and_survives_what_utf8_cannot_say(tmp_path:
     write(str(target), run(), [broken])
     assert target.read_text(encoding="utf-8").startswith("<!doctype html>")
     write("memory://reports/r.html", run(documents_ok=0, documents_failed=0, entity_counts={}), [])
+
+
+def test_seconds_and_rates_in_words() -> None:
+    spoken = [duration(x) for x in (0.84, 42.4, 185, 7805)]
+    assert spoken == ["0.8 s", "42 s", "3 min 5 s", "2 h 10 min"]
+    assert [rate(n, 10) for n in (1, 55, 12345)] == ["0.10", "5.5", "1,234"]
+    assert rate(1, 0) == "–"

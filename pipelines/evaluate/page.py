@@ -6,8 +6,8 @@ from actors.spans import Entity, Status
 from pipelines.evaluate.compare import Compared, Comparison
 from pipelines.evaluate.errors import Kind, Pair
 from pipelines.evaluate.gold import GoldSpan
-from pipelines.markup import Item, Key, Look, Reader, Reading, render, save
-from pipelines.markup.colours import BLUE, BROWN, GREEN, OCHRE, RED, SLATE, VIOLET
+from pipelines.markup.colours import BLUE, BROWN, GREEN, OCHRE, RED, SLATE, VIOLET, Look
+from pipelines.markup.page import Item, Key, Reader, Reading, render, save
 
 # A kind of error has hue and line of its own; dashed: there is no prediction, or no gold.
 _LOOKS = {

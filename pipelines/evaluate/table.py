@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -14,45 +16,46 @@ _CONFUSIONS = 12
 
 
 def table(result: Comparison | Scores) -> RenderableType:
-    """Scores per label, micro and macro; of a Comparison also its most frequent errors."""
+    """Scores per label, micro and macro; of a Comparison also its most frequent errors.
+
+    Precision, recall and F1 are strict; the last column is the F1 of the partial scheme.
+    """
     scores = result.scores if isinstance(result, Comparison) else result
     parts: list[RenderableType] = [_scores(scores)]
     if isinstance(result, Comparison) and result.confusions:
         parts += ["", _confusions(result)]
+    if scores.intervals:
+        spread = "; ".join(
+            f"{scheme} {scores.intervals[scheme].low:.3f} to {scores.intervals[scheme].high:.3f}"
+            for scheme in ("strict", "partial")
+        )
+        parts.append(Text(f"Micro F1, 95% of draws of as many documents: {spread}", style="dim"))
     parts += [Text(line, style="yellow") for line in _remarks(scores)]
     return Group(*parts)
 
 
 def _scores(scores: Scores) -> Table:
+    # Narrow headings: label names must stay whole in 80 columns.
     shown = Table(box=box.SIMPLE_HEAD, title=f"{scores.documents:,} documents", title_style="bold")
-    shown.add_column("")
-    for name in ("Gold", "Predicted", "Precision", "Recall", "F1 strict", "F1 partial"):
-        shown.add_column(name, justify="right")
+    shown.add_column("", overflow="fold")
+    for name in ("Gold", "Found", "Precision", "Recall", "F1", "Partial"):
+        shown.add_column(name, justify="right", no_wrap=True)
     ranked = sorted(scores.per_label.items(), key=lambda pair: (-pair[1]["strict"].gold, pair[0]))
     for label, score in ranked:
-        strict = score["strict"]
-        shown.add_row(
-            Text(label), f"{strict.gold:,}", f"{strict.predicted:,}", *_ratios(strict),
-            f"{score['partial'].f1:.3f}",
-        )  # fmt: skip
+        shown.add_row(Text(label), *_counts(score["strict"]), *_ratios(score))
     shown.add_section()
-    micro, macro = scores.micro["strict"], scores.macro["strict"]
-    shown.add_row(
-        "micro", f"{micro.gold:,}", f"{micro.predicted:,}", *_ratios(micro),
-        f"{scores.micro['partial'].f1:.3f}", style="bold",
-    )  # fmt: skip
-    shown.add_row("macro", "", "", *_ratios(macro), f"{scores.macro['partial'].f1:.3f}")
-    if scores.intervals:
-        low, high = scores.intervals["strict"], scores.intervals["partial"]
-        shown.add_row(
-            "micro, 95%", "", "", "", "", f"{low.low:.3f}–{low.high:.3f}",
-            f"{high.low:.3f}–{high.high:.3f}", style="dim",
-        )  # fmt: skip
+    shown.add_row("micro", *_counts(scores.micro["strict"]), *_ratios(scores.micro), style="bold")
+    shown.add_row("macro", "", "", *_ratios(scores.macro))
     return shown
 
 
-def _ratios(score: Score | Average) -> tuple[str, str, str]:
-    return f"{score.precision:.3f}", f"{score.recall:.3f}", f"{score.f1:.3f}"
+def _counts(score: Score) -> tuple[str, str]:
+    return f"{score.gold:,}", f"{score.predicted:,}"
+
+
+def _ratios(scores: Mapping[str, Score] | Mapping[str, Average]) -> list[str]:
+    strict, partial = scores["strict"], scores["partial"]
+    return [f"{x:.3f}" for x in (strict.precision, strict.recall, strict.f1, partial.f1)]
 
 
 def _confusions(comparison: Comparison) -> Table:

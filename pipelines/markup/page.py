@@ -21,6 +21,7 @@ from markupsafe import Markup
 
 from pipelines.markup.colours import Look
 from pipelines.markup.highlight import UNWRITABLE, Mark, depth, highlight
+from pipelines.markup.numbers import duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,18 +172,6 @@ def _environment() -> Environment:
     environment.filters["duration"] = duration
     environment.filters["of"] = lambda n, one, many: f"{n:,} {one if n == 1 else many}"
     return environment
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: 0.8 s, 42 s, 3 min 5 s, 2 h 10 min."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 @cache
