@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Mapping
-from functools import cached_property
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
@@ -122,12 +121,12 @@ class Guideline(_Strict):
         """An example's output with every label, in order."""
         return {name: example.output.get(name, empty_value(kind)) for name, kind in self.types}
 
-    @cached_property
+    @property
     def types(self) -> tuple[tuple[str, ValueType], ...]:
         """Every label with its type, in order."""
         return tuple((name, label.value_type) for name, label in self.labels.items())
 
-    @cached_property
+    @property
     def names(self) -> Mapping[str, str]:
         """Case-folded label or synonym to label."""
         return {

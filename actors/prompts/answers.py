@@ -27,8 +27,9 @@ class Answer:
         self.problems: list[str] = []
         self._completion = completion
         given: dict[str, Node] = {}
-        for key, node in self._pairs(values, guideline.names):
-            name = guideline.names.get(key.casefold())
+        names = guideline.names
+        for key, node in self._pairs(values, names):
+            name = names.get(key.casefold())
             if name is None:
                 self._problem("a label that was not asked for")
             elif name in given:

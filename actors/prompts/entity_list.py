@@ -77,13 +77,14 @@ def _answer(example: Example) -> str:
 
 
 def _said(values: list[Node], guideline: Guideline, problems: list[str]) -> Iterator[Said]:
+    names = guideline.names
     for item in _items(values):
         pairs = dict(item.pairs) if isinstance(item, Keyed) else {}
         words, kind = pairs.get(_ENTITY), pairs.get(_TYPE)
         if not isinstance(words, Leaf) or not isinstance(kind, Leaf):
             problems.append("an item without entity and type")
             continue
-        label = guideline.names.get(str(kind.value).strip().casefold())
+        label = names.get(str(kind.value).strip().casefold())
         if label is None:
             problems.append("a type that was not asked for")
         elif isinstance(words.value, str) and words.value.strip():

@@ -1,0 +1,49 @@
+"""The shipped model files say what their cards say."""
+
+from __future__ import annotations
+
+import pytest
+from prompts_kit import FIXTURES, ROOT
+
+from actors.config import load_model
+from actors.config.gguf import GgufModel
+from actors.guideline import Guideline
+from actors.prompts import chat_template, prompt_format
+
+MODELS = ROOT / "configs" / "models"
+
+
+def gguf(name: str) -> GgufModel:
+    model = load_model(MODELS / f"{name}.yaml")
+    assert isinstance(model, GgufModel)
+    return model
+
+
+def test_the_clinical_note_model_sets_what_its_card_sets() -> None:
+    model = gguf("jsl_meds_ner_2b_q8_v1")
+    given = model.sampling
+    assert (given.n_predict, given.temperature, given.top_k, given.top_p) == (3000, 0.1, 40, 0.9)
+    assert given.model_fields_set == {"n_predict", "temperature", "top_k", "top_p"}
+    assert model.prompt.chat_template == "gguf"
+
+
+def test_the_clinical_note_model_asks_as_its_card_does() -> None:
+    prompt = (FIXTURES / "card_prompt.txt").read_text(encoding="utf-8")
+    note = prompt.split("#### Clinical Note:\n")[1].split("\n#### Instructions:")[0]
+    asked = prompt_format(gguf("jsl_meds_ner_2b_q8_v1").prompt, chat_template("chatml"))
+    assert asked.render(note).text == (
+        f"<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n{prompt}"
+        "<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_the_vietnamese_model_sets_what_its_card_sets() -> None:
+    model = gguf("Qwen2.5-7B-Vietnamese-Medical-NER")
+    assert (model.sampling.temperature, model.sampling.n_predict) == (0, 256)
+    assert isinstance(model.prompt.guideline, Guideline)
+    assert model.prompt.guideline.language == "vi"
+
+
+@pytest.mark.parametrize("path", sorted(MODELS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_model_file_is_valid_and_named_as_its_file(path: object) -> None:
+    assert load_model(str(path)).name == str(path).rsplit("/", 1)[-1].removesuffix(".yaml")
