@@ -1,0 +1,281 @@
+"""Lines: cut out of a page, turned with it, and taken apart into words with their places."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.ocr.models import LINE_HEIGHT, Letters, Quad
+from actors.pages import Picture, PlacedWord, Strip
+
+_TALL = 1.5  # a line's place so much taller than wide is one that runs down the page
+_SHORT = 3.0  # a line at least so long for its height tells the page's skew
+# A gap is a space from so much of the line's other spaces on, or of the pitch of its characters
+# where it has none, but never below so many usual gaps between characters, nor so much height.
+_SPACE_OF_SPACE, _SPACE_OF_PITCH, _SPACE_OF_GAP, _SPACE_OF_HEIGHT = 0.7, 0.5, 2.5, 0.12
+_NUMERIC = frozenset("0123456789.,")
+_INK_ROWS = slice(10, 38)  # of LINE_HEIGHT: between these there is no underline
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A line cut out of an upright picture: its corners there, and its pixels at LINE_HEIGHT."""
+
+    quad: Quad
+    crop: Picture
+
+
+def is_sideways(quads: Sequence[Quad]) -> bool:
+    """Whether most of what was found runs down the page, by length."""
+    tall = long = 0.0
+    for quad in quads:
+        width, height = _sides(quad)
+        if height > _TALL * width:
+            tall += height
+        elif width > _TALL * height:
+            long += width
+    return tall > long
+
+
+def cut(picture: Picture, quads: Sequence[Quad]) -> list[Cut]:
+    """The lines of an upright picture."""
+    cuts = []
+    for quad in quads:
+        width, height = _sides(quad)
+        if width < 2 or height < 2:
+            continue
+        cuts.append(Cut(quad, _crop(picture, quad, width, height)))
+    return cuts
+
+
+def _crop(picture: Picture, quad: Quad, width: float, height: float) -> Picture:
+    columns, rows = max(1, int(width)), max(1, int(height))
+    corners = np.array([[0, 0], [columns, 0], [columns, rows], [0, rows]], np.float32)
+    straight = cv2.warpPerspective(
+        picture,
+        cv2.getPerspectiveTransform(quad, corners),
+        (columns, rows),
+        borderMode=cv2.BORDER_REPLICATE,
+        flags=cv2.INTER_CUBIC,
+    )
+    size = (max(1, math.ceil(LINE_HEIGHT * columns / rows)), LINE_HEIGHT)
+    return np.asarray(cv2.resize(straight, size), np.uint8)
+
+
+def turned(cuts: Sequence[Cut], width: int, height: int) -> list[Cut]:
+    """The same lines on the page turned upside down, whose width and height these are."""
+    corner = np.array([width, height], np.float32)
+    return [
+        Cut(
+            np.ascontiguousarray((corner - one.quad)[[2, 3, 0, 1]]),
+            np.ascontiguousarray(one.crop[::-1, ::-1]),
+        )
+        for one in cuts
+    ]
+
+
+def skew(cuts: Sequence[Cut]) -> float:
+    """The angle in radians at which the lines of a page run down to the right."""
+    angles = []
+    for one in cuts:
+        width, height = _sides(one.quad)
+        if width > _SHORT * height:
+            left, right = one.quad[0] + one.quad[3], one.quad[1] + one.quad[2]
+            angles.append((math.atan2(right[1] - left[1], right[0] - left[0]), width))
+    if not angles:
+        return 0.0
+    angles.sort()
+    half, passed = sum(width for _, width in angles) / 2, 0.0
+    for angle, width in angles:
+        passed += width
+        if passed >= half:
+            return angle
+    return angles[-1][0]
+
+
+def strips(
+    cuts: Sequence[Cut], read: Sequence[Letters], size: tuple[int, int], turn: int
+) -> list[Strip]:
+    """Lines with what stands in them as strips: words in pixels of the source page of ``size``
+    (width, height), which was turned clockwise by ``turn`` degrees to be read."""
+    angle = skew(cuts)
+    level = np.array(
+        [[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]], np.float32
+    )
+    made = []
+    for one, letters in zip(cuts, read, strict=True):
+        words = _words(one, letters, size, turn)
+        if words:
+            straight = one.quad @ level.T
+            low, high = straight.min(axis=0), straight.max(axis=0)
+            made.append(
+                Strip(tuple(words), float(low[0]), float(low[1]), float(high[0]), float(high[1]))
+            )
+    return made
+
+
+def _words(one: Cut, letters: Letters, size: tuple[int, int], turn: int) -> list[PlacedWord]:
+    inked = _ink(one.crop)
+    spans = _split(_word_spans(letters.text), letters, inked)
+    if not spans:
+        return []
+    edges = _edges(spans, letters, inked)
+    words = []
+    for (start, end), (left, right) in zip(spans, edges, strict=True):
+        corners = np.array([_on(one.quad, u, v) for u in (left, right) for v in (0.0, 1.0)])
+        source = _unturned(corners, size, turn)
+        (x0, y0), (x1, y1) = source.min(axis=0), source.max(axis=0)
+        words.append(
+            PlacedWord(
+                letters.text[start:end],
+                max(0.0, float(x0)),
+                max(0.0, float(y0)),
+                min(float(size[0]), float(x1)),
+                min(float(size[1]), float(y1)),
+                round(float(letters.probabilities[start:end].min()), 4),
+            )
+        )
+    return words
+
+
+def _word_spans(text: str) -> list[tuple[int, int]]:
+    spans, start = [], None
+    for i, character in enumerate(text + " "):
+        if character.isspace():
+            if start is not None:
+                spans.append((start, i))
+            start = None
+        elif start is None:
+            start = i
+    return spans
+
+
+def _split(
+    spans: Sequence[tuple[int, int]], letters: Letters, inked: NDArray[np.bool_]
+) -> list[tuple[int, int]]:
+    """Words parted also where the line has a gap as wide as a space and the network gave none.
+
+    It happens between letters and digits ("5mg every3 days"), where it matters most.
+    """
+    inside = [_gap(letters, inked, i) for a, b in spans for i in range(a, b - 1)]
+    between = [_gap(letters, inked, a[1] - 1, b[0]) for a, b in pairwise(spans)]
+    if not inside:
+        return list(spans)
+    pitch = _pitch(spans, letters) * len(inked)
+    space = _SPACE_OF_SPACE * median(between) if between else _SPACE_OF_PITCH * pitch
+    least = max(space, _SPACE_OF_GAP * median(inside), _SPACE_OF_HEIGHT * LINE_HEIGHT)
+    parted = []
+    gaps = iter(inside)
+    for start, end in spans:
+        for i in range(start, end - 1):
+            if next(gaps) > least and not _belongs(letters.text[i], letters.text[i + 1]):
+                parted.append((start, i + 1))
+                start = i + 1
+        parted.append((start, end))
+    return parted
+
+
+def _gap(letters: Letters, inked: NDArray[np.bool_], i: int, j: int | None = None) -> int:
+    """Width of the widest blank run between two characters."""
+    a = int(letters.places[i] * len(inked))
+    b = int(letters.places[i + 1 if j is None else j] * len(inked))
+    blank = np.concatenate(([False], ~inked[a : max(b, a + 1)], [False])).astype(np.int8)
+    begins, ends = np.flatnonzero(np.diff(blank) == 1), np.flatnonzero(np.diff(blank) == -1)
+    return int((ends - begins).max()) if len(begins) else 0
+
+
+def _belongs(left: str, right: str) -> bool:
+    """Whether two characters are never parted: digits of a number, its point, brackets."""
+    return (left in _NUMERIC and right in _NUMERIC) or left in "([/-" or right in ")],.;:/-%"
+
+
+def _edges(
+    spans: Sequence[tuple[int, int]], letters: Letters, inked: NDArray[np.bool_]
+) -> list[tuple[float, float]]:
+    """Left and right end of each word along the line, 0 to 1.
+
+    The network says where about a character is; where a word ends is where its ink does.
+    """
+    width = len(inked)
+    pitch = _pitch(spans, letters)
+    middles = [(float(letters.places[a]), float(letters.places[b - 1])) for a, b in spans]
+    edges = []
+    for i, (first, last) in enumerate(middles):
+        before = middles[i - 1][1] if i else 0.0
+        after = middles[i + 1][0] if i + 1 < len(middles) else 1.0
+        left = _blank_end(inked, before, first, rightmost=True)
+        right = _blank_end(inked, last, after, rightmost=False)
+        lowest = max(0.0, (before + first) / 2 if i else 0.0, first - 1.5 * pitch)
+        highest = min(1.0, (last + after) / 2 if i + 1 < len(middles) else 1.0, last + 1.5 * pitch)
+        edges.append(
+            (
+                max(lowest, first - pitch / 2) if left is None else max(left / width, lowest),
+                min(highest, last + pitch / 2) if right is None else min(right / width, highest),
+            )
+        )
+    return edges
+
+
+def _pitch(spans: Sequence[tuple[int, int]], letters: Letters) -> float:
+    steps = [
+        float(letters.places[b - 1] - letters.places[a]) / (b - 1 - a)
+        for a, b in spans
+        if b - a > 1
+    ]
+    return median(steps) if steps else 1.0 / max(len(letters.text), 1)
+
+
+def _ink(crop: Picture) -> NDArray[np.bool_]:
+    """For every column of a line whether anything is written in it."""
+    gray = crop[_INK_ROWS].mean(axis=2)
+    low, high = np.percentile(gray, (2, 90))
+    if high - low < 24:
+        return np.ones(gray.shape[1], bool)
+    # Dark on light or light on dark: ink is what there is less of.
+    paper = float(np.median(gray))
+    far = np.abs(gray - paper) > 0.35 * max(high - paper, paper - low)
+    return np.asarray(far.any(axis=0))
+
+
+def _blank_end(inked: NDArray[np.bool_], start: float, end: float, rightmost: bool) -> float | None:
+    """The end, on the side of the word, of the widest blank run between two places."""
+    a, b = int(start * len(inked)), max(int(end * len(inked)), int(start * len(inked)) + 1)
+    blank = np.concatenate(([False], ~inked[a:b], [False])).astype(np.int8)
+    begins, ends = np.flatnonzero(np.diff(blank) == 1), np.flatnonzero(np.diff(blank) == -1)
+    if len(begins) == 0:
+        return None
+    widest = int(np.argmax(ends - begins))
+    return float(a + (ends[widest] if rightmost else begins[widest]))
+
+
+def _on(quad: Quad, u: float, v: float) -> NDArray[np.float32]:
+    top = quad[0] * (1 - u) + quad[1] * u
+    bottom = quad[3] * (1 - u) + quad[2] * u
+    return np.asarray(top * (1 - v) + bottom * v, np.float32)
+
+
+def _unturned(points: NDArray[np.float32], size: tuple[int, int], turn: int) -> NDArray[np.float32]:
+    """Points of the turned page as points of the source page of ``size``."""
+    width, height = size
+    x, y = points[:, 0], points[:, 1]
+    if turn == 90:
+        x, y = y, height - x
+    elif turn == 180:
+        x, y = width - x, height - y
+    elif turn == 270:
+        x, y = width - y, x
+    return np.stack([x, y], axis=1)
+
+
+def _sides(quad: Quad) -> tuple[float, float]:
+    """Width and height of a line's place."""
+    width = max(np.linalg.norm(quad[0] - quad[1]), np.linalg.norm(quad[2] - quad[3]))
+    height = max(np.linalg.norm(quad[0] - quad[3]), np.linalg.norm(quad[1] - quad[2]))
+    return float(width), float(height)

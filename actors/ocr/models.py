@@ -1,0 +1,133 @@
+"""The two networks: where lines are on a page, and what stands in them. The only file that
+imports rapidocr, whose sessions and box decoding are used as they are."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rapidocr import RapidOCR
+from rapidocr.ch_ppocr_det import TextDetector
+from rapidocr.ch_ppocr_rec import TextRecognizer
+
+from actors.config.ocr import OcrModel
+from actors.pages import Picture
+from actors.weights import fetch
+
+LINE_HEIGHT = 48
+_GRID = 32  # both networks halve their input five times
+_FILES = ("detector.onnx", "recognizer.onnx")
+
+Quad = NDArray[np.float32]
+"""Corners of a line: top left, top right, bottom right, bottom left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letters:
+    """What stands in a line: characters, each with its place along the line (0 to 1) and its
+    probability."""
+
+    text: str
+    places: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+
+    @property
+    def confidence(self) -> float:
+        """Mean probability of the characters; 0 of an empty line."""
+        return float(self.probabilities.mean()) if len(self.probabilities) else 0.0
+
+
+class Models:
+    """Loaded networks. Both methods may be called by several threads at once."""
+
+    def __init__(self, config: OcrModel, threads: int, gpu: float | None) -> None:
+        params: dict[str, Any] = {
+            "Global.log_level": "error",
+            "EngineConfig.onnxruntime.intra_op_num_threads": threads,
+            "EngineConfig.onnxruntime.inter_op_num_threads": 1,
+            "EngineConfig.onnxruntime.use_cuda": bool(gpu),
+            "Det.box_thresh": config.detection.threshold,
+        }
+        if config.weights is not None:
+            folder = fetch(config.weights.model, config.weights.sha256, _FILES)
+            params["Det.model_path"] = str(folder / _FILES[0])
+            params["Rec.model_path"] = str(folder / _FILES[1])
+        settings = RapidOCR(params=params).cfg
+        for section in (settings.Det, settings.Rec):
+            section.engine_cfg = settings.EngineConfig.onnxruntime
+            section.model_root_dir = settings.Global.model_root_dir
+        settings.Rec.font_path = None
+        self._detector = TextDetector(settings.Det)
+        self._recognizer = TextRecognizer(settings.Rec)
+        self._limits = config.detection
+        self._alphabet = np.array(self._recognizer.postprocess_op.character, dtype=object)
+
+    def lines(self, picture: Picture) -> list[Quad]:
+        """The places of lines on a page, from top to bottom."""
+        height, width = picture.shape[:2]
+        longer, shorter = max(height, width), min(height, width)
+        scale = min(self._limits.max_side / longer, max(1.0, self._limits.min_side / shorter))
+        size = [max(_GRID, round(side * scale / _GRID) * _GRID) for side in (width, height)]
+        shrinking = scale < 1
+        resized = cv2.resize(
+            picture, size, interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
+        )
+        heat = self._detector.session(_normal(np.asarray(resized, np.uint8))[None])
+        boxes, _ = self._detector.postprocess_op(heat, (height, width))
+        return (
+            list(self._detector.sorted_boxes(np.asarray(boxes, np.float32))) if len(boxes) else []
+        )
+
+    def read(self, crops: list[Picture]) -> list[Letters]:
+        """What stands in crops of height LINE_HEIGHT and about one width."""
+        widest = max(crop.shape[1] for crop in crops)
+        width = -(-widest // _GRID) * _GRID
+        batch = np.zeros((len(crops), 3, LINE_HEIGHT, width), np.float32)
+        for row, crop in zip(batch, crops, strict=True):
+            row[:, :, : crop.shape[1]] = _normal(crop)
+        scores = self._recognizer.session(batch)
+        best = scores.argmax(axis=2)
+        probable = np.take_along_axis(scores, best[:, :, None], axis=2)[:, :, 0]
+        return [
+            self._decode(indices, odds, width / crop.shape[1])
+            for indices, odds, crop in zip(best, probable, crops, strict=True)
+        ]
+
+    def _decode(
+        self, indices: NDArray[np.int64], odds: NDArray[np.float32], stretch: float
+    ) -> Letters:
+        # Connectionist temporal classification: 0 is no character, and a repeat is the same one.
+        kept = indices != 0
+        kept[1:] &= indices[1:] != indices[:-1]
+        columns = np.flatnonzero(kept)
+        places = (columns + 0.5) / len(indices) * stretch
+        text = "".join(self._alphabet[indices[columns]])
+        return Letters(text, np.minimum(places, 1.0).astype(np.float32), odds[columns])
+
+
+def _normal(picture: Picture) -> NDArray[np.float32]:
+    """Colours from -1 to 1, channels first."""
+    return np.ascontiguousarray(picture.transpose(2, 0, 1), np.float32) / 127.5 - 1.0
+
+
+def weights_digest(config: OcrModel) -> str:
+    """SHA-256 of the two networks' files."""
+    if config.weights is not None:
+        folder = fetch(config.weights.model, config.weights.sha256, _FILES)
+        files = [folder / name for name in _FILES]
+    else:
+        import rapidocr
+
+        models = Path(rapidocr.__file__).parent / "models"
+        files = sorted(models.glob("PP-OCR*_det_*.onnx")) + sorted(
+            models.glob("PP-OCR*_rec_*.onnx")
+        )
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,242 @@
+"""Documents in, readings out: pages of several documents are read together in waves.
+
+One thread decodes and assembles; detection and recognition run in a few worker threads, each
+with its share of the CPUs. While the lines of one wave are recognized, the pages of the next are
+decoded and searched, so that no worker waits at the edge of a page.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+
+import cv2
+import numpy as np
+
+from actors.config import fingerprint
+from actors.config.ocr import OcrModel
+from actors.ocr.feed import Feed, Job
+from actors.ocr.lines import Cut, cut, is_sideways, strips, turned
+from actors.ocr.models import Letters, Models, weights_digest
+from actors.pages import Limits, Page, PageSize, Picture, Reading
+from actors.spans import Document, Failure
+
+_LOG = logging.getLogger(__name__)
+_MOST_WORKERS = 4
+_WAVE_PIXELS = 64_000_000  # large pages are fewer to a wave: this bounds what is decoded at once
+_DOUBTFUL = 0.85  # a page that is read with less may be upside down
+_TRIED = 8  # lines that are read upside down to find out
+_BETTER = 0.05
+
+
+class ReadFailure(RuntimeError):
+    """The reader itself is lost; what it was given should be given to another."""
+
+
+@dataclass(slots=True)
+class _Sought:
+    """A page whose lines were found; ``turn`` and ``cuts`` are of the picture turned upright."""
+
+    job: Job
+    number: int
+    size: tuple[int, int]
+    turn: int
+    cuts: list[Cut]
+
+
+@dataclass(slots=True)
+class _Wave:
+    """Pages whose lines are being read; ``batches`` hold lines as (page of the wave, line)."""
+
+    pages: list[_Sought]
+    batches: list[tuple[list[tuple[int, int]], Future[list[Letters]]]]
+
+
+class OcrReader:
+    """A loaded reader of pictures. ``submit`` is thread-safe; a context manager."""
+
+    def __init__(
+        self, config: OcrModel, threads: int | None = None, gpu: float | None = None
+    ) -> None:
+        threads = threads or len(os.sched_getaffinity(0))
+        # Several workers of few threads each: a page's boxes and letters are decoded in Python,
+        # and meanwhile another worker uses the CPUs that one alone would leave idle.
+        workers = 1 if gpu else min(threads, _MOST_WORKERS)
+        self.config = config
+        self.fingerprint = fingerprint(config, weights=weights_digest(config))
+        self._fatal = bool(gpu)  # an error of a card is an error of all that follows, too
+        self._models = Models(config, max(1, threads // workers), gpu)
+        self._feed = Feed(
+            Limits(config.pages.dpi, config.pages.max_pages, int(config.pages.max_megapixels * 1e6))
+        )
+        self._workers = ThreadPoolExecutor(workers, thread_name_prefix="ocr")
+        self._thread = threading.Thread(target=self._run, name="ocr-reader", daemon=True)
+        self._under_way: list[Job] = []
+        self._closed = False
+        self._thread.start()
+
+    def submit(self, document: Document) -> Future[Reading | Failure]:
+        """Queue a document. The future holds a Reading, or the Failure of a file that cannot be
+        read; it holds a ReadFailure only when the reader itself is lost."""
+        if self._closed:
+            raise RuntimeError("the reader is closed")
+        job = Job(document, Future())
+        self._feed.put(job)
+        return job.future
+
+    def read(self, documents: Iterable[Document]) -> list[Reading | Failure]:
+        """The readings of documents, in their order."""
+        return [future.result() for future in [self.submit(d) for d in documents]]
+
+    def close(self) -> None:
+        """Finish what was submitted, and release the models."""
+        if not self._closed:
+            self._closed = True
+            self._feed.put(None)
+            self._thread.join()
+            self._workers.shutdown()
+
+    def __enter__(self) -> OcrReader:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _run(self) -> None:
+        reading: _Wave | None = None
+        try:
+            while not self._feed.ended or reading is not None:
+                following = self._start(self._seek_wave(may_wait=reading is None))
+                if reading is not None:
+                    self._finish(reading)
+                reading = following
+        except BaseException as error:
+            _LOG.critical("the reader of pictures is lost: %s", type(error).__name__)
+            self._closed = True
+            for job in [*self._under_way, *self._feed.abandon()]:
+                if not job.future.done():
+                    job.future.set_exception(ReadFailure(type(error).__name__))
+
+    def _seek_wave(self, may_wait: bool) -> list[_Sought]:
+        """The next pages with their lines; empty where nothing is at hand."""
+        found: list[Future[_Sought | None]] = []
+        pixels = 0
+        while len(found) < self.config.wave_pages and pixels < _WAVE_PIXELS:
+            item = self._feed.next(wait=may_wait and not found)
+            if item is None:
+                break
+            self._under_way.append(item[0])
+            pixels += item[2].width * item[2].height
+            found.append(self._workers.submit(self._seek, *item))
+        return [page for page in [future.result() for future in found] if page is not None]
+
+    def _seek(self, job: Job, number: int, page: Page) -> _Sought | None:
+        picture = page.picture
+        assert picture is not None  # the feed gives no others
+        try:
+            quads = self._models.lines(picture)
+            turn = 0
+            if self.config.rotation and is_sideways(quads):
+                turn = 90
+                picture = np.asarray(cv2.rotate(picture, cv2.ROTATE_90_CLOCKWISE), np.uint8)
+                quads = self._models.lines(picture)
+            return _Sought(job, number, (page.width, page.height), turn, cut(picture, quads))
+        except Exception as error:
+            self._failed([job], error)
+            return None
+
+    def _start(self, pages: list[_Sought]) -> _Wave | None:
+        """Queue the lines of some pages for recognition."""
+        if not pages:
+            return None
+        lines = [(p, i) for p, page in enumerate(pages) for i in range(len(page.cuts))]
+        crops = [pages[p].cuts[i].crop for p, i in lines]
+        return _Wave(
+            pages,
+            [
+                (
+                    [lines[k] for k in batch],
+                    self._workers.submit(self._models.read, [crops[k] for k in batch]),
+                )
+                for batch in _batches(crops, self.config.batch_pixels)
+            ],
+        )
+
+    def _finish(self, wave: _Wave) -> None:
+        letters: dict[tuple[int, int], Letters] = {}
+        for lines, future in wave.batches:
+            try:
+                letters.update(zip(lines, future.result(), strict=True))
+            except Exception as error:
+                self._failed([wave.pages[p].job for p, _ in lines], error)
+        for p, page in enumerate(wave.pages):
+            if not page.job.future.done():
+                self._give(page, [letters[p, i] for i in range(len(page.cuts))])
+        self._under_way = [job for job in self._under_way if not job.future.done()]
+
+    def _give(self, page: _Sought, letters: list[Letters]) -> None:
+        try:
+            if self.config.rotation and _confidence(letters) < _DOUBTFUL:
+                letters = self._upside_down(page, letters)
+        except Exception as error:
+            self._failed([page.job], error)
+            return
+        kept = [
+            (one, read)
+            for one, read in zip(page.cuts, letters, strict=True)
+            if read.confidence >= self.config.min_confidence
+        ]
+        made = strips([one for one, _ in kept], [read for _, read in kept], page.size, page.turn)
+        page.job.add(page.number, PageSize(*page.size, page.turn), made)
+
+    def _upside_down(self, page: _Sought, letters: list[Letters]) -> list[Letters]:
+        """The letters of a page that is read badly, upside down where that is better."""
+        if not page.cuts:
+            return letters
+        width, height = page.size if page.turn == 0 else page.size[::-1]
+        other = turned(page.cuts, width, height)
+        tried = sorted(range(len(other)), key=lambda i: -other[i].crop.shape[1])[:_TRIED]
+        trial = self._read([other[i].crop for i in tried])
+        if _confidence(trial) < _confidence([letters[i] for i in tried]) + _BETTER:
+            return letters
+        page.cuts, page.turn = other, page.turn + 180
+        return self._read([one.crop for one in other])
+
+    def _read(self, crops: Sequence[Picture]) -> list[Letters]:
+        read: dict[int, Letters] = {}
+        for batch in _batches(crops, self.config.batch_pixels):
+            read.update(zip(batch, self._models.read([crops[k] for k in batch]), strict=True))
+        return [read[k] for k in range(len(crops))]
+
+    def _failed(self, jobs: Sequence[Job], error: Exception) -> None:
+        if self._fatal:
+            raise error
+        for job in jobs:
+            job.fail("OcrFailed", f"the page could not be read: {type(error).__name__}")
+
+
+def _batches(crops: Sequence[Picture], most: int) -> list[list[int]]:
+    """Crops of like width together, the widest first, up to a sum of widths with padding."""
+    batches: list[list[int]] = []
+    for k in sorted(range(len(crops)), key=lambda k: -crops[k].shape[1]):
+        if batches and (len(batches[-1]) + 1) * crops[batches[-1][0]].shape[1] <= most:
+            batches[-1].append(k)
+        else:
+            batches.append([k])
+    return batches
+
+
+def _confidence(letters: Sequence[Letters]) -> float:
+    """Mean probability of all characters."""
+    odds = [one.probabilities for one in letters if len(one.probabilities)]
+    return float(np.concatenate(odds).mean()) if odds else 0.0

@@ -1,0 +1,54 @@
+"""From the bytes of a picture or PDF to pages, and from words on pages to places of entities.
+
+``open_pages`` decodes and guards, ``compose`` puts words into reading order, ``place`` gives
+entities their boxes. Reading the pictures is ``actors.ocr``.
+"""
+
+from __future__ import annotations
+
+from actors.pages.boxes import place
+from actors.pages.compose import compose
+from actors.pages.errors import (
+    DamagedFile,
+    EmptyFile,
+    PageError,
+    PasswordNeeded,
+    TooManyPages,
+    TooManyPixels,
+    UnknownFormat,
+    UnsupportedEncoding,
+)
+from actors.pages.formats import kind_of, open_pages
+from actors.pages.page import (
+    Limits,
+    Page,
+    PageSize,
+    Picture,
+    PlacedWord,
+    Reading,
+    Strip,
+    Word,
+)
+
+__all__ = [
+    "DamagedFile",
+    "EmptyFile",
+    "Limits",
+    "Page",
+    "PageError",
+    "PageSize",
+    "PasswordNeeded",
+    "Picture",
+    "PlacedWord",
+    "Reading",
+    "Strip",
+    "TooManyPages",
+    "TooManyPixels",
+    "UnknownFormat",
+    "UnsupportedEncoding",
+    "Word",
+    "compose",
+    "kind_of",
+    "open_pages",
+    "place",
+]

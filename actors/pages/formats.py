@@ -1,0 +1,63 @@
+"""From bytes to pages, by what the bytes are and not by what a file is called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from actors.pages.dicom import dicom_pages
+from actors.pages.errors import DamagedFile, EmptyFile, PageError, UnknownFormat
+from actors.pages.page import Limits, Page
+from actors.pages.pdf import pdf_pages
+from actors.pages.pictures import picture_pages
+
+_PDF_WITHIN = 1024  # readers allow junk before the header, and so do scanners
+
+
+def open_pages(content: bytes, limits: Limits | None = None) -> Iterator[Page]:
+    """The pages of a PNG, JPEG, TIFF, WebP, BMP, GIF, PDF or DICOM file, decoded one at a time.
+
+    Raises a PageError, which says what is wrong without saying what is on the page.
+    """
+    limits = limits or Limits()
+    if not content:
+        raise EmptyFile("the file has no bytes")
+    try:
+        yield from _reader(content)(content, limits)
+    except PageError:
+        raise
+    except Exception as error:
+        # Decoders of damaged files raise whatever they stumble over, and their messages may
+        # quote it.
+        raise DamagedFile(f"cannot be decoded: {type(error).__name__}") from None
+
+
+def kind_of(content: bytes) -> str | None:
+    """pdf, dicom, png, jpeg, tiff, webp, bmp, gif, or None."""
+    for kind, begins in _MAGIC:
+        if content.startswith(begins):
+            return kind
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "webp"
+    if content[128:132] == b"DICM":
+        return "dicom"
+    if b"%PDF-" in content[:_PDF_WITHIN]:
+        return "pdf"
+    return None
+
+
+_MAGIC = (
+    ("png", b"\x89PNG\r\n\x1a\n"),
+    ("jpeg", b"\xff\xd8\xff"),
+    ("tiff", b"II*\x00"),
+    ("tiff", b"MM\x00*"),
+    ("tiff", b"II+\x00"),
+    ("bmp", b"BM"),
+    ("gif", b"GIF8"),
+)
+
+
+def _reader(content: bytes) -> Callable[[bytes, Limits], Iterator[Page]]:
+    kind = kind_of(content)
+    if kind is None:
+        raise UnknownFormat("neither a picture (PNG, JPEG, TIFF, WebP, BMP, GIF), PDF nor DICOM")
+    return {"pdf": pdf_pages, "dicom": dicom_pages}.get(kind, picture_pages)

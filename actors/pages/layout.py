@@ -1,0 +1,187 @@
+"""Reading order: strips of a page to lines, where columns stay columns and rows of a table rows.
+
+The page is read downwards in rows. Where rows leave the same gap free, one below the other, it is
+a gutter, and the rows between which it runs are a region. A region is a table, read row by row,
+where its cells stand level and are short; else its columns are read one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+
+from actors.pages.page import Strip
+
+# All in heights of a strip, which has a margin around its letters: lines of one paragraph touch.
+_GUTTER = 1.0  # least width of a gap that parts columns
+_APART = 0.8  # a line that stands in one column only and this far below belongs to what follows
+_FAR = 2.0  # and any line this far below
+_PARAGRAPH = 0.5  # a gap between two lines that parts paragraphs
+_PROSE_FILL = 0.7  # lines of prose fill their columns at least so far
+_PROSE_LENGTH = 22  # and have at least so many characters
+_PAIRED = 0.7  # share of a table's rows that have cells in several columns
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of text: its cells from left to right, and whether a blank line comes before it."""
+
+    cells: tuple[Strip, ...]
+    apart: bool
+
+
+_Row = list[Strip]
+_Gap = tuple[float, float]
+
+
+def reading_order(strips: Sequence[Strip]) -> list[Line]:
+    """The strips of a page as lines, in the order in which a person reads them."""
+    if not strips:
+        return []
+    unit = median(strip.height for strip in strips)
+    return _lines(_rows(strips), max(unit, 1.0))
+
+
+def _rows(strips: Sequence[Strip]) -> list[_Row]:
+    """Strips that stand level, from left to right; rows from top to bottom."""
+    rows: list[_Row] = []
+    for strip in sorted(strips, key=lambda s: s.y0 + s.y1):
+        middle = (strip.y0 + strip.y1) / 2
+        level = [row for row in rows[-3:] if _level(row, strip, middle)]
+        if level:
+            level[-1].append(strip)
+        else:
+            rows.append([strip])
+    for row in rows:
+        row.sort(key=lambda s: s.x0)
+    return rows
+
+
+def _level(row: _Row, strip: Strip, middle: float) -> bool:
+    # What stands at the same x is below, not beside.
+    if any(min(s.x1, strip.x1) - max(s.x0, strip.x0) > 0.5 * strip.height for s in row):
+        return False
+    nearest = min(row, key=lambda s: max(s.x0 - strip.x1, strip.x0 - s.x1))
+    reach = 0.45 * min(nearest.height, strip.height)
+    return abs((nearest.y0 + nearest.y1) / 2 - middle) < reach
+
+
+def _lines(rows: list[_Row], unit: float) -> list[Line]:
+    lines: list[Line] = []
+    at = 0
+    while at < len(rows):
+        end, gutters = _region(rows, at, unit)
+        region = rows[at:end]
+        if len(gutters) == 0 or len(region) == 1 or _is_table(region, gutters):
+            for number, row in enumerate(region):
+                above = rows[at + number - 1] if at + number else None
+                lines.append(Line(tuple(row), above is not None and _parted(above, row, unit)))
+        else:
+            lines.extend(_columns(region, gutters, unit))
+        at = end
+    return lines
+
+
+def _columns(region: list[_Row], gutters: list[_Gap], unit: float) -> list[Line]:
+    lines: list[Line] = []
+    prose = _is_prose(region, gutters)
+    for column in _by_column(region, gutters):
+        if column:
+            own = _lines(_rows(column), unit)
+            # Prose goes on at the top of the next column; blocks that stand side by side do not.
+            lines.append(Line(own[0].cells, apart=not (prose and lines)))
+            lines.extend(own[1:])
+    return lines
+
+
+def _region(rows: list[_Row], at: int, unit: float) -> tuple[int, list[_Gap]]:
+    """Where the region that begins at a row ends, and the gutters that run through it."""
+    gutters = _gaps(rows[at], unit)
+    if not gutters:
+        return at + 1, []
+    end = at + 1
+    bottom = max(s.y1 for s in rows[at])
+    while end < len(rows):
+        row = rows[end]
+        gap = min(s.y0 for s in row) - bottom
+        occupied = {_column_of(strip, gutters) for strip in row}
+        if gap > _FAR * unit or (gap > _APART * unit and len(occupied) == 1):
+            break
+        left = _narrowed(gutters, row, unit)
+        if not left:
+            break
+        gutters = left
+        bottom = max(bottom, max(s.y1 for s in row))
+        end += 1
+    return end, gutters
+
+
+def _gaps(row: _Row, unit: float) -> list[_Gap]:
+    gaps = []
+    for left, right in pairwise(row):
+        if right.x0 - left.x1 >= _GUTTER * unit:
+            gaps.append((left.x1, right.x0))
+    return gaps
+
+
+def _narrowed(gutters: list[_Gap], row: _Row, unit: float) -> list[_Gap]:
+    """What the strips of a row leave free of the gutters."""
+    free = gutters
+    for strip in row:
+        parts: list[_Gap] = []
+        for left, right in free:
+            if strip.x1 <= left or strip.x0 >= right:
+                parts.append((left, right))
+                continue
+            # A gutter that is cut in two goes on as its wider part.
+            pieces = [(left, strip.x0), (strip.x1, right)]
+            widest = max(pieces, key=lambda piece: piece[1] - piece[0])
+            if strip.x0 <= left and strip.x1 >= right:
+                continue
+            if widest[1] - widest[0] >= _GUTTER * unit:
+                parts.append(widest)
+        free = parts
+    return free
+
+
+def _column_of(strip: Strip, gutters: list[_Gap]) -> int:
+    middle = (strip.x0 + strip.x1) / 2
+    return sum(middle > (left + right) / 2 for left, right in gutters)
+
+
+def _by_column(region: list[_Row], gutters: list[_Gap]) -> list[list[Strip]]:
+    columns: list[list[Strip]] = [[] for _ in range(len(gutters) + 1)]
+    for row in region:
+        for strip in row:
+            columns[_column_of(strip, gutters)].append(strip)
+    return columns
+
+
+def _is_table(region: list[_Row], gutters: list[_Gap]) -> bool:
+    if _is_prose(region, gutters):
+        return False
+    paired = sum(len({_column_of(s, gutters) for s in row}) > 1 for row in region)
+    longest = max(
+        sum(any(_column_of(s, gutters) == c for s in row) for row in region)
+        for c in range(len(gutters) + 1)
+    )
+    return paired >= _PAIRED * longest
+
+
+def _is_prose(region: list[_Row], gutters: list[_Gap]) -> bool:
+    columns = [column for column in _by_column(region, gutters) if column]
+    if len(columns) < 2:
+        return False
+    for column in columns:
+        left, right = min(s.x0 for s in column), max(s.x1 for s in column)
+        fill = median((s.x1 - s.x0) / max(right - left, 1.0) for s in column)
+        length = median(sum(len(w.text) + 1 for w in s.words) for s in column)
+        if fill < _PROSE_FILL or length < _PROSE_LENGTH:
+            return False
+    return True
+
+
+def _parted(above: _Row, row: _Row, unit: float) -> bool:
+    return min(s.y0 for s in row) - max(s.y1 for s in above) > _PARAGRAPH * unit

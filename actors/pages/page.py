@@ -1,0 +1,94 @@
+"""The words of this room: pages before reading, and what was read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.spans import Box
+
+Picture = NDArray[np.uint8]
+"""Height x width x 3, blue first: the order of OpenCV and of the recognition models."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a file may ask for before it is refused."""
+
+    dpi: int = 200
+    max_pages: int = 500
+    max_pixels: int = 60_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class PageSize:
+    """A page as boxes are measured on it: the picture as a viewer shows it, with its EXIF
+    orientation applied, or the PDF page rendered at the configured resolution.
+
+    ``turn``: degrees clockwise that make the text upright, found by reading it; boxes are not
+    turned.
+    """
+
+    width: int
+    height: int
+    turn: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedWord:
+    """A word on a page, not yet in a text. ``confidence`` is None where nothing was guessed."""
+
+    text: str
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """Words that stand beside each other: a line, or a cell of one. The rectangle is the strip's
+    own on the page after deskewing: reading order is found with it, boxes are made of words."""
+
+    words: tuple[PlacedWord, ...]
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+    @property
+    def height(self) -> float:
+        """Height of the strip, which is about that of its letters."""
+        return self.y1 - self.y0
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a file: a picture to read, or the strips of a PDF's own text layer."""
+
+    width: int
+    height: int
+    picture: Picture | None = None
+    strips: tuple[Strip, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """Where a word of the text is on its page: ``text[start:end]`` lies in ``box``."""
+
+    start: int
+    end: int
+    box: Box
+    confidence: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read: the text that offsets refer to, its words in order, and its pages."""
+
+    text: str
+    words: tuple[Word, ...]
+    pages: tuple[PageSize, ...]
