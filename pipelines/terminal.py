@@ -40,7 +40,7 @@ def entity_table(entities: Sequence[Entity]) -> Table:
     look = looks(entity.label for entity in entities)
     for entity in entities:
         row: list[RenderableType] = [
-            Text(_safe(entity.label), style=_style(look[entity.label].hue.dark)),
+            Text.assemble((f" {_safe(entity.label)} ", _style(look[entity.label].hue.dark))),
             Text(_safe(" ".join(entity.text.split()))),
             "–" if entity.start is None else str(entity.start),
             "–" if entity.end is None else str(entity.end),
