@@ -79,7 +79,7 @@ def metaspace() -> tokenizers.Tokenizer:
 FAMILIES = {"wordpiece": wordpiece, "byte_level": byte_level, "metaspace": metaspace}
 
 
-def by_token(logits: NDArray[np.float32], **shape: Any) -> onnx.ModelProto:
+def by_token(logits: NDArray[Any], **shape: Any) -> onnx.ModelProto:
     """A model whose logits follow from the token alone: row ``id`` of ``logits``."""
     nodes = [helper.make_node("Gather", ["table", "input_ids"], ["logits"], axis=0)]
     return _model(nodes, {"table": logits}, logits.shape[1], **shape)
@@ -126,6 +126,7 @@ def _model(
     length: int | str = "sequence",
     kind: int = TensorProto.INT64,
     name: str = "logits",
+    output: int = TensorProto.FLOAT,
 ) -> onnx.ModelProto:
     nodes = list(nodes)
     if name != "logits":
@@ -134,7 +135,7 @@ def _model(
         nodes,
         "tiny",
         [helper.make_tensor_value_info(i, kind, [rows, length]) for i in inputs],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [rows, length, labels])],
+        [helper.make_tensor_value_info(name, output, [rows, length, labels])],
         [numpy_helper.from_array(value, key) for key, value in weights.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

@@ -41,7 +41,7 @@ class Decode(Section):
     )
     pieces: Literal["first", "mean", "each"] = Field(
         "each",
-        description="Which pieces of a word decide its label: the first, their mean, or each its own.",
+        description="Who decides a word's label: its first piece, their mean, or each its own.",
     )
 
 

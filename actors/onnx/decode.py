@@ -118,17 +118,30 @@ class Decoder:
         ended = np.zeros(len(path), bool)
         ended[1:] = table.ends[path[:-1]]
         starts = (kind >= 0) & ((kind != ahead) | begins | ended)
+        # Where a span begins, and where whatever it is ends: at the next change of any kind.
         edges = np.flatnonzero(starts | (kind != ahead))
-        spans = []
-        for at, until in zip(edges, np.append(edges, len(path))[1:], strict=True):
-            if kind[at] < 0:
-                continue
-            first = int(units[at])
-            last = (int(units[until]) if until < len(path) else token_end) - 1
-            of_type = chances[first : last + 1] @ self._of_type[kind[at]]
-            score = min(1.0, float(of_type.mean()))
-            spans.append(TokenSpan(first, last, table.types[kind[at]], score))
+        stops = np.append(edges, len(path))[1:]
+        named = kind[edges] >= 0
+        at, stops, kinds = edges[named], stops[named], kind[edges][named]
+        firsts = units[at]
+        lasts = np.append(units[:settled], token_end)[stops] - 1
+        scores = self._mean_chances(chances, firsts, lasts, kinds)
+        spans = [
+            TokenSpan(int(first), int(last), table.types[one], float(score))
+            for first, last, one, score in zip(firsts, lasts, kinds, scores, strict=True)
+        ]
         return spans, token_end
+
+    def _mean_chances(self, chances: Floats, firsts: Ints, lasts: Ints, kinds: Ints) -> Floats:
+        """Per span, the mean over its tokens of the probability of its type."""
+        if not len(firsts):
+            return np.zeros(0, np.float32)
+        counts = lasts - firsts + 1
+        heads = np.cumsum(counts) - counts
+        rows = np.arange(counts.sum()) + np.repeat(firsts - heads, counts)
+        of_type = np.einsum("tl,tl->t", chances[rows], self._of_type[np.repeat(kinds, counts)])
+        means = np.add.reduceat(of_type, heads) / counts
+        return np.asarray(np.clip(means, 0.0, 1.0), np.float32)
 
 
 def _is_head(words: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,8 +10,8 @@ import numpy.typing as npt
 
 from actors.chunking import Window
 from actors.onnx.decode import Part, TokenSpan
-from actors.onnx.tokenizer import Tokens
-from actors.spans import Document, Extraction
+from actors.onnx.tokenizer import NO_TOKENS, Tokens
+from actors.spans import Document, Failure
 
 # Logits held of one document at a time, in tokens: what keeps a document of 10 MB in bounds.
 _SEGMENT = 16_384
@@ -20,23 +19,28 @@ _SEGMENT = 16_384
 
 @dataclass(slots=True, eq=False)
 class Reading:
-    """A document, its tokens and windows, and the logits of the windows that are being read."""
+    """A document, its tokens and windows, and the logits of the windows that are being read.
+
+    Tokens before ``settled`` have their ``spans``; those from there to ``read`` have ``logits``.
+    """
 
     document: Document
-    future: Future[Extraction]
-    tokens: Tokens
-    windows: Iterator[Window]
-    spans: list[TokenSpan] = field(default_factory=list)
+    tokens: Tokens = NO_TOKENS
+    windows: Iterator[Window] = field(default_factory=lambda: iter(()))
     seconds: float = 0.0
-    error: Exception | None = None
+    failure: Failure | None = None
+    spans: list[TokenSpan] = field(default_factory=list)
     settled: int = 0
-    """Tokens before this one have their spans."""
     read: int = 0
-    """Tokens before this one have their logits, from ``settled`` on."""
-    logits: npt.NDArray[np.float32] | None = None
+    logits: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
+
+    @property
+    def done(self) -> bool:
+        """Whether every token is settled, or none will be any more."""
+        return self.failure is not None or self.settled == len(self.tokens)
 
     def next_windows(self, labels: int) -> list[Window]:
-        """The next windows to read, with room for their logits made."""
+        """The next windows to read, with room made for their logits."""
         taken: list[Window] = []
         while not taken or taken[-1].last - self.read < _SEGMENT:
             window = next(self.windows, None)
@@ -44,38 +48,29 @@ class Reading:
                 break
             taken.append(window)
         if taken:
-            kept = np.empty((0, labels), np.float32) if self.logits is None else self.logits
             room = np.empty((taken[-1].last - self.settled, labels), np.float32)
-            room[: len(kept)] = kept
+            room[: len(self.logits)] = self.logits.reshape(-1, labels)
             self.logits, self.read = room, taken[-1].last
         return taken
 
-    def put(self, window: Window, logits: npt.NDArray[np.float32]) -> None:
+    def put(self, window: Window, logits: npt.NDArray[np.float32], seconds: float) -> None:
         """Keep what a window decides; ``logits`` has a row per token of the window."""
+        self.seconds += seconds
         decided = logits[window.first - window.start : window.last - window.start]
         if not np.isfinite(decided).all():
-            raise ArithmeticError("the model's logits are not finite")
-        assert self.logits is not None
+            self.failure = Failure("NotFinite", "the model's logits are not finite numbers")
+            return
         self.logits[window.first - self.settled : window.last - self.settled] = decided
-
-    @property
-    def done(self) -> bool:
-        """Whether every token has its logits."""
-        return self.read == len(self.tokens)
 
     def part(self) -> Part:
         """What waits to be decoded."""
-        assert self.logits is not None
-        return Part(self.logits, self.tokens.words[self.settled : self.read], self.done)
+        words = self.tokens.words[self.settled : self.read]
+        return Part(self.logits, words, final=self.read == len(self.tokens))
 
     def settle(self, spans: list[TokenSpan], count: int) -> None:
         """Take in the spans of the part, whose first ``count`` tokens are settled."""
-        assert self.logits is not None
         for span in spans:
-            self.spans.append(
-                TokenSpan(
-                    span.first + self.settled, span.last + self.settled, span.type, span.score
-                )
-            )
+            first, last = span.first + self.settled, span.last + self.settled
+            self.spans.append(TokenSpan(first, last, span.type, span.score))
         self.logits = self.logits[count:].copy()
         self.settled += count

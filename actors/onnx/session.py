@@ -43,6 +43,8 @@ class Session:
         options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        # Patterns are kept per input shape, and shapes are as many as lengths of text.
+        options.enable_mem_pattern = False
         # Actors share a machine: a thread that waits for work must not burn another's CPU.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if len(providers) > 1:
@@ -57,7 +59,7 @@ class Session:
                 raise ConfigError("session.provider is cuda, but onnxruntime could not start CUDA")
             _say_cpu("a card is visible, but onnxruntime could not start CUDA")
         self._inputs = _inputs(self._session, file)
-        self._output, self.labels = _output(self._session, file)
+        self._output = _output(self._session, file)
         shape = self._session.get_inputs()[0].shape
         self.rows = shape[0] if isinstance(shape[0], int) else None
         self.length = shape[1] if isinstance(shape[1], int) else None
@@ -125,13 +127,12 @@ def _inputs(session: Any, file: Path) -> dict[str, np.dtype[Any]]:
     return {name: _INTEGERS[kind] for name, kind in types.items()}
 
 
-def _output(session: Any, file: Path) -> tuple[str, int | None]:
-    """The name of the logits, and how many labels they have where the file says so."""
+def _output(session: Any, file: Path) -> str:
+    """The name of the logits."""
     outputs = session.get_outputs()
     for item in [o for o in outputs if o.name == "logits"] + [o for o in outputs if _is_3d(o)]:
         if _is_3d(item):
-            width = item.shape[2]
-            return item.name, width if isinstance(width, int) else None
+            return str(item.name)
     raise ModelFileError(
         f"{file}: none of its outputs ({', '.join(o.name for o in outputs)}) has the shape "
         "batch, sequence, labels"

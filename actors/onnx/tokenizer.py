@@ -41,6 +41,10 @@ class Tokens:
         return len(self.ids)
 
 
+_NONE = np.zeros(0, np.int32)
+NO_TOKENS = Tokens(_NONE, _NONE, _NONE, _NONE)
+
+
 class TextTokenizer:
     """A model's tokenizer: ``encode`` texts, and ``before`` and ``after``, its special tokens."""
 

@@ -1,0 +1,200 @@
+"""A loaded token classifier that reads documents: tokens, windows, batches, labels, entities.
+
+Windows of different documents share batches. On the CPU a document's entities and scores do not
+depend on its neighbours: padding is masked out and adds exact zeros. That holds for float and for
+static int8 files; dynamic int8 takes one scale over the whole batch, so it cannot hold there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from actors.chunking import Window, windows
+from actors.config import ConfigError, OnnxModel, OnnxSession, fingerprint
+from actors.onnx.decode import Decoder, Part, TokenSpan
+from actors.onnx.entities import Chooser
+from actors.onnx.folder import FILES, Folder, ModelFileError, read_folder
+from actors.onnx.labels import read_labels
+from actors.onnx.packing import pack
+from actors.onnx.reading import Reading
+from actors.onnx.session import Session, is_fatal
+from actors.onnx.tokenizer import TextTokenizer
+from actors.spans import Document, Entity, Extraction, Failure, Status, Usage
+from actors.weights import digest, fetch
+
+_Outcome = tuple[list[TokenSpan], int] | Exception
+
+
+class Reader:
+    """A model, loaded and tried. Not thread-safe; see ``OnnxBackend``.
+
+    Raises ConfigError, ModelFileError, WeightsError or FileNotFoundError where it cannot be
+    loaded as configured. ``fingerprint`` is of the settings and of the contents of the folder;
+    where the weights lie and how they are run (``session``) are not in it.
+    """
+
+    def __init__(self, config: OnnxModel, threads: int | None, gpu: float | None) -> None:
+        folder = read_folder(fetch(config.weights.model, config.weights.sha256, FILES))
+        labels = read_labels(folder.labels, config.decode.scheme)
+        self._config = config
+        self._folder = folder
+        self._chooser = Chooser(config.labels, labels.types, config.name)
+        self._decoder = Decoder(labels, config.decode)
+        self._tokenizer = TextTokenizer(folder.path)
+        self._special = len(self._tokenizer.before) + len(self._tokenizer.after)
+        self._session = Session(folder.model, config.session, threads, gpu)
+        self._size, self._overlap = self._window()
+        self._probe()
+        self.fingerprint = _fingerprint(config, folder)
+
+    def open(self, document: Document) -> Reading:
+        """The document in tokens; one that cannot be read has its failure already."""
+        began = time.perf_counter()
+        try:
+            if document.text is None:
+                return Reading(document, failure=Failure("MissingText", "there is no text"))
+            document.text.encode()
+            tokens = self._tokenizer.encode(document.text)
+        except UnicodeEncodeError as error:
+            message = f"a lone surrogate at character {error.start} is no text"
+            return Reading(document, failure=Failure("InvalidText", message))
+        except Exception as error:  # told by its type alone: its message may hold text
+            message = "the text could not be tokenized"
+            return Reading(document, failure=Failure(type(error).__name__, message))
+        cut = windows(len(tokens), self._size, self._overlap, tokens.words)
+        return Reading(document, tokens, cut, seconds=time.perf_counter() - began)
+
+    def advance(self, readings: Sequence[Reading], go_on: Callable[[], bool]) -> None:
+        """Read the next windows of all of them, and decode what is complete.
+
+        A long document takes several calls. Returns early, to no effect, where ``go_on`` says no
+        before a batch. Raises only where the model is lost to this process.
+        """
+        work = [
+            (reading, window)
+            for reading in readings
+            for window in reading.next_windows(len(self._folder.labels))
+        ]
+        lengths = [window.end - window.start + self._special for _, window in work]
+        for batch in pack(lengths, self._config.session.batch_tokens, self._session.rows):
+            if not go_on():
+                return
+            self._read([work[index] for index in batch])
+        whole = [reading for reading in readings if reading.failure is None]
+        outcomes = _each_alone(self._decoder, [reading.part() for reading in whole])
+        for reading, outcome in zip(whole, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                reading.failure = Failure(type(outcome).__name__, "its labels make no entities")
+            else:
+                reading.settle(*outcome)
+
+    def extraction(self, reading: Reading) -> Extraction:
+        """What came out of a reading that is done."""
+        began = time.perf_counter()
+        entities: list[Entity] = []
+        failure = reading.failure
+        if failure is None:
+            text = reading.document.text or ""
+            try:
+                entities = self._chooser.entities(text, reading.tokens, reading.spans)
+            except Exception as error:  # its message may hold text
+                failure = Failure(type(error).__name__, "its spans make no entities")
+        return Extraction(
+            document_id=reading.document.id,
+            model=self._config.name,
+            fingerprint=self.fingerprint,
+            status=Status.OK if failure is None else Status.FAILED,
+            entities=tuple(entities),
+            failure=failure,
+            usage=Usage(
+                prompt_tokens=len(reading.tokens),
+                seconds=reading.seconds + time.perf_counter() - began,
+            ),
+        )
+
+    def _read(self, batch: Sequence[tuple[Reading, Window]]) -> None:
+        """Run a batch and hand out its logits; where it fails, its windows one by one."""
+        began = time.perf_counter()
+        try:
+            logits = self._run([reading.tokens.ids[w.start : w.end] for reading, w in batch])
+        except Exception as error:
+            if is_fatal(error):
+                raise
+            if len(batch) == 1:
+                # onnxruntime's messages name nodes and shapes, never text
+                batch[0][0].failure = Failure(type(error).__name__, str(error)[:300])
+                return
+            for one in batch:
+                self._read([one])
+            return
+        seconds = (time.perf_counter() - began) / len(batch)
+        skip = len(self._tokenizer.before)
+        for row, (reading, window) in zip(logits, batch, strict=True):
+            reading.put(window, row[skip : skip + window.end - window.start], seconds)
+
+    def _run(self, sequences: Sequence[npt.NDArray[np.int32]]) -> npt.NDArray[np.float32]:
+        """Logits of token sequences, special tokens added here; shape (rows, length, labels)."""
+        before, after = self._tokenizer.before, self._tokenizer.after
+        width = self._session.length or max(len(ids) for ids in sequences) + self._special
+        shape = (self._session.rows or len(sequences), width)
+        ids = np.full(shape, self._folder.pad_id, np.int64)
+        mask = np.zeros(shape, np.int64)
+        for row, sequence in enumerate(sequences):
+            end = len(before) + len(sequence)
+            ids[row, : len(before)] = before
+            ids[row, len(before) : end] = sequence
+            ids[row, end : end + len(after)] = after
+            mask[row, : end + len(after)] = 1
+        return self._session.run(ids, mask)[: len(sequences)]
+
+    def _window(self) -> tuple[int, int]:
+        """The window's tokens without the special ones, and how many neighbours share."""
+        longest = self._folder.longest
+        if self._session.length is not None:
+            longest = min(longest, self._session.length)
+        size = self._config.window.size or longest
+        if size > longest:
+            raise ConfigError(
+                f"model {self._config.name}: window.size is {size}, but {self._folder.path} "
+                f"takes at most {longest} tokens"
+            )
+        overlap = self._config.window.overlap
+        overlap = size // 4 if overlap is None else overlap
+        return size - self._special, min(overlap, (size - self._special) // 2)
+
+    def _probe(self) -> None:
+        """Run a window of special tokens alone: what does not fit together fails at once."""
+        file, expected = self._folder.model, len(self._folder.labels)
+        try:
+            found = self._run([np.zeros(0, np.int32)]).shape[-1]
+        except Exception as error:
+            raise ModelFileError(f"{file}: onnxruntime cannot run it: {error}") from error
+        if found != expected:
+            raise ModelFileError(
+                f"{file}: gives {found} logits a token, but id2label in config.json has {expected}"
+            )
+
+
+def _each_alone(decoder: Decoder, parts: Sequence[Part]) -> list[_Outcome]:
+    """All parts decoded at once, or one by one where that fails: a document fails alone."""
+    try:
+        return list(decoder.decode(parts))
+    except Exception as error:
+        if len(parts) == 1:
+            return [error]
+        return [outcome for part in parts for outcome in _each_alone(decoder, [part])]
+
+
+def _fingerprint(config: OnnxModel, folder: Folder) -> str:
+    settings = config.model_copy(
+        update={
+            "weights": config.weights.model_copy(update={"model": "", "sha256": None}),
+            "session": OnnxSession(),
+        }
+    )
+    there = sorted(path for path in folder.path.iterdir() if path.name.startswith(FILES))
+    return fingerprint(settings, **{path.name: digest(path) for path in there})

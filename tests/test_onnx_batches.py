@@ -1,0 +1,216 @@
+"""What a document's entities may depend on: its text and the model, never its neighbours."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import tiny_onnx
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors import Document, Extraction, Extractor
+from actors.config import OnnxModel
+from actors.extractor import Share
+from actors.onnx import ModelLost
+
+WORDS = " ".join(tiny_onnx.CORPUS).split()
+documents = st.lists(
+    st.lists(st.sampled_from(WORDS), max_size=120).map(" ".join), min_size=1, max_size=12
+)
+
+
+def load(folder: Path, threads: int = 1, **settings: Any) -> Extractor:
+    content = {"name": "tiny", "kind": "onnx", "weights": {"model": str(folder)}, **settings}
+    return Extractor(OnnxModel.model_validate(content), Share(threads=threads))
+
+
+def read(extractor: Extractor, texts: Sequence[str]) -> list[Extraction]:
+    return extractor.extract(Document(str(index), text) for index, text in enumerate(texts))
+
+
+def quantized(model: onnx.ModelProto, folder: Path, tokenizer: Any) -> onnx.ModelProto:
+    """The model in static int8 (QDQ), as the starter is."""
+    from onnxruntime import quantization
+
+    class Calibration(quantization.CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            encodings = [tokenizer.encode(line).ids for line in tiny_onnx.CORPUS]
+            self.feeds = iter(
+                {"input_ids": np.array([ids]), "attention_mask": np.ones((1, len(ids)), np.int64)}
+                for ids in encodings
+            )
+
+        def get_next(self) -> Any:
+            return next(self.feeds, None)
+
+    before, after = folder / "float.onnx", folder / "int8.onnx"
+    onnx.save(model, str(before))
+    quantization.quantize_static(
+        str(before), str(after), Calibration(), op_types_to_quantize=["MatMul", "Gather"]
+    )
+    made = onnx.load(str(after))
+    before.unlink()
+    after.unlink()
+    return made
+
+
+@pytest.fixture(scope="module", params=["fp32", "int8"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose logits follow from all tokens of the window."""
+    path = tmp_path_factory.mktemp(request.param)
+    tokenizer = tiny_onnx.wordpiece()
+    model = tiny_onnx.attention(tokenizer.get_vocab_size(), len(tiny_onnx.BIO))
+    if request.param == "int8":
+        model = quantized(model, path, tokenizer)
+    return tiny_onnx.save(path, model, tokenizer)
+
+
+@pytest.fixture(scope="module")
+def extractor(folder: Path) -> Iterator[Extractor]:
+    with load(folder, threads=2, window={"size": 48}) as made:
+        yield made
+
+
+@settings(max_examples=25, deadline=None)
+@given(texts=documents)
+def test_entities_and_scores_do_not_follow_from_the_neighbours(
+    extractor: Extractor, texts: list[str]
+) -> None:
+    together = [extraction.entities for extraction in read(extractor, texts)]
+    alone = [read(extractor, [text])[0].entities for text in texts]
+    assert together == alone
+    backwards = [extraction.entities for extraction in read(extractor, texts[::-1])]
+    assert together == backwards[::-1]
+
+
+@pytest.mark.weights
+def test_the_starter_gives_the_same_whatever_shares_its_batch() -> None:
+    from actors import load_extractor
+
+    texts = [" ".join(WORDS[i : i + 60]) for i in range(0, len(WORDS), 7)] + [" ".join(WORDS) * 4]
+    with load_extractor("starter:token-classifier", Share(threads=2)) as starter:
+        together = [extraction.entities for extraction in read(starter, texts)]
+        assert together == [read(starter, [text])[0].entities for text in texts]
+        assert any(together)
+
+
+def test_the_size_of_batches_changes_nothing(folder: Path) -> None:
+    texts = [" ".join(WORDS[i : i + 40]) for i in range(len(WORDS) - 40)]
+    seen = []
+    for tokens in (64, 500, 4096):
+        with load(folder, session={"batch_tokens": tokens}) as extractor:
+            seen.append([extraction.entities for extraction in read(extractor, texts)])
+    assert seen[0] == seen[1] == seen[2]
+
+
+def test_windows_see_what_the_whole_document_would_show_them(tmp_path: Path) -> None:
+    """A model without context gives the same in windows of any size: nothing is cut or lost."""
+    tokenizer = tiny_onnx.wordpiece()
+    table = tiny_onnx.random_table(tokenizer, 5)
+    tiny_onnx.save(tmp_path, tiny_onnx.by_token(table), tokenizer, max_position_embeddings=100_000)
+    text = "\n".join(tiny_onnx.CORPUS * 30)
+    seen = []
+    for size in (8, 33, 512, 100_000):
+        with load(tmp_path, window={"size": size}) as extractor:
+            seen.append(read(extractor, [text])[0].entities)
+    assert len(seen[0]) > 1000
+    assert seen[0] == seen[1] == seen[2] == seen[3]
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="measures with /proc")
+@pytest.mark.parametrize("megabytes", [1, pytest.param(10, marks=pytest.mark.slow)])
+def test_a_long_document_is_read_to_its_end_in_bounded_memory(
+    megabytes: int, tmp_path: Path
+) -> None:
+    tokenizer = tiny_onnx.word_level(["note", "insulin", "."])
+    labels = ["O", *(f"{side}-T{i}" for i in range(20) for side in "BI")]
+    table = tiny_onnx.labelled(tokenizer, labels, {"insulin": "B-T7"})
+    tiny_onnx.save(tmp_path, tiny_onnx.by_token(table), tokenizer, labels)
+    line = "note " * 399 + "insulin.\n"
+    text = line * (megabytes * 1_000_000 // len(line))
+    with load(tmp_path) as extractor:
+        read(extractor, [line * 100])
+        Path("/proc/self/clear_refs").write_text("5")  # forget the highest memory so far
+        before = highest_memory()
+        (extraction,) = read(extractor, [text])
+    assert {entity.text for entity in extraction.entities} == {"insulin"}
+    assert len(extraction.entities) == text.count("insulin")
+    # every megabyte has 200,000 tokens here, whose logits alone would be 33 MB
+    assert highest_memory() - before < 40 + 10 * megabytes
+
+
+def highest_memory() -> float:
+    """Megabytes that this process had at most."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (line,) = [line for line in lines if line.startswith("VmHWM")]
+    return int(line.split()[1]) / 1e3
+
+
+def test_documents_submitted_by_many_threads(extractor: Extractor) -> None:
+    texts = [" ".join(WORDS[i : i + 9]) for i in range(40)]
+    expected = [extraction.entities for extraction in read(extractor, texts)]
+    found: dict[int, Any] = {}
+
+    def ask(index: int) -> None:
+        found[index] = extractor.submit(Document(str(index), texts[index])).result(30).entities
+
+    threads = [threading.Thread(target=ask, args=(index,)) for index in range(len(texts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [found[index] for index in range(len(texts))] == expected
+
+
+def test_close_cancels_what_waits(folder: Path) -> None:
+    extractor = load(folder)
+    futures = [extractor.submit(Document(str(i), " ".join(WORDS) * 20)) for i in range(200)]
+    extractor.close()
+    assert futures[-1].cancelled()
+    for future in futures:
+        assert future.done()
+    with pytest.raises(RuntimeError, match="closed"):
+        extractor.submit(Document("1", "late"))
+
+
+def test_a_cancelled_document_is_not_read(folder: Path) -> None:
+    with load(folder) as extractor:
+        futures = [extractor.submit(Document(str(i), " ".join(WORDS))) for i in range(60)]
+        cancelled = futures[-1].cancel()
+        assert futures[-2].result(60).document_id == "58"
+        assert futures[-1].cancelled() is cancelled
+
+
+def test_a_lost_model_is_an_exception_of_every_future(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with load(folder) as extractor:
+
+        def fault(*_: object) -> None:
+            raise RuntimeError("CUDA failure 700: an illegal memory access was encountered")
+
+        reader = extractor._backend._reader  # type: ignore[attr-defined]
+        monkeypatch.setattr(reader, "_run", fault)
+        futures = [extractor.submit(Document(str(i), "aspirin")) for i in range(3)]
+        for future in futures:
+            with pytest.raises(ModelLost):
+                future.result(10)
+        with pytest.raises(ModelLost):
+            extractor.extract([Document("late", "aspirin")])
+
+
+def test_close_ends_a_document_that_is_being_read(folder: Path) -> None:
+    extractor = load(folder)
+    future = extractor.submit(Document("1", " ".join(WORDS) * 400))
+    while not future.running():
+        pass
+    extractor.close()
+    with pytest.raises(CancelledError):
+        future.result(0)

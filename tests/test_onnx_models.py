@@ -1,0 +1,279 @@
+"""Whole models: what loads, what comes out, what is refused and how it is said."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny_onnx
+from onnx import TensorProto
+
+from actors import ConfigError, Document, Extraction, Extractor, Failure, Status
+from actors.config import OnnxModel
+from actors.onnx import ModelFileError
+
+WORDS = ["patients", "took", "met", "##for", "##min", "and", "insulin", "aged", "61", "."]
+TAGS = {"met": "B-Drug", "##for": "I-Drug", "##min": "I-Drug", "insulin": "B-Drug", "61": "B-Age"}
+TEXT = "Patients took Metformin and  insulin, aged 61."
+
+
+def config(folder: Path, **settings: Any) -> OnnxModel:
+    content = {"name": "tiny", "kind": "onnx", "weights": {"model": str(folder)}, **settings}
+    return OnnxModel.model_validate(content)
+
+
+def read(folder: Path, *texts: str | None, **settings: Any) -> list[Extraction]:
+    with Extractor(config(folder, **settings)) as extractor:
+        return extractor.extract(Document(str(i), text) for i, text in enumerate(texts))
+
+
+def found(extraction: Extraction) -> list[tuple[str, str]]:
+    return [(entity.text, entity.label) for entity in extraction.entities]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tokenizer = tiny_onnx.word_level(WORDS)
+    table = tiny_onnx.labelled(tokenizer, tiny_onnx.BIO, TAGS)
+    return tiny_onnx.save(
+        tmp_path_factory.mktemp("tiny"), tiny_onnx.by_token(table), tokenizer, tiny_onnx.BIO
+    )
+
+
+ALL = [("Metformin", "Drug"), ("insulin", "Drug"), ("61", "Age")]
+
+
+def test_entities_of_a_sentence(folder: Path) -> None:
+    (extraction,) = read(folder, TEXT)
+    assert found(extraction) == ALL
+    first = extraction.entities[0]
+    assert (first.start, first.end, first.model, str(first.grounding)) == (14, 23, "tiny", "exact")
+    assert first.score is not None
+    assert first.score > 0.9
+    assert extraction.usage.prompt_tokens == 11
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"inputs": ("input_ids",)},
+        {"inputs": ("input_ids", "attention_mask")},
+        {"kind": TensorProto.INT32},
+        {"name": "output_0"},
+        {"rows": 1},
+        {"rows": 3},
+        {"rows": 2, "length": 8},
+    ],
+    ids=str,
+)
+def test_graphs_of_other_shapes(shape: dict[str, Any], tmp_path: Path) -> None:
+    tokenizer = tiny_onnx.word_level(WORDS)
+    table = tiny_onnx.labelled(tokenizer, tiny_onnx.BIO, TAGS)
+    tiny_onnx.save(tmp_path, tiny_onnx.by_token(table, **shape), tokenizer, tiny_onnx.BIO)
+    for extraction in read(tmp_path, TEXT, TEXT):
+        assert found(extraction) == ALL
+
+
+@pytest.mark.parametrize(
+    "model_type", ["bert", "distilbert", "roberta", "deberta-v2", "xlm-roberta"]
+)
+def test_the_longest_window_follows_from_the_family(model_type: str, tmp_path: Path) -> None:
+    """RoBERTa's positions begin after the padding id: 64 rows are 62 tokens with pad 1."""
+    tokenizer = tiny_onnx.byte_level()
+    table = tiny_onnx.random_table(tokenizer, 5)
+    tiny_onnx.save(tmp_path, tiny_onnx.by_token(table), tokenizer, model_type=model_type)
+    longest = 62 if "roberta" in model_type else 64
+    read(tmp_path, "aspirin", window={"size": longest})
+    with pytest.raises(ConfigError, match=f"at most {longest} tokens"):
+        read(tmp_path, "aspirin", window={"size": longest + 1})
+
+
+def test_a_word_list_alone_is_a_tokenizer(folder: Path, tmp_path: Path) -> None:
+    for name in ("model.onnx", "config.json"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    lines = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS]
+    (tmp_path / "vocab.txt").write_text("\n".join(lines) + "\n")
+    assert found(read(tmp_path, TEXT)[0]) == ALL
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    assert found(read(tmp_path, TEXT)[0]) == [("insulin", "Drug"), ("61", "Age")]
+
+
+def test_a_word_list_with_capitals_is_cased(folder: Path, tmp_path: Path) -> None:
+    for name in ("model.onnx", "config.json"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    lines = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *["Met" if w == "met" else w for w in WORDS]]
+    (tmp_path / "vocab.txt").write_text("\n".join(lines))
+    extraction, other = read(tmp_path, TEXT, TEXT.lower())
+    assert found(extraction) == ALL
+    assert found(other) == ALL[1:]
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ({"white_list": ["Age"]}, ALL[2:]),
+        ({"black_list": ["Age"]}, ALL[:2]),
+        ({"threshold": 0.9999}, []),
+        ({"threshold": 0.9999, "thresholds": {"Age": 0.5}}, ALL[2:]),
+        ({"replace": {"Drug": "Medication"}, "white_list": ["Drug"]}, None),
+    ],
+    ids=str,
+)
+def test_label_filter(
+    folder: Path, labels: dict[str, Any], expected: list[tuple[str, str]] | None
+) -> None:
+    if expected is None:
+        expected = [(text, "Medication") for text, _ in ALL[:2]]
+    assert found(read(folder, TEXT, labels=labels)[0]) == expected
+
+
+def test_a_filter_for_a_label_that_is_not_there_is_an_error(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"names Durg; the model has Age, Drug"):
+        read(folder, labels={"white_list": ["Durg"]})
+
+
+def test_a_document_that_cannot_be_read_fails_alone(folder: Path) -> None:
+    secret = "Nguyen\ud800"
+    whole, none, empty, blank, broken = read(folder, TEXT, None, "", " \r\n\t\u00a0", secret)
+    assert found(whole) == ALL
+    assert none.failure == Failure("MissingText", "there is no text")
+    assert empty.status is blank.status is Status.OK
+    assert empty.entities == blank.entities == ()
+    assert broken.failure is not None
+    assert broken.failure.type == "InvalidText"
+    assert "Nguyen" not in broken.failure.message
+
+
+def test_a_batch_that_fails_is_read_one_by_one(tmp_path: Path) -> None:
+    """A token beyond the table makes onnxruntime fail, for its own document only."""
+    tokenizer = tiny_onnx.word_level([*WORDS, "poison"])
+    table = tiny_onnx.labelled(tokenizer, tiny_onnx.BIO, TAGS)[:-1]
+    tiny_onnx.save(tmp_path, tiny_onnx.by_token(table), tokenizer)
+    before, bad, after = read(tmp_path, TEXT, "patients took poison", TEXT)
+    assert found(before) == found(after) == ALL
+    assert bad.status is Status.FAILED
+    assert bad.failure is not None
+    assert "poison" not in bad.failure.message
+
+
+def test_logits_that_are_no_numbers_are_a_failure(tmp_path: Path) -> None:
+    tokenizer = tiny_onnx.word_level(WORDS)
+    table = tiny_onnx.labelled(tokenizer, tiny_onnx.BIO, TAGS)
+    table[tokenizer.token_to_id("aged")] = np.nan
+    tiny_onnx.save(tmp_path, tiny_onnx.by_token(table), tokenizer)
+    bad, good = read(tmp_path, TEXT, "took insulin")
+    assert bad.failure is not None
+    assert bad.failure.type == "NotFinite"
+    assert found(good) == [("insulin", "Drug")]
+
+
+def test_half_precision_files(tmp_path: Path) -> None:
+    tokenizer = tiny_onnx.word_level(WORDS)
+    table = tiny_onnx.labelled(tokenizer, tiny_onnx.BIO, TAGS).astype(np.float16)
+    tiny_onnx.save(tmp_path, tiny_onnx.by_token(table, output=TensorProto.FLOAT16), tokenizer)
+    assert found(read(tmp_path, TEXT)[0]) == ALL
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "config.json", "tokenizer.json"])
+def test_a_missing_file_is_named(folder: Path, tmp_path: Path, name: str) -> None:
+    for file in folder.iterdir():
+        if file.name != name:
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(FileNotFoundError, match=name):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("config.json", "{", "config.json: not JSON"),
+        ("config.json", "[]", "config.json: holds no mapping"),
+        ("config.json", '{"id2label": {}}', "config.json: has no id2label"),
+        ("config.json", '{"id2label": {"0": "O", "2": "B-A"}}', "does not number its 2 labels"),
+        ("config.json", '{"id2label": {"a": "O"}}', "keys that are no numbers"),
+        (
+            "config.json",
+            '{"id2label": {"0": "O", "1": "B-A"}}',
+            "gives 5 logits .* config.json has 2",
+        ),
+        ("tokenizer.json", "{}", "tokenizer.json: not a tokenizer"),
+        ("model.onnx", "no model", "model.onnx: onnxruntime cannot load it"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_named(
+    folder: Path, tmp_path: Path, name: str, content: str, said: str
+) -> None:
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ModelFileError, match=said):
+        read(tmp_path)
+
+
+def test_inputs_of_another_kind_of_model_are_named(tmp_path: Path) -> None:
+    tokenizer = tiny_onnx.word_level(WORDS)
+    model = tiny_onnx.by_token(
+        tiny_onnx.labelled(tokenizer, tiny_onnx.BIO, TAGS), inputs=("input_ids", "pixel_values")
+    )
+    tiny_onnx.save(tmp_path, model, tokenizer)
+    with pytest.raises(ModelFileError, match="its inputs are input_ids, pixel_values"):
+        read(tmp_path)
+
+
+def test_special_tokens_written_in_a_note_are_text(folder: Path) -> None:
+    text = "took [SEP] insulin [CLS] . [PAD]"
+    assert found(read(folder, text)[0]) == [("insulin", "Drug")]
+    with Extractor(config(folder)) as extractor:
+        (extraction,) = extractor.extract([Document("1", text)])
+    assert extraction.usage.prompt_tokens == 12
+
+
+def test_the_fingerprint_follows_the_contents_not_the_place(folder: Path, tmp_path: Path) -> None:
+    def fingerprint(where: Path, **settings: Any) -> str:
+        with Extractor(config(where, **settings)) as extractor:
+            return extractor.fingerprint
+
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in folder.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    same = fingerprint(folder)
+    assert fingerprint(copy) == same
+    assert fingerprint(folder, session={"batch_tokens": 64}) == same
+    assert fingerprint(folder, labels={"threshold": 0.5}) != same
+    content = json.loads((copy / "config.json").read_text())
+    content["id2label"]["1"] = "B-Medication"
+    (copy / "config.json").write_text(json.dumps(content))
+    assert fingerprint(copy) != same
+
+
+def test_without_a_card_auto_is_the_cpu_and_cuda_an_error(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("actors.onnx.session.card_memory", lambda: None)
+    monkeypatch.setattr("actors.onnx.session._said_cpu", False)
+    with caplog.at_level(logging.INFO):
+        for _ in range(2):
+            assert found(read(folder, TEXT)[0]) == ALL
+    assert [record.message for record in caplog.records] == [
+        "no CUDA card is visible: ONNX models run on the CPU"
+    ]
+    with pytest.raises(ConfigError, match="no CUDA card is visible"):
+        read(folder, session={"provider": "cuda"})
+
+
+def test_the_memory_of_a_card_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    from actors.config import OnnxSession
+    from actors.onnx import session
+
+    monkeypatch.setattr(session, "card_memory", lambda: 16 * 10**9)
+    limits = [
+        session._providers(OnnxSession(gpu_memory_gb=gb), gpu)[0][1]["gpu_mem_limit"]
+        for gb, gpu in [(None, 0.25), (None, None), (2.5, 0.25)]
+    ]
+    assert limits == ["4000000000", "16000000000", "2500000000"]
+    assert session._providers(OnnxSession(), 0) == ["CPUExecutionProvider"]
