@@ -16,6 +16,7 @@ from pydantic import Field, TypeAdapter, model_validator
 from actors.config import ConfigError, ModelConfig, Section, load_model
 from actors.config.load import read_yaml, resolve, validate
 from actors.config.merge import Merge
+from pipelines.storage import Storage, refuse_secrets
 
 
 class Source(Section):
@@ -100,6 +101,7 @@ class Pipeline(Section):
     max_failure_rate: float = Field(
         1.0, ge=0, le=1, description="End the run when more of its documents than this have failed."
     )
+    storage: Storage = Storage()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,12 @@ def load_pipeline(path: str | Path) -> LoadedPipeline:
     pipeline = validate(TypeAdapter(Pipeline), read_yaml(path), path)
     places = pipeline.source.path
     source = tuple(resolve(p, path) for p in ((places,) if isinstance(places, str) else places))
+    try:
+        for place in source:
+            refuse_secrets(place, "source.path")
+        refuse_secrets(pipeline.sink.path, "sink.path")
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from None
     steps = tuple(
         step.model_copy(update={"model": resolve(step.model, path)}) for step in pipeline.steps
     )

@@ -24,6 +24,7 @@ from pipelines.lake.schema import (
     extraction_row,
     row_extraction,
 )
+from pipelines.storage import Storage
 
 
 @dataclass
@@ -145,8 +146,11 @@ def _count(
         tally.tokens[step.model] += step.usage.prompt_tokens + step.usage.completion_tokens
 
 
-def write_unit(block: pa.Table, sink: str, run_id: str, models: int, policy: Merge) -> pa.Table:
+def write_unit(
+    block: pa.Table, storage: Storage, sink: str, run_id: str, models: int, policy: Merge
+) -> pa.Table:
     """The last map of the graph: write one packed unit's files; a row of its id and its counts."""
+    storage.apply()
     unit, table = unpack(block)
     entities, documents, tally = finish_unit(table, models, policy, datetime.now(UTC))
     Sink(sink).write_unit(run_id, unit, entities, documents)

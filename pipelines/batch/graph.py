@@ -24,6 +24,7 @@ from pipelines.batch.step import StepActor, pack
 from pipelines.config import LoadedPipeline, Pool, Source
 from pipelines.lake.read import read_units
 from pipelines.lake.units import Unit
+from pipelines.storage import Storage
 
 _UNITS_A_READ = 32
 # Reading and writing wait for storage more than they compute. Asking for no CPU keeps them from
@@ -35,11 +36,14 @@ _IO_TASKS = 4
 class UnitSource(Datasource):  # type: ignore[misc]
     """Units as a Ray datasource: one row a unit, consecutive units of a file read by one task."""
 
-    def __init__(self, units: Sequence[Unit], source: Source, keep: pa.Schema) -> None:
+    def __init__(
+        self, units: Sequence[Unit], source: Source, keep: pa.Schema, storage: Storage
+    ) -> None:
         super().__init__()
         self._units = units
         self._source = source
         self._keep = keep
+        self._storage = storage
 
     def get_name(self) -> str:
         """The name that Ray shows."""
@@ -58,7 +62,7 @@ class UnitSource(Datasource):  # type: ignore[misc]
         """One task for up to 32 neighbouring units."""
         return [
             ReadTask(
-                _Read(group, self._source, self._keep),
+                _Read(group, self._source, self._keep, self._storage),
                 BlockMetadata(
                     num_rows=len(group),
                     size_bytes=None,
@@ -74,12 +78,16 @@ class UnitSource(Datasource):  # type: ignore[misc]
 class _Read:
     """What a read task does; a class, because it travels pickled."""
 
-    def __init__(self, units: Sequence[Unit], source: Source, keep: pa.Schema) -> None:
+    def __init__(
+        self, units: Sequence[Unit], source: Source, keep: pa.Schema, storage: Storage
+    ) -> None:
         self._units = tuple(units)
         self._source = source
         self._keep = keep
+        self._storage = storage
 
     def __call__(self) -> Iterator[pa.Table]:
+        self._storage.apply()
         tables = read_units(self._units, self._source, self._keep)
         for unit, table in zip(self._units, tables, strict=True):
             yield pack(unit.id, table)
@@ -113,7 +121,8 @@ def build(
     # A task that is no unit's fault (a lost node, a full disk) is tried again by Ray; an error
     # raised by our own code is not, and must end the run with its message.
     context.max_errored_blocks = 0
-    source = UnitSource(units, loaded.pipeline.source, keep)
+    pipeline = loaded.pipeline
+    source = UnitSource(units, pipeline.source, keep, pipeline.storage)
     # Without the number of read tasks, Ray splits their blocks to reach a parallelism of its own.
     reads = sum(1 for _ in _groups(units))
     dataset = ray.data.read_datasource(
@@ -122,7 +131,7 @@ def build(
     for index, (model, pool) in enumerate(zip(loaded.models, pools, strict=True)):
         dataset = dataset.map_batches(
             StepActor,
-            fn_constructor_args=(index, model, pool.threads, pool.num_gpus),
+            fn_constructor_args=(index, model, pool.threads, pool.num_gpus, pipeline.storage),
             batch_size=1,
             batch_format="pyarrow",
             zero_copy_batch=True,
@@ -138,10 +147,11 @@ def build(
     return dataset.map_batches(
         write_unit,
         fn_kwargs={
-            "sink": loaded.pipeline.sink.path,
+            "storage": pipeline.storage,
+            "sink": pipeline.sink.path,
             "run_id": run_id,
             "models": len(loaded.models),
-            "policy": loaded.pipeline.merge,
+            "policy": pipeline.merge,
         },
         batch_size=1,
         batch_format="pyarrow",

@@ -54,6 +54,7 @@ class Outcome:
 def begin_run(loaded: LoadedPipeline, plan: SourcePlan) -> str:
     """Write the plan of a new run; its id."""
     run_id = new_run_id()
+    loaded.pipeline.storage.apply()
     sink = Sink(loaded.pipeline.sink.path)
     sink.begin(run_id, Plan(loaded.as_json(), plan.units, plan.keep))
     return run_id
@@ -68,6 +69,7 @@ def drive_run(sink: Sink, run_id: str, progress: Progress) -> Outcome:
     """
     plan = sink.plan(run_id)
     loaded = LoadedPipeline.from_json(plan.pipeline)
+    loaded.pipeline.storage.apply()
     pools = placed_pools(loaded)
     started = datetime.now(UTC)
     clock = time.monotonic()

@@ -14,6 +14,7 @@ from actors.config import ModelConfig
 from actors.extractor import Extractor, Share
 from actors.spans import Document, Extraction
 from pipelines.lake.schema import EXTRACTION, extraction_row
+from pipelines.storage import Storage
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,10 @@ class StepActor:
     """One model, applied to units. Calls may overlap: the Extractor takes documents of several
     units at once, so that its model stays busy across their edges."""
 
-    def __init__(self, index: int, config: ModelConfig, threads: int, gpu: float) -> None:
+    def __init__(
+        self, index: int, config: ModelConfig, threads: int, gpu: float, storage: Storage
+    ) -> None:
+        storage.apply()  # the weights may be on an object store
         self._column = f"step_{index}"
         self._extractor = Extractor(config, Share(threads=threads, gpu=gpu))
 

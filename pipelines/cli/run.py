@@ -54,6 +54,7 @@ def run(
     from pipelines.lake.layout import RunError
 
     loaded = load_pipeline(config)
+    loaded.pipeline.storage.apply()
     changes: dict[str, object] = {}
     if max_failure_rate is not None:
         changes["max_failure_rate"] = max_failure_rate

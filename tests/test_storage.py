@@ -1,0 +1,128 @@
+"""Object stores: options that reach fsspec, secrets that reach nothing, a store that misbehaves."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pyarrow as pa
+import pytest
+from pydantic import ValidationError
+from s3_server import S3Server, serving
+
+from actors.config import ConfigError
+from actors.weights import fetch
+from pipelines.config import Source, load_pipeline
+from pipelines.lake.layout import Plan, RunError, Sink
+from pipelines.lake.read import read_units
+from pipelines.lake.units import plan_source
+from pipelines.storage import S3, Storage
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3Server]:
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture
+def store(server: S3Server) -> Iterator[S3Server]:
+    storage = Storage(s3=S3(endpoint=server.url, path_style=True, read_timeout_s=1, attempts=12))
+    storage.apply()
+    yield server
+    server.misbehave()
+    Storage().apply()
+
+
+def test_what_looks_like_a_secret_is_refused_without_being_repeated(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="looks like a secret"):
+        Storage(options={"az": {"account_key": "x"}})
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        S3.model_validate({"secret": "x"})
+    file = tmp_path / "p.yaml"
+    file.write_text(
+        "name: x\nsource: {path: 'sftp://me:hush@host/notes/'}\n"
+        "steps: [{model: 'starter:token-classifier'}]\nsink: {path: out/}\n"
+    )
+    with pytest.raises(ConfigError, match=r"source\.path: a URL with a password") as caught:
+        load_pipeline(file)
+    assert "hush" not in str(caught.value)
+
+
+def test_the_last_applied_options_hold_and_leave_no_trace() -> None:
+    Storage(s3=S3(region="eu-west-3"), options={"memory": {"x": 1}}).apply()
+    assert fsspec.config.conf["s3"]["client_kwargs"] == {"region_name": "eu-west-3"}
+    assert fsspec.config.conf["memory"] == {"x": 1}
+    Storage().apply()
+    assert "client_kwargs" not in fsspec.config.conf["s3"]
+    assert "memory" not in fsspec.config.conf
+
+
+def _documents(count: int) -> bytes:
+    lines = (json.dumps({"id": f"d{i}", "text": f"note {i}"}) for i in range(count))
+    return "\n".join(lines).encode()
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("kind", ["500", "503", "lost", "hang"])
+def test_reading_and_writing_survive_a_store_that_fails_one_time_in_five(
+    store: S3Server, kind: str
+) -> None:
+    fs = fsspec.filesystem("s3")
+    fs.pipe_file(f"lake/{kind}/in/a.jsonl", _documents(120))
+    store.misbehave(rate=0.05 if kind == "hang" else 0.2, kinds=[kind], hang_s=1.5)
+    source = Source(path=f"s3://lake/{kind}/in/", id="id", unit_rows=40)
+    plan = plan_source(source)
+    sink = Sink(f"s3://lake/{kind}/out")
+    sink.begin("r1", Plan("{}", plan.units, plan.keep))
+    for unit, table in zip(plan.units, read_units(plan.units, source, plan.keep), strict=True):
+        sink.write_unit("r1", unit.id, table.select(["doc_id"]), table.select(["doc_id"]))
+    assert sink.done_units("r1") == {unit.id for unit in plan.units}
+    sink.commit("r1", {"units": [unit.id for unit in plan.units]})
+    ids = [
+        row
+        for t in sink.tables("r1", "documents", sink.marker("r1")["units"])
+        for row in t["doc_id"]
+    ]
+    assert [i.as_py() for i in ids] == [f"d{i}" for i in range(120)]
+    assert store.counts()["faults"] > 0
+
+
+@pytest.mark.s3
+def test_weights_come_from_the_store_once(
+    store: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDSPAN_CACHE", str(tmp_path))
+    fsspec.filesystem("s3").pipe_file("lake/models/m/model.onnx", b"weights")
+    store.misbehave(rate=0.3, kinds=["503"])
+    local = fetch("s3://lake/models/m", files=("model.onnx",))
+    assert (local / "model.onnx").read_bytes() == b"weights"
+    before = store.counts()["requests"]
+    assert fetch("s3://lake/models/m", files=("model.onnx",)) == local
+    assert store.counts()["requests"] == before
+
+
+@pytest.mark.s3
+def test_a_bucket_that_is_not_there_is_said_at_once(store: S3Server) -> None:
+    started = time.monotonic()
+    with pytest.raises(RunError, match="cannot write to s3://nope/out"):
+        Sink("s3://nope/out").check_writable()
+    with pytest.raises(ConfigError, match="there is nothing at s3://nope/in"):
+        plan_source(Source(path="s3://nope/in"))
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.s3
+def test_a_version_is_the_stores_etag_and_discard_empties(store: S3Server) -> None:
+    fs = fsspec.filesystem("s3")
+    fs.pipe_file("lake/v/in/a.jsonl", _documents(1))
+    (unit,) = plan_source(Source(path="s3://lake/v/in/")).units
+    assert unit.slices[0].version == fs.info("lake/v/in/a.jsonl")["ETag"].strip('"')
+    sink = Sink("s3://lake/v/out")
+    sink.begin("r1", Plan("{}", (unit,), pa.schema([])))
+    sink.write_unit("r1", unit.id, pa.table({"a": [1]}), pa.table({"a": [1]}))
+    sink.discard("r1")
+    assert fs.find("lake/v/out") == []
