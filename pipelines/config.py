@@ -16,7 +16,9 @@ from pydantic import Field, TypeAdapter, model_validator
 from actors.config import ConfigError, ModelConfig, Section, load_model
 from actors.config.load import read_yaml, resolve, validate
 from actors.config.merge import Merge
+from actors.config.ocr import OcrModel, load_ocr
 from pipelines.storage import Storage, refuse_secrets
+
 
 
 class Source(Section):
@@ -26,8 +28,11 @@ class Source(Section):
         description="A file, a folder, a glob, or a list of them: local, s3://, gs://, az://, "
         "any fsspec URL."
     )
-    format: Literal["auto", "parquet", "jsonl", "csv", "text"] = Field(
-        "auto", description="auto goes by the suffix: .parquet, .jsonl or .ndjson, .csv, .txt."
+    format: Literal["auto", "parquet", "jsonl", "csv", "text", "image"] = Field(
+        "auto",
+        description="auto goes by the suffix: .parquet, .jsonl or .ndjson, .csv, .txt; and image, "
+        "a document a file: .png, .jpg, .tiff, .webp, .bmp, .gif, .pdf, .dcm. An image file is "
+        "read by what it holds, not by its suffix.",
     )
     id: str | None = Field(
         None,
@@ -35,6 +40,9 @@ class Source(Section):
         "<file>#<row>, the same at each run over the same files.",
     )
     text: str = Field("text", description="Column with the text; not used for plain-text files.")
+    image: str | None = Field(
+        None, description="Parquet: column with the bytes of a picture or PDF, instead of a text."
+    )
     prompt: str | None = Field(None, description="Column with a prompt of the row's own.")
     keep: tuple[str, ...] = Field(
         (), description="Further columns to carry to the documents table."
@@ -44,6 +52,9 @@ class Source(Section):
         ge=1,
         description="Most documents in a unit of work: what is lost when a worker dies, and one "
         "file of each table.",
+    )
+    unit_images: int = Field(
+        16, ge=1, description="Most pictures or PDFs in a unit: they take seconds each."
     )
     unit_mb: float = Field(16.0, gt=0, description="Most MB of text in a unit, by file size.")
     max_document_mb: float = Field(
@@ -84,10 +95,67 @@ class Step(Section):
     pool: Pool = Pool()
 
 
+class Ocr(Section):
+    """What reads the documents that are pictures, before the steps."""
+
+    model: str = Field("starter:ocr", description="A model file of kind ocr, or starter:ocr.")
+    pool: Pool = Pool()
+
+
 class Sink(Section):
     """Where the tables go."""
 
     path: str = Field(description="A folder, local or any fsspec URL.")
+
+
+class Limits(Section):
+    """What a request may ask, and how much may wait. Beyond the queue the answer is a fast 429."""
+
+    body_mb: float = Field(8.0, gt=0, description="Most MB of a request's body.")
+    documents: int = Field(64, ge=1, description="Most documents in a request.")
+    characters: int = Field(1_000_000, ge=1, description="Most characters of one document.")
+    queue_documents: int = Field(
+        512, ge=1, description="Most documents that wait for one model or run in it."
+    )
+    queue_characters: int = Field(
+        4_000_000, ge=1, description="Most characters that wait for one model or run in it."
+    )
+    requests_per_minute: int | None = Field(
+        None, ge=1, description="Most requests a minute of one token (of one address without)."
+    )
+    deadline_s: float = Field(60.0, gt=0, description="Of a request that names none.")
+    max_deadline_s: float = Field(300.0, gt=0, description="The latest a request may name.")
+
+
+class Serve(Section):
+    """What only the online use needs; see ``medspan serve``."""
+
+    host: str = Field("127.0.0.1", description="Address to bind; beyond loopback it needs tokens.")
+    port: int = Field(8000, ge=0, le=65535)
+    hosts: tuple[str, ...] = Field(
+        (), description="Host names that are answered without tokens, beside those of loopback."
+    )
+    tokens: str | None = Field(
+        None, description="File of bearer tokens' digests, made with `medspan token`."
+    )
+    models: tuple[Step, ...] = Field(
+        (), description="Models to choose by name beside those of the steps."
+    )
+    pools: dict[str, Pool] = Field(
+        default_factory=dict,
+        description="The replicas of a model, by its name, where they differ from its step's pool.",
+    )
+    ingress_replicas: int = Field(
+        1, ge=1, description="Processes that speak HTTP; queue and rate limits hold in each."
+    )
+    target_ongoing_requests: float = Field(
+        4.0, gt=0, description="Requests a replica that autoscaling aims at."
+    )
+    wedged_s: float = Field(
+        120.0, gt=0, description="A replica that has work and ends none of it so long is replaced."
+    )
+    page: bool = Field(True, description="Whether / shows the page.")
+    limits: Limits = Limits()
 
 
 class Pipeline(Section):
@@ -95,6 +163,9 @@ class Pipeline(Section):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     source: Source
+    ocr: Ocr | None = Field(
+        None, description="Reads pictures and PDFs; needed where the source has any."
+    )
     steps: tuple[Step, ...] = Field(min_length=1)
     merge: Merge = Merge()
     sink: Sink
@@ -102,6 +173,7 @@ class Pipeline(Section):
         1.0, ge=0, le=1, description="End the run when more of its documents than this have failed."
     )
     storage: Storage = Storage()
+    serve: Serve = Serve()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +183,7 @@ class LoadedPipeline:
     path: str
     pipeline: Pipeline
     models: tuple[ModelConfig, ...]
+    ocr: OcrModel | None = None
 
     def as_json(self) -> str:
         """Everything that decides the output, as JSON: what a run's plan and marker keep."""
@@ -119,6 +192,7 @@ class LoadedPipeline:
                 "file": self.path,
                 "pipeline": self.pipeline.model_dump(mode="json"),
                 "models": [model.model_dump(mode="json") for model in self.models],
+                "ocr": None if self.ocr is None else self.ocr.model_dump(mode="json"),
             }
         )
 
@@ -131,6 +205,7 @@ class LoadedPipeline:
             path=values["file"],
             pipeline=Pipeline.model_validate(values["pipeline"]),
             models=tuple(models.validate_python(model) for model in values["models"]),
+            ocr=None if values.get("ocr") is None else OcrModel.model_validate(values["ocr"]),
         )
 
 
@@ -149,11 +224,16 @@ def load_pipeline(path: str | Path) -> LoadedPipeline:
     steps = tuple(
         step.model_copy(update={"model": resolve(step.model, path)}) for step in pipeline.steps
     )
+    ocr = pipeline.ocr
+    if ocr is not None:
+        ocr = ocr.model_copy(update={"model": resolve(ocr.model, path)})
     pipeline = pipeline.model_copy(
         update={
             "source": pipeline.source.model_copy(update={"path": source}),
             "steps": steps,
+            "ocr": ocr,
             "sink": Sink(path=resolve(pipeline.sink.path, path)),
+            "serve": _resolved(pipeline.serve, path),
         }
     )
     models = tuple(load_model(step.model) for step in steps)
@@ -163,4 +243,15 @@ def load_pipeline(path: str | Path) -> LoadedPipeline:
     unknown = sorted(set(pipeline.merge.priority) - set(names))
     if unknown:
         raise ConfigError(f"{path}: merge.priority: no step has the model {', '.join(unknown)}")
-    return LoadedPipeline(str(path.resolve()), pipeline, models)
+    reader = None if ocr is None else load_ocr(ocr.model)
+    if reader is not None and reader.name in names:
+        raise ConfigError(f"{path}: ocr: a step's model has the name {reader.name}, too")
+    if pipeline.source.image is not None and reader is None:
+        raise ConfigError(f"{path}: source.image needs an `ocr` section, which reads the pictures")
+    return LoadedPipeline(str(path.resolve()), pipeline, models, reader)
+
+
+def _resolved(serve: Serve, path: Path) -> Serve:
+    models = tuple(m.model_copy(update={"model": resolve(m.model, path)}) for m in serve.models)
+    tokens = None if serve.tokens is None else resolve(serve.tokens, path)
+    return serve.model_copy(update={"models": models, "tokens": tokens})

@@ -10,7 +10,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from actors.spans import Entity
+from actors.spans import Box, Entity
 from pipelines.markup.colours import looks
 from pipelines.markup.layers import pieces
 from pipelines.markup.numbers import duration, rate
@@ -34,6 +34,9 @@ def entity_table(entities: Sequence[Entity]) -> Table:
     shown.add_column("End", justify="right")
     shown.add_column("Score", justify="right")
     shown.add_column("Grounding")
+    pictured = any(entity.boxes for entity in entities)
+    if pictured:
+        shown.add_column("Page: box", no_wrap=True)
     attributed = any(entity.attributes for entity in entities)
     if attributed:
         shown.add_column("Attributes", overflow="fold")
@@ -47,10 +50,16 @@ def entity_table(entities: Sequence[Entity]) -> Table:
             "" if entity.score is None else f"{entity.score:.3f}",
             Text(str(entity.grounding), style="bold yellow" if entity.start is None else "dim"),
         ]
+        if pictured:
+            row.append("\n".join(_place(one) for one in entity.boxes))
         if attributed:
             row.append(Text(_safe("; ".join(f"{k}: {v}" for k, v in entity.attributes.items()))))
         shown.add_row(*row)
     return shown
+
+
+def _place(one: Box) -> str:
+    return f"{one.page + 1}: {one.x0:.0f},{one.y0:.0f} {one.x1:.0f},{one.y1:.0f}"
 
 
 def highlighted(text: str, entities: Sequence[Entity], *, colour: bool = True) -> Text:

@@ -71,7 +71,7 @@ def _held_stderr() -> Iterator[None]:
 
 
 def placed_pools(loaded: LoadedPipeline) -> list[Pool]:
-    """The pools of the steps as this cluster can place them.
+    """The pools of the steps, and before them of `ocr`, as this cluster can place them.
 
     Raises ConfigError, with the numbers, where a cluster can never hold the least actors of all
     steps at once (Ray would wait for ever). A pool with ``cpu_fallback`` gives up its GPU where
@@ -80,7 +80,8 @@ def placed_pools(loaded: LoadedPipeline) -> list[Pool]:
     total = ray.cluster_resources()
     gpus, cpus = total.get("GPU", 0.0), total.get("CPU", 0.0)
     pools = []
-    for step in loaded.pipeline.steps:
+    first = () if loaded.pipeline.ocr is None else (loaded.pipeline.ocr,)
+    for step in (*first, *loaded.pipeline.steps):
         pool = step.pool
         if pool.num_gpus and not gpus and pool.cpu_fallback:
             log.warning("no GPU in this cluster: %s runs on the CPU", step.model)

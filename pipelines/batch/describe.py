@@ -4,13 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipelines.config import LoadedPipeline
+from actors.config import ConfigError, ModelConfig
+from actors.config.ocr import OcrModel
+from pipelines.config import LoadedPipeline, Ocr, Step
 from pipelines.lake.units import SourcePlan
+
+
+def check_reader(loaded: LoadedPipeline, plan: SourcePlan) -> None:
+    """Raise ConfigError where there are pictures and nothing to read them with."""
+    picture = next((file for file in plan.files if file.format == "image"), None)
+    if picture is not None and loaded.ocr is None:
+        raise ConfigError(
+            f"{picture.uri}: is a picture or PDF; give the pipeline an `ocr` section to read it"
+        )
 
 
 def describe(loaded: LoadedPipeline, plan: SourcePlan) -> dict[str, Any]:
     """What ``--dry-run`` prints: documents, files, units, steps, pools, output paths."""
+    check_reader(loaded, plan)
     sink = loaded.pipeline.sink.path
+    steps: list[tuple[Ocr | Step, OcrModel | ModelConfig]] = []
+    if loaded.pipeline.ocr is not None and loaded.ocr is not None:
+        steps.append((loaded.pipeline.ocr, loaded.ocr))
+    steps.extend(zip(loaded.pipeline.steps, loaded.models, strict=True))
     return {
         "name": loaded.pipeline.name,
         "documents": plan.rows,
@@ -19,7 +35,7 @@ def describe(loaded: LoadedPipeline, plan: SourcePlan) -> dict[str, Any]:
         "units": len(plan.units),
         "steps": [
             {"model": model.name, "kind": model.kind, "pool": step.pool.model_dump()}
-            for step, model in zip(loaded.pipeline.steps, loaded.models, strict=True)
+            for step, model in steps
         ],
         "merge": loaded.pipeline.merge.model_dump(),
         "output": {

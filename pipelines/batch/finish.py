@@ -13,9 +13,11 @@ import pyarrow as pa
 
 from actors.config.merge import Merge
 from actors.merge import merge
+from actors.pages import place
 from actors.spans import Entity, Extraction, Status
 from pipelines.batch.step import unpack
 from pipelines.lake.layout import Sink
+from pipelines.lake.readings import row_reading
 from pipelines.lake.schema import (
     DOCUMENTS,
     ENTITIES,
@@ -74,20 +76,23 @@ def finish_unit(
 ) -> tuple[pa.Table, pa.Table, Tally]:
     """The entities table and the documents table of a unit, and its counts.
 
-    ``table`` has the columns of READ, kept ones, and ``step_0`` to ``step_<models - 1>``.
+    ``table`` has the columns of READ, kept ones, and ``step_0`` to ``step_<models - 1>``; where
+    pictures were read also ``reading`` and ``step_ocr``.
     """
     tally = Tally()
-    kept = [name for name in table.schema.names if name not in READ.names]
-    kept = [name for name in kept if not name.startswith("step_")]
+    ours = {*READ.names, "reading", "step_ocr", *(f"step_{i}" for i in range(models))}
+    kept = [name for name in table.schema.names if name not in ours]
     entities: list[dict[str, Any]] = []
     documents: list[dict[str, Any]] = []
     for row in table.drop_columns(kept).to_pylist():
         steps = [
-            row_extraction(row[f"step_{i}"], row["doc_id"])
-            for i in range(models)
-            if row[f"step_{i}"] is not None
+            row_extraction(row[name], row["doc_id"])
+            for name in ("step_ocr", *(f"step_{i}" for i in range(models)))
+            if row.get(name) is not None
         ]
         merged = merge([step.entities for step in steps], policy.overlaps, policy.priority)
+        if row.get("reading") is not None:
+            merged = place(merged, row_reading(row["reading"], row["text"]))
         documents.append(_document(row, steps, len(merged), finished))
         entities.extend(
             {"doc_id": row["doc_id"], "ordinal": i, "source": row["source"]} | entity_row(entity)
@@ -123,7 +128,18 @@ def _document(
         "entity_count": entity_count,
         "steps": [extraction_row(step)["step"] for step in steps],
         "content_hash": None if text is None else content_hash(text),
+        **_pages(row.get("reading")),
         "finished_at": finished,
+    }
+
+
+def _pages(reading: dict[str, Any] | None) -> dict[str, Any]:
+    if reading is None:
+        return {}
+    sizes = zip(reading["width"], reading["height"], reading["turn"], strict=True)
+    return {
+        "pages": len(reading["width"]),
+        "page_sizes": [{"width": w, "height": h, "turn": turn} for w, h, turn in sizes],
     }
 
 

@@ -20,6 +20,7 @@ from ray.data import (
 from ray.data.block import BlockMetadata
 
 from pipelines.batch.finish import write_unit
+from pipelines.batch.ocr import OcrActor
 from pipelines.batch.step import StepActor, pack
 from pipelines.config import LoadedPipeline, Pool, Source
 from pipelines.lake.read import read_units
@@ -105,6 +106,32 @@ def _groups(units: Sequence[Unit]) -> Iterator[list[Unit]]:
         yield group
 
 
+def _pooled(
+    dataset: Dataset,
+    actor: type[OcrActor | StepActor],
+    pool: Pool,
+    what: tuple[object, ...],
+    storage: Storage,
+) -> Dataset:
+    """A pool of actors over the units: each is constructed with ``what``, then its share of a
+    machine, then the storage."""
+    return dataset.map_batches(
+        actor,
+        fn_constructor_args=(*what, pool.threads, pool.num_gpus, storage),
+        batch_size=1,
+        batch_format="pyarrow",
+        zero_copy_batch=True,
+        num_cpus=pool.num_cpus,
+        num_gpus=pool.num_gpus,
+        compute=ActorPoolStrategy(
+            min_size=pool.min_actors,
+            max_size=pool.max_actors,
+            max_concurrent_calls_per_actor=pool.units_in_flight,
+            max_tasks_in_flight_per_actor=pool.units_in_flight + 1,
+        ),
+    )
+
+
 def build(
     run_id: str,
     loaded: LoadedPipeline,
@@ -128,22 +155,11 @@ def build(
     dataset = ray.data.read_datasource(
         source, num_cpus=_IO_CPUS, concurrency=min(_IO_TASKS, reads), override_num_blocks=reads
     )
-    for index, (model, pool) in enumerate(zip(loaded.models, pools, strict=True)):
-        dataset = dataset.map_batches(
-            StepActor,
-            fn_constructor_args=(index, model, pool.threads, pool.num_gpus, pipeline.storage),
-            batch_size=1,
-            batch_format="pyarrow",
-            zero_copy_batch=True,
-            num_cpus=pool.num_cpus,
-            num_gpus=pool.num_gpus,
-            compute=ActorPoolStrategy(
-                min_size=pool.min_actors,
-                max_size=pool.max_actors,
-                max_concurrent_calls_per_actor=pool.units_in_flight,
-                max_tasks_in_flight_per_actor=pool.units_in_flight + 1,
-            ),
-        )
+    if loaded.ocr is not None:
+        dataset = _pooled(dataset, OcrActor, pools[0], (loaded.ocr,), pipeline.storage)
+    steps = pools[len(pools) - len(loaded.models) :]
+    for index, (model, pool) in enumerate(zip(loaded.models, steps, strict=True)):
+        dataset = _pooled(dataset, StepActor, pool, (index, model), pipeline.storage)
     return dataset.map_batches(
         write_unit,
         fn_kwargs={

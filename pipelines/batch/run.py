@@ -13,6 +13,7 @@ from importlib.metadata import version
 from typing import Any, Protocol
 
 from pipelines.batch.cluster import placed_pools
+from pipelines.batch.describe import check_reader
 from pipelines.batch.finish import Tally
 from pipelines.batch.graph import build
 from pipelines.config import LoadedPipeline, Pool
@@ -53,6 +54,7 @@ class Outcome:
 
 def begin_run(loaded: LoadedPipeline, plan: SourcePlan) -> str:
     """Write the plan of a new run; its id."""
+    check_reader(loaded, plan)
     run_id = new_run_id()
     loaded.pipeline.storage.apply()
     sink = Sink(loaded.pipeline.sink.path)

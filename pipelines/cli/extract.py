@@ -27,12 +27,16 @@ def extract(
         str | None, typer.Argument(help="The text; '-' or nothing reads standard input.")
     ] = None,
     file: Annotated[
-        list[Path] | None, typer.Option("--file", "-f", help="A text file; may be repeated.")
+        list[Path] | None,
+        typer.Option("--file", "-f", help="A text, picture or PDF; may be repeated."),
     ] = None,
     model: Annotated[
         list[str] | None,
         typer.Option("--model", "-m", help="A model file or starter:<name>; may be repeated."),
     ] = None,
+    ocr: Annotated[
+        str, typer.Option(help="What reads pictures: a model file or starter:ocr.")
+    ] = "starter:ocr",
     overlaps: Annotated[
         str, typer.Option(help="With several models: longest, score, priority or all.")
     ] = "all",
@@ -48,6 +52,8 @@ def extract(
     from actors.config.merge import Merge
     from actors.extractor import load_extractor
     from actors.merge import merge
+    from actors.pages import place
+    from pipelines.cli.pictures import read_pictures
 
     if as_json or highlight:
         form = Form.JSON if as_json else Form.HIGHLIGHT
@@ -55,14 +61,19 @@ def extract(
         policy = Merge.model_validate({"overlaps": overlaps})
     except ValidationError as error:
         raise typer.BadParameter("must be longest, score, priority or all") from error
-    documents = _documents(text, file or [])
+    read = read_pictures(_documents(text, file or []), ocr)
+    documents = read.documents
     found: list[list[Extraction]] = []
     for reference in model or ["starter:token-classifier"]:
         with load_extractor(reference) as extractor:
             found.append(extractor.extract(documents))
-    failed = False
+    failed = bool(read.failures)
+    for id_, failure in read.failures.items():
+        Console(stderr=True).print(f"[red]{id_}: {failure.type}:[/] {failure.message}")
     for document, extractions in zip(documents, zip(*found, strict=True), strict=True):
         entities = merge([e.entities for e in extractions], policy.overlaps)
+        if document.id in read.readings:
+            entities = place(entities, read.readings[document.id])
         _show(document, list(extractions), entities, form, len(documents) > 1)
         failed = failed or any(e.status is Status.FAILED for e in extractions)
     if failed:
@@ -73,12 +84,19 @@ def _documents(text: str | None, files: list[Path]) -> list[Document]:
     if text is not None and text != "-" and files:
         raise typer.BadParameter("give a text or files, not both")
     if files:
-        return [
-            Document(id=str(path), text=_decoded(path.read_bytes(), str(path))) for path in files
-        ]
+        return [_document(path) for path in files]
     if text is None or text == "-":
         return [Document(id="stdin", text=_decoded(sys.stdin.buffer.read(), "stdin"))]
     return [Document(id="text", text=text)]
+
+
+def _document(path: Path) -> Document:
+    from actors.pages import kind_of
+
+    content = path.read_bytes()
+    if kind_of(content) is not None:
+        return Document(id=str(path), image=content)
+    return Document(id=str(path), text=_decoded(content, str(path)))
 
 
 def _decoded(content: bytes, where: str) -> str:
@@ -104,6 +122,8 @@ def _show(
         return
     if named:
         console.rule(document.id)
+    if document.image is not None and form is Form.TABLE:
+        console.print(document.text, markup=False, highlight=False)
     for extraction in extractions:
         if extraction.failure is not None:
             failure = extraction.failure
@@ -125,8 +145,10 @@ def _as_json(
 ) -> dict[str, Any]:
     from pipelines.lake.schema import entity_row, extraction_row
 
+    read = {} if document.image is None else {"text": document.text}
     return {
         "id": document.id,
+        **read,
         "entities": [entity_row(e) | {"attributes": dict(e.attributes)} for e in entities],
         "steps": [extraction_row(e)["step"] for e in extractions],
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,9 +62,7 @@ def run(
     if sink is not None:
         changes["sink"] = SinkSection(path=sink if "://" in sink else str(Path(sink).resolve()))
     if changes:
-        loaded = type(loaded)(
-            loaded.path, loaded.pipeline.model_copy(update=changes), loaded.models
-        )
+        loaded = replace(loaded, pipeline=loaded.pipeline.model_copy(update=changes))
     console = Console(stderr=as_json)
     if dry_run:
         try:

@@ -28,12 +28,13 @@ def render(kind: Kind) -> str:
     from pydantic import TypeAdapter
 
     from actors.config import ModelConfig
+    from actors.config.ocr import OcrModel
     from pipelines.config import Pipeline
 
     content: dict[str, Any]
     if kind is Kind.PIPELINE:
         content = Pipeline.model_json_schema()
     else:
-        content = TypeAdapter(ModelConfig).json_schema()
+        content = TypeAdapter(ModelConfig | OcrModel).json_schema()
     content = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | content
     return json.dumps(content, indent=1, sort_keys=True) + "\n"

@@ -19,6 +19,22 @@ SUFFIXES = {
     ".ndjson": "jsonl",
     ".csv": "csv",
     ".txt": "text",
+    **dict.fromkeys(
+        (
+            ".png",
+            ".jpg",
+            ".jpeg",
+            ".tif",
+            ".tiff",
+            ".webp",
+            ".bmp",
+            ".gif",
+            ".pdf",
+            ".dcm",
+            ".dicom",
+        ),
+        "image",
+    ),
 }
 _GLOB = frozenset("*?[")
 

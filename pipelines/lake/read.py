@@ -66,7 +66,8 @@ def _check_ids(ids: list[str], where: str) -> None:
 
 def _documents(reader: _ForwardReader, part: Slice, source: Source) -> Iterator[dict[str, Any]]:
     for number, values in enumerate(reader.rows(part), start=part.start):
-        derived = part.uri if part.format == "text" else f"{part.uri}#{number}"
+        whole = part.format in ("text", "image")  # the file is the document
+        derived = part.uri if whole else f"{part.uri}#{number}"
         row: dict[str, Any] = {
             "doc_id": derived,
             "source": part.uri,
@@ -85,11 +86,18 @@ def _documents(reader: _ForwardReader, part: Slice, source: Source) -> Iterator[
                 failures.append(identity)
             else:
                 row["doc_id"] = identity or derived
-        text = _text(values, source.text, source.max_document_mb)
-        if isinstance(text, Failure):
-            failures.append(text)
+        if source.image is not None or part.format == "image":
+            image = _image(values, source.image or source.text, source.max_document_mb)
+            if isinstance(image, Failure):
+                failures.append(image)
+            else:
+                row["image"] = image
         else:
-            row["text"] = text
+            text = _text(values, source.text, source.max_document_mb)
+            if isinstance(text, Failure):
+                failures.append(text)
+            else:
+                row["text"] = text
         if source.prompt is not None and values.get(source.prompt) is not None:
             prompt = _text(values, source.prompt, source.max_document_mb)
             if isinstance(prompt, Failure):
@@ -133,6 +141,20 @@ def _text(values: Mapping[str, Any], column: str, most_mb: float) -> str | Failu
         )
     if not _encodable(value):
         return Failure("InvalidUTF8", f"{column}: holds lone surrogates or bytes that are no UTF-8")
+    return value
+
+
+def _image(values: Mapping[str, Any], column: str, most_mb: float) -> bytes | Failure:
+    value = values.get(column)
+    if value is None:
+        return Failure("MissingImage", f"{column}: is null or missing")
+    if not isinstance(value, bytes):
+        return Failure("WrongType", f"{column}: is a {type(value).__name__}, not bytes")
+    if len(value) > most_mb * 1e6:
+        return Failure(
+            "TooLarge",
+            f"{column}: {len(value) / 1e6:.1f} MB, more than source.max_document_mb = {most_mb:g}",
+        )
     return value
 
 
@@ -189,7 +211,7 @@ class _ForwardReader:
             records = csv_rows(self._stream)
             header = next(records)
             self._iterator = (_record(header, record) for record in records)
-        elif part.format == "text":
+        elif part.format in ("text", "image"):
             self._iterator = iter(({self._source.text: self._stream.read()},))
         else:
             self._iterator = (_json_row(line) for line in self._stream if line.strip())
@@ -205,7 +227,8 @@ class _ForwardReader:
 
     def _parquet_rows(self, file: pq.ParquetFile, groups: list[int]) -> Iterator[dict[str, Any]]:
         source = self._source
-        columns = [c for c in (source.id, source.text, source.prompt, *source.keep) if c]
+        content = source.image or source.text
+        columns = [c for c in (source.id, content, source.prompt, *source.keep) if c]
         texts = {source.text, source.prompt, source.id}
         for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=columns):
             lists = {

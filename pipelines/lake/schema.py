@@ -23,6 +23,8 @@ BOX = pa.struct(
     ]
 )
 
+PAGE_SIZE = pa.struct([pa.field(name, pa.int32()) for name in ("width", "height", "turn")])
+
 _ENTITY_FIELDS = [
     _field("label", pa.string(), "what kind of thing it is", nullable=False),
     _field("text", pa.string(), "its words: text[start:end] of the document, or the model's own"),
@@ -30,7 +32,7 @@ _ENTITY_FIELDS = [
     _field("end", pa.int64(), "code point after the last one; null when ungrounded"),
     _field("score", pa.float64(), "probability that the model gives it, 0 to 1"),
     _field("grounding", pa.string(), "exact, normalized, fuzzy or ungrounded", nullable=False),
-    _field("boxes", pa.list_(BOX), "places on the pages, pixels of the upright page"),
+    _field("boxes", pa.list_(BOX), "places on the pages, in pixels as page_sizes says"),
     _field("ocr_confidence", pa.float32(), "least confidence of the words that were read"),
     _field("attributes", pa.map_(pa.string(), pa.string()), "further facts, such as agreement"),
     _field("model", pa.string(), "the model that said it", nullable=False),
@@ -76,6 +78,12 @@ DOCUMENTS = pa.schema(
         _field("steps", pa.list_(_STEP), "what each model of the pipeline did with it"),
         _field("content_hash", pa.string(), "BLAKE2b-128 of the text's UTF-8, in hex"),
         _field("pages", pa.int32(), "pages of an image document"),
+        _field(
+            "page_sizes",
+            pa.list_(PAGE_SIZE),
+            "of every page: the pixels that boxes are measured in (EXIF orientation applied, PDF "
+            "as rendered), and the degrees clockwise that make its text upright",
+        ),
         _field("finished_at", pa.timestamp("us", tz="UTC"), "when its unit was written"),
     ]
 )
@@ -94,12 +102,14 @@ READ = pa.schema(
         pa.field("source_version", pa.string()),
         pa.field("source_row", pa.int64()),
         pa.field("text", pa.string()),
+        pa.field("image", pa.binary()),
         pa.field("prompt", pa.string()),
         pa.field("error_type", pa.string()),
         pa.field("error_message", pa.string()),
     ]
 )
-"""A unit between reading and writing; kept columns and one EXTRACTION a step follow."""
+"""A unit between reading and writing; kept columns and one EXTRACTION a step follow. The pool
+that reads pictures takes ``image`` away and adds ``reading`` (see readings) and ``step_ocr``."""
 
 
 def entity_row(entity: Entity) -> dict[str, Any]:

@@ -108,14 +108,16 @@ def _unify(
 
 def _pack(counted: Iterable[tuple[SourceFile, int]], source: Source) -> Iterator[Unit]:
     most_bytes = source.unit_mb * 1e6
+    images = source.image is not None
     small: list[Slice] = []
     small_bytes = 0
     for file, rows in counted:
         per_row = file.size / max(rows, 1)
-        step = max(1, min(source.unit_rows, int(most_bytes / max(per_row, 1))))
+        most_rows = source.unit_images if images or file.format == "image" else source.unit_rows
+        step = max(1, min(most_rows, int(most_bytes / max(per_row, 1))))
         whole = Slice(file.uri, file.version, file.format, 0, rows)
         fits = (
-            sum(s.count for s in small) + rows <= source.unit_rows
+            sum(s.count for s in small) + rows <= most_rows
             and small_bytes + file.size <= most_bytes
         )
         if small and not fits:
@@ -134,14 +136,17 @@ def _pack(counted: Iterable[tuple[SourceFile, int]], source: Source) -> Iterator
 
 def _count(file: SourceFile, source: Source) -> tuple[int, pa.Schema | None]:
     """Documents in a file, and for Parquet the schema of the columns to keep."""
-    if file.format == "text":
+    if file.format in ("text", "image"):
         return 1, None
     try:
         with fsspec.open(file.uri, "rb") as stream:
             if file.format == "parquet":
                 reader = pq.ParquetFile(stream)
                 _check_columns(file.uri, reader.schema_arrow.names, source)
-                _check_text(file.uri, reader.schema_arrow.field(source.text).type)
+                if source.image is None:
+                    _check_text(file.uri, reader.schema_arrow.field(source.text).type)
+                else:
+                    _check_image(file.uri, reader.schema_arrow.field(source.image).type)
                 keep = [pa.field(c, reader.schema_arrow.field(c).type) for c in source.keep]
                 return int(reader.metadata.num_rows), pa.schema(keep)
             if file.format == "csv":
@@ -164,12 +169,23 @@ def csv_rows(stream: IO[bytes]) -> Iterator[list[str]]:
 
 
 def _check_columns(uri: str, names: list[str], source: Source) -> None:
-    wanted = [source.text, *(c for c in (source.id, source.prompt) if c), *source.keep]
+    wanted = [
+        source.image or source.text,
+        *(c for c in (source.id, source.prompt) if c),
+        *source.keep,
+    ]
     missing = [column for column in wanted if column not in names]
     if missing:
         raise ConfigError(
             f"{uri}: no column {', '.join(missing)}; the file has {', '.join(names) or 'none'}"
         )
+
+
+def _check_image(uri: str, type_: pa.DataType) -> None:
+    if not (
+        pa.types.is_binary(type_) or pa.types.is_large_binary(type_) or pa.types.is_null(type_)
+    ):
+        raise ConfigError(f"{uri}: the image column has the type {type_}, not binary")
 
 
 def _check_text(uri: str, type_: pa.DataType) -> None:

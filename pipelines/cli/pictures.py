@@ -1,0 +1,41 @@
+"""Pictures and PDFs on the command line: read first, in this process, then treated as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from actors.pages import Reading
+from actors.spans import Document, Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Documents that have their text, and how those that were pictures were read."""
+
+    documents: list[Document]
+    readings: dict[str, Reading]
+    failures: dict[str, Failure]
+
+
+def read_pictures(documents: Sequence[Document], ocr: str) -> Pictures:
+    """Give the documents that are pictures their text; what cannot be read is left out."""
+    pictures = [document for document in documents if document.image is not None]
+    read = Pictures([], {}, {})
+    if pictures:
+        from actors.config.ocr import load_ocr
+        from actors.ocr import OcrReader
+
+        with OcrReader(load_ocr(ocr)) as reader:
+            for document, found in zip(pictures, reader.read(pictures), strict=True):
+                if isinstance(found, Failure):
+                    read.failures[document.id] = found
+                else:
+                    read.readings[document.id] = found
+    for document in documents:
+        reading = read.readings.get(document.id)
+        if reading is not None:
+            read.documents.append(replace(document, text=reading.text))
+        elif document.id not in read.failures:
+            read.documents.append(document)
+    return read

@@ -1,0 +1,54 @@
+"""What was read of pictures, between the pool that reads and the end of the unit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from actors.pages import PageSize, Reading, Word
+from actors.spans import Box
+
+_SIDES = ("x0", "y0", "x1", "y1")
+
+READING = pa.struct(
+    [
+        # Words as columns: a page has hundreds, and a struct of lists is a tenth of the size.
+        pa.field("start", pa.list_(pa.int32())),
+        pa.field("end", pa.list_(pa.int32())),
+        pa.field("page", pa.list_(pa.int32())),
+        *(pa.field(side, pa.list_(pa.float32())) for side in _SIDES),
+        pa.field("confidence", pa.list_(pa.float32())),
+        pa.field("width", pa.list_(pa.int32())),
+        pa.field("height", pa.list_(pa.int32())),
+        pa.field("turn", pa.list_(pa.int32())),
+    ]
+)
+
+
+def reading_row(reading: Reading) -> dict[str, Any]:
+    """A Reading, without its text, as a value of READING."""
+    words = reading.words
+    return {
+        "start": [word.start for word in words],
+        "end": [word.end for word in words],
+        "page": [word.box.page for word in words],
+        **{side: [getattr(word.box, side) for word in words] for side in _SIDES},
+        "confidence": [word.confidence for word in words],
+        "width": [page.width for page in reading.pages],
+        "height": [page.height for page in reading.pages],
+        "turn": [page.turn for page in reading.pages],
+    }
+
+
+def row_reading(row: dict[str, Any], text: str) -> Reading:
+    """The reverse of ``reading_row``."""
+    boxes = zip(row["page"], *(row[side] for side in _SIDES), strict=True)
+    words = zip(row["start"], row["end"], boxes, row["confidence"], strict=True)
+    return Reading(
+        text,
+        tuple(Word(start, end, Box(*box), confidence) for start, end, box, confidence in words),
+        tuple(
+            PageSize(*size) for size in zip(row["width"], row["height"], row["turn"], strict=True)
+        ),
+    )
