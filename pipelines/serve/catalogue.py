@@ -1,0 +1,61 @@
+"""What can be asked for by name: each model alone, and the whole pipeline with its merge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from actors.config import ConfigError, ModelConfig, load_model
+from actors.config.merge import Merge
+from pipelines.config import LoadedPipeline, Pool, Serve
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A name that a request may give: the models it stands for, and how they become one list."""
+
+    name: str
+    models: tuple[str, ...]
+    merge: Merge
+    pipeline: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All names, the models behind them, and the replicas of each model.
+
+    ``default`` is what a request without a name gets: the pipeline.
+    """
+
+    default: str
+    targets: Mapping[str, Target]
+    models: Mapping[str, ModelConfig]
+    pools: Mapping[str, Pool]
+    serve: Serve
+
+
+def catalogue_of(loaded: LoadedPipeline) -> Catalogue:
+    """The catalogue of a pipeline file; raises ConfigError where two names are the same."""
+    pipeline, serve = loaded.pipeline, loaded.pipeline.serve
+    steps = (*pipeline.steps, *serve.models)
+    configs = (*loaded.models, *(load_model(step.model) for step in serve.models))
+    models: dict[str, ModelConfig] = {}
+    pools: dict[str, Pool] = {}
+    for step, config in zip(steps, configs, strict=True):
+        if config.name in models:
+            raise ConfigError(f"{loaded.path}: serve.models: {config.name} is there twice")
+        models[config.name] = config
+        pools[config.name] = serve.pools.get(config.name, step.pool)
+    unknown = sorted(set(serve.pools) - set(models))
+    if unknown:
+        raise ConfigError(f"{loaded.path}: serve.pools: no model is named {', '.join(unknown)}")
+    if pipeline.name in models:
+        raise ConfigError(
+            f"{loaded.path}: name: {pipeline.name} is a model's name too; online a request names "
+            "either, so they must differ"
+        )
+    targets = {name: Target(name, (name,), Merge()) for name in models}
+    whole = Target(
+        pipeline.name, tuple(m.name for m in loaded.models), pipeline.merge, pipeline=True
+    )
+    return Catalogue(pipeline.name, {whole.name: whole} | targets, models, pools, serve)

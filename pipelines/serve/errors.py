@@ -1,0 +1,127 @@
+"""One envelope for every answer that is not a success, with a code that programs can use.
+
+No message repeats what a request held: it may be a patient's text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from pipelines.serve.schema import Detail, ErrorOut, ErrorResponse
+
+CODES = {
+    "bad_json": (400, "the body is not JSON"),
+    "unauthorized": (401, "a bearer token is needed, and this is none that is known"),
+    "forbidden": (403, "the token may not use this model"),
+    "host_forbidden": (403, "this host name is not served without a token"),
+    "not_found": (404, "there is nothing at this path"),
+    "model_not_found": (404, "no model or pipeline has this name"),
+    "method_not_allowed": (405, "the path has no such method"),
+    "body_too_large": (413, "the body is larger than limits.body_mb"),
+    "too_many_documents": (413, "the request has more documents than limits.documents"),
+    "document_too_large": (413, "a document has more characters than limits.characters"),
+    "unsupported_media_type": (415, "the body's type must be application/json"),
+    "invalid_request": (422, "the request does not fit the schema; see details"),
+    "prompt_not_supported": (422, "this model takes no prompt"),
+    "rate_limited": (429, "this token has used its requests; come again after Retry-After"),
+    "overloaded": (429, "the queue is full; come again after Retry-After"),
+    "internal": (500, "a fault of the server; its log has the request's id"),
+    "model_unavailable": (503, "no replica of the model can answer now"),
+    "deadline_exceeded": (504, "the deadline passed before the answer was there"),
+}
+_BY_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 400: "bad_json"}
+
+
+class Problem(Exception):
+    """Ends a request with the envelope of a code of CODES."""
+
+    def __init__(
+        self, code: str, message: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        status, standard = CODES[code]
+        super().__init__(code)
+        self.code, self.status, self.message = code, status, message or standard
+        self.headers = dict(headers or {})
+
+
+def envelope(
+    problem: Problem, request_id: str, details: Sequence[Detail] = (), head: bool = False
+) -> Response:
+    """The answer to a request that a Problem ended; ``head``: without its body."""
+    body = ErrorResponse(
+        error=ErrorOut(
+            code=problem.code,
+            message=problem.message,
+            request_id=request_id,
+            details=list(details),
+        )
+    )
+    return Response(
+        b"" if head else body.model_dump_json(),
+        problem.status,
+        problem.headers,
+        media_type="application/json",
+    )
+
+
+def answers(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI responses of an operation that may end with these codes."""
+    statuses: dict[int | str, dict[str, Any]] = {}
+    for code in codes:
+        status, message = CODES[code]
+        found = statuses.setdefault(status, {"model": ErrorResponse, "description": ""})
+        found["description"] += ("; " if found["description"] else "") + f"{code}: {message}"
+        if status == 429:
+            found["headers"] = {
+                "Retry-After": {"description": "seconds", "schema": {"type": "integer"}}
+            }
+    return statuses
+
+
+def install(app: FastAPI) -> None:
+    """Have the application say its errors in the envelope."""
+
+    async def on_problem(request: Request, error: Exception) -> Response:
+        assert isinstance(error, Problem)
+        return envelope(error, request.state.request_id)
+
+    async def on_invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        if any(item["type"] == "json_invalid" for item in error.errors()):
+            return envelope(Problem("bad_json"), request.state.request_id)
+        # Only the place and the rule; pydantic's `input` and `ctx` hold what was sent.
+        details = [
+            Detail(where=_place(item["loc"]), message=_rule(item)) for item in error.errors()
+        ]
+        return envelope(Problem("invalid_request"), request.state.request_id, details[:20])
+
+    async def on_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        problem = Problem(_BY_STATUS.get(error.status_code, "internal"), headers=error.headers)
+        return envelope(problem, request.state.request_id, head=request.method == "HEAD")
+
+    app.add_exception_handler(Problem, on_problem)
+    app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(HTTPException, on_http)
+
+
+_KNOWN = {"body", "text", "documents", "model", "labels", "threshold", "thresholds", "explain"}
+_KNOWN |= {"deadline_s", "id", "prompt", "query", "path", "header", "key"}
+
+
+def _place(loc: Sequence[str | int]) -> str:
+    # A key that is not ours was written by the client, who may have put a note there.
+    named = (str(part) if isinstance(part, int) or part in _KNOWN else "(a key)" for part in loc)
+    return ".".join(named)
+
+
+def _rule(item: Mapping[str, Any]) -> str:
+    if item["type"] == "extra_forbidden":
+        return "there is no such key"
+    return str(item["msg"])

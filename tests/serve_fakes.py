@@ -1,0 +1,101 @@
+"""An Extractor that needs no weights, and applications over it."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from actors.spans import Document, Extraction, Failure, Status, Usage, spanning
+from pipelines.config import load_pipeline
+from pipelines.serve import LocalModels, ModelFacts, catalogue_of, create_app
+
+MODEL = "starter-token-classifier"
+PIPELINE = """
+name: pipe
+source: {{path: notes/}}
+steps: [{{model: "starter:token-classifier"}}]
+sink: {{path: out/}}
+serve: {serve}
+"""
+_WORDS = {"metformin": ("Drug", 0.9), "insulin": ("Drug", 0.6), "diabetes": ("Disease", 0.8)}
+
+
+class FakeExtractor:
+    """Finds three words. ``hold``: answers wait until ``release``. A text 'FAIL' fails."""
+
+    fingerprint = "0123456789abcdef"
+
+    def __init__(self, name: str = MODEL, hold: bool = False) -> None:
+        self.name, self.hold = name, hold
+        self.asked: list[Document] = []
+        self.held: list[tuple[Document, Future[Extraction]]] = []
+        self.arrived = threading.Event()
+        self.error: Exception | None = None
+
+    def submit(self, document: Document) -> Future[Extraction]:
+        future: Future[Extraction] = Future()
+        self.asked.append(document)
+        if self.error is not None:
+            future.set_exception(self.error)
+        elif self.hold:
+            self.held.append((document, future))
+        else:
+            future.set_result(self.read(document))
+        self.arrived.set()
+        return future
+
+    def release(self) -> None:
+        for document, future in self.held:
+            if future.set_running_or_notify_cancel():
+                future.set_result(self.read(document))
+        self.held.clear()
+
+    def read(self, document: Document) -> Extraction:
+        text = document.text or ""
+        base: dict[str, Any] = {
+            "document_id": document.id,
+            "model": self.name,
+            "fingerprint": self.fingerprint,
+        }
+        if text == "FAIL":
+            return Extraction(**base, status=Status.FAILED, failure=Failure("Bad", "cannot"))
+        entities = tuple(
+            spanning(text, m.start(), m.end(), label, score=score, model=self.name)
+            for word, (label, score) in _WORDS.items()
+            for m in re.finditer(word, text)
+        )
+        return Extraction(
+            **base, entities=entities, completion=f"read {len(text)}", usage=Usage(len(text), 1)
+        )
+
+
+def make_app(
+    folder: Path,
+    serve: str = "{}",
+    fake: FakeExtractor | None = None,
+    labels: Sequence[str] = ("Disease", "Drug"),
+) -> FastAPI:
+    """An application over one fake model, configured by the ``serve`` section given as YAML."""
+    path = folder / "pipe.yaml"
+    path.write_text(PIPELINE.format(serve=serve))
+    facts = ModelFacts(MODEL, "onnx", FakeExtractor.fingerprint, tuple(labels), prompts=False)
+    models = LocalModels({MODEL: fake or FakeExtractor()}, {MODEL: facts})
+    return create_app(catalogue_of(load_pipeline(path)), models)
+
+
+def make_client(
+    folder: Path, serve: str = "{}", fake: FakeExtractor | None = None, token: str = ""
+) -> TestClient:
+    """A client of ``make_app`` that names the host as a browser on this machine would."""
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    app = make_app(folder, serve, fake)
+    return TestClient(
+        app, base_url="http://127.0.0.1:8000", headers=headers, raise_server_exceptions=False
+    )
