@@ -20,7 +20,6 @@ from actors.config.ocr import OcrModel, load_ocr
 from pipelines.storage import Storage, refuse_secrets
 
 
-
 class Source(Section):
     """Where documents come from."""
 
