@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -53,3 +54,26 @@ def fetch(
 
         files = FILES
     print(fetch_weights(model.weights.model, model.weights.sha256, files))
+
+
+@app.command("import")
+def import_(
+    source: Annotated[
+        Path, typer.Argument(help="A model as Spark NLP publishes it: zip or folder.")
+    ],
+    into: Annotated[
+        Path, typer.Option("--into", help="Folder for the weights and the model file.")
+    ] = Path("models"),
+    name: Annotated[str | None, typer.Option(help="Another name than the model's own.")] = None,
+    guideline: Annotated[
+        Path | None, typer.Option(help="What a language model shall extract; without it, prose.")
+    ] = None,
+) -> None:
+    """Make a downloaded Spark NLP model medspan's own; print the path of its model file."""
+    from actors.spark_nlp import SparkNlpError, import_model
+
+    try:
+        print(import_model(source, into, name=name, guideline=guideline))
+    except (SparkNlpError, OSError) as error:
+        Console(stderr=True).print(str(error), style="red", highlight=False, markup=False)
+        raise typer.Exit(1) from None

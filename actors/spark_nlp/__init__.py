@@ -1,0 +1,57 @@
+"""Models that were downloaded for Spark NLP, made into medspan's: ``medspan models import``.
+
+A Spark NLP model is a zip or folder with metadata (its parameters as JSON), fields (vocabulary and
+labels) and the engine's own file. The GGUF or ONNX file is copied out, what the fields hold is
+written beside it, and a model file is made with the parameters under llama.cpp's names.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from actors.config import load_model
+from actors.spark_nlp.gguf import import_gguf
+from actors.spark_nlp.onnx import import_onnx
+from actors.spark_nlp.package import GGUF, Package, SparkNlpError, beginning, opened
+from actors.spark_nlp.writing import write_model_file
+
+
+def import_model(
+    source: Path, into: Path, *, name: str | None = None, guideline: Path | None = None
+) -> Path:
+    """Imports the model at ``source`` into the folder ``into``; the path of its model file.
+
+    ``name`` replaces the model's own. With a ``guideline`` a language model extracts by it, in the
+    template format; without one it writes prose. Raises SparkNlpError, which names the source and
+    says what to do, also where a file is encrypted for a licence; FileNotFoundError; and
+    FileExistsError where there is such a model file already.
+    """
+    with opened(source) as package:
+        name = name or package.name
+        path = into / f"{name}.yaml"
+        if path.exists():
+            raise FileExistsError(f"{path}: exists already; give another name or folder")
+        into.mkdir(parents=True, exist_ok=True)
+        if _is_language_model(package):
+            relative = os.path.relpath(guideline.resolve(), into.resolve()) if guideline else None
+            content, left = import_gguf(package, into, name, relative)
+        elif guideline is not None:
+            raise SparkNlpError(f"{source}: a {package.kind} has its own labels, no guideline")
+        else:
+            content, left = import_onnx(package, into, name)
+        write_model_file(path, package, content, left)
+    load_model(path)
+    return path
+
+
+def _is_language_model(package: Package) -> bool:
+    """Whether llama.cpp is the engine, by a file, or by the metadata where that is encrypted."""
+    engine = str(package.parameter("engine", "")).casefold().replace("_", "")
+    files = package.files()
+    return engine == "llamacpp" or any(
+        file.name.endswith(".gguf") or beginning(file, len(GGUF)) == GGUF for file in files
+    )
+
+
+__all__ = ["SparkNlpError", "import_model"]

@@ -1,0 +1,103 @@
+"""The fields of a Spark NLP model: maps of words to numbers, as Spark or JSON holds them.
+
+A field is a folder: ``data.json``, or the part files of a Hadoop sequence file whose records are
+Java arrays of pairs (Spark's ``saveAsObjectFile``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from importlib.resources.abc import Traversable
+from itertools import chain
+
+from actors.spark_nlp.java import Instance, NotJava, read_java
+
+_MAGIC = b"SEQ\x06"
+_PAIR = "scala.Tuple2"
+_SYNC = 16
+
+
+class UnreadableField(ValueError):
+    """A field that is not in one of the forms of Spark NLP: damaged, or encrypted."""
+
+
+def read_numbers(folder: Traversable) -> dict[str, int]:
+    """A field that maps words to numbers. Raises FileNotFoundError or UnreadableField."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no field {folder.name}")
+    try:
+        found = _from_json(folder) if folder.joinpath("data.json").is_file() else _parts(folder)
+        numbers = {str(word): _number(value) for word, value in found.items()}
+    except (NotJava, ValueError, IndexError) as error:
+        raise UnreadableField(f"field {folder.name}: {error}") from error
+    if not numbers:
+        raise UnreadableField(f"field {folder.name} is empty")
+    return numbers
+
+
+def _from_json(folder: Traversable) -> dict[object, object]:
+    content = json.loads(folder.joinpath("data.json").read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise NotJava("data.json holds no mapping")
+    return dict(content)
+
+
+def _parts(folder: Traversable) -> dict[object, object]:
+    files = sorted(
+        (file for file in folder.iterdir() if file.name.startswith("part-")),
+        key=lambda file: file.name,
+    )
+    records = chain.from_iterable(_records(file.read_bytes()) for file in files)
+    return dict(chain.from_iterable(_pairs(read_java(record)) for record in records))
+
+
+def _pairs(batch: object) -> Iterator[tuple[object, object]]:
+    if not isinstance(batch, list):
+        raise NotJava("a record that is no array")
+    for pair in batch:
+        if not isinstance(pair, Instance) or not pair.name.startswith(_PAIR):
+            raise NotJava("an array of something else than pairs")
+        yield pair.fields["_1"], pair.fields["_2"]
+
+
+def _number(value: object) -> int:
+    if isinstance(value, str) and value.lstrip("-").isdigit():
+        return int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise NotJava("a word without a number")
+    return value
+
+
+def _records(data: bytes) -> Iterator[bytes]:
+    """The values of an uncompressed sequence file."""
+    if not data.startswith(_MAGIC):
+        raise NotJava("not a Hadoop sequence file")
+    at = len(_MAGIC)
+    for _ in range(2):  # the names of the classes of keys and values
+        at += 1 + data[at]
+    if data[at] or data[at + 1]:
+        raise NotJava("a compressed sequence file")
+    at += 2
+    entries, at = _int(data, at), at + 4
+    if entries:
+        raise NotJava("a sequence file with metadata")
+    at += _SYNC
+    while at < len(data):
+        length, at = _int(data, at), at + 4
+        if length == -1:  # a mark to find the next record by
+            at += _SYNC
+            continue
+        key, at = _int(data, at), at + 4
+        value = at + key
+        size = _int(data, value)
+        if length < 0 or key < 0 or size < 0 or value + 4 + size > len(data):
+            raise NotJava("the sequence file is cut off or damaged")
+        yield data[value + 4 : value + 4 + size]
+        at += length
+
+
+def _int(data: bytes, at: int) -> int:
+    if at + 4 > len(data):
+        raise NotJava("the sequence file is cut off or damaged")
+    return int.from_bytes(data[at : at + 4], "big", signed=True)

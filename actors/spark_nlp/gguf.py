@@ -1,0 +1,87 @@
+"""A language model saved by Spark NLP: its GGUF, and its parameters under llama.cpp's names."""
+
+from __future__ import annotations
+
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from actors.config import Section
+from actors.config.gguf import SPARK_NAMES, GgufContext, GgufSampling
+from actors.config.prompt import PromptSection
+from actors.spark_nlp.package import ENCRYPTED, GGUF, Package, SparkNlpError, beginning
+from actors.spark_nlp.writing import copy, digest
+
+# The parameters whose Spark NLP default is worth keeping. Its nPredict of 100 is for chat and would
+# cut every extraction short; its batch size is about one machine.
+_DEFAULTS = ("nCtx", "nGpuLayers", "systemPrompt")
+_NOT_SETTINGS = {"inputCols", "outputCol", "lazyAnnotator", "engine", "metadata", "useChatTemplate"}
+_SECTIONS: dict[str, type[Section]] = {"context": GgufContext, "sampling": GgufSampling}
+
+
+def import_gguf(
+    package: Package, into: Path, name: str, guideline: str | None
+) -> tuple[dict[str, Any], list[str]]:
+    """Copies the weights to ``into``; the content of the model file, and what it left out."""
+    file = _weights(package)
+    target = into / f"{name}.gguf"
+    copy(file, target)
+    sections, left = _settings(package)
+    prompt = sections.pop("prompt")
+    if guideline is None:
+        prompt = {"format": "prose", **prompt}
+    else:
+        prompt = {"format": "template", "guideline": guideline, **prompt}
+    content = {
+        "name": name,
+        "kind": "gguf",
+        "weights": {"model": target.name, "sha256": digest(target)},
+        **{key: section for key, section in sections.items() if section},
+        "prompt": prompt,
+    }
+    return content, left
+
+
+def _weights(package: Package) -> Traversable:
+    files = [file for file in package.files() if file.name.endswith(".gguf")]
+    files = files or package.files()
+    if any("mmproj" in file.name for file in files):
+        raise SparkNlpError(f"{package.source}: a vision model, which medspan does not run")
+    if len(files) != 1:
+        names = ", ".join(file.name for file in files) or "none"
+        raise SparkNlpError(f"{package.source}: one file of weights expected, found {names}")
+    if beginning(files[0], len(GGUF)) != GGUF:
+        raise SparkNlpError(f"{package.source}: {files[0].name} {ENCRYPTED}")
+    return files[0]
+
+
+def _settings(package: Package) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """The saved parameters by section, and the names of those that have no place."""
+    given = {key: package.defaults[key] for key in _DEFAULTS if key in package.defaults}
+    given.update(package.given)
+    sections: dict[str, dict[str, Any]] = {"context": {}, "sampling": {}, "prompt": {}}
+    left: list[str] = []
+    for key, value in given.items():
+        section, _, name = SPARK_NAMES.get(key, "").partition(".")
+        if key in _NOT_SETTINGS:
+            continue
+        if section and _is_valid(section, name, value):
+            sections[section][name] = value
+        else:
+            left.append(key)
+    if given.get("useChatTemplate") is False:
+        sections["prompt"]["chat_template"] = "none"
+    return sections, left
+
+
+def _is_valid(section: str, name: str, value: Any) -> bool:
+    try:
+        if section == "prompt":
+            PromptSection.model_validate({"format": "prose", name: value})
+        else:
+            _SECTIONS[section].model_validate({name: value})
+    except ValidationError:
+        return False
+    return True
