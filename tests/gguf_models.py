@@ -45,12 +45,12 @@ def vocabulary() -> tuple[list[str], list[str]]:
     return tokens, merges
 
 
-def make(path: Path, architecture: str = "qwen2", seed: int = 0) -> Path:
-    """Write a model of ``architecture`` to ``path``; about 1 MB."""
+def make(path: Path, architecture: str = "qwen2", seed: int = 0, q8_0: bool = False) -> Path:
+    """Write a model of ``architecture`` to ``path``; about 1 MB. ``q8_0``: quantised matrices."""
     writer = gguf.GGUFWriter(path, architecture)
     _settings(writer, architecture)
     _tokenizer(writer)
-    _weights(writer, architecture, np.random.default_rng(seed))
+    _weights(writer, architecture, np.random.default_rng(seed), q8_0)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -88,10 +88,17 @@ def _tokenizer(writer: gguf.GGUFWriter) -> None:
     writer.add_chat_template(CHATML)
 
 
-def _weights(writer: gguf.GGUFWriter, architecture: str, draw: np.random.Generator) -> None:
+def _weights(
+    writer: gguf.GGUFWriter, architecture: str, draw: np.random.Generator, q8_0: bool
+) -> None:
     def matrix(name: str, out: int, into: int, scale: float | None = None) -> None:
         values = draw.standard_normal((out, into), dtype=np.float32)
-        writer.add_tensor(name, values * np.float32(scale or into**-0.5))
+        values *= np.float32(scale or into**-0.5)
+        if q8_0:
+            kind = gguf.GGMLQuantizationType.Q8_0
+            writer.add_tensor(name, gguf.quants.quantize(values, kind), raw_dtype=kind)
+        else:
+            writer.add_tensor(name, values)
 
     def ones(name: str, size: int) -> None:
         writer.add_tensor(name, np.ones(size, np.float32))

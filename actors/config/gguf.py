@@ -127,6 +127,11 @@ class GgufContext(Section):
     rope_freq_base: float = Field(default=0.0, ge=0, description="0: the model's own.")
     rope_freq_scale: float = Field(default=0.0, ge=0, description="0: the model's own.")
     use_mmap: bool = Field(default=True, description="Map the file instead of reading it.")
+    use_extra_bufts: bool | None = Field(
+        default=None,
+        description="Repacked weights, for CPUs. Default: yes, unless llama.cpp was built with "
+        "AMX: built by GCC 12 or older it then crashes at the first prompt.",
+    )
     use_mlock: bool = Field(default=False, description="Keep the weights from being swapped out.")
 
     @model_validator(mode="before")

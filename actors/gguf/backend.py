@@ -305,12 +305,14 @@ def _sampling(config: GgufModel, document_id: str, window: int) -> Sampling:
     )
 
 
-_RUNNING = {"sequences", "kv_tokens", "prefixes", "n_gpu_layers", "n_batch", "n_ubatch", "main_gpu",
-            "split_mode", "tensor_split", "use_mmap", "use_mlock", "offload_kqv"}  # fmt: skip
+_RUNNING = (
+    "sequences kv_tokens prefixes n_gpu_layers n_batch n_ubatch main_gpu split_mode tensor_split "
+    "use_mmap use_mlock use_extra_bufts offload_kqv"
+)
 
 
 def _fingerprint(config: GgufModel, weights: str) -> str:
-    kept = config.context.model_dump(exclude=_RUNNING)
+    kept = config.context.model_dump(exclude=set(_RUNNING.split()))
     plain = config.model_copy(
         update={
             "context": type(config.context).model_validate(kept),

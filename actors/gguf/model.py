@@ -52,6 +52,13 @@ class LlamaModel:
         params.main_gpu = options.main_gpu
         params.split_mode = _SPLIT[options.split_mode]
         params.load_mode = _load_mode(options)
+        if options.use_extra_bufts is None:
+            # GCC up to 12 drops stores to the tile configuration in ggml's AMX code (its
+            # intrinsic says that it reads 8 of the 64 bytes): SIGSEGV at the first matrix product
+            # of more than one row. Nothing tells which compiler it was, so AMX is not used.
+            params.use_extra_bufts = b"AMX_INT8 = 1" not in llama_cpp.llama_print_system_info()
+        else:
+            params.use_extra_bufts = options.use_extra_bufts
         if options.tensor_split:
             count = llama_cpp.llama_max_devices()
             split = [*options.tensor_split, *[0.0] * count][:count]
