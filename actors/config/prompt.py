@@ -70,8 +70,9 @@ class PromptSection(Section):
     )
     json_style: JsonStyle = Field(
         default="spaced",
-        description="The fixed white space of the output. spaced: as most models were trained, a "
-        "space after comma and colon; compact: none, about two tokens fewer a label.",
+        description="The fixed white space of the output. spaced: a space after comma and colon, "
+        "as most models were trained; compact: none, which makes fewer tokens in all, and more of "
+        "those that a model decides one by one.",
     )
     examples: bool = Field(
         default=True, description="Whether the guideline's examples are printed in the prompt."
