@@ -162,7 +162,7 @@ def test_a_run_that_goes_wrong_is_ended(tmp_path: Path) -> None:
 
 
 def test_ids_twice_over_a_run_stop_its_commit(tmp_path: Path) -> None:
-    rows = [*_rows(9), {"id": "d0", "text": "again"}]
+    rows: list[dict[str, object]] = [*_rows(9), {"id": "d0", "text": "again"}]
     with pytest.raises(RunFailedError, match="several documents have the id d0"):
         _run(_pipeline(_lake(tmp_path / "lake", rows), tmp_path / "out"))
     rows = [{"id": "same", "text": "x"}, {"id": "same", "text": "y"}]

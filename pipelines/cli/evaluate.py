@@ -53,9 +53,9 @@ def evaluate(
     if html:
         write_errors(html, comparison, name=loaded.pipeline.name)
     if as_json:
-        print(json.dumps(comparison.scores.as_dict()))
+        print(json.dumps(comparison.as_dict()))
         return
-    console.print(table(comparison.scores))
+    console.print(table(comparison))
     if html:
         console.print(f"errors: {html}", soft_wrap=True, highlight=False)
 

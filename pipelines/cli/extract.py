@@ -133,9 +133,8 @@ def _show(
         if extraction.completion is not None and not extraction.entities:
             console.print(extraction.completion, markup=False, highlight=False)
     if form is Form.HIGHLIGHT:
-        console.print(
-            highlighted(document.text or "", entities, colour=console.is_terminal), soft_wrap=True
-        )
+        colour = console.is_terminal and not console.no_color
+        console.print(highlighted(document.text or "", entities, colour=colour), soft_wrap=True)
     else:
         console.print(entity_table(entities))
 
