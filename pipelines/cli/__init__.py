@@ -1,4 +1,4 @@
-"""The command line: ``medspan run | extract | evaluate | report | models | runs``.
+"""The command line: ``medspan run | extract | serve | evaluate | report | models | runs``.
 
 Each command imports what it needs when it is called, so that ``extract`` never waits for Ray.
 """

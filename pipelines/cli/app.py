@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from actors.config import ConfigError
-from pipelines.cli import evaluate, extract, models, report, run, runs, schema
+from pipelines.cli import evaluate, extract, models, report, run, runs, schema, serve
 
 app = typer.Typer(
     name="medspan",
@@ -23,6 +23,8 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("extract")(extract.extract)
+app.command("serve")(serve.serve)
+app.command("token")(serve.token)
 app.command("evaluate")(evaluate.evaluate)
 app.command("report")(report.report)
 app.command("schema")(schema.schema)

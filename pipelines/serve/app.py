@@ -43,8 +43,11 @@ _PROBED_FOR_S = 5.0
 _COMMON = ("unauthorized", "host_forbidden", "rate_limited", "internal")
 
 
-def create_app(catalogue: Catalogue, models: Models) -> FastAPI:
-    """The application over some models. Raises ConfigError where the tokens file cannot be used."""
+def create_app(catalogue: Catalogue, models: Models, *, says_id: bool = True) -> FastAPI:
+    """The application over some models. Raises ConfigError where the tokens file cannot be used.
+
+    ``says_id``: whether answers get their X-Request-Id here; Serve's proxy writes one itself.
+    """
     serve = catalogue.serve
     app = FastAPI(
         title="medspan",
@@ -64,7 +67,7 @@ def create_app(catalogue: Catalogue, models: Models) -> FastAPI:
         add_page(app)
     hosts = None if serve.tokens else (*LOOPBACK, *serve.hosts)
     most = int(serve.limits.body_mb * 1_000_000)
-    app.add_middleware(Guard, hosts=hosts, let_in=api.let_in, body_bytes=most)
+    app.add_middleware(Guard, hosts=hosts, let_in=api.let_in, body_bytes=most, says_id=says_id)
     return app
 
 

@@ -52,9 +52,15 @@ class Guard:
     """
 
     def __init__(
-        self, app: ASGIApp, hosts: Iterable[str] | None, let_in: LetIn, body_bytes: int
+        self,
+        app: ASGIApp,
+        hosts: Iterable[str] | None,
+        let_in: LetIn,
+        body_bytes: int,
+        says_id: bool,
     ) -> None:
         self._app, self._let_in, self._body_bytes = app, let_in, body_bytes
+        self._says_id = says_id
         self._hosts = None if hosts is None else {host.lower() for host in hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,7 +79,8 @@ class Guard:
             if message["type"] == "http.response.start":
                 started = True
                 out = MutableHeaders(scope=message)
-                out["x-request-id"] = request_id
+                if self._says_id:
+                    out["x-request-id"] = request_id
                 for name, value in HEADERS.items():
                     out.setdefault(name, value)
             await send(message)

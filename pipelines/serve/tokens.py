@@ -10,9 +10,11 @@ import hmac
 import logging
 import secrets
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import yaml
 from pydantic import Field, TypeAdapter
 
 from actors.config import ConfigError, Section
@@ -47,6 +49,23 @@ def new_token(name: str, models: tuple[str, ...] | None = None) -> tuple[str, To
     """A new token, which is nowhere else, and the entry for the file."""
     secret = f"medspan_{secrets.token_urlsafe(32)}"
     return secret, Token(name=name, sha256=_digest(secret), models=models)
+
+
+def as_yaml(tokens: Sequence[Token]) -> str:
+    """The content of a tokens file."""
+    entries = [token.model_dump(mode="json", exclude_none=True) for token in tokens]
+    return yaml.safe_dump({"tokens": entries}, sort_keys=False)
+
+
+def add_token(path: Path, token: Token) -> None:
+    """Add an entry to a file, which is made where there is none. Raises ConfigError."""
+    tokens = _read(path) if path.exists() else ()
+    if any(other.name == token.name for other in tokens):
+        raise ConfigError(f"{path}: there is a token named {token.name}; take it out first")
+    new = path.with_name(f".{path.name}.new")
+    new.touch(mode=0o600)
+    new.write_text(as_yaml([*tokens, token]))
+    new.replace(path)  # whole or not at all: a server may be reading it
 
 
 class Tokens:

@@ -1,0 +1,129 @@
+"""The Serve application of a pipeline file: for ``medspan serve``, and for ``serve deploy``.
+
+A config file for ``serve deploy`` or ``serve run`` names ``pipelines.serve.build:application`` and
+gives ``args: {config: <pipeline file>}``; see configs/deploy/serve.yaml.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import ray
+from pydantic import Field, TypeAdapter
+from ray import serve
+from ray.serve import Application
+
+from actors.config import ConfigError, Section
+from actors.config.load import validate
+from pipelines.config import Pool, load_pipeline
+from pipelines.serve.catalogue import Catalogue, catalogue_of
+from pipelines.serve.hosted import Ingress
+from pipelines.serve.replica import Replica
+
+log = logging.getLogger(__name__)
+
+# Requests that an ingress process holds at a time; the queues of ``admission`` are the real bound.
+_INGRESS_REQUESTS = 1_000
+
+
+class BuildArgs(Section):
+    """The ``args`` of the application in a Serve config file."""
+
+    config: str = Field(description="A pipeline file, at a path that the cluster's nodes have.")
+    revision: str = Field(
+        "", description="Any word; a new one has everything loaded again, without a pause."
+    )
+    open: bool = Field(
+        False, description="Without a tokens file, answer all the same: something else guards it."
+    )
+
+
+def application(args: dict[str, Any]) -> Application:
+    """The application of a Serve config file. Raises ConfigError."""
+    given = validate(TypeAdapter(BuildArgs), args, Path("args"))
+    found = catalogue_of(load_pipeline(given.config))
+    if found.serve.tokens is None and not given.open:
+        raise ConfigError(
+            f"{given.config}: serve.tokens: a cluster answers whoever reaches it, so tokens are "
+            "needed; where something in front of it guards it, set `open: true` in args"
+        )
+    return build(found)
+
+
+def build(catalogue: Catalogue) -> Application:
+    """The application of a catalogue, for a Ray that is connected. Raises ConfigError where the
+    cluster can never hold the least replicas of all models at once."""
+    pools, surge = _placed(catalogue)
+    limits, options = catalogue.serve.limits, catalogue.serve
+    handles = {}
+    for name, config in catalogue.models.items():
+        pool = pools[name]
+        handles[name] = (
+            serve.deployment(Replica)
+            .options(
+                name=f"model-{name}",
+                ray_actor_options={"num_cpus": pool.num_cpus, "num_gpus": pool.num_gpus},
+                max_ongoing_requests=max(8, round(options.target_ongoing_requests * 4)),
+                max_queued_requests=limits.queue_documents,
+                health_check_period_s=5,
+                health_check_timeout_s=30,
+                graceful_shutdown_timeout_s=limits.max_deadline_s,
+                graceful_shutdown_wait_loop_s=0.5,
+                max_surge_percent=surge,
+                **_scaling(pool, options.target_ongoing_requests),
+            )
+            .bind(config, pool.threads, pool.num_gpus, options.wedged_s)
+        )
+    return (
+        serve.deployment(Ingress)
+        .options(
+            name="http",
+            num_replicas=options.ingress_replicas,
+            ray_actor_options={"num_cpus": 0},
+            max_surge_percent=100,
+            max_ongoing_requests=_INGRESS_REQUESTS,
+            graceful_shutdown_timeout_s=limits.max_deadline_s,
+            graceful_shutdown_wait_loop_s=0.5,
+        )
+        .bind(catalogue, handles)
+    )
+
+
+def _scaling(pool: Pool, target: float) -> dict[str, Any]:
+    if pool.min_actors == pool.max_actors:
+        return {"num_replicas": pool.min_actors}
+    return {
+        "num_replicas": "auto",
+        "autoscaling_config": {
+            "min_replicas": pool.min_actors,
+            "max_replicas": pool.max_actors,
+            "target_ongoing_requests": target,
+        },
+    }
+
+
+def _placed(catalogue: Catalogue) -> tuple[dict[str, Pool], int]:
+    # The pools as this cluster can place them, and the surge of an update: where there is room for
+    # two of each, the new replicas are up before the old ones go; where there is not, Serve would
+    # wait for ever for them, so it stops the old ones first and requests wait in their queue.
+    total = ray.cluster_resources()
+    gpus, cpus = total.get("GPU", 0.0), total.get("CPU", 0.0)
+    pools = {}
+    for name, pool in catalogue.pools.items():
+        if pool.num_gpus and not gpus and pool.cpu_fallback:
+            log.warning("no GPU in this cluster: %s runs on the CPU", name)
+            pool = pool.model_copy(update={"num_gpus": 0.0})
+        pools[name] = pool
+    surge = 100
+    for word, key, there in (("CPUs", "num_cpus", cpus), ("GPUs", "num_gpus", gpus)):
+        need = sum(getattr(pool, key) * pool.min_actors for pool in pools.values())
+        if 2 * need > there + 1e-6:
+            surge = 0
+        if need > there + 1e-6:
+            raise ConfigError(
+                f"serve: the least replicas need {need:g} {word} and the cluster has {there:g}; "
+                f"lower {key} or min_actors of serve.pools or of the steps' pools"
+            )
+    return pools, surge

@@ -1,0 +1,95 @@
+"""A Serve replica: one Extractor, and a health that means it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from actors.config import ModelConfig
+from actors.extractor import Extractor, Share
+from actors.spans import Document, Extraction, Status
+from pipelines.serve.service import PROBE, ModelFacts, facts_of, gather
+
+log = logging.getLogger("ray.serve")
+
+_IDLE_S = 20.0
+_PROBE_S = 20.0
+
+
+class Watch:
+    """Whether work moves: what is under way, and when something was last finished."""
+
+    def __init__(self, wedged_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._wedged_s, self._clock = wedged_s, clock
+        self._under_way = 0
+        self._moved = clock()
+
+    @contextmanager
+    def work(self) -> Iterator[None]:
+        """For the duration of a call; ending well is a sign of life."""
+        if not self._under_way:
+            self._moved = self._clock()  # time without work does not count
+        self._under_way += 1
+        try:
+            yield
+            self._moved = self._clock()
+        finally:
+            self._under_way -= 1
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is under way."""
+        return self._under_way > 0
+
+    @property
+    def still(self) -> float:
+        """Seconds since the last sign of life."""
+        return self._clock() - self._moved
+
+    @property
+    def wedged(self) -> bool:
+        """Whether there is work and none of it has ended for too long."""
+        return self.busy and self.still > self._wedged_s
+
+
+class Replica:
+    """Hosts one model, loaded by the constructor: Serve sends nothing here before it is there."""
+
+    def __init__(self, config: ModelConfig, threads: int, gpu: float, wedged_s: float) -> None:
+        self._extractor = Extractor(config, Share(threads=threads, gpu=gpu))
+        self._facts = facts_of(config, self._extractor.fingerprint)
+        self._watch = Watch(wedged_s)
+        log.info("model %s has fingerprint %s", config.name, self._facts.fingerprint)
+
+    async def extract(self, documents: Sequence[Document]) -> list[Extraction]:
+        """The documents' Extractions, in order. A model that is lost ends the process."""
+        try:
+            with self._watch.work():
+                return await gather(self._extractor, documents)
+        except Exception as error:
+            # The Extractor turns a document's failure into data: what comes here is a lost model.
+            # Ending the process makes Serve start another; the caller tries again there.
+            log.critical("model %s is lost: %s", self._facts.name, type(error).__name__)
+            os._exit(1)
+
+    async def facts(self) -> ModelFacts:
+        """What is known of the model."""
+        return self._facts
+
+    async def check_health(self) -> None:
+        """Called by Serve: raises where the model is wedged, so that the replica is replaced.
+
+        Work that ends is proof enough; an idle model reads a probe document.
+        """
+        if self._watch.wedged:
+            raise RuntimeError(f"no document was finished for {self._watch.still:.0f} s")
+        if self._watch.busy or self._watch.still < _IDLE_S:
+            return
+        async with asyncio.timeout(_PROBE_S):
+            [extraction] = await self.extract([PROBE])
+        if extraction.status is Status.FAILED:
+            raise RuntimeError("the probe document failed")

@@ -1,0 +1,36 @@
+"""Serve on the Ray that this process is connected to: start, reload, stop."""
+
+from __future__ import annotations
+
+from ray import serve
+
+from pipelines.serve.build import build
+from pipelines.serve.catalogue import Catalogue
+
+APPLICATION = "medspan"
+
+
+def start(catalogue: Catalogue, host: str, port: int) -> None:
+    """Start Serve's proxy and the application; returns when every replica is up."""
+    serve.start(
+        proxy_location="HeadOnly",
+        http_options={
+            "host": host,
+            "port": port,
+            # After every deadline of our own, whose answer has the envelope.
+            "request_timeout_s": catalogue.serve.limits.max_deadline_s + 30,
+            "keep_alive_timeout_s": 75,
+        },
+    )
+    update(catalogue)
+
+
+def update(catalogue: Catalogue) -> None:
+    """Have the application be this catalogue: a rolling update that drops no request."""
+    serve.run(build(catalogue), name=APPLICATION, route_prefix="/")
+
+
+def stop() -> None:
+    """End the application after the requests that are under way; a joined cluster keeps its Serve
+    and other applications."""
+    serve.delete(APPLICATION)

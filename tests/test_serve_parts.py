@@ -1,0 +1,176 @@
+"""The parts of the server: queues, rates, tokens, the watch over a replica, what may be bound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from serve_fakes import PIPELINE
+from typer.testing import CliRunner
+
+from actors.config import ConfigError
+from pipelines.cli.app import app
+from pipelines.cli.serve import check_host
+from pipelines.config import load_pipeline
+from pipelines.serve import catalogue_of
+from pipelines.serve.admission import Queue, Rate, Refused
+from pipelines.serve.build import BuildArgs, application
+from pipelines.serve.replica import Watch
+from pipelines.serve.tokens import Tokens
+
+ROOT = Path(__file__).parent.parent
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_queue_is_bounded_in_documents_and_characters() -> None:
+    queue = Queue(documents=3, characters=100)
+    with queue.place(2, 60, deadline=10):
+        with pytest.raises(Refused), queue.place(2, 1, deadline=10):
+            pass
+        with pytest.raises(Refused), queue.place(1, 41, deadline=10):
+            pass
+        with queue.place(1, 40, deadline=10):
+            assert (queue.documents, queue.characters) == (3, 100)
+    assert (queue.documents, queue.characters) == (0, 0)
+
+
+def test_an_empty_queue_takes_whatever_the_limits_of_a_request_allow() -> None:
+    with Queue(documents=1, characters=1).place(64, 1000, deadline=10):
+        pass
+
+
+def test_work_that_would_come_too_late_is_refused_at_once_with_the_time_it_takes() -> None:
+    clock = Clock()
+    queue = Queue(documents=100, characters=10_000, clock=clock)
+    with queue.place(1, 100, deadline=10):
+        clock.now += 2  # 50 characters a second
+    with queue.place(1, 1000, deadline=60):
+        assert queue.wait() == pytest.approx(20, rel=0.01)
+        with queue.place(1, 1, deadline=30):
+            pass
+        with pytest.raises(Refused) as refused, queue.place(1, 1, deadline=10):
+            pass
+        assert 15 <= refused.value.retry_after <= 25
+
+
+def test_what_failed_or_was_cancelled_does_not_count_as_speed() -> None:
+    clock = Clock()
+    queue = Queue(documents=100, characters=10_000, clock=clock)
+
+    def too_late() -> None:
+        with queue.place(1, 100, deadline=10):
+            clock.now += 5
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        too_late()
+    assert queue.documents == 0
+    assert queue.wait() == 0
+
+
+def test_idle_time_does_not_count_as_slowness() -> None:
+    clock = Clock()
+    queue = Queue(documents=100, characters=10_000, clock=clock)
+    for _ in range(3):
+        with queue.place(1, 100, deadline=10):
+            clock.now += 1
+        clock.now += 1000
+    with queue.place(1, 200, deadline=10):
+        assert queue.wait() == pytest.approx(2, rel=0.1)
+
+
+def test_a_rate_refills_and_is_per_client() -> None:
+    clock = Clock()
+    rate = Rate(per_minute=60, clock=clock)
+    for _ in range(10):
+        rate.take("a")
+    with pytest.raises(Refused) as refused:
+        rate.take("a")
+    assert refused.value.retry_after == 1
+    rate.take("b")
+    clock.now += 1
+    rate.take("a")
+    with pytest.raises(Refused):
+        rate.take("a")
+
+
+def test_a_replica_is_wedged_only_with_work_that_does_not_end() -> None:
+    clock = Clock()
+    watch = Watch(wedged_s=30, clock=clock)
+    clock.now += 1000
+    assert not watch.wedged, "idle"
+    with watch.work():
+        clock.now += 20
+        with watch.work():
+            clock.now += 5
+        clock.now += 29
+        assert not watch.wedged, "another piece of work ended since"
+        clock.now += 2
+        assert watch.wedged
+    assert not watch.wedged
+
+
+def _pipeline(folder: Path, serve: str) -> Path:
+    path = folder / "pipe.yaml"
+    path.write_text(PIPELINE.format(serve=serve))
+    return path
+
+
+def test_a_token_is_made_once_and_only_its_digest_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "tokens.yaml"
+    runner = CliRunner()
+    made = [runner.invoke(app, ["token", name, "-f", str(file)]) for name in ("a", "b")]
+    assert [result.exit_code for result in made] == [0, 0]
+    secrets = [result.stdout.strip() for result in made]
+    assert file.stat().st_mode & 0o077 == 0
+    assert not any(secret in file.read_text() for secret in secrets)
+    tokens = Tokens(str(file))
+    assert [getattr(tokens.find(secret), "name", None) for secret in secrets] == ["a", "b"]
+    assert tokens.find("medspan_other") is None
+    twice = runner.invoke(app, ["token", "a", "-f", str(file)])
+    assert twice.exit_code != 0
+    assert len(yaml.safe_load(file.read_text())["tokens"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("host", "fine"),
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("h", False)],
+)
+def test_beyond_loopback_tokens_are_needed(tmp_path: Path, host: str, fine: bool) -> None:
+    catalogue = catalogue_of(load_pipeline(_pipeline(tmp_path, "{}")))
+    if fine:
+        check_host(host, catalogue)
+    else:
+        with pytest.raises(ConfigError, match=r"serve\.tokens"):
+            check_host(host, catalogue)
+    guarded = catalogue_of(load_pipeline(_pipeline(tmp_path, "{tokens: t.yaml}")))
+    check_host(host, guarded)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [({}, "tokens are needed"), ({"opne": True}, "opne: Extra inputs")],
+)
+def test_a_cluster_needs_tokens_or_a_word(
+    tmp_path: Path, args: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        application({"config": str(_pipeline(tmp_path, "{}"))} | args)
+
+
+def test_the_file_for_serve_deploy_fits_what_it_names() -> None:
+    from ray.serve.schema import ServeDeploySchema
+
+    content = yaml.safe_load((ROOT / "configs/deploy/serve.yaml").read_text())
+    [deployed] = ServeDeploySchema.model_validate(content).applications
+    assert deployed.import_path == f"{application.__module__}:{application.__name__}"
+    BuildArgs.model_validate(deployed.args)
