@@ -124,6 +124,23 @@ def test_windows_see_what_the_whole_document_would_show_them(tmp_path: Path) -> 
     assert seen[0] == seen[1] == seen[2] == seen[3]
 
 
+def test_a_document_read_in_segments_has_the_same_entities(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = tiny_onnx.wordpiece()
+    table = tiny_onnx.random_table(tokenizer, 5)
+    table[:, 0] += 4
+    tiny_onnx.save(tmp_path, tiny_onnx.by_token(table), tokenizer)
+    text = "\n".join(tiny_onnx.CORPUS * 20)
+    with load(tmp_path, window={"size": 32}) as extractor:
+        whole = read(extractor, [text, text[:500]])
+        monkeypatch.setattr("actors.onnx.reading._SEGMENT", 100)
+        assert [x.entities for x in read(extractor, [text, text[:500]])] == [
+            x.entities for x in whole
+        ]
+    assert len(whole[0].entities) > 100
+
+
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="measures with /proc")
 @pytest.mark.parametrize("megabytes", [1, pytest.param(10, marks=pytest.mark.slow)])
 def test_a_long_document_is_read_to_its_end_in_bounded_memory(

@@ -22,7 +22,13 @@ _INTEGERS: dict[str, np.dtype[Any]] = {
 }
 _FLOATS = {"tensor(float)", "tensor(float16)"}
 # A card that fails like this fails for every later call of the process too.
-_FATAL = ("illegal memory access", "device-side assert", "unspecified launch failure", "ECC error")
+_FATAL = (
+    "illegal memory access",
+    "misaligned address",
+    "device-side assert",
+    "unspecified launch failure",
+    "ECC error",
+)
 _said_cpu = False
 
 
@@ -40,7 +46,7 @@ class Session:
 
         providers = _providers(settings, gpu)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+        options.intra_op_num_threads = threads or _cpus()
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         # Patterns are kept per input shape, and shapes are as many as lengths of text.
@@ -57,7 +63,7 @@ class Session:
         if len(providers) > 1 and self.provider == "CPUExecutionProvider":
             if settings.provider == "cuda":
                 raise ConfigError("session.provider is cuda, but onnxruntime could not start CUDA")
-            _say_cpu("a card is visible, but onnxruntime could not start CUDA")
+            _say_cpu("a card is visible, but CUDA could not start", logging.WARNING)
         self._inputs = _inputs(self._session, file)
         self._output = _output(self._session, file)
         shape = self._session.get_inputs()[0].shape
@@ -105,10 +111,18 @@ def _providers(settings: OnnxSession, gpu: float | None) -> list[Any]:
     return [("CUDAExecutionProvider", cuda), cpu]
 
 
-def _say_cpu(reason: str) -> None:
+def _cpus() -> int:
+    """CPUs that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _say_cpu(reason: str, level: int = logging.INFO) -> None:
+    """Say once a process that the CPU is used though no one asked for it."""
     global _said_cpu
     if not _said_cpu:
-        _LOG.info("%s: ONNX models run on the CPU", reason)
+        _LOG.log(level, "%s: ONNX models run on the CPU", reason)
         _said_cpu = True
 
 
