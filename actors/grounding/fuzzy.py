@@ -109,7 +109,7 @@ def _is_word(chunk: str) -> bool:
 
 
 def _is_number(chunk: str) -> bool:
-    return chunk[0].isdigit()
+    return chunk[0].isdecimal()
 
 
 def _numbers(tokens: list[_Token]) -> list[str]:

@@ -169,7 +169,7 @@ class _Search:
         if self._boundaries[at]:
             return True
         before, after = self._text[at - 1], self._text[at]
-        return not (before.isdigit() or after.isdigit() or is_mark(after))
+        return not (before.isdecimal() or after.isdecimal() or is_mark(after))
 
 
 def _entity(
