@@ -58,7 +58,7 @@ def _pairs(batch: object) -> Iterator[tuple[object, object]]:
     for pair in batch:
         if not isinstance(pair, Instance) or not pair.name.startswith(_PAIR):
             raise NotJava("an array of something else than pairs")
-        yield pair.fields["_1"], pair.fields["_2"]
+        yield pair.fields.get("_1"), pair.fields.get("_2")
 
 
 def _number(value: object) -> int:

@@ -45,7 +45,7 @@ def read_java(data: bytes) -> object:
         raise NotJava("not a Java object stream")
     try:
         return _Stream(data).value()
-    except (struct.error, IndexError, RecursionError, UnicodeDecodeError) as error:
+    except (struct.error, IndexError, KeyError, RecursionError, UnicodeDecodeError) as error:
         raise NotJava("the Java object stream is cut off or damaged") from error
 
 
@@ -136,7 +136,7 @@ class _Stream:
 
     def _text(self, length: int) -> str:
         raw = self._data[self._at : self._at + length]
-        if len(raw) < length:
+        if length < 0 or len(raw) < length:
             raise NotJava("the Java object stream is cut off or damaged")
         self._at += length
         text = _modified_utf8(raw)
