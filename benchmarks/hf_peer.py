@@ -51,7 +51,7 @@ def export(folder: Path, starter: Path) -> dict[str, Any]:
     axes = {0: "batch", 1: "sequence"}
     named = ["input_ids", "attention_mask", "token_type_ids"]
     torch.onnx.export(
-        Logits(model),
+        Logits(model).eval(),
         inputs,
         str(folder / "model.onnx"),
         dynamo=False,

@@ -1,0 +1,37 @@
+"""Real architectures, exported from transformers, against what transformers' pipeline finds.
+
+The folders are made by recipes/onnx_families/make.py.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from actors import Document, Extractor
+from actors.config import OnnxModel
+
+FOLDERS = sorted((Path(__file__).parent / "fixtures" / "onnx_families").iterdir())
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_the_entities_are_those_of_transformers(folder: Path) -> None:
+    expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
+    config = OnnxModel.model_validate(
+        {
+            "name": folder.name,
+            "kind": "onnx",
+            "weights": {"model": str(folder)},
+            "decode": {"algorithm": "greedy"},
+        }
+    )
+    with Extractor(config) as extractor:
+        extractions = extractor.extract(
+            Document(str(index), case["text"]) for index, case in enumerate(expected)
+        )
+    assert len(FOLDERS) == 5
+    for case, extraction in zip(expected, extractions, strict=True):
+        found = [[entity.start, entity.end, entity.label] for entity in extraction.entities]
+        assert found == case["spans"]
