@@ -171,6 +171,15 @@ class Pipeline(Section):
     max_failure_rate: float = Field(
         1.0, ge=0, le=1, description="End the run when more of its documents than this have failed."
     )
+    most_tries: int = Field(
+        2,
+        ge=1,
+        description="A document that ends its process this often, alone in it, is set aside as a "
+        "failed one (PoisonDocument).",
+    )
+    stall_minutes: float = Field(
+        60.0, gt=0, description="End the run (it can be resumed) when no unit was done for so long."
+    )
     storage: Storage = Storage()
     serve: Serve = Serve()
 

@@ -34,6 +34,7 @@ class Faulty:
     def __init__(self, app: Callable[..., Iterable[bytes]]) -> None:
         self._app = app
         self._lock = threading.Lock()
+        self._exclusive = threading.Lock()
         self._dice = random.Random(7)
         self._faults: dict[str, Any] = {}
         self._counts = {"requests": 0, "faults": 0, "bytes": 0}
@@ -58,9 +59,13 @@ class Faulty:
             time.sleep(faults.get("hang_s", 3))
             kind = "500"
         if kind == "lost":
-            list(self._app(environ, lambda *_: None))
+            with self._exclusive:
+                list(self._app(environ, lambda *_: None))
         elif kind and environ.get("CONTENT_LENGTH"):
             environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        if not kind and "HTTP_IF_NONE_MATCH" in environ:
+            with self._exclusive:  # S3's conditional put is atomic; moto's is not
+                return list(self._app(environ, start))
         if not kind:
             return self._app(environ, start)
         status, code = _CODES[kind]

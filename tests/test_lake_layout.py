@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from pipelines.lake.check import check_unique_ids
-from pipelines.lake.layout import Plan, RunError, Sink, new_run_id
+from pipelines.lake.layout import RunError, Sink, new_run_id
+from pipelines.lake.plan import Plan
 from pipelines.lake.read import DuplicateIdsError
 from pipelines.lake.units import Slice, Unit
 

@@ -16,7 +16,8 @@ from s3_server import S3Server, serving
 from actors.config import ConfigError
 from actors.weights import fetch
 from pipelines.config import Source, load_pipeline
-from pipelines.lake.layout import Plan, RunError, Sink
+from pipelines.lake.layout import RunError, Sink
+from pipelines.lake.plan import Plan
 from pipelines.lake.read import read_units
 from pipelines.lake.units import plan_source
 from pipelines.storage import S3, Storage

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,7 +15,9 @@ from actors.config.merge import Merge
 from actors.merge import merge
 from actors.pages import place
 from actors.spans import Entity, Extraction, Status
-from pipelines.batch.step import unpack
+from pipelines.batch.events import count_unit, say
+from pipelines.batch.step import BUSY, unpack
+from pipelines.lake.carry import Carried, content_hash
 from pipelines.lake.layout import Sink
 from pipelines.lake.readings import row_reading
 from pipelines.lake.schema import (
@@ -45,6 +47,10 @@ class Tally:
     """Model seconds by model."""
     tokens: Counter[str] = field(default_factory=Counter)
     """Tokens read and written by model."""
+    busy: Counter[str] = field(default_factory=Counter)
+    """Seconds that workers of a stage were busy: read, each model, write."""
+    carried: Counter[str] = field(default_factory=Counter)
+    """Documents whose results are an earlier run's, by status."""
 
     def __iadd__(self, other: Tally) -> Tally:
         for name, counter in vars(other).items():
@@ -72,12 +78,13 @@ class Tally:
 
 
 def finish_unit(
-    table: pa.Table, models: int, policy: Merge, finished: datetime
+    table: pa.Table, models: int, policy: Merge, finished: datetime, carried: Carried | None = None
 ) -> tuple[pa.Table, pa.Table, Tally]:
     """The entities table and the documents table of a unit, and its counts.
 
     ``table`` has the columns of READ, kept ones, and ``step_0`` to ``step_<models - 1>``; where
-    pictures were read also ``reading`` and ``step_ocr``.
+    pictures were read also ``reading`` and ``step_ocr``. ``carried`` has the
+    old rows of those that are carried over.
     """
     tally = Tally()
     ours = {*READ.names, "reading", "step_ocr", *(f"step_{i}" for i in range(models))}
@@ -85,6 +92,11 @@ def finish_unit(
     entities: list[dict[str, Any]] = []
     documents: list[dict[str, Any]] = []
     for row in table.drop_columns(kept).to_pylist():
+        if row["prior"] and carried is not None:
+            documents.append(carried.document(row))
+            entities.extend(carried.entities(row))
+            _count_carried(tally, documents[-1], carried.entities(row))
+            continue
         steps = [
             row_extraction(row[name], row["doc_id"])
             for name in ("step_ocr", *(f"step_{i}" for i in range(models)))
@@ -127,7 +139,7 @@ def _document(
         "text": text,
         "entity_count": entity_count,
         "steps": [extraction_row(step)["step"] for step in steps],
-        "content_hash": None if text is None else content_hash(text),
+        "content_hash": None if text is None else content_hash(text, row["prompt"]),
         **_pages(row.get("reading")),
         "finished_at": finished,
     }
@@ -141,11 +153,6 @@ def _pages(reading: dict[str, Any] | None) -> dict[str, Any]:
         "pages": len(reading["width"]),
         "page_sizes": [{"width": w, "height": h, "turn": turn} for w, h, turn in sizes],
     }
-
-
-def content_hash(text: str) -> str:
-    """BLAKE2b-128 of the text's UTF-8, 32 hex digits."""
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _count(
@@ -162,12 +169,35 @@ def _count(
         tally.tokens[step.model] += step.usage.prompt_tokens + step.usage.completion_tokens
 
 
+def _count_carried(tally: Tally, document: dict[str, Any], entities: list[dict[str, Any]]) -> None:
+    tally.documents[document["status"]] += 1
+    tally.carried[document["status"]] += 1
+    if document["error_type"]:
+        tally.failures[document["error_type"]] += 1
+    tally.entities.update(entity["label"] for entity in entities)
+    tally.grounding.update(entity["grounding"] for entity in entities)
+
+
 def write_unit(
-    block: pa.Table, storage: Storage, sink: str, run_id: str, models: int, policy: Merge
+    block: pa.Table,
+    storage: Storage,
+    sink: str,
+    run_id: str,
+    pipeline: str,
+    models: int,
+    policy: Merge,
 ) -> pa.Table:
     """The last map of the graph: write one packed unit's files; a row of its id and its counts."""
     storage.apply()
     unit, table = unpack(block)
-    entities, documents, tally = finish_unit(table, models, policy, datetime.now(UTC))
-    Sink(sink).write_unit(run_id, unit, entities, documents)
+    started = time.monotonic()
+    lake = Sink(sink)
+    carried = Carried(lake, table)
+    entities, documents, tally = finish_unit(table, models, policy, datetime.now(UTC), carried)
+    lake.write_unit(run_id, unit, entities, documents)
+    tally.busy.update(json.loads((table.schema.metadata or {}).get(BUSY, b"{}")))
+    tally.busy["write"] += time.monotonic() - started  # type: ignore[assignment]
+    new = tally.documents - tally.carried
+    count_unit(pipeline, new, tally.entities, tally.failures)
+    say("unit written", run=run_id, unit=unit, documents=tally.total, failed=new["failed"])
     return pa.table({"unit": [unit], "tally": [json.dumps(tally.as_dict())]})

@@ -5,7 +5,9 @@ A row of the dataset is a whole unit, so Ray can neither split one nor lose part
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import ray
@@ -19,10 +21,15 @@ from ray.data import (
 )
 from ray.data.block import BlockMetadata
 
+from actors.extractor import Extractor
 from pipelines.batch.finish import write_unit
+from pipelines.batch.marker import IO_TASKS
 from pipelines.batch.ocr import OcrActor
-from pipelines.batch.step import StepActor, pack
+from pipelines.batch.step import Load, StepActor, StepWork, add_busy, pack
 from pipelines.config import LoadedPipeline, Pool, Source
+from pipelines.lake.carry import Carrier, Place
+from pipelines.lake.layout import Sink
+from pipelines.lake.plan import Plan
 from pipelines.lake.read import read_units
 from pipelines.lake.units import Unit
 from pipelines.storage import Storage
@@ -31,20 +38,33 @@ _UNITS_A_READ = 32
 # Reading and writing wait for storage more than they compute. Asking for no CPU keeps them from
 # being starved for ever where the actors of the steps hold all of them.
 _IO_CPUS = 0.0
-_IO_TASKS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ReadWork:
+    """What reading tasks need beside their units."""
+
+    source: Source
+    keep: pa.Schema
+    storage: Storage
+    sink: str
+    prior: Mapping[str, tuple[Place, ...]]
+    """By file, units of earlier runs whose rows may be carried over."""
+    retry_failed: bool
+
+    def of(self, units: Sequence[Unit]) -> ReadWork:
+        """The same with no more of ``prior`` than these units need."""
+        uris = {part.uri for unit in units for part in unit.slices}
+        return replace(self, prior={uri: self.prior[uri] for uri in uris if uri in self.prior})
 
 
 class UnitSource(Datasource):  # type: ignore[misc]
     """Units as a Ray datasource: one row a unit, consecutive units of a file read by one task."""
 
-    def __init__(
-        self, units: Sequence[Unit], source: Source, keep: pa.Schema, storage: Storage
-    ) -> None:
+    def __init__(self, units: Sequence[Unit], work: ReadWork) -> None:
         super().__init__()
         self._units = units
-        self._source = source
-        self._keep = keep
-        self._storage = storage
+        self._work = work
 
     def get_name(self) -> str:
         """The name that Ray shows."""
@@ -63,7 +83,7 @@ class UnitSource(Datasource):  # type: ignore[misc]
         """One task for up to 32 neighbouring units."""
         return [
             ReadTask(
-                _Read(group, self._source, self._keep, self._storage),
+                _Read(group, self._work.of(group)),
                 BlockMetadata(
                     num_rows=len(group),
                     size_bytes=None,
@@ -79,19 +99,19 @@ class UnitSource(Datasource):  # type: ignore[misc]
 class _Read:
     """What a read task does; a class, because it travels pickled."""
 
-    def __init__(
-        self, units: Sequence[Unit], source: Source, keep: pa.Schema, storage: Storage
-    ) -> None:
+    def __init__(self, units: Sequence[Unit], work: ReadWork) -> None:
         self._units = tuple(units)
-        self._source = source
-        self._keep = keep
-        self._storage = storage
+        self._work = work
 
     def __call__(self) -> Iterator[pa.Table]:
-        self._storage.apply()
-        tables = read_units(self._units, self._source, self._keep)
-        for unit, table in zip(self._units, tables, strict=True):
-            yield pack(unit.id, table)
+        work = self._work
+        work.storage.apply()
+        carrier = Carrier(Sink(work.sink), work.prior, work.retry_failed)
+        tables = read_units(self._units, work.source, work.keep)
+        for unit in self._units:
+            started = time.monotonic()
+            table = carrier.mark(next(tables))
+            yield pack(unit.id, add_busy(table, "read", time.monotonic() - started))
 
 
 def _groups(units: Sequence[Unit]) -> Iterator[list[Unit]]:
@@ -137,7 +157,9 @@ def build(
     loaded: LoadedPipeline,
     pools: Sequence[Pool],
     units: Sequence[Unit],
-    keep: pa.Schema,
+    plan: Plan,
+    prior: Mapping[str, tuple[Place, ...]],
+    load: Load = Extractor,
 ) -> Dataset:
     """The lazy dataset of a run; iterating it does the work and gives a row a unit: its id and
     its counts."""
@@ -149,23 +171,33 @@ def build(
     # raised by our own code is not, and must end the run with its message.
     context.max_errored_blocks = 0
     pipeline = loaded.pipeline
-    source = UnitSource(units, pipeline.source, keep, pipeline.storage)
+    work = ReadWork(
+        source=pipeline.source,
+        keep=plan.keep,
+        storage=pipeline.storage,
+        sink=pipeline.sink.path,
+        prior=prior,
+        retry_failed=plan.increment is not None and plan.increment.retry_failed,
+    )
+    source = UnitSource(units, work)
     # Without the number of read tasks, Ray splits their blocks to reach a parallelism of its own.
     reads = sum(1 for _ in _groups(units))
     dataset = ray.data.read_datasource(
-        source, num_cpus=_IO_CPUS, concurrency=min(_IO_TASKS, reads), override_num_blocks=reads
+        source, num_cpus=_IO_CPUS, concurrency=min(IO_TASKS, reads), override_num_blocks=reads
     )
     if loaded.ocr is not None:
         dataset = _pooled(dataset, OcrActor, pools[0], (loaded.ocr,), pipeline.storage)
     steps = pools[len(pools) - len(loaded.models) :]
     for index, (model, pool) in enumerate(zip(loaded.models, steps, strict=True)):
-        dataset = _pooled(dataset, StepActor, pool, (index, model), pipeline.storage)
+        step = StepWork(index, model, pipeline.sink.path, run_id, pipeline.most_tries, load)
+        dataset = _pooled(dataset, StepActor, pool, (step,), pipeline.storage)
     return dataset.map_batches(
         write_unit,
         fn_kwargs={
             "storage": pipeline.storage,
             "sink": pipeline.sink.path,
             "run_id": run_id,
+            "pipeline": pipeline.name,
             "models": len(loaded.models),
             "policy": pipeline.merge,
         },
@@ -173,5 +205,5 @@ def build(
         batch_format="pyarrow",
         zero_copy_batch=True,
         num_cpus=_IO_CPUS,
-        compute=TaskPoolStrategy(_IO_TASKS),
+        compute=TaskPoolStrategy(IO_TASKS),
     )

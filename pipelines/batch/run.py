@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import json
-import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any, Protocol
 
+from actors.extractor import Extractor
+from actors.spans import Status
 from pipelines.batch.cluster import placed_pools
 from pipelines.batch.describe import check_reader
 from pipelines.batch.finish import Tally
 from pipelines.batch.graph import build
+from pipelines.batch.marker import marker, timing
+from pipelines.batch.patience import StalledError, patiently
+from pipelines.batch.step import Load
 from pipelines.config import LoadedPipeline, Pool
-from pipelines.lake.check import check_unique_ids
-from pipelines.lake.layout import Plan, Sink, new_run_id
+from pipelines.lake.carry import prior_units
+from pipelines.lake.check import check_ids_against, check_unique_ids
+from pipelines.lake.fingerprint import pipeline_fingerprint
+from pipelines.lake.layout import RunError, Sink, new_run_id
+from pipelines.lake.lease import Lease
+from pipelines.lake.plan import Plan
 from pipelines.lake.read import DuplicateIdsError, SourceChangedError
+from pipelines.lake.state import read_state, state_after, write_state
 from pipelines.lake.units import SourcePlan
 
 # Below this many documents a failure rate says little: one bad row must not end a run of three.
 _RATE_AFTER = 20
-_PACKAGES = ("medspan", "ray", "onnxruntime-gpu", "onnxruntime", "llama-cpp-python", "pyarrow")
+# How long a commit waits for another to end: both are a few puts.
+_COMMIT_SECONDS = 120.0
 
 
 class RunFailedError(RuntimeError):
@@ -53,37 +62,64 @@ class Outcome:
 
 
 def begin_run(loaded: LoadedPipeline, plan: SourcePlan) -> str:
-    """Write the plan of a new run; its id."""
+    """Write the plan of a new run over a whole source; its id."""
     check_reader(loaded, plan)
-    run_id = new_run_id()
     loaded.pipeline.storage.apply()
-    sink = Sink(loaded.pipeline.sink.path)
-    sink.begin(run_id, Plan(loaded.as_json(), plan.units, plan.keep))
+    fingerprint = pipeline_fingerprint(loaded)
+    return write_plan(
+        loaded, Plan(loaded.as_json(), plan.units, plan.keep, plan.empty, fingerprint)
+    )
+
+
+def write_plan(loaded: LoadedPipeline, plan: Plan) -> str:
+    """Write a plan as that of a new run; its id."""
+    run_id = new_run_id()
+    Sink(loaded.pipeline.sink.path).begin(run_id, plan)
     return run_id
 
 
-def drive_run(sink: Sink, run_id: str, progress: Progress) -> Outcome:
+def drive_run(sink: Sink, run_id: str, progress: Progress, load: Load = Extractor) -> Outcome:
     """Do the units of a run that are not done, then commit it.
 
     The same for a new run and a resumed one: the plan says what to do, the sink what is done.
-    Needs a connected Ray. Raises RunFailedError, after which the run can be resumed, and
-    ConfigError where the cluster cannot hold it.
+    Needs a connected Ray. Raises RunFailedError, after which the run can be resumed, ConfigError
+    where the cluster cannot hold it, and RunError where another process is driving it.
     """
     plan = sink.plan(run_id)
     loaded = LoadedPipeline.from_json(plan.pipeline)
     loaded.pipeline.storage.apply()
     pools = placed_pools(loaded)
+    with Lease(sink, f"run-{run_id}"):
+        if run_id in sink.committed():
+            raise RunError(f"the run {run_id} is committed; there is nothing to resume")
+        return _drive(sink, run_id, plan, loaded, pools, progress, load)
+
+
+def _drive(
+    sink: Sink,
+    run_id: str,
+    plan: Plan,
+    loaded: LoadedPipeline,
+    pools: Sequence[Pool],
+    progress: Progress,
+    load: Load,
+) -> Outcome:
     started = datetime.now(UTC)
     clock = time.monotonic()
-    done = sink.done_units(run_id)
+    planned = {unit.id: unit for unit in plan.units}
+    done = sink.done_units(run_id) & planned.keys()
     total = sum(unit.rows for unit in plan.units)
-    tally = _tally_of(sink, run_id, sorted(done))
+    tally, counts = Tally(), dict[str, tuple[int, int]]()
+    for unit_id in sorted(done):
+        _add(tally, counts, unit_id, _tally_of(sink, run_id, unit_id))
     progress.update(tally, total)
     missing = [unit for unit in plan.units if unit.id not in done]
+    base = read_state(sink, plan.increment.base) if plan.increment else []
     limit = loaded.pipeline.max_failure_rate
     with _telling(run_id):
-        for counts in _work(run_id, loaded, pools, plan, missing):
-            tally += counts
+        dataset = build(run_id, loaded, pools, missing, plan, prior_units(base, plan), load)
+        for row in patiently(dataset, bool(missing), loaded.pipeline.stall_minutes * 60):
+            _add(tally, counts, row["unit"], Tally.from_dict(json.loads(row["tally"])))
             progress.update(tally, total)
             if tally.total >= min(_RATE_AFTER, total) and tally.failure_rate > limit:
                 raise RunFailedError(
@@ -91,28 +127,47 @@ def drive_run(sink: Sink, run_id: str, progress: Progress) -> Outcome:
                     f"{tally.documents['failed']} of {tally.total} documents failed, more than "
                     f"max_failure_rate = {limit:g}: {_listed(tally)}",
                 )
-        units = [unit.id for unit in plan.units]
-        if tally.total != total or sink.done_units(run_id) != set(units):
+        if tally.total != total or not planned.keys() <= sink.done_units(run_id):
             raise RunFailedError(
                 run_id, f"{tally.total} of {total} documents came back; resume the run"
             )
-        check_unique_ids(sink, run_id, units)
-    seconds = time.monotonic() - clock
-    marker = _marker(run_id, loaded, plan, tally, started, seconds)
-    sink.commit(run_id, marker)
-    return Outcome(run_id, tally, seconds, marker)
+        check_unique_ids(sink, run_id, list(planned))
+        seconds = time.monotonic() - clock
+        spent = timing(loaded, pools, tally, seconds)
+        facts = _commit(sink, run_id, plan, loaded, tally, counts, started, seconds, spent)
+    return Outcome(run_id, tally, seconds, facts)
 
 
-def _work(
-    run_id: str, loaded: LoadedPipeline, pools: Sequence[Pool], plan: Plan, units: Sequence[Any]
-) -> Iterator[Tally]:
-    if not units:
-        return
-    for row in build(run_id, loaded, pools, units, plan.keep).iter_rows():
-        yield Tally.from_dict(json.loads(row["tally"]))
+def _commit(
+    sink: Sink,
+    run_id: str,
+    plan: Plan,
+    loaded: LoadedPipeline,
+    tally: Tally,
+    counts: Mapping[str, tuple[int, int]],
+    started: datetime,
+    seconds: float,
+    spent: Mapping[str, Any],
+) -> dict[str, Any]:
+    with Lease(sink, "commit", wait=_COMMIT_SECONDS):
+        state = state_after(sink, run_id, plan, counts)
+        if plan.increment is not None and plan.increment.new_rows and loaded.pipeline.source.id:
+            check_ids_against(sink, run_id, [unit.id for unit in plan.units], state)
+        write_state(sink, run_id, state)
+        sink.remove(f"_runs/{run_id}/attempts")
+        facts = marker(run_id, loaded, plan, tally, state, started, seconds, spent)
+        sink.commit(run_id, facts)
+    return facts
 
 
-_TELLING = (DuplicateIdsError, SourceChangedError, OSError)
+def _add(tally: Tally, counts: dict[str, tuple[int, int]], unit: str, more: Tally) -> None:
+    if unit in counts:
+        return  # Ray gave a unit's row twice, or it was written while a resumed run looked
+    counts[unit] = (more.total, more.documents[Status.FAILED.value])
+    tally += more
+
+
+_TELLING = (DuplicateIdsError, SourceChangedError, StalledError, RunError, OSError)
 
 
 @contextmanager
@@ -143,10 +198,10 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         current = cause if isinstance(cause, BaseException) else current.__cause__
 
 
-def _tally_of(sink: Sink, run_id: str, units: Sequence[str]) -> Tally:
-    """The counts of units that were done before, from their tables."""
+def _tally_of(sink: Sink, run_id: str, unit: str) -> Tally:
+    """The counts of a unit that was done before, from its tables."""
     tally = Tally()
-    for table in sink.tables(run_id, "documents", units, ["status", "error_type", "steps"]):
+    for table in sink.tables(run_id, "documents", [unit], ["status", "error_type", "steps"]):
         for row in table.to_pylist():
             tally.documents[row["status"]] += 1
             if row["error_type"]:
@@ -154,7 +209,7 @@ def _tally_of(sink: Sink, run_id: str, units: Sequence[str]) -> Tally:
             for step in row["steps"]:
                 tally.seconds[step["model"]] += step["seconds"]
                 tally.tokens[step["model"]] += step["prompt_tokens"] + step["completion_tokens"]
-    for table in sink.tables(run_id, "entities", units, ["label", "grounding"]):
+    for table in sink.tables(run_id, "entities", [unit], ["label", "grounding"]):
         tally.entities.update(table["label"].to_pylist())
         tally.grounding.update(table["grounding"].to_pylist())
     return tally
@@ -162,35 +217,3 @@ def _tally_of(sink: Sink, run_id: str, units: Sequence[str]) -> Tally:
 
 def _listed(tally: Tally) -> str:
     return ", ".join(f"{kind} ({count})" for kind, count in tally.failures.most_common(5))
-
-
-def _marker(
-    run_id: str,
-    loaded: LoadedPipeline,
-    plan: Plan,
-    tally: Tally,
-    started: datetime,
-    seconds: float,
-) -> dict[str, Any]:
-    return {
-        "run_id": run_id,
-        "name": loaded.pipeline.name,
-        "config": json.loads(plan.pipeline),
-        "counts": tally.as_dict(),
-        "started_at": started.isoformat(),
-        "committed_at": datetime.now(UTC).isoformat(),
-        "seconds": round(seconds, 3),
-        "units": [unit.id for unit in plan.units],
-        "versions": versions(),
-    }
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide the output."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except ImportError:  # one of the two onnxruntime distributions is not installed
-            continue
-    return found

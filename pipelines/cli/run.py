@@ -170,6 +170,9 @@ def _run(
             bar = _Bar(progress)
             with cluster(address):
                 outcome = drive_run(sink, run_id, bar)
+    except RunError as error:
+        console.print(f"[red]medspan:[/] {error}", soft_wrap=True)
+        raise typer.Exit(2) from error
     except KeyboardInterrupt:
         console.print(
             f"\nInterrupted. What is done is kept, nothing is committed.\n"

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from tempfile import TemporaryDirectory
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.lake.layout import Sink
 from pipelines.lake.read import DuplicateIdsError
+from pipelines.lake.state import Held
 
 _IDS = pa.schema([("doc_id", pa.string())])
 _NAMED = 20
 _MEMORY = "512MB"
+_THREADS = 16
 
 
 def check_unique_ids(sink: Sink, run_id: str, units: Sequence[str]) -> None:
@@ -36,3 +40,28 @@ def check_unique_ids(sink: Sink, run_id: str, units: Sequence[str]) -> None:
         ).fetchall()
     if found:
         raise DuplicateIdsError.of(sorted(row[0] for row in found), f"run {run_id}")
+
+
+def check_ids_against(sink: Sink, run_id: str, units: Sequence[str], state: Sequence[Held]) -> None:
+    """Raise DuplicateIdsError where a document of this run has the id of another one that holds.
+
+    Reads the ids of all that holds, one unit in memory at a time and a thread: the one part of an
+    increment whose cost grows with the lake.
+    """
+    others = [held for held in state if held.unit and held.run_id != run_id]
+    if not units or not others:
+        return
+    new = pa.concat_tables(sink.tables(run_id, "documents", units, ["doc_id"])).cast(_IDS)
+    wanted = new["doc_id"].combine_chunks()
+
+    def both(held: Held) -> list[str]:
+        (old,) = sink.tables(held.run_id, "documents", [held.unit], ["doc_id"])
+        found: list[str] = (
+            old["doc_id"].filter(pc.is_in(old["doc_id"], value_set=wanted)).to_pylist()
+        )
+        return found
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = [doc_id for ids in pool.map(both, others) for doc_id in ids]
+    if found:
+        raise DuplicateIdsError(sorted(found)[:_NAMED], f"run {run_id} and earlier ones")

@@ -3,6 +3,8 @@
     documents/run_id=<run>/<unit>.parquet   one row per document
     entities/run_id=<run>/<unit>.parquet    one row per entity
     _runs/<run>/plan.parquet                the run's units, written first
+    _runs/<run>/state.parquet               the units that hold after it (see ``state``)
+    _order/<number>.<run>                   its place among the commits; counts with the marker
     _runs/<run>.json                        the marker, written last: the commit
 
 A unit's documents file is written after its entities file: a unit is done when the documents file
@@ -13,9 +15,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -24,18 +27,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.lake.units import Slice, Unit
-
-_PLAN = pa.schema(
-    [
-        ("unit", pa.int64()),
-        ("uri", pa.string()),
-        ("version", pa.string()),
-        ("format", pa.string()),
-        ("start", pa.int64()),
-        ("count", pa.int64()),
-    ]
-)
+from pipelines.lake.plan import Plan
 
 
 class RunError(RuntimeError):
@@ -45,15 +37,6 @@ class RunError(RuntimeError):
 def new_run_id() -> str:
     """An id that sorts by time and begins with a letter: no reader takes it for a number."""
     return f"r{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a run set out to do: its configuration as JSON, its units, the kept columns."""
-
-    pipeline: str
-    units: tuple[Unit, ...]
-    keep: pa.Schema
 
 
 class Sink:
@@ -67,9 +50,11 @@ class Sink:
         )
 
     def committed(self) -> list[str]:
-        """Ids of the runs that have a marker, oldest first."""
-        names = self._names("_runs")
-        return [n.removesuffix(".json") for n in names if n.endswith(".json") and n[0] != "."]
+        """Ids of the runs that have a marker, in the order of their commits."""
+        names = self.names("_runs")
+        done = [n.removesuffix(".json") for n in names if n.endswith(".json") and n[0] != "."]
+        place = {run: number for number, run in self._order()}
+        return sorted(done, key=lambda run: (place.get(run, 0), run))
 
     def latest(self) -> str:
         """The id of the latest committed run; raises RunError where there is none."""
@@ -78,11 +63,15 @@ class Sink:
             raise RunError(f"{self.path} has no committed run")
         return runs[-1]
 
+    def _order(self) -> list[tuple[int, str]]:
+        pairs = (name.partition(".") for name in self.names("_order"))
+        return sorted((int(number), run) for number, _, run in pairs if number.isdigit())
+
     def check_writable(self) -> None:
         """Write a small object and remove it; raises RunError where that is refused."""
         probe = f"_runs/.probe-{secrets.token_hex(4)}"
         try:
-            self._write(probe, b"")
+            self.write(probe, b"")
             self._fs.rm(self._at(probe))
         except OSError as error:
             raise RunError(
@@ -92,67 +81,44 @@ class Sink:
     def open_runs(self) -> list[str]:
         """Ids of the runs that were begun and have no marker, oldest first."""
         done = set(self.committed())
-        names = self._names("_runs")
+        names = self.names("_runs")
         begun = (n for n in names if not n.endswith(".json") and not n.startswith("."))
         return [name for name in begun if name not in done]
 
     def begin(self, run_id: str, plan: Plan) -> None:
         """Write the plan of a run, before any of its work."""
-        slices = [(i, s) for i, unit in enumerate(plan.units) for s in unit.slices]
-        rows = [
-            {
-                "unit": i,
-                "uri": s.uri,
-                "version": s.version,
-                "format": s.format,
-                "start": s.start,
-                "count": s.count,
-            }
-            for i, s in slices
-        ]
-        metadata = {"pipeline": plan.pipeline.encode(), "keep": plan.keep.serialize().to_pybytes()}
-        table = pa.Table.from_pylist(rows, schema=_PLAN.with_metadata(metadata))
-        self._write_table(f"_runs/{run_id}/plan.parquet", table)
+        self.write_table(f"_runs/{run_id}/plan.parquet", plan.as_table())
 
     def plan(self, run_id: str) -> Plan:
         """The plan of a run; raises RunError where there is no such run."""
-        try:
-            table = pq.read_table(
-                io.BytesIO(self._fs.cat_file(self._at(f"_runs/{run_id}/plan.parquet")))
-            )
-        except FileNotFoundError:
+        content = self.read(f"_runs/{run_id}/plan.parquet")
+        if content is None:
             known = ", ".join([*self.open_runs(), *self.committed()][-5:]) or "none"
-            raise RunError(f"{self.path} has no run {run_id}; the latest: {known}") from None
-        units: dict[int, list[Slice]] = {}
-        for row in table.to_pylist():
-            units.setdefault(row.pop("unit"), []).append(Slice(**row))
-        metadata = table.schema.metadata
-        return Plan(
-            pipeline=metadata[b"pipeline"].decode(),
-            units=tuple(Unit(tuple(slices)) for slices in units.values()),
-            keep=pa.ipc.read_schema(pa.py_buffer(metadata[b"keep"])),
-        )
+            raise RunError(f"{self.path} has no run {run_id}; the latest: {known}")
+        return Plan.from_table(pq.read_table(io.BytesIO(content)))
 
     def done_units(self, run_id: str) -> set[str]:
         """Ids of the units whose documents file stands."""
-        names = self._names(f"documents/run_id={run_id}")
+        names = self.names(f"documents/run_id={run_id}")
         return {name.removesuffix(".parquet") for name in names if name.endswith(".parquet")}
 
     def write_unit(self, run_id: str, unit: str, entities: pa.Table, documents: pa.Table) -> None:
         """Write a unit's two files; the documents file, which makes it done, last."""
-        self._write_table(f"entities/run_id={run_id}/{unit}.parquet", entities)
-        self._write_table(f"documents/run_id={run_id}/{unit}.parquet", documents)
+        self.write_table(f"entities/run_id={run_id}/{unit}.parquet", entities)
+        self.write_table(f"documents/run_id={run_id}/{unit}.parquet", documents)
 
     def commit(self, run_id: str, marker: dict[str, Any]) -> None:
         """Write the marker: from now on readers see the run."""
-        self._write(f"_runs/{run_id}.json", json.dumps(marker, indent=1, sort_keys=True).encode())
+        number = max((number for number, _ in self._order()), default=0) + 1
+        self.write(f"_order/{number:010d}.{run_id}", b"")
+        self.write(f"_runs/{run_id}.json", json.dumps(marker, indent=1, sort_keys=True).encode())
 
     def marker(self, run_id: str) -> dict[str, Any]:
         """The marker of a committed run; raises RunError where there is none."""
-        try:
-            return json.loads(self._fs.cat_file(self._at(f"_runs/{run_id}.json")))  # type: ignore[no-any-return]
-        except FileNotFoundError:
-            raise RunError(f"{self.path}: the run {run_id} is not committed") from None
+        content = self.read(f"_runs/{run_id}.json")
+        if content is None:
+            raise RunError(f"{self.path}: the run {run_id} is not committed")
+        return json.loads(content)  # type: ignore[no-any-return]
 
     def discard(self, run_id: str) -> None:
         """Remove an uncommitted run and its files; raises RunError for a committed one."""
@@ -162,8 +128,8 @@ class Sink:
             raise RunError(f"{self.path} has no run {run_id}")
         # The plan goes last: a discard that was cut short can be done again.
         for folder in ("documents", "entities"):
-            self._remove(f"{folder}/run_id={run_id}")
-        self._remove(f"_runs/{run_id}")
+            self.remove(f"{folder}/run_id={run_id}")
+        self.remove(f"_runs/{run_id}")
 
     def tables(
         self, run_id: str, table: str, units: Sequence[str], columns: list[str] | None = None
@@ -180,13 +146,14 @@ class Sink:
 
     def write_text(self, inner: str, content: str) -> str:
         """Write a text file below the sink; its path."""
-        self._write(inner, content.encode())
+        self.write(inner, content.encode())
         return f"{self.path}/{inner}"
 
     def _at(self, inner: str) -> str:
         return f"{self._root}/{inner}"
 
-    def _names(self, inner: str) -> list[str]:
+    def names(self, inner: str) -> list[str]:
+        """The names in a folder below the sink, sorted; none where there is no such folder."""
         self._fs.invalidate_cache()
         try:
             entries = self._fs.ls(self._at(inner), detail=False)
@@ -194,16 +161,47 @@ class Sink:
             return []
         return sorted(PurePosixPath(entry).name for entry in entries)
 
-    def _remove(self, inner: str) -> None:
-        if self._fs.exists(self._at(inner)):
-            self._fs.rm(self._at(inner), recursive=True)
+    def remove(self, inner: str) -> None:
+        """Remove a file or a folder below the sink, if it is there."""
+        with suppress(FileNotFoundError):  # another process may remove the same
+            if self._fs.exists(self._at(inner)):
+                self._fs.rm(self._at(inner), recursive=True)
 
-    def _write_table(self, inner: str, table: pa.Table) -> None:
+    def read(self, inner: str) -> bytes | None:
+        """The content of a file below the sink, if it is there."""
+        try:
+            return self._fs.cat_file(self._at(inner))  # type: ignore[no-any-return]
+        except FileNotFoundError:
+            return None
+
+    def create(self, inner: str, content: bytes) -> bool:
+        """Write a file below the sink that is not there yet; False where it is."""
+        target = self._at(inner)
+        if not self._local:
+            try:
+                self._fs.pipe_file(target, content, mode="create")
+            except FileExistsError:
+                return False
+            return True
+        beside = Path(target).with_name(f".{secrets.token_hex(8)}")
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            beside.write_bytes(content)
+            os.link(beside, target)  # fails where the target is; a rename would not
+        except FileExistsError:
+            return False
+        finally:
+            beside.unlink(missing_ok=True)
+        return True
+
+    def write_table(self, inner: str, table: pa.Table) -> None:
+        """Write a Parquet file below the sink, whole or not at all."""
         buffer = io.BytesIO()
         pq.write_table(table, buffer, compression="zstd", row_group_size=65_536)
-        self._write(inner, buffer.getvalue())
+        self.write(inner, buffer.getvalue())
 
-    def _write(self, inner: str, content: bytes) -> None:
+    def write(self, inner: str, content: bytes) -> None:
+        """Write a file below the sink, whole or not at all."""
         # A reader must never see half a file. An object store's put is atomic; a local file is
         # written beside its place, where no listing takes it for done, and then renamed.
         target = self._at(inner)

@@ -76,7 +76,7 @@ DOCUMENTS = pa.schema(
         _field("text", pa.string(), "what offsets refer to; null where it could not be read"),
         _field("entity_count", pa.int32(), "rows of this document in entities", nullable=False),
         _field("steps", pa.list_(_STEP), "what each model of the pipeline did with it"),
-        _field("content_hash", pa.string(), "BLAKE2b-128 of the text's UTF-8, in hex"),
+        _field("content_hash", pa.string(), "BLAKE2b-128 of text and own prompt, in hex"),
         _field("pages", pa.int32(), "pages of an image document"),
         _field(
             "page_sizes",
@@ -104,6 +104,7 @@ READ = pa.schema(
         pa.field("text", pa.string()),
         pa.field("image", pa.binary()),
         pa.field("prompt", pa.string()),
+        pa.field("prior", pa.string()),
         pa.field("error_type", pa.string()),
         pa.field("error_message", pa.string()),
     ]

@@ -70,6 +70,16 @@ class SourcePlan:
         """Documents in the source."""
         return sum(unit.rows for unit in self.units)
 
+    @property
+    def empty(self) -> tuple[Slice, ...]:
+        """The files without a document."""
+        used = {part.uri for unit in self.units for part in unit.slices}
+        return tuple(
+            Slice(file.uri, file.version, file.format, 0, 0)
+            for file in self.files
+            if file.uri not in used
+        )
+
 
 def plan_source(source: Source) -> SourcePlan:
     """List and count a source.

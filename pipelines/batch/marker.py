@@ -1,0 +1,95 @@
+"""What a committed run says of itself, and where its time went."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from pipelines.batch.finish import Tally
+from pipelines.config import LoadedPipeline, Pool
+from pipelines.lake.plan import Plan
+from pipelines.lake.state import Held
+
+# Reading and writing tasks that run at a time; see ``graph``.
+IO_TASKS = 4
+_PACKAGES = ("medspan", "ray", "onnxruntime-gpu", "onnxruntime", "llama-cpp-python", "pyarrow")
+
+
+def marker(
+    run_id: str,
+    loaded: LoadedPipeline,
+    plan: Plan,
+    tally: Tally,
+    state: Sequence[Held],
+    started: datetime,
+    seconds: float,
+    timing: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The marker of a run: a plain mapping, small however large the run."""
+    sources = sorted({(part.uri, part.version) for held in state for part in held.slices})
+    listing = "\n".join(f"{uri}\t{found}" for uri, found in sources)
+    increment = plan.increment
+    return {
+        "run_id": run_id,
+        "name": loaded.pipeline.name,
+        "kind": "full" if increment is None else "increment",
+        "base": None if increment is None else increment.base,
+        "changes": {} if increment is None else dict(increment.changes),
+        "fingerprint": plan.fingerprint,
+        "models": {model.name: model.kind for model in loaded.models},
+        "config": json.loads(plan.pipeline),
+        "counts": tally.as_dict(),
+        "source": {
+            "files": len(sources),
+            "digest": hashlib.sha256(listing.encode()).hexdigest(),
+        },
+        "current": {
+            "units": sum(1 for held in state if held.unit),
+            "documents": sum(held.documents for held in state),
+            "failed": sum(held.failed for held in state),
+        },
+        "started_at": started.isoformat(),
+        "committed_at": datetime.now(UTC).isoformat(),
+        "seconds": round(seconds, 3),
+        "timing": dict(timing),
+        "units": [unit.id for unit in plan.units],
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide the output."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except ImportError:  # one of the two onnxruntime distributions is not installed
+            continue
+    return found
+
+
+def timing(loaded: LoadedPipeline, pools: Sequence[Pool], tally: Tally, seconds: float) -> Any:
+    """Where the time went: how busy each stage's workers were, 0 to 1, and which stage was
+    busiest: it holds the others back when it is near 1. Starting Ray and loading models are in
+    ``seconds`` and in no stage."""
+    workers = {"read": IO_TASKS, "write": IO_TASKS}
+    # The pool that reads pictures, where there is one, comes before those of the steps.
+    steps = pools[len(pools) - len(loaded.models) :]
+    for model, pool in zip(loaded.models, steps, strict=True):
+        workers[model.name] = pool.max_actors
+    stages = {
+        stage: {
+            "seconds": round(float(busy), 3),
+            "workers": workers[stage],
+            "share": round(busy / (workers[stage] * max(seconds, 1e-9)), 3),
+        }
+        for stage, busy in tally.busy.items()
+        if stage in workers
+    }
+    busiest = max(stages, key=lambda stage: stages[stage]["share"], default=None)
+    return {"seconds": round(seconds, 3), "stages": stages, "busiest": busiest}

@@ -1,0 +1,147 @@
+"""Leases: one process at a time does a thing to a sink, and a dead one holds nothing for long.
+
+A lease is a numbered object, made with a put that fails where the object exists; the highest
+number holds until the time written in it. It keeps honest processes apart. It is no fence: a
+process that was stopped for longer than its lease may wake and write. Nothing that a lease guards
+is corrupted by that (units are idempotent, a commit is one put); at worst work is done twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import threading
+import time
+from types import TracebackType
+from typing import Any
+
+from pipelines.lake.layout import RunError, Sink
+
+_SECONDS = 60.0
+_BOOT = "/proc/sys/kernel/random/boot_id"
+
+
+class LeaseHeldError(RunError):
+    """Another process holds the lease; the message says which, and until when."""
+
+
+class Lease:
+    """A context manager: held inside, renewed by a thread, given up at the end.
+
+    ``seconds``: how long a process that died without a word keeps others out. On its own machine
+    it keeps them out no longer than it lives. ``wait``: how many seconds to wait for another.
+    """
+
+    def __init__(self, sink: Sink, name: str, seconds: float = _SECONDS, wait: float = 0.0) -> None:
+        self._sink = sink
+        self._name = name
+        self._folder = f"_leases/{name}"
+        self._seconds = seconds
+        self._wait = wait
+        self._token = secrets.token_hex(8)
+        self._number = 0
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Lease:
+        """Raises LeaseHeldError where another process holds it, and goes on doing so."""
+        deadline = time.monotonic() + self._wait
+        while True:
+            try:
+                self._take()
+                return self
+            except LeaseHeldError:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.25)
+
+    def _take(self) -> None:
+        numbers = self._numbers()
+        if numbers:
+            holder = self._read(numbers[-1])
+            if _alive(holder):
+                raise LeaseHeldError(
+                    f"{self._sink.path}: {self._name} is held by process {holder['pid']} on "
+                    f"{holder['host']} for {holder['until'] - time.time():.0f} s more at least"
+                )
+        self._number = (numbers[-1] if numbers else 0) + 1
+        # A put that was answered with an error may have been done: what stands there decides.
+        if not self._sink.create(self._object(self._number), self._content()) and (
+            self._read(self._number).get("token") != self._token
+        ):
+            raise LeaseHeldError(f"{self._sink.path}: {self._name} was taken a moment ago")
+        for number in numbers:
+            self._sink.remove(self._object(number))
+        self._ended.clear()
+        self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
+        self._thread.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+        if self.held():
+            # Not removed: the next number must be higher than any that was given out.
+            self._sink.write(self._object(self._number), self._content(until=0.0))
+
+    def held(self) -> bool:
+        """Whether nobody has taken it over."""
+        return self._numbers()[-1:] == [self._number]
+
+    def _renew(self) -> None:
+        while not self._ended.wait(self._seconds / 4):
+            try:
+                if not self.held():
+                    return
+                self._sink.write(self._object(self._number), self._content())
+            except OSError:
+                continue  # the store is away for a moment: the next turn renews
+
+    def _numbers(self) -> list[int]:
+        return sorted(int(name) for name in self._sink.names(self._folder) if name.isdigit())
+
+    def _object(self, number: int) -> str:
+        return f"{self._folder}/{number:010d}"
+
+    def _read(self, number: int) -> dict[str, Any]:
+        content = self._sink.read(self._object(number))
+        return json.loads(content) if content else {"until": 0.0}
+
+    def _content(self, until: float | None = None) -> bytes:
+        facts = {
+            "token": self._token,
+            "host": socket.gethostname(),
+            "boot": _boot(),
+            "pid": os.getpid(),
+            "until": time.time() + self._seconds if until is None else until,
+        }
+        return json.dumps(facts).encode()
+
+
+def _alive(holder: dict[str, Any]) -> bool:
+    if holder["until"] < time.time():
+        return False
+    if (holder.get("host"), holder.get("boot")) != (socket.gethostname(), _boot()):
+        return True
+    try:
+        os.kill(holder["pid"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _boot() -> str:
+    try:
+        with open(_BOOT) as file:  # noqa: PTH123
+            return file.read().strip()
+    except OSError:
+        return ""

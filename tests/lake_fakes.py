@@ -1,0 +1,137 @@
+"""A model that only hashes, and small lakes for it: what survives does not depend on the model."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import time
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+
+import ray
+
+from actors.config import ModelConfig, load_model
+from actors.extractor import Share
+from actors.spans import Document, Extraction, Failure, Status, Usage, spanning
+from pipelines.batch.finish import Tally
+from pipelines.batch.step import Load
+from pipelines.config import LoadedPipeline, Pipeline, Pool, Sink, Source, Step
+from pipelines.lake.layout import Sink as Lake
+from pipelines.lake.state import current
+
+POISON = "the-text-that-ends-its-process"
+FAILING = "the-text-that-fails"
+_WORD = re.compile(r"\w+")
+# Workers of Ray do not have this folder on their path.
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+class HashModel:
+    """Entities follow from the words' hashes. POISON ends the process; FAILING fails until the
+    file ``forgive`` exists."""
+
+    fingerprint = "hash"
+
+    def __init__(self, config: ModelConfig, share: Share, seconds: float, forgive: str) -> None:
+        self._name = config.name
+        self._seconds = seconds
+        self._forgive = forgive
+
+    def submit(self, document: Document) -> Future[Extraction]:
+        """Answer at once, after ``seconds``."""
+        text = document.text or ""
+        if POISON in text:
+            os._exit(1)
+        time.sleep(self._seconds)
+        future: Future[Extraction] = Future()
+        failing = FAILING in text and not (self._forgive and Path(self._forgive).exists())
+        entities = tuple(
+            spanning(text, match.start(), match.end(), f"L{found % 5}", model=self._name)
+            for match in _WORD.finditer(text)
+            if (found := zlib.crc32(match.group().encode())) % 3 == 0
+        )
+        future.set_result(
+            Extraction(
+                document_id=document.id,
+                model=self._name,
+                fingerprint=self.fingerprint,
+                status=Status.FAILED if failing else Status.OK,
+                failure=Failure("Refused", "was told to") if failing else None,
+                entities=() if failing else entities,
+                usage=Usage(prompt_tokens=len(text) // 4, seconds=self._seconds),
+            )
+        )
+        return future
+
+
+def hashing(seconds: float = 0.0, forgive: str = "") -> Load:
+    """A loader of HashModel, for ``drive_run``."""
+    return partial(HashModel, seconds=seconds, forgive=forgive)
+
+
+def never(config: ModelConfig, share: Share) -> HashModel:
+    """A model that takes an hour to load."""
+    time.sleep(3600)
+    raise AssertionError
+
+
+def pipeline(
+    source: str, sink: str, unit_rows: int = 8, ids: bool = True, actors: int = 1, **more: object
+) -> LoadedPipeline:
+    """One step; its configuration is the starter model's, whose weights are then not loaded."""
+    model = load_model("starter:token-classifier")
+    pool = Pool(min_actors=actors, max_actors=actors, num_cpus=0.5)
+    return LoadedPipeline(
+        "test",
+        Pipeline.model_validate(
+            {
+                "name": "test",
+                "source": Source(path=source, id="id" if ids else None, unit_rows=unit_rows),
+                "steps": (Step(model="starter:token-classifier", pool=pool),),
+                "sink": Sink(path=sink),
+                **more,
+            }
+        ),
+        (model,),
+    )
+
+
+def write_rows(path: Path, ids: Sequence[str], extra: str = "") -> None:
+    """A JSONL file of one document an id."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = ({"id": i, "text": f"note {i}: aspirin, metformin {extra}and rest"} for i in ids)
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+
+
+Row = tuple[str, str, tuple[tuple[str, int, int], ...]]
+
+
+def rows_of(sink: Lake | str) -> dict[str, Row]:
+    """What holds: status, error type and entities by id. An id that is there twice is an error,
+    and so is an entity of no document."""
+    now = current(sink)
+    found: dict[str, list[tuple[str, int, int]]] = {}
+    for table in now.tables("entities", ["doc_id", "label", "start", "end"]):
+        for row in table.to_pylist():
+            found.setdefault(row["doc_id"], []).append((row["label"], row["start"], row["end"]))
+    rows: dict[str, Row] = {}
+    for table in now.tables("documents", ["doc_id", "status", "error_type", "entity_count"]):
+        for row in table.to_pylist():
+            entities = tuple(found.pop(row["doc_id"], ()))
+            assert row["doc_id"] not in rows
+            assert len(entities) == row["entity_count"]
+            rows[row["doc_id"]] = (row["status"], row["error_type"], entities)
+    assert not found
+    return rows
+
+
+class Quiet:
+    """Progress that nobody looks at."""
+
+    def update(self, tally: Tally, documents: int) -> None:
+        """Nothing."""

@@ -1,0 +1,89 @@
+"""Leases: one at a time, the dead keep nobody out, the slow are noticed."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from s3_server import serving
+
+from pipelines.lake.layout import Sink
+from pipelines.lake.lease import Lease, LeaseHeldError
+from pipelines.storage import S3, Storage
+
+
+@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
+def sink(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sink]:
+    if request.param == "local":
+        yield Sink(str(tmp_path / "out"))
+        return
+    with serving() as server:
+        Storage(s3=S3(endpoint=server.url, path_style=True)).apply()
+        server.misbehave(rate=0.1, kinds=["lost"])
+        yield Sink("s3://lake/out")
+        Storage().apply()
+
+
+def test_one_at_a_time_holds_it_and_then_the_next(sink: Sink) -> None:
+    inside: list[int] = []
+
+    def attempt(number: int) -> bool:
+        try:
+            with Lease(sink, "x"):
+                inside.append(number)
+                time.sleep(0.5)
+                assert inside == [number]
+                inside.clear()
+                return True
+        except LeaseHeldError:
+            return False
+
+    with ThreadPoolExecutor(4) as pool:
+        assert any(pool.map(attempt, range(4)))
+    assert attempt(5)
+
+
+def test_who_waits_gets_it(sink: Sink) -> None:
+    with ThreadPoolExecutor(1) as pool, Lease(sink, "x"):
+        later = pool.submit(lambda: Lease(sink, "x", wait=30).__enter__())
+        time.sleep(0.2)
+        assert not later.done()
+    assert later.result(30).held()
+
+
+def _die_holding(path: str) -> None:
+    Lease(Sink(path), "x").__enter__()
+
+
+def test_a_dead_process_of_this_machine_keeps_nobody_out(tmp_path: Path) -> None:
+    sink = Sink(str(tmp_path / "out"))
+    process = multiprocessing.get_context("spawn").Process(target=_die_holding, args=(sink.path,))
+    process.start()
+    process.join()
+    with Lease(sink, "x"):
+        pass
+
+
+def test_another_machines_lease_holds_until_its_time(tmp_path: Path) -> None:
+    sink = Sink(str(tmp_path / "out"))
+    facts = {"token": "t", "host": "elsewhere", "boot": "b", "pid": 1, "until": time.time() + 0.5}
+    sink.create("_leases/x/0000000007", json.dumps(facts).encode())
+    with pytest.raises(LeaseHeldError, match="on elsewhere"), Lease(sink, "x"):
+        pass
+    with Lease(sink, "x", wait=5) as lease:
+        assert lease.held()
+
+
+def test_it_is_renewed_and_a_loss_is_noticed(tmp_path: Path) -> None:
+    sink = Sink(str(tmp_path / "out"))
+    with Lease(sink, "x", seconds=0.4) as lease:
+        time.sleep(1)
+        with pytest.raises(LeaseHeldError), Lease(sink, "x"):
+            pass
+        sink.create("_leases/x/0000000009", b'{"until": 0}')
+        assert not lease.held()

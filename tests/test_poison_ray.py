@@ -1,0 +1,51 @@
+"""Documents that end their process: they are found and set aside, and all others are done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lake_fakes import FAILING, POISON, Quiet, hashing, never, pipeline, rows_of
+
+from pipelines.batch import RunFailedError, begin_run, drive_run
+from pipelines.batch.cluster import cluster
+from pipelines.lake.layout import Sink
+from pipelines.lake.units import plan_source
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ray() -> Iterator[None]:
+    with cluster():
+        yield
+
+
+def test_poison_is_set_aside_and_its_neighbours_are_done(tmp_path: Path) -> None:
+    texts = [f"note {i}: aspirin and rest" for i in range(60)]
+    texts[17] = f"{POISON} 17"
+    texts[43] = f"{FAILING} 43"
+    lines = (json.dumps({"id": f"d{i}", "text": text}) for i, text in enumerate(texts))
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    loaded = pipeline(str(tmp_path / "in.jsonl"), str(tmp_path / "out"), unit_rows=20)
+    run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
+    sink = Sink(loaded.pipeline.sink.path)
+    outcome = drive_run(sink, run_id, Quiet(), hashing())
+    rows = rows_of(sink)
+    assert len(rows) == 60
+    failed = {i: row[1] for i, row in rows.items() if row[0] == "failed"}
+    assert failed == {"d17": "PoisonDocument", "d43": "Refused"}
+    assert outcome.marker["counts"]["failures"] == {"PoisonDocument": 1, "Refused": 1}
+    assert not sink.names(f"_runs/{run_id}/attempts")
+
+
+def test_a_model_that_never_loads_ends_the_run_which_can_be_resumed(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text('{"id": "a", "text": "x"}')
+    loaded = pipeline(str(tmp_path / "in.jsonl"), str(tmp_path / "out"), stall_minutes=0.1)
+    run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
+    sink = Sink(loaded.pipeline.sink.path)
+    with pytest.raises(RunFailedError, match=r"no unit was done for 0\.1 minutes"):
+        drive_run(sink, run_id, Quiet(), never)
+    assert sink.open_runs() == [run_id]
