@@ -21,7 +21,10 @@ _SHORT = 3.0  # a line at least so long for its height tells the page's skew
 # where it has none, but never below so many usual gaps between characters, nor so much height.
 _SPACE_OF_SPACE, _SPACE_OF_PITCH, _SPACE_OF_GAP, _SPACE_OF_HEIGHT = 0.7, 0.5, 2.5, 0.12
 _NUMERIC = frozenset("0123456789.,")
-_INK_ROWS = slice(10, 38)  # of LINE_HEIGHT: between these there is no underline
+_FAINT = 24  # levels of gray between paper and ink below which they cannot be told apart
+_RULE = 0.7  # share of a line's width from which a row of ink is a drawn rule
+_INK_ROWS = slice(3, 45)  # of LINE_HEIGHT: beyond, the neighbouring lines may show
+_LETTERS = slice(14, 34)  # a word is at least so high: "and" reaches no further, "Spy" does
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +125,16 @@ def strips(
 
 
 def _words(one: Cut, letters: Letters, size: tuple[int, int], turn: int) -> list[PlacedWord]:
-    inked = _ink(one.crop)
+    ink = _ink(one.crop)
+    inked = ink[_INK_ROWS].any(axis=0)
     spans = _split(_word_spans(letters.text), letters, inked)
     if not spans:
         return []
-    edges = _edges(spans, letters, inked)
     words = []
-    for (start, end), (left, right) in zip(spans, edges, strict=True):
-        corners = np.array([_on(one.quad, u, v) for u in (left, right) for v in (0.0, 1.0)])
+    for (start, end), (left, right) in zip(spans, _edges(spans, letters, inked), strict=True):
+        corners = np.array(
+            [_on(one.quad, u, v) for u in (left, right) for v in _height(ink, left, right)]
+        )
         source = _unturned(corners, size, turn)
         (x0, y0), (x1, y1) = source.min(axis=0), source.max(axis=0)
         words.append(
@@ -233,15 +238,27 @@ def _pitch(spans: Sequence[tuple[int, int]], letters: Letters) -> float:
 
 
 def _ink(crop: Picture) -> NDArray[np.bool_]:
-    """For every column of a line whether anything is written in it."""
-    gray = crop[_INK_ROWS].mean(axis=2)
+    """Where something is written on a line."""
+    gray = crop.mean(axis=2)
     low, high = np.percentile(gray, (2, 90))
-    if high - low < 24:
-        return np.ones(gray.shape[1], bool)
+    if high - low < _FAINT:
+        return np.ones(gray.shape, bool)
     # Dark on light or light on dark: ink is what there is less of.
     paper = float(np.median(gray))
-    far = np.abs(gray - paper) > 0.35 * max(high - paper, paper - low)
-    return np.asarray(far.any(axis=0))
+    ink = np.abs(gray - paper) > 0.35 * max(high - paper, paper - low)
+    ink[ink.mean(axis=1) > _RULE] = False  # a rule under a form's field is no part of its words
+    return np.asarray(ink)
+
+
+def _height(ink: NDArray[np.bool_], left: float, right: float) -> tuple[float, float]:
+    """Upper and lower end of a word on its line, 0 to 1: the detector leaves a margin."""
+    width = ink.shape[1]
+    part = ink[:, int(left * width) : max(int(right * width), int(left * width) + 1)]
+    rows = np.flatnonzero(part[_INK_ROWS].any(axis=1)) + _INK_ROWS.start
+    if len(rows) == 0:
+        return 0.0, 1.0
+    top, bottom = min(int(rows[0]), _LETTERS.start), max(int(rows[-1]) + 1, _LETTERS.stop)
+    return top / LINE_HEIGHT, bottom / LINE_HEIGHT
 
 
 def _blank_end(inked: NDArray[np.bool_], start: float, end: float, rightmost: bool) -> float | None:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from actors.pages.errors import DamagedFile, TooManyPages, TooManyPixels, UnknownFormat
+from actors.pages.errors import DamagedFile, TooManyPages, TooManyPixels
 from actors.pages.page import Limits, Page, Picture
 
-_FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "WEBP", "BMP", "GIF")
+_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF")
 _PAGED = "TIFF"  # the frames of the others are moments or previews, not pages
 
 
@@ -25,8 +25,6 @@ def picture_pages(content: bytes, limits: Limits) -> Iterator[Page]:
     except Image.DecompressionBombError:
         raise TooManyPixels(_too_many(limits)) from None
     with image:
-        if image.format not in _FORMATS:
-            raise UnknownFormat(f"a picture of the format {image.format}")
         number = 0
         while True:
             yield _page(image, limits)
