@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from actors.config import read_yaml
 from actors.config.load import validate
 from actors.config.prompt import PromptSection
 from actors.guideline import Guideline
-from actors.prompts import Format, chat_template, prompt_format
+from actors.prompts import ChatTemplate, Format, chat_template, prompt_format
 
 ROOT = Path(__file__).parent.parent
 GUIDELINES = ROOT / "configs" / "guidelines"
@@ -35,7 +36,12 @@ def guideline(*labels: str, **typed: Any) -> Guideline:
 
 def made(form: str, asked: Guideline | None, chat: str = "none", **section: Any) -> Format:
     content = {"format": form, "guideline": asked, **section}
-    return prompt_format(PromptSection.model_validate(content), chat_template(chat))
+    return prompt_format(PromptSection.model_validate(content), _chat(chat))
+
+
+@cache
+def _chat(name: str) -> ChatTemplate:
+    return chat_template(name)
 
 
 def accepts(grammar: str | None, output: str) -> bool:
