@@ -58,6 +58,17 @@ def test_forced_tokens_go_in_as_a_block_and_change_nothing() -> None:
     assert rows[0] <= rows[1] - 10 * len('{"drug":[')
 
 
+def test_where_sequences_have_rooms_of_their_own_steps_are_of_equal_length() -> None:
+    runner = FakeRunner(context=300, batch=400)
+    run(runner, constrained(6, max_tokens=60), slots=6, techniques=Techniques(share=False))
+    decoding = [step for step in runner.steps if all(len(block.tokens) < 9 for block in step)]
+    assert len(decoding) > 20
+    for step in decoding:
+        assert [block.sequence for block in step] == sorted(block.sequence for block in step)
+        short = [block for block in step if 1 < len(block.tokens) < len(step)]
+        assert not short, "a short run of forced tokens goes in one by one"
+
+
 def test_an_output_without_any_choice_needs_no_model() -> None:
     runner = FakeRunner()
     completion = run(runner, [ask("", "say", grammar='start: "{\\"a\\":[]}"')])[0]

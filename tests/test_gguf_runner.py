@@ -60,8 +60,8 @@ def path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return make(tmp_path_factory.mktemp("gguf") / f"{architecture}.gguf", architecture)
 
 
-def load(path: Path, options: GgufContext = OPTIONS, streams: bool = False) -> LlamaRunner:
-    return LlamaRunner(LlamaModel(path, options), options, threads=1, streams=streams)
+def load(path: Path, options: GgufContext = OPTIONS) -> LlamaRunner:
+    return LlamaRunner(LlamaModel(path, options), options, threads=1)
 
 
 @pytest.fixture
@@ -208,11 +208,12 @@ def test_quantised_weights_differ_in_ties_only(tmp_path: Path) -> None:
     assert_same(path, asked, tokens(together), tokens(alone), coarse=True)
 
 
-def test_separate_streams_give_the_same(path: Path) -> None:
+def test_a_common_room_gives_the_same(path: Path) -> None:
+    common = OPTIONS.model_copy(update={"kv_tokens": 1024})
     asked = requests(LlamaModel(path, OPTIONS))
-    assert_same(
-        path, asked, tokens(run(load(path, streams=True), asked)), tokens(run(load(path), asked))
-    )
+    one, other = load(path, common), load(path)
+    assert (one.capacity, other.capacity) == (1024, None)
+    assert_same(path, asked, tokens(run(one, asked)), tokens(run(other, asked)))
 
 
 def test_logits_of_a_batch_are_those_of_one_sequence(runner: LlamaRunner) -> None:

@@ -91,8 +91,9 @@ class GgufContext(Section):
     kv_tokens: int | None = Field(
         default=None,
         ge=64,
-        description="Tokens that all sequences hold together; default: n_ctx for each. Fewer saves "
-        "memory, and documents wait where it is taken.",
+        description="One common room of this many tokens for all sequences. Saves memory where "
+        "documents are short; documents wait where it is taken. Default: n_ctx for each, and for "
+        "each of `prefixes`, which computes faster.",
     )
     prefixes: int = Field(
         default=2, ge=0, le=32, description="Shared prompt beginnings kept computed at a time."

@@ -40,7 +40,9 @@ class Runner(Protocol):
     @property
     def capacity(self) -> int | None:
         """Tokens that all sequences hold together where they share one room; a token that was
-        copied between sequences counts once. None: each has its own room of ``context``."""
+        copied between sequences counts once. None: each has its own room of ``context``, and the
+        blocks of a step are cheapest in the order of their sequences, without gaps and of equal
+        length: every other length is a computation of its own."""
 
     @property
     def batch(self) -> int:

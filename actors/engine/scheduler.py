@@ -4,10 +4,16 @@ Admission is first come, first served, and reserves every token that a request m
 so the model never runs out of room halfway. A step holds one block of every decoding sequence and
 fills up with prompt chunks, oldest first: neither starves, since the chunk bounds what prompts
 may take and decoding is never left out for them.
+
+Where each sequence has its own room (``Runner.capacity`` None), every length of block in a step is
+a computation of its own, which reads all the weights again. So there a run of forced tokens goes
+in as a block only where that is cheaper than one token a step beside the others: where it is as
+long as there are sequences to share a step with.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
 
 from actors.engine.prefixes import Entry, Prefixes
@@ -27,7 +33,7 @@ class Scheduler:
         self.prefixes = Prefixes(runner, list(range(slots, runner.sequences)))
         self._runner = runner
         self._techniques = techniques
-        self._free = list(reversed(range(slots)))
+        self._free = list(range(slots))  # a heap: low ids first, so that those in use have no gaps
         self._reserved = 0
         self._steps = 0
 
@@ -68,7 +74,7 @@ class Scheduler:
             self._make_room(state.room)
         state.entry, state.reserved = entry, state.room - shared
         self._reserved += state.reserved
-        slot = self._free.pop()
+        slot = heapq.heappop(self._free)
         if entry is not None and shared:
             self._runner.copy(entry.sequence, slot, shared)
         state.admit(slot, shared)
@@ -88,15 +94,24 @@ class Scheduler:
     def schedule(self) -> list[tuple[SequenceState, Block]]:
         """The blocks of the next step, at most ``runner.batch`` tokens."""
         self._steps += 1
+        own_rooms = self._runner.capacity is None
         room = self._runner.batch
         chosen: list[tuple[SequenceState, Block]] = []
         # Who was served longest ago comes first: with more tokens than a batch all take turns.
         order = sorted(self.active, key=lambda state: (not state.decoding, state.stepped))
+        beside = sum(state.decoding for state in order)
         prompts = min(self._techniques.chunk, room)
         # A quarter of the batch is kept for prompts, however many tokens the decoding ones have.
         kept = min(prompts, room // 4) if order and not order[-1].decoding else 0
         for state in order:
-            limit = room - kept if state.decoding else min(room, prompts)
+            if not state.decoding:
+                limit = min(room, prompts)
+                if own_rooms:
+                    limit = max(limit, min(room, 1))  # leaves no gap
+            elif own_rooms and 1 < state.pending < beside:
+                limit = min(room - kept, 1)
+            else:
+                limit = room - kept
             if limit <= 0:
                 continue
             block = state.block(limit)
@@ -106,6 +121,7 @@ class Scheduler:
             else:  # prompts keep their order of admission: the oldest is finished first
                 prompts -= len(block.tokens)
             chosen.append((state, block))
+        chosen.sort(key=lambda pair: pair[1].sequence)
         return chosen
 
     def drop_cancelled(self) -> None:
@@ -119,7 +135,7 @@ class Scheduler:
         """Free the slot of a request that has ended, for whatever reason."""
         self.active.remove(state)
         self._runner.trim(state.slot, 0)
-        self._free.append(state.slot)
+        heapq.heappush(self._free, state.slot)
         self._reserved -= state.reserved
         if state.entry is not None:
             self.prefixes.release(state.entry)

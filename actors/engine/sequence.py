@@ -88,6 +88,11 @@ class SequenceState:
         return self.computed >= self.prompt_length
 
     @property
+    def pending(self) -> int:
+        """Known tokens that are not computed."""
+        return len(self.tokens) - self.computed
+
+    @property
     def generated(self) -> int:
         """Output tokens so far."""
         return len(self.tokens) - self.prompt_length

@@ -49,6 +49,7 @@ class LlamaModel:
         library.loading_errors()
         params = llama_cpp.llama_model_default_params()
         params.n_gpu_layers = options.n_gpu_layers if gpu else 0
+        self.on_card = bool(params.n_gpu_layers and llama_cpp.llama_supports_gpu_offload())
         params.main_gpu = options.main_gpu
         params.split_mode = _SPLIT[options.split_mode]
         params.load_mode = _load_mode(options)

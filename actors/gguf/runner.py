@@ -1,8 +1,9 @@
 """llama.cpp as the engine's Runner: one context, many sequences, one batch of our own memory.
 
-One room of KV cells is shared by all sequences (kv_unified): a prefix is then shared by tagging
-its cells, and blocks of unequal length stay one computation. Separate streams decode one token
-each faster on a CPU, but lose more where blocks differ (benchmarks/results/gguf.json).
+Each sequence has its own room of KV cells (a stream), unless ``kv_tokens`` asks for a common one:
+measured on a CPU, a step of 16 sequences costs half in streams without flash attention of what it
+costs in a common room with it (benchmarks/results/gguf.json), because a common room is looked
+through by every row, and the CPU's flash attention does a short block row by row.
 """
 
 from __future__ import annotations
@@ -26,29 +27,26 @@ _FLASH = {"auto": -1, "off": 0, "on": 1}
 class LlamaRunner:
     """A context on a model; owns both and closes both. See ``actors.engine.Runner``."""
 
-    def __init__(
-        self, model: LlamaModel, options: GgufContext, threads: int, streams: bool = False
-    ) -> None:
+    def __init__(self, model: LlamaModel, options: GgufContext, threads: int) -> None:
         """Raises ValueError where llama.cpp cannot make the context, such as for lack of memory.
 
-        ``threads``: CPU threads; more than there are cores to itself is ruinous. ``streams``:
-        separate KV rooms, for measuring.
+        ``threads``: CPU threads; more than there are cores to itself is ruinous.
         """
         self.model = model
         self.sequences = options.sequences + options.prefixes
         self.batch = options.n_batch
         self.pieces = model.pieces
         self.ends = model.ends
-        self._streams = streams
-        params = _parameters(options, threads, self.sequences, streams)
+        self._streams = options.kv_tokens is None
+        params = _parameters(options, threads, self.sequences, model.on_card)
         library.loading_errors()
         self._context: Any = llama_cpp.llama_init_from_model(model.handle, params)
         if not self._context:
             raise ValueError(f"llama.cpp cannot make a context: {library.loading_errors()}")
         self._memory = llama_cpp.llama_get_memory(self._context)
         cells = int(llama_cpp.llama_n_ctx(self._context))
-        self.capacity = None if streams else cells
-        self.context = min(options.n_ctx, cells // self.sequences if streams else cells)
+        self.capacity = None if self._streams else cells
+        self.context = min(options.n_ctx, cells)
         self._make_batch(options.n_batch)
 
     def _make_batch(self, size: int) -> None:
@@ -116,20 +114,22 @@ class LlamaRunner:
             self.model.close()
 
 
-def _parameters(options: GgufContext, threads: int, sequences: int, streams: bool) -> Any:
+def _parameters(options: GgufContext, threads: int, sequences: int, on_card: bool) -> Any:
     params = llama_cpp.llama_context_default_params()
-    each = options.n_ctx * sequences
-    params.n_ctx = each if streams else options.kv_tokens or options.n_ctx * options.sequences
+    params.n_ctx = options.kv_tokens or options.n_ctx * sequences
+    params.kv_unified = options.kv_tokens is not None
     params.n_seq_max = sequences
     params.n_batch, params.n_ubatch = options.n_batch, min(options.n_ubatch, options.n_batch)
     params.n_threads = params.n_threads_batch = threads
-    params.flash_attn_type = _FLASH[options.flash_attn]
+    flash = options.flash_attn
+    if flash == "auto" and not on_card:  # llama.cpp wants it for a quantised V cache
+        flash = "on" if options.type_v.startswith("q") else "off"
+    params.flash_attn_type = _FLASH[flash]
     params.type_k = _TYPES[options.type_k]
     params.type_v = _TYPES[options.type_v]
     params.offload_kqv = options.offload_kqv
     params.swa_full = options.swa_full
     params.rope_freq_base, params.rope_freq_scale = options.rope_freq_base, options.rope_freq_scale
-    params.kv_unified = not streams
     params.no_perf = True
     return params
 
