@@ -126,7 +126,7 @@ def strips(
 
 def _words(one: Cut, letters: Letters, size: tuple[int, int], turn: int) -> list[PlacedWord]:
     ink = _ink(one.crop)
-    inked = ink[_INK_ROWS].any(axis=0)
+    inked = np.asarray(ink[_INK_ROWS].any(axis=0))
     spans = _split(_word_spans(letters.text), letters, inked)
     if not spans:
         return []
