@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import llama_cpp
 import llguidance
 
+from actors.config import ConfigError
 from actors.config.gguf import GgufContext
 from actors.gguf import library
 
@@ -40,7 +41,7 @@ class LlamaModel:
     def __init__(self, path: Path, options: GgufContext, gpu: bool = True) -> None:
         """Load ``path``; ``gpu`` False keeps all layers on the CPU.
 
-        Raises FileNotFoundError, and ValueError with llama.cpp's own words for a file that it
+        Raises FileNotFoundError, and ConfigError with llama.cpp's own words for a file that it
         cannot load.
         """
         if not path.is_file():
@@ -67,7 +68,7 @@ class LlamaModel:
             params.tensor_split = self._split
         self.handle: Any = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
         if not self.handle:
-            raise ValueError(f"{path.name}: llama.cpp cannot load it: {library.loading_errors()}")
+            raise ConfigError(f"{path.name}: llama.cpp cannot load it: {library.loading_errors()}")
         self.vocab: Any = llama_cpp.llama_model_get_vocab(self.handle)
         self.size = int(llama_cpp.llama_vocab_n_tokens(self.vocab))
         self.trained_context = int(llama_cpp.llama_model_n_ctx_train(self.handle))

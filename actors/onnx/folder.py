@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from actors.config import ConfigError
+
 # These count positions from the padding id on, so that many of the table are not usable.
 _OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "mpnet", "longformer"}
 FILES = (
@@ -22,7 +24,7 @@ _UNBOUNDED = 1_000_000
 _DEFAULT_SIZE = 512
 
 
-class ModelFileError(ValueError):
+class ModelFileError(ConfigError):
     """A model folder that cannot be used; the message names the file and what is wrong in it."""
 
 

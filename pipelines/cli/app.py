@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from actors.config import ConfigError
+from actors.weights import WeightsError
 from pipelines.cli import evaluate, extract, models, report, run, runs, schema, serve
 
 app = typer.Typer(
@@ -48,7 +49,7 @@ def main() -> None:
     """The entry point of the ``medspan`` command."""
     try:
         app()
-    except (ConfigError, FileNotFoundError, PermissionError) as error:
+    except (ConfigError, WeightsError, FileNotFoundError, PermissionError) as error:
         # These messages are ours or the system's: they name files and keys, never text.
         Console(stderr=True, highlight=False).print(f"[red]medspan:[/] {error}", soft_wrap=True)
         sys.exit(2)

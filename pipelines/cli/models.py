@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from actors.config import ModelConfig
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -39,11 +43,61 @@ def list_models(as_json: Annotated[bool, typer.Option("--json")] = False) -> Non
     Console().print(table)
 
 
+_Reference = Annotated[str, typer.Argument(help="A model file or starter:<name>.")]
+
+
 @app.command()
-def fetch(
-    reference: Annotated[str, typer.Argument(help="A model file or starter:<name>.")],
+def fetch(reference: _Reference) -> None:
+    """Fetch the weights of a model, verify them, and print where they are on this machine."""
+    print(_weights(reference)[1])
+
+
+@app.command()
+def verify(reference: _Reference) -> None:
+    """Print the SHA-256 of a model's weights file; an error where it is not the stated one."""
+    from actors.weights import digest
+
+    model, path = _weights(reference)
+    file = path / "model.onnx" if path.is_dir() else path
+    stated = "as stated" if model.weights.sha256 else "none is stated in the model file"
+    print(f"{digest(file)}  {file}  ({stated})")
+
+
+@app.command()
+def describe(
+    reference: _Reference, as_json: Annotated[bool, typer.Option("--json")] = False
 ) -> None:
-    """Fetch and verify the weights of a model; print where they are on this machine."""
+    """What the weights say of themselves: architecture, sizes, labels, memory."""
+    model, path = _weights(reference)
+    facts: dict[str, object] = {"name": model.name, "kind": model.kind, "path": str(path)}
+    if model.kind == "gguf":
+        from actors.gguf.facts import read_facts
+
+        found = read_facts(path)
+        facts |= dataclasses.asdict(found)
+        context = model.context.n_ctx
+        facts["kv_cache_megabytes"] = round(found.kv_bytes_per_token * context / 1e6, 1)
+        facts["n_ctx"], facts["sequences"] = context, model.context.sequences
+    else:
+        from actors.onnx.folder import read_folder
+
+        folder = read_folder(path)
+        facts["megabytes"] = round(folder.model.stat().st_size / 1e6, 1)
+        facts["labels"] = list(folder.labels)
+    if as_json:
+        print(json.dumps(facts))
+        return
+    table = Table(show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        table.add_row(name.replace("_", " "), shown)
+    Console().print(table)
+
+
+def _weights(reference: str) -> tuple[ModelConfig, Path]:
+    """A model and the local path of its verified weights."""
     from actors.config import load_model
     from actors.weights import fetch as fetch_weights
 
@@ -53,7 +107,7 @@ def fetch(
         from actors.onnx.folder import FILES
 
         files = FILES
-    print(fetch_weights(model.weights.model, model.weights.sha256, files))
+    return model, fetch_weights(model.weights.model, model.weights.sha256, files)
 
 
 @app.command("import")
