@@ -1,8 +1,9 @@
-"""Score an ONNX token classifier on spans, time it, and try whether padding or neighbours move it."""
+"""Score an ONNX token classifier, time it, and see whether padding or neighbours move it."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from spans import Score, Text, keep_farthest, score, to_spans, viterbi, windows
+from spans import Score, Text, keep_farthest, read_texts, score, to_spans, viterbi, windows
+from tokenizers import Tokenizer
 
 CLS, SEP = 101, 102
 Logits = NDArray[np.float32]
@@ -34,7 +36,11 @@ def feeds(rows: Sequence[Sequence[int]], width: int | None = None) -> dict[str, 
 
 
 def logits_of(
-    session: onnxruntime.InferenceSession, texts: Sequence[Text], size: int, overlap: int, batch: int
+    session: onnxruntime.InferenceSession,
+    texts: Sequence[Text],
+    size: int,
+    overlap: int,
+    batch: int,
 ) -> list[Logits]:
     """Logits per token of every document; `size` counts the two special tokens."""
     cuts = [(n, w) for n, t in enumerate(texts) for w in windows(len(t.ids), size - 2, overlap)]
@@ -74,7 +80,9 @@ def tokens_per_second(session: onnxruntime.InferenceSession, texts: Sequence[Tex
     return float(np.median(rates))
 
 
-def largest_shift(session: onnxruntime.InferenceSession, texts: Sequence[Text]) -> tuple[float, int]:
+def largest_shift(
+    session: onnxruntime.InferenceSession, texts: Sequence[Text]
+) -> tuple[float, int]:
     """How far logits move, at most, with neighbours and padding, and how many labels change."""
     shift, changed = 0.0, 0
     for n, text in enumerate(texts):
@@ -87,3 +95,35 @@ def largest_shift(session: onnxruntime.InferenceSession, texts: Sequence[Text]) 
             shift = max(shift, float(np.abs(there - alone).max()))
             changed += int((there.argmax(1) != alone.argmax(1)).sum())
     return shift, changed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="holds model.onnx, config.json, tokenizer.json")
+    parser.add_argument("corpus", type=Path, help="a JSON-lines file of documents with entities")
+    parser.add_argument("--window", type=int, default=256)
+    parser.add_argument("--overlap", type=int, default=128)
+    arguments = parser.parse_args()
+    table = json.loads((arguments.folder / "config.json").read_text())["id2label"]
+    names = [table[str(i)] for i in range(len(table))]
+    tokenizer = Tokenizer.from_file(str(arguments.folder / "tokenizer.json"))
+    texts = read_texts(arguments.corpus, tokenizer, names)
+    session = open_session(arguments.folder / "model.onnx")
+    logits = logits_of(session, texts, arguments.window, arguments.overlap, 8)
+    result = score_texts(logits, texts, names)
+    print(f"{'label':<20} {'precision':>9} {'recall':>9} {'F1':>9} {'gold':>6}")
+    for kind in [*sorted(result.gold), None]:
+        row = f"{kind or 'all':<20} {result.precision(kind):9.3f} {result.recall(kind):9.3f}"
+        print(f"{row} {result.f1(kind):9.3f} {result.count(kind):6}")
+    shift, changed = largest_shift(session, texts)
+    summary = {
+        "f1": round(result.f1(), 4),
+        "tokens_per_second": round(tokens_per_second(session, texts)),
+        "largest_shift": shift,
+        "labels_changed": changed,
+    }
+    print(json.dumps(summary))
+
+
+if __name__ == "__main__":
+    main()

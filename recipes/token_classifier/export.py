@@ -32,17 +32,16 @@ class Graph:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
 
-    def add(self, kind: str, *inputs: str, outputs: int = 1, domain: str = "", **fields: object) -> str:
-        """Append a node and return the name of its first output."""
+    def add(self, kind: str, *inputs: str, domain: str = "", **fields: object) -> str:
+        """Append a node and return the name of its output."""
         name = f"{kind}_{len(self.nodes)}"
-        # further outputs are optional and unused
-        node = helper.make_node(
-            kind, inputs, [name] + [""] * (outputs - 1), name=name, domain=domain, **fields
+        self.nodes.append(
+            helper.make_node(kind, inputs, [name], name=name, domain=domain, **fields)
         )
-        self.nodes.append(node)
         return name
 
     def constant(self, value: NDArray[np.generic], name: str) -> str:
+        """Keep a tensor under a name, which is returned."""
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
@@ -105,6 +104,7 @@ class Writer:
         return self.graph.add("Mul", self.graph.add("Cast", rows, to=TensorProto.FLOAT), scales)
 
     def norm(self, x: str, skip: str, name: str, bias: str | None = None) -> str:
+        """Layer norm of x + skip + bias, with the norm's and the bias's own tensors."""
         parts = [
             x,
             skip,
@@ -119,6 +119,7 @@ class Writer:
         )
 
     def layer(self, x: str, i: int, mask: str) -> str:
+        """One layer: attention, then feed-forward."""
         graph, weights, at = self.graph, self.weights, f"layers.{i}."
         small = self.ranges or {}
         entry = self.activation(x, f"{at}qkv")
@@ -142,7 +143,8 @@ class Writer:
         entry = self.activation(x, f"{at}up")
         up = self.product(entry, f"{at}up", weights[f"{at}up.weight"], f"{at}up" in small)
         bias = graph.constant(weights[f"{at}up.bias"], f"{at}up.bias")
-        inner = self.activation(graph.add("BiasGelu", up, bias, domain="com.microsoft"), f"{at}down")
+        inner = graph.add("BiasGelu", up, bias, domain="com.microsoft")
+        inner = self.activation(inner, f"{at}down")
         down = self.product(inner, f"{at}down", weights[f"{at}down.weight"], f"{at}down" in small)
         return self.norm(down, x, f"{at}norm2", f"{at}down.bias")
 

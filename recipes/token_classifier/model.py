@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Shape:
 
     @classmethod
     def read(cls, folder: Path) -> Shape:
+        """The shape that a folder's config.json states."""
         raw = json.loads((folder / "config.json").read_text())
         return cls(
             hidden=raw["hidden_size"],
@@ -66,6 +67,7 @@ class Layer(nn.Module):
         self.norm2 = nn.LayerNorm(shape.hidden, eps=shape.epsilon)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """The next layer's input; `mask` is added to the attention scores."""
         batch, length, hidden = x.shape
         size = hidden // self.heads
         parts = self.qkv(x).view(batch, length, 3, self.heads, size).permute(2, 0, 3, 1, 4)
@@ -75,7 +77,7 @@ class Layer(nn.Module):
         attended = (scores.softmax(-1) @ v).view(batch, self.heads, length, size)
         attended = attended.transpose(1, 2).reshape(batch, length, hidden)
         x = self.norm1(x + drop(self.out(attended), self.dropout * self.training))
-        inner = self.down(F.gelu(self.up(x)))
+        inner = self.down(functional.gelu(self.up(x)))
         return self.norm2(x + drop(inner, self.dropout * self.training))
 
 
@@ -95,6 +97,7 @@ class TokenClassifier(nn.Module):
             nn.init.zeros_(head.bias)
 
     def forward(self, ids: Tensor, attention: Tensor, head: str) -> Tensor:
+        """Logits of one head, [batch, length, labels]; `attention` is 0 on padding."""
         x = self.norm(self.words(ids) + self.places.weight[: ids.shape[1]])
         x = drop(x, self.dropout * self.training)
         mask = (attention[:, None, :].to(x.dtype) - 1) * 1e4

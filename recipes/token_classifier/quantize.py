@@ -1,17 +1,19 @@
-"""Choose static activation ranges for the 8-bit file: those that hurt each product least."""
+"""Write a trained classifier's folder, in 8 bits with the activation ranges that hurt least."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
-import numpy as np
 import torch
-from export import Range, scale_of
+from export import Range, scale_of, write_folder
 from model import TokenClassifier
-from spans import Text
+from spans import Text, label_names
 from torch import Tensor
-from train import logits_of
+from train import BASE, CORPORA, TARGET, logits_of, read_corpus, read_model
 
+DOCUMENTS = 40
 ROWS = 2048
 SHRINKS = [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2]
 
@@ -20,7 +22,8 @@ def quantised_inputs(model: TokenClassifier, head: str) -> dict[str, torch.nn.Li
     """The linear layers whose inputs are quantised, by the names that export.py gives them."""
     found = {"head": model.heads[head]}
     for i, layer in enumerate(model.layers):
-        found |= {f"layers.{i}.{name}": getattr(layer, name) for name in ("qkv", "out", "up", "down")}
+        for name in ("qkv", "out", "up", "down"):
+            found[f"layers.{i}.{name}"] = getattr(layer, name)
     return found
 
 
@@ -62,3 +65,20 @@ def best_range(rows: Tensor, weight: Tensor) -> Range:
         if loss < best:
             best, chosen = loss, bounds
     return chosen
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", type=Path, help="a safetensors file of train.py")
+    parser.add_argument("folder", type=Path, help="where model.onnx and its companions go")
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds the corpora")
+    parser.add_argument("--float32", action="store_true", help="quantise nothing")
+    arguments = parser.parse_args()
+    model = read_model(arguments.model).eval()
+    texts = read_corpus(arguments.data, TARGET)[:DOCUMENTS]
+    ranges = None if arguments.float32 else calibrate(model, texts, TARGET)
+    write_folder(arguments.folder, BASE, model, TARGET, label_names(CORPORA[TARGET]), ranges)
+
+
+if __name__ == "__main__":
+    main()

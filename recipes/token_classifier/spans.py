@@ -82,7 +82,7 @@ def windows(length: int, size: int, overlap: int) -> list[tuple[int, int]]:
     """Windows of at most `size` tokens over `length`, each sharing `overlap` with the next."""
     if length <= size:
         return [(0, length)]
-    starts = list(range(0, length - size, size - overlap)) + [length - size]
+    starts = [*range(0, length - size, size - overlap), length - size]
     return [(start, start + size) for start in starts]
 
 
@@ -149,9 +149,26 @@ class Score:
     found: Counter[str]
     gold: Counter[str]
 
+    def precision(self, kind: str | None = None) -> float:
+        """Share of what was found that is right."""
+        return pick(self.right, kind) / max(1, pick(self.found, kind))
+
+    def recall(self, kind: str | None = None) -> float:
+        """Share of the gold spans that were found."""
+        return pick(self.right, kind) / max(1, pick(self.gold, kind))
+
     def f1(self, kind: str | None = None) -> float:
-        pick = (lambda c: c[kind]) if kind else (lambda c: c.total())
-        return 2 * pick(self.right) / max(1, pick(self.found) + pick(self.gold))
+        """Harmonic mean of precision and recall."""
+        return 2 * pick(self.right, kind) / max(1, pick(self.found, kind) + pick(self.gold, kind))
+
+    def count(self, kind: str | None = None) -> int:
+        """Gold spans."""
+        return pick(self.gold, kind)
+
+
+def pick(counts: Counter[str], kind: str | None) -> int:
+    """The count of one label, or of all for None."""
+    return counts.total() if kind is None else counts[kind]
 
 
 def score(pairs: Iterable[tuple[Iterable[Span], Iterable[Span]]]) -> Score:

