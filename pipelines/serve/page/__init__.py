@@ -1,4 +1,7 @@
-"""The page at ``/``: three files from the package, a client of the public API and nothing else."""
+"""The page at ``/``: files of the package, a client of the public API and of nothing else.
+
+Its look is the report's: ``reader.css`` of ``pipelines.markup``, and what ``page.css`` adds.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 # By exact path, so there is no path to traverse.
+_HERE, _MARKUP = "pipelines.serve.page", "pipelines.markup"
 _FILES = {
-    "/": ("index.html", "text/html; charset=utf-8"),
-    "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
-    "/marks.js": ("marks.js", "text/javascript; charset=utf-8"),
-    "/samples.js": ("samples.js", "text/javascript; charset=utf-8"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
+    "/": (_HERE, "index.html", "text/html; charset=utf-8"),
+    "/reader.css": (_MARKUP, "reader.css", "text/css; charset=utf-8"),
+    "/page.css": (_HERE, "page.css", "text/css; charset=utf-8"),
+    "/page.js": (_HERE, "page.js", "text/javascript; charset=utf-8"),
+    "/marks.js": (_HERE, "marks.js", "text/javascript; charset=utf-8"),
+    "/samples.js": (_HERE, "samples.js", "text/javascript; charset=utf-8"),
+    "/icon.svg": (_HERE, "icon.svg", "image/svg+xml"),
 }
 
 
@@ -27,10 +32,10 @@ def add_page(app: FastAPI) -> None:
 
 
 async def _file(request: Request) -> Response:
-    name, kind = _FILES[request.url.path]
-    return Response(_content(name), media_type=kind)
+    package, name, kind = _FILES[request.url.path]
+    return Response(_content(package, name), media_type=kind)
 
 
 @cache
-def _content(name: str) -> bytes:
-    return (files("pipelines.serve.page") / name).read_bytes()
+def _content(package: str, name: str) -> bytes:
+    return (files(package) / name).read_bytes()
