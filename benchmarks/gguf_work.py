@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,18 @@ LABELS = [
     "TREATMENT",
 ]
 Answer = dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One document with its prompt and the answer that it is made to have."""
+
+    number: int
+    note: str
+    prompt: str
+    prompt_tokens: tuple[int, ...]
+    answer: str
+    answer_tokens: tuple[int, ...]
 
 
 def make_model(path: Path, vocabulary: Path) -> Path:

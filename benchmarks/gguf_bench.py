@@ -1,0 +1,371 @@
+"""The GGUF backend against llama_cpp.Llama and against llama.cpp's own server.
+
+    python benchmarks/gguf.py [--documents 32] [--repeats 3] [--cache /tmp/medspan-bench]
+
+All in one run, on the same threads, a random-weight qwen2 model of 155M parameters in Q8_0 with
+Qwen2's vocabulary, 20 labels, fresh notes in every pass. The answers of medspan and of Llama are
+scripted: the answer's next token gets the largest logit. The server gets the same prompts and has
+to print as many tokens under the same JSON schema. medspan does its whole way: prompt, verbatim
+grammar, parse, grounding. The last line of stdout is one JSON document, kept as
+benchmarks/results/gguf.json; a ratio is the median over the passes of peer seconds a document
+over medspan's, the two taken one after the other:
+
+    vs_llama_grammar  Llama, one document at a time, GBNF grammar of the same JSON
+    vs_llama_plain    Llama without any grammar
+    vs_server_np8     llama-server -np 8, json_schema; medspan with 8 sequences
+    vs_server_np16    llama-server -np 16, json_schema; medspan with 16 sequences
+    vs_llama_latency  Llama without grammar; medspan one document at a time, without grammar
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import llama_cpp
+import llguidance
+import numpy as np
+
+from actors import Document, Status
+from actors.config import GgufContext, GgufModel
+from actors.engine import Block, Logits, Techniques
+from actors.gguf import GgufBackend, LlamaModel, LlamaRunner, backend
+from actors.prompts import chat_template, prompt_format
+from benchmarks.gguf_peers import Alone, Server, build_server, sources
+from benchmarks.gguf_work import LABELS, Job, make_model, make_note
+
+ROOT = Path(__file__).resolve().parent.parent
+PROMPT: dict[str, Any] = {
+    "format": "template",
+    "guideline": {"name": "bench", "labels": {label: {} for label in LABELS}},
+    "chat_template": "chatml",
+    "json_style": "compact",
+}
+
+
+def config(model: Path, context: dict[str, Any], prompt: dict[str, Any]) -> GgufModel:
+    return GgufModel.model_validate(
+        {
+            "name": "bench",
+            "kind": "gguf",
+            "weights": {"model": str(model), "sha256": None},
+            "context": {"n_ctx": 1024, "n_gpu_layers": 0, **context},
+            "prompt": {**PROMPT, **prompt},
+            "sampling": {"n_predict": 300},
+        }
+    )
+
+
+class ScriptedRunner(LlamaRunner):
+    """llama.cpp at its full cost, whose largest logit is the answer's next token."""
+
+    jobs: dict[tuple[int, ...], Job] = {}  # noqa: RUF012 (set for each pass)
+
+    def __init__(self, model: LlamaModel, options: GgufContext, threads: int) -> None:
+        super().__init__(model, options, threads)
+        self._known: list[list[int]] = [[] for _ in range(self.sequences)]
+        self._job: list[Job | None] = [None] * self.sequences
+        self._tokenizer = model.constraint_tokenizer()
+
+    def decode(self, blocks: Sequence[Block]) -> Logits:
+        """As LlamaRunner, with the largest logit where the answer wants it."""
+        rows = super().decode(blocks)
+        place = 0
+        for block in blocks:
+            known = self._known[block.sequence]
+            known += block.tokens
+            for back in range(block.rows - 1, -1, -1):
+                rows[place, self._next(block.sequence, known[: len(known) - back])] = 1e9
+                place += 1
+        return rows
+
+    def _next(self, sequence: int, known: list[int]) -> int:
+        job = self._job[sequence]
+        if job is None:
+            job = next(j for p, j in self.jobs.items() if known[: len(p)] == list(p))
+            self._job[sequence] = job
+        said = b"".join(self.pieces[t] for t in known[len(job.prompt_tokens) :])
+        rest = job.answer.encode()[len(said) :]
+        if not rest:
+            return min(self.ends)
+        place, at = 0, 0
+        while at < len(said):
+            at += len(self.pieces[job.answer_tokens[place]])
+            place += 1
+        if at == len(said):
+            return job.answer_tokens[place]
+        return int(self._tokenizer.tokenize_bytes(rest)[0])
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """As LlamaRunner."""
+        super().copy(source, target, length)
+        self._known[target] = self._known[source][:length]
+
+    def trim(self, sequence: int, length: int) -> None:
+        """As LlamaRunner."""
+        super().trim(sequence, length)
+        del self._known[sequence][length:]
+        if length == 0:
+            self._job[sequence] = None
+
+
+class Ours:
+    """medspan's backend with scripted answers."""
+
+    def __init__(
+        self,
+        model: Path,
+        slots: int,
+        threads: int,
+        techniques: Techniques | None = None,
+        context: dict[str, Any] | None = None,
+        **prompt: Any,
+    ) -> None:
+        settings = config(model, {"sequences": slots, **(context or {})}, prompt)
+        with patch.object(backend, "LlamaRunner", ScriptedRunner):
+            self.backend = GgufBackend(settings, threads=threads, techniques=techniques)
+        # Once, at load: 0.5 s that a pass would see.
+        self.backend._model.constraint_tokenizer()
+
+    def run(self, jobs: Sequence[Job], in_flight: int | None = None) -> float:
+        """Seconds for all jobs; checks that the answers came out, with all their entities."""
+        ScriptedRunner.jobs = {job.prompt_tokens: job for job in jobs}
+        began = time.perf_counter()
+        documents = [Document(id=str(job.number), text=job.note) for job in jobs]
+        if in_flight == 1:
+            extractions = [self.backend.submit(document).result() for document in documents]
+        else:
+            futures = [self.backend.submit(document) for document in documents]
+            extractions = [future.result() for future in futures]
+        seconds = time.perf_counter() - began
+        for job, extraction in zip(jobs, extractions, strict=True):
+            said = sum(len(words) for words in json.loads(job.answer)["entities"][0].values())
+            if extraction.status is not Status.OK or extraction.completion != job.answer:
+                raise RuntimeError(f"medspan did not print the answer: {extraction.status}")
+            if len(extraction.entities) != said:
+                raise RuntimeError(f"{len(extraction.entities)} entities of {said}")
+        return seconds
+
+    def host_share(self) -> float:
+        """The part of the steps that was not the model's."""
+        counters = self.backend.engine.counters
+        return counters.host_seconds / (counters.host_seconds + counters.model_seconds)
+
+    def close(self) -> None:
+        """Release the model."""
+        self.backend.close()
+
+
+def fresh_jobs(model: Path) -> Callable[[int], list[Job]]:
+    """A maker of jobs that never gives the same note twice."""
+    settings = config(model, {}, {})
+    loaded = LlamaModel(model, settings.context)
+    form = prompt_format(settings.prompt, chat_template("chatml", gguf=None))
+    numbers: Iterator[int] = iter(range(10**9))
+
+    def make(count: int) -> list[Job]:
+        jobs = []
+        for number in (next(numbers) for _ in range(count)):
+            note, entities = make_note(number)
+            prompt = form.render(note)
+            answer = json.dumps({"entities": [entities]}, separators=(",", ":"))
+            tokens = tuple(loaded.tokenize(prompt.prefix + prompt.suffix))
+            answer_tokens = tuple(loaded.tokenize_text(answer))
+            jobs.append(Job(number, note, prompt.text, tokens, answer, answer_tokens))
+        return jobs
+
+    return make
+
+
+TECHNIQUES: dict[str, dict[str, Any]] = {
+    "as shipped": {},
+    "prefix not shared": {"techniques": Techniques(share=False)},
+    "forced tokens one by one": {"techniques": Techniques(forced=False)},
+    "lookup of 2 tokens": {"techniques": Techniques(lookup=2)},
+    "lookup of 4 tokens": {"techniques": Techniques(lookup=4)},
+    "prompts in chunks of 128": {"techniques": Techniques(chunk=128)},
+    "one KV room": {"context": {"kv_tokens": 16384}},
+    "one KV room, flash attention": {"context": {"kv_tokens": 16384, "flash_attn": "on"}},
+    "flash attention": {"context": {"flash_attn": "on"}},
+    "verbatim characters, not words": {"verbatim": "chars"},
+    "grammar without verbatim": {"verbatim": "off"},
+    "no grammar": {"constrained": False},
+}
+
+
+def technique_table(
+    model: Path, jobs: Callable[[int], list[Job]], count: int, repeats: int, threads: int
+) -> dict[str, dict[str, float]]:
+    """Documents a second at 16 sequences with one switch changed, beside the shipped settings."""
+    taken: dict[str, list[float]] = {name: [] for name in TECHNIQUES}
+    shares = {}
+    for _ in range(repeats):
+        for name, changes in TECHNIQUES.items():
+            ours = Ours(model, 16, threads, **changes)
+            try:
+                taken[name].append(ours.run(jobs(count)))
+                shares[name] = ours.host_share()
+            finally:
+                ours.close()
+            print(f"  {name}: {count / taken[name][-1]:.2f} documents/s", flush=True)
+    base = taken["as shipped"]
+    return {
+        name: {
+            "documents_per_second": round(count / statistics.median(seconds), 3),
+            "against_shipped": round(
+                statistics.median(b / s for b, s in zip(base, seconds, strict=True)), 3
+            ),
+            "host_share": round(shares[name], 4),
+        }
+        for name, seconds in taken.items()
+    }
+
+
+def peers(
+    model: Path, binary: Path | None, cache: Path, options: argparse.Namespace
+) -> tuple[dict[str, list[float]], float]:
+    """Seconds a document of every contestant, pass by pass, and the host's share of a step."""
+    jobs, threads = fresh_jobs(model), options.threads
+    few = max(2, options.documents // 4)
+    seconds: dict[str, list[float]] = {}
+    shares = []
+
+    def take(name: str, count: int, run: Callable[[list[Job]], float]) -> None:
+        seconds.setdefault(name, []).append(run(jobs(count)) / count)
+        print(f"  {name}: {1 / seconds[name][-1]:.2f} documents/s", flush=True)
+
+    for _ in range(options.repeats):
+        alone = Alone(model, threads)
+        alone.run(jobs(1), grammar=False)
+        take("llama plain", few, lambda j, a=alone: a.run(j, False))  # type: ignore[misc]
+        take("llama grammar", few, lambda j, a=alone: a.run(j, True))  # type: ignore[misc]
+        alone.close()
+        ours = Ours(model, 1, threads, constrained=False)
+        ours.run(jobs(1))
+        take("medspan latency", few, lambda j, o=ours: o.run(j, 1))  # type: ignore[misc]
+        ours.close()
+        for slots in (8, 16):
+            if binary is not None:
+                for name, flags in (("", ()), (" without flash attention", ("-fa", "off"))):
+                    server = Server(
+                        binary, model, slots, threads, *flags, log=cache / "llama-server.log"
+                    )
+                    try:
+                        server.run(jobs(slots))
+                        take(f"server np{slots}{name}", options.documents, server.run)
+                    finally:
+                        server.close()
+            ours = Ours(model, slots, threads)
+            ours.run(jobs(2))
+            take(f"medspan {slots}", options.documents, ours.run)
+            shares.append(ours.host_share())
+            ours.close()
+    return seconds, statistics.median(shares)
+
+
+def flat_memory(count: int) -> dict[str, float]:
+    """Resident memory and time a document over ``count`` documents of a tiny model."""
+    sys.path.append(str(ROOT / "tests"))
+    from gguf_models import make  # type: ignore[import-not-found, unused-ignore]
+
+    path = make(Path(os.environ.get("TMPDIR", "/tmp")) / "medspan-flat.gguf")
+    settings = config(path, {"sequences": 16, "n_ctx": 2048}, {})
+    settings = settings.model_copy(
+        update={"sampling": settings.sampling.model_copy(update={"n_predict": 60})}
+    )
+    loaded = GgufBackend(settings, threads=1)
+    quarter, sizes, times = count // 4, [], []
+    for part in range(4):
+        began = time.perf_counter()
+        notes = (make_note(part * quarter + i)[0] for i in range(quarter))
+        futures = [loaded.submit(Document(str(i), note)) for i, note in enumerate(notes)]
+        for future in futures:
+            future.result()
+        del futures
+        times.append(time.perf_counter() - began)
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        sizes.append(pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
+    loaded.close()
+    return {
+        "documents": count,
+        "mb_after_first_quarter": round(sizes[0], 1),
+        "mb_after_last_quarter": round(sizes[-1], 1),
+        "seconds_first_quarter": round(times[0], 2),
+        "seconds_last_quarter": round(times[-1], 2),
+    }
+
+
+def ratios(seconds: dict[str, list[float]]) -> dict[str, float | None]:
+    """Peer over medspan, pass by pass; the median. None where the peer was not run."""
+
+    def against(peer: str, ours: str) -> float | None:
+        pairs = zip(seconds.get(peer, []), seconds[ours], strict=False)
+        values = [one / other for one, other in pairs]
+        return round(statistics.median(values), 3) if values else None
+
+    return {
+        "vs_llama_grammar": against("llama grammar", "medspan 16"),
+        "vs_llama_plain": against("llama plain", "medspan 16"),
+        "vs_server_np8": against("server np8", "medspan 8"),
+        "vs_server_np16": against("server np16", "medspan 16"),
+        "vs_server_np8_fa_off": against("server np8 without flash attention", "medspan 8"),
+        "vs_server_np16_fa_off": against("server np16 without flash attention", "medspan 16"),
+        "vs_llama_latency": against("llama plain", "medspan latency"),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--documents", type=int, default=32)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cache", type=Path, default=Path("/tmp/medspan-bench"))
+    parser.add_argument("--no-server", action="store_true", help="without building llama-server")
+    parser.add_argument("--no-techniques", action="store_true")
+    parser.add_argument("--flat", type=int, default=2000, help="documents of the memory check")
+    options = parser.parse_args()
+    options.cache.mkdir(parents=True, exist_ok=True)
+    vocabulary = sources(options.cache) / "models" / "ggml-vocab-qwen2.gguf"
+    model = make_model(options.cache / "bench.gguf", vocabulary)
+    binary = None if options.no_server else build_server(options.cache)
+    load = os.getloadavg()[0]
+    seconds, share = peers(model, binary, options.cache, options)
+    result: dict[str, Any] = {
+        "benchmark": "gguf",
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, load {load:.1f} before the run",
+        "versions": {
+            "llama-cpp-python": llama_cpp.__version__,
+            "llguidance": llguidance.__version__ if hasattr(llguidance, "__version__") else "",
+            "numpy": np.__version__,
+        },
+        "documents": options.documents,
+        "threads": options.threads,
+        "documents_per_second": {
+            name: round(1 / statistics.median(values), 3) for name, values in seconds.items()
+        },
+        "ratios": ratios(seconds),
+        "host_share_of_a_step": round(share, 4),
+    }
+    if not options.no_techniques:
+        make = fresh_jobs(model)
+        result["techniques"] = technique_table(
+            model, make, options.documents // 2, max(1, options.repeats - 1), options.threads
+        )
+    if options.flat:
+        result["flat"] = flat_memory(options.flat)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
