@@ -29,7 +29,8 @@ class Weights(Section):
         str | None,
         Field(
             pattern="^[0-9a-f]{64}$",
-            description="SHA-256 of the weights file (model.onnx or the GGUF), checked after fetching.",
+            description="SHA-256 of the weights file (model.onnx or the GGUF), checked after "
+            "fetching.",
         ),
     ] = None
 
