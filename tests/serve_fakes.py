@@ -14,7 +14,9 @@ from starlette.testclient import TestClient
 
 from actors.spans import Document, Extraction, Failure, Status, Usage, spanning
 from pipelines.config import load_pipeline
-from pipelines.serve import LocalModels, ModelFacts, catalogue_of, create_app
+from pipelines.serve.app import create_app
+from pipelines.serve.catalogue import catalogue_of
+from pipelines.serve.service import LocalModels, ModelFacts
 
 MODEL = "starter-token-classifier"
 PIPELINE = """

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from actors.config import ConfigError
 from pipelines.config import load_pipeline
-from pipelines.serve import catalogue_of
+from pipelines.serve.catalogue import catalogue_of
 from pipelines.serve.errors import CODES
 from pipelines.serve.guard import HEADERS
 from pipelines.serve.tokens import new_token

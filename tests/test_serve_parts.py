@@ -14,7 +14,7 @@ from actors.config import ConfigError
 from pipelines.cli.app import app
 from pipelines.cli.serve import check_host
 from pipelines.config import load_pipeline
-from pipelines.serve import catalogue_of
+from pipelines.serve.catalogue import catalogue_of
 from pipelines.serve.admission import Queue, Rate, Refused
 from pipelines.serve.build import BuildArgs, application
 from pipelines.serve.replica import Watch

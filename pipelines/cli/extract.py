@@ -1,17 +1,21 @@
-"""``medspan extract``: a sentence or a file, in this process, without Ray."""
+"""``medspan extract``: a sentence or a file, in this process or by a server, without Ray."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from actors.spans import Document, Entity, Extraction, Status
+
+if TYPE_CHECKING:
+    from actors.config.merge import Merge
 
 
 class Form(StrEnum):
@@ -45,13 +49,15 @@ def extract(
     highlight: Annotated[
         bool, typer.Option("--highlight", help="The same as --form highlight.")
     ] = False,
+    url: Annotated[
+        str | None,
+        typer.Option(help="Ask a server of `medspan serve` instead; its token: MEDSPAN_TOKEN."),
+    ] = None,
 ) -> None:
     """Entities of a text, here and now."""
     from pydantic import ValidationError
 
     from actors.config.merge import Merge
-    from actors.extractor import load_extractor
-    from actors.merge import merge
     from actors.pages import place
     from pipelines.cli.pictures import read_pictures
 
@@ -63,21 +69,51 @@ def extract(
         raise typer.BadParameter("must be longest, score, priority or all") from error
     read = read_pictures(_documents(text, file or []), ocr)
     documents = read.documents
-    found: list[list[Extraction]] = []
-    for reference in model or ["starter:token-classifier"]:
-        with load_extractor(reference) as extractor:
-            found.append(extractor.extract(documents))
+    if url is None:
+        found = _here(documents, model or ["starter:token-classifier"], policy)
+    else:
+        found = _asked(url, documents, model or [])
     failed = bool(read.failures)
     for id_, failure in read.failures.items():
         Console(stderr=True).print(f"[red]{id_}: {failure.type}:[/] {failure.message}")
-    for document, extractions in zip(documents, zip(*found, strict=True), strict=True):
-        entities = merge([e.entities for e in extractions], policy.overlaps)
+    for document, (extractions, entities) in zip(documents, found, strict=True):
         if document.id in read.readings:
             entities = place(entities, read.readings[document.id])
-        _show(document, list(extractions), entities, form, len(documents) > 1)
+        _show(document, extractions, entities, form, len(documents) > 1)
         failed = failed or any(e.status is Status.FAILED for e in extractions)
     if failed:
         raise typer.Exit(1)
+
+
+_Found = tuple[list[Extraction], list[Entity]]
+
+
+def _here(documents: list[Document], models: list[str], policy: Merge) -> list[_Found]:
+    from actors.extractor import load_extractor
+    from actors.merge import merge
+
+    read: list[list[Extraction]] = []
+    for reference in models:
+        with load_extractor(reference) as extractor:
+            read.append(extractor.extract(documents))
+    return [
+        (list(extractions), merge([e.entities for e in extractions], policy.overlaps))
+        for extractions in zip(*read, strict=True)
+    ]
+
+
+def _asked(url: str, documents: list[Document], models: list[str]) -> list[_Found]:
+    from pipelines.client import Client, ServerRefused, ServerUnreachable
+
+    if len(models) > 1:
+        raise typer.BadParameter("with --url give one name: of a model or of the pipeline")
+    try:
+        with Client(url, os.environ.get("MEDSPAN_TOKEN")) as client:
+            answers = client.extract(documents, models[0] if models else None, explain=True)
+    except (ServerRefused, ServerUnreachable) as error:
+        Console(stderr=True, highlight=False).print(f"[red]medspan:[/] {error}", soft_wrap=True)
+        raise typer.Exit(1) from error
+    return [(list(answer.steps), list(answer.entities)) for answer in answers]
 
 
 def _documents(text: str | None, files: list[Path]) -> list[Document]:

@@ -16,7 +16,7 @@ from rich.console import Console
 from actors.config import ConfigError
 
 if TYPE_CHECKING:
-    from pipelines.serve import Catalogue
+    from pipelines.serve.catalogue import Catalogue
 
 
 def serve(
@@ -117,6 +117,6 @@ def check_host(host: str, catalogue: Catalogue) -> None:
 
 def _catalogue(config: Path) -> Catalogue:
     from pipelines.config import load_pipeline
-    from pipelines.serve import catalogue_of
+    from pipelines.serve.catalogue import catalogue_of
 
     return catalogue_of(load_pipeline(config))

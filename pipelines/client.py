@@ -1,0 +1,217 @@
+"""The HTTP client behind ``medspan extract --url``: the same words as an Extractor, over a wire.
+
+Reading documents changes nothing on the server, so whatever goes wrong on the way is tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import httpx2
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+from tenacity.wait import wait_random_exponential
+
+from actors.spans import Box, Document, Entity, Extraction, Failure, Grounding, Status, Usage
+
+_RETRIED = (429, 502, 503)
+_PER_REQUEST, _REQUEST_CHARACTERS = 16, 500_000
+_BACKOFF = wait_random_exponential(multiplier=0.2, max=10)
+
+
+class ServerRefused(Exception):
+    """The server ended the request; ``code`` is of its envelope. Never holds document text."""
+
+    def __init__(self, status: int, code: str, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(f"{message} ({status} {code})")
+        self.status, self.code, self.retry_after = status, code, retry_after
+
+
+class ServerUnreachable(Exception):
+    """No answer came, however often it was tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A document's answer: the merged entities, and what each model did (without entities)."""
+
+    document_id: str
+    entities: tuple[Entity, ...]
+    steps: tuple[Extraction, ...]
+
+    @property
+    def status(self) -> Status:
+        """The worst of the steps."""
+        return max((step.status for step in self.steps), key=lambda status: status.severity)
+
+
+class Client:
+    """A connection to a server. A context manager; thread-safe.
+
+    ``timeout_s``: how long one answer may take, which the server is told as the deadline.
+    ``attempts``: how often a request is tried where the server is busy or cannot be reached.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        timeout_s: float = 60.0,
+        attempts: int = 6,
+        connections: int = 4,
+        transport: httpx2.BaseTransport | None = None,
+    ) -> None:
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        # Redirects are not followed: a token and a patient's text go where they were sent.
+        self._http = httpx2.Client(
+            base_url=url,
+            headers=headers,
+            timeout=httpx2.Timeout(timeout_s + 10, connect=10),
+            transport=transport,
+        )
+        self._timeout_s, self._connections = timeout_s, connections
+        self._retrying = Retrying(
+            retry=retry_if_exception(_passing),
+            wait=_wait,
+            stop=stop_after_attempt(attempts),
+            reraise=True,
+        )
+
+    def extract(
+        self,
+        documents: Sequence[Document],
+        model: str | None = None,
+        *,
+        labels: Sequence[str] | None = None,
+        threshold: float = 0.0,
+        explain: bool = False,
+    ) -> list[Answered]:
+        """The answers to documents, in their order; raises ServerRefused or ServerUnreachable.
+
+        Many documents become several requests, of which a few are under way at a time.
+        """
+        options: dict[str, Any] = {"explain": explain, "threshold": threshold}
+        options |= {"deadline_s": self._timeout_s}
+        options |= {} if model is None else {"model": model}
+        options |= {} if labels is None else {"labels": list(labels)}
+        with ThreadPoolExecutor(self._connections) as pool:
+            parts = pool.map(lambda part: self._part(part, options), list(_parts(documents)))
+            return [answered for part in parts for answered in part]
+
+    def models(self) -> list[dict[str, Any]]:
+        """What /v1/models lists."""
+        models: list[dict[str, Any]] = self._ask("GET", "/v1/models")["models"]
+        return models
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _part(self, documents: Sequence[Document], options: dict[str, Any]) -> list[Answered]:
+        sent = [
+            {"id": document.id, "text": document.text or ""}
+            | ({} if document.prompt is None else {"prompt": document.prompt})
+            for document in documents
+        ]
+        body = self._ask("POST", "/v1/extract", {"documents": sent} | options)
+        return [
+            _answered(document, answer)
+            for document, answer in zip(documents, body["documents"], strict=True)
+        ]
+
+    def _ask(self, method: str, path: str, content: dict[str, Any] | None = None) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = self._retrying(self._once, method, path, content)
+            return answer
+        except httpx2.TransportError as error:
+            raise ServerUnreachable(f"{self._http.base_url}: {type(error).__name__}") from None
+
+    def _once(self, method: str, path: str, content: dict[str, Any] | None) -> dict[str, Any]:
+        answer = self._http.request(method, path, json=content)
+        if answer.is_success:
+            body: dict[str, Any] = answer.json()
+            return body
+        code, message = "unknown", "the server answered in no form that is known"
+        try:
+            error = answer.json()["error"]
+            code, message = str(error["code"]), str(error["message"])
+        except (ValueError, KeyError, TypeError):
+            pass  # a proxy in between: its page says nothing that helps
+        after = answer.headers.get("retry-after", "")
+        raise ServerRefused(
+            answer.status_code, code, message, float(after) if after.isdecimal() else 0.0
+        )
+
+
+def _passing(error: BaseException) -> bool:
+    if isinstance(error, ServerRefused):
+        return error.status in _RETRIED
+    return isinstance(error, httpx2.TransportError)
+
+
+def _wait(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome is not None else None
+    asked = error.retry_after if isinstance(error, ServerRefused) else 0.0
+    return max(asked, _BACKOFF(state))
+
+
+def _parts(documents: Sequence[Document]) -> Iterator[list[Document]]:
+    part: list[Document] = []
+    characters = 0
+    for document in documents:
+        length = len(document.text or "")
+        if part and (len(part) == _PER_REQUEST or characters + length > _REQUEST_CHARACTERS):
+            yield part
+            part, characters = [], 0
+        part.append(document)
+        characters += length
+    if part:
+        yield part
+
+
+def _answered(document: Document, answer: dict[str, Any]) -> Answered:
+    return Answered(
+        document_id=document.id,
+        entities=tuple(_entity(entity) for entity in answer["entities"]),
+        steps=tuple(_step(document, step) for step in answer["steps"]),
+    )
+
+
+def _entity(entity: dict[str, Any]) -> Entity:
+    return Entity(
+        **entity
+        | {
+            "grounding": Grounding(entity["grounding"]),
+            "boxes": tuple(Box(**box) for box in entity["boxes"]),
+        }
+    )
+
+
+def _step(document: Document, step: dict[str, Any]) -> Extraction:
+    return Extraction(
+        document_id=document.id,
+        model=step["model"],
+        fingerprint=step["fingerprint"],
+        status=Status(step["status"]),
+        failure=Failure(**step["error"]) if step["error"] else None,
+        completion=step["completion"],
+        reasoning=step["reasoning"],
+        structured=step["structured"],
+        problems=tuple(step["problems"]),
+        usage=Usage(step["prompt_tokens"], step["completion_tokens"], step["seconds"]),
+    )
