@@ -157,6 +157,31 @@ class Serve(Section):
     limits: Limits = Limits()
 
 
+class Enrich(Section):
+    """What ``medspan enrich`` does beside new and changed files."""
+
+    on_model_change: Literal["reprocess", "keep"] = Field(
+        "reprocess",
+        description="When models, guidelines, merge or medspan's version are not those that made "
+        "what holds: do everything again, or only what is new.",
+    )
+    failed: Literal["keep", "retry"] = Field(
+        "keep", description="Whether each pass does failed documents again."
+    )
+    deleted: Literal["drop", "keep"] = Field(
+        "drop",
+        description="Documents of files that are gone: they hold no longer, and are listed in the "
+        "tombstones table; or they stay (then no unit mixes files).",
+    )
+    max_deleted_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="When more of the known files than this are gone at once (and 20 at least), a "
+        "wrong path is likelier: the pass is refused.",
+    )
+
+
 class Pipeline(Section):
     """A pipeline file."""
 
@@ -171,6 +196,7 @@ class Pipeline(Section):
     max_failure_rate: float = Field(
         1.0, ge=0, le=1, description="End the run when more of its documents than this have failed."
     )
+    enrich: Enrich = Enrich()
     most_tries: int = Field(
         2,
         ge=1,

@@ -13,6 +13,7 @@ from pipelines.batch.run import (
     RunFailedError,
     begin_run,
     drive_run,
+    write_plan,
 )
 
-__all__ = ["Outcome", "Progress", "RunFailedError", "begin_run", "drive_run"]
+__all__ = ["Outcome", "Progress", "RunFailedError", "begin_run", "drive_run", "write_plan"]

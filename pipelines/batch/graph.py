@@ -83,7 +83,7 @@ class UnitSource(Datasource):  # type: ignore[misc]
         """One task for up to 32 neighbouring units."""
         return [
             ReadTask(
-                _Read(group, self._work.of(group)),
+                ReadTaskBody(group, self._work.of(group)),
                 BlockMetadata(
                     num_rows=len(group),
                     size_bytes=None,
@@ -96,7 +96,7 @@ class UnitSource(Datasource):  # type: ignore[misc]
         ]
 
 
-class _Read:
+class ReadTaskBody:
     """What a read task does; a class, because it travels pickled."""
 
     def __init__(self, units: Sequence[Unit], work: ReadWork) -> None:
@@ -104,6 +104,7 @@ class _Read:
         self._work = work
 
     def __call__(self) -> Iterator[pa.Table]:
+        """The units, packed, in their order."""
         work = self._work
         work.storage.apply()
         carrier = Carrier(Sink(work.sink), work.prior, work.retry_failed)
@@ -152,6 +153,20 @@ def _pooled(
     )
 
 
+def read_work(
+    loaded: LoadedPipeline, plan: Plan, prior: Mapping[str, tuple[Place, ...]]
+) -> ReadWork:
+    """What reading is to do in a run."""
+    return ReadWork(
+        source=loaded.pipeline.source,
+        keep=plan.keep,
+        storage=loaded.pipeline.storage,
+        sink=loaded.pipeline.sink.path,
+        prior=prior,
+        retry_failed=plan.increment is not None and plan.increment.retry_failed,
+    )
+
+
 def build(
     run_id: str,
     loaded: LoadedPipeline,
@@ -171,15 +186,7 @@ def build(
     # raised by our own code is not, and must end the run with its message.
     context.max_errored_blocks = 0
     pipeline = loaded.pipeline
-    work = ReadWork(
-        source=pipeline.source,
-        keep=plan.keep,
-        storage=pipeline.storage,
-        sink=pipeline.sink.path,
-        prior=prior,
-        retry_failed=plan.increment is not None and plan.increment.retry_failed,
-    )
-    source = UnitSource(units, work)
+    source = UnitSource(units, read_work(loaded, plan, prior))
     # Without the number of read tasks, Ray splits their blocks to reach a parallelism of its own.
     reads = sum(1 for _ in _groups(units))
     dataset = ray.data.read_datasource(

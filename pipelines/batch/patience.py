@@ -14,11 +14,9 @@ class StalledError(RuntimeError):
     """Nothing happened for too long."""
 
 
-def patiently(dataset: Dataset, any_work: bool, most_seconds: float) -> Iterator[dict[str, Any]]:
+def patiently(dataset: Dataset, most_seconds: float) -> Iterator[dict[str, Any]]:
     """The rows of a dataset as they come. Raises StalledError when none comes for so long: Ray
     itself waits for ever for an actor that cannot be placed or dies again and again."""
-    if not any_work:
-        return
     rows: Queue[dict[str, Any] | BaseException | None] = Queue()
     ended = threading.Event()
 

@@ -28,6 +28,7 @@ from pipelines.lake.lease import Lease
 from pipelines.lake.plan import Plan
 from pipelines.lake.read import DuplicateIdsError, SourceChangedError
 from pipelines.lake.state import read_state, state_after, write_state
+from pipelines.lake.tombstones import write_tombstones
 from pipelines.lake.units import SourcePlan
 
 # Below this many documents a failure rate says little: one bad row must not end a run of three.
@@ -117,8 +118,11 @@ def _drive(
     base = read_state(sink, plan.increment.base) if plan.increment else []
     limit = loaded.pipeline.max_failure_rate
     with _telling(run_id):
-        dataset = build(run_id, loaded, pools, missing, plan, prior_units(base, plan), load)
-        for row in patiently(dataset, bool(missing), loaded.pipeline.stall_minutes * 60):
+        rows: Iterator[dict[str, Any]] = iter(())
+        if missing:
+            dataset = build(run_id, loaded, pools, missing, plan, prior_units(base, plan), load)
+            rows = patiently(dataset, loaded.pipeline.stall_minutes * 60)
+        for row in rows:
             _add(tally, counts, row["unit"], Tally.from_dict(json.loads(row["tally"])))
             progress.update(tally, total)
             if tally.total >= min(_RATE_AFTER, total) and tally.failure_rate > limit:
@@ -153,6 +157,8 @@ def _commit(
         state = state_after(sink, run_id, plan, counts)
         if plan.increment is not None and plan.increment.new_rows and loaded.pipeline.source.id:
             check_ids_against(sink, run_id, [unit.id for unit in plan.units], state)
+        if plan.increment is not None:
+            write_tombstones(sink, run_id, plan, list(counts))
         write_state(sink, run_id, state)
         sink.remove(f"_runs/{run_id}/attempts")
         facts = marker(run_id, loaded, plan, tally, state, started, seconds, spent)

@@ -14,7 +14,7 @@ from rich.logging import RichHandler
 
 from actors.config import ConfigError
 from actors.weights import WeightsError
-from pipelines.cli import evaluate, extract, models, report, run, runs, schema, serve
+from pipelines.cli import enrich, evaluate, extract, models, report, run, runs, schema, serve
 
 app = typer.Typer(
     name="medspan",
@@ -23,6 +23,7 @@ app = typer.Typer(
     help="Medical entities at data-lake scale, each traceable to the characters it came from.",
 )
 app.command("run")(run.run)
+app.command("enrich")(enrich.enrich)
 app.command("extract")(extract.extract)
 app.command("serve")(serve.serve)
 app.command("token")(serve.token)

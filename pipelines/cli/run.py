@@ -9,24 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from pipelines.batch import Outcome
-    from pipelines.batch.finish import Tally
-    from pipelines.config import LoadedPipeline
-    from pipelines.lake.layout import Sink
+from pipelines.cli.driving import bar_on, show, telling
 
-_REPORT_DOCUMENTS = 200
+if TYPE_CHECKING:
+    from pipelines.config import LoadedPipeline
 
 
 def run(
@@ -37,6 +25,10 @@ def run(
     resume: Annotated[
         str | None,
         typer.Option(help="Finish this run, as it was planned, instead of beginning one."),
+    ] = None,
+    retry_failed: Annotated[
+        str | None,
+        typer.Option(help="Do only the failed documents of this committed run, again."),
     ] = None,
     max_failure_rate: Annotated[
         float | None,
@@ -71,7 +63,7 @@ def run(
             console.print(f"[red]medspan:[/] {error}", soft_wrap=True, highlight=False)
             raise typer.Exit(2) from error
         return
-    _run(loaded, resume, address, console, as_json)
+    _run(loaded, resume, retry_failed, address, console, as_json)
 
 
 def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
@@ -113,109 +105,35 @@ def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
     console.print("Everything that can be checked before the work is in order.")
 
 
-class _Bar:
-    """The progress bar of a run: documents done, failed, and entities found."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._task = progress.add_task("starting", total=None, facts="")
-
-    def update(self, tally: Tally, documents: int) -> None:
-        failed = tally.documents["failed"]
-        facts = f"{sum(tally.entities.values()):,} entities"
-        if failed:
-            facts += f", [red]{failed:,} failed[/]"
-        self._progress.update(
-            self._task,
-            description="documents",
-            total=documents,
-            completed=tally.total,
-            facts=facts,
-        )
-
-
 def _run(
-    loaded: LoadedPipeline, resume: str | None, address: str | None, console: Console, as_json: bool
+    loaded: LoadedPipeline,
+    resume: str | None,
+    retry_failed: str | None,
+    address: str | None,
+    console: Console,
+    as_json: bool,
 ) -> None:
-    from pipelines.batch import RunFailedError, begin_run, drive_run
+    from pipelines.batch import drive_run
     from pipelines.batch.cluster import cluster
-    from pipelines.lake.layout import RunError, Sink
-    from pipelines.lake.units import plan_source
+    from pipelines.lake.layout import Sink
 
     sink = Sink(loaded.pipeline.sink.path)
-    try:
+    with telling(console, loaded.path, sink.path, resume):
+        run_id = resume or _begin(loaded, retry_failed)
         if resume is not None:
             sink.plan(resume)  # an unknown run is said before Ray is started
-            if resume in sink.committed():
-                raise RunError(f"the run {resume} is committed; there is nothing to resume")
-            run_id = resume
-        else:
-            run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
-    except RunError as error:
-        console.print(f"[red]medspan:[/] {error}", soft_wrap=True)
-        raise typer.Exit(2) from error
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[facts]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    again = f"medspan run {loaded.path} --resume {run_id}"
-    drop = f"medspan runs discard {loaded.pipeline.sink.path} {run_id}"
-    try:
-        with Progress(*columns, console=console, transient=True) as progress:
-            bar = _Bar(progress)
-            with cluster(address):
-                outcome = drive_run(sink, run_id, bar)
-    except RunError as error:
-        console.print(f"[red]medspan:[/] {error}", soft_wrap=True)
-        raise typer.Exit(2) from error
-    except KeyboardInterrupt:
-        console.print(
-            f"\nInterrupted. What is done is kept, nothing is committed.\n"
-            f"  go on:      {again}\n  or forget:  {drop}",
-            soft_wrap=True,
-            highlight=False,
-        )
-        raise typer.Exit(1) from None
-    except RunFailedError as error:
-        console.print(
-            f"[red]The run {run_id} failed:[/] {error}\n"
-            f"What is done is kept, nothing is committed.\n"
-            f"  go on:      {again}\n  or forget:  {drop}",
-            soft_wrap=True,
-            highlight=False,
-        )
-        raise typer.Exit(1) from error
-    _show(outcome, sink, console, as_json)
+    with telling(console, loaded.path, sink.path, run_id):
+        with bar_on(console) as bar, cluster(address):
+            outcome = drive_run(sink, run_id, bar)
+        show(outcome, sink, console, as_json)
 
 
-def _show(outcome: Outcome, sink: Sink, console: Console, as_json: bool) -> None:
-    from pipelines.cli.report import write_report
-    from pipelines.terminal import run_table
+def _begin(loaded: LoadedPipeline, retry_failed: str | None) -> str:
+    from pipelines.batch import begin_run, write_plan
+    from pipelines.enrich import decide_retry
+    from pipelines.lake.units import plan_source
 
-    report = write_report(sink, outcome.run_id, limit=_REPORT_DOCUMENTS)
-    counts = outcome.tally.as_dict()
-    if as_json:
-        facts = {
-            "run_id": outcome.run_id,
-            "seconds": outcome.seconds,
-            "counts": counts,
-            "report": report,
-        }
-        print(json.dumps(facts))
-        return
-    console.print(
-        run_table(
-            documents_ok=outcome.tally.documents["ok"],
-            documents_truncated=outcome.tally.documents["truncated"],
-            documents_failed=outcome.tally.documents["failed"],
-            seconds=outcome.seconds,
-            entity_counts=counts["entities"],
-            report=report,
-        )
-    )
-    console.print(f"run {outcome.run_id} in {sink.path}", soft_wrap=True, highlight=False)
+    if retry_failed is not None:
+        return write_plan(loaded, decide_retry(loaded, retry_failed))
+    mix = loaded.pipeline.enrich.deleted == "drop"
+    return begin_run(loaded, plan_source(loaded.pipeline.source, mix=mix))

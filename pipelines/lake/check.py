@@ -64,4 +64,4 @@ def check_ids_against(sink: Sink, run_id: str, units: Sequence[str], state: Sequ
     with ThreadPoolExecutor(_THREADS) as pool:
         found = [doc_id for ids in pool.map(both, others) for doc_id in ids]
     if found:
-        raise DuplicateIdsError(sorted(found)[:_NAMED], f"run {run_id} and earlier ones")
+        raise DuplicateIdsError.of(sorted(found)[:_NAMED], f"run {run_id} and earlier ones")

@@ -100,6 +100,12 @@ def _list(path: str, format_: str) -> Iterator[SourceFile]:
         yield SourceFile(fs.unstrip_protocol(name), int(info["size"]), _version(info), found)
 
 
+def version_of(uri: str) -> str:
+    """The version of a file now; raises FileNotFoundError where it is gone."""
+    fs, inner = fsspec.core.url_to_fs(uri)
+    return _version(fs.info(inner))
+
+
 def _hidden(name: str, root: str) -> bool:
     inside = name[len(root) :] if name.startswith(root) else name
     return any(part.startswith(("_", ".")) for part in PurePosixPath(inside).parts if part != "/")

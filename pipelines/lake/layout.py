@@ -2,6 +2,7 @@
 
     documents/run_id=<run>/<unit>.parquet   one row per document
     entities/run_id=<run>/<unit>.parquet    one row per entity
+    tombstones/run_id=<run>/part.parquet    documents that hold no longer since that run
     _runs/<run>/plan.parquet                the run's units, written first
     _runs/<run>/state.parquet               the units that hold after it (see ``state``)
     _order/<number>.<run>                   its place among the commits; counts with the marker
@@ -28,6 +29,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.lake.plan import Plan
+
+TABLES = ("documents", "entities", "tombstones")
 
 
 class RunError(RuntimeError):
@@ -127,7 +130,7 @@ class Sink:
         if run_id not in self.open_runs():
             raise RunError(f"{self.path} has no run {run_id}")
         # The plan goes last: a discard that was cut short can be done again.
-        for folder in ("documents", "entities"):
+        for folder in TABLES:
             self.remove(f"{folder}/run_id={run_id}")
         self.remove(f"_runs/{run_id}")
 

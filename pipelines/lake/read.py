@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from actors.spans import Failure
 from pipelines.config import Source
+from pipelines.lake.files import version_of
 from pipelines.lake.schema import READ
 from pipelines.lake.units import Slice, Unit, csv_rows
 
@@ -203,6 +204,10 @@ class _ForwardReader:
 
     def _open(self, part: Slice) -> None:
         self.close()
+        if version_of(part.uri) != part.version:
+            raise SourceChangedError(
+                f"{part.uri}: was changed after the run was planned; begin a new run"
+            )
         self._stream = fsspec.open(part.uri, "rb").open()
         self._uri, self._at = part.uri, 0
         if part.format == "parquet":

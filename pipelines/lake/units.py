@@ -81,18 +81,22 @@ class SourcePlan:
         )
 
 
-def plan_source(source: Source) -> SourcePlan:
-    """List and count a source.
+def plan_source(
+    source: Source, files: Sequence[SourceFile] | None = None, mix: bool = True
+) -> SourcePlan:
+    """List and count a source, or count these files of it. ``mix``: small files share units.
 
     Raises ConfigError for a file that cannot be opened or lacks a column, naming both.
     """
-    paths = (source.path,) if isinstance(source.path, str) else source.path
-    files = list_files(paths, source.format)
+    if files is None:
+        paths = (source.path,) if isinstance(source.path, str) else source.path
+        files = list_files(paths, source.format)
     with ThreadPoolExecutor(_LISTING_THREADS) as pool:
         counted = list(pool.map(lambda file: _count(file, source), files))
     rows = [count for count, _ in counted]
     keep = _unify(files, [schema for _, schema in counted], source)
-    return SourcePlan(tuple(files), tuple(_pack(zip(files, rows, strict=True), source)), keep)
+    units = tuple(_pack(zip(files, rows, strict=True), source, mix))
+    return SourcePlan(tuple(files), units, keep)
 
 
 def _unify(
@@ -116,7 +120,9 @@ def _unify(
     return first[1] if first else pa.schema([])
 
 
-def _pack(counted: Iterable[tuple[SourceFile, int]], source: Source) -> Iterator[Unit]:
+def _pack(
+    counted: Iterable[tuple[SourceFile, int]], source: Source, mix: bool = True
+) -> Iterator[Unit]:
     most_bytes = source.unit_mb * 1e6
     images = source.image is not None
     small: list[Slice] = []
@@ -127,7 +133,8 @@ def _pack(counted: Iterable[tuple[SourceFile, int]], source: Source) -> Iterator
         step = max(1, min(most_rows, int(most_bytes / max(per_row, 1))))
         whole = Slice(file.uri, file.version, file.format, 0, rows)
         fits = (
-            sum(s.count for s in small) + rows <= most_rows
+            mix
+            and sum(s.count for s in small) + rows <= most_rows
             and small_bytes + file.size <= most_bytes
         )
         if small and not fits:

@@ -1,0 +1,90 @@
+"""How long it takes to decide what an increment has to do, and how that grows.
+
+Files of one row are made on the local disk; the state says that all are known, but for some. The
+last line of stdout is one JSON document.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+from actors.config import load_model
+from pipelines.config import Enrich, LoadedPipeline, Pipeline, Sink, Source, Step
+from pipelines.enrich import decide
+from pipelines.lake.files import list_files
+from pipelines.lake.fingerprint import pipeline_fingerprint
+from pipelines.lake.layout import Sink as Lake
+from pipelines.lake.plan import Plan
+from pipelines.lake.state import Held, write_state
+from pipelines.lake.units import Slice, plan_source
+
+_PER_UNIT = 512
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--files", type=int, default=100_000)
+    parser.add_argument("--changed", type=int, nargs="*", default=[0, 100, 1_000, 10_000])
+    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/enrich.json"))
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="medspan-enrich-") as folder:
+        source = Path(folder) / "in"
+        for number in range(options.files):
+            path = source / f"{number // 1000:04d}" / f"{number:07d}.jsonl"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f'{{"id": "d{number}", "text": "note {number}"}}')
+        loaded = _pipeline(str(source), f"{folder}/out")
+        _commit_all(loaded, options.files)
+        rows = []
+        for changed in options.changed:
+            for number in range(changed):
+                path = source / f"{number // 1000:04d}" / f"{number:07d}.jsonl"
+                path.write_text(f'{{"id": "d{number}", "text": "now note {number}, changed"}}')
+            started = time.perf_counter()
+            decision = decide(loaded)
+            seconds = time.perf_counter() - started
+            rows.append({"changed": changed, "seconds": round(seconds, 2)})
+            print(f"{options.files:,} files, {changed:,} changed: {seconds:.2f} s", flush=True)
+            assert decision.changes["changed"] == changed
+    result = {"benchmark": "enrich", "files": options.files, "decisions": rows}
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result))
+
+
+def _pipeline(source: str, sink: str) -> LoadedPipeline:
+    pipeline = Pipeline(
+        name="bench",
+        source=Source(path=(source,), id="id"),
+        steps=(Step(model="starter:token-classifier"),),
+        sink=Sink(path=sink),
+        enrich=Enrich(),
+    )
+    return LoadedPipeline("bench", pipeline, (load_model("starter:token-classifier"),))
+
+
+def _commit_all(loaded: LoadedPipeline, files: int) -> None:
+    """What a full run would have left, without running it."""
+    source = loaded.pipeline.source
+    paths = (source.path,) if isinstance(source.path, str) else source.path
+    listed = list_files(paths, source.format)
+    assert len(listed) == files
+    fingerprint = pipeline_fingerprint(loaded)
+    sink = Lake(loaded.pipeline.sink.path)
+    held = []
+    for start in range(0, files, _PER_UNIT):
+        part = listed[start : start + _PER_UNIT]
+        slices = tuple(Slice(f.uri, f.version, f.format, 0, 1) for f in part)
+        held.append(Held("r1", f"u{start}", fingerprint, len(slices), 0, slices))
+    keep = plan_source(source, listed[:1]).keep
+    sink.begin("r1", Plan(loaded.as_json(), (), keep, (), fingerprint))
+    write_state(sink, "r1", held)
+    sink.commit("r1", {})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,242 @@
+"""Enrichment: what is new, changed, gone, stale or failed, and not a document more."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from lake_fakes import FAILING, HashModel, Quiet, hashing, pipeline, rows_of, write_rows
+from without_ray import _without_ray  # noqa: F401
+
+from actors.config import ConfigError
+from pipelines.batch import RunFailedError, begin_run, drive_run, write_plan
+from pipelines.config import LoadedPipeline
+from pipelines.enrich import Pass, decide, decide_retry, enrich
+from pipelines.lake.layout import RunError, Sink
+from pipelines.lake.lease import Lease, LeaseHeldError
+from pipelines.lake.state import current
+from pipelines.lake.units import plan_source
+
+pytestmark = pytest.mark.usefixtures("_without_ray")
+
+
+class Lake:
+    """A source, a sink, and how many documents the model saw in the last pass."""
+
+    def __init__(self, folder: Path) -> None:
+        self.source, self.sink = folder / "in", Sink(str(folder / "out"))
+        self.forgive = folder / "forgive"
+
+    def loaded(self, **more: object) -> LoadedPipeline:
+        return pipeline(str(self.source), self.sink.path, **more)  # type: ignore[arg-type]
+
+    def write(self, name: str, *ids: str, extra: str = "") -> None:
+        path = self.source / f"{name}.jsonl"
+        write_rows(path, ids, extra)
+        stamp = path.stat().st_mtime_ns + 1_000_000_000 * len(list(self.sink.names("_runs")))
+        os.utime(path, ns=(stamp, stamp))  # a clock of a second's grain must not hide a change
+
+    def enrich(self, **more: object) -> tuple[Pass, int]:
+        before = Counting.seen
+        done = enrich(self.loaded(**more), Quiet(), nullcontext(), counting(str(self.forgive)))
+        return done, Counting.seen - before
+
+
+class Counting(HashModel):
+    seen = 0
+
+    def submit(self, document):  # type: ignore[no-untyped-def]
+        Counting.seen += 1
+        return super().submit(document)
+
+
+def counting(forgive: str) -> Callable[..., Counting]:
+    return lambda config, share: Counting(config, share, 0.0, forgive)
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    made = Lake(tmp_path)
+    for name in "abc":
+        made.write(name, *(f"{name}{i}" for i in range(5)))
+    return made
+
+
+def test_the_first_pass_does_all_and_the_second_nothing(lake: Lake) -> None:
+    assert lake.enrich()[1] == 15
+    done, seen = lake.enrich()
+    assert (done.outcome, seen) == (None, 0)
+    assert len(rows_of(lake.sink)) == 15
+    assert len(lake.sink.committed()) == 1
+
+
+def test_new_and_changed_files_and_of_these_the_changed_rows(lake: Lake) -> None:
+    lake.enrich()
+    before = rows_of(lake.sink)
+    lake.write("d", "d0", "d1")
+    lake.write("b", "b0", "b1", "b2", "b9")  # two rows are gone, one is new
+    done, seen = lake.enrich()
+    assert seen == 3  # d0, d1, b9
+    assert done.changes["new"] == 1
+    assert done.changes["changed"] == 1
+    rows = rows_of(lake.sink)
+    assert rows.keys() == before.keys() - {"b3", "b4"} | {"d0", "d1", "b9"}
+    assert all(rows[i] == before[i] for i in rows.keys() & before.keys())
+    (tombstones,) = (lake.source.parent / "out/tombstones").rglob("*.parquet")
+    assert pq.read_table(tombstones, partitioning=None)["doc_id"].to_pylist() == ["b3", "b4"]
+    lake.write("b", "b0", "b1", extra="now with an addition ")
+    assert lake.enrich()[1] == 2
+    assert rows_of(lake.sink)["b0"] != before["b0"]
+
+
+def test_inserted_rows_shift_derived_ids_and_all_is_right_again(lake: Lake) -> None:
+    lake.enrich(ids=False)
+    lake.write("a", "x", *(f"a{i}" for i in range(5)))
+    lake.enrich(ids=False)
+    rows = rows_of(lake.sink)
+    other = Lake(lake.source.parent / "other")
+    other.source = lake.source
+    other.enrich(ids=False)
+    assert rows == rows_of(other.sink)
+
+
+def test_what_is_gone_holds_no_longer_or_stays_by_choice(lake: Lake) -> None:
+    lake.enrich(enrich={"deleted": "keep"})
+    (lake.source / "b.jsonl").unlink()
+    assert lake.enrich(enrich={"deleted": "keep"})[0].outcome is None
+    lake.write("a", "a0")
+    lake.enrich(enrich={"deleted": "keep"})
+    assert {i[0] for i in rows_of(lake.sink)} == {"a", "b", "c"}
+    assert lake.enrich()[0].changes["gone"] == 1
+    assert {i[0] for i in rows_of(lake.sink)} == {"a", "c"}
+
+
+def test_a_lake_that_vanishes_is_refused(lake: Lake) -> None:
+    for i in range(25):
+        lake.write(f"n{i}", f"n{i}")
+    lake.enrich()
+    for i in range(25):
+        (lake.source / f"n{i}.jsonl").unlink()
+    with pytest.raises(ConfigError, match="25 of 28 files are gone"):
+        lake.enrich()
+
+
+def test_a_new_model_does_all_again_or_only_what_is_new(lake: Lake) -> None:
+    lake.enrich()
+    other = {"merge": {"overlaps": "longest"}}
+    lake.write("d", "d0")
+    done, seen = lake.enrich(enrich={"on_model_change": "keep"}, **other)
+    assert (seen, done.changes["stale"]) == (1, 0)
+    assert lake.enrich(enrich={"on_model_change": "keep"}, **other)[1] == 0
+    # What d0 was done with is what all the rest is brought up to.
+    assert lake.enrich(**other)[1] == 15
+    assert lake.enrich(**other)[1] == 0
+    assert len(rows_of(lake.sink)) == 16
+
+
+def test_failed_ones_by_policy_and_by_run(lake: Lake) -> None:
+    lake.write("f", "f0", "f1", extra=FAILING)
+    lake.write("g", "g0")
+    done, _ = lake.enrich()
+    assert done.outcome is not None
+    assert lake.enrich()[1] == 0
+    lake.forgive.write_text("")
+    loaded = lake.loaded()
+    plan = decide_retry(loaded, done.outcome.run_id)
+    before = Counting.seen
+    drive_run(lake.sink, write_plan(loaded, plan), Quiet(), counting(str(lake.forgive)))
+    assert Counting.seen - before == 2
+    rows = rows_of(lake.sink)
+    assert len(rows) == 18
+    assert {row[0] for row in rows.values()} == {"ok"}
+    with pytest.raises(RunError, match="no failed document"):
+        decide_retry(loaded, done.outcome.run_id)
+    lake.forgive.unlink()
+    lake.write("h", "h0", extra=FAILING)
+    lake.enrich()
+    lake.forgive.write_text("")
+    assert lake.enrich(enrich={"failed": "retry"})[1] == 1
+    assert lake.enrich(enrich={"failed": "retry"})[0].outcome is None
+
+
+def test_an_id_that_another_file_has_already_is_an_error_that_names_it(lake: Lake) -> None:
+    lake.enrich()
+    lake.write("z", "z0", "b3")
+    with pytest.raises(RunFailedError, match="have the id b3"):
+        lake.enrich()
+    assert len(rows_of(lake.sink)) == 15
+
+
+def test_a_pass_that_was_cut_short_is_gone_on_with(lake: Lake) -> None:
+    lake.enrich()
+    for i in range(3):
+        lake.write(f"n{i}", *(f"n{i}-{j}" for j in range(8)))
+
+    class Enough(Exception):
+        pass
+
+    class Stop:
+        def update(self, tally: object, documents: int) -> None:
+            if getattr(tally, "total") >= 8:  # noqa: B009
+                raise Enough
+
+    with pytest.raises(RunFailedError):
+        enrich(lake.loaded(), Stop(), nullcontext(), counting(""))
+    (run_id,) = lake.sink.open_runs()
+    done, _ = lake.enrich()
+    assert done.outcome is not None
+    assert done.outcome.run_id == run_id
+    assert len(rows_of(lake.sink)) == 39
+
+
+def test_a_run_that_was_committed_meanwhile_is_not_hidden(lake: Lake) -> None:
+    lake.enrich()
+    lake.write("d", "d0")
+    loaded = lake.loaded()
+    plan = decide(loaded).plan
+    assert plan is not None
+    late = write_plan(loaded, plan)
+    full = begin_run(loaded, plan_source(loaded.pipeline.source))
+    drive_run(lake.sink, full, Quiet(), hashing())
+    with pytest.raises(RunFailedError, match="was committed while"):
+        drive_run(lake.sink, late, Quiet(), hashing())
+    assert current(lake.sink).run_id == full
+
+
+def test_a_file_that_changes_under_a_run_ends_it(lake: Lake) -> None:
+    loaded = lake.loaded()
+    run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
+    write_rows(lake.source / "a.jsonl", ["a0", "a1", "a2", "a3", "a4", "a5"])
+    with pytest.raises(RunFailedError, match="was changed after the run was planned"):
+        drive_run(lake.sink, run_id, Quiet(), hashing())
+
+
+def test_two_passes_at_a_time_are_refused(lake: Lake) -> None:
+    with Lease(lake.sink, "enrich-test"), pytest.raises(LeaseHeldError):
+        lake.enrich()
+
+
+def test_files_without_rows_are_known(lake: Lake) -> None:
+    lake.enrich()
+    (lake.source / "empty.jsonl").write_text("")
+    assert lake.enrich()[0].changes["new"] == 1
+    assert lake.enrich()[0].outcome is None
+    lake.write("d", "d0")
+    lake.enrich()
+    assert lake.enrich()[0].outcome is None
+
+
+def test_the_marker_says_what_holds(tmp_path: Path) -> None:
+    table = pa.table({"id": [f"d{i}" for i in range(3000)], "text": ["x"] * 3000})
+    (tmp_path / "in").mkdir()
+    pq.write_table(table, tmp_path / "in/a.parquet")
+    loaded = pipeline(str(tmp_path / "in"), str(tmp_path / "out"), unit_rows=100)
+    run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
+    outcome = drive_run(Sink(loaded.pipeline.sink.path), run_id, Quiet(), hashing())
+    assert outcome.marker["current"] == {"units": 30, "documents": 3000, "failed": 0}
+    assert outcome.marker["source"]["files"] == 1
