@@ -41,6 +41,9 @@ def cluster(address: str | None = None, num_gpus: int | None = None) -> Iterator
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         with _held_stderr():
             ray.init(
+                # Without "local" Ray looks for a cluster that was started here before, and waits
+                # minutes for one that has died.
+                address="local",
                 num_gpus=num_gpus,
                 include_dashboard=False,
                 logging_level=logging.ERROR,
