@@ -6,8 +6,8 @@ Knows nothing of lakes: it takes a ReportRun and ReportDocuments, however they w
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from actors.spans import Entity, Grounding, Status
@@ -15,6 +15,7 @@ from pipelines.markup.colours import looks
 from pipelines.markup.numbers import rate
 from pipelines.markup.page import Item, Key, Reader, Reading, save
 from pipelines.markup.page import render as render_page
+from pipelines.markup.sheet import Place, Sheet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +63,8 @@ class ReportDocument:
     entities: Sequence[Entity] = ()
     error_type: str = ""
     error_message: str = ""
+    sheets: Callable[[], Sequence[Sheet]] | None = None
+    """Fetches the pictures of its pages; called for the documents that are shown."""
 
 
 def render(run: ReportRun, documents: Iterable[ReportDocument], *, limit: int = 200) -> str:
@@ -143,13 +146,25 @@ def _reading(document: ReportDocument, number: Mapping[str, int]) -> Reading:
         notices.append(
             ("warn", "The model's output was cut off at its limit: entities may be missing.")
         )
+    sheets = document.sheets() if document.sheets is not None else ()
     return Reading(
         doc_id=document.doc_id,
         status=str(document.status),
         text=document.text,
         items=[_item(entity, number) for entity in document.entities],
         notices=tuple(notices),
+        sheets=[_marked(sheet, document.entities, number) for sheet in sheets],
     )
+
+
+def _marked(sheet: Sheet, entities: Sequence[Entity], number: Mapping[str, int]) -> Sheet:
+    places = tuple(
+        Place(i, number[entity.label], box.x0, box.y0, box.x1, box.y1)
+        for i, entity in enumerate(entities)
+        for box in entity.boxes
+        if box.page == sheet.number
+    )
+    return replace(sheet, places=places)
 
 
 def _item(entity: Entity, number: Mapping[str, int]) -> Item:
@@ -160,7 +175,7 @@ def _item(entity: Entity, number: Mapping[str, int]) -> Item:
         facts.append(("OCR confidence", f"{entity.ocr_confidence:.2f}"))
     if entity.boxes:
         facts.append(
-            ("page", ", ".join(str(page) for page in sorted({b.page for b in entity.boxes})))
+            ("page", ", ".join(str(page + 1) for page in sorted({b.page for b in entity.boxes})))
         )
     facts += entity.attributes.items()
     return Item(

@@ -21,6 +21,11 @@ class PageLimits(Section):
         description="Resolution at which PDF pages without text are rendered; "
         "boxes on PDF pages are in its pixels.",
     )
+    text_layer: bool = Field(
+        True,
+        description="Take a PDF page's own text where it has one; false: read every page by "
+        "looking at it, for archives whose text layers are bad.",
+    )
     max_pages: int = Field(500, ge=1, description="A file with more pages fails.")
     max_megapixels: float = Field(
         60.0,

@@ -71,9 +71,7 @@ class OcrReader:
         self.fingerprint = fingerprint(config, weights=weights_digest(config))
         self._fatal = bool(gpu)  # an error of a card is an error of all that follows, too
         self._models = Models(config, max(1, threads // workers), gpu)
-        self._feed = Feed(
-            Limits(config.pages.dpi, config.pages.max_pages, int(config.pages.max_megapixels * 1e6))
-        )
+        self._feed = Feed(Limits.of(config.pages))
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="ocr")
         self._thread = threading.Thread(target=self._run, name="ocr-reader", daemon=True)
         self._under_way: list[Job] = []

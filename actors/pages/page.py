@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.config.ocr import PageLimits
 from actors.spans import Box
 
 Picture = NDArray[np.uint8]
@@ -15,11 +16,19 @@ Picture = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a file may ask for before it is refused."""
+    """What a file may ask for before it is refused. ``text_layer``: whether a PDF page's own text
+    is taken; else every page is rendered."""
 
     dpi: int = 200
     max_pages: int = 500
     max_pixels: int = 60_000_000
+    text_layer: bool = True
+
+    @classmethod
+    def of(cls, asked: PageLimits) -> Limits:
+        """The limits that a model file asks for."""
+        pixels = int(asked.max_megapixels * 1e6)
+        return cls(asked.dpi, asked.max_pages, pixels, asked.text_layer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ def _page(document: pdfium.PdfDocument, index: int, limits: Limits) -> Page:
             math.sqrt(limits.max_pixels / max(width * height, 1.0)) * 0.999,
         )
         size = (max(1, math.ceil(width * scale)), max(1, math.ceil(height * scale)))
-        strips = _text_layer(page, size)
+        strips = _text_layer(page, size) if limits.text_layer else None
         if strips is not None:
             return Page(*size, strips=strips)
         bitmap = page.render(scale=scale)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
     from pipelines.lake.layout import Sink
+    from pipelines.lake.results import Result
+    from pipelines.markup.sheet import Sheet
     from pipelines.report import ReportDocument
+
+_SHEETS = 40  # pages shown as pictures in one report: about 100 kB each
 
 
 def report(
@@ -73,7 +77,7 @@ def write_report(sink: Sink, run_id: str, limit: int, path: str | None = None) -
         config=yaml.safe_dump(config["pipeline"], sort_keys=False),
     )
     path = path or f"{sink.path}/_reports/{run_id}.html"
-    write(path, about, _documents(sink, run_id, marker["units"], limit), limit=limit)
+    write(path, about, _documents(sink, run_id, marker, limit), limit=limit)
     return path
 
 
@@ -85,13 +89,31 @@ def _pool(pool: dict[str, float]) -> str:
     return f"{actors}, {pool['num_cpus']:g} CPU each{gpus}"
 
 
-def _documents(sink: Sink, run_id: str, units: list[str], limit: int) -> Iterator[ReportDocument]:
+class _Sheets:
+    """The pages of one document, when they are asked for, out of what the report has left."""
+
+    def __init__(self, result: Result, config: dict[str, Any], left: list[int]) -> None:
+        self._result, self._config, self._left = result, config, left
+
+    def __call__(self) -> list[Sheet]:
+        from pipelines.cli.sheets import sheets
+
+        found = sheets(self._result, self._config, self._left[0])
+        self._left[0] -= len(found)
+        return found
+
+
+def _documents(
+    sink: Sink, run_id: str, marker: dict[str, Any], limit: int
+) -> Iterator[ReportDocument]:
     from actors.spans import Status
     from pipelines.lake.results import read_results
     from pipelines.report import ReportDocument
 
     # The report samples what it is given: a spread of units bounds what is read of a large run.
+    units = marker["units"]
     step = max(1, len(units) // limit)
+    left = [_SHEETS]
     for result in read_results(sink, run_id, units[::step]):
         yield ReportDocument(
             doc_id=result.doc_id,
@@ -100,4 +122,5 @@ def _documents(sink: Sink, run_id: str, units: list[str], limit: int) -> Iterato
             entities=result.entities,
             error_type=result.error_type,
             error_message=result.error_message,
+            sheets=_Sheets(result, marker["config"], left) if result.page_sizes else None,
         )

@@ -22,6 +22,7 @@ from markupsafe import Markup
 from pipelines.markup.colours import Look
 from pipelines.markup.highlight import UNWRITABLE, Mark, depth, highlight
 from pipelines.markup.numbers import duration
+from pipelines.markup.sheet import Sheet, draw
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,8 @@ class Reading:
     items: Sequence[Item] = ()
     notices: tuple[tuple[str, str], ...] = ()
     """Pairs of a tone (bad, warn, calm) and a sentence."""
+    sheets: Sequence[Sheet] = ()
+    """Pictures of its pages, shown beside the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +171,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["number"] = lambda n: f"{n:,}"
+    environment.filters["draw"] = draw
     environment.filters["percent"] = lambda x: f"{100 * x:.1f}"
     environment.filters["duration"] = duration
     environment.filters["of"] = lambda n, one, many: f"{n:,} {one if n == 1 else many}"

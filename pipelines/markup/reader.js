@@ -177,6 +177,20 @@
     pop.style.left = `${Math.max(12, Math.min(place.left, innerWidth - width - 12))}px`;
     pop.style.top = `${below ? place.bottom + 10 : Math.max(8, place.top - height - 8)}px`;
   }
+  // A mark and its place on the page point at each other.
+  function reveal(mark) {
+    const places = parts(mark.dataset.e).filter((part) => part.matches("rect"));
+    const desk = places.length && !mark.matches("rect") && places[0].closest(".desk");
+    if (!desk) return;
+    const box = places[0].getBoundingClientRect(), view = desk.getBoundingClientRect();
+    if (box.top < view.top || box.bottom > view.bottom) desk.scrollTop += box.top - view.top - view.height / 3;
+    if (box.left < view.left || box.right > view.right) desk.scrollLeft += box.left - view.left - view.width / 3;
+  }
+  function zoom(desk, step) {
+    const size = Math.max(1, Math.min(5, (+desk.dataset.zoom || 1) * (step > 0 ? 1.4 : 1 / 1.4)));
+    desk.dataset.zoom = size;
+    for (const sheet of $$("svg", desk)) sheet.style.width = `${100 * size}%`;
+  }
   function hide() {
     $("#pop").hidden = true;
     for (const mark of $$(".hot")) mark.classList.remove("hot");
@@ -185,7 +199,10 @@
   const over = (event) => {
     const mark = event.target.closest && event.target.closest("article [data-e]:not(.off)");
     hide();
-    if (mark) tell(mark);
+    if (!mark) return;
+    tell(mark);
+    if (event.type !== "mouseover") reveal(mark);
+    if (event.type === "click" && mark.matches("rect")) point(mark.dataset.e);
   };
 
   const pages = $(".pages");
@@ -198,6 +215,7 @@
     if (!button) return;
     if (button.dataset.key) toggle(chosen.keys, +button.dataset.key);
     else if (button.dataset.status) toggle(chosen.statuses, button.dataset.status);
+    else if (button.dataset.zoom) zoom($(".desk", button.closest(".sheets")), +button.dataset.zoom);
     else if (button.id === "clear") { chosen.keys.clear(); filter(); }
     else if (button.id === "prev") go(-1);
     else if (button.id === "next") go(1);

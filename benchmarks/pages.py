@@ -1,0 +1,189 @@
+"""Reading pictures: medspan's reader beside rapidocr called in a plain loop, and how well it reads.
+
+    python benchmarks/pages.py [--repeats 3] [--threads 2] [--quality-only]
+
+Both have the same two networks, detection limits and threads, and both give words with boxes.
+rapidocr runs once as its defaults are and once without its classifier of angles, which is the
+comparison of equals: medspan finds a page's rotation in another way. Turns alternate, and ratios
+are of medians. Quality is measured on the project's pages, and on ../shared/images where it is.
+The last line of stdout is one JSON document, also kept in benchmarks/results/pages.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rapidfuzz.distance import Levenshtein
+from rapidocr import RapidOCR
+
+from actors.config.ocr import load_ocr
+from actors.ocr import OcrReader
+from actors.pages import Reading, place
+from actors.spans import Box, Document, spanning
+
+HERE = Path(__file__).resolve().parent
+SAMPLES = HERE.parent / "configs" / "samples"
+RECORDS = HERE.parents[1] / "shared" / "images" / "patient_records"
+# What rapidocr reads by itself: neither PDF nor the second page of a TIFF.
+PICTURES = (".png", ".jpg", ".webp")
+
+
+def error_rate(expected: str, found: str) -> float:
+    """Edits a character of the expected text; white space is folded."""
+    expected, found = " ".join(expected.split()), " ".join(found.split())
+    return Levenshtein.distance(expected, found) / max(len(expected), 1)
+
+
+def overlap(a: dict[str, float], b: Box) -> float:
+    """Intersection over union of a gold box and a box."""
+    wide = min(a["x1"], b.x1) - max(a["x0"], b.x0)
+    high = min(a["y1"], b.y1) - max(a["y0"], b.y0)
+    if wide <= 0 or high <= 0 or a["page"] != b.page:
+        return 0.0
+    both = (a["x1"] - a["x0"]) * (a["y1"] - a["y0"]) + (b.x1 - b.x0) * (b.y1 - b.y0)
+    return wide * high / (both - wide * high)
+
+
+def entities(gold: dict[str, Any], reading: Reading) -> dict[str, float]:
+    """How many gold entities were read letter for letter, and how well their boxes fit."""
+    text, places = gold["text"], {}
+    for block in Levenshtein.opcodes(text, reading.text):
+        if block.tag == "equal":
+            for i in range(block.src_end - block.src_start):
+                places[block.src_start + i] = block.dest_start + i
+    right, fits = 0, []
+    for entity in gold["entities"]:
+        at = [places.get(i) for i in range(entity["start"], entity["end"])]
+        first = at[0]
+        if first is None or at != list(range(first, first + len(at))):
+            continue
+        right += 1
+        span = spanning(reading.text, first, first + len(at), entity["label"])
+        (placed,) = place([span], reading)
+        fits += [max((overlap(b, c) for c in placed.boxes), default=0.0) for b in entity["boxes"]]
+    return {
+        "entities": len(gold["entities"]),
+        "read_right": right,
+        "box_overlap": round(statistics.mean(fits), 3) if fits else 0.0,
+    }
+
+
+def timed(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def speed(reader: OcrReader, threads: int, repeats: int) -> dict[str, Any]:
+    pages = [
+        path.read_bytes()
+        for path in sorted((SAMPLES / "pages").iterdir())
+        if path.suffix in PICTURES
+    ]
+    documents = [Document(id=str(i), image=content) for i, content in enumerate(pages)]
+    loops = {name: _rapidocr(threads, cls) for name, cls in (("equal", False), ("default", True))}
+
+    def ours() -> object:
+        return reader.read(documents)
+
+    def loop(name: str) -> Callable[[], object]:
+        return lambda: [loops[name](content) for content in pages]
+
+    seconds: dict[str, list[float]] = {"medspan": [], "equal": [], "default": []}
+    for engine in loops.values():  # the first call loads the networks
+        engine(pages[0])
+    reader.read(documents[:1])
+    for _ in range(repeats):
+        seconds["medspan"].append(timed(ours))
+        for name in loops:
+            seconds[name].append(timed(loop(name)))
+    rates = {name: len(pages) / statistics.median(times) for name, times in seconds.items()}
+    return {
+        "pages": len(pages),
+        "pages_per_second": {name: round(rate, 3) for name, rate in rates.items()},
+        "seconds": {name: [round(t, 2) for t in times] for name, times in seconds.items()},
+        "ratios": {
+            "vs_rapidocr": round(rates["medspan"] / rates["equal"], 3),
+            "vs_rapidocr_default": round(rates["medspan"] / rates["default"], 3),
+        },
+    }
+
+
+def _rapidocr(threads: int, cls: bool) -> RapidOCR:
+    return RapidOCR(
+        params={
+            "Global.log_level": "error",
+            "Global.return_word_box": True,
+            "Global.use_cls": cls,
+            "EngineConfig.onnxruntime.intra_op_num_threads": threads,
+        }
+    )
+
+
+def quality(reader: OcrReader, threads: int) -> dict[str, Any]:
+    lines = (SAMPLES / "pages-gold.jsonl").read_text(encoding="utf-8").splitlines()
+    golds = [json.loads(line) for line in lines]
+    found: dict[str, Any] = {"pages": {}, "records": {}}
+    documents = [
+        Document(id=gold["id"], image=(SAMPLES / "pages" / gold["id"]).read_bytes())
+        for gold in golds
+    ]
+    for gold, reading in zip(golds, reader.read(documents), strict=True):
+        assert isinstance(reading, Reading)
+        rate = error_rate(gold["text"], reading.text)
+        found["pages"][gold["id"]] = {"cer": round(rate, 4), **entities(gold, reading)}
+    if RECORDS.exists():
+        engine = _rapidocr(threads, cls=True)
+        paths = sorted(RECORDS.glob("*.png"))
+        records = [Document(id=path.stem, image=path.read_bytes()) for path in paths]
+        for path, reading in zip(paths, reader.read(records), strict=True):
+            assert isinstance(reading, Reading)
+            text = path.with_suffix(".txt").read_text(encoding="utf-8")
+            peer = " ".join(engine(path.read_bytes()).txts)
+            found["records"][path.stem] = {
+                "cer": round(error_rate(text, reading.text), 4),
+                "cer_rapidocr": round(error_rate(text, peer), 4),
+            }
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=min(2, len(os.sched_getaffinity(0))))
+    parser.add_argument("--quality-only", action="store_true")
+    options = parser.parse_args()
+    result: dict[str, Any] = {
+        "benchmark": "pages",
+        "machine": {"cpus": os.cpu_count(), "threads": options.threads, "load": os.getloadavg()[0]},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("rapidocr", "onnxruntime-gpu")},
+        },
+        "ratios": {},
+    }
+    with OcrReader(load_ocr("starter:ocr"), threads=options.threads) as reader:
+        if not options.quality_only:
+            result |= speed(reader, options.threads, options.repeats)
+        result["quality"] = quality(reader, options.threads)
+    for name, page in result["quality"]["pages"].items():
+        print(f"{name:32} CER {page['cer']:.4f}  {page['read_right']}/{page['entities']} entities")
+    for name, page in result["quality"]["records"].items():
+        print(f"{name:32} CER {page['cer']:.4f}  rapidocr {page['cer_rapidocr']:.4f}")
+    content = json.dumps(result)
+    (HERE / "results").mkdir(exist_ok=True)
+    (HERE / "results" / "pages.json").write_text(content + "\n", encoding="utf-8")
+    print(content)
+
+
+if __name__ == "__main__":
+    main()

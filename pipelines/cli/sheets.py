@@ -1,0 +1,80 @@
+"""The pages of documents that were pictures, fetched again from their source for a report."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import fsspec
+import numpy as np
+import pyarrow.parquet as pq
+from PIL import Image
+
+from actors.config.ocr import PageLimits
+from actors.pages import Limits, PageError, Picture, open_pages
+from pipelines.lake.results import Result
+from pipelines.markup.sheet import Sheet
+
+# A page of this size is legible when it is zoomed, and a report of 40 opens in a second.
+_LONGEST = 1400
+_QUALITY = 55
+
+
+def sheets(result: Result, config: Mapping[str, Any], most: int) -> list[Sheet]:
+    """The first pages of a document, without marks; none where its source is gone or is no
+    longer what was read."""
+    content = _content(result, config["pipeline"]["source"].get("image"))
+    if content is None:
+        return []
+    asked = PageLimits.model_validate((config.get("ocr") or {}).get("pages") or {})
+    limits = replace(Limits.of(asked), text_layer=False)
+    found: list[Sheet] = []
+    try:
+        for number, page in enumerate(open_pages(content, limits)):
+            if number >= min(most, len(result.page_sizes)):
+                break
+            size = result.page_sizes[number]
+            # A picture of another size is another picture: boxes would lie.
+            if page.picture is None or abs(page.width - size["width"]) > 2:
+                break
+            found.append(
+                Sheet(
+                    number,
+                    _small(page.picture),
+                    "webp",
+                    size["width"],
+                    size["height"],
+                    size["turn"],
+                )
+            )
+    except PageError:
+        return found
+    return found
+
+
+def _content(result: Result, column: str | None) -> bytes | None:
+    try:
+        with fsspec.open(result.source, "rb") as file:
+            if column is None:
+                return bytes(file.read())
+            table = pq.ParquetFile(file)
+            row = result.source_row
+            for group in range(table.metadata.num_row_groups):
+                rows = table.metadata.row_group(group).num_rows
+                if row < rows:
+                    value = table.read_row_group(group, columns=[column])[column][row]
+                    return value.as_py()  # type: ignore[no-any-return]
+                row -= rows
+    except (OSError, ValueError, KeyError):
+        return None
+    return None
+
+
+def _small(picture: Picture) -> bytes:
+    image = Image.fromarray(np.ascontiguousarray(picture[:, :, ::-1]))
+    image.thumbnail((_LONGEST, _LONGEST))
+    file = io.BytesIO()
+    image.save(file, "WEBP", quality=_QUALITY)
+    return file.getvalue()

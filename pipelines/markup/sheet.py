@@ -1,0 +1,76 @@
+"""A page of a document as a picture with marked places, drawn in SVG: scalable, and without
+style attributes, which the reader page's policy forbids."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+_TRANSFORMS = {
+    0: "",
+    90: "translate({h} 0) rotate(90)",
+    180: "translate({w} {h}) rotate(180)",
+    270: "translate(0 {w}) rotate(270)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A rectangle of a sheet that belongs to an item: its key chooses the colour."""
+
+    item: int
+    key: int
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A picture of a page. Places are in pixels of ``width`` by ``height``, whatever the size of
+    the picture itself; it is shown turned clockwise by ``turn`` degrees."""
+
+    number: int
+    picture: bytes
+    kind: str
+    width: int
+    height: int
+    turn: int = 0
+    places: Sequence[Place] = ()
+
+
+def draw(sheet: Sheet) -> Markup:
+    """The sheet as an <svg> element."""
+    w, h = sheet.width, sheet.height
+    wide, high = (h, w) if sheet.turn in (90, 270) else (w, h)
+    transform = _TRANSFORMS[sheet.turn].format(w=w, h=h)
+    places = Markup("").join(
+        Markup('<rect class="k{} i" data-e="{}" x="{}" y="{}" width="{}" height="{}"/>').format(
+            p.key,
+            p.item,
+            round(p.x0, 1),
+            round(p.y0, 1),
+            round(p.x1 - p.x0, 1),
+            round(p.y1 - p.y0, 1),
+        )
+        for p in sheet.places
+    )
+    return Markup(
+        '<svg class="sheet" viewBox="0 0 {} {}" role="img" aria-label="Page {}">'
+        '<g{}><image href="data:image/{};base64,{}" width="{}" height="{}" '
+        'preserveAspectRatio="none"/>{}</g></svg>'
+    ).format(
+        wide,
+        high,
+        sheet.number + 1,
+        Markup(' transform="{}"').format(transform) if transform else "",
+        sheet.kind,
+        base64.b64encode(sheet.picture).decode(),
+        w,
+        h,
+        places,
+    )
