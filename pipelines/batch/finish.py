@@ -187,17 +187,22 @@ def write_unit(
     models: int,
     policy: Merge,
 ) -> pa.Table:
-    """The last map of the graph: write one packed unit's files; a row of its id and its counts."""
+    """The last map of the graph: write one packed unit's files; a row of its id, its counts, and
+    what kept it from being written."""
     storage.apply()
     unit, table = unpack(block)
     started = time.monotonic()
     lake = Sink(sink)
     carried = Carried(lake, table)
     entities, documents, tally = finish_unit(table, models, policy, datetime.now(UTC), carried)
-    lake.write_unit(run_id, unit, entities, documents)
+    try:
+        lake.write_unit(run_id, unit, entities, documents)
+    except OSError as error:
+        # As data, because Ray would hand on no more than its own wrapper of it.
+        return pa.table({"unit": [unit], "tally": ["{}"], "error": [str(error)]})
     tally.busy.update(json.loads((table.schema.metadata or {}).get(BUSY, b"{}")))
     tally.busy["write"] += time.monotonic() - started  # type: ignore[assignment]
     new = tally.documents - tally.carried
     count_unit(pipeline, new, tally.entities, tally.failures)
     say("unit written", run=run_id, unit=unit, documents=tally.total, failed=new["failed"])
-    return pa.table({"unit": [unit], "tally": [json.dumps(tally.as_dict())]})
+    return pa.table({"unit": [unit], "tally": [json.dumps(tally.as_dict())], "error": [""]})

@@ -30,7 +30,7 @@ def marker(
     seconds: float,
     timing: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The marker of a run: a plain mapping, small however large the run."""
+    """The marker of a run: a plain mapping; what grows with the run are the ids of its units."""
     sources = sorted({(part.uri, part.version) for held in state for part in held.slices})
     listing = "\n".join(f"{uri}\t{found}" for uri, found in sources)
     increment = plan.increment

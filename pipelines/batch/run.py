@@ -123,6 +123,8 @@ def _drive(
             dataset = build(run_id, loaded, pools, missing, plan, prior_units(base, plan), load)
             rows = patiently(dataset, loaded.pipeline.stall_minutes * 60)
         for row in rows:
+            if row["error"]:
+                raise RunFailedError(run_id, f"a unit could not be written: {row['error']}")
             _add(tally, counts, row["unit"], Tally.from_dict(json.loads(row["tally"])))
             progress.update(tally, total)
             if tally.total >= min(_RATE_AFTER, total) and tally.failure_rate > limit:

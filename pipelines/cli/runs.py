@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,23 +15,37 @@ if TYPE_CHECKING:
     from pipelines.lake.layout import Sink
 
 app = typer.Typer(no_args_is_help=True)
-_SinkPath = Annotated[str, typer.Argument(help="The folder that runs wrote to.")]
+_SinkPath = Annotated[
+    str, typer.Argument(help="The folder that runs wrote to, or the pipeline file that says it.")
+]
 _Run = Annotated[str, typer.Argument(help="The id of a run.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
+def _lake(path: str) -> Sink:
+    """The sink, with the storage options of the pipeline file where one is given."""
+    from pipelines.config import load_pipeline
+    from pipelines.lake.layout import Sink
+    from pipelines.storage import Storage
+
+    if path.endswith((".yaml", ".yml")):
+        pipeline = load_pipeline(path).pipeline
+        pipeline.storage.apply()
+        return Sink(pipeline.sink.path)
+    Storage().apply()
+    return Sink(path)
+
+
 @app.command("list")
 def list_runs(sink: _SinkPath, as_json: _Json = False) -> None:
-    """The runs of a sink, oldest first, and whether they are committed."""
-    from pipelines.lake.layout import Sink
-
-    lake = Sink(sink)
+    """The runs of a sink in the order of their commits, and then those without one."""
+    lake = _lake(sink)
     rows = [_row(lake, run) for run in lake.committed()]
     rows += [{"run_id": run, "state": "open"} for run in lake.open_runs()]
     if as_json:
         print(json.dumps(rows))
         return
-    columns = ("run_id", "state", "pipeline", "documents", "failed", "entities", "seconds")
+    columns = ("run_id", "state", "pipeline", "kind", "documents", "failed", "entities", "seconds")
     table = Table(*columns)
     for row in rows:
         table.add_row(*(str(row.get(column, "")) for column in columns))
@@ -43,6 +59,7 @@ def _row(lake: Sink, run: str) -> dict[str, object]:
         "run_id": run,
         "state": "committed",
         "pipeline": marker["name"],
+        "kind": marker["kind"],
         "documents": sum(counts["documents"].values()),
         "failed": counts["documents"].get("failed", 0),
         "entities": sum(counts["entities"].values()),
@@ -51,47 +68,108 @@ def _row(lake: Sink, run: str) -> dict[str, object]:
 
 
 @app.command()
-def show(sink: _SinkPath, run: _Run) -> None:
+def show(
+    sink: _SinkPath,
+    run: _Run,
+    units: Annotated[bool, typer.Option("--units", help="With the ids of its units.")] = False,
+) -> None:
     """The marker of a committed run, as JSON."""
-    from pipelines.lake.layout import RunError, Sink
+    from pipelines.lake.layout import RunError
 
     try:
-        print(json.dumps(Sink(sink).marker(run), indent=1))
+        marker = _lake(sink).marker(run)
     except RunError as error:
         _refuse(error)
+    if not units:
+        marker["units"] = len(marker["units"])
+    print(json.dumps(marker, indent=1))
 
 
 @app.command()
 def current(sink: _SinkPath, as_json: _Json = False) -> None:
-    """The files of the latest committed run: the rows that hold now."""
-    from pipelines.lake.layout import RunError, Sink
+    """The files that hold now: all of their rows, one row per document."""
+    from pipelines.lake.layout import RunError
+    from pipelines.lake.state import current as held_now
 
-    lake = Sink(sink)
     try:
-        run = lake.latest()
+        now = held_now(_lake(sink))
     except RunError as error:
         _refuse(error)
-    units = lake.marker(run)["units"]
-    files = {
-        table: [lake.file(run, table, unit) for unit in units]
-        for table in ("documents", "entities")
-    }
+    files = {"documents": now.files("documents"), "entities": now.files("entities")}
     if as_json:
-        print(json.dumps({"run_id": run, **files}))
+        print(json.dumps({"run_id": now.run_id, **files}))
         return
     for paths in files.values():
         print("\n".join(paths))
 
 
 @app.command()
-def discard(sink: _SinkPath, run: _Run) -> None:
-    """Remove a run that was never committed, and its files."""
-    from pipelines.lake.layout import RunError, Sink
+def diff(sink: _SinkPath, before: _Run, after: _Run, as_json: _Json = False) -> None:
+    """What changed between two commits: documents, texts, statuses, entities."""
+    from pipelines.lake.diff import compare
+    from pipelines.lake.layout import RunError
 
     try:
-        Sink(sink).discard(run)
+        found = compare(_lake(sink), before, after)
     except RunError as error:
         _refuse(error)
+    if as_json:
+        print(json.dumps(asdict(found)))
+        return
+    console = Console(highlight=False)
+    table = Table("documents", "how many", "such as", title=f"{before} to {after}")
+    for kind, count in found.documents.items():
+        table.add_row(kind, f"{count:,}", ", ".join(found.examples[kind][:3]))
+    console.print(table)
+    changed = {label: pair for label, pair in found.labels.items() if pair[0] != pair[1]}
+    if changed:
+        table = Table("entities", "before", "after")
+        for label, (old, new) in changed.items():
+            table.add_row(label, f"{old:,}", f"{new:,}")
+        console.print(table)
+
+
+@app.command()
+def vacuum(
+    sink: _SinkPath,
+    keep: Annotated[int, typer.Option(min=1, help="The latest commits that stay readable.")] = 1,
+    older_than_days: Annotated[
+        float, typer.Option(min=0, help="Runs that were begun later than this are not touched.")
+    ] = 7.0,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove, not only say what.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Remove replaced units, old markers, and runs that were never committed."""
+    from pipelines.lake.vacuum import find_waste, remove
+
+    lake = _lake(sink)
+    waste = find_waste(lake, keep, timedelta(days=older_than_days))
+    if yes:
+        remove(lake, waste)
+    if as_json:
+        print(json.dumps({**asdict(waste), "removed": yes}))
+        return
+    done = "removed" if yes else "can be removed (--yes does)"
+    Console(highlight=False).print(
+        f"{len(waste.files):,} files, {len(waste.runs):,} commits that nothing current needs, "
+        f"{len(waste.open_runs):,} runs without a commit: {done}",
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def discard(sink: _SinkPath, run: _Run) -> None:
+    """Remove a run that was never committed, and its files."""
+    from pipelines.lake.layout import RunError
+    from pipelines.lake.lease import Lease
+
+    lake = _lake(sink)
+    try:
+        with Lease(lake, f"run-{run}"):
+            lake.discard(run)
+    except RunError as error:
+        _refuse(error)
+    lake.remove(f"_leases/run-{run}")
     Console().print(f"discarded {run}")
 
 

@@ -14,6 +14,7 @@ import secrets
 import socket
 import threading
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -87,9 +88,11 @@ class Lease:
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
-        if self.held():
-            # Not removed: the next number must be higher than any that was given out.
-            self._sink.write(self._object(self._number), self._content(until=0.0))
+        # A store that is away must not hide how the work ended: the lease then runs out by itself.
+        with suppress(OSError):
+            if self.held():
+                # Not removed: the next number must be higher than any that was given out.
+                self._sink.write(self._object(self._number), self._content(until=0.0))
 
     def held(self) -> bool:
         """Whether nobody has taken it over."""

@@ -1,0 +1,128 @@
+"""What a sink tells of its runs, and what vacuum leaves: all that any kept commit needs."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from lake_fakes import FAILING, Quiet, hashing, pipeline, rows_of, write_rows
+from typer.testing import CliRunner
+from without_ray import _without_ray  # noqa: F401
+
+from pipelines.batch import begin_run, drive_run, write_plan
+from pipelines.cli.app import app
+from pipelines.config import LoadedPipeline
+from pipelines.enrich import decide
+from pipelines.lake.diff import compare
+from pipelines.lake.layout import Sink
+from pipelines.lake.state import current
+from pipelines.lake.units import plan_source
+from pipelines.lake.vacuum import find_waste, remove
+
+pytestmark = pytest.mark.usefixtures("_without_ray")
+LATER = datetime.now(UTC) + timedelta(days=30)
+
+
+@pytest.fixture
+def loaded(tmp_path: Path) -> LoadedPipeline:
+    write_rows(tmp_path / "in/a.jsonl", [f"a{i}" for i in range(20)])
+    write_rows(tmp_path / "in/b.jsonl", [f"b{i}" for i in range(5)])
+    return pipeline(str(tmp_path / "in"), str(tmp_path / "out"))
+
+
+@pytest.fixture
+def sink(loaded: LoadedPipeline) -> Sink:
+    return Sink(loaded.pipeline.sink.path)
+
+
+def _full(loaded: LoadedPipeline, sink: Sink) -> str:
+    run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
+    return drive_run(sink, run_id, Quiet(), hashing()).run_id
+
+
+def _increment(loaded: LoadedPipeline, sink: Sink) -> str:
+    plan = decide(loaded).plan
+    assert plan is not None
+    return drive_run(sink, write_plan(loaded, plan), Quiet(), hashing()).run_id
+
+
+def test_a_difference_is_told_by_kind(loaded: LoadedPipeline, sink: Sink, tmp_path: Path) -> None:
+    first = _full(loaded, sink)
+    write_rows(tmp_path / "in/b.jsonl", ["b0", "b1", "b9"], extra=FAILING)
+    second = _increment(loaded, sink)
+    found = compare(sink, first, second)
+    assert found.documents == {"added": 1, "removed": 3, "text": 2, "status": 2, "entities": 0}
+    assert found.examples["removed"] == ["b2", "b3", "b4"]
+    assert found.units == 2
+    same = compare(sink, second, second)
+    assert not any(same.documents.values())
+    assert same.units == 0
+    again = compare(sink, second, _full(loaded, sink))
+    assert not any(again.documents.values())
+    assert again.units > 0
+
+
+def test_vacuum_leaves_what_kept_commits_need(
+    loaded: LoadedPipeline, sink: Sink, tmp_path: Path
+) -> None:
+    first = _full(loaded, sink)
+    write_rows(tmp_path / "in/b.jsonl", ["b0", "b1", "b2", "b3", "b4", "b5"])
+    second = _increment(loaded, sink)
+    abandoned = begin_run(loaded, plan_source(loaded.pipeline.source))
+    rows = rows_of(sink)
+    assert find_waste(sink, 1, timedelta(days=7)).files == ()
+    assert find_waste(sink, 2, timedelta(days=7), LATER).runs == ()
+    waste = find_waste(sink, 1, timedelta(days=7), LATER)
+    assert (waste.runs, waste.open_runs) == ((first,), (abandoned,))
+    remove(sink, waste)
+    assert rows_of(sink) == rows
+    assert (sink.committed(), sink.open_runs()) == ([second], [])
+    held = {Path(file) for file in current(sink).files("documents")}
+    assert held == {*(tmp_path / "out/documents").rglob("*.parquet")}
+    assert find_waste(sink, 1, timedelta(days=7), LATER) == type(waste)((), (), ())
+    write_rows(tmp_path / "in/c.jsonl", ["c0"])
+    _increment(loaded, sink)
+    assert len(rows_of(sink)) == 27
+
+
+def test_the_commands(loaded: LoadedPipeline, sink: Sink, tmp_path: Path) -> None:
+    first = _full(loaded, sink)
+    write_rows(tmp_path / "in/c.jsonl", ["c0"])
+    second = _increment(loaded, sink)
+    abandoned = begin_run(loaded, plan_source(loaded.pipeline.source))
+    call = CliRunner().invoke
+
+    def told(*words: str) -> object:
+        result = call(app, ["runs", *words])
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    rows = told("list", sink.path, "--json")
+    assert isinstance(rows, list)
+    assert [(r["run_id"], r.get("kind")) for r in rows] == [
+        (first, "full"),
+        (second, "increment"),
+        (abandoned, None),
+    ]
+    shown = told("show", sink.path, second)
+    assert isinstance(shown, dict)
+    assert (shown["base"], shown["units"]) == (first, 1)
+    assert shown["changes"] == {"new": 1, "changed": 0, "gone": 0, "unchanged": 2} | {
+        "stale": 0,
+        "failed": 0,
+    }
+    now = told("current", sink.path, "--json")
+    assert isinstance(now, dict)
+    assert len(now["documents"]) == 5
+    difference = told("diff", sink.path, first, second, "--json")
+    assert isinstance(difference, dict)
+    assert difference["documents"]["added"] == 1
+    assert call(app, ["runs", "diff", sink.path, first, second]).exit_code == 0
+    assert call(app, ["runs", "discard", sink.path, abandoned]).exit_code == 0
+    assert call(app, ["runs", "discard", sink.path, second]).exit_code == 2
+    waste = told("vacuum", sink.path, "--older-than-days", "0", "--yes", "--json")
+    assert isinstance(waste, dict)
+    assert waste["runs"] == [first]
+    assert len(rows_of(sink)) == 26
