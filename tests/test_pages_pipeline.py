@@ -22,6 +22,7 @@ from actors.config.ocr import load_ocr
 from actors.pages import PageSize, Reading, Word
 from actors.spans import Box, Extraction, spanning
 from pipelines.batch import begin_run, drive_run
+from pipelines.batch.careful import Attempts
 from pipelines.batch.cluster import cluster
 from pipelines.batch.describe import check_reader
 from pipelines.batch.finish import Tally, finish_unit
@@ -29,6 +30,7 @@ from pipelines.batch.ocr import OcrActor
 from pipelines.batch.step import pack, unpack
 from pipelines.cli.app import app
 from pipelines.config import LoadedPipeline, Source, load_pipeline
+from pipelines.lake.carry import content_hash
 from pipelines.lake.layout import Sink
 from pipelines.lake.read import read_units
 from pipelines.lake.readings import reading_row, row_reading
@@ -124,7 +126,8 @@ def test_a_unit_is_read_and_its_entities_get_places(lake: Path) -> None:
     source = Source(path=str(lake / "in"))
     plan = plan_source(source)
     (table,) = read_units(plan.units, source, plan.keep)
-    actor = OcrActor(load_ocr("starter:ocr"), 1, 0.0, Storage())
+    attempts = Attempts(str(lake / "out"), "r", "ocr", "ocr", 3)
+    actor = OcrActor(load_ocr("starter:ocr"), attempts, 1, 0.0, Storage())
     unit, table = unpack(asyncio.run(actor(pack("u", table))))
     assert unit == "u"
     assert "image" not in table.schema.names
@@ -145,6 +148,7 @@ def test_a_unit_is_read_and_its_entities_get_places(lake: Path) -> None:
     assert read["text"] == LINE
     assert (read["pages"], read["page_sizes"]) == (1, [{"width": 480, "height": 80, "turn": 0}])
     assert [one["model"] for one in read["steps"]] == ["ocr", "m"]
+    assert read["content_hash"] == content_hash(picture())
     assert (failed["status"], failed["error_type"], failed["pages"]) == (
         "failed",
         "UnknownFormat",

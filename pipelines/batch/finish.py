@@ -139,10 +139,17 @@ def _document(
         "text": text,
         "entity_count": entity_count,
         "steps": [extraction_row(step)["step"] for step in steps],
-        "content_hash": None if text is None else content_hash(text, row["prompt"]),
+        "content_hash": _identity(row),
         **_pages(row.get("reading")),
         "finished_at": finished,
     }
+
+
+def _identity(row: dict[str, Any]) -> str | None:
+    """What tells whether a document is what it was: of a picture its bytes, not what was read."""
+    if row.get("reading") is not None:
+        return str(row["reading"]["identity"])
+    return None if row["text"] is None else content_hash(row["text"], row["prompt"])
 
 
 def _pages(reading: dict[str, Any] | None) -> dict[str, Any]:

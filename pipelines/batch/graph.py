@@ -22,6 +22,7 @@ from ray.data import (
 from ray.data.block import BlockMetadata
 
 from actors.extractor import Extractor
+from pipelines.batch.careful import Attempts
 from pipelines.batch.finish import write_unit
 from pipelines.batch.marker import IO_TASKS
 from pipelines.batch.ocr import OcrActor
@@ -193,7 +194,8 @@ def build(
         source, num_cpus=_IO_CPUS, concurrency=min(IO_TASKS, reads), override_num_blocks=reads
     )
     if loaded.ocr is not None:
-        dataset = _pooled(dataset, OcrActor, pools[0], (loaded.ocr,), pipeline.storage)
+        attempts = Attempts(pipeline.sink.path, run_id, "ocr", loaded.ocr.name, pipeline.most_tries)
+        dataset = _pooled(dataset, OcrActor, pools[0], (loaded.ocr, attempts), pipeline.storage)
     steps = pools[len(pools) - len(loaded.models) :]
     for index, (model, pool) in enumerate(zip(loaded.models, steps, strict=True)):
         step = StepWork(index, model, pipeline.sink.path, run_id, pipeline.most_tries, load)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import os
 import time
+from concurrent.futures import Future
 from typing import Any
 
 import pyarrow as pa
@@ -14,57 +12,63 @@ from actors.config.ocr import OcrModel
 from actors.ocr import OcrReader
 from actors.pages import Reading
 from actors.spans import Document, Extraction, Failure, Status, Usage
-from pipelines.batch.step import pack, unpack
+from pipelines.batch.careful import Attempts, Careful, poison
+from pipelines.batch.events import count_batch, say
+from pipelines.batch.step import Stopwatch, add_busy, pack, unpack
+from pipelines.lake.carry import content_hash
 from pipelines.lake.readings import READING, reading_row
 from pipelines.lake.schema import EXTRACTION, extraction_row
 from pipelines.storage import Storage
 
-log = logging.getLogger(__name__)
-
 STEP = "step_ocr"
+_Told = tuple[Reading | Failure, float]
 
 
 class OcrActor:
     """One reader, applied to units. Calls may overlap, so that it always has pages to batch."""
 
-    def __init__(self, config: OcrModel, threads: int, gpu: float, storage: Storage) -> None:
+    def __init__(
+        self, config: OcrModel, attempts: Attempts, threads: int, gpu: float, storage: Storage
+    ) -> None:
         storage.apply()  # the weights may be on an object store
+        started = time.monotonic()
         self._reader = OcrReader(config, threads=threads, gpu=gpu)
+        self._attempts = attempts
+        self._careful = Careful(attempts, self._submit)
+        self._watch = Stopwatch()
+        self._last = 0.0
+        seconds = round(time.monotonic() - started, 3)
+        say("model loaded", run=attempts.run_id, step=config.name, seconds=seconds)
 
     async def __call__(self, block: pa.Table) -> pa.Table:
         """A packed unit whose pictures have become text, each with a READING beside it. The
         pictures themselves end here."""
+        self._watch.enter()
         unit, table = unpack(block)
-        rows = table.select(["doc_id", "image", "error_type"]).to_pylist()
-        started = time.perf_counter()
-        futures = [
-            None
-            if row["error_type"] or row["image"] is None
-            else self._reader.submit(Document(id=row["doc_id"], image=row["image"]))
-            for row in rows
+        rows = table.select(["doc_id", "image", "prompt", "prior", "error_type"]).to_pylist()
+        wanted = [
+            i
+            for i, row in enumerate(rows)
+            if row["image"] is not None and not row["error_type"] and not row["prior"]
         ]
+        documents = [Document(id=rows[i]["doc_id"], image=rows[i]["image"]) for i in wanted]
+        told = await self._careful.give(unit, documents)
         texts: list[str | None] = table["text"].to_pylist()
         errors = table.select(["error_type", "error_message"]).to_pylist()
         readings: list[dict[str, Any] | None] = [None] * len(rows)
         steps: list[dict[str, Any] | None] = [None] * len(rows)
-        count = sum(future is not None for future in futures)
-        for i, future in enumerate(futures):
-            if future is None:
-                continue
-            try:
-                found = await asyncio.wrap_future(future)
-            except Exception as error:
-                # A picture's failure is data: what comes here is a lost reader. Ending the
-                # process makes Ray start another and give it this unit.
-                log.critical("reader lost in unit %s: %s", unit, type(error).__name__)
-                os._exit(1)
-            # Pages are read together: a document's share of the unit's time is all there is.
-            seconds = (time.perf_counter() - started) / count
+        for i, answer in zip(wanted, told, strict=True):
+            reason = Failure("PoisonDocument", poison(self._attempts.most_tries))
+            found, seconds = answer or (reason, 0.0)
             if isinstance(found, Reading):
-                texts[i], readings[i] = found.text, reading_row(found)
+                identity = content_hash(rows[i]["image"], rows[i]["prompt"])
+                texts[i], readings[i] = found.text, reading_row(found) | {"identity": identity}
             else:
                 errors[i] = {"error_type": found.type, "error_message": found.message}
             steps[i] = extraction_row(self._step(rows[i]["doc_id"], found, seconds))
+        count_batch(
+            self._reader.config.name, len(told), 0, sum(one[1] for one in told if one is not None)
+        )
         table = table.drop_columns(["image", "text", "error_type", "error_message"])
         for name, column in (
             ("text", pa.array(texts, pa.string())),
@@ -74,7 +78,25 @@ class OcrActor:
             (STEP, pa.array(steps, EXTRACTION)),
         ):
             table = table.append_column(name, column)
-        return pack(unit, table)
+        return pack(unit, add_busy(table, self._reader.config.name, self._watch.leave()))
+
+    def _submit(self, document: Document) -> Future[_Told]:
+        """A document's reading, and the reader's seconds that it took: pages are read together,
+        so its share is the time since the document before it was done."""
+        began = time.perf_counter()
+        answer: Future[_Told] = Future()
+
+        def pass_on(found: Future[Reading | Failure]) -> None:
+            error = found.exception()
+            if error is not None:
+                answer.set_exception(error)
+                return
+            now = time.perf_counter()
+            seconds, self._last = now - max(self._last, began), now
+            answer.set_result((found.result(), seconds))
+
+        self._reader.submit(document).add_done_callback(pass_on)
+        return answer
 
     def _step(self, id_: str, found: Reading | Failure, seconds: float) -> Extraction:
         """The reader's line in a document's list of steps: what was used, and how it went."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import logging
-import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,10 +14,8 @@ import pyarrow as pa
 from actors.config import ModelConfig
 from actors.extractor import Extractor, Share
 from actors.spans import Document, Extraction, Failure, Status
+from pipelines.batch.careful import Attempts, Careful, poison
 from pipelines.batch.events import count_batch, say
-from pipelines.batch.gate import Gate
-from pipelines.batch.hunt import Hunt
-from pipelines.lake.layout import Sink
 from pipelines.lake.schema import EXTRACTION, extraction_row
 from pipelines.storage import Storage
 
@@ -84,7 +79,7 @@ def add_busy(table: pa.Table, stage: str, seconds: float) -> pa.Table:
     return table.replace_schema_metadata({**metadata, BUSY: json.dumps(busy).encode()})
 
 
-class _Stopwatch:
+class Stopwatch:
     """Seconds in which at least one call was under way, each handed out once."""
 
     def __init__(self) -> None:
@@ -92,11 +87,13 @@ class _Stopwatch:
         self._since = 0.0
 
     def enter(self) -> None:
+        """A call begins."""
         if not self._calls:
             self._since = time.monotonic()
         self._calls += 1
 
     def leave(self) -> float:
+        """A call ends: the seconds since the last one that ended, or since the first began."""
         self._calls -= 1
         now = time.monotonic()
         seconds, self._since = now - self._since, now
@@ -110,11 +107,13 @@ class StepActor:
     def __init__(self, work: StepWork, threads: int, gpu: float, storage: Storage) -> None:
         storage.apply()  # the weights may be on an object store
         self._work = work
-        self._sink = Sink(work.sink)
-        self._gate = Gate()
-        self._watch = _Stopwatch()
+        self._watch = Stopwatch()
         started = time.monotonic()
         self._model = work.load(work.config, Share(threads=threads, gpu=gpu))
+        attempts = Attempts(
+            work.sink, work.run_id, str(work.index), work.config.name, work.most_tries
+        )
+        self._careful = Careful(attempts, self._model.submit)
         seconds = round(time.monotonic() - started, 3)
         say("model loaded", run=work.run_id, step=work.config.name, seconds=seconds)
 
@@ -131,7 +130,8 @@ class StepActor:
             for i in wanted
         ]
         results: list[dict[str, Any] | None] = [None] * len(rows)
-        found = await self._extract(unit, documents)
+        answers = await self._careful.give(unit, documents)
+        found = [one or self._poison(d) for one, d in zip(answers, documents, strict=True)]
         for i, extraction in zip(wanted, found, strict=True):
             results[i] = extraction_row(extraction)
         count_batch(
@@ -144,72 +144,11 @@ class StepActor:
         table = table.append_column(f"step_{self._work.index}", column)
         return pack(unit, add_busy(table, self._work.config.name, self._watch.leave()))
 
-    async def _extract(self, unit: str, documents: Sequence[Document]) -> list[Extraction]:
-        """The Extractions of a unit's documents, in their order.
-
-        Before the model sees them it is written down that it does, so that a process which dies of
-        them leaves a trace; see ``pipelines.batch.hunt``.
-        """
-        if not documents:
-            return []
-        name = f"_runs/{self._work.run_id}/attempts/{unit}.{self._work.index}.json"
-        content = await asyncio.to_thread(self._sink.read, name)
-        hunt = Hunt.from_json(content) if content else Hunt.of(len(documents))
-        hunt.begin(self._work.most_tries)
-        if not hunt.hunting:
-            async with self._gate.shared():
-                await asyncio.to_thread(self._sink.write, name, hunt.as_json())
-                return await self._together(unit, documents)
-        say(
-            "a unit that its process died of is tried in groups",
-            logging.WARNING,
-            run=self._work.run_id,
-            unit=unit,
-            step=self._work.config.name,
-            groups=len(hunt.groups),
-        )
-        found: list[Extraction | None] = [None] * len(documents)
-        async with self._gate.exclusive():
-            for low, high in hunt.order():
-                hunt.running = (low, high)
-                await asyncio.to_thread(self._sink.write, name, hunt.as_json())
-                found[low:high] = await self._together(unit, documents[low:high])
-            hunt.running = None
-            await asyncio.to_thread(self._sink.write, name, hunt.as_json())
-        return [e or self._poison(documents[i]) for i, e in enumerate(found)]
-
-    async def _together(self, unit: str, documents: Sequence[Document]) -> list[Extraction]:
-        futures = [self._model.submit(document) for document in documents]
-        try:
-            return [await asyncio.wrap_future(future) for future in futures]
-        except Exception as error:
-            # The Extractor turns a document's failure into data: what comes here is a lost
-            # model. Ending the process makes Ray start another and give it this unit.
-            say(
-                "model lost",
-                logging.CRITICAL,
-                run=self._work.run_id,
-                unit=unit,
-                step=self._work.config.name,
-                error_type=type(error).__name__,
-            )
-            os._exit(1)
-
     def _poison(self, document: Document) -> Extraction:
-        say(
-            "a document was set aside",
-            logging.ERROR,
-            run=self._work.run_id,
-            document=document.id,
-            step=self._work.config.name,
-        )
         return Extraction(
             document_id=document.id,
             model=self._work.config.name,
             fingerprint=self._model.fingerprint,
             status=Status.FAILED,
-            failure=Failure(
-                "PoisonDocument",
-                f"ended its process {self._work.most_tries} times while it was alone in it",
-            ),
+            failure=Failure("PoisonDocument", poison(self._work.most_tries)),
         )

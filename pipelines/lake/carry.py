@@ -23,9 +23,11 @@ _IDENTITY = ["doc_id", "status", "content_hash"]
 _FOLLOWS = ("source", "source_version", "source_row")
 
 
-def content_hash(text: str, prompt: str | None = None) -> str:
-    """BLAKE2b-128 of the text's UTF-8, and of the row's own prompt, 32 hex digits."""
-    digest = hashlib.blake2b(text.encode(), digest_size=16)
+def content_hash(content: str | bytes, prompt: str | None = None) -> str:
+    """BLAKE2b-128 of a text's UTF-8 or a picture's bytes, and of the row's own prompt, 32 hex
+    digits."""
+    content = content.encode() if isinstance(content, str) else content
+    digest = hashlib.blake2b(content, digest_size=16)
     if prompt is not None:
         digest.update(b"\0prompt\0" + prompt.encode())
     return digest.hexdigest()
@@ -67,10 +69,12 @@ class Carrier:
             return table
         self._loaded = {p: self._loaded.get(p) or self._hashes(p) for p in places}
         marks = []
-        for row in table.select(["doc_id", "text", "prompt", "error_type"]).to_pylist():
+        columns = ["doc_id", "text", "image", "prompt", "error_type"]
+        for row in table.select(columns).to_pylist():
             found = None
-            if not row["error_type"] and row["text"] is not None:
-                wanted = content_hash(row["text"], row["prompt"])
+            content = row["text"] if row["image"] is None else row["image"]
+            if not row["error_type"] and content is not None:
+                wanted = content_hash(content, row["prompt"])
                 found = next(
                     (p for p in places if self._loaded[p].get(row["doc_id"]) == wanted), None
                 )

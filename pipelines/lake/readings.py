@@ -13,6 +13,8 @@ _SIDES = ("x0", "y0", "x1", "y1")
 
 READING = pa.struct(
     [
+        # What was read: BLAKE2b of the picture's bytes and of the row's prompt.
+        pa.field("identity", pa.string()),
         # Words as columns: a page has hundreds, and a struct of lists is a tenth of the size.
         pa.field("start", pa.list_(pa.int32())),
         pa.field("end", pa.list_(pa.int32())),

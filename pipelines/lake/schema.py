@@ -76,7 +76,11 @@ DOCUMENTS = pa.schema(
         _field("text", pa.string(), "what offsets refer to; null where it could not be read"),
         _field("entity_count", pa.int32(), "rows of this document in entities", nullable=False),
         _field("steps", pa.list_(_STEP), "what each model of the pipeline did with it"),
-        _field("content_hash", pa.string(), "BLAKE2b-128 of text and own prompt, in hex"),
+        _field(
+            "content_hash",
+            pa.string(),
+            "BLAKE2b-128 of text (of a picture: its bytes) and own prompt",
+        ),
         _field("pages", pa.int32(), "pages of an image document"),
         _field(
             "page_sizes",
