@@ -1,0 +1,259 @@
+"""The server against the actor in it, against overload, and against a plain FastAPI.
+
+    python benchmarks/serve.py [--peer-python /path/to/python] [--seconds 20] [--overload-s 60]
+
+`medspan serve` with one replica of the starter on one thread, and eight documents a request. The
+actor is an Extractor in this process, on one thread, over the same documents; it and the server
+take turns and never run at the same time. Load comes from this process too. The last line of
+stdout is one JSON document, kept as benchmarks/results/serve.json:
+
+    onnx_vs_actor   documents a second of the saturated server over those of the actor
+    goodput_at_3x   answered documents a second at three times the capacity, over the capacity
+    vs_fastapi_hf   the saturated server over a saturated FastAPI with transformers' pipeline, both
+                    with the same fp32 model; needs --peer-python with torch, transformers, fastapi
+
+`gguf_vs_engine` and `vs_llama_server` are null: see `reasons`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import yaml
+
+from actors import Document, Extractor
+from actors.config import OnnxModel, load_model
+from actors.extractor import Share
+from benchmarks import serve_load as load
+from benchmarks.onnx import STARTER, _folder, abstracts, peer
+
+ROOT = Path(__file__).resolve().parent.parent
+PER_REQUEST = 8
+LEVELS = (0.25, 0.5, 0.75, 0.9)
+
+
+def actor(model: OnnxModel, texts: list[str], seconds: float) -> float:
+    """Documents a second of an Extractor on one thread."""
+    documents = [Document(str(i), text) for i, text in enumerate(texts)]
+    with Extractor(model, Share(threads=1, gpu=0)) as extractor:
+        extractor.extract(documents[:16])
+        count, began = 0, time.perf_counter()
+        while time.perf_counter() - began < seconds:
+            extractor.extract(documents)
+            count += len(documents)
+        return count / (time.perf_counter() - began)
+
+
+@contextmanager
+def process(
+    command: list[str], ready: str, seconds: float = 300
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A server's process, once it answers at ``ready``."""
+    with tempfile.TemporaryFile() as log:
+        server = subprocess.Popen(
+            command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            ends = time.monotonic() + seconds
+            while not _answers(ready):
+                if server.poll() is not None or time.monotonic() > ends:
+                    log.seek(0)
+                    raise SystemExit(f"{log.read().decode()}\n{command} does not serve")
+                time.sleep(0.3)
+            yield server
+        finally:
+            server.send_signal(signal.SIGTERM)
+            try:
+                server.wait(120)
+            except subprocess.TimeoutExpired:
+                os.killpg(server.pid, signal.SIGKILL)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx2.get(url, timeout=30).status_code in (200, 404)
+    except httpx2.HTTPError:
+        return False
+
+
+def _port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
+@contextmanager
+def medspan(model: str, folder: Path) -> Iterator[tuple[str, int]]:
+    """A server of one model on one thread: the URL to post to, and its process id."""
+    port = _port()
+    config = {
+        "name": "benchmark",
+        "source": {"path": "unused/"},
+        "sink": {"path": "unused/"},
+        "steps": [{"model": model, "pool": {"num_cpus": 1}}],
+        # A queue of about four seconds of work; what comes too late for its deadline is no good.
+        "serve": {"limits": {"queue_documents": 16 * PER_REQUEST}},
+    }
+    path = folder / "benchmark.yaml"
+    path.write_text(yaml.safe_dump(config))
+    code = "from pipelines.cli import main; main()"
+    command = [sys.executable, "-c", code, "serve", str(path), "--port", str(port)]
+    root = f"http://127.0.0.1:{port}"
+    with process(command, f"{root}/readyz") as server:
+        yield f"{root}/v1/extract", server.pid
+
+
+def memory(session: int) -> float:
+    """MB that the server's processes hold, without what they share with others."""
+    total = 0.0
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if int((folder / "stat").read_text().rsplit(")", 1)[1].split()[3]) != session:
+                continue
+            pages = (folder / "statm").read_text().split()
+            total += (int(pages[1]) - int(pages[2])) * 4096 / 1e6
+        except (OSError, ValueError):
+            continue
+    return total
+
+
+def bodies(texts: list[str], **more: Any) -> load.Bodies:
+    """Requests of eight documents each."""
+    return [
+        {"documents": [{"text": text} for text in texts[i : i + PER_REQUEST]], **more}
+        for i in range(0, len(texts) - PER_REQUEST + 1, PER_REQUEST)
+    ]
+
+
+def overload(
+    url: str, session: int, texts: list[str], rate: float, seconds: float
+) -> dict[str, Any]:
+    """Three times the capacity, and the memory meanwhile."""
+    over = threading.Event()
+    grown: list[float] = []
+    watching = threading.Thread(
+        target=lambda: grown.extend(load.watch(lambda: memory(session), 2.0, over.is_set))
+    )
+    watching.start()
+    outcome = load.opened(url, bodies(texts, deadline_s=15), rate, seconds)
+    over.set()
+    watching.join()
+    quarter = max(1, len(grown) // 4)
+    return outcome.as_dict() | {
+        "rate_per_s": round(rate, 3),
+        "memory_mb_first_quarter": round(statistics.median(grown[:quarter]), 1),
+        "memory_mb_last_quarter": round(statistics.median(grown[-quarter:]), 1),
+    }
+
+
+def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Everything, in the order in which it is reported."""
+    texts = abstracts(options.documents)
+    shipped = load_model(STARTER)
+    assert isinstance(shipped, OnnxModel)
+    alone = [actor(shipped, texts, options.seconds / 2)]
+    with medspan(STARTER, folder) as (url, session):
+        load.closed(url, bodies(texts), 2, 3)
+        full = load.closed(url, bodies(texts), 4, options.seconds)
+        capacity = full.good_per_s
+        levels = {
+            str(level): load.opened(url, bodies(texts), capacity * level, options.seconds).as_dict()
+            for level in LEVELS
+        }
+        worst = overload(url, session, texts, 3 * capacity, options.overload_s)
+        again = load.closed(url, bodies(texts), 4, options.seconds / 2)
+    alone.append(actor(shipped, texts, options.seconds / 2))
+    served = capacity * PER_REQUEST
+    return {
+        "benchmark": "serve",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {"cores": os.cpu_count(), "load_average": os.getloadavg()[0]},
+        "python": platform.python_version(),
+        "documents_per_request": PER_REQUEST,
+        "actor_documents_per_s": [round(value, 2) for value in alone],
+        "saturated": full.as_dict() | {"documents_per_s": round(served, 2)},
+        "open_loop": levels,
+        "overload": worst,
+        "after_overload_documents_per_s": round(again.good_per_s * PER_REQUEST, 2),
+        "ratios": {
+            "onnx_vs_actor": served / statistics.mean(alone),
+            "goodput_at_3x": worst["good_per_s"] / capacity,
+            "vs_fastapi_hf": None,
+            "gguf_vs_engine": None,
+            "vs_llama_server": None,
+        },
+        "reasons": {
+            "gguf_vs_engine": "no GGUF weights ship with medspan; not measured over HTTP",
+            "vs_llama_server": "no GGUF weights ship with medspan; not measured over HTTP",
+        },
+    }
+
+
+def against_fastapi(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """The same fp32 model behind medspan and behind FastAPI with transformers' pipeline."""
+    texts = abstracts(options.documents)
+    shipped = load_model(STARTER)
+    assert isinstance(shipped, OnnxModel)
+    peer(options.peer_python, "export", str(folder), str(_folder(shipped)))
+    model = shipped.model_dump(mode="json") | {"name": "fp32"}
+    model["weights"] = {"model": str(folder)}
+    (folder / "fp32.yaml").write_text(yaml.safe_dump(model))
+    with medspan(str(folder / "fp32.yaml"), folder) as (url, _):
+        load.closed(url, bodies(texts), 2, 3)
+        ours = load.closed(url, bodies(texts), 4, options.seconds)
+    port = _port()
+    window = shipped.window
+    script = str(ROOT / "benchmarks/serve_peer.py")
+    arguments = [str(port), "1", str(window.size or 512), str(window.overlap or 0)]
+    command = [options.peer_python, "-P", "-W", "ignore", script, str(folder), *arguments]
+    with process(command, f"http://127.0.0.1:{port}/"):
+        url = f"http://127.0.0.1:{port}/v1/extract"
+        load.closed(url, bodies(texts), 1, 3)
+        theirs = load.closed(url, bodies(texts), 4, options.seconds)
+    return {"medspan": ours.as_dict(), "fastapi_hf": theirs.as_dict()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--peer-python", help="an interpreter with torch, transformers, fastapi")
+    parser.add_argument("--documents", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--overload-s", type=float, default=60)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        result = measure(options, folder)
+        if options.peer_python is None:
+            reason = "needs an interpreter with torch, transformers and fastapi: --peer-python"
+            result["reasons"]["vs_fastapi_hf"] = reason
+        else:
+            result["fp32"] = against_fastapi(options, folder)
+            ours, theirs = (
+                result["fp32"][name]["good_per_s"] for name in ("medspan", "fastapi_hf")
+            )
+            result["ratios"]["vs_fastapi_hf"] = ours / theirs
+    line = json.dumps(result)
+    (ROOT / "benchmarks/results").mkdir(exist_ok=True)
+    (ROOT / "benchmarks/results/serve.json").write_text(json.dumps(result, indent=1) + "\n")
+    print(line)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Load for benchmarks/serve.py: requests in a closed loop, and in an open one that does not wait.
+
+An open loop sends at the times that were drawn beforehand, whatever became of the requests before;
+latency counts from the drawn time, so a server that stalls cannot hide it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+
+Bodies = Sequence[dict[str, Any]]
+
+
+@dataclass
+class Outcome:
+    """What became of some requests."""
+
+    seconds: float = 0.0
+    latencies: list[float] = field(default_factory=list)
+    """Of answers with 200."""
+    refusals: list[float] = field(default_factory=list)
+    """Latencies of answers with 429."""
+    statuses: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def good_per_s(self) -> float:
+        """Answers with 200 a second."""
+        return len(self.latencies) / self.seconds
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the result."""
+        return {
+            "seconds": round(self.seconds, 2),
+            "requests": sum(self.statuses.values()),
+            "statuses": dict(self.statuses),
+            "good_per_s": round(self.good_per_s, 3),
+            **{f"p{p}_s": percentile(self.latencies, p) for p in (50, 95, 99)},
+            "refusal_p50_s": percentile(self.refusals, 50),
+            "refusal_p99_s": percentile(self.refusals, 99),
+        }
+
+
+def percentile(values: Sequence[float], p: float) -> float | None:
+    """The p-th percentile, or None of nothing."""
+    if not values:
+        return None
+    ordered = sorted(values)
+    return round(ordered[min(len(ordered) - 1, int(len(ordered) * p / 100))], 4)
+
+
+def closed(url: str, bodies: Bodies, clients: int, seconds: float) -> Outcome:
+    """``clients`` that each send a request when their last is answered."""
+    return asyncio.run(_closed(url, bodies, clients, seconds))
+
+
+def opened(url: str, bodies: Bodies, rate: float, seconds: float) -> Outcome:
+    """Poisson arrivals of ``rate`` requests a second."""
+    return asyncio.run(_opened(url, bodies, rate, seconds))
+
+
+def _http() -> httpx2.AsyncClient:
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=64)
+    return httpx2.AsyncClient(timeout=120, limits=limits)
+
+
+async def _send(
+    http: httpx2.AsyncClient, url: str, body: dict[str, Any], since: float, outcome: Outcome
+) -> None:
+    try:
+        status = str((await http.post(url, json=body)).status_code)
+    except httpx2.HTTPError as error:
+        status = type(error).__name__
+    took = time.perf_counter() - since
+    outcome.statuses[status] += 1
+    if status == "200":
+        outcome.latencies.append(took)
+    elif status == "429":
+        outcome.refusals.append(took)
+
+
+async def _closed(url: str, bodies: Bodies, clients: int, seconds: float) -> Outcome:
+    outcome, ring = Outcome(), itertools.cycle(bodies)
+    async with _http() as http:
+        began = time.perf_counter()
+
+        async def client() -> None:
+            while time.perf_counter() - began < seconds:
+                await _send(http, url, next(ring), time.perf_counter(), outcome)
+
+        await asyncio.gather(*(client() for _ in range(clients)))
+        outcome.seconds = time.perf_counter() - began
+    return outcome
+
+
+async def _opened(url: str, bodies: Bodies, rate: float, seconds: float) -> Outcome:
+    outcome, ring, draw = Outcome(), itertools.cycle(bodies), random.Random(0)
+    async with _http() as http, asyncio.TaskGroup() as group:
+        began = at = time.perf_counter()
+        while (at := at + draw.expovariate(rate)) - began < seconds:
+            await asyncio.sleep(max(0.0, at - time.perf_counter()))
+            group.create_task(_send(http, url, next(ring), at, outcome))
+        outcome.seconds = seconds
+    return outcome
+
+
+def watch(measure: Callable[[], float], every: float, until: Callable[[], bool]) -> list[float]:
+    """Values of ``measure`` taken every so many seconds."""
+    values = []
+    while not until():
+        values.append(measure())
+        time.sleep(every)
+    return values
