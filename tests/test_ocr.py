@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pages_kit import dicom, written
 from PIL import Image
 from rapidfuzz.distance import Levenshtein
 
@@ -170,6 +171,14 @@ def test_what_cannot_be_read_is_a_failure_and_the_reader_lives_on(reader: OcrRea
     # The first page has a text layer, which is no guess; the second was looked at.
     assert {word.confidence is None for word in good.words if word.box.page == 0} == {True}
     assert {word.confidence is None for word in good.words if word.box.page == 1} == {False}
+
+
+def test_text_burned_into_a_dicom_image_is_read(reader: OcrReader) -> None:
+    line = "SMITH JOHN 02/11/1960"
+    values = 4000 - np.asarray(written(line), np.uint16) * 12  # light on dark, twelve bits
+    (found,) = reader.read([Document(id="scan", image=dicom(values))])
+    assert isinstance(found, Reading)
+    assert found.text == line
 
 
 def test_a_closed_reader_takes_nothing() -> None:

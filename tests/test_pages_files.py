@@ -10,8 +10,8 @@ import numpy as np
 import pydicom
 import pypdfium2 as pdfium
 import pytest
+from pages_kit import dicom, encoded
 from PIL import Image
-from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from actors.pages import (
     DamagedFile,
@@ -31,35 +31,9 @@ from actors.pages import (
 SAMPLES = Path(__file__).parents[1] / "configs" / "samples" / "pages"
 
 
-def encoded(image: Image.Image, form: str, **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, form, **options)
-    return file.getvalue()
-
-
 def only_page(content: bytes) -> Page:
     (page,) = open_pages(content)
     return page
-
-
-def dicom(values: np.ndarray, **elements: object) -> bytes:
-    meta = pydicom.dataset.FileMetaDataset()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.7")
-    meta.MediaStorageSOPInstanceUID = UID("1.2.3")
-    data = pydicom.Dataset()
-    data.file_meta = meta
-    data.Rows, data.Columns = values.shape[-2:]
-    data.SamplesPerPixel = 1
-    data.PhotometricInterpretation = "MONOCHROME2"
-    data.BitsAllocated = data.BitsStored = 16
-    data.HighBit, data.PixelRepresentation = 15, 0
-    data.PixelData = values.astype("<u2").tobytes()
-    for name, value in elements.items():
-        setattr(data, name, value)
-    file = io.BytesIO()
-    data.save_as(file, enforce_file_format=True)
-    return file.getvalue()
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from PIL import Image, ImageDraw, ImageFont
+from pages_kit import encoded, written
 from typer.testing import CliRunner
 
 from actors.config import ConfigError
@@ -42,11 +41,7 @@ LINE = "Metformin 500 mg daily"
 
 
 def picture(text: str = LINE) -> bytes:
-    image = Image.new("L", (480, 80), 255)
-    ImageDraw.Draw(image).text((20, 20), text, fill=0, font=ImageFont.load_default(32))
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
+    return encoded(written(text))
 
 
 def pipeline(folder: Path, **source: object) -> Path:

@@ -59,7 +59,7 @@ def write_report(sink: Sink, run_id: str, limit: int, path: str | None = None) -
             prompt_tokens=counts["tokens"].get(model["name"], 0),
             seconds=counts["seconds"].get(model["name"], 0.0),
         )
-        for step, model in zip(config["pipeline"]["steps"], config["models"], strict=True)
+        for step, model in _steps(config)
     ]
     about = ReportRun(
         name=marker["name"],
@@ -79,6 +79,13 @@ def write_report(sink: Sink, run_id: str, limit: int, path: str | None = None) -
     path = path or f"{sink.path}/_reports/{run_id}.html"
     write(path, about, _documents(sink, run_id, marker, limit), limit=limit)
     return path
+
+
+def _steps(config: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """The steps of a run with their models; what reads pictures comes first."""
+    if config.get("ocr") is not None:
+        yield config["pipeline"]["ocr"], config["ocr"]
+    yield from zip(config["pipeline"]["steps"], config["models"], strict=True)
 
 
 def _pool(pool: dict[str, float]) -> str:

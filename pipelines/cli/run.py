@@ -73,8 +73,9 @@ def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
     from pipelines.lake.units import plan_source
 
     plan = plan_source(loaded.pipeline.source)
-    for model in loaded.models:
-        check(model.weights.model)
+    for model in (*loaded.models, *((loaded.ocr,) if loaded.ocr else ())):
+        if model.weights is not None:
+            check(model.weights.model)
     Sink(loaded.pipeline.sink.path).check_writable()
     found = describe(loaded, plan)
     if as_json:
