@@ -83,7 +83,7 @@ def facts_of(config: ModelConfig, fingerprint: str) -> ModelFacts:
         kind=config.kind,
         fingerprint=fingerprint,
         labels=_labels(config),
-        prompts=isinstance(config, GgufModel),
+        prompts=isinstance(config, GgufModel) and config.prompt.format == "prose",
     )
 
 

@@ -1,0 +1,144 @@
+"""A GGUF model behind the HTTP API: the entities of the Extractor, and one batch that all join."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from gguf_models import make
+from starlette.testclient import TestClient
+
+from actors.extractor import Extractor, Share
+from actors.spans import Document, Extraction
+from pipelines.config import load_pipeline
+from pipelines.serve.app import create_app
+from pipelines.serve.catalogue import catalogue_of
+from pipelines.serve.service import LocalModels, facts_of
+
+pytestmark = pytest.mark.weights
+
+NOTES = [
+    "The patient takes metformin 500 mg daily for diabetes.",
+    "Severe chest pain since March; the cough persists.",
+    "Bệnh nhân nam 45 tuổi nhập viện vì đau dữ dội vùng bụng dưới.",
+    'Quote " backslash \\ tab\tand\r\nnew line, insulin \U0001f489 given.',
+]
+# Greedy decoding: what is left is the rounding of sums whose order follows from how many sequences
+# share a step. Two tokens as likely as each other may fall either way; on these notes none are.
+TOLERANCE = 0.01
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClient, Extractor]]:
+    folder = tmp_path_factory.mktemp("gguf")
+    make(folder / "tiny.gguf", "qwen2", seed=3)
+    model = {
+        "name": "tiny",
+        "kind": "gguf",
+        "weights": {"model": "tiny.gguf"},
+        "context": {"n_ctx": 1024, "sequences": 4, "flash_attn": "off"},
+        "prompt": {
+            "format": "template",
+            "guideline": {"name": "g", "labels": {"DRUG": {}, "PROBLEM": {}}},
+            "max_items": 4,
+            "max_length": 30,
+        },
+        "sampling": {"temperature": 0.0, "n_predict": 200},
+    }
+    (folder / "tiny.yaml").write_text(json.dumps(model))
+    pipeline: dict[str, Any] = {
+        "name": "pipe",
+        "source": {"path": "notes/"},
+        "steps": [{"model": "tiny.yaml"}],
+        "sink": {"path": "out/"},
+    }
+    (folder / "pipe.yaml").write_text(json.dumps(pipeline))
+    catalogue = catalogue_of(load_pipeline(folder / "pipe.yaml"))
+    config = catalogue.models["tiny"]
+    with Extractor(config, Share(threads=1)) as extractor:
+        facts = facts_of(config, extractor.fingerprint)
+        app = create_app(catalogue, LocalModels({"tiny": extractor}, {"tiny": facts}))
+        with TestClient(app, base_url="http://127.0.0.1") as client:
+            yield client, extractor
+
+
+def _ask(client: TestClient, **body: Any) -> dict[str, Any]:
+    answer = client.post("/v1/extract", json={"model": "tiny"} | body)
+    assert answer.status_code == 200, answer.text
+    document: dict[str, Any] = answer.json()["documents"][0]
+    return document
+
+
+def test_keystone_http_and_extractor_give_the_same_entities(
+    served: tuple[TestClient, Extractor],
+) -> None:
+    client, extractor = served
+    documents = [Document(f"d{i}", NOTES[i % len(NOTES)]) for i in range(12)]
+    direct = extractor.extract(documents)
+
+    def ask(document: Document) -> dict[str, Any]:
+        return _ask(client, documents=[{"id": document.id, "text": document.text}], explain=True)
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(ask, documents))
+    for answer, extraction in zip(answers, direct, strict=True):
+        step = answer["steps"][0]
+        assert step["completion"] == extraction.completion
+        assert step["structured"] == extraction.structured
+        assert answer["status"] == extraction.status.value
+        _same(answer["entities"], extraction)
+
+
+def _same(entities: list[dict[str, Any]], extraction: Extraction) -> None:
+    fields = ("label", "text", "start", "end", "grounding")
+    said = sorted(tuple(str(e[f]) for f in fields) for e in entities)
+    assert said == sorted(
+        tuple(str(getattr(e, field)) for field in fields) for e in extraction.entities
+    )
+    scores = sorted(e["score"] for e in entities)
+    expected = sorted(e.score or 0.0 for e in extraction.entities)
+    assert scores == pytest.approx(expected, abs=TOLERANCE)
+
+
+def test_a_short_document_overtakes_a_long_one(served: tuple[TestClient, Extractor]) -> None:
+    client, _ = served
+    ended: dict[str, float] = {}
+
+    def ask(name: str, text: str) -> None:
+        _ask(client, text=text)
+        ended[name] = time.monotonic()
+
+    with ThreadPoolExecutor(2) as pool:
+        long = pool.submit(ask, "long", " ".join(NOTES) * 40)
+        time.sleep(0.05)
+        pool.submit(ask, "short", NOTES[0]).result()
+        long.result()
+    assert ended["short"] < ended["long"]
+
+
+def test_a_deadline_frees_the_model(served: tuple[TestClient, Extractor]) -> None:
+    client, _ = served
+    late = client.post(
+        "/v1/extract", json={"model": "tiny", "text": " ".join(NOTES) * 60, "deadline_s": 0.1}
+    )
+    assert late.json()["error"]["code"] == "deadline_exceeded"
+    began = time.monotonic()
+    _ask(client, text=NOTES[0])
+    after = time.monotonic() - began
+    began = time.monotonic()
+    _ask(client, text=NOTES[0])
+    alone = time.monotonic() - began
+    assert after < 5 * alone + 1, "the work of the late one is over"
+
+
+def test_labels_are_known_and_prompts_are_refused(served: tuple[TestClient, Extractor]) -> None:
+    client, _ = served
+    shown = client.get("/v1/models").json()["models"][1]
+    assert (shown["kind"], shown["prompts"]) == ("gguf", False)
+    assert [label["name"] for label in shown["labels"]] == ["DRUG", "PROBLEM"]
+    refused = client.post("/v1/extract", json={"documents": [{"text": "x", "prompt": "y"}]})
+    assert refused.json()["error"]["code"] == "prompt_not_supported"
