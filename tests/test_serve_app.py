@@ -137,7 +137,7 @@ def test_explain(client: TestClient) -> None:
         (lambda c: c.post("/v1/extract", data={"text": "x"}), "unsupported_media_type"),
         (lambda c: c.get("/v1/extract"), "method_not_allowed"),
         (lambda c: c.get("/v2/extract"), "not_found"),
-        (lambda c: c.get("/healthz", headers={"host": "evil.example"}), "host_forbidden"),
+        (lambda c: c.get("/v1/models", headers={"host": "evil.example"}), "host_forbidden"),
     ],
 )
 def test_every_error_has_the_envelope(

@@ -106,7 +106,7 @@ class _Api:
             self.health,
             methods=["GET"],
             response_model=Health,
-            responses=answers("host_forbidden", "internal"),
+            responses=answers("internal"),
             summary="Whether the process answers",
         )
         app.add_api_route(
@@ -114,7 +114,7 @@ class _Api:
             self.ready,
             methods=["GET"],
             response_model=Health,
-            responses=answers("host_forbidden", "internal", "model_unavailable"),
+            responses=answers("internal", "model_unavailable"),
             summary="Whether every model has read a probe document, now or within five seconds",
         )
 

@@ -36,7 +36,9 @@ class BuildArgs(Section):
         "", description="Any word; a new one has everything loaded again, without a pause."
     )
     open: bool = Field(
-        False, description="Without a tokens file, answer all the same: something else guards it."
+        False,
+        description="Without a tokens file, answer all the same: something in front guards it, "
+        "under names that serve.hosts lists.",
     )
 
 
@@ -47,7 +49,8 @@ def application(args: dict[str, Any]) -> Application:
     if found.serve.tokens is None and not given.open:
         raise ConfigError(
             f"{given.config}: serve.tokens: a cluster answers whoever reaches it, so tokens are "
-            "needed; where something in front of it guards it, set `open: true` in args"
+            "needed; where something in front guards it, list its names in serve.hosts and set "
+            "`open: true` in args"
         )
     return build(found)
 
