@@ -202,12 +202,12 @@ def write_unit(
     lake = Sink(sink)
     carried = Carried(lake, table)
     entities, documents, tally = finish_unit(table, models, policy, datetime.now(UTC), carried)
+    tally.busy.update(json.loads((table.schema.metadata or {}).get(BUSY, b"{}")))
     try:
-        lake.write_unit(run_id, unit, entities, documents)
+        lake.write_unit(run_id, unit, entities, documents, json.dumps(tally.as_dict()))
     except OSError as error:
         # As data, because Ray would hand on no more than its own wrapper of it.
         return pa.table({"unit": [unit], "tally": ["{}"], "error": [str(error)]})
-    tally.busy.update(json.loads((table.schema.metadata or {}).get(BUSY, b"{}")))
     tally.busy["write"] += time.monotonic() - started  # type: ignore[assignment]
     new = tally.documents - tally.carried
     count_unit(pipeline, new, tally.entities, tally.failures)

@@ -111,8 +111,8 @@ def _drive(
     done = sink.done_units(run_id) & planned.keys()
     total = sum(unit.rows for unit in plan.units)
     tally, counts = Tally(), dict[str, tuple[int, int]]()
-    for unit_id in sorted(done):
-        _add(tally, counts, unit_id, _tally_of(sink, run_id, unit_id))
+    for unit_id, facts in sink.facts(run_id, sorted(done)):
+        _add(tally, counts, unit_id, Tally.from_dict(json.loads(facts)))
     progress.update(tally, total)
     missing = [unit for unit in plan.units if unit.id not in done]
     base = read_state(sink, plan.increment.base) if plan.increment else []
@@ -140,8 +140,8 @@ def _drive(
         check_unique_ids(sink, run_id, list(planned))
         seconds = time.monotonic() - clock
         spent = timing(loaded, pools, tally, seconds)
-        facts = _commit(sink, run_id, plan, loaded, tally, counts, started, seconds, spent)
-    return Outcome(run_id, tally, seconds, facts)
+        told = _commit(sink, run_id, plan, loaded, tally, counts, started, seconds, spent)
+    return Outcome(run_id, tally, seconds, told)
 
 
 def _commit(
@@ -204,23 +204,6 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         yield current
         cause = getattr(current, "cause", None)  # Ray's name for the error of a worker
         current = cause if isinstance(cause, BaseException) else current.__cause__
-
-
-def _tally_of(sink: Sink, run_id: str, unit: str) -> Tally:
-    """The counts of a unit that was done before, from its tables."""
-    tally = Tally()
-    for table in sink.tables(run_id, "documents", [unit], ["status", "error_type", "steps"]):
-        for row in table.to_pylist():
-            tally.documents[row["status"]] += 1
-            if row["error_type"]:
-                tally.failures[row["error_type"]] += 1
-            for step in row["steps"]:
-                tally.seconds[step["model"]] += step["seconds"]
-                tally.tokens[step["model"]] += step["prompt_tokens"] + step["completion_tokens"]
-    for table in sink.tables(run_id, "entities", [unit], ["label", "grounding"]):
-        tally.entities.update(table["label"].to_pylist())
-        tally.grounding.update(table["grounding"].to_pylist())
-    return tally
 
 
 def _listed(tally: Tally) -> str:

@@ -18,11 +18,13 @@ import io
 import json
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import fsspec
 import pyarrow as pa
@@ -30,6 +32,11 @@ import pyarrow.parquet as pq
 
 from pipelines.lake.plan import Plan
 
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+_FACTS = b"medspan"
+# Files read at a time: an object store answers many as fast as one.
+_AHEAD = 32
 TABLES = ("documents", "entities", "tombstones")
 
 
@@ -40,6 +47,21 @@ class RunError(RuntimeError):
 def new_run_id() -> str:
     """An id that sorts by time and begins with a letter: no reader takes it for a number."""
     return f"r{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+
+
+def ahead(read: Callable[[_T], _R], items: Sequence[_T]) -> Iterator[_R]:
+    """``read`` of each item, in order, up to 32 of them under way at a time."""
+    if len(items) == 1:
+        yield read(items[0])
+        return
+    with ThreadPoolExecutor(_AHEAD) as pool:
+        waiting: deque[Future[_R]] = deque()
+        for item in items:
+            waiting.append(pool.submit(read, item))
+            if len(waiting) >= _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 class Sink:
@@ -105,8 +127,13 @@ class Sink:
         names = self.names(f"documents/run_id={run_id}")
         return {name.removesuffix(".parquet") for name in names if name.endswith(".parquet")}
 
-    def write_unit(self, run_id: str, unit: str, entities: pa.Table, documents: pa.Table) -> None:
-        """Write a unit's two files; the documents file, which makes it done, last."""
+    def write_unit(
+        self, run_id: str, unit: str, entities: pa.Table, documents: pa.Table, facts: str = "{}"
+    ) -> None:
+        """Write a unit's two files; the documents file, which makes it done, last. ``facts`` are
+        kept in its footer, where a resumed run finds them without reading a row."""
+        metadata = {**(documents.schema.metadata or {}), _FACTS: facts.encode()}
+        documents = documents.replace_schema_metadata(metadata)
         self.write_table(f"entities/run_id={run_id}/{unit}.parquet", entities)
         self.write_table(f"documents/run_id={run_id}/{unit}.parquet", documents)
 
@@ -137,11 +164,23 @@ class Sink:
     def tables(
         self, run_id: str, table: str, units: Sequence[str], columns: list[str] | None = None
     ) -> Iterator[pa.Table]:
-        """The units of a table (``documents`` or ``entities``), one after the other."""
-        for unit in units:
+        """The units of a table (``documents`` or ``entities``), in order."""
+
+        def read(unit: str) -> pa.Table:
             with self._fs.open(self._at(f"{table}/run_id={run_id}/{unit}.parquet"), "rb") as file:
                 # partitioning=None: the run is in the path, and not twice.
-                yield pq.read_table(file, columns=columns, partitioning=None)
+                return pq.read_table(file, columns=columns, partitioning=None)
+
+        return ahead(read, units)
+
+    def facts(self, run_id: str, units: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """The units, each with the facts that it was written with."""
+
+        def read(unit: str) -> tuple[str, str]:
+            with self._fs.open(self._at(f"documents/run_id={run_id}/{unit}.parquet"), "rb") as file:
+                return unit, pq.read_schema(file).metadata[_FACTS].decode()
+
+        return ahead(read, units)
 
     def file(self, run_id: str, table: str, unit: str) -> str:
         """The URI or path of a unit's file."""
