@@ -204,7 +204,7 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
 
 
 def technique_table(
-    model: Path, jobs: Callable[[int], list[Job]], count: int, repeats: int, threads: int
+    model: Path, jobs: Callable[[int], list[Job]], count: int, repeats: int, threads: int, cpu: bool
 ) -> dict[str, dict[str, float]]:
     """Documents a second at 16 sequences with one switch changed, beside the shipped settings."""
     taken: dict[str, list[float]] = {name: [] for name in TECHNIQUES}
@@ -213,7 +213,9 @@ def technique_table(
         for name, changes in TECHNIQUES.items():
             ours = Ours(model, 16, threads, **changes)
             try:
-                taken[name].append(ours.run(jobs(count)))
+                work, before = jobs(count), time.process_time()
+                wall = ours.run(work)
+                taken[name].append(time.process_time() - before if cpu else wall)
                 shares[name] = ours.host_share()
             finally:
                 ours.close()
@@ -231,6 +233,12 @@ def technique_table(
     }
 
 
+SERVERS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("", ()),
+    (" without flash attention", ("-fa", "off")),
+)
+
+
 def peers(
     model: Path, binary: Path | None, cache: Path, options: argparse.Namespace
 ) -> tuple[dict[str, list[float]], float]:
@@ -240,9 +248,17 @@ def peers(
     seconds: dict[str, list[float]] = {}
     shares = []
 
-    def take(name: str, count: int, run: Callable[[list[Job]], float]) -> None:
-        seconds.setdefault(name, []).append(run(jobs(count)) / count)
-        print(f"  {name}: {1 / seconds[name][-1]:.2f} documents/s", flush=True)
+    def take(
+        name: str,
+        count: int,
+        run: Callable[[list[Job]], float],
+        clock: Callable[[], float] = time.process_time,
+    ) -> None:
+        work, before = jobs(count), clock()
+        taken = run(work) / count
+        used = (clock() - before) / count
+        seconds.setdefault(name, []).append(used if options.cpu else taken)
+        print(f"  {name}: {taken:.2f} s, {used:.2f} CPU s a document", flush=True)
 
     for _ in range(options.repeats):
         alone = Alone(model, threads)
@@ -256,13 +272,13 @@ def peers(
         ours.close()
         for slots in (8, 16):
             if binary is not None:
-                for name, flags in (("", ()), (" without flash attention", ("-fa", "off"))):
+                for name, flags in SERVERS[: 1 if options.quick else None]:
                     server = Server(
                         binary, model, slots, threads, *flags, log=cache / "llama-server.log"
                     )
                     try:
-                        server.run(jobs(slots))
-                        take(f"server np{slots}{name}", options.documents, server.run)
+                        server.run(jobs(2))
+                        take(f"server np{slots}{name}", options.documents, server.run, server.cpu)
                     finally:
                         server.close()
             ours = Ours(model, slots, threads)
@@ -279,15 +295,16 @@ def flat_memory(count: int) -> dict[str, float]:
     from gguf_models import make  # type: ignore[import-not-found, unused-ignore]
 
     path = make(Path(os.environ.get("TMPDIR", "/tmp")) / "medspan-flat.gguf")
-    settings = config(path, {"sequences": 16, "n_ctx": 2048}, {})
+    short = {"name": "flat", "labels": {"DRUG": {}, "PROBLEM": {}}}
+    settings = config(path, {"sequences": 16, "n_ctx": 768}, {"guideline": short})
     settings = settings.model_copy(
-        update={"sampling": settings.sampling.model_copy(update={"n_predict": 60})}
+        update={"sampling": settings.sampling.model_copy(update={"n_predict": 40})}
     )
     loaded = GgufBackend(settings, threads=1)
     quarter, sizes, times = count // 4, [], []
     for part in range(4):
         began = time.perf_counter()
-        notes = (make_note(part * quarter + i)[0] for i in range(quarter))
+        notes = (make_note(part * quarter + i)[0][:200] for i in range(quarter))
         futures = [loaded.submit(Document(str(i), note)) for i, note in enumerate(notes)]
         for future in futures:
             future.result()
@@ -331,6 +348,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--cache", type=Path, default=Path("/tmp/medspan-bench"))
     parser.add_argument("--no-server", action="store_true", help="without building llama-server")
+    parser.add_argument(
+        "--cpu",
+        action="store_true",
+        help="compare CPU seconds instead of seconds: for a busy machine, with --threads 1",
+    )
+    parser.add_argument("--quick", action="store_true", help="the server with its defaults only")
     parser.add_argument("--no-techniques", action="store_true")
     parser.add_argument("--flat", type=int, default=2000, help="documents of the memory check")
     options = parser.parse_args()
@@ -351,6 +374,7 @@ def main() -> None:
         },
         "documents": options.documents,
         "threads": options.threads,
+        "clock": "CPU seconds" if options.cpu else "seconds",
         "documents_per_second": {
             name: round(1 / statistics.median(values), 3) for name, values in seconds.items()
         },
@@ -360,7 +384,12 @@ def main() -> None:
     if not options.no_techniques:
         make = fresh_jobs(model)
         result["techniques"] = technique_table(
-            model, make, options.documents // 2, max(1, options.repeats - 1), options.threads
+            model,
+            make,
+            options.documents // 2,
+            max(1, options.repeats - 1),
+            options.threads,
+            options.cpu,
         )
     if options.flat:
         result["flat"] = flat_memory(options.flat)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -162,6 +163,11 @@ class Server:
         if np.sum(counts) < 0.97 * np.sum(wanted):
             raise RuntimeError(f"llama-server printed {sum(counts)} tokens of {sum(wanted)}")
         return seconds
+
+    def cpu(self) -> float:
+        """CPU seconds that the server has used."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def close(self) -> None:
         """End the server."""

@@ -9,7 +9,16 @@ import time
 import pytest
 from engine_fakes import FakeRunner, ask, echo, notes
 
-from actors.engine import Completion, Engine, EngineLost, Request, RequestRefused, Techniques
+from actors.engine import (
+    Completion,
+    Engine,
+    EngineLost,
+    Logits,
+    Request,
+    RequestRefused,
+    Techniques,
+)
+from actors.engine.sequence import SequenceState
 
 
 def run(
@@ -134,6 +143,30 @@ def test_a_grammar_that_does_not_compile_fails_alone() -> None:
         bad = engine.submit(ask("", "bad", grammar='start: "secret', max_tokens=4))
         good = engine.submit(ask("", "good", max_tokens=4))
         assert len(good.result(20).tokens) == 4
+        with pytest.raises(RequestRefused) as refused:
+            bad.result(20)
+        assert "secret" not in str(refused.value)
+    finally:
+        engine.close()
+
+
+def test_a_fault_in_choosing_a_token_is_that_requests_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Panic(BaseException):
+        """What a panic in Rust looks like."""
+
+    whole = SequenceState._choose
+
+    def broken(self: SequenceState, row: Logits) -> None:
+        if self.request.max_tokens == 7 and self.generated == 3:
+            raise Panic("secret")
+        whole(self, row)
+
+    monkeypatch.setattr(SequenceState, "_choose", broken)
+    engine = Engine(FakeRunner(), 3)
+    try:
+        good, bad, after = (engine.submit(ask("", "r", max_tokens=n)) for n in (9, 7, 8))
+        assert len(good.result(20).tokens) == 9
+        assert len(after.result(20).tokens) == 8
         with pytest.raises(RequestRefused) as refused:
             bad.result(20)
         assert "secret" not in str(refused.value)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from actors.engine.request import Completion, EngineLost, Request, RequestRefused
-from actors.engine.runner import Runner
+from actors.engine.runner import Block, Logits, Runner
 from actors.engine.scheduler import Scheduler
 from actors.engine.sequence import SequenceState, Techniques
 
@@ -100,8 +100,9 @@ class Engine:
             return SequenceState(request, future, self._runner, self._techniques)
         except RequestRefused as refused:
             _settle(future, refused)
-        except Exception as error:
-            # Whatever a compiler raises may quote its input: only its type goes on.
+        except BaseException as error:
+            # Whatever a compiler raises may quote its input: only its type goes on. A panic in
+            # llguidance's Rust is a BaseException; nothing else of that kind comes to a thread.
             _settle(future, RequestRefused(f"{type(error).__name__} while preparing the request"))
         return None
 
@@ -120,7 +121,7 @@ class Engine:
                     self._changed.notify_all()
             try:
                 self._step()
-            except Exception as error:
+            except BaseException as error:
                 _log.error("the engine is lost: %s in a step", type(error).__name__)
                 self._end(EngineLost(f"{type(error).__name__} in a step of the model"))
                 return
@@ -144,9 +145,11 @@ class Engine:
         for state, block in chosen:
             state.seconds += (answered - asked) * len(block.tokens) / count
             generated = state.generated
-            state.advance(block, rows[place : place + block.rows])
+            self._advance(state, block, rows[place : place + block.rows])
             counters.generated += state.generated - generated
             place += block.rows
+            if state not in scheduler.active:
+                continue
             if state.computed < block.start + len(block.tokens):
                 self._runner.trim(state.slot, state.computed)
             entry = state.entry
@@ -158,6 +161,13 @@ class Engine:
         counters.rows += place
         counters.model_seconds += answered - asked
         counters.host_seconds += perf_counter() - began - (answered - asked)
+
+    def _advance(self, state: SequenceState, block: Block, rows: Logits) -> None:
+        try:
+            state.advance(block, rows)
+        except BaseException as error:  # also a panic in llguidance: this request fails alone
+            self._scheduler.retire(state)
+            _settle(state.future, RequestRefused(f"{type(error).__name__} while choosing a token"))
 
     def _finish(self) -> None:
         for state in [s for s in self._scheduler.active if s.finish_reason is not None]:
