@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pages_kit import dicom, written
+from pages_kit import dicom, encoded, written
 from PIL import Image
 from rapidfuzz.distance import Levenshtein
 
@@ -171,6 +171,16 @@ def test_what_cannot_be_read_is_a_failure_and_the_reader_lives_on(reader: OcrRea
     # The first page has a text layer, which is no guess; the second was looked at.
     assert {word.confidence is None for word in good.words if word.box.page == 0} == {True}
     assert {word.confidence is None for word in good.words if word.box.page == 1} == {False}
+
+
+def test_a_long_strip_is_read_to_its_end_and_nothing_twice(reader: OcrReader) -> None:
+    strip = Image.new("L", (480, 6000), 255)
+    lines = [f"Entry {i} of {20 * i + 7}" for i in range(12)]
+    for i, line in enumerate(lines):
+        strip.paste(written(line), (0, 520 * i))
+    (found,) = reader.read([Document(id="strip", image=encoded(strip))])
+    assert isinstance(found, Reading)
+    assert found.text.split("\n\n") == lines
 
 
 def test_text_burned_into_a_dicom_image_is_read(reader: OcrReader) -> None:

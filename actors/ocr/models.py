@@ -4,6 +4,7 @@ imports rapidocr, whose sessions and box decoding are used as they are."""
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from actors.pages import Picture
 from actors.weights import fetch
 
 LINE_HEIGHT = 48
+_STRIP = 4  # a page so much longer than wide is searched in parts
 _GRID = 32  # both networks halve their input five times
 _FILES = ("detector.onnx", "recognizer.onnx")
 
@@ -69,6 +71,16 @@ class Models:
 
     def lines(self, picture: Picture) -> list[Quad]:
         """The places of lines on a page, from top to bottom."""
+        found: list[Quad] = []
+        for tile in _tiles(picture.shape[0], picture.shape[1], self._limits.max_side):
+            for quad in self._lines(picture[tile.top : tile.bottom, tile.left : tile.right]):
+                quad = quad + np.array([tile.left, tile.top], np.float32)
+                # Tiles overlap: what two of them show belongs to the one whose part it lies in.
+                if tile.low <= quad[:, tile.axis].mean() < tile.high:
+                    found.append(quad)
+        return found
+
+    def _lines(self, picture: Picture) -> list[Quad]:
         height, width = picture.shape[:2]
         longer, shorter = max(height, width), min(height, width)
         scale = min(self._limits.max_side / longer, max(1.0, self._limits.min_side / shorter))
@@ -108,6 +120,39 @@ class Models:
         places = (columns + 0.5) / len(indices) * stretch
         text = "".join(self._alphabet[indices[columns]])
         return Letters(text, np.minimum(places, 1.0).astype(np.float32), odds[columns])
+
+
+@dataclass(frozen=True, slots=True)
+class _Tile:
+    """A part of a page to be searched, and along which axis (0 is x) from where to where the
+    lines in it are its own."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+    axis: int
+    low: float
+    high: float
+
+
+def _tiles(height: int, width: int, max_side: int) -> list[_Tile]:
+    """The page; a strip (a long receipt, a screenshot) in parts, as it would be reduced until
+    nothing in it could be read."""
+    longer, shorter = max(height, width), min(height, width)
+    if longer <= max_side or longer <= _STRIP * shorter:
+        return [_Tile(0, 0, width, height, 0, -np.inf, np.inf)]
+    axis = 0 if width > height else 1
+    part, shared = _STRIP * shorter / 2, shorter / 4
+    count = math.ceil(longer / part)
+    tiles = []
+    for i in range(count):
+        low, high = longer * i / count, longer * (i + 1) / count
+        a, b = int(max(0, low - shared)), int(min(longer, high + shared))
+        low, high = (low if i else -np.inf), (high if i + 1 < count else np.inf)
+        box = (a, 0, b, height) if axis == 0 else (0, a, width, b)
+        tiles.append(_Tile(*box, axis, low, high))
+    return tiles
 
 
 def _normal(picture: Picture) -> NDArray[np.float32]:
