@@ -35,7 +35,7 @@ from actors.extractor import Share
 from pipelines.batch import begin_run, drive_run
 from pipelines.batch.cluster import cluster
 from pipelines.batch.finish import Tally
-from pipelines.batch.run import versions
+from pipelines.batch.marker import versions
 from pipelines.config import LoadedPipeline, Pipeline, Pool, Sink, Source, Step
 from pipelines.lake.layout import Sink as Lake
 from pipelines.lake.units import plan_source

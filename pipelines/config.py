@@ -173,6 +173,11 @@ class Enrich(Section):
         description="Documents of files that are gone: they hold no longer, and are listed in the "
         "tombstones table; or they stay (then no unit mixes files).",
     )
+    check_ids: Literal["lake", "pass"] = Field(
+        "lake",
+        description="Where a new document's id must not be already: in all that holds (which reads "
+        "the ids of the lake in each pass that finds new files), or in the pass alone.",
+    )
     max_deleted_share: float = Field(
         0.5,
         ge=0,

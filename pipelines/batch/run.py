@@ -157,7 +157,8 @@ def _commit(
 ) -> dict[str, Any]:
     with Lease(sink, "commit", wait=_COMMIT_SECONDS):
         state = state_after(sink, run_id, plan, counts)
-        if plan.increment is not None and plan.increment.new_rows and loaded.pipeline.source.id:
+        wide = loaded.pipeline.enrich.check_ids == "lake" and loaded.pipeline.source.id
+        if wide and plan.increment is not None and plan.increment.new_rows:
             check_ids_against(sink, run_id, [unit.id for unit in plan.units], state)
         if plan.increment is not None:
             write_tombstones(sink, run_id, plan, list(counts))
