@@ -38,11 +38,13 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
 	@echo "Installing. llama-cpp-python compiles llama.cpp from source: about 4 minutes on 2 cores."
 	@echo "A prebuilt wheel avoids that: put it in a folder and set PIP_FIND_LINKS to the folder."
 	$(BIN)/python -m pip install -q -U pip
-	$(BIN)/python -m pip install -q --prefer-binary -c constraints.txt -e .
+	@# setuptools warns of every editable install; nobody here can act on it
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install -q --prefer-binary -c constraints.txt -e .
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install -q --prefer-binary -c constraints.txt -e '.[dev]'
+	@# setuptools warns of every editable install; nobody here can act on it
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install -q --prefer-binary -c constraints.txt -e '.[dev]'
 	@touch $@
 
 clean:
