@@ -5,6 +5,7 @@ Reading documents changes nothing on the server, so whatever goes wrong on the w
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -36,15 +37,23 @@ class ServerUnreachable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A document's answer: the merged entities, and what each model did (without entities)."""
+    """A document's answer: the merged entities, and what each model did (without entities).
+
+    ``text`` is what offsets refer to, of a picture what was read; ``failure``: why a picture could
+    not be read.
+    """
 
     document_id: str
+    text: str | None
+    failure: Failure | None
     entities: tuple[Entity, ...]
     steps: tuple[Extraction, ...]
 
     @property
     def status(self) -> Status:
         """The worst of the steps."""
+        if self.failure is not None:
+            return Status.FAILED
         return max((step.status for step in self.steps), key=lambda status: status.severity)
 
 
@@ -124,7 +133,8 @@ class Client:
 
     def _part(self, documents: Sequence[Document], options: dict[str, Any]) -> list[Answered]:
         sent = [
-            {"id": document.id, "text": document.text or ""}
+            {"id": document.id}
+            | _content(document)
             | ({} if document.prompt is None else {"prompt": document.prompt})
             for document in documents
         ]
@@ -174,7 +184,7 @@ def _parts(documents: Sequence[Document]) -> Iterator[list[Document]]:
     part: list[Document] = []
     characters = 0
     for document in documents:
-        length = len(document.text or "")
+        length = len(document.text or "") + len(document.image or b"") * 4 // 3
         if part and (len(part) == _PER_REQUEST or characters + length > _REQUEST_CHARACTERS):
             yield part
             part, characters = [], 0
@@ -184,9 +194,17 @@ def _parts(documents: Sequence[Document]) -> Iterator[list[Document]]:
         yield part
 
 
+def _content(document: Document) -> dict[str, str]:
+    if document.text is None and document.image is not None:
+        return {"image": base64.b64encode(document.image).decode()}
+    return {"text": document.text or ""}
+
+
 def _answered(document: Document, answer: dict[str, Any]) -> Answered:
     return Answered(
         document_id=document.id,
+        text=document.text if answer.get("text") is None else answer["text"],
+        failure=Failure(**answer["error"]) if answer.get("error") else None,
         entities=tuple(_entity(entity) for entity in answer["entities"]),
         steps=tuple(_step(document, step) for step in answer["steps"]),
     )

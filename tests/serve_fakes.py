@@ -12,7 +12,8 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from actors.spans import Document, Extraction, Failure, Status, Usage, spanning
+from actors.pages import PageSize, Reading, Word
+from actors.spans import Box, Document, Extraction, Failure, Status, Usage, spanning
 from pipelines.config import load_pipeline
 from pipelines.serve.app import create_app
 from pipelines.serve.catalogue import catalogue_of
@@ -23,6 +24,7 @@ PIPELINE = """
 name: pipe
 source: {{path: notes/}}
 steps: [{{model: "starter:token-classifier"}}]
+{more}
 sink: {{path: out/}}
 serve: {serve}
 """
@@ -78,17 +80,36 @@ class FakeExtractor:
         )
 
 
+class FakeReader:
+    """Reads a 'picture' that is UTF-8: a word of ten pixels a letter, all on one line."""
+
+    def submit(self, document: Document) -> Future[Reading | Failure]:
+        future: Future[Reading | Failure] = Future()
+        text = (document.image or b"").decode(errors="replace")
+        if "\ufffd" in text:
+            future.set_result(Failure("UnknownFormat", "neither a picture nor a PDF"))
+            return future
+        words = tuple(
+            Word(m.start(), m.end(), Box(0, m.start() * 10, 0, m.end() * 10, 12), 0.75)
+            for m in re.finditer(r"\S+", text)
+        )
+        future.set_result(Reading(text, words, (PageSize(640, 480),)))
+        return future
+
+
 def make_app(
     folder: Path,
     serve: str = "{}",
     fake: FakeExtractor | None = None,
     labels: Sequence[str] = ("Disease", "Drug"),
+    ocr: bool = False,
 ) -> FastAPI:
     """An application over one fake model, configured by the ``serve`` section given as YAML."""
     path = folder / "pipe.yaml"
-    path.write_text(PIPELINE.format(serve=serve))
+    more = "ocr: {model: 'starter:ocr'}" if ocr else ""
+    path.write_text(PIPELINE.format(serve=serve, more=more))
     facts = ModelFacts(MODEL, "onnx", FakeExtractor.fingerprint, tuple(labels), prompts=False)
-    models = LocalModels({MODEL: fake or FakeExtractor()}, {MODEL: facts})
+    models = LocalModels({MODEL: fake or FakeExtractor()}, {MODEL: facts}, FakeReader())
     return create_app(catalogue_of(load_pipeline(path)), models)
 
 

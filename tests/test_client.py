@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx2
 import pytest
-from serve_fakes import MODEL, FakeExtractor, make_client
+from serve_fakes import MODEL, FakeExtractor, make_app, make_client
+from starlette.testclient import TestClient
 from tenacity.wait import wait_none
 
 from actors.merge import merge
@@ -29,8 +30,10 @@ def _client(answer: Callable[[httpx2.Request], httpx2.Response], **options: Any)
 
 
 def _to_app(folder: Path, fake: FakeExtractor) -> Client:
-    app = make_client(folder, fake=fake)
+    return _client(_forward(make_client(folder, fake=fake)))
 
+
+def _forward(app: TestClient) -> Callable[[httpx2.Request], httpx2.Response]:
     def answer(request: httpx2.Request) -> httpx2.Response:
         found = app.request(
             request.method,
@@ -40,7 +43,7 @@ def _to_app(folder: Path, fake: FakeExtractor) -> Client:
         )
         return httpx2.Response(found.status_code, headers=found.headers, content=found.content)
 
-    return _client(answer)
+    return answer
 
 
 def test_entities_are_those_of_the_extractor(tmp_path: Path) -> None:
@@ -56,6 +59,17 @@ def test_entities_are_those_of_the_extractor(tmp_path: Path) -> None:
         assert (answer.status, answer.steps[0].failure) == (direct.status, direct.failure)
         assert answer.steps[0].completion == direct.completion
     assert answers[2].status is Status.FAILED
+
+
+def test_pictures_are_sent_as_they_are_and_their_text_comes_back(tmp_path: Path) -> None:
+    app = TestClient(make_app(tmp_path, ocr=True), base_url="http://127.0.0.1")
+    pictures = [Document("a", image=b"some insulin"), Document("b", image=b"\xff")]
+    with _client(_forward(app)) as client:
+        good, bad = client.extract(pictures)
+    assert (good.text, good.entities[0].text) == ("some insulin", "insulin")
+    assert good.entities[0].boxes
+    assert bad.failure is not None
+    assert bad.status is Status.FAILED
 
 
 def test_names_of_the_server(tmp_path: Path) -> None:

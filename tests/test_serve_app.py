@@ -157,7 +157,7 @@ def test_a_chunked_body_is_bounded_too(client: TestClient) -> None:
     assert _code(answer) == "body_too_large"
 
 
-@pytest.mark.parametrize("key", ["url", "path", "image", "image_url", "guideline", "file"])
+@pytest.mark.parametrize("key", ["url", "path", "image_url", "guideline", "file", "pdf"])
 def test_nothing_in_a_request_can_name_a_file_or_an_address(client: TestClient, key: str) -> None:
     for place in ({"text": "x", key: "file:///etc/passwd"}, {"documents": [{"text": "x", key: 1}]}):
         assert _code(client.post("/v1/extract", json=place)) == "invalid_request"
@@ -353,7 +353,7 @@ def test_openapi_is_3_1_and_names_every_error(client: TestClient) -> None:
 )
 def test_a_catalogue_that_makes_no_sense(tmp_path: Path, serve: str, message: str) -> None:
     path = tmp_path / "pipe.yaml"
-    path.write_text(PIPELINE.format(serve=serve))
+    path.write_text(PIPELINE.format(serve=serve, more=""))
     with pytest.raises(ConfigError, match=message):
         catalogue_of(load_pipeline(path))
 

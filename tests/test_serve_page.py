@@ -87,7 +87,7 @@ def fake() -> FakeExtractor:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, fake: FakeExtractor) -> Iterator[Served]:
     labels = ("Stage", "Cancer", "Disease", "Drug", "Substance", "Sign")
-    served = Served(make_app(tmp_path_factory.mktemp("page"), fake=fake, labels=labels))
+    served = Served(make_app(tmp_path_factory.mktemp("page"), fake=fake, labels=labels, ocr=True))
     yield served
     served.stop()
 
@@ -293,6 +293,24 @@ def test_a_problem_is_said_and_goes_away(page: Page, fake: FakeExtractor) -> Non
         fake.error = None
     page.click("#go")
     page.wait_for_selector("#problem", state="hidden")
+
+
+def test_a_file_becomes_the_note_and_a_picture_its_text(page: Page) -> None:
+    file: Any = {"name": "a.txt", "mimeType": "text/plain", "buffer": "čistý insulin".encode()}
+    page.set_input_files("#file", files=file)
+    page.wait_for_selector("#marked mark[data-t=Drug]")
+    assert page.input_value("#text") == "čistý insulin"
+    page.set_input_files(
+        "#file", files={"name": "b.png", "mimeType": "image/png", "buffer": b"stage III insulin"}
+    )
+    page.wait_for_selector("#marked mark[data-t=Stage]")
+    assert page.input_value("#text") == page.text_content("#marked") == "stage III insulin"
+    page.click("#t-json")
+    assert json.loads(page.inner_text("#json"))["documents"][0]["entities"][0]["boxes"]
+    page.set_input_files(
+        "#file", files={"name": "c.png", "mimeType": "image/png", "buffer": b"\xff"}
+    )
+    _says(page, "#problem", "cannot be read")
 
 
 def test_markup_in_a_note_stays_text(page: Page) -> None:

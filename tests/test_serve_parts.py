@@ -14,9 +14,9 @@ from actors.config import ConfigError
 from pipelines.cli.app import app
 from pipelines.cli.serve import check_host
 from pipelines.config import load_pipeline
-from pipelines.serve.catalogue import catalogue_of
 from pipelines.serve.admission import Queue, Rate, Refused
 from pipelines.serve.build import BuildArgs, application
+from pipelines.serve.catalogue import catalogue_of
 from pipelines.serve.replica import Watch
 from pipelines.serve.tokens import Tokens
 
@@ -121,7 +121,7 @@ def test_a_replica_is_wedged_only_with_work_that_does_not_end() -> None:
 
 def _pipeline(folder: Path, serve: str) -> Path:
     path = folder / "pipe.yaml"
-    path.write_text(PIPELINE.format(serve=serve))
+    path.write_text(PIPELINE.format(serve=serve, more=""))
     return path
 
 

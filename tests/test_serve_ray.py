@@ -21,6 +21,7 @@ import httpx2
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from gguf_models import make
 
 from actors.spans import Document
 from pipelines.client import Client
@@ -32,7 +33,10 @@ pytestmark = [pytest.mark.ray, pytest.mark.weights, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parent.parent
 MEDSPAN = [sys.executable, "-c", "from pipelines.cli import main; main()"]
 DOCUMENTS = 200
-LONG = {"documents": [{"text": "metformin 500 mg for type 2 diabetes. " * 300}] * 24}
+LONG: dict[str, Any] = {
+    "documents": [{"text": "metformin 500 mg for type 2 diabetes. " * 300}] * 12,
+    "deadline_s": 240,
+}
 SHORT = {"text": "Metformin 500 mg twice daily."}
 
 
@@ -62,7 +66,7 @@ class Server:
     def log(self) -> str:
         return self._log.read_text()
 
-    def post(self, body: dict[str, Any], seconds: float = 120) -> httpx2.Response:
+    def post(self, body: dict[str, Any], seconds: float = 250) -> httpx2.Response:
         return httpx2.post(f"{self.url}/v1/extract", json=body, timeout=seconds)
 
 
@@ -74,13 +78,23 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     texts += ["", "  \r\n", "e\u0301dema 💊 of metformin", "insulin\r\nglargine " * 40]
     ids = [f"d{i}" for i in range(DOCUMENTS)]
     pq.write_table(pa.table({"id": ids, "text": texts}), folder / "notes.parquet")
+    make(folder / "tiny.gguf", "qwen2", seed=3)
+    (folder / "tiny.yaml").write_text(
+        "name: tiny\n"
+        "kind: gguf\n"
+        "weights: {model: tiny.gguf}\n"
+        "context: {n_ctx: 1024, sequences: 1, flash_attn: 'off'}\n"
+        "prompt: {format: prose, instruction: Repeat.}\n"
+        "sampling: {n_predict: 300, ignore_eos: true}\n"
+    )
     path = folder / "keystone.yaml"
     path.write_text(
         "name: keystone\n"
         "source: {path: notes.parquet, id: id, unit_rows: 50}\n"
-        'steps: [{model: "starter:token-classifier"}]\n'
+        'steps: [{model: "starter:token-classifier", pool: {num_cpus: 0.5}}]\n'
         "merge: {overlaps: longest}\n"
         "sink: {path: out/}\n"
+        "serve: {models: [{model: tiny.yaml, pool: {num_cpus: 0.5}}]}\n"
     )
     return path
 
@@ -154,6 +168,22 @@ def test_a_deadline_is_kept_and_lets_go_of_the_work(server: Server) -> None:
     assert server.post(SHORT).status_code == 200
 
 
+def test_a_client_that_goes_takes_its_work_along(server: Server) -> None:
+    def alone() -> float:
+        began = time.monotonic()
+        answer = server.post({"model": "tiny", "text": "insulin"})
+        assert answer.status_code == 200, answer.text
+        return time.monotonic() - began
+
+    usual = max(alone(), alone())
+    # This model reads one window at a time: whoever comes after a long document waits for it.
+    long = {"model": "tiny", "text": "the patient takes metformin " * 2000}
+    with pytest.raises(httpx2.TimeoutException):
+        server.post(long, seconds=1.0)
+    after = alone()
+    assert after < 3 * usual + 1
+
+
 class Load:
     """Requests one after another in a few threads, until the end of the block."""
 
@@ -211,7 +241,7 @@ def test_a_replica_killed_in_the_middle_of_a_request_is_replaced(server: Server)
     asking = threading.Thread(target=lambda: answers.append(server.post(LONG)))
     asking.start()
     time.sleep(0.5)
-    [pid] = _replicas(server, "model-")
+    [pid] = _replicas(server, "model-starter")
     os.kill(pid, signal.SIGKILL)
     asking.join()
     assert answers[0].status_code in (200, 503), answers[0].text

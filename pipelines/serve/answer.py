@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 
 from actors.merge import merge
-from actors.spans import Document, Entity, Extraction
+from actors.pages import Reading, place
+from actors.spans import Document, Entity, Extraction, Failure, Status
 from pipelines.serve.admission import Queue, Refused
 from pipelines.serve.catalogue import Catalogue, Target
 from pipelines.serve.errors import Problem
@@ -21,13 +23,28 @@ from pipelines.serve.schema import (
     EntityOut,
     ExtractRequest,
     ExtractResponse,
+    FailureOut,
+    PageOut,
     StepOut,
 )
 from pipelines.serve.service import Models, ModelUnavailable, QueueFull
 
+_PICTURES = "(pictures)"
+_PAGE_CHARACTERS = 3_000  # of a picture whose text nobody knows yet, for the bounds of queues
+
 
 class Gone(Exception):
     """The client has gone; there is nobody to answer."""
+
+
+@dataclass(slots=True)
+class _Told:
+    """A document on its way; ``reading`` is of one that came as a picture."""
+
+    document: Document
+    reading: Reading | None = None
+    failure: Failure | None = None
+    steps: list[Extraction] = field(default_factory=list)
 
 
 class Answerer:
@@ -36,9 +53,9 @@ class Answerer:
     def __init__(self, catalogue: Catalogue, models: Models) -> None:
         limits = catalogue.serve.limits
         self._catalogue, self._models, self._limits = catalogue, models, limits
-        self.queues = {
+        self._queues = {
             name: Queue(limits.queue_documents, limits.queue_characters)
-            for name in catalogue.models
+            for name in (*catalogue.models, _PICTURES)
         }
 
     def target(self, name: str | None) -> Target:
@@ -56,13 +73,11 @@ class Answerer:
         target = self.target(request.model)
         documents = await self._documents(request, target)
         deadline = min(request.deadline_s or self._limits.deadline_s, self._limits.max_deadline_s)
-        characters = sum(len(document.text or "") for document in documents)
         with ExitStack() as places:
             try:
-                for name in target.models:
-                    queue = self.queues[name]
-                    places.enter_context(queue.place(len(documents), characters, deadline))
-                found = await _before_gone(self._read(target, documents, deadline), gone)
+                for queue, count, size in self._wanted(target, documents):
+                    places.enter_context(queue.place(count, size, deadline))
+                told = await _before_gone(self._read(target, documents, deadline), gone)
             except Refused as refused:
                 retry = {"retry-after": str(refused.retry_after)}
                 raise Problem("overloaded", headers=retry) from None
@@ -75,10 +90,7 @@ class Answerer:
         return ExtractResponse(
             request_id=request_id,
             model=target.name,
-            documents=[
-                _document(request, target, document, list(extractions))
-                for document, extractions in zip(documents, zip(*found, strict=True), strict=True)
-            ],
+            documents=[_document(request, target, one) for one in told],
             seconds=round(time.perf_counter() - began, 6),
         )
 
@@ -87,13 +99,15 @@ class Answerer:
             if len(request.documents) > self._limits.documents:
                 raise Problem("too_many_documents")
             documents = [
-                Document(id=str(i) if d.id is None else d.id, text=d.text, prompt=d.prompt)
+                Document(str(i) if d.id is None else d.id, d.text, d.image, d.prompt)
                 for i, d in enumerate(request.documents)
             ]
         else:
             documents = [Document(id="0", text=request.text)]
         if any(len(document.text or "") > self._limits.characters for document in documents):
             raise Problem("document_too_large")
+        if self._catalogue.ocr is None and any(d.image is not None for d in documents):
+            raise Problem("pictures_not_read")
         if any(document.prompt is not None for document in documents):
             for name in target.models:
                 # Ignored in silence, a prompt would look obeyed.
@@ -101,18 +115,48 @@ class Answerer:
                     raise Problem("prompt_not_supported")
         return documents
 
+    def _wanted(
+        self, target: Target, documents: Sequence[Document]
+    ) -> Iterator[tuple[Queue, int, int]]:
+        pictures = sum(document.image is not None for document in documents)
+        characters = sum(len(document.text or "") for document in documents)
+        if pictures:
+            yield self._queues[_PICTURES], pictures, pictures * _PAGE_CHARACTERS
+        for name in target.models:
+            yield self._queues[name], len(documents), characters + pictures * _PAGE_CHARACTERS
+
     async def _read(
         self, target: Target, documents: Sequence[Document], deadline: float
-    ) -> list[list[Extraction]]:
-        async with asyncio.timeout(deadline), asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(_one(self._models, name, documents)) for name in target.models
-            ]
-        results = [task.result() for task in tasks]
-        for result in results:
+    ) -> list[_Told]:
+        async with asyncio.timeout(deadline):
+            told = await self._texts(documents)
+            readable = [one for one in told if one.failure is None]
+            texts = [one.document for one in readable]
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(_one(self._models, name, texts)) for name in target.models
+                ]
+        for result in (task.result() for task in tasks):
             if isinstance(result, Exception):
                 raise result
-        return [result for result in results if not isinstance(result, Exception)]
+            for one, extraction in zip(readable, result, strict=True):
+                one.steps.append(extraction)
+        return told
+
+    async def _texts(self, documents: Sequence[Document]) -> list[_Told]:
+        told = [_Told(document) for document in documents]
+        pictures = [one for one in told if one.document.image is not None]
+        if pictures:
+            found = await self._models.read([one.document for one in pictures])
+            for one, read in zip(pictures, found, strict=True):
+                if isinstance(read, Failure):
+                    one.failure = read
+                elif len(read.text) > self._limits.characters:
+                    one.failure = Failure("DocumentTooLarge", "it has more text than is allowed")
+                else:
+                    one.reading = read
+                    one.document = replace(one.document, text=read.text, image=None)
+        return told
 
 
 async def _one(
@@ -126,8 +170,8 @@ async def _one(
 
 
 async def _before_gone(
-    work: Awaitable[list[list[Extraction]]], gone: Callable[[], Awaitable[None]]
-) -> list[list[Extraction]]:
+    work: Awaitable[list[_Told]], gone: Callable[[], Awaitable[None]]
+) -> list[_Told]:
     """The work's result; where the client goes first the work is cancelled."""
     working, watching = asyncio.ensure_future(work), asyncio.ensure_future(gone())
     try:
@@ -142,16 +186,23 @@ async def _before_gone(
             await asyncio.wait({working})
 
 
-def _document(
-    request: ExtractRequest, target: Target, document: Document, found: list[Extraction]
-) -> DocumentOut:
-    entities = merge([e.entities for e in found], target.merge.overlaps, target.merge.priority)
-    worst = max((e.status for e in found), key=lambda status: status.severity)
+def _document(request: ExtractRequest, target: Target, told: _Told) -> DocumentOut:
+    policy, reading, failure = target.merge, told.reading, told.failure
+    entities = merge([e.entities for e in told.steps], policy.overlaps, policy.priority)
+    if reading is not None:
+        entities = place(entities, reading)
+    statuses = [step.status for step in told.steps] if failure is None else [Status.FAILED]
     return DocumentOut(
-        id=document.id,
-        status=worst.value,
+        id=told.document.id,
+        status=max(statuses, key=lambda status: status.severity).value,
+        error=None if failure is None else FailureOut(type=failure.type, message=failure.message),
+        text=None if reading is None else reading.text,
+        pages=[
+            PageOut(width=page.width, height=page.height, turn=page.turn)
+            for page in (reading.pages if reading is not None else ())
+        ],
         entities=[EntityOut.of(entity) for entity in entities if _wanted(request, entity)],
-        steps=[StepOut.of(extraction, request.explain) for extraction in found],
+        steps=[StepOut.of(extraction, request.explain) for extraction in told.steps],
     )
 
 

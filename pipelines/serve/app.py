@@ -148,6 +148,7 @@ class _Api:
                 deadline_s=limits.deadline_s,
                 max_deadline_s=limits.max_deadline_s,
             ),
+            pictures=self._catalogue.ocr is not None,
         )
         return Response(content.model_dump_json(), media_type="application/json")
 

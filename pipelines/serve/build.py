@@ -19,8 +19,8 @@ from actors.config import ConfigError, Section
 from actors.config.load import validate
 from pipelines.config import Pool, load_pipeline
 from pipelines.serve.catalogue import Catalogue, catalogue_of
-from pipelines.serve.hosted import Ingress
-from pipelines.serve.replica import Replica
+from pipelines.serve.hosted import READER, Ingress
+from pipelines.serve.replica import PictureReplica, Replica
 
 log = logging.getLogger(__name__)
 
@@ -60,13 +60,16 @@ def build(catalogue: Catalogue) -> Application:
     cluster can never hold the least replicas of all models at once."""
     pools, surge = _placed(catalogue)
     limits, options = catalogue.serve.limits, catalogue.serve
+    hosts: dict[str, tuple[type, Any]] = {n: (Replica, c) for n, c in catalogue.models.items()}
+    if catalogue.ocr is not None:
+        hosts[READER] = (PictureReplica, catalogue.ocr[0])
     handles = {}
-    for name, config in catalogue.models.items():
+    for name, (host, config) in hosts.items():
         pool = pools[name]
         handles[name] = (
-            serve.deployment(Replica)
+            serve.deployment(host)
             .options(
-                name=f"model-{name}",
+                name=f"model-{config.name}",
                 ray_actor_options={"num_cpus": pool.num_cpus, "num_gpus": pool.num_gpus},
                 max_ongoing_requests=max(8, round(options.target_ongoing_requests * 4)),
                 max_queued_requests=limits.queue_documents,
@@ -114,7 +117,10 @@ def _placed(catalogue: Catalogue) -> tuple[dict[str, Pool], int]:
     total = ray.cluster_resources()
     gpus, cpus = total.get("GPU", 0.0), total.get("CPU", 0.0)
     pools = {}
-    for name, pool in catalogue.pools.items():
+    wanted = dict(catalogue.pools)
+    if catalogue.ocr is not None:
+        wanted[READER] = catalogue.ocr[1]
+    for name, pool in wanted.items():
         if pool.num_gpus and not gpus and pool.cpu_fallback:
             log.warning("no GPU in this cluster: %s runs on the CPU", name)
             pool = pool.model_copy(update={"num_gpus": 0.0})

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from actors.config import ConfigError, ModelConfig, load_model
 from actors.config.merge import Merge
+from actors.config.ocr import OcrModel
 from pipelines.config import LoadedPipeline, Pool, Serve
 
 
@@ -24,7 +25,8 @@ class Target:
 class Catalogue:
     """All names, the models behind them, and the replicas of each model.
 
-    ``default`` is what a request without a name gets: the pipeline.
+    ``default`` is what a request without a name gets: the pipeline. ``ocr`` is what reads pictures,
+    where the pipeline file has it, with its replicas.
     """
 
     default: str
@@ -32,6 +34,7 @@ class Catalogue:
     models: Mapping[str, ModelConfig]
     pools: Mapping[str, Pool]
     serve: Serve
+    ocr: tuple[OcrModel, Pool] | None = None
 
 
 def catalogue_of(loaded: LoadedPipeline) -> Catalogue:
@@ -46,7 +49,8 @@ def catalogue_of(loaded: LoadedPipeline) -> Catalogue:
             raise ConfigError(f"{loaded.path}: serve.models: {config.name} is there twice")
         models[config.name] = config
         pools[config.name] = serve.pools.get(config.name, step.pool)
-    unknown = sorted(set(serve.pools) - set(models))
+    readers = {loaded.ocr.name} if loaded.ocr is not None else set()
+    unknown = sorted(set(serve.pools) - set(models) - readers)
     if unknown:
         raise ConfigError(f"{loaded.path}: serve.pools: no model is named {', '.join(unknown)}")
     if pipeline.name in models:
@@ -58,4 +62,8 @@ def catalogue_of(loaded: LoadedPipeline) -> Catalogue:
     whole = Target(
         pipeline.name, tuple(m.name for m in loaded.models), pipeline.merge, pipeline=True
     )
-    return Catalogue(pipeline.name, {whole.name: whole} | targets, models, pools, serve)
+    ocr = None
+    if pipeline.ocr is not None and loaded.ocr is not None:
+        pool = serve.pools.get(loaded.ocr.name, pipeline.ocr.pool)
+        ocr = (loaded.ocr, pool)
+    return Catalogue(pipeline.name, {whole.name: whole} | targets, models, pools, serve, ocr)

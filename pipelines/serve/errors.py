@@ -28,6 +28,7 @@ CODES = {
     "document_too_large": (413, "a document has more characters than limits.characters"),
     "unsupported_media_type": (415, "the body's type must be application/json"),
     "invalid_request": (422, "the request does not fit the schema; see details"),
+    "pictures_not_read": (422, "this server has no reader of pictures"),
     "prompt_not_supported": (422, "this model takes no prompt"),
     "rate_limited": (429, "this token has used its requests; come again after Retry-After"),
     "overloaded": (429, "the queue is full; come again after Retry-After"),
@@ -112,7 +113,7 @@ def install(app: FastAPI) -> None:
 
 
 _KNOWN = {"body", "text", "documents", "model", "labels", "threshold", "thresholds", "explain"}
-_KNOWN |= {"deadline_s", "id", "prompt", "query", "path", "header", "key"}
+_KNOWN |= {"deadline_s", "id", "prompt", "image", "query", "path", "header", "key"}
 
 
 def _place(loc: Sequence[str | int]) -> str:

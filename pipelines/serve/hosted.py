@@ -13,7 +13,8 @@ from ray.exceptions import RayActorError, RayError, TaskCancelledError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from actors.spans import Document, Extraction
+from actors.pages import Reading
+from actors.spans import Document, Extraction, Failure
 from pipelines.serve.app import create_app
 from pipelines.serve.catalogue import Catalogue
 from pipelines.serve.service import ModelFacts, ModelUnavailable, QueueFull
@@ -22,6 +23,8 @@ log = logging.getLogger("ray.serve")
 
 _FACTS_FOR_S = 5.0
 _ATTEMPTS = 3
+# No model may have this name (see Catalogue), so its handle can lie among theirs.
+READER = "(pictures)"
 
 
 class HostedModels:
@@ -44,6 +47,11 @@ class HostedModels:
             facts = await self._ask(model, "facts")
             self._facts[model] = time.monotonic(), facts
         return facts
+
+    async def read(self, documents: Sequence[Document]) -> list[Reading | Failure]:
+        """As Models.read."""
+        found: list[Reading | Failure] = await self._ask(READER, "read", list(documents))
+        return found
 
     async def _ask(self, model: str, method: str, *arguments: Any) -> Any:
         for attempt in range(1, _ATTEMPTS + 1):

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from actors.config import ModelConfig
+from actors.config.ocr import OcrModel
 from actors.extractor import Extractor, Share
-from actors.spans import Document, Extraction, Status
+from actors.pages import Reading
+from actors.spans import Document, Extraction, Failure, Status
 from pipelines.serve.service import PROBE, ModelFacts, facts_of, gather
 
 log = logging.getLogger("ray.serve")
@@ -69,7 +71,7 @@ class Replica:
         """The documents' Extractions, in order. A model that is lost ends the process."""
         try:
             with self._watch.work():
-                return await gather(self._extractor, documents)
+                return await gather([self._extractor.submit(document) for document in documents])
         except Exception as error:
             # The Extractor turns a document's failure into data: what comes here is a lost model.
             # Ending the process makes Serve start another; the caller tries again there.
@@ -93,3 +95,28 @@ class Replica:
             [extraction] = await self.extract([PROBE])
         if extraction.status is Status.FAILED:
             raise RuntimeError("the probe document failed")
+
+
+class PictureReplica:
+    """Hosts the reader of pictures."""
+
+    def __init__(self, config: OcrModel, threads: int, gpu: float, wedged_s: float) -> None:
+        # Imported here: only a process that reads pictures pays for the library.
+        from actors.ocr import OcrReader
+
+        self._reader = OcrReader(config, threads=threads, gpu=gpu)
+        self._watch = Watch(wedged_s)
+
+    async def read(self, documents: Sequence[Document]) -> list[Reading | Failure]:
+        """The documents' texts, in order. A reader that is lost ends the process."""
+        try:
+            with self._watch.work():
+                return await gather([self._reader.submit(document) for document in documents])
+        except Exception as error:
+            log.critical("the reader of pictures is lost: %s", type(error).__name__)
+            os._exit(1)
+
+    async def check_health(self) -> None:
+        """Called by Serve: raises where the reader is wedged, so that the replica is replaced."""
+        if self._watch.wedged:
+            raise RuntimeError(f"no picture was read for {self._watch.still:.0f} s")

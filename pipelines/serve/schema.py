@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
+    Base64Bytes,
     BaseModel,
     ConfigDict,
     Field,
@@ -43,9 +44,22 @@ class _Response(BaseModel):
 
 
 class DocumentIn(_Request):
-    """A document to read."""
+    """A document to read: its text, or a picture of it."""
 
-    text: _Text = Field(description="What offsets refer to, exactly as it is.")
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["text"]}, {"required": ["image"]}]}
+    )
+
+    text: _Text | None = Field(
+        None,
+        json_schema_extra={"type": "string"},
+        description="What offsets refer to, exactly as it is.",
+    )
+    image: Base64Bytes | None = Field(
+        None,
+        json_schema_extra={"type": "string"},
+        description="A PNG, JPEG, TIFF, WebP, BMP, GIF, PDF or DICOM file in base64.",
+    )
     id: _Name | None = Field(
         None,
         description="Unique in the request; default: its place in the list, from 0. Seeds of "
@@ -54,6 +68,12 @@ class DocumentIn(_Request):
     prompt: Annotated[_Text, StringConstraints(max_length=20_000)] | None = Field(
         None, description="A prompt of its own, for models that take one."
     )
+
+    @model_validator(mode="after")
+    def _either(self) -> DocumentIn:
+        if (self.text is None) == (self.image is None):
+            raise ValueError("give either text or image")
+        return self
 
 
 class ExtractRequest(_Request):
@@ -185,11 +205,27 @@ class StepOut(_Response):
         )
 
 
+class PageOut(_Response):
+    """A page of a picture as boxes are measured on it; ``turn``: degrees clockwise that make its
+    text upright."""
+
+    width: int
+    height: int
+    turn: int
+
+
 class DocumentOut(_Response):
-    """A document's answer. Its status is the worst of its steps; a failed document fails alone."""
+    """A document's answer. Its status is the worst of its steps; a failed document fails alone.
+
+    Of a picture, ``text`` is what was read, which offsets refer to; null for a document that came
+    as text. ``error``: why a picture could not be read.
+    """
 
     id: str
     status: Literal["ok", "truncated", "failed"]
+    error: FailureOut | None
+    text: str | None
+    pages: list[PageOut]
     entities: list[EntityOut]
     steps: list[StepOut]
 
@@ -239,6 +275,7 @@ class ModelsResponse(_Response):
 
     models: list[ModelOut]
     limits: LimitsOut
+    pictures: bool = Field(description="Whether documents may be pictures.")
 
 
 class Health(_Response):

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from actors.config import GgufModel, ModelConfig
 from actors.guideline import Guideline
-from actors.spans import Document, Extraction, Status
+from actors.pages import Reading
+from actors.spans import Document, Extraction, Failure, Status
 
 # Not a patient's text, and every model has something to say about it.
 PROBE = Document(id="probe", text="Metformin 500 mg twice daily for type 2 diabetes.")
@@ -47,6 +48,13 @@ class Submits(Protocol):
         """As of an Extractor."""
 
 
+class Reads(Protocol):
+    """What is asked of an OcrReader here."""
+
+    def submit(self, document: Document) -> Future[Reading | Failure]:
+        """As of an OcrReader."""
+
+
 class Models(Protocol):
     """The models behind the application, by name."""
 
@@ -59,10 +67,16 @@ class Models(Protocol):
     async def facts(self, model: str) -> ModelFacts:
         """What is known of the model; raises ModelUnavailable."""
 
+    async def read(self, documents: Sequence[Document]) -> list[Reading | Failure]:
+        """The texts of documents that are pictures, in order; as ``extract``. Only where the
+        catalogue has an ``ocr``."""
 
-async def gather(extractor: Submits, documents: Sequence[Document]) -> list[Extraction]:
-    """Submit all documents and await all; a cancelled wait cancels what is still queued."""
-    futures = [extractor.submit(document) for document in documents]
+
+_T = TypeVar("_T")
+
+
+async def gather(futures: Sequence[Future[_T]]) -> list[_T]:
+    """The results of futures; a cancelled wait cancels what is still queued."""
     try:
         return list(await asyncio.gather(*(asyncio.wrap_future(future) for future in futures)))
     finally:
@@ -108,14 +122,19 @@ def _labels(config: ModelConfig) -> tuple[str, ...]:
 class LocalModels:
     """Extractors in this process, for one machine without Ray and for tests."""
 
-    def __init__(self, extractors: Mapping[str, Submits], facts: Mapping[str, ModelFacts]) -> None:
-        self._extractors = extractors
-        self._facts = facts
+    def __init__(
+        self,
+        extractors: Mapping[str, Submits],
+        facts: Mapping[str, ModelFacts],
+        reader: Reads | None = None,
+    ) -> None:
+        self._extractors, self._facts, self._reader = extractors, facts, reader
 
     async def extract(self, model: str, documents: Sequence[Document]) -> list[Extraction]:
         """As Models.extract."""
         try:
-            return await gather(self._extractors[model], documents)
+            extractor = self._extractors[model]
+            return await gather([extractor.submit(document) for document in documents])
         except Exception as error:
             # An Extractor makes a document's failure data: what is raised is a lost model.
             raise ModelUnavailable(f"the model {model} is lost") from error
@@ -123,3 +142,13 @@ class LocalModels:
     async def facts(self, model: str) -> ModelFacts:
         """As Models.facts."""
         return self._facts[model]
+
+    async def read(self, documents: Sequence[Document]) -> list[Reading | Failure]:
+        """As Models.read."""
+        reader = self._reader
+        if reader is None:
+            raise ModelUnavailable("there is no reader of pictures")
+        try:
+            return await gather([reader.submit(document) for document in documents])
+        except Exception as error:
+            raise ModelUnavailable("the reader of pictures is lost") from error

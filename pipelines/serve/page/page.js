@@ -16,7 +16,7 @@ const many = (n, one, more) => `${number(n)} ${n === 1 ? one : more}`;
 const PAUSE_MS = 450;
 const NEUTRAL = { light: "#465a75", dark: "#a9bbd3", line: "solid" };
 const state = {
-  models: [], limits: null, token: sessionStorage.getItem("token"),
+  models: [], limits: null, pictures: false, token: sessionStorage.getItem("token"),
   answer: null,  // the last answer, and the text that it is about
   read: "", points: [], chosen: new Set(), least: 0, looks: new Map(),
 };
@@ -71,6 +71,47 @@ async function read() {
     problem(error.code ? sentence(error) : "The server cannot be reached.");
   }
   if (mine === asking) working(false);
+}
+// A picture is read by the server; then its text is the note, and its entities are there already.
+async function readPicture(file) {
+  asking?.abort();
+  clearTimeout(waiting);
+  const mine = asking = new AbortController();
+  problem("");
+  working(true);
+  try {
+    const image = (await dataUrl(file)).split(",")[1] ?? "";
+    const answer = await ask("/v1/extract", {
+      method: "POST", signal: mine.signal, headers: { "content-type": "application/json" },
+      body: JSON.stringify({ model: $("#model").value, documents: [{ image }] }),
+    });
+    if (mine !== asking) return;
+    const [told] = answer.documents;
+    if (told.error) problem(`The picture cannot be read: ${told.error.message}.`);
+    else {
+      $("#text").value = told.text;
+      size();
+      show(answer, told.text);
+    }
+  } catch (error) {
+    if (mine !== asking || error.name === "AbortError") return;
+    if (error.code === "unauthorized") return void askToken(() => readPicture(file));
+    problem(error.code ? sentence(error) : "The server cannot be reached.");
+  }
+  if (mine === asking) working(false);
+}
+const dataUrl = (file) => new Promise((done, failed) => {
+  const reader = new FileReader();
+  reader.onload = () => done(reader.result);
+  reader.onerror = () => failed(reader.error);
+  reader.readAsDataURL(file);
+});
+const isPicture = (file) => /^image\/|^application\/(pdf|dicom)$/.test(file.type) || /\.(pdf|dcm|tiff?)$/i.test(file.name);
+async function open(file) {
+  if (file.size > (state.limits?.body_bytes ?? Infinity) * (isPicture(file) ? 0.74 : 1)) problem("This file is larger than the server reads.");
+  else if (!isPicture(file)) put(await file.text());
+  else if (state.pictures) readPicture(file);
+  else problem("This server reads no pictures: its pipeline file has no ocr section.");
 }
 function later() {
   clearTimeout(waiting);
@@ -331,8 +372,8 @@ function askToken(then) {
 
 async function begin() {
   try {
-    const { models, limits } = await ask("/v1/models");
-    Object.assign(state, { models, limits });
+    const { models, limits, pictures } = await ask("/v1/models");
+    Object.assign(state, { models, limits, pictures });
   } catch (error) {
     if (error.code === "unauthorized") return void askToken(begin);
     problem(error.code === "model_unavailable" ? "The model is being loaded; this page tries again." : "The server cannot be reached; this page tries again.");
@@ -347,6 +388,10 @@ async function begin() {
     return option;
   }));
   select.disabled = state.models.length < 2;
+  if (state.pictures) {
+    $("#file").accept = "text/*,.txt,image/*,application/pdf,.dcm";
+    $("#text").placeholder = "Paste a note, or drop a text file, a picture or a PDF here.";
+  }
   state.looks.clear();
   const drawn = new Map(state.models.flatMap((model) => model.labels).map((label) => [label.name, label]));
   styles.replaceSync([...drawn.values()].map((label, i) => {
@@ -417,11 +462,16 @@ for (const name of ["dragenter", "dragover"]) {
   note.addEventListener(name, (event) => { event.preventDefault(); note.classList.add("over"); });
 }
 for (const name of ["dragleave", "drop"]) note.addEventListener(name, () => note.classList.remove("over"));
-note.addEventListener("drop", async (event) => {
+$("#open").addEventListener("click", () => $("#file").click());
+$("#file").addEventListener("change", (event) => {
+  const [file] = event.target.files;
+  event.target.value = "";  // so that the same file can be opened again
+  if (file) open(file);
+});
+note.addEventListener("drop", (event) => {
   event.preventDefault();
   const [file] = event.dataTransfer.files;
-  if (file && file.size > (state.limits?.body_bytes ?? Infinity)) problem("This file is larger than the server reads.");
-  else if (file) put(await file.text());
+  if (file) open(file);
   else if (event.dataTransfer.getData("text/plain")) put(event.dataTransfer.getData("text/plain"));
 });
 
