@@ -133,6 +133,16 @@ def test_a_dicom_file_of_too_many_pixels_or_without_any_is_refused() -> None:
         list(open_pages(file.getvalue()))
 
 
+def test_odd_values_of_a_dicom_file_are_not_repeated_anywhere(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    content = dicom(np.zeros((12, 16), np.uint16), PatientName="x", StudyDate="19600211")
+    odd = content.replace(b"19600211", b"SMITH JO")
+    assert len(list(open_pages(odd))) == 1
+    out, err = capfd.readouterr()
+    assert "SMITH" not in out + err + caplog.text
+
+
 def test_a_deflated_dicom_file_is_refused() -> None:
     content = dicom(np.zeros((12, 16), np.uint16))
     named = content.replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.1.99", 1)

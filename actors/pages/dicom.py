@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import logging
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -18,6 +20,11 @@ from actors.pages.errors import (
     UnsupportedEncoding,
 )
 from actors.pages.page import Limits, Page, Picture
+
+# What pydicom says of an odd value quotes it, and it may be a patient's name.
+pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+warnings.filterwarnings("ignore", module=r"pydicom\.")
 
 # The whole file inflates at once there, without a limit that could be set.
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
