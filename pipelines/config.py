@@ -208,6 +208,12 @@ class Pipeline(Section):
         description="A document that ends its process this often, alone in it, is set aside as a "
         "failed one (PoisonDocument).",
     )
+    cluster_wait_minutes: float = Field(
+        0.0,
+        ge=0,
+        description="How long a run waits for a cluster that grows (an autoscaler, workers that "
+        "join late) before it says that the least actors do not fit.",
+    )
     stall_minutes: float = Field(
         60.0, gt=0, description="End the run (it can be resumed) when no unit was done for so long."
     )

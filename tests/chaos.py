@@ -56,6 +56,7 @@ class Arena:
         self._start(work)
         due = time.monotonic() + self.dice.uniform(*pause)
         while True:
+            self._mend()
             assert self._driver is not None
             code = self._driver.poll()
             if code == 0:
@@ -80,6 +81,16 @@ class Arena:
                 stderr=log,
                 text=True,
             )
+
+    def _mend(self) -> None:
+        """Replace nodes that Ray itself took for dead: on a machine with too much to do, their
+        heartbeats come late."""
+        for node in [*self._nodes]:
+            if node.all_processes["raylet"][0].process.poll() is not None:
+                self._nodes.remove(node)
+                self._cluster.remove_node(node, allow_graceful=False)
+                self._nodes.append(self._cluster.add_node(num_cpus=1))
+                self.kills["node (late heartbeats)"] += 1
 
     def _units(self, work: dict[str, Any]) -> int:
         """Whether the work has begun: a kill before it would be a kill of nothing."""

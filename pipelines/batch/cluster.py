@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from tempfile import TemporaryFile
 
 import ray
+from ray.autoscaler.sdk import request_resources
 
 from actors.config import ConfigError
 from pipelines.config import LoadedPipeline, Pool
 
 log = logging.getLogger(__name__)
+_POLL_SECONDS = 2.0
 
 
 @contextmanager
@@ -76,30 +79,50 @@ def _held_stderr() -> Iterator[None]:
 def placed_pools(loaded: LoadedPipeline) -> list[Pool]:
     """The pools of the steps, and before them of `ocr`, as this cluster can place them.
 
-    Raises ConfigError, with the numbers, where a cluster can never hold the least actors of all
-    steps at once (Ray would wait for ever). A pool with ``cpu_fallback`` gives up its GPU where
-    the cluster has none.
+    A cluster that grows is asked for the least actors of all steps at once, and waited for as long
+    as the pipeline says. Raises ConfigError, with the numbers, where it holds them even then not
+    (Ray would wait for ever). A pool with ``cpu_fallback`` gives up its GPU where there is none.
     """
-    total = ray.cluster_resources()
-    gpus, cpus = total.get("GPU", 0.0), total.get("CPU", 0.0)
+    pipeline = loaded.pipeline
+    first = () if pipeline.ocr is None else (pipeline.ocr,)
+    steps = (*first, *pipeline.steps)
+    wanted = [step.pool for step in steps]
+    deadline = time.monotonic() + pipeline.cluster_wait_minutes * 60
+    if not _fits(wanted) and pipeline.cluster_wait_minutes:
+        log.warning("waiting for the cluster to grow to what the least actors need")
+        request_resources(
+            bundles=[
+                {"CPU": pool.num_cpus, **({"GPU": pool.num_gpus} if pool.num_gpus else {})}
+                for pool in wanted
+                for _ in range(pool.min_actors)
+            ]
+        )
+        while not _fits(wanted) and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+    gpus = ray.cluster_resources().get("GPU", 0.0)
     pools = []
-    first = () if loaded.pipeline.ocr is None else (loaded.pipeline.ocr,)
-    for step in (*first, *loaded.pipeline.steps):
-        pool = step.pool
+    for step, pool in zip(steps, wanted, strict=True):
         if pool.num_gpus and not gpus and pool.cpu_fallback:
             log.warning("no GPU in this cluster: %s runs on the CPU", step.model)
             pool = pool.model_copy(update={"num_gpus": 0.0})
         pools.append(pool)
-    need_cpus = sum(pool.num_cpus * pool.min_actors for pool in pools)
-    need_gpus = sum(pool.num_gpus * pool.min_actors for pool in pools)
-    if need_cpus > cpus + 1e-6:
-        raise ConfigError(
-            f"steps: the least actors need {need_cpus:g} CPUs and the cluster has {cpus:g}; "
-            "lower pool.num_cpus or pool.min_actors"
-        )
-    if need_gpus > gpus + 1e-6:
-        raise ConfigError(
-            f"steps: the least actors need {need_gpus:g} GPUs and the cluster has {gpus:g}; lower "
-            "pool.num_gpus or pool.min_actors, or set pool.cpu_fallback to run on the CPU"
-        )
+    for kind, need, have in _needs(pools):
+        if need > have + 1e-6:
+            more = ", or set pool.cpu_fallback to run on the CPU" if kind == "GPU" else ""
+            raise ConfigError(
+                f"steps: the least actors need {need:g} {kind}s and the cluster has {have:g}; "
+                f"lower pool.num_{kind.lower()}s or pool.min_actors{more}"
+            )
     return pools
+
+
+def _needs(pools: Sequence[Pool]) -> list[tuple[str, float, float]]:
+    """By kind of resource, what the least actors need and what the cluster has."""
+    total = ray.cluster_resources()
+    cpus = sum(pool.num_cpus * pool.min_actors for pool in pools)
+    gpus = sum(pool.num_gpus * pool.min_actors for pool in pools)
+    return [("CPU", cpus, total.get("CPU", 0.0)), ("GPU", gpus, total.get("GPU", 0.0))]
+
+
+def _fits(pools: Sequence[Pool]) -> bool:
+    return all(need <= have + 1e-6 for _, need, have in _needs(pools))
