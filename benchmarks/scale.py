@@ -2,8 +2,9 @@
 memory flat?
 
 Sizes are run one after the other, each in a process of its own. ``growth`` is the time a document
-of the largest over that of the smallest, Ray's start left out. The last line of stdout is one JSON
-document.
+of the largest over that of the smallest, Ray's start left out. ``driver`` is what the driver does
+beside Ray for a plan of ``--driver-units`` units (48,829 are 100 million documents): write it, read
+it back, sum the counts, write and read the state. The last line of stdout is one JSON document.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 300_000, 1_000_000])
     parser.add_argument("--unit-rows", type=int, default=2048)
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/scale.json"))
+    parser.add_argument("--driver-units", type=int, default=48_829)
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one is not None:
@@ -44,10 +46,53 @@ def main() -> None:
         "growth": round(growth, 3),
         "driver_memory": round(last["driver_mb"] / first["driver_mb"], 3),
     }
-    result = {"benchmark": "scale", "sizes": sizes, "ratios": ratios}
+    result = {
+        "benchmark": "scale",
+        "sizes": sizes,
+        "driver": _driver(options.driver_units, options.unit_rows),
+        "ratios": ratios,
+    }
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result))
+
+
+def _driver(count: int, unit_rows: int) -> dict[str, float]:
+    import pyarrow as pa
+
+    from pipelines.batch.finish import Tally
+    from pipelines.lake.layout import Sink
+    from pipelines.lake.plan import Plan
+    from pipelines.lake.state import Held, read_state, write_state
+    from pipelines.lake.units import Slice, Unit
+
+    labels = {f"L{i}": 9 for i in range(21)}
+    counts = json.dumps({"documents": {"ok": unit_rows}, "entities": labels})
+    before, clock = _resident_mb(), time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="medspan-driver-") as folder:
+        sink = Sink(folder)
+        units = tuple(
+            Unit((Slice(f"s3://lake/notes/{i // 25:05d}", "e" * 32, "parquet", i % 25, unit_rows),))
+            for i in range(count)
+        )
+        sink.begin("r1", Plan("{}", units, pa.schema([])))
+        plan, tally = sink.plan("r1"), Tally()
+        for _ in plan.units:
+            tally += Tally.from_dict(json.loads(counts))
+        write_state(
+            sink, "r1", (Held("r1", u.id, "f" * 16, unit_rows, 0, u.slices) for u in plan.units)
+        )
+        assert len(read_state(sink, "r1")) == count
+        return {
+            "units": count,
+            "seconds": round(time.monotonic() - clock, 1),
+            "mb": round(_resident_mb() - before, 1),
+        }
+
+
+def _resident_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e6
 
 
 def _one(rows: int, unit_rows: int) -> dict[str, float]:
