@@ -393,6 +393,8 @@ def main() -> None:
         )
     if options.flat:
         result["flat"] = flat_memory(options.flat)
+    kept = ROOT / "benchmarks/results/gguf.json"
+    kept.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result))
 
 
