@@ -42,15 +42,16 @@ class Queue:
     def place(self, documents: int, characters: int, deadline: float) -> Iterator[None]:
         """A place for the duration of the work.
 
-        Raises Refused where there is no room, or where what is ahead would take longer than
-        ``deadline`` seconds: then the work would be for nothing. An empty queue takes anything.
+        Raises Refused where there is no room, or where what is ahead and the work itself would take
+        longer than ``deadline`` seconds: it would be for nothing. An empty queue takes anything.
         """
         wait = self.wait()
+        late = self._seconds(self.characters + characters) > deadline
         full = (
             self.documents + documents > self._most_documents
             or self.characters + characters > self._most_characters
         )
-        if self.documents and (full or wait > deadline):
+        if self.documents and (full or late):
             raise Refused(wait)
         self._advance()
         self.documents += documents
@@ -68,9 +69,12 @@ class Queue:
 
     def wait(self) -> float:
         """Seconds that what is ahead will take, by what was done lately; 0 where unknown."""
+        return self._seconds(self.characters)
+
+    def _seconds(self, characters: int) -> float:
         if self._done <= 0 or self._busy <= 0:
             return 0.0
-        return self.characters * self._busy / self._done
+        return characters * self._busy / self._done
 
     def _advance(self) -> None:
         now = self._clock()
