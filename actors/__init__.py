@@ -1,8 +1,11 @@
 """Medical entity extraction: models, and what they say. Knows nothing of Ray, lakes or HTTP.
 
-    import actors
-    ex = actors.load_extractor("starter:token-classifier")
-    ex.extract([actors.Document(id="1", text="Metformin 500 mg daily.")])[0].entities
+```python
+import actors
+
+ex = actors.load_extractor("starter:token-classifier")
+ex.extract([actors.Document(id="1", text="Metformin 500 mg daily.")])[0].entities
+```
 """
 
 from __future__ import annotations
