@@ -283,3 +283,11 @@ def test_seconds_and_rates_in_words() -> None:
     assert spoken == ["0.8 s", "42 s", "3 min 5 s", "2 h 10 min"]
     assert [rate(n, 10) for n in (1, 55, 12345)] == ["0.10", "5.5", "1,234"]
     assert rate(1, 0) == "–"
+
+
+def test_ids_that_are_files_are_named_without_the_folder_they_share() -> None:
+    ids = ("file:///lake/pages/a.png", "file:///lake/pages/deep/b.png#3")
+    page = render(run(), [ReportDocument(doc_id=id_, status=Status.OK, text="x") for id_ in ids])
+    assert '<span class="id">a.png</span>' in page
+    assert '<span class="id">deep/b.png#3</span>' in page
+    assert f'title="{ids[0]}"' in page

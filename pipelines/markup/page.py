@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
+from os.path import commonprefix
 from typing import Any
 
 import fsspec
@@ -73,9 +74,10 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A Reading as the template takes it."""
+    """A Reading as the template takes it. ``name``: its id, without the folder that all share."""
 
     reading: Reading
+    name: str
     html: Markup
     depth: int
     unplaced: tuple[tuple[int, Item], ...]
@@ -99,7 +101,11 @@ class Reader:
 
     def __post_init__(self) -> None:
         facts: dict[tuple[str, str], int] = {}
-        self.shown = [_show(reading, self.longest, self.keys) for reading in self.readings]
+        skip = len(_shared_folder([reading.doc_id for reading in self.readings]))
+        self.shown = [
+            _show(reading, reading.doc_id[skip:], self.longest, self.keys)
+            for reading in self.readings
+        ]
         self.data = {
             "items": [[_datum(item, facts) for item in r.items] for r in self.readings],
             "facts": list(facts),
@@ -109,7 +115,15 @@ class Reader:
         }
 
 
-def _show(reading: Reading, longest: int, keys: Sequence[Key]) -> Shown:
+def _shared_folder(ids: Sequence[str]) -> str:
+    """What derived ids begin with: the URI of the folder that holds all of them, or nothing."""
+    if not all("://" in id_ for id_ in ids):
+        return ""
+    shared = commonprefix([id_.partition("#")[0] for id_ in ids])
+    return shared[: shared.rfind("/") + 1]
+
+
+def _show(reading: Reading, name: str, longest: int, keys: Sequence[Key]) -> Shown:
     text = (reading.text or "")[:longest]
     marks = [
         Mark(item.start, item.end, item.key, i, item.tag)
@@ -121,7 +135,7 @@ def _show(reading: Reading, longest: int, keys: Sequence[Key]) -> Shown:
     snippet = " ".join(text[:200].split())[:90].translate(UNWRITABLE)
     count = sum(not (item.echo or keys[item.key].quiet) for item in reading.items)
     html, underlines = highlight(text, marks), depth(text, marks)
-    return Shown(reading, html, underlines, unplaced, hidden, snippet, count)
+    return Shown(reading, name, html, underlines, unplaced, hidden, snippet, count)
 
 
 def _datum(item: Item, facts: dict[tuple[str, str], int]) -> list[Any]:
