@@ -110,12 +110,13 @@ class Arena:
             self._cluster.remove_node(node, allow_graceful=False)
             self._nodes.append(self._cluster.add_node(num_cpus=1))
             return kind
-        mark = "MapWorker" if kind == "actor" else "ray::"
+        # What Ray calls the process of an actor depends on whether a call is under way.
+        actors = ("MapWorker", "StepActor")
         raylets = {node.all_processes["raylet"][0].process.pid for node in self._nodes}
         victims = [
             pid
             for pid, name in _children(raylets)
-            if mark in name and (kind == "actor" or "MapWorker" not in name)
+            if "ray::" in name and any(word in name for word in actors) == (kind == "actor")
         ]
         if not victims:
             return f"{kind} (none there)"
