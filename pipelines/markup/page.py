@@ -119,7 +119,8 @@ def _shared_folder(ids: Sequence[str]) -> str:
     """What derived ids begin with: the URI of the folder that holds all of them, or nothing."""
     if not all("://" in id_ for id_ in ids):
         return ""
-    shared = commonprefix([id_.partition("#")[0] for id_ in ids])
+    # Character by character is right: commonpath would fold the slashes of a URI.
+    shared = commonprefix([id_.partition("#")[0] for id_ in ids])  # noqa: RUF071
     return shared[: shared.rfind("/") + 1]
 
 
