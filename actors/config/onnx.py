@@ -53,7 +53,7 @@ class OnnxSession(Section):
         description="auto: CUDA where a card is visible, else the CPU, said once in the log.",
     )
     batch_tokens: int = Field(
-        2048, ge=64, description="Tokens a batch, padding included; windows are packed by length."
+        1024, ge=64, description="Tokens a batch, padding included; windows are packed by length."
     )
     gpu_memory_gb: float | None = Field(
         None, gt=0, description="Limit of the CUDA arena; default: the actor's share of the card."
