@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import ray
 from lake_fakes import FAILING, Quiet, hashing, pipeline
 from without_ray import _without_ray  # noqa: F401
 
-from pipelines.batch import begin_run, drive_run
+from pipelines.batch import begin_run, drive_run, events
 from pipelines.batch.cluster import cluster
 from pipelines.lake.layout import Sink
 from pipelines.lake.units import plan_source
@@ -29,7 +30,14 @@ def _lake(folder: Path) -> str:
     return str(folder / "in.jsonl")
 
 
-@pytest.mark.usefixtures("_without_ray")
+@pytest.fixture
+def _own_handler() -> None:
+    """The worker's logger holds the stderr of the test that used it first: begin anew."""
+    logging.getLogger("medspan.worker").handlers.clear()
+    events._logger.cache_clear()
+
+
+@pytest.mark.usefixtures("_without_ray", "_own_handler")
 def test_lines_are_json_with_ids_and_without_text(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -176,6 +177,7 @@ def _add(tally: Tally, counts: dict[str, tuple[int, int]], unit: str, more: Tall
     tally += more
 
 
+_SYSTEM_ERROR = re.compile(r"OSError: (\[Errno \d+\] [A-Za-z ]+)")
 _TELLING = (DuplicateIdsError, SourceChangedError, StalledError, RunError, OSError)
 
 
@@ -191,7 +193,11 @@ def _telling(run_id: str) -> Iterator[None]:
         for cause in chain:
             if isinstance(cause, _TELLING):
                 raise RunFailedError(run_id, str(cause)) from error
-        # An unknown error's message could quote a document; its type cannot.
+        # An unknown error's message could quote a document; its type cannot. Ray passes some
+        # errors on as text only: what the system says of a disk or a socket quotes nothing.
+        system = _SYSTEM_ERROR.search(str(error))
+        if system:
+            raise RunFailedError(run_id, f"a worker failed: {system[1]}") from error
         kind = type(chain[-1]).__name__
         raise RunFailedError(run_id, f"a worker failed with {kind}; see Ray's logs") from error
 
