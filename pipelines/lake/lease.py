@@ -88,6 +88,7 @@ class Lease:
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
+        _given_back.add(self._token)
         # A store that is away must not hide how the work ended: the lease then runs out by itself.
         with suppress(OSError):
             if self.held():
@@ -128,8 +129,12 @@ class Lease:
         return json.dumps(facts).encode()
 
 
+_given_back: set[str] = set()
+"""Tokens that this process no longer holds, also where a full disk kept it from writing so."""
+
+
 def _alive(holder: dict[str, Any]) -> bool:
-    if holder["until"] < time.time():
+    if holder["until"] < time.time() or holder.get("token") in _given_back:
         return False
     if (holder.get("host"), holder.get("boot")) != (socket.gethostname(), _boot()):
         return True
