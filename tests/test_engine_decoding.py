@@ -62,7 +62,7 @@ def test_where_sequences_have_rooms_of_their_own_steps_are_of_equal_length() -> 
     runner = FakeRunner(context=300, batch=400)
     run(runner, constrained(6, max_tokens=60), slots=6, techniques=Techniques(share=False))
     decoding = [step for step in runner.steps if all(len(block.tokens) < 9 for block in step)]
-    assert len(decoding) > 20
+    assert len(decoding) > 10  # how many follows from how the requests meet
     for step in decoding:
         assert [block.sequence for block in step] == sorted(block.sequence for block in step)
         short = [block for block in step if 1 < len(block.tokens) < len(step)]

@@ -113,7 +113,7 @@ def test_a_short_document_overtakes_a_long_one(served: tuple[TestClient, Extract
         ended[name] = time.monotonic()
 
     with ThreadPoolExecutor(2) as pool:
-        long = pool.submit(ask, "long", " ".join(NOTES) * 40)
+        long = pool.submit(ask, "long", " ".join(NOTES) * 200)
         time.sleep(0.05)
         pool.submit(ask, "short", NOTES[0]).result()
         long.result()

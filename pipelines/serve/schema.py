@@ -109,7 +109,7 @@ class ExtractRequest(_Request):
     explain: bool = Field(
         False, description="Also raw completions, reasoning and structured output of each model."
     )
-    deadline_s: Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)] | None = Field(
+    deadline_s: Annotated[float, Field(ge=0.1, le=86_400, allow_inf_nan=False)] | None = Field(
         None, description="Seconds from now after which the answer is of no use."
     )
 
