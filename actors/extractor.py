@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import Protocol
 
 from actors.config import GgufModel, ModelConfig, load_model
-from actors.spans import Document, Extraction
+from actors.guideline import Guideline
+from actors.spans import Document, Extraction, Tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,9 @@ class Backend(Protocol):
     def fingerprint(self) -> str:
         """Digest of the configuration and the weights: equal fingerprints, equal entities."""
 
-    def submit(self, document: Document) -> Future[Extraction]:
+    def submit(
+        self, document: Document, guideline: Guideline | None = None, tell: Tell | None = None
+    ) -> Future[Extraction]:
         """Queue a document. The future holds an Extraction, also for a document that failed; it
         holds an exception only when the model itself is lost (then the process should end)."""
 
@@ -61,9 +64,16 @@ class Extractor:
         """Digest of the configuration and the weights: equal fingerprints, equal entities."""
         return self._backend.fingerprint
 
-    def submit(self, document: Document) -> Future[Extraction]:
-        """Queue one document; its Extraction comes by the future, in whatever order."""
-        return self._backend.submit(document)
+    def submit(
+        self, document: Document, guideline: Guideline | None = None, tell: Tell | None = None
+    ) -> Future[Extraction]:
+        """Queue one document; its Extraction comes by the future, in whatever order.
+
+        ``guideline``: instead of the model file's own; a token classifier's labels are its
+        weights', so it chooses among them. ``tell`` hears what a language model prints as it
+        comes; a token classifier prints nothing.
+        """
+        return self._backend.submit(document, guideline, tell)
 
     def extract(self, documents: Iterable[Document]) -> list[Extraction]:
         """The Extractions of the documents, in their order."""

@@ -6,7 +6,7 @@ text exactly as stored, start inclusive, end exclusive; nothing is ever normalis
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -158,3 +158,8 @@ class Extraction:
     def __post_init__(self) -> None:
         if (self.failure is not None) != (self.status is Status.FAILED):
             raise ValueError("an extraction has a failure exactly when it failed")
+
+
+Tell = Callable[[int, str], None]
+"""Hears what a generative model prints of a document as it comes: the window, from 0, and further
+text of its completion. It runs in a thread of the model's, so it must not wait."""

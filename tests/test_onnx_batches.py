@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from actors import Document, Extraction, Extractor
 from actors.config import OnnxModel
 from actors.extractor import Share
+from actors.guideline import Guideline
 from actors.onnx import ModelLost
 
 WORDS = " ".join(tiny_onnx.CORPUS).split()
@@ -184,6 +185,25 @@ def test_documents_submitted_by_many_threads(extractor: Extractor) -> None:
     for thread in threads:
         thread.join()
     assert [found[index] for index in range(len(texts))] == expected
+
+
+def test_a_documents_own_guideline_chooses_among_the_models_labels(tmp_path: Path) -> None:
+    tokenizer = tiny_onnx.word_level(["insulin", "pain", "fever"])
+    labels = ["O", "B-DRUG", "I-DRUG", "B-SIGN", "I-SIGN"]
+    said = {"insulin": "B-DRUG", "pain": "B-SIGN"}
+    table = tiny_onnx.labelled(tokenizer, labels, said)
+    tiny_onnx.save(tmp_path, tiny_onnx.by_token(table), tokenizer, labels)
+    guideline = Guideline.model_validate(
+        {"name": "mine", "labels": {"Medication": {"synonyms": ["drug"]}, "Disease": {}}}
+    )
+    document = Document("1", "insulin pain")
+    with load(tmp_path) as extractor:
+        own = extractor.extract([document])[0]
+        mine = extractor.submit(document, guideline).result(30)
+        again = extractor.extract([document])[0]
+    assert [(e.label, e.text) for e in own.entities] == [("DRUG", "insulin"), ("SIGN", "pain")]
+    assert [(e.label, e.text) for e in mine.entities] == [("Medication", "insulin")]
+    assert mine.fingerprint != own.fingerprint == again.fingerprint
 
 
 def test_close_cancels_what_waits(folder: Path) -> None:

@@ -17,6 +17,7 @@ from actors.engine.request import (
 )
 from actors.engine.runner import Block, Logits, Runner
 from actors.engine.sequence import Techniques
+from actors.engine.telling import Tell
 
 __all__ = [
     "Block",
@@ -31,4 +32,5 @@ __all__ = [
     "Runner",
     "Sampling",
     "Techniques",
+    "Tell",
 ]

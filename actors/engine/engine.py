@@ -18,6 +18,7 @@ from actors.engine.request import Completion, EngineLost, Request, RequestRefuse
 from actors.engine.runner import Block, Logits, Runner
 from actors.engine.scheduler import Scheduler
 from actors.engine.sequence import SequenceState, Techniques
+from actors.engine.telling import Tell
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class Engine:
         self._techniques = techniques or Techniques()
         self._scheduler = Scheduler(runner, slots, self._techniques)
         self.counters = Counters()
-        self._inbox: deque[tuple[Request, Future[Completion]]] = deque()
+        self._inbox: deque[tuple[Request, Future[Completion], Tell | None]] = deque()
         self._ready: deque[SequenceState] = deque()
         self._ahead = slots
         self._changed = threading.Condition()
@@ -56,13 +57,17 @@ class Engine:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, request: Request) -> Future[Completion]:
+    def submit(self, request: Request, tell: Tell | None = None) -> Future[Completion]:
         """Queue a request. Its future can be cancelled at any time until it is done; it holds
-        RequestRefused where this request cannot be served, EngineLost where the model is gone."""
+        RequestRefused where this request cannot be served, EngineLost where the model is gone.
+
+        ``tell`` is called with the output's text as it comes, the last time before the future is
+        done.
+        """
         future: Future[Completion] = Future()
         with self._changed:
             if self._lost is None:
-                self._inbox.append((request, future))
+                self._inbox.append((request, future, tell))
                 self._changed.notify_all()
                 return future
         future.set_exception(self._lost)
@@ -84,8 +89,8 @@ class Engine:
                 )
                 if self._lost:
                     return
-                request, future = self._inbox.popleft()
-            state = self._prepare(request, future)
+                request, future, tell = self._inbox.popleft()
+            state = self._prepare(request, future, tell)
             with self._changed:
                 if state is not None and self._lost is None:
                     self._ready.append(state)
@@ -93,11 +98,13 @@ class Engine:
                     _settle(future, self._lost)
                 self._changed.notify_all()
 
-    def _prepare(self, request: Request, future: Future[Completion]) -> SequenceState | None:
+    def _prepare(
+        self, request: Request, future: Future[Completion], tell: Tell | None
+    ) -> SequenceState | None:
         if future.cancelled():
             return None
         try:
-            return SequenceState(request, future, self._runner, self._techniques)
+            return SequenceState(request, future, self._runner, self._techniques, tell)
         except RequestRefused as refused:
             _settle(future, refused)
         except BaseException as error:
@@ -150,6 +157,7 @@ class Engine:
             place += block.rows
             if state not in scheduler.active:
                 continue
+            state.tell()
             if state.computed < block.start + len(block.tokens):
                 self._runner.trim(state.slot, state.computed)
             entry = state.entry
@@ -172,6 +180,7 @@ class Engine:
     def _finish(self) -> None:
         for state in [s for s in self._scheduler.active if s.finish_reason is not None]:
             self._scheduler.retire(state)
+            state.tell()
             _settle(state.future, state.completion())
 
     def _end(self, lost: EngineLost, cancel: bool = False) -> None:
@@ -179,7 +188,7 @@ class Engine:
             if self._lost is not None:
                 return
             self._lost = lost
-            futures = [future for _, future in self._inbox]
+            futures = [future for _, future, _ in self._inbox]
             futures += [state.future for state in self._ready]
             self._inbox.clear()
             self._ready.clear()

@@ -18,6 +18,7 @@ from actors.engine.prefixes import Entry
 from actors.engine.request import Completion, FinishReason, Request, RequestRefused
 from actors.engine.runner import Block, Logits, Runner
 from actors.engine.sampling import Sampler, log_probability
+from actors.engine.telling import Tell, Telling
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,12 @@ class SequenceState:
     """A request with its grammar compiled; later, one that holds a slot."""
 
     def __init__(
-        self, request: Request, future: Future[Completion], runner: Runner, techniques: Techniques
+        self,
+        request: Request,
+        future: Future[Completion],
+        runner: Runner,
+        techniques: Techniques,
+        tell: Tell | None = None,
     ) -> None:
         """Compile the grammar; raises RequestRefused for a grammar that does not compile."""
         self.request = request
@@ -81,6 +87,7 @@ class SequenceState:
         self._logprobs: list[float] = []
         self._forced = self._drafted = self._accepted = 0
         self._cut: int | None = None
+        self._telling = Telling(tell, self._stop) if tell is not None else None
 
     @property
     def decoding(self) -> bool:
@@ -210,6 +217,12 @@ class SequenceState:
                 self._forced += 1
                 if not self._take(token, 0.0):
                     return
+
+    def tell(self) -> None:
+        """Tell the listener, where there is one, what is new and sure of the output."""
+        if self._telling is not None:
+            end = len(self._output) if self._cut is None else self._cut
+            self._telling.update(self._output, end, final=self.finish_reason is not None)
 
     def completion(self) -> Completion:
         """What there is to say once ``finish_reason`` is set."""

@@ -11,11 +11,11 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from functools import lru_cache
+from functools import partial
 from threading import Lock
 from time import perf_counter
 
-from actors.config import ConfigError, GgufModel, LabelFilter, fingerprint
+from actors.config import GgufModel, LabelFilter
 from actors.engine import (
     Completion,
     Engine,
@@ -25,14 +25,15 @@ from actors.engine import (
     Sampling,
     Techniques,
 )
+from actors.gguf.asking import Asking, Askings, check_labels
 from actors.gguf.model import LlamaModel
 from actors.gguf.reading import Reading, cut, scored, united
 from actors.gguf.runner import LlamaRunner
 from actors.grounding import ground
 from actors.guideline import Guideline
 from actors.merge import merge_windows
-from actors.prompts import Parsed, Prompt, PromptError, Segment, chat_template, prompt_format
-from actors.spans import Document, Entity, Extraction, Failure, Status, Usage
+from actors.prompts import Parsed, PromptError, chat_template
+from actors.spans import Document, Entity, Extraction, Failure, Status, Tell, Usage
 from actors.weights import digest, fetch
 
 _PROBLEM = {
@@ -57,22 +58,20 @@ class GgufBackend:
         techniques: Techniques | None = None,
     ) -> None:
         path = fetch(config.weights.model, config.weights.sha256)
-        _check_labels(config)
+        check_labels(config)
         self._config = config
-        self._fingerprint = _fingerprint(config, config.weights.sha256 or digest(path))
+        weights = config.weights.sha256 or digest(path)
         self._model = model = LlamaModel(path, config.context, gpu=gpu != 0)
         try:
             bos, eos = model.special_texts
             chat = chat_template(
                 config.prompt.chat_template, gguf=model.chat_template, bos=bos, eos=eos
             )
-            self._format = prompt_format(config.prompt, chat)
-            self._size, self._overlap = self._window()
+            self._askings = Askings(config, weights, model, chat)
             runner = LlamaRunner(model, config.context, threads or len(os.sched_getaffinity(0)))
         except Exception:
             model.close()
             raise
-        self._prefix = lru_cache(maxsize=16)(self._prefix_tokens)
         self._engine = Engine(runner, config.context.sequences, techniques)
         self._answers = ThreadPoolExecutor(1, thread_name_prefix=f"gguf-{config.name}")
 
@@ -82,22 +81,25 @@ class GgufBackend:
 
         Where the weights lie and how many documents run beside each other are not in it.
         """
-        return self._fingerprint
+        return self._askings.own.fingerprint
 
     @property
     def engine(self) -> Engine:
         """The engine, for its counters."""
         return self._engine
 
-    def submit(self, document: Document) -> Future[Extraction]:
+    def submit(
+        self, document: Document, guideline: Guideline | None = None, tell: Tell | None = None
+    ) -> Future[Extraction]:
         """Queue a document; thread-safe. The future has an exception only if the model is lost.
 
-        Cancelling it frees the model for others at the next step.
+        Cancelling it frees the model for others at the next step. ``guideline`` takes the place of
+        the model file's own; ``tell`` hears what is printed.
         """
         future: Future[Extraction] = Future()
         began = perf_counter()
         try:
-            reading = self._read(document, future)
+            reading = self._read(document, future, self._askings.under(guideline), tell)
         except (PromptError, RequestRefused, _Unreadable) as error:
             self._fail(future, document, Failure(type(error).__name__.strip("_"), str(error)))
             return future
@@ -114,26 +116,9 @@ class GgufBackend:
         self._engine.close()
         self._answers.shutdown()
 
-    def _window(self) -> tuple[int, int]:
-        """Document tokens of one window at most, and how many neighbours share."""
-        context, window = self._config.context.n_ctx, self._config.window
-        around = len(self._model.tokenize(_segments(self._format.render(""))))
-        predict = self._config.sampling.n_predict
-        output = min(predict, context // 2) if predict > 0 else context // 2
-        # Eight tokens of slack: a window's own tokens may split differently at its edges.
-        room = context - around - output - 8
-        if room < 32:
-            raise ConfigError(
-                f"model {self._config.name}: n_ctx {context} has no room for a document beside "
-                f"{around} tokens of instructions and {output} of output"
-            )
-        size = min(window.size or room, room)
-        return size, size // 8 if window.overlap is None else min(window.overlap, size // 2)
-
-    def _prefix_tokens(self, prefix: tuple[Segment, ...]) -> tuple[int, ...]:
-        return tuple(self._model.tokenize(prefix))
-
-    def _read(self, document: Document, future: Future[Extraction]) -> Reading:
+    def _read(
+        self, document: Document, future: Future[Extraction], asking: Asking, tell: Tell | None
+    ) -> Reading:
         text = document.text
         if text is None:
             raise _Unreadable("the document has no text")
@@ -142,26 +127,25 @@ class GgufBackend:
         except UnicodeEncodeError as error:
             raise _Unreadable(f"a lone surrogate at character {error.start} is no text") from None
         tokens = self._model.tokenize_text(text)
-        places = cut(text, tokens, self._model.pieces, self._size, self._overlap)
+        places = cut(text, tokens, self._model.pieces, asking.size, asking.overlap)
         requests = [
-            self._request(document, index, text[start:end])
+            self._request(document, asking, index, text[start:end])
             for index, (start, end) in enumerate(places)
         ]
-        reading = Reading(document, future, places)
-        reading.asked = [self._engine.submit(request) for request in requests]
+        reading = Reading(document, future, asking, places)
+        reading.asked = [
+            self._engine.submit(request, None if tell is None else partial(tell, index))
+            for index, request in enumerate(requests)
+        ]
         return reading
 
-    def _request(self, document: Document, index: int, window: str) -> Request:
-        prompt = self._format.render(window, document.prompt)
-        prefix = self._prefix(prompt.prefix)
-        tokens = self._model.tokenize(_segments(prompt))
-        if tuple(tokens[: len(prefix)]) != prefix:
-            prefix = ()  # the document's first characters merged with the prefix's last
+    def _request(self, document: Document, asking: Asking, index: int, window: str) -> Request:
+        prefix, suffix = self._askings.tokens(asking.format.render(window, document.prompt))
         sampling = self._config.sampling
         return Request(
             prefix=prefix,
-            suffix=tuple(tokens[len(prefix) :]),
-            grammar=self._format.grammar(window),
+            suffix=suffix,
+            grammar=asking.format.grammar(window),
             document=tuple(self._model.tokenize_text(window)),
             sampling=_sampling(self._config, document.id, index),
             max_tokens=sampling.n_predict if sampling.n_predict >= 0 else None,
@@ -209,8 +193,8 @@ class GgufBackend:
 
     def _extraction(self, reading: Reading, completions: Sequence[Completion]) -> Extraction:
         began = perf_counter()
-        text = reading.document.text or ""
-        parts = [self._format.parse(completion.text) for completion in completions]
+        text, asking = reading.document.text or "", reading.asking
+        parts = [asking.format.parse(completion.text) for completion in completions]
         found = [
             ground(
                 [scored(said, completion) for said in part.said],
@@ -226,9 +210,9 @@ class GgufBackend:
         return Extraction(
             document_id=reading.document.id,
             model=self._config.name,
-            fingerprint=self._fingerprint,
+            fingerprint=asking.fingerprint,
             status=Status.TRUNCATED if short else Status.OK,
-            entities=tuple(filtered(entities, self._config.labels)),
+            entities=tuple(filtered(entities, asking.labels)),
             completion="\n\n".join(completion.text for completion in completions),
             reasoning="\n\n".join(part.reasoning for part in parts if part.reasoning) or None,
             structured=united(parts),
@@ -245,7 +229,7 @@ class GgufBackend:
 
     def _failed(self, document: Document, failure: Failure) -> Extraction:
         return Extraction(
-            document.id, self._config.name, self._fingerprint, Status.FAILED, failure=failure
+            document.id, self._config.name, self.fingerprint, Status.FAILED, failure=failure
         )
 
     def _fail(self, future: Future[Extraction], document: Document, failure: Failure) -> None:
@@ -269,10 +253,6 @@ def filtered(entities: Sequence[Entity], labels: LabelFilter) -> list[Entity]:
 
 def _least(entity: Entity, labels: LabelFilter) -> float:
     return labels.thresholds.get(entity.label, labels.threshold)
-
-
-def _segments(prompt: Prompt) -> tuple[Segment, ...]:
-    return prompt.prefix + prompt.suffix
 
 
 def _problems(parts: Sequence[Parsed], completions: Sequence[Completion]) -> tuple[str, ...]:
@@ -303,33 +283,3 @@ def _sampling(config: GgufModel, document_id: str, window: int) -> Sampling:
         seed=int.from_bytes(hashlib.sha256(name).digest()[:8], "big"),
         ignore_eos=given.ignore_eos,
     )
-
-
-_RUNNING = (
-    "sequences kv_tokens prefixes n_gpu_layers n_batch n_ubatch main_gpu split_mode tensor_split "
-    "use_mmap use_mlock use_extra_bufts offload_kqv"
-)
-
-
-def _fingerprint(config: GgufModel, weights: str) -> str:
-    kept = config.context.model_dump(exclude=set(_RUNNING.split()))
-    plain = config.model_copy(
-        update={
-            "context": type(config.context).model_validate(kept),
-            "weights": config.weights.model_copy(update={"model": "", "sha256": None}),
-        }
-    )
-    return fingerprint(plain, weights=weights)
-
-
-def _check_labels(config: GgufModel) -> None:
-    guideline, labels = config.prompt.guideline, config.labels
-    if not isinstance(guideline, Guideline):
-        return
-    named = {*labels.white_list, *labels.black_list, *labels.thresholds, *labels.replace}
-    strange = sorted(named - set(guideline.labels))
-    if strange:
-        raise ConfigError(
-            f"model {config.name}: labels names {', '.join(strange)}; "
-            f"the guideline has {', '.join(guideline.labels)}"
-        )

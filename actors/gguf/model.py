@@ -147,6 +147,10 @@ class LlamaModel:
         ordered = sorted(texts, key=len, reverse=True)
         return re.compile("|".join(map(re.escape, ordered)) or r"(?!)")
 
+    def names_control(self, text: str) -> bool:
+        """Whether a text holds the text of a control token."""
+        return self._controls.search(text) is not None
+
     def constraint_tokenizer(self) -> Any:
         """The ``llguidance.LLTokenizer`` of this vocabulary; made once (0.5 s at 152k tokens)."""
         with self._tokenizer_lock:

@@ -11,6 +11,7 @@ from typing import Any
 
 from actors.chunking import windows
 from actors.engine import Completion
+from actors.gguf.asking import Asking
 from actors.prompts import Parsed, Said
 from actors.spans import Document, Extraction, Mention
 
@@ -21,6 +22,7 @@ class Reading:
 
     document: Document
     future: Future[Extraction]
+    asking: Asking
     places: list[tuple[int, int]]
     asked: list[Future[Completion]] = field(default_factory=list)
     seconds: float = 0.0

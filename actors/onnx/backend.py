@@ -8,9 +8,11 @@ from collections import deque
 from concurrent.futures import CancelledError, Future
 
 from actors.config import OnnxModel
+from actors.guideline import Guideline
+from actors.onnx.narrowing import narrowed
 from actors.onnx.reader import Reader
 from actors.onnx.reading import Reading
-from actors.spans import Document, Extraction
+from actors.spans import Document, Extraction, Tell
 
 _LOG = logging.getLogger(__name__)
 
@@ -18,6 +20,9 @@ _LOG = logging.getLogger(__name__)
 # few enough that the first document of a long queue comes out soon.
 _BATCHES_AHEAD = 16
 _CHARACTERS_PER_TOKEN = 4
+
+_Asked = tuple[Document, Guideline | None, Future[Extraction]]
+_UnderWay = tuple[Reading, Guideline | None, Future[Extraction]]
 
 
 class ModelLost(RuntimeError):
@@ -35,7 +40,7 @@ class OnnxBackend:
         self._reader = Reader(config, threads, gpu)
         self._name = config.name
         self._room = _BATCHES_AHEAD * config.session.batch_tokens * _CHARACTERS_PER_TOKEN
-        self._queue: deque[tuple[Document, Future[Extraction]]] = deque()
+        self._queue: deque[_Asked] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._lost: ModelLost | None = None
@@ -47,9 +52,12 @@ class OnnxBackend:
         """Digest of the model file's settings and of the weights, tokenizer and labels."""
         return self._reader.fingerprint
 
-    def submit(self, document: Document) -> Future[Extraction]:
+    def submit(
+        self, document: Document, guideline: Guideline | None = None, tell: Tell | None = None
+    ) -> Future[Extraction]:
         """Queue a document; thread-safe. The future has an exception only if the model is lost.
 
+        ``guideline`` chooses among the model's labels. ``tell`` hears nothing: nothing is printed.
         Raises RuntimeError after ``close``.
         """
         future: Future[Extraction] = Future()
@@ -59,7 +67,7 @@ class OnnxBackend:
             if self._lost is not None:
                 future.set_exception(self._lost)
                 return future
-            self._queue.append((document, future))
+            self._queue.append((document, guideline, future))
             self._changed.notify()
         return future
 
@@ -71,17 +79,18 @@ class OnnxBackend:
         self._thread.join()
 
     def _work(self) -> None:
-        under_way: list[tuple[Reading, Future[Extraction]]] = []
+        under_way: list[_UnderWay] = []
         try:
             while self._wait(busy=bool(under_way)):
-                for document, future in self._take():
+                for document, guideline, future in self._take():
                     if future.set_running_or_notify_cancel():
-                        under_way.append((self._reader.open(document), future))
-                unread = [reading for reading, _ in under_way if not reading.done]
+                        under_way.append((self._reader.open(document), guideline, future))
+                unread = [reading for reading, _, _ in under_way if not reading.done]
                 self._reader.advance(unread, lambda: not self._closed)
-                for reading, future in under_way:
+                for reading, guideline, future in under_way:
                     if reading.done:
-                        future.set_result(self._reader.extraction(reading))
+                        extraction = self._reader.extraction(reading)
+                        future.set_result(narrowed(extraction, guideline))
                 under_way = [entry for entry in under_way if not entry[0].done]
         except Exception as error:
             _LOG.error("model %s is lost: %s", self._name, type(error).__name__)
@@ -98,28 +107,27 @@ class OnnxBackend:
                 self._changed.wait()
             return not self._closed
 
-    def _take(self) -> list[tuple[Document, Future[Extraction]]]:
-        taken, room = [], self._room
+    def _take(self) -> list[_Asked]:
+        taken: list[_Asked] = []
+        room = self._room
         with self._changed:
             while self._queue and room > 0:
                 taken.append(self._queue.popleft())
                 room -= len(taken[-1][0].text or "")
         return taken
 
-    def _abandon(
-        self, under_way: list[tuple[Reading, Future[Extraction]]], reason: BaseException
-    ) -> None:
+    def _abandon(self, under_way: list[_UnderWay], reason: BaseException) -> None:
         """Give every future that still waits the reason, or cancel it where it can be."""
         with self._changed:
             if isinstance(reason, ModelLost):
                 self._lost = reason
-            waiting = [future for _, future in self._queue]
+            waiting = [future for _, _, future in self._queue]
             self._queue.clear()
         for future in waiting:
             if self._lost is None:
                 future.cancel()
             elif future.set_running_or_notify_cancel():
                 future.set_exception(reason)
-        for _, future in under_way:
+        for _, _, future in under_way:
             if not future.done():
                 future.set_exception(reason)
