@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint schema install dev clean
+.PHONY: demo test test-slow reference lint schema install dev clean
 
 demo: install
 	$(BIN)/medspan run configs/quickstart.yaml
@@ -21,6 +21,17 @@ test: dev
 
 test-slow: dev
 	$(BIN)/pytest -q -m slow
+
+# GGUF against transformers, outside CI. Any interpreter with torch (a CPU build is enough),
+# transformers, sentencepiece and protobuf will do: make reference REFERENCE_PYTHON=...
+REFERENCE_PYTHON ?= out/reference/venv/bin/python
+
+reference: dev $(REFERENCE_PYTHON)
+	$(BIN)/python -m benchmarks.gguf_reference --peer-python $(REFERENCE_PYTHON) --cache out/reference
+
+out/reference/venv/bin/python:
+	$(PYTHON) -m venv out/reference/venv
+	$@ -m pip install -q torch transformers sentencepiece protobuf || { rm -rf out/reference/venv; exit 1; }
 
 lint: dev
 	$(BIN)/ruff check .
