@@ -1,6 +1,7 @@
 """Hundreds of kills: drivers, actors, workers and nodes, on a store that fails now and then.
 
-After every committed run its rows are compared with those of an undisturbed model. The last line
+After every committed run its rows are compared with those of an undisturbed model. Hundreds of
+kills take an hour: ``--append`` adds to what earlier slices with other seeds found. The last line
 of stdout is one JSON document.
 """
 
@@ -11,7 +12,9 @@ import json
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
@@ -21,8 +24,29 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seconds", type=float, default=0.1, help="model seconds a document")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--append", action="store_true", help="add to the file of --json")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/chaos.json"))
     options = parser.parse_args()
+    slices: list[dict[str, Any]] = []
+    if options.append and options.json.exists():
+        slices = json.loads(options.json.read_text())["slices"]
+    slices.append(_slice(options.kills, options.seconds, options.seed))
+    kills: Counter[str] = Counter()
+    for one in slices:
+        kills += Counter(one["kills"])
+    result = {
+        "benchmark": "chaos",
+        "kills": dict(kills),
+        "wrong_documents": sum(one["wrong_documents"] for one in slices),
+        "runs": sum(one["runs"] for one in slices),
+        "slices": slices,
+    }
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result))
+
+
+def _slice(most: int, seconds: float, seed: int) -> dict[str, Any]:
     from s3_server import serving
     from test_chaos import DOCUMENTS, chaos
 
@@ -31,20 +55,17 @@ def main() -> None:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="medspan-chaos-") as folder, serving() as server:
         Storage(s3=S3(endpoint=server.url, path_style=True, read_timeout_s=2)).apply()
-        kills, runs = chaos(server, Path(folder), options.kills, options.seconds, options.seed)
+        kills, runs, wrong = chaos(server, Path(folder), most, seconds, seed)
         faults = server.counts()["faults"]
-    result = {
-        "benchmark": "chaos",
+    return {
+        "seed": seed,
         "kills": dict(kills),
         "runs": runs,
         "documents_a_run": DOCUMENTS,
+        "wrong_documents": wrong,
         "store_faults": faults,
-        "documents_lost_or_doubled": 0,
         "seconds": round(time.monotonic() - started),
     }
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result))
 
 
 if __name__ == "__main__":

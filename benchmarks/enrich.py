@@ -15,12 +15,11 @@ from pathlib import Path
 from actors.config import load_model
 from pipelines.config import Enrich, LoadedPipeline, Pipeline, Sink, Source, Step
 from pipelines.enrich import decide
-from pipelines.lake.files import list_files
 from pipelines.lake.fingerprint import pipeline_fingerprint
 from pipelines.lake.layout import Sink as Lake
 from pipelines.lake.plan import Plan
 from pipelines.lake.state import Held, write_state
-from pipelines.lake.units import Slice, plan_source
+from pipelines.lake.units import Slice, plan_source, source_files
 
 _PER_UNIT = 512
 
@@ -70,8 +69,7 @@ def _pipeline(source: str, sink: str) -> LoadedPipeline:
 def _commit_all(loaded: LoadedPipeline, files: int) -> None:
     """What a full run would have left, without running it."""
     source = loaded.pipeline.source
-    paths = (source.path,) if isinstance(source.path, str) else source.path
-    listed = list_files(paths, source.format)
+    listed = source_files(source)
     assert len(listed) == files
     fingerprint = pipeline_fingerprint(loaded)
     sink = Lake(loaded.pipeline.sink.path)

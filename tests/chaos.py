@@ -67,9 +67,10 @@ class Arena:
                 assert failures <= len(kills) + 2, self._log(work)
                 self._start(work)
             if left and time.monotonic() > due and self._units(work):
-                self.kills[self._kill(left[0])] += 1
-                left.pop(0)
+                # An actor or worker may not be there just now: then a moment later.
                 due = time.monotonic() + self.dice.uniform(*pause)
+                if self._kill(left[0]):
+                    self.kills[left.pop(0)] += 1
             time.sleep(0.1)
 
     def _start(self, work: dict[str, Any]) -> None:
@@ -99,17 +100,18 @@ class Arena:
     def _log(self, work: dict[str, Any]) -> str:
         return Path(work["log"]).read_text()[-4000:]
 
-    def _kill(self, kind: str) -> str:
+    def _kill(self, kind: str) -> bool:
+        """Whether there was one to kill."""
         if kind == "driver":
             assert self._driver is not None
             self._driver.kill()
             self._driver.wait()
-            return kind
+            return True
         if kind == "node":
             node = self._nodes.pop(self.dice.randrange(len(self._nodes)))
             self._cluster.remove_node(node, allow_graceful=False)
             self._nodes.append(self._cluster.add_node(num_cpus=1))
-            return kind
+            return True
         # What Ray calls the process of an actor depends on whether a call is under way.
         actors = ("MapWorker", "StepActor")
         raylets = {node.all_processes["raylet"][0].process.pid for node in self._nodes}
@@ -118,11 +120,10 @@ class Arena:
             for pid, name in _children(raylets)
             if "ray::" in name and any(word in name for word in actors) == (kind == "actor")
         ]
-        if not victims:
-            return f"{kind} (none there)"
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, IndexError):
             os.kill(self.dice.choice(victims), signal.SIGKILL)
-        return kind
+            return True
+        return False
 
 
 def _children(parents: set[int]) -> Iterator[tuple[int, str]]:

@@ -54,15 +54,16 @@ def server() -> Iterator[S3Server]:
 
 def chaos(
     server: S3Server, folder: Path, kills: int, seconds: float, seed: int
-) -> tuple[Counter[str], int]:
-    """Runs over one lake until so many kills have struck; how many of each kind, in how many runs.
+) -> tuple[Counter[str], int, int]:
+    """Runs over one lake until so many kills have struck: how many of each kind, in how many runs,
+    and how many documents were lost or are not what they would have been in peace.
 
-    Raises AssertionError where a committed run is not what it would have been in peace.
+    Raises AssertionError where a document came out twice.
     """
     expected = _lake(folder / "in")
     fsspec.filesystem("s3").put(str(folder / "in"), "lake/in", recursive=True)
     server.misbehave(rate=0.03, kinds=["500", "503", "lost"])
-    number = 0
+    number = wrong = 0
     with Arena(seed) as arena:
         while sum(arena.kills[kind] for kind in KINDS) < kills:
             few = kills <= len(KINDS)
@@ -78,20 +79,24 @@ def chaos(
                 "log": str(folder / f"log{number}"),
             }
             arena.run(work, order, (1.0, 4.0))
-            assert rows_of(sink) == expected, (number, order)
+            rows = rows_of(sink)
+            wrong += sum(rows.get(i) != expected.get(i) for i in expected.keys() | rows.keys())
             number += 1
-        return arena.kills, number
+        return arena.kills, number, wrong
 
 
 @pytest.mark.timeout(400)
 def test_a_driver_an_actor_a_worker_and_a_node_are_killed(server: S3Server, tmp_path: Path) -> None:
-    chaos(server, tmp_path, kills=3, seconds=0.1, seed=4)
+    kills, _, wrong = chaos(server, tmp_path, kills=3, seconds=0.1, seed=4)
+    assert wrong == 0
+    assert sum(kills.values()) >= 3
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_fifty_kills(server: S3Server, tmp_path: Path) -> None:
-    kills, _ = chaos(server, tmp_path, kills=50, seconds=0.1, seed=5)
+    kills, _, wrong = chaos(server, tmp_path, kills=50, seconds=0.1, seed=5)
+    assert wrong == 0
     assert all(kills[kind] for kind in KINDS)
 
 

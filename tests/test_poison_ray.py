@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,3 +50,8 @@ def test_a_model_that_never_loads_ends_the_run_which_can_be_resumed(tmp_path: Pa
     with pytest.raises(RunFailedError, match=r"no unit was done for 0\.1 minutes"):
         drive_run(sink, run_id, Quiet(), never)
     assert sink.open_runs() == [run_id]
+    # What goes on after the run would end this process once its Ray is gone.
+    assert not [t for t in threading.enumerate() if t.name.startswith("StreamingExecutor")]
+    loaded = pipeline(str(tmp_path / "in.jsonl"), str(tmp_path / "out"))
+    drive_run(sink, begin_run(loaded, plan_source(loaded.pipeline.source)), Quiet(), hashing())
+    assert len(rows_of(sink)) == 1

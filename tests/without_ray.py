@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -24,7 +24,7 @@ def _without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     def pools(loaded: LoadedPipeline) -> list[Pool]:
         return [step.pool for step in loaded.pipeline.steps]
 
-    def rows(found: Iterator[dict[str, Any]], seconds: float) -> Iterator[dict[str, Any]]:
+    def rows(found: Generator[dict[str, Any], None, None]) -> Generator[dict[str, Any], None, None]:
         return found
 
     monkeypatch.setattr(run, "placed_pools", pools)
@@ -40,7 +40,7 @@ def _build(
     plan: Plan,
     prior: Mapping[str, tuple[Place, ...]],
     load: Load,
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, None]:
     pipeline = loaded.pipeline
     work = read_work(loaded, plan, prior)
     (model,) = loaded.models

@@ -40,8 +40,10 @@ def cluster(address: str | None = None, num_gpus: int | None = None) -> Iterator
         ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
     else:
         # The core worker prints a false alarm about every actor pool of Ray Data on stderr
-        # (ray-project/ray issue 53727), and a line about this setting, which silences it.
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+        # (ray-project/ray issue 53727), and a line about this setting, which silences it. It also
+        # silences why Ray ends a process, so `medspan -v` and the environment choose otherwise.
+        level = "warning" if log.isEnabledFor(logging.INFO) else "fatal"
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", level)
         with _held_stderr():
             ray.init(
                 # Without "local" Ray looks for a cluster that was started here before, and waits

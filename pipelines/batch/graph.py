@@ -182,6 +182,7 @@ def build(
     context = DataContext.get_current()
     # One unit a block: Ray closes a block at the row that passes this size, and a row is a unit.
     context.target_max_block_size = 1
+    context.execution_no_progress_timeout_s = loaded.pipeline.stall_minutes * 60
     context.enable_progress_bars = False
     # A task that is no unit's fault (a lost node, a full disk) is tried again by Ray; an error
     # raised by our own code is not, and must end the run with its message.

@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -22,7 +22,7 @@ from pipelines.batch.patience import StalledError, patiently
 from pipelines.batch.step import Load
 from pipelines.config import LoadedPipeline, Pool
 from pipelines.lake.carry import prior_units
-from pipelines.lake.check import check_ids_against, check_unique_ids
+from pipelines.lake.check import check_unique_ids, give_way, taken_ids
 from pipelines.lake.fingerprint import pipeline_fingerprint
 from pipelines.lake.layout import RunError, Sink, new_run_id
 from pipelines.lake.lease import Lease
@@ -30,7 +30,7 @@ from pipelines.lake.plan import Plan
 from pipelines.lake.read import DuplicateIdsError, SourceChangedError
 from pipelines.lake.state import read_state, state_after, write_state
 from pipelines.lake.tombstones import write_tombstones
-from pipelines.lake.units import SourcePlan
+from pipelines.lake.units import SourcePlan, source_files
 
 # Below this many documents a failure rate says little: one bad row must not end a run of three.
 _RATE_AFTER = 20
@@ -119,21 +119,15 @@ def _drive(
     base = read_state(sink, plan.increment.base) if plan.increment else []
     limit = loaded.pipeline.max_failure_rate
     with _telling(run_id):
-        rows: Iterator[dict[str, Any]] = iter(())
         if missing:
             dataset = build(run_id, loaded, pools, missing, plan, prior_units(base, plan), load)
-            rows = patiently(dataset, loaded.pipeline.stall_minutes * 60)
-        for row in rows:
-            if row["error"]:
-                raise RunFailedError(run_id, f"a unit could not be written: {row['error']}")
-            _add(tally, counts, row["unit"], Tally.from_dict(json.loads(row["tally"])))
-            progress.update(tally, total)
-            if tally.total >= min(_RATE_AFTER, total) and tally.failure_rate > limit:
-                raise RunFailedError(
-                    run_id,
-                    f"{tally.documents['failed']} of {tally.total} documents failed, more than "
-                    f"max_failure_rate = {limit:g}: {_listed(tally)}",
-                )
+            with closing(patiently(dataset)) as rows:
+                for row in rows:
+                    if row["error"]:
+                        raise RunFailedError(run_id, f"a unit could not be written: {row['error']}")
+                    _add(tally, counts, row["unit"], Tally.from_dict(json.loads(row["tally"])))
+                    progress.update(tally, total)
+                    _check_rate(run_id, tally, total, limit)
         if tally.total != total or not planned.keys() <= sink.done_units(run_id):
             raise RunFailedError(
                 run_id, f"{tally.total} of {total} documents came back; resume the run"
@@ -160,7 +154,10 @@ def _commit(
         state = state_after(sink, run_id, plan, counts)
         wide = loaded.pipeline.enrich.check_ids == "lake" and loaded.pipeline.source.id
         if wide and plan.increment is not None and plan.increment.new_rows:
-            check_ids_against(sink, run_id, [unit.id for unit in plan.units], state)
+            taken = taken_ids(sink, run_id, [unit.id for unit in plan.units], state)
+            if taken:
+                there = {file.uri for file in source_files(loaded.pipeline.source)}
+                state = give_way(sink, run_id, state, taken, there)
         if plan.increment is not None:
             write_tombstones(sink, run_id, plan, list(counts))
         write_state(sink, run_id, state)
@@ -168,6 +165,15 @@ def _commit(
         facts = marker(run_id, loaded, plan, tally, state, started, seconds, spent)
         sink.commit(run_id, facts)
     return facts
+
+
+def _check_rate(run_id: str, tally: Tally, total: int, limit: float) -> None:
+    if tally.total >= min(_RATE_AFTER, total) and tally.failure_rate > limit:
+        raise RunFailedError(
+            run_id,
+            f"{tally.documents['failed']} of {tally.total} documents failed, more than "
+            f"max_failure_rate = {limit:g}: {_listed(tally)}",
+        )
 
 
 def _add(tally: Tally, counts: dict[str, tuple[int, int]], unit: str, more: Tally) -> None:

@@ -158,6 +158,28 @@ def vacuum(
 
 
 @app.command()
+def compact(sink: _SinkPath, as_json: _Json = False) -> None:
+    """Join the small units that many passes of enrichment leave; no model is asked."""
+    from pipelines.enrich.compact import compact as make_whole
+    from pipelines.lake.layout import RunError
+
+    try:
+        done = make_whole(_lake(sink))
+    except RunError as error:
+        _refuse(error)
+    if as_json:
+        print(json.dumps(asdict(done)))
+    elif done.run_id is None:
+        Console().print(f"nothing to do: {done.before:,} units, none of them can be joined")
+    else:
+        Console(highlight=False).print(
+            f"{done.before:,} units are now {done.after:,}, in run {done.run_id}; "
+            "`medspan runs vacuum` removes the old ones",
+            soft_wrap=True,
+        )
+
+
+@app.command()
 def discard(sink: _SinkPath, run: _Run) -> None:
     """Remove a run that was never committed, and its files."""
     from pipelines.lake.layout import RunError

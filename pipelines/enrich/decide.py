@@ -10,12 +10,12 @@ import pyarrow as pa
 from actors.config import ConfigError
 from pipelines.batch.describe import check_reader
 from pipelines.config import LoadedPipeline
-from pipelines.lake.files import SourceFile, list_files
+from pipelines.lake.files import SourceFile
 from pipelines.lake.fingerprint import pipeline_fingerprint
 from pipelines.lake.layout import RunError, Sink
 from pipelines.lake.plan import Increment, Plan
 from pipelines.lake.state import Held, read_state
-from pipelines.lake.units import Slice, SourcePlan, Unit, plan_source
+from pipelines.lake.units import Slice, SourcePlan, Unit, plan_source, source_files
 
 # Below this many files a share of lost ones says little.
 _LOST_AFTER = 20
@@ -132,8 +132,7 @@ class _Compared:
 
 def _compare(loaded: LoadedPipeline, state: Iterable[Held]) -> _Compared:
     source, policy = loaded.pipeline.source, loaded.pipeline.enrich
-    paths = (source.path,) if isinstance(source.path, str) else source.path
-    files = {file.uri: file for file in list_files(paths, source.format)}
+    files = {file.uri: file for file in source_files(source)}
     known: dict[str, str] = {}
     empty: list[Slice] = []
     for held in state:

@@ -18,6 +18,9 @@ from pipelines.lake.state import Held
 
 Place = tuple[str, str]
 """A run and a unit of it."""
+# Documents of replaced units whose hashes a task holds to find those that moved to a new file:
+# some 60 MB.
+_MOST_MOVED = 250_000
 _IDENTITY = ["doc_id", "status", "content_hash"]
 # These follow the file that the document is in now, not the one it was in.
 _FOLLOWS = ("source", "source_version", "source_row")
@@ -34,19 +37,33 @@ def content_hash(content: str | bytes, prompt: str | None = None) -> str:
 
 
 def prior_units(base: Iterable[Held], plan: Plan) -> dict[str, tuple[Place, ...]]:
-    """By file, the units of ``base`` that a plan replaces and whose rows it may carry over."""
+    """By file, the units of ``base`` that a plan replaces and whose rows it may carry over.
+
+    For files that ``base`` does not know these are all that the same models made, since a document
+    may have moved, where they have no more documents than one task can hold the hashes of.
+    """
     if plan.increment is None:
         return {}
     replaced = set(plan.increment.replaces)
     found: dict[str, list[Place]] = {}
+    anywhere: list[Place] = []
+    known: set[str] = set()
+    documents = 0
     for held in base:
+        known |= {part.uri for part in held.slices}
         place = (held.run_id, held.unit)
         if place not in replaced:
             continue
         if held.fingerprint == plan.fingerprint or plan.increment.keep_models:
             for uri in {part.uri for part in held.slices}:
                 found.setdefault(uri, []).append(place)
-    return {uri: tuple(places) for uri, places in found.items()}
+        if held.fingerprint == plan.fingerprint:
+            documents += held.documents
+            anywhere.append(place)
+    if documents <= _MOST_MOVED:
+        new = {part.uri for unit in plan.units for part in unit.slices} - known
+        found |= dict.fromkeys(new, anywhere)
+    return {uri: tuple(places) for uri, places in found.items() if places}
 
 
 class Carrier:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from tempfile import TemporaryDirectory
 
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from pipelines.lake.layout import Sink
 from pipelines.lake.read import DuplicateIdsError
+from pipelines.lake.rewrite import rewrite
 from pipelines.lake.state import Held
 
 _IDS = pa.schema([("doc_id", pa.string())])
@@ -42,15 +43,17 @@ def check_unique_ids(sink: Sink, run_id: str, units: Sequence[str]) -> None:
         raise DuplicateIdsError.of(sorted(row[0] for row in found), f"run {run_id}")
 
 
-def check_ids_against(sink: Sink, run_id: str, units: Sequence[str], state: Sequence[Held]) -> None:
-    """Raise DuplicateIdsError where a document of this run has the id of another one that holds.
+def taken_ids(
+    sink: Sink, run_id: str, units: Sequence[str], state: Sequence[Held]
+) -> dict[Held, list[str]]:
+    """Ids that documents of this run share with documents of other units that hold, by unit.
 
     Reads the ids of all that holds, one unit in memory at a time and a thread: the one part of an
     increment whose cost grows with the lake.
     """
     others = [held for held in state if held.unit and held.run_id != run_id]
     if not units or not others:
-        return
+        return {}
     new = pa.concat_tables(sink.tables(run_id, "documents", units, ["doc_id"])).cast(_IDS)
     wanted = new["doc_id"].combine_chunks()
 
@@ -62,6 +65,26 @@ def check_ids_against(sink: Sink, run_id: str, units: Sequence[str], state: Sequ
         return found
 
     with ThreadPoolExecutor(_THREADS) as pool:
-        found = [doc_id for ids in pool.map(both, others) for doc_id in ids]
-    if found:
-        raise DuplicateIdsError.of(sorted(found)[:_NAMED], f"run {run_id} and earlier ones")
+        found = zip(others, pool.map(both, others), strict=True)
+        return {held: ids for held, ids in found if ids}
+
+
+def give_way(
+    sink: Sink, run_id: str, state: Sequence[Held], taken: Mapping[Held, list[str]], there: set[str]
+) -> list[Held]:
+    """The state without the documents of files that are gone, where a file that is there has them
+    now: they have moved. ``there``: the files of the source.
+
+    Raises DuplicateIdsError where a document is in two files that are both there.
+    """
+    twice = [
+        id_
+        for held, ids in taken.items()
+        if any(part.uri in there for part in held.slices)
+        for id_ in ids
+    ]
+    if twice:
+        raise DuplicateIdsError.of(sorted(twice)[:_NAMED], f"run {run_id} and earlier ones")
+    return [
+        rewrite(sink, run_id, [held], taken[held]).held if held in taken else held for held in state
+    ]

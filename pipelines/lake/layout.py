@@ -182,6 +182,12 @@ class Sink:
 
         return ahead(read, units)
 
+    def size(self, run_id: str, table: str, unit: str) -> int:
+        """The bytes of a unit's file before compression."""
+        with self._fs.open(self._at(f"{table}/run_id={run_id}/{unit}.parquet"), "rb") as file:
+            found = pq.read_metadata(file)
+            return sum(found.row_group(i).total_byte_size for i in range(found.num_row_groups))
+
     def file(self, run_id: str, table: str, unit: str) -> str:
         """The URI or path of a unit's file."""
         return f"{self.path}/{table}/run_id={run_id}/{unit}.parquet"

@@ -118,6 +118,8 @@ def state_after(
     since would vanish from view.
     """
     held: list[Held] = []
+    # Rows that are carried over may be of another fingerprint: their unit is then as stale as they.
+    older: dict[str, str] = {}
     empty = list(plan.empty)
     if plan.increment is not None:
         latest = sink.latest()
@@ -127,13 +129,15 @@ def state_after(
                 f"{plan.increment.base}; discard it and begin again"
             )
         replaced = set(plan.increment.replaces)
-        held = [
-            h for h in read_state(sink, latest) if h.unit and (h.run_id, h.unit) not in replaced
-        ]
-    held += [
-        Held(run_id, unit.id, plan.fingerprint, *counts[unit.id], unit.slices)
-        for unit in plan.units
-    ]
+        for was in read_state(sink, latest):
+            if (was.run_id, was.unit) not in replaced:
+                held += [was] if was.unit else []
+            elif plan.increment.keep_models and was.fingerprint != plan.fingerprint:
+                older |= {part.uri: was.fingerprint for part in was.slices}
+    for unit in plan.units:
+        found = [older[part.uri] for part in unit.slices if part.uri in older]
+        fingerprint = found[0] if found else plan.fingerprint
+        held.append(Held(run_id, unit.id, fingerprint, *counts[unit.id], unit.slices))
     if empty:
         held.append(Held(run_id, "", plan.fingerprint, 0, 0, tuple(empty)))
     return held

@@ -81,6 +81,12 @@ class SourcePlan:
         )
 
 
+def source_files(source: Source) -> list[SourceFile]:
+    """The files of a source now; raises what ``list_files`` raises."""
+    paths = (source.path,) if isinstance(source.path, str) else source.path
+    return list_files(paths, source.format)
+
+
 def plan_source(
     source: Source, files: Sequence[SourceFile] | None = None, mix: bool = True
 ) -> SourcePlan:
@@ -89,8 +95,7 @@ def plan_source(
     Raises ConfigError for a file that cannot be opened or lacks a column, naming both.
     """
     if files is None:
-        paths = (source.path,) if isinstance(source.path, str) else source.path
-        files = list_files(paths, source.format)
+        files = source_files(source)
     with ThreadPoolExecutor(_LISTING_THREADS) as pool:
         counted = list(pool.map(lambda file: _count(file, source), files))
     rows = [count for count, _ in counted]
