@@ -51,7 +51,16 @@ class Sampler:
             logits = self._penalties(logits, ids)
         if self._sampling.temperature <= 0:
             return int(logits.argmax())
-        return self._draw(logits)
+        places, probabilities = self._truncated(logits)
+        cumulated = np.cumsum(probabilities)
+        drawn = self._random.random() * cumulated[-1]
+        place = int(np.searchsorted(cumulated, drawn, side="right"))
+        return int(places[min(place, len(places) - 1)])
+
+    def distribution(self, logits: Floats, ids: Ids | None) -> tuple[Ids, NDArray[np.float64]]:
+        """The places that ``choose`` draws from at a temperature over 0, likeliest first, with
+        their probabilities."""
+        return self._truncated(self._penalties(logits, ids) if self._penalised else logits)
 
     def _penalties(self, logits: Floats, ids: Ids | None) -> Floats:
         s = self._sampling
@@ -71,7 +80,7 @@ class Sampler:
         changed[places] = seen - times * s.frequency_penalty - s.presence_penalty
         return changed
 
-    def _draw(self, logits: Floats) -> int:
+    def _truncated(self, logits: Floats) -> tuple[Ids, NDArray[np.float64]]:
         s = self._sampling
         keep = max(1, s.min_keep)
         if 0 < s.top_k < len(logits):
@@ -88,9 +97,7 @@ class Sampler:
         if s.min_p > 0.0:
             count = int(np.count_nonzero(values >= values[0] + np.log(s.min_p)))
             order, values = order[: max(count, keep)], values[: max(count, keep)]
-        cumulated = np.cumsum(_softmax(values / s.temperature))
-        place = int(np.searchsorted(cumulated, self._random.random() * cumulated[-1], side="right"))
-        return int(order[min(place, len(order) - 1)])
+        return order, _softmax(values / s.temperature)
 
 
 def _typical(

@@ -24,6 +24,8 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.intp]
 
 _FLOOR = np.float32(1e-30)  # of a probability, so that its logarithm is a number
+# Tokens that are kept waiting for a certain end of all spans; then they are cut anywhere.
+_LONGEST_WAIT = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +65,21 @@ class Decoder:
         """Per part its spans, and how many of its tokens are settled.
 
         All are where it is final. The rest must come again, at the head of the next part: they
-        begin between two tokens outside of entities, so that no span is cut.
+        begin with a word outside of entities, which is so whatever the next part holds. So the
+        spans are those of the whole document, however it is parted.
         """
         chances = [self._chances(part) for part in parts]
         units = [self._units(part) for part in parts]
         scores = [chance[unit] for chance, unit in zip(chances, units, strict=True)]
         if self._settings.algorithm == "viterbi":
-            paths = self._viterbi.decode([np.log(np.maximum(score, _FLOOR)) for score in scores])
+            logs = [np.log(np.maximum(score, _FLOOR)) for score in scores]
+            paths = self._viterbi.decode_parts(logs, [part.final for part in parts])
         else:
-            paths = [score.argmax(axis=1) for score in scores]
+            greedy = [score.argmax(axis=1) for score in scores]
+            paths = [
+                (path, len(path) - (not part.final))
+                for path, part in zip(greedy, parts, strict=True)
+            ]
         return [self._spans(*each) for each in zip(parts, chances, units, paths, strict=True)]
 
     def _chances(self, part: Part) -> Floats:
@@ -97,15 +105,17 @@ class Decoder:
         return _heads(part.words)
 
     def _spans(
-        self, part: Part, chances: Floats, units: Ints, path: Ints
+        self, part: Part, chances: Floats, units: Ints, labelled: tuple[Ints, int]
     ) -> tuple[list[TokenSpan], int]:
         table = self._labels
+        path, certain = labelled
         settled = len(units)
         if not part.final:
-            quiet = table.kind[path] < 0
-            calm = np.flatnonzero(quiet[1:] & quiet[:-1])
-            calm = calm[_is_head(part.words)[units[calm + 1]]]
-            settled = int(calm[-1]) + 1 if len(calm) else len(units)
+            outside = (table.kind[path[:certain]] < 0) & _is_head(part.words)[units[:certain]]
+            if outside.any():
+                settled = int(np.flatnonzero(outside)[-1])
+            elif len(part.words) < _LONGEST_WAIT:
+                settled = 0
         token_end = len(part.words) if settled == len(units) else int(units[settled])
         path = path[:settled]
         kind = table.kind[path]
@@ -113,7 +123,8 @@ class Decoder:
         ahead[1:] = kind[:-1]
         begins = table.begins[path]
         same_word = np.zeros(len(path), bool)
-        same_word[1:] = part.words[units[1:settled]] == part.words[units[: settled - 1]]
+        words = part.words[units[:settled]]
+        same_word[1:] = words[1:] == words[:-1]
         begins &= ~(table.single[path] & same_word)
         ended = np.zeros(len(path), bool)
         ended[1:] = table.ends[path[:-1]]

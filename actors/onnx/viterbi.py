@@ -5,6 +5,10 @@ Pieces whose best labels are allowed are done; the others go through the recursi
 token of all of them at a time, so that its cost in Python is shared. The pieces of a document,
 each the best on its own, are the best together if their joints are allowed, which is checked; a
 document where one is not (rare) is done again whole.
+
+Of a document that is not at its end, the labels that no further token can change are told apart:
+for every set of labels that may follow there is one best path to here, and where all these agree
+the matter is settled.
 """
 
 from __future__ import annotations
@@ -47,6 +51,7 @@ class Viterbi:
         self._wide = np.flatnonzero(counts > _FEW)
         self._narrow = np.flatnonzero((counts <= _FEW) & (counts > 0))
         self._open = np.where(columns, np.float32(0), _NEVER)
+        self._futures = np.unique(labels.allowed, axis=0, return_inverse=True)[1].reshape(-1)
         self._few = np.zeros((len(self._narrow), _FEW), np.intp)
         for row, narrow in enumerate(self._narrow):
             found = np.flatnonzero(columns[:, narrow])
@@ -54,9 +59,25 @@ class Viterbi:
 
     def decode(self, scores: Sequence[Floats]) -> list[Ints]:
         """Label indices per document from log probabilities of shape (tokens, labels)."""
+        return self._decode(scores)[0]
+
+    def decode_parts(
+        self, scores: Sequence[Floats], final: Sequence[bool]
+    ) -> list[tuple[Ints, int]]:
+        """As ``decode``, and how many labels of each document hold whatever comes after its part:
+        all where it is ``final``. The last token of another part may not be complete, so its
+        scores are not relied on."""
+        paths, redone = self._decode(scores)
+        return [
+            (path, len(path) if final[i] else self._settled(scores[i][:-1], path, i in redone))
+            for i, path in enumerate(paths)
+        ]
+
+    def _decode(self, scores: Sequence[Floats]) -> tuple[list[Ints], set[int]]:
+        """Label indices per document, and the documents that were done again whole."""
         paths = [document.argmax(axis=1) for document in scores]
         if not self._labels.constrained:
-            return paths
+            return paths, set()
         wrong = [
             piece
             for index, path in enumerate(paths)
@@ -65,19 +86,39 @@ class Viterbi:
         ]
         self._solve(wrong, scores, paths)
         whole = [
-            _Piece(index, 0, len(paths[index]))
+            piece
             for index in sorted({piece.document for piece in wrong})
+            if not self._legal(
+                paths[index], piece := _Piece(index, 0, len(paths[index])), len(paths[index])
+            )
         ]
-        self._solve(
-            [
-                piece
-                for piece in whole
-                if not self._legal(paths[piece.document], piece, len(paths[piece.document]))
-            ],
-            scores,
-            paths,
-        )
-        return paths
+        self._solve(whole, scores, paths)
+        return paths, {piece.document for piece in whole}
+
+    def _settled(self, scores: Floats, path: Ints, redone: bool) -> int:
+        """How many of the first labels no token after ``scores`` can change; writes those that it
+        finds so into ``path``."""
+        if not self._labels.constrained or not len(scores):
+            return len(scores)
+        cuts = [piece.start for piece in self._pieces(0, scores.argmax(axis=1))]
+        for start in [0] if redone else reversed(cuts):
+            ways = self._ways(scores[start:], start == 0)
+            # What comes before a cut is the best that there is, if it may go with any of them.
+            if start == 0 or self._labels.allowed[path[start - 1], ways[0]].all():
+                differ = (ways != ways[:, :1]).any(axis=1)
+                same = int(differ.argmax()) if differ.any() else len(ways)
+                path[start : start + same] = ways[:same, 0]
+                return start + same
+        return 0
+
+    def _ways(self, scores: Floats, opening: bool) -> Ints:
+        """The best paths for every set of labels that may follow, of shape (tokens, sets)."""
+        sets = int(self._futures.max()) + 1
+        table = np.repeat(scores[:, None], sets, axis=1)
+        if opening:
+            table[0, :, ~self._labels.first] += _NEVER
+        table[-1, self._futures != np.arange(sets)[:, None]] += _NEVER
+        return self._recursion(table, np.full(sets, len(scores)))
 
     def _pieces(self, document: int, path: Ints) -> list[_Piece]:
         outside = self._labels.kind[path] < 0
