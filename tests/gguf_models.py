@@ -1,5 +1,5 @@
 """Tiny GGUF models made on the spot: random weights from a seed, a true byte-level BPE vocabulary
-trained on the project's own text. Architectures: qwen2, llama, gemma3 (sliding windows)."""
+trained on the project's samples. Architectures: qwen2, llama, gemma3 (sliding windows)."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ WIDTH, LAYERS, HEADS, KV_HEADS, FEED = 64, 4, 4, 2, 128
 
 @cache
 def vocabulary() -> tuple[list[str], list[str]]:
-    """Tokens and merges of a BPE trained on the package's source and some Vietnamese."""
-    files = sorted((ROOT / "actors").rglob("*.py"))
-    text = [file.read_text(encoding="utf-8") for file in files][:40]
+    """Tokens and merges of a BPE trained on the samples and some Vietnamese. Texts that do not
+    change: what a random model says follows from its vocabulary."""
+    files = sorted((ROOT / "recipes" / "samples").rglob("*.txt"))
+    text = [file.read_text(encoding="utf-8") for file in files]
     text += ["Bệnh nhân nam 45 tuổi nhập viện vì đau dữ dội vùng bụng dưới, siêu âm ổ bụng."] * 20
     text += ["The patient takes metformin 500 mg daily; severe chest pain since March."] * 20
     tokenizer: Any = Tokenizer(models.BPE())

@@ -9,7 +9,6 @@ import pytest
 from gguf_models import make
 from typer.testing import CliRunner
 
-from actors.gguf.facts import read_facts
 from actors.weights import digest
 from pipelines.cli.app import app
 
@@ -37,6 +36,8 @@ def test_a_gguf_file_is_described_without_loading_it(tmp_path: Path) -> None:
     assert facts["vocabulary"] > 100
     per_token = facts["layers"] * facts["kv_heads"] * 2 * (facts["embedding"] // facts["heads"]) * 2
     assert facts["kv_bytes_per_token"] == per_token
+    assert facts["kv_cache_megabytes"] == round(4 * 256 * per_token / 1e6, 1)
+    assert facts["card_megabytes"] < facts["cpu_megabytes"] < 20
     assert facts["megabytes"] == round(weights.stat().st_size / 1e6, 1)
 
 
@@ -53,9 +54,3 @@ def test_verify_prints_the_digest_and_refuses_another(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["models", "verify", str(wrong)])
     assert result.exit_code != 0
     assert "SHA-256 of m.gguf is" in str(result.exception)
-
-
-def test_a_broken_file_is_an_error_that_names_it(tmp_path: Path) -> None:
-    (tmp_path / "b.gguf").write_bytes(b"GGUF, but no")
-    with pytest.raises(ValueError, match=r"b\.gguf: llama\.cpp cannot read it"):
-        read_facts(tmp_path / "b.gguf")

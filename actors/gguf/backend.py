@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -31,6 +32,7 @@ from actors.gguf.reading import Reading, cut, scored, united
 from actors.gguf.runner import LlamaRunner
 from actors.grounding import ground
 from actors.guideline import Guideline
+from actors.memory import output_rows
 from actors.merge import merge_windows
 from actors.prompts import Parsed, PromptError, chat_template
 from actors.spans import Document, Entity, Extraction, Failure, Status, Tell, Usage
@@ -68,10 +70,16 @@ class GgufBackend:
                 config.prompt.chat_template, gguf=model.chat_template, bos=bos, eos=eos
             )
             self._askings = Askings(config, weights, model, chat)
-            runner = LlamaRunner(model, config.context, threads or len(os.sched_getaffinity(0)))
+            runner = LlamaRunner(
+                model,
+                config.context,
+                threads or len(os.sched_getaffinity(0)),
+                output_rows(config.context, techniques.lookup if techniques else 0),
+            )
         except Exception:
             model.close()
             raise
+        self._buffers = runner.buffers
         self._engine = Engine(runner, config.context.sequences, techniques)
         self._answers = ThreadPoolExecutor(1, thread_name_prefix=f"gguf-{config.name}")
 
@@ -82,6 +90,14 @@ class GgufBackend:
         Where the weights lie and how many documents run beside each other are not in it.
         """
         return self._askings.own.fingerprint
+
+    @property
+    def took(self) -> dict[str, int]:
+        """Bytes that llama.cpp says to have taken, by place and purpose, such as "CUDA0 KV"."""
+        total: Counter[str] = Counter()
+        for buffer in self._buffers:
+            total[f"{buffer.place} {buffer.kind}"] += buffer.size
+        return dict(total)
 
     @property
     def engine(self) -> Engine:

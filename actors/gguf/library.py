@@ -4,22 +4,45 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import re
 import threading
 from collections import deque
+from dataclasses import dataclass
 
 import llama_cpp
 
 _log = logging.getLogger(__name__)
 _ERROR = 4  # GGML_LOG_LEVEL_ERROR
 _lines: deque[str] = deque(maxlen=20)
+_BUFFER = re.compile(rb"(\S+)\s+(model|KV|RS|compute|output) buffer size\s*=\s*([\d.]+) MiB")
 _lock = threading.Lock()
 _started = False
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """A buffer that llama.cpp says to have taken: where, what for, and how large."""
+
+    place: str
+    kind: str
+    size: int
+
+    @property
+    def on_card(self) -> bool:
+        """Whether it is in a card's memory; a card's ``_Host`` buffers are pinned main memory."""
+        return not self.place.startswith("CPU") and not self.place.endswith("_Host")
+
+
+_buffers: list[Buffer] = []
 
 
 @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator, unused-ignore]
 def _capture(level: int, text: bytes, _: ctypes.c_void_p) -> None:
     if level == _ERROR:
         _lines.append(text.decode("utf-8", "replace").strip())
+    elif (found := _BUFFER.search(text)) is not None:
+        size = round(float(found[3]) * 2**20)
+        _buffers.append(Buffer(found[1].decode(), found[2].decode(), size))
 
 
 def start() -> None:
@@ -38,3 +61,10 @@ def loading_errors() -> str:
     text = "; ".join(_lines)
     _lines.clear()
     return text
+
+
+def buffers() -> tuple[Buffer, ...]:
+    """What llama.cpp said to have taken since the last call; to its rounding, 10 kB a buffer."""
+    found = tuple(_buffers)
+    _buffers.clear()
+    return found

@@ -48,6 +48,7 @@ class LlamaModel:
             raise FileNotFoundError(f"no model file {path}")
         library.start()
         library.loading_errors()
+        library.buffers()
         params = llama_cpp.llama_model_default_params()
         params.n_gpu_layers = options.n_gpu_layers if gpu else 0
         self.on_card = bool(params.n_gpu_layers and llama_cpp.llama_supports_gpu_offload())
@@ -69,6 +70,7 @@ class LlamaModel:
         self.handle: Any = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
         if not self.handle:
             raise ConfigError(f"{path.name}: llama.cpp cannot load it: {library.loading_errors()}")
+        self.buffers = library.buffers()
         self.vocab: Any = llama_cpp.llama_model_get_vocab(self.handle)
         self.size = int(llama_cpp.llama_vocab_n_tokens(self.vocab))
         self.trained_context = int(llama_cpp.llama_model_n_ctx_train(self.handle))

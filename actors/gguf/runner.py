@@ -27,10 +27,14 @@ _FLASH = {"auto": -1, "off": 0, "on": 1}
 class LlamaRunner:
     """A context on a model; owns both and closes both. See ``actors.engine.Runner``."""
 
-    def __init__(self, model: LlamaModel, options: GgufContext, threads: int) -> None:
+    def __init__(
+        self, model: LlamaModel, options: GgufContext, threads: int, rows: int | None = None
+    ) -> None:
         """Raises ValueError where llama.cpp cannot make the context, such as for lack of memory.
 
-        ``threads``: CPU threads; more than there are cores to itself is ruinous.
+        ``threads``: CPU threads; more than there are cores to itself is ruinous. ``rows``: rows of
+        logits that a step may want, and no fewer than sequences; None: one for every token. They
+        are most of the compute buffer: 300 MB for 512 rows of 152,000 tokens.
         """
         self.model = model
         self.sequences = options.sequences + options.prefixes
@@ -39,10 +43,14 @@ class LlamaRunner:
         self.ends = model.ends
         self._streams = options.kv_tokens is None
         params = _parameters(options, threads, self.sequences, model.on_card)
+        params.n_outputs_max = rows or 0
+        self._most = min(rows or options.n_batch, options.n_batch)
         library.loading_errors()
+        library.buffers()
         self._context: Any = llama_cpp.llama_init_from_model(model.handle, params)
         if not self._context:
             raise ValueError(f"llama.cpp cannot make a context: {library.loading_errors()}")
+        self.buffers = model.buffers + library.buffers()
         self._memory = llama_cpp.llama_get_memory(self._context)
         cells = int(llama_cpp.llama_n_ctx(self._context))
         self.capacity = None if self._streams else cells
@@ -83,6 +91,8 @@ class LlamaRunner:
             if block.rows:
                 self._wanted[end - block.rows : end] = 1
             at, rows = end, rows + block.rows
+        if rows > self._most:  # llama.cpp would end the process
+            raise RuntimeError(f"{rows} rows of logits are wanted and {self._most} are provided for")
         self._batch.n_tokens = at
         code = int(llama_cpp.llama_decode(self._context, self._batch))
         if code != 0:

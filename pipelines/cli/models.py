@@ -71,13 +71,18 @@ def describe(
     model, path = _weights(reference)
     facts: dict[str, object] = {"name": model.name, "kind": model.kind, "path": str(path)}
     if model.kind == "gguf":
-        from actors.gguf.facts import read_facts
+        from actors.memory import facts as facts_of
+        from actors.memory import llama_take, open_header
 
-        found = read_facts(path)
-        facts |= dataclasses.asdict(found)
-        context = model.context.n_ctx
-        facts["kv_cache_megabytes"] = round(found.kv_bytes_per_token * context / 1e6, 1)
-        facts["n_ctx"], facts["sequences"] = context, model.context.sequences
+        header = open_header(path)
+        facts |= dataclasses.asdict(facts_of(header))
+        facts["n_ctx"], facts["sequences"] = model.context.n_ctx, model.context.sequences
+        take = llama_take(header, model.context, gpu=False)
+        facts["kv_cache_megabytes"] = _mb(take.kv_host)
+        facts["compute_megabytes"] = _mb(take.compute_host + take.output_host)
+        facts["cpu_megabytes"] = _mb(take.host)
+        card = llama_take(header, model.context, gpu=True)
+        facts["card_megabytes"], facts["card_host_megabytes"] = _mb(card.device), _mb(card.host)
     else:
         from actors.onnx.folder import read_folder
 
@@ -94,6 +99,10 @@ def describe(
         shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         table.add_row(name.replace("_", " "), shown)
     Console().print(table)
+
+
+def _mb(size: int) -> float:
+    return round(size / 1e6, 1)
 
 
 def _weights(reference: str) -> tuple[ModelConfig, Path]:

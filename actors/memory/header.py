@@ -1,0 +1,202 @@
+"""What a GGUF file says of itself before its first weight, read without llama.cpp.
+
+Only the head of the file is read, so a model on an object store is sized without fetching it. The
+layout is that of GGUF's specification (ggml/docs/gguf.md), versions 2 and 3.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from actors.config import ConfigError
+
+Value = str | int | float | bool | list[int | float | bool]
+
+_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q"}
+_SCALARS[12] = "d"
+_STRING, _ARRAY = 8, 9
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A tensor of the file: its dimensions, innermost first, and the bytes that it takes there."""
+
+    name: str
+    dimensions: tuple[int, ...]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Metadata and tensors. Arrays of strings are left out; ``counts`` has their lengths."""
+
+    name: str
+    values: dict[str, Value]
+    counts: dict[str, int]
+    tensors: tuple[Tensor, ...]
+    size: int
+
+    @property
+    def architecture(self) -> str:
+        """llama.cpp's name of the architecture."""
+        return self.text("general.architecture")
+
+    def text(self, key: str) -> str:
+        """A text of the metadata; empty where there is none."""
+        value = self.values.get(key, "")
+        return value if isinstance(value, str) else ""
+
+    def number(self, key: str, default: int = 0) -> int:
+        """A number under the architecture's name; of a list, its largest."""
+        return max(self.numbers(key, default))
+
+    def numbers(self, key: str, default: int = 0) -> list[int]:
+        """The numbers of a list under the architecture's name, or the one number."""
+        value = self.values.get(f"{self.architecture}.{key}", default)
+        found = value if isinstance(value, list) else [value]
+        return [int(item) for item in found if not isinstance(item, str)] or [default]
+
+
+@dataclass(frozen=True, slots=True)
+class GgufFacts:
+    """A model file in numbers. ``kv_bytes_per_token`` is of a float16 KV cache with every layer
+    attending to the whole context: an upper bound where some attend to a window only."""
+
+    architecture: str
+    name: str
+    megabytes: float
+    trained_context: int
+    layers: int
+    embedding: int
+    heads: int
+    kv_heads: int
+    vocabulary: int
+    kv_bytes_per_token: int
+    chat_template: bool
+
+
+def open_header(path: Path) -> Header:
+    """The header of a local file; raises FileNotFoundError, and ConfigError for a broken one."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no model file {path}")
+    with path.open("rb") as file:
+        return read_header(file, str(path))
+
+
+def read_header(file: BinaryIO, name: str) -> Header:
+    """The header of an open file; ``name`` is for errors. Raises ConfigError for no GGUF file."""
+    size = file.seek(0, 2)
+    file.seek(0)
+    reader = _Reader(file)
+    try:
+        if reader.take(4) != b"GGUF":
+            raise ConfigError(f"{name}: is no GGUF file")
+        version, tensors, pairs = reader.unpack("<IQQ")
+        if version not in (2, 3):
+            raise ConfigError(f"{name}: is GGUF version {version}; versions 2 and 3 can be read")
+        values: dict[str, Value] = {}
+        counts: dict[str, int] = {}
+        for _ in range(pairs):
+            key = reader.string()
+            (kind,) = reader.unpack("<I")
+            if kind == _ARRAY:
+                kind, count = reader.unpack("<IQ")
+                counts[key] = count
+                if kind == _STRING:
+                    reader.skip_strings(count)
+                else:
+                    values[key] = list(reader.unpack(f"<{count}{_SCALARS[kind]}"))
+            else:
+                values[key] = (
+                    reader.string() if kind == _STRING else reader.unpack("<" + _SCALARS[kind])[0]
+                )
+        places = [_tensor(reader) for _ in range(tensors)]
+    except (struct.error, KeyError, EOFError, UnicodeDecodeError, OverflowError) as error:
+        raise ConfigError(f"{name}: is no whole GGUF file: its header is broken") from error
+    alignment = values.get("general.alignment", 32)
+    step = alignment if isinstance(alignment, int) and alignment > 0 else 32
+    start = -(-reader.place // step) * step
+    return Header(name, values, counts, _sized(places, size - start, name), size)
+
+
+def facts(header: Header) -> GgufFacts:
+    """The facts that a person asks for first."""
+    heads, width = header.number("attention.head_count"), header.number("embedding_length")
+    kv_heads = header.number("attention.head_count_kv", heads)
+    per_head = width // heads if heads else 0
+    key = header.number("attention.key_length", per_head)
+    value = header.number("attention.value_length", per_head)
+    layers = header.number("block_count")
+    return GgufFacts(
+        architecture=header.architecture,
+        name=header.text("general.name"),
+        megabytes=round(header.size / 1e6, 1),
+        trained_context=header.number("context_length"),
+        layers=layers,
+        embedding=width,
+        heads=heads,
+        kv_heads=kv_heads,
+        vocabulary=vocabulary(header),
+        kv_bytes_per_token=layers * kv_heads * (key + value) * 2,
+        chat_template=bool(header.text("tokenizer.chat_template")),
+    )
+
+
+def vocabulary(header: Header) -> int:
+    """Tokens that the model knows."""
+    return header.counts.get("tokenizer.ggml.tokens") or header.number("vocab_size")
+
+
+class _Reader:
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._held = b""
+        self._at = 0
+        self.place = 0
+
+    def take(self, size: int) -> bytes:
+        while len(self._held) - self._at < size:
+            more = self._file.read(max(_BLOCK, size))
+            if not more:
+                raise EOFError
+            self._held, self._at = self._held[self._at :] + more, 0
+        found = self._held[self._at : self._at + size]
+        self._at += size
+        self.place += size
+        return found
+
+    def unpack(self, layout: str) -> tuple[int, ...]:
+        return struct.unpack(layout, self.take(struct.calcsize(layout)))
+
+    def string(self) -> str:
+        return self.take(*self.unpack("<Q")).decode()
+
+    def skip_strings(self, count: int) -> None:
+        for _ in range(count):
+            self.take(*self.unpack("<Q"))
+
+
+def _tensor(reader: _Reader) -> tuple[int, str, tuple[int, ...]]:
+    name = reader.string()
+    (rank,) = reader.unpack("<I")
+    dimensions = reader.unpack(f"<{rank}Q")
+    _, offset = reader.unpack("<IQ")
+    return offset, name, dimensions
+
+
+def _sized(
+    places: list[tuple[int, str, tuple[int, ...]]], length: int, name: str
+) -> tuple[Tensor, ...]:
+    """Each tensor's bytes, from where the next one begins: no table of quantisations is needed."""
+    ordered = sorted(places)
+    ends = [place[0] for place in ordered[1:]] + [length]
+    if ordered and ends[-1] <= ordered[-1][0]:
+        raise ConfigError(f"{name}: ends before its last tensor: it was not copied whole")
+    return tuple(
+        Tensor(tensor, dimensions, end - start)
+        for (start, tensor, dimensions), end in zip(ordered, ends, strict=True)
+    )

@@ -1,0 +1,124 @@
+"""What llama.cpp will take for a model: weights, KV cache, compute and output buffers.
+
+Weights and KV follow from the file and the options. The compute buffer is that of the graph which
+llama.cpp reserves, replayed by its allocator's rules (``graph``, ``arena``): on the CPU the figure
+that it logs, for the architectures in ``KNOWN``. On a card the same graph runs without the
+embedding, which stays on the host.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from actors.config.gguf import GgufContext
+from actors.memory.arena import peak
+from actors.memory.graph import Graph
+from actors.memory.header import Header
+from actors.memory.shape import KNOWN, Shape, output_rows, shape_of
+
+# Bytes of an element of the KV cache, by llama.cpp's name of the type.
+_KV_BYTES = {
+    "f32": 4.0,
+    "f16": 2.0,
+    "bf16": 2.0,
+    "q8_0": 34 / 32,
+    "q5_1": 24 / 32,
+    "q5_0": 22 / 32,
+    "q4_1": 20 / 32,
+    "q4_0": 18 / 32,
+}
+_LAYER = re.compile(r"blk\.(\d+)\.")
+
+
+@dataclass(frozen=True, slots=True)
+class LlamaTake:
+    """Bytes that llama.cpp takes, on the card and on the host.
+
+    ``layers``: weights of each layer; the last ``layers_on_device`` of them are on the card.
+    ``exact`` is False where the architecture's graph is not known: then ``compute`` is that of
+    llama's.
+    """
+
+    layers: tuple[int, ...]
+    layers_on_device: int
+    weights_device: int
+    weights_host: int
+    kv_device: int
+    kv_host: int
+    compute_device: int
+    compute_host: int
+    output_host: int
+    exact: bool
+
+    @property
+    def device(self) -> int:
+        """Bytes on the card, without CUDA's own."""
+        return self.weights_device + self.kv_device + self.compute_device
+
+    @property
+    def host(self) -> int:
+        """Bytes in main memory, mapped weights included."""
+        return self.weights_host + self.kv_host + self.compute_host + self.output_host
+
+
+def llama_take(header: Header, options: GgufContext, gpu: bool) -> LlamaTake:
+    """What the model of ``header`` takes with ``options``; ``gpu``: whether a card is used."""
+    shape = shape_of(header, options, gpu)
+    layers, device, host = _weights(header, shape)
+    first = max(0, shape.layers + 1 - shape.on_device)  # the last layers go to the card
+    kv = [_kv(shape, options, layer) for layer in range(shape.layers)]
+    kv_first = first if options.offload_kqv else shape.layers
+    compute_device, compute_host = _compute(shape, options)
+    return LlamaTake(
+        layers=tuple(layers),
+        layers_on_device=max(0, shape.layers - first),
+        weights_device=sum(layers[first:]) + device,
+        weights_host=sum(layers[:first]) + host,
+        kv_device=sum(kv[kv_first:]),
+        kv_host=sum(kv[:kv_first]),
+        compute_device=compute_device,
+        compute_host=compute_host,
+        output_host=4 * output_rows(options) * shape.vocabulary,
+        exact=shape.architecture in KNOWN,
+    )
+
+
+def _weights(header: Header, shape: Shape) -> tuple[list[int], int, int]:
+    """Bytes of each layer, and of what belongs to none: on the card, and on the host."""
+    layers = [0] * shape.layers
+    embedding = output = 0
+    tied = True
+    for tensor in header.tensors:
+        place = _LAYER.match(tensor.name)
+        if place and int(place[1]) < shape.layers:
+            layers[int(place[1])] += tensor.size
+        elif tensor.name.startswith("token_embd."):
+            embedding += tensor.size
+        else:
+            tied = tied and not tensor.name.startswith("output.")
+            output += tensor.size
+    if shape.on_device <= shape.layers:
+        return layers, 0, embedding + output
+    # A tied output is the embedding once more, on the card.
+    return layers, output + (embedding if tied else 0), embedding
+
+
+def _kv(shape: Shape, options: GgufContext, layer: int) -> int:
+    cells = shape.cells_of(layer) * shape.streams
+    key = shape.key * _KV_BYTES[options.type_k]
+    value = shape.value * _KV_BYTES[options.type_v]
+    return int(cells * shape.kv_heads[layer] * (key + value))
+
+
+def _compute(shape: Shape, options: GgufContext) -> tuple[int, int]:
+    """Bytes of the compute buffers on the card and on the host."""
+    graph = Graph(shape)
+    looked_up, inputs, ops = graph.looked_up(), graph.inputs(), graph.ops()
+    whole = peak(looked_up + inputs, [graph.embedding(), *ops])
+    if shape.on_device <= 0:
+        return 0, whole
+    device = peak([*inputs, graph.embedded()], ops)
+    if shape.on_device <= shape.layers or not options.offload_kqv:
+        return device, whole  # a part of the graph on either side: both may need the most
+    return device, peak(looked_up + inputs, [graph.embedding()])
