@@ -1,7 +1,7 @@
 """Model files of a true architecture and any size, of which only the header is written.
 
-The tensors are a hole in the file: llama.cpp maps them as zeros. So a model of 500M parameters takes
-a few kilobytes of disk, and its buffers in llama.cpp are those of a real one.
+The tensors are a hole in the file: llama.cpp maps them as zeros. So 500M parameters take
+a few kilobytes of disk, and their buffers in llama.cpp are those of a real model.
 """
 
 from __future__ import annotations

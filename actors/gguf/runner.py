@@ -92,7 +92,9 @@ class LlamaRunner:
                 self._wanted[end - block.rows : end] = 1
             at, rows = end, rows + block.rows
         if rows > self._most:  # llama.cpp would end the process
-            raise RuntimeError(f"{rows} rows of logits are wanted and {self._most} are provided for")
+            raise RuntimeError(
+                f"{rows} rows of logits are wanted and {self._most} are provided for"
+            )
         self._batch.n_tokens = at
         code = int(llama_cpp.llama_decode(self._context, self._batch))
         if code != 0:

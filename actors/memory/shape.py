@@ -1,4 +1,4 @@
-"""The sizes that decide what llama.cpp takes, from a model's header and the options it runs with."""
+"""The sizes that decide what llama.cpp takes: a header, and the options that it runs with."""
 
 from __future__ import annotations
 
