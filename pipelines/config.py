@@ -10,8 +10,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import Field, TypeAdapter, field_validator, model_validator
 
 from actors.config import ConfigError, ModelConfig, Section, load_model
 from actors.config.load import read_yaml, resolve, validate
@@ -110,7 +111,9 @@ class Sink(Section):
 class Limits(Section):
     """What a request may ask, and how much may wait. Beyond the queue the answer is a fast 429."""
 
-    body_mb: float = Field(8.0, gt=0, description="Most MB of a request's body.")
+    body_mb: float = Field(
+        8.0, gt=0, description="Most MB of a request's body, and of what its urls bring."
+    )
     documents: int = Field(64, ge=1, description="Most documents in a request.")
     characters: int = Field(1_000_000, ge=1, description="Most characters of one document.")
     queue_documents: int = Field(
@@ -119,11 +122,40 @@ class Limits(Section):
     queue_characters: int = Field(
         4_000_000, ge=1, description="Most characters that wait for one model or run in it."
     )
+    megapixels: float = Field(
+        200.0,
+        gt=0,
+        description="Most million pixels of all pictures of a request together, PDF pages that "
+        "are rendered included; what goes beyond is a failed document.",
+    )
     requests_per_minute: int | None = Field(
         None, ge=1, description="Most requests a minute of one token (of one address without)."
     )
     deadline_s: float = Field(60.0, gt=0, description="Of a request that names none.")
     max_deadline_s: float = Field(300.0, gt=0, description="The latest a request may name.")
+
+
+class UrlSource(Section):
+    """Addresses that a request's documents may be read from."""
+
+    prefix: str = Field(
+        description="https://host/path/: whatever is below it. http:// too, where that will do."
+    )
+    private: bool = Field(
+        False,
+        description="Whether the host may be at a private or loopback address; else a name that "
+        "resolves to one is refused.",
+    )
+
+    @field_validator("prefix")
+    @classmethod
+    def _is_a_beginning(cls, prefix: str) -> str:
+        parts = urlsplit(prefix)
+        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+            raise ValueError("must be http:// or https:// and a host")
+        if not parts.path.endswith("/") or parts.query or parts.fragment:
+            raise ValueError("must end with a slash: a beginning of a path, without a query")
+        return f"{parts.scheme}://{parts.netloc.lower()}{parts.path}"
 
 
 class Serve(Section):
@@ -143,6 +175,12 @@ class Serve(Section):
     pools: dict[str, Pool] = Field(
         default_factory=dict,
         description="The replicas of a model, by its name, where they differ from its step's pool.",
+    )
+    guidelines: tuple[str, ...] = Field(
+        (), description="Guideline files that a request may name, by the name in them."
+    )
+    urls: tuple[UrlSource, ...] = Field(
+        (), description="Where documents may be read from by `url`; default: from nowhere."
     )
     ingress_replicas: int = Field(
         1, ge=1, description="Processes that speak HTTP; queue and rate limits hold in each."
@@ -299,4 +337,5 @@ def load_pipeline(path: str | Path) -> LoadedPipeline:
 def _resolved(serve: Serve, path: Path) -> Serve:
     models = tuple(m.model_copy(update={"model": resolve(m.model, path)}) for m in serve.models)
     tokens = None if serve.tokens is None else resolve(serve.tokens, path)
-    return serve.model_copy(update={"models": models, "tokens": tokens})
+    guidelines = tuple(resolve(file, path) for file in serve.guidelines)
+    return serve.model_copy(update={"models": models, "tokens": tokens, "guidelines": guidelines})

@@ -12,12 +12,14 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from actors.pages import PageSize, Reading, Word
-from actors.spans import Box, Document, Extraction, Failure, Status, Usage, spanning
+from actors.guideline import Guideline
+from actors.onnx.narrowing import narrowed
+from actors.pages import Page, PageSize, PixelBudget, Reading, TooManyPixels, Word
+from actors.spans import Box, Document, Extraction, Failure, Status, Tell, Usage, spanning
 from pipelines.config import load_pipeline
 from pipelines.serve.app import create_app
 from pipelines.serve.catalogue import catalogue_of
-from pipelines.serve.service import LocalModels, ModelFacts
+from pipelines.serve.service import GuidelineUse, LocalModels, ModelFacts
 
 MODEL = "starter-token-classifier"
 PIPELINE = """
@@ -32,7 +34,8 @@ _WORDS = {"metformin": ("Drug", 0.9), "insulin": ("Drug", 0.6), "diabetes": ("Di
 
 
 class FakeExtractor:
-    """Finds three words. ``hold``: answers wait until ``release``. A text 'FAIL' fails."""
+    """Finds three words. ``hold``: answers wait until ``release``. A text 'FAIL' fails. Tells its
+    completion word by word."""
 
     fingerprint = "0123456789abcdef"
 
@@ -43,7 +46,9 @@ class FakeExtractor:
         self.arrived = threading.Event()
         self.error: Exception | None = None
 
-    def submit(self, document: Document) -> Future[Extraction]:
+    def submit(
+        self, document: Document, guideline: Guideline | None = None, tell: Tell | None = None
+    ) -> Future[Extraction]:
         future: Future[Extraction] = Future()
         self.asked.append(document)
         if self.error is not None:
@@ -51,7 +56,11 @@ class FakeExtractor:
         elif self.hold:
             self.held.append((document, future))
         else:
-            future.set_result(self.read(document))
+            said = self.read(document)
+            for word in re.findall(r"\S+\s*", said.completion or "") if tell else ():
+                assert tell is not None
+                tell(0, word)
+            future.set_result(narrowed(said, guideline))
         self.arrived.set()
         return future
 
@@ -83,12 +92,20 @@ class FakeExtractor:
 class FakeReader:
     """Reads a 'picture' that is UTF-8: a word of ten pixels a letter, all on one line."""
 
-    def submit(self, document: Document) -> Future[Reading | Failure]:
+    def submit(
+        self, document: Document, budget: PixelBudget | None = None
+    ) -> Future[Reading | Failure]:
         future: Future[Reading | Failure] = Future()
         text = (document.image or b"").decode(errors="replace")
         if "\ufffd" in text:
             future.set_result(Failure("UnknownFormat", "neither a picture nor a PDF"))
             return future
+        if budget is not None:
+            try:
+                budget.take(Page(640, 480))
+            except TooManyPixels as error:
+                future.set_result(Failure("TooManyPixels", str(error)))
+                return future
         words = tuple(
             Word(m.start(), m.end(), Box(0, m.start() * 10, 0, m.end() * 10, 12), 0.75)
             for m in re.finditer(r"\S+", text)
@@ -103,12 +120,15 @@ def make_app(
     fake: FakeExtractor | None = None,
     labels: Sequence[str] = ("Disease", "Drug"),
     ocr: bool = False,
+    guideline: GuidelineUse = "labels",
 ) -> FastAPI:
     """An application over one fake model, configured by the ``serve`` section given as YAML."""
     path = folder / "pipe.yaml"
     more = "ocr: {model: 'starter:ocr'}" if ocr else ""
     path.write_text(PIPELINE.format(serve=serve, more=more))
-    facts = ModelFacts(MODEL, "onnx", FakeExtractor.fingerprint, tuple(labels), prompts=False)
+    facts = ModelFacts(
+        MODEL, "onnx", FakeExtractor.fingerprint, tuple(labels), prompts=False, guideline=guideline
+    )
     models = LocalModels({MODEL: fake or FakeExtractor()}, {MODEL: facts}, FakeReader())
     return create_app(catalogue_of(load_pipeline(path)), models)
 

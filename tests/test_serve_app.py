@@ -157,7 +157,7 @@ def test_a_chunked_body_is_bounded_too(client: TestClient) -> None:
     assert _code(answer) == "body_too_large"
 
 
-@pytest.mark.parametrize("key", ["url", "path", "image_url", "guideline", "file", "pdf"])
+@pytest.mark.parametrize("key", ["path", "image_url", "uri", "file", "pdf", "ref"])
 def test_nothing_in_a_request_can_name_a_file_or_an_address(client: TestClient, key: str) -> None:
     for place in ({"text": "x", key: "file:///etc/passwd"}, {"documents": [{"text": "x", key: 1}]}):
         assert _code(client.post("/v1/extract", json=place)) == "invalid_request"

@@ -142,3 +142,43 @@ def test_labels_are_known_and_prompts_are_refused(served: tuple[TestClient, Extr
     assert [label["name"] for label in shown["labels"]] == ["DRUG", "PROBLEM"]
     refused = client.post("/v1/extract", json={"documents": [{"text": "x", "prompt": "y"}]})
     assert refused.json()["error"]["code"] == "prompt_not_supported"
+
+
+def test_a_guideline_of_the_request_is_what_the_model_is_asked(
+    served: tuple[TestClient, Extractor],
+) -> None:
+    client, extractor = served
+    guideline = {"name": "mine", "labels": {"SYMPTOM": "What hurts.", "AGE": {}}}
+    answer = _ask(client, text=NOTES[2], guideline=guideline, explain=True)
+    step = answer["steps"][0]
+    assert step["completion"].startswith('{"entities": [{"SYMPTOM": ')
+    assert list(json.loads(step["structured"])) == ["SYMPTOM", "AGE"]
+    assert {entity["label"] for entity in answer["entities"]} <= {"SYMPTOM", "AGE"}
+    assert step["fingerprint"] != extractor.fingerprint
+    assert client.get("/v1/models").json()["models"][1]["guideline"] == "any"
+    large = {"name": "mine", "labels": {f"L{i}": {} for i in range(500)}}
+    refused = _ask(client, text=NOTES[2], guideline=large)
+    assert refused["status"] == "failed"
+    assert refused["steps"][0]["error"]["type"] == "PromptError"
+
+
+def test_what_is_printed_is_streamed_in_pieces(served: tuple[TestClient, Extractor]) -> None:
+    client, _ = served
+    asked = {"model": "tiny", "text": " ".join(NOTES) * 8, "explain": True}
+    with client.stream("POST", "/v1/extract/stream", json=asked) as answer:
+        lines = [line for line in answer.iter_lines() if line]
+    said = [
+        (name.removeprefix("event: "), json.loads(data.removeprefix("data: ")))
+        for name, data in zip(lines[::2], lines[1::2], strict=True)
+    ]
+    windows: dict[int, list[str]] = {}
+    for name, data in said:
+        if name == "text":
+            windows.setdefault(data["window"], []).append(data["text"])
+    [told] = [data for name, data in said if name == "document"]
+    whole = ["".join(windows[window]) for window in sorted(windows)]
+    assert len(whole) > 1
+    assert "\n\n".join(whole) == told["steps"][0]["completion"]
+    assert max(len(pieces) for pieces in windows.values()) > 1
+    plain = client.post("/v1/extract", json=asked).json()["documents"][0]
+    assert [e["text"] for e in plain["entities"]] == [e["text"] for e in told["entities"]]

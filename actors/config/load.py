@@ -52,13 +52,17 @@ def parse_model(content: dict[str, Any], path: Path) -> ModelConfig:
     resolved = resolve(model.weights.model, path)
     if isinstance(model, GgufModel) and isinstance(model.prompt.guideline, str):
         # Inlined, so that the fingerprint covers what the file says.
-        file = Path(resolve(model.prompt.guideline, path))
-        guideline = validate(_GUIDELINE, read_yaml(file), file)
+        guideline = load_guideline(resolve(model.prompt.guideline, path))
         prompt = model.prompt.model_copy(update={"guideline": guideline})
         model = model.model_copy(update={"prompt": prompt})
     return model.model_copy(
         update={"weights": model.weights.model_copy(update={"model": resolved})}
     )
+
+
+def load_guideline(path: str | Path) -> Guideline:
+    """The guideline in a file; raises ConfigError, which names the file and every wrong key."""
+    return validate(_GUIDELINE, read_yaml(Path(path)), Path(path))
 
 
 def resolve(reference: str, holder: Path) -> str:

@@ -7,7 +7,17 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from actors.pages import Limits, Page, PageError, PageSize, Reading, Strip, compose, open_pages
+from actors.pages import (
+    Limits,
+    Page,
+    PageError,
+    PageSize,
+    PixelBudget,
+    Reading,
+    Strip,
+    compose,
+    open_pages,
+)
 from actors.spans import Document, Failure
 
 
@@ -17,6 +27,7 @@ class Job:
 
     document: Document
     future: Future[Reading | Failure]
+    budget: PixelBudget | None = None
     pages: dict[int, tuple[PageSize, list[Strip]]] = field(default_factory=dict)
     expected: int | None = None
     """Number of pages, once the last one was seen."""
@@ -100,6 +111,8 @@ class Feed:
             for page in self._pages:
                 number, self._number = self._number, self._number + 1
                 if page.picture is not None:
+                    if job.budget is not None:
+                        job.budget.take(page)
                     return job, number, page
                 job.add(number, PageSize(page.width, page.height), list(page.strips))
             job.expected = self._number

@@ -23,7 +23,7 @@ from actors.config.ocr import OcrModel
 from actors.ocr.feed import Feed, Job
 from actors.ocr.lines import Cut, cut, is_sideways, strips, turned
 from actors.ocr.models import Letters, Models, weights_digest
-from actors.pages import Limits, Page, PageSize, Picture, Reading
+from actors.pages import Limits, Page, PageSize, Picture, PixelBudget, Reading
 from actors.spans import Document, Failure
 
 _LOG = logging.getLogger(__name__)
@@ -78,12 +78,15 @@ class OcrReader:
         self._closed = False
         self._thread.start()
 
-    def submit(self, document: Document) -> Future[Reading | Failure]:
+    def submit(
+        self, document: Document, budget: PixelBudget | None = None
+    ) -> Future[Reading | Failure]:
         """Queue a document. The future holds a Reading, or the Failure of a file that cannot be
-        read; it holds a ReadFailure only when the reader itself is lost."""
+        read; it holds a ReadFailure only when the reader itself is lost. ``budget``: pixels that
+        this document and others may have together."""
         if self._closed:
             raise RuntimeError("the reader is closed")
-        job = Job(document, Future())
+        job = Job(document, Future(), budget)
         self._feed.put(job)
         return job.future
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.config.ocr import PageLimits
+from actors.pages.errors import TooManyPixels
 from actors.spans import Box
 
 Picture = NDArray[np.uint8]
@@ -82,6 +83,21 @@ class Page:
     height: int
     picture: Picture | None = None
     strips: tuple[Strip, ...] = ()
+
+
+class PixelBudget:
+    """Pixels that several files may have together: those of one request. For one thread."""
+
+    def __init__(self, pixels: int) -> None:
+        self._most = self._left = pixels
+
+    def take(self, page: Page) -> None:
+        """Count a decoded page; raises TooManyPixels where the pages are too large together."""
+        self._left -= page.width * page.height
+        if self._left < 0:
+            raise TooManyPixels(
+                f"the pictures of a request have more than {self._most / 1e6:g} megapixels together"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,40 +1,69 @@
 """From a request that may come in to its answer: the models, the merge, the filter.
 
 The merge is that of batch and comes first; the request's filter then hides entities, so an answer
-is always a part of what batch would write.
+is always a part of what batch would write with the same guideline.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 
+from actors.guideline import Guideline
 from actors.merge import merge
 from actors.pages import Reading, place
 from actors.spans import Document, Entity, Extraction, Failure, Status
 from pipelines.serve.admission import Queue, Refused
+from pipelines.serve.asked import Options
 from pipelines.serve.catalogue import Catalogue, Target
 from pipelines.serve.errors import Problem
+from pipelines.serve.fetching import Fetcher, Room
+from pipelines.serve.guidelines import chosen
+from pipelines.serve.opening import Given, opened
 from pipelines.serve.schema import (
     DocumentOut,
+    DoneOut,
     EntityOut,
-    ExtractRequest,
     ExtractResponse,
     FailureOut,
     PageOut,
+    StartOut,
     StepOut,
+    TextOut,
 )
-from pipelines.serve.service import Models, ModelUnavailable, QueueFull
+from pipelines.serve.service import (
+    Event,
+    ModelFacts,
+    Models,
+    ModelUnavailable,
+    Printed,
+    QueueFull,
+)
 
 _PICTURES = "(pictures)"
-_PAGE_CHARACTERS = 3_000  # of a picture whose text nobody knows yet, for the bounds of queues
+_PAGE_CHARACTERS = 3_000  # of a document whose text nobody knows yet, for the bounds of queues
+
+Said = StartOut | TextOut | DocumentOut | DoneOut
+"""What an answer is made of where it is given as it comes, in this order."""
 
 
 class Gone(Exception):
     """The client has gone; there is nobody to answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a request comes down to."""
+
+    options: Options
+    given: Sequence[Given]
+    target: Target
+    guideline: Guideline | None
+    deadline: float
+    began: float
 
 
 @dataclass(slots=True)
@@ -44,15 +73,16 @@ class _Told:
     document: Document
     reading: Reading | None = None
     failure: Failure | None = None
-    steps: list[Extraction] = field(default_factory=list)
+    steps: dict[str, Extraction] = field(default_factory=dict)
 
 
 class Answerer:
     """Answers requests that name a target of the catalogue."""
 
-    def __init__(self, catalogue: Catalogue, models: Models) -> None:
+    def __init__(self, catalogue: Catalogue, models: Models, fetcher: Fetcher) -> None:
         limits = catalogue.serve.limits
         self._catalogue, self._models, self._limits = catalogue, models, limits
+        self._fetcher = fetcher
         self._queues = {
             name: Queue(limits.queue_documents, limits.queue_characters)
             for name in (*catalogue.models, _PICTURES)
@@ -66,18 +96,74 @@ class Answerer:
             raise Problem("model_not_found") from None
 
     async def answer(
-        self, request: ExtractRequest, request_id: str, gone: Callable[[], Awaitable[None]]
+        self,
+        options: Options,
+        given: Sequence[Given],
+        request_id: str,
+        gone: Callable[[], Awaitable[None]],
     ) -> ExtractResponse:
         """The answer; raises Problem, or Gone when ``gone`` returns before it is there."""
+        plan = await self._plan(options, given)
+        with self._let_in(plan):
+            told = await _before_gone(self._read(plan), gone)
+        return ExtractResponse(
+            request_id=request_id,
+            model=plan.target.name,
+            documents=[_document(plan, one) for one in told],
+            seconds=_since(plan.began),
+        )
+
+    async def stream(
+        self, options: Options, given: Sequence[Given], request_id: str
+    ) -> AsyncGenerator[Said]:
+        """The same answer as it comes; raises Problem. Closing it ends the work."""
+        plan = await self._plan(options, given)
+        with self._let_in(plan):
+            yield StartOut(request_id=request_id, model=plan.target.name)
+            async with asyncio.timeout(plan.deadline):
+                told = await self._texts(plan)
+                for one in told:
+                    if one.failure is not None:
+                        yield _document(plan, one)
+                async with aclosing(self._hear(plan, told)) as said:
+                    async for event in said:
+                        yield event
+        yield DoneOut(seconds=_since(plan.began))
+
+    async def _plan(self, options: Options, given: Sequence[Given]) -> _Plan:
         began = time.perf_counter()
-        target = self.target(request.model)
-        documents = await self._documents(request, target)
-        deadline = min(request.deadline_s or self._limits.deadline_s, self._limits.max_deadline_s)
+        target = self.target(options.model)
+        limits = self._limits
+        if len(given) > limits.documents:
+            raise Problem("too_many_documents")
+        if any(len(one.text or "") > limits.characters for one in given):
+            raise Problem("document_too_large")
+        if self._catalogue.ocr is None and any(one.image is not None for one in given):
+            raise Problem("pictures_not_read")
+        if any(one.url is not None and not self._fetcher.allows(one.url) for one in given):
+            raise Problem("url_forbidden")
+        facts = [await self._facts(name) for name in target.models]
+        if any(one.prompt is not None for one in given) and not all(f.prompts for f in facts):
+            # Ignored in silence, a prompt would look obeyed.
+            raise Problem("prompt_not_supported")
+        guideline = chosen(options.guideline, self._catalogue.guidelines, facts)
+        deadline = min(options.deadline_s or limits.deadline_s, limits.max_deadline_s)
+        return _Plan(options, given, target, guideline, deadline, began)
+
+    async def _facts(self, name: str) -> ModelFacts:
+        try:
+            return await self._models.facts(name)
+        except ModelUnavailable:
+            raise Problem("model_unavailable", headers={"retry-after": "2"}) from None
+
+    @contextmanager
+    def _let_in(self, plan: _Plan) -> Iterator[None]:
+        """A place in every queue for the duration; whatever ends the work becomes a Problem."""
         with ExitStack() as places:
             try:
-                for queue, count, size in self._wanted(target, documents):
-                    places.enter_context(queue.place(count, size, deadline))
-                told = await _before_gone(self._read(target, documents, deadline), gone)
+                for queue, count, size in self._wanted(plan):
+                    places.enter_context(queue.place(count, size, plan.deadline))
+                yield
             except Refused as refused:
                 retry = {"retry-after": str(refused.retry_after)}
                 raise Problem("overloaded", headers=retry) from None
@@ -87,71 +173,93 @@ class Answerer:
                 raise Problem("model_unavailable", headers={"retry-after": "2"}) from None
             except TimeoutError:
                 raise Problem("deadline_exceeded") from None
-        return ExtractResponse(
-            request_id=request_id,
-            model=target.name,
-            documents=[_document(request, target, one) for one in told],
-            seconds=round(time.perf_counter() - began, 6),
-        )
 
-    async def _documents(self, request: ExtractRequest, target: Target) -> list[Document]:
-        if request.documents is not None:
-            if len(request.documents) > self._limits.documents:
-                raise Problem("too_many_documents")
-            documents = [
-                Document(str(i) if d.id is None else d.id, d.text, d.image, d.prompt)
-                for i, d in enumerate(request.documents)
-            ]
-        else:
-            documents = [Document(id="0", text=request.text)]
-        if any(len(document.text or "") > self._limits.characters for document in documents):
-            raise Problem("document_too_large")
-        if self._catalogue.ocr is None and any(d.image is not None for d in documents):
-            raise Problem("pictures_not_read")
-        if any(document.prompt is not None for document in documents):
-            for name in target.models:
-                # Ignored in silence, a prompt would look obeyed.
-                if not (await self._models.facts(name)).prompts:
-                    raise Problem("prompt_not_supported")
-        return documents
-
-    def _wanted(
-        self, target: Target, documents: Sequence[Document]
-    ) -> Iterator[tuple[Queue, int, int]]:
-        pictures = sum(document.image is not None for document in documents)
-        characters = sum(len(document.text or "") for document in documents)
-        if pictures:
+    def _wanted(self, plan: _Plan) -> Iterator[tuple[Queue, int, int]]:
+        pictures = sum(one.is_picture for one in plan.given)
+        characters = sum(len(one.text or one.file or "") for one in plan.given)
+        characters += pictures * _PAGE_CHARACTERS
+        if pictures and self._catalogue.ocr is not None:
             yield self._queues[_PICTURES], pictures, pictures * _PAGE_CHARACTERS
-        for name in target.models:
-            yield self._queues[name], len(documents), characters + pictures * _PAGE_CHARACTERS
+        for name in plan.target.models:
+            yield self._queues[name], len(plan.given), characters
 
-    async def _read(
-        self, target: Target, documents: Sequence[Document], deadline: float
-    ) -> list[_Told]:
-        async with asyncio.timeout(deadline):
-            told = await self._texts(documents)
+    async def _read(self, plan: _Plan) -> list[_Told]:
+        async with asyncio.timeout(plan.deadline):
+            told = await self._texts(plan)
             readable = [one for one in told if one.failure is None]
             texts = [one.document for one in readable]
+            names = plan.target.models
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(_one(self._models, name, texts)) for name in target.models
+                    group.create_task(_one(self._models, name, texts, plan.guideline))
+                    for name in names
                 ]
-        for result in (task.result() for task in tasks):
+        for name, task in zip(names, tasks, strict=True):
+            result = task.result()
             if isinstance(result, Exception):
                 raise result
             for one, extraction in zip(readable, result, strict=True):
-                one.steps.append(extraction)
+                one.steps[name] = extraction
         return told
 
-    async def _texts(self, documents: Sequence[Document]) -> list[_Told]:
-        told = [_Told(document) for document in documents]
-        pictures = [one for one in told if one.document.image is not None]
-        if pictures:
-            found = await self._models.read([one.document for one in pictures])
-            for one, read in zip(pictures, found, strict=True):
+    async def _hear(self, plan: _Plan, told: Sequence[_Told]) -> AsyncGenerator[Said]:
+        """What the models say of the readable documents, whichever is first."""
+        readable = [one for one in told if one.failure is None]
+        texts = [one.document for one in readable]
+        came: asyncio.Queue[tuple[str, list[Event] | Exception]] = asyncio.Queue()
+
+        async def listen(name: str) -> None:
+            try:
+                stream = self._models.stream(name, texts, plan.guideline)
+                async with aclosing(stream) as batches:
+                    async for batch in batches:
+                        came.put_nowait((name, batch))
+            except Exception as error:
+                came.put_nowait((name, error))
+
+        names = plan.target.models
+        listening = [asyncio.create_task(listen(name)) for name in names]
+        left = len(readable)
+        try:
+            while left:
+                name, batch = await came.get()
+                if isinstance(batch, Exception):
+                    raise batch
+                for event in batch:
+                    if isinstance(event, Printed):
+                        id_ = readable[event.index].document.id
+                        yield TextOut(
+                            document=id_, model=name, window=event.window, text=event.text
+                        )
+                        continue
+                    index, extraction = event
+                    one = readable[index]
+                    one.steps[name] = extraction
+                    if len(one.steps) == len(names):
+                        left -= 1
+                        yield _document(plan, one)
+        finally:
+            for task in listening:
+                task.cancel()
+            await asyncio.wait(listening)
+
+    async def _texts(self, plan: _Plan) -> list[_Told]:
+        """The documents with their texts: what comes by an address or on a picture is read."""
+        limits, pictures = self._limits, self._catalogue.ocr is not None
+        room = Room(int(limits.body_mb * 1_000_000))
+        found = await opened(plan.given, self._fetcher, limits.characters, pictures, room)
+        told = [
+            _Told(Document(given.id), failure=one) if isinstance(one, Failure) else _Told(one)
+            for given, one in zip(plan.given, found, strict=True)
+        ]
+        seen = [one for one in told if one.document.image is not None]
+        if seen:
+            pixels = int(limits.megapixels * 1_000_000)
+            readings = await self._models.read([one.document for one in seen], pixels)
+            for one, read in zip(seen, readings, strict=True):
                 if isinstance(read, Failure):
                     one.failure = read
-                elif len(read.text) > self._limits.characters:
+                elif len(read.text) > limits.characters:
                     one.failure = Failure("DocumentTooLarge", "it has more text than is allowed")
                 else:
                     one.reading = read
@@ -160,11 +268,11 @@ class Answerer:
 
 
 async def _one(
-    models: Models, name: str, documents: Sequence[Document]
+    models: Models, name: str, documents: Sequence[Document], guideline: Guideline | None
 ) -> list[Extraction] | ModelUnavailable | QueueFull:
     # As values: a task group would wrap them, and its caller wants the plain error.
     try:
-        return await models.extract(name, documents)
+        return await models.extract(name, documents, guideline)
     except (ModelUnavailable, QueueFull) as error:
         return error
 
@@ -186,28 +294,41 @@ async def _before_gone(
             await asyncio.wait({working})
 
 
-def _document(request: ExtractRequest, target: Target, told: _Told) -> DocumentOut:
-    policy, reading, failure = target.merge, told.reading, told.failure
-    entities = merge([e.entities for e in told.steps], policy.overlaps, policy.priority)
+def _since(began: float) -> float:
+    return round(time.perf_counter() - began, 6)
+
+
+def _document(plan: _Plan, told: _Told) -> DocumentOut:
+    policy, reading, failure = plan.target.merge, told.reading, told.failure
+    steps = [told.steps[name] for name in plan.target.models] if failure is None else []
+    entities = merge([step.entities for step in steps], policy.overlaps, policy.priority)
     if reading is not None:
         entities = place(entities, reading)
-    statuses = [step.status for step in told.steps] if failure is None else [Status.FAILED]
+    statuses = [step.status for step in steps] if failure is None else [Status.FAILED]
     return DocumentOut(
         id=told.document.id,
         status=max(statuses, key=lambda status: status.severity).value,
         error=None if failure is None else FailureOut(type=failure.type, message=failure.message),
-        text=None if reading is None else reading.text,
+        text=told.document.text if _unknown(plan, told) else None,
         pages=[
             PageOut(width=page.width, height=page.height, turn=page.turn)
             for page in (reading.pages if reading is not None else ())
         ],
-        entities=[EntityOut.of(entity) for entity in entities if _wanted(request, entity)],
-        steps=[StepOut.of(extraction, request.explain) for extraction in told.steps],
+        entities=[EntityOut.of(entity) for entity in entities if _wanted(plan.options, entity)],
+        steps=[StepOut.of(extraction, plan.options.explain) for extraction in steps],
     )
 
 
-def _wanted(request: ExtractRequest, entity: Entity) -> bool:
-    if request.labels is not None and entity.label not in request.labels:
+def _unknown(plan: _Plan, told: _Told) -> bool:
+    """Whether whoever asked does not have the text that offsets refer to."""
+    if told.failure is not None:
         return False
-    least = request.thresholds.get(entity.label, request.threshold)
+    given = next(one for one in plan.given if one.id == told.document.id)
+    return told.reading is not None or given.url is not None
+
+
+def _wanted(options: Options, entity: Entity) -> bool:
+    if options.labels is not None and entity.label not in options.labels:
+        return False
+    least = options.thresholds.get(entity.label, options.threshold)
     return entity.score is None or entity.score >= least

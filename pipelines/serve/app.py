@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from importlib.metadata import version
 
 from fastapi import Depends, FastAPI, Request
@@ -13,13 +14,17 @@ from starlette.responses import Response
 from pipelines.markup.colours import looks
 from pipelines.serve.admission import Rate, Refused
 from pipelines.serve.answer import Answerer, Gone
+from pipelines.serve.asked import ExtractRequest, Options
 from pipelines.serve.catalogue import Catalogue, Target
 from pipelines.serve.errors import CODES, Problem, answers, install
-from pipelines.serve.guard import LOOPBACK, Guard
+from pipelines.serve.fetching import Fetcher
+from pipelines.serve.guard import LOOPBACK, UPLOAD, Guard
+from pipelines.serve.guidelines import use_of
+from pipelines.serve.opening import Given
 from pipelines.serve.page import add_page
 from pipelines.serve.schema import (
-    ExtractRequest,
     ExtractResponse,
+    GuidelineOut,
     Health,
     LabelOut,
     LimitsOut,
@@ -27,7 +32,9 @@ from pipelines.serve.schema import (
     ModelsResponse,
 )
 from pipelines.serve.service import Models, ModelUnavailable, QueueFull, probe
+from pipelines.serve.streaming import DESCRIPTION, EVENTS, EventStream
 from pipelines.serve.tokens import Token, Tokens
+from pipelines.serve.uploads import OPENAPI, read_form
 
 _DESCRIPTION = """Medical entities of texts, each with the place it was found at.
 
@@ -74,8 +81,8 @@ def create_app(catalogue: Catalogue, models: Models, *, says_id: bool = True) ->
 class _Api:
     def __init__(self, catalogue: Catalogue, models: Models) -> None:
         self._catalogue, self._models = catalogue, models
-        self._answerer = Answerer(catalogue, models)
         serve = catalogue.serve
+        self._answerer = Answerer(catalogue, models, Fetcher(serve.urls))
         self._tokens = Tokens(serve.tokens) if serve.tokens else None
         per_minute = serve.limits.requests_per_minute
         self._rate = Rate(per_minute) if per_minute else None
@@ -89,8 +96,30 @@ class _Api:
             methods=["POST"],
             response_model=ExtractResponse,
             dependencies=[Depends(_BEARER)],
-            responses=answers(*(code for code in CODES if code not in _ELSEWHERE)),
+            responses=answers(*(code for code in CODES if code not in _ELSEWHERE | _OF_FORMS)),
             summary="Entities of one or many documents",
+        )
+        app.add_api_route(
+            UPLOAD,
+            self.upload,
+            methods=["POST"],
+            response_model=ExtractResponse,
+            dependencies=[Depends(_BEARER)],
+            responses=answers(*(code for code in CODES if code not in _ELSEWHERE | _OF_JSON)),
+            summary="Entities of files posted as a form",
+            openapi_extra=OPENAPI,
+        )
+        app.add_api_route(
+            "/v1/extract/stream",
+            self.stream,
+            methods=["POST"],
+            response_model=None,
+            response_class=Response,  # its refusals are JSON
+            status_code=200,
+            dependencies=[Depends(_BEARER)],
+            responses=answers(*(code for code in CODES if code not in _ELSEWHERE | _OF_FORMS))
+            | {200: {"description": DESCRIPTION, "content": {EventStream.media_type: EVENTS}}},
+            summary="The same as server-sent events, as it comes",
         )
         app.add_api_route(
             "/v1/models",
@@ -119,17 +148,31 @@ class _Api:
         )
 
     async def extract(self, body: ExtractRequest, request: Request) -> Response:
-        token: Token | None = request.state.token
-        target = self._answerer.target(body.model)
-        if not _allowed(token, target):
-            raise Problem("forbidden")
+        return await self._answer(body, _given(body), request)
+
+    async def upload(self, request: Request) -> Response:
+        most = self._catalogue.serve.limits.documents
+        return await self._answer(*await read_form(request, most), request)
+
+    async def stream(self, body: ExtractRequest, request: Request) -> Response:
+        self._check(body, request)
+        request_id = request.state.request_id
+        said = self._answerer.stream(body, _given(body), request_id)
+        return EventStream(said, await anext(said), request_id)
+
+    async def _answer(self, options: Options, given: list[Given], request: Request) -> Response:
+        self._check(options, request)
         try:
             found = await self._answerer.answer(
-                body, request.state.request_id, lambda: _gone(request)
+                options, given, request.state.request_id, lambda: _gone(request)
             )
         except Gone:
             return Response(status_code=499)  # nobody reads it
         return Response(found.model_dump_json(), media_type="application/json")
+
+    def _check(self, options: Options, request: Request) -> None:
+        if not _allowed(request.state.token, self._answerer.target(options.model)):
+            raise Problem("forbidden")
 
     async def models(self, request: Request) -> Response:
         token: Token | None = request.state.token
@@ -141,14 +184,25 @@ class _Api:
         limits = self._catalogue.serve.limits
         content = ModelsResponse(
             models=shown,
+            guidelines=[
+                GuidelineOut(
+                    name=known.name,
+                    language=known.language,
+                    description=known.description,
+                    labels=_drawn(known.labels),
+                )
+                for known in self._catalogue.guidelines.values()
+            ],
             limits=LimitsOut(
                 body_bytes=int(limits.body_mb * 1_000_000),
                 documents=limits.documents,
                 characters=limits.characters,
+                megapixels=limits.megapixels,
                 deadline_s=limits.deadline_s,
                 max_deadline_s=limits.max_deadline_s,
             ),
             pictures=self._catalogue.ocr is not None,
+            urls=[source.prefix for source in self._catalogue.serve.urls],
         )
         return Response(content.model_dump_json(), media_type="application/json")
 
@@ -190,22 +244,34 @@ class _Api:
 
     async def _shown(self, target: Target) -> ModelOut:
         facts = [await self._models.facts(name) for name in target.models]
-        drawn = looks(label for fact in facts for label in fact.labels)
         return ModelOut(
             name=target.name,
             kind="pipeline" if target.pipeline else facts[0].kind,
             default=target.name == self._catalogue.default,
             models=list(target.models),
-            labels=[
-                LabelOut(name=name, light=look.hue.light, dark=look.hue.dark, line=look.line)
-                for name, look in sorted(drawn.items())
-            ],
+            labels=_drawn(label for fact in facts for label in fact.labels),
             fingerprints={fact.name: fact.fingerprint for fact in facts},
             prompts=all(fact.prompts for fact in facts),
+            guideline=use_of(facts),
         )
 
 
-_ELSEWHERE = ("not_found", "method_not_allowed")
+_ELSEWHERE = {"not_found", "method_not_allowed"}
+_OF_FORMS = {"bad_form", "origin_forbidden"}
+_OF_JSON = {"url_forbidden", "pictures_not_read", "prompt_not_supported"}
+
+
+def _given(body: ExtractRequest) -> list[Given]:
+    if body.documents is None:
+        return [Given("0", text=body.text)]
+    return [Given.of(document, place) for place, document in enumerate(body.documents)]
+
+
+def _drawn(labels: Iterable[str]) -> list[LabelOut]:
+    return [
+        LabelOut(name=name, light=look.hue.light, dark=look.hue.dark, line=look.line)
+        for name, look in sorted(looks(labels).items())
+    ]
 
 
 def _allowed(token: Token | None, target: Target) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from actors.config import ConfigError, ModelConfig, load_model
+from actors.config.load import load_guideline
 from actors.config.merge import Merge
 from actors.config.ocr import OcrModel
+from actors.guideline import Guideline
 from pipelines.config import LoadedPipeline, Pool, Serve
 
 
@@ -26,7 +28,7 @@ class Catalogue:
     """All names, the models behind them, and the replicas of each model.
 
     ``default`` is what a request without a name gets: the pipeline. ``ocr`` is what reads pictures,
-    where the pipeline file has it, with its replicas.
+    where the pipeline file has it, with its replicas. ``guidelines`` may be named, too.
     """
 
     default: str
@@ -35,6 +37,7 @@ class Catalogue:
     pools: Mapping[str, Pool]
     serve: Serve
     ocr: tuple[OcrModel, Pool] | None = None
+    guidelines: Mapping[str, Guideline] = field(default_factory=dict)
 
 
 def catalogue_of(loaded: LoadedPipeline) -> Catalogue:
@@ -66,4 +69,12 @@ def catalogue_of(loaded: LoadedPipeline) -> Catalogue:
     if pipeline.ocr is not None and loaded.ocr is not None:
         pool = serve.pools.get(loaded.ocr.name, pipeline.ocr.pool)
         ocr = (loaded.ocr, pool)
-    return Catalogue(pipeline.name, {whole.name: whole} | targets, models, pools, serve, ocr)
+    guidelines: dict[str, Guideline] = {}
+    for file in serve.guidelines:
+        guideline = load_guideline(file)
+        if guideline.name in guidelines:
+            raise ConfigError(f"{file}: serve.guidelines: {guideline.name} is there twice")
+        guidelines[guideline.name] = guideline
+    return Catalogue(
+        pipeline.name, {whole.name: whole} | targets, models, pools, serve, ocr, guidelines
+    )

@@ -17,19 +17,24 @@ from pipelines.serve.schema import Detail, ErrorOut, ErrorResponse
 
 CODES = {
     "bad_json": (400, "the body is not JSON"),
+    "bad_form": (400, "the body is no form of parts named `file`, with at most one `options`"),
     "unauthorized": (401, "a bearer token is needed, and this is none that is known"),
     "forbidden": (403, "the token may not use this model"),
     "host_forbidden": (403, "this host name is not served without a token"),
+    "origin_forbidden": (403, "a web page of another origin may not post files here"),
+    "url_forbidden": (403, "a url is below no address that this server may read"),
     "not_found": (404, "there is nothing at this path"),
     "model_not_found": (404, "no model or pipeline has this name"),
+    "guideline_not_found": (404, "no guideline has this name"),
     "method_not_allowed": (405, "the path has no such method"),
     "body_too_large": (413, "the body is larger than limits.body_mb"),
     "too_many_documents": (413, "the request has more documents than limits.documents"),
     "document_too_large": (413, "a document has more characters than limits.characters"),
-    "unsupported_media_type": (415, "the body's type must be application/json"),
+    "unsupported_media_type": (415, "the body's type must be that of the path"),
     "invalid_request": (422, "the request does not fit the schema; see details"),
     "pictures_not_read": (422, "this server has no reader of pictures"),
     "prompt_not_supported": (422, "this model takes no prompt"),
+    "guideline_not_supported": (422, "no model can follow this guideline; see details"),
     "rate_limited": (429, "this token has used its requests; come again after Retry-After"),
     "overloaded": (429, "the queue is full; come again after Retry-After"),
     "internal": (500, "a fault of the server; its log has the request's id"),
@@ -43,28 +48,32 @@ class Problem(Exception):
     """Ends a request with the envelope of a code of CODES."""
 
     def __init__(
-        self, code: str, message: str | None = None, headers: Mapping[str, str] | None = None
+        self,
+        code: str,
+        headers: Mapping[str, str] | None = None,
+        details: Sequence[Detail] = (),
     ) -> None:
-        status, standard = CODES[code]
         super().__init__(code)
-        self.code, self.status, self.message = code, status, message or standard
-        self.headers = dict(headers or {})
+        self.code, (self.status, self.message) = code, CODES[code]
+        self.headers, self.details = dict(headers or {}), list(details)
 
 
-def envelope(
-    problem: Problem, request_id: str, details: Sequence[Detail] = (), head: bool = False
-) -> Response:
-    """The answer to a request that a Problem ended; ``head``: without its body."""
-    body = ErrorResponse(
+def body(problem: Problem, request_id: str) -> ErrorResponse:
+    """The envelope of a Problem."""
+    return ErrorResponse(
         error=ErrorOut(
             code=problem.code,
             message=problem.message,
             request_id=request_id,
-            details=list(details),
+            details=problem.details,
         )
     )
+
+
+def envelope(problem: Problem, request_id: str, head: bool = False) -> Response:
+    """The answer to a request that a Problem ended; ``head``: without its body."""
     return Response(
-        b"" if head else body.model_dump_json(),
+        b"" if head else body(problem, request_id).model_dump_json(),
         problem.status,
         problem.headers,
         media_type="application/json",
@@ -100,7 +109,8 @@ def install(app: FastAPI) -> None:
         details = [
             Detail(where=_place(item["loc"]), message=_rule(item)) for item in error.errors()
         ]
-        return envelope(Problem("invalid_request"), request.state.request_id, details[:20])
+        problem = Problem("invalid_request", details=details[:20])
+        return envelope(problem, request.state.request_id)
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -113,7 +123,11 @@ def install(app: FastAPI) -> None:
 
 
 _KNOWN = {"body", "text", "documents", "model", "labels", "threshold", "thresholds", "explain"}
-_KNOWN |= {"deadline_s", "id", "prompt", "image", "query", "path", "header", "key"}
+_KNOWN |= {"deadline_s", "id", "prompt", "image", "url", "query", "path", "header", "key"}
+_KNOWN |= {"options", "guideline", "name", "inline", "definition", "type", "synonyms", "language"}
+_KNOWN |= {"description", "examples", "output"}
+_GUIDELINE = "does not hold: two labels of one name, no type of the type language, an example that "
+_GUIDELINE += "does not fit its label, or more than a request may bring"
 
 
 def _place(loc: Sequence[str | int]) -> str:
@@ -125,4 +139,6 @@ def _place(loc: Sequence[str | int]) -> str:
 def _rule(item: Mapping[str, Any]) -> str:
     if item["type"] == "extra_forbidden":
         return "there is no such key"
+    if item["type"] == "value_error" and "inline" in item["loc"]:
+        return _GUIDELINE  # its own message names labels
     return str(item["msg"])

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 HEADERS = {
     # The page's own files only: no inline script or style, no frame, nothing from elsewhere.
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -36,8 +36,10 @@ LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 PUBLIC = ("/v1/openapi.json",)
 # A cluster's probes come by an address of the moment, and these paths tell nothing.
 PROBED = ("/healthz", "/readyz")
+UPLOAD = "/v1/extract/upload"
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _JSON = re.compile(r"application/json\s*(;.*)?", re.IGNORECASE)
+_FORM = re.compile(r"multipart/form-data\s*;.*", re.IGNORECASE)
 
 
 LetIn = Callable[[str, str], Token | None]
@@ -122,12 +124,22 @@ class Guard:
         if path.startswith("/v1/") and path not in PUBLIC:
             address = scope["client"][0] if scope.get("client") else ""
             scope["state"]["token"] = self._let_in(headers.get("authorization", ""), address)
-        # A form or text/plain would let a web page elsewhere post here without asking.
-        if scope["method"] == "POST" and not _JSON.fullmatch(headers.get("content-type", "")):
-            raise Problem("unsupported_media_type")
+        if scope["method"] == "POST":
+            # A form or text/plain lets a web page elsewhere post here without asking; a browser
+            # then says which page that is.
+            wanted = _FORM if path == UPLOAD else _JSON
+            if not wanted.fullmatch(headers.get("content-type", "")):
+                raise Problem("unsupported_media_type")
+            origin = headers.get("origin")
+            if path == UPLOAD and origin is not None and not _same(origin, headers):
+                raise Problem("origin_forbidden")
         length = headers.get("content-length", "0")
         if len(length) > 12 or (length.isdecimal() and int(length) > self._body_bytes):
             raise Problem("body_too_large")
+
+
+def _same(origin: str, headers: Headers) -> bool:
+    return origin.partition("://")[2].lower() == headers.get("host", "").lower()
 
 
 def _where(error: BaseException) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -13,11 +13,12 @@ from ray.exceptions import RayActorError, RayError, TaskCancelledError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from actors.guideline import Guideline
 from actors.pages import Reading
 from actors.spans import Document, Extraction, Failure
 from pipelines.serve.app import create_app
 from pipelines.serve.catalogue import Catalogue
-from pipelines.serve.service import ModelFacts, ModelUnavailable, QueueFull
+from pipelines.serve.service import Event, ModelFacts, ModelUnavailable, QueueFull
 
 log = logging.getLogger("ray.serve")
 
@@ -32,13 +33,44 @@ class HostedModels:
 
     def __init__(self, handles: Mapping[str, DeploymentHandle]) -> None:
         self._handles = handles
+        self._streaming = {name: h.options(stream=True) for name, h in handles.items()}
         self._facts: dict[str, tuple[float, ModelFacts]] = {}
 
-    async def extract(self, model: str, documents: Sequence[Document]) -> list[Extraction]:
+    async def extract(
+        self, model: str, documents: Sequence[Document], guideline: Guideline | None = None
+    ) -> list[Extraction]:
         """As Models.extract. A replica that dies with the request is replaced by another: reading
         documents changes nothing, so it may be done again."""
-        found: list[Extraction] = await self._ask(model, "extract", list(documents))
+        found: list[Extraction] = await self._ask(model, "extract", list(documents), guideline)
         return found
+
+    async def stream(
+        self, model: str, documents: Sequence[Document], guideline: Guideline | None = None
+    ) -> AsyncGenerator[list[Event]]:
+        """As Models.stream. A replica that dies before it said anything is replaced by another;
+        afterwards what was said cannot be taken back, and the model is unavailable."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            response = self._streaming[model].stream.remote(list(documents), guideline)
+            said = ended = False
+            try:
+                async for batch in response:
+                    said = True
+                    yield batch
+                ended = True
+                return
+            except BackPressureError:
+                raise QueueFull(model) from None
+            except (RayActorError, DeploymentUnavailableError) as error:
+                log.warning("model %s, attempt %d: %s", model, attempt, type(error).__name__)
+                if said:
+                    break
+            except (RayError, RayServeException) as error:
+                log.error("model %s: %s", model, type(error).__name__)
+                break
+            finally:
+                if not ended:
+                    response.cancel()  # a deadline or a client that has gone ends the work too
+        raise ModelUnavailable(f"the model {model} cannot answer")
 
     async def facts(self, model: str) -> ModelFacts:
         """As Models.facts, at most a few seconds old."""
@@ -48,9 +80,9 @@ class HostedModels:
             self._facts[model] = time.monotonic(), facts
         return facts
 
-    async def read(self, documents: Sequence[Document]) -> list[Reading | Failure]:
+    async def read(self, documents: Sequence[Document], pixels: int) -> list[Reading | Failure]:
         """As Models.read."""
-        found: list[Reading | Failure] = await self._ask(READER, "read", list(documents))
+        found: list[Reading | Failure] = await self._ask(READER, "read", list(documents), pixels)
         return found
 
     async def _ask(self, model: str, method: str, *arguments: Any) -> Any:

@@ -6,15 +6,16 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 
 from actors.config import ModelConfig
 from actors.config.ocr import OcrModel
 from actors.extractor import Extractor, Share
-from actors.pages import Reading
+from actors.guideline import Guideline
+from actors.pages import PixelBudget, Reading
 from actors.spans import Document, Extraction, Failure, Status
-from pipelines.serve.service import PROBE, ModelFacts, facts_of, gather
+from pipelines.serve.service import PROBE, Event, ModelFacts, facts_of, gather, heard
 
 log = logging.getLogger("ray.serve")
 
@@ -38,9 +39,13 @@ class Watch:
         self._under_way += 1
         try:
             yield
-            self._moved = self._clock()
+            self.moved()
         finally:
             self._under_way -= 1
+
+    def moved(self) -> None:
+        """A sign of life."""
+        self._moved = self._clock()
 
     @property
     def busy(self) -> bool:
@@ -67,11 +72,28 @@ class Replica:
         self._watch = Watch(wedged_s)
         log.info("model %s has fingerprint %s", config.name, self._facts.fingerprint)
 
-    async def extract(self, documents: Sequence[Document]) -> list[Extraction]:
+    async def extract(
+        self, documents: Sequence[Document], guideline: Guideline | None = None
+    ) -> list[Extraction]:
         """The documents' Extractions, in order. A model that is lost ends the process."""
+        submit = self._extractor.submit
+        with self._lost_is_the_end(), self._watch.work():
+            return await gather([submit(document, guideline) for document in documents])
+
+    async def stream(
+        self, documents: Sequence[Document], guideline: Guideline | None = None
+    ) -> AsyncGenerator[list[Event]]:
+        """The same as it comes; whatever is printed is a sign of life."""
+        with self._lost_is_the_end(), self._watch.work():
+            async with aclosing(heard(self._extractor, documents, guideline)) as batches:
+                async for batch in batches:
+                    self._watch.moved()
+                    yield batch
+
+    @contextmanager
+    def _lost_is_the_end(self) -> Iterator[None]:
         try:
-            with self._watch.work():
-                return await gather([self._extractor.submit(document) for document in documents])
+            yield
         except Exception as error:
             # The Extractor turns a document's failure into data: what comes here is a lost model.
             # Ending the process makes Serve start another; the caller tries again there.
@@ -107,11 +129,12 @@ class PictureReplica:
         self._reader = OcrReader(config, threads=threads, gpu=gpu)
         self._watch = Watch(wedged_s)
 
-    async def read(self, documents: Sequence[Document]) -> list[Reading | Failure]:
+    async def read(self, documents: Sequence[Document], pixels: int) -> list[Reading | Failure]:
         """The documents' texts, in order. A reader that is lost ends the process."""
+        budget = PixelBudget(pixels)
         try:
             with self._watch.work():
-                return await gather([self._reader.submit(document) for document in documents])
+                return await gather([self._reader.submit(one, budget) for one in documents])
         except Exception as error:
             log.critical("the reader of pictures is lost: %s", type(error).__name__)
             os._exit(1)

@@ -1,4 +1,4 @@
-"""What goes over the wire. Unknown keys of a request are errors; its text is never repeated in one.
+"""What goes back over the wire.
 
 An entity has the fields of the entities table, so what batch wrote and what HTTP says compare
 field by field.
@@ -6,121 +6,15 @@ field by field.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import (
-    AfterValidator,
-    Base64Bytes,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field
 
 from actors.spans import Entity, Extraction
 
 
-def _writable(text: str) -> str:
-    """A lone surrogate is no text: it has no UTF-8, so no answer could repeat it."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("a lone surrogate is no text") from None
-    return text
-
-
-_Text = Annotated[str, AfterValidator(_writable)]
-_Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-_Name = Annotated[_Text, StringConstraints(min_length=1, max_length=200)]
-
-
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 class _Response(BaseModel):
     model_config = ConfigDict(frozen=True)
-
-
-class DocumentIn(_Request):
-    """A document to read: its text, or a picture of it."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"oneOf": [{"required": ["text"]}, {"required": ["image"]}]}
-    )
-
-    text: _Text | None = Field(
-        None,
-        json_schema_extra={"type": "string"},
-        description="What offsets refer to, exactly as it is.",
-    )
-    image: Base64Bytes | None = Field(
-        None,
-        json_schema_extra={"type": "string"},
-        description="A PNG, JPEG, TIFF, WebP, BMP, GIF, PDF or DICOM file in base64.",
-    )
-    id: _Name | None = Field(
-        None,
-        description="Unique in the request; default: its place in the list, from 0. Seeds of "
-        "sampling follow from it.",
-    )
-    prompt: Annotated[_Text, StringConstraints(max_length=20_000)] | None = Field(
-        None, description="A prompt of its own, for models that take one."
-    )
-
-    @model_validator(mode="after")
-    def _either(self) -> DocumentIn:
-        if (self.text is None) == (self.image is None):
-            raise ValueError("give either text or image")
-        return self
-
-
-class ExtractRequest(_Request):
-    """Documents, and what to look for in them. Give `documents`, or `text` for a single one."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"text": "Metformin 500 mg twice daily for type 2 diabetes."}],
-            "oneOf": [{"required": ["text"]}, {"required": ["documents"]}],
-        }
-    )
-
-    text: _Text | None = Field(
-        None, json_schema_extra={"type": "string"}, description="The text of a single document."
-    )
-    documents: Annotated[list[DocumentIn], Field(min_length=1)] | None = Field(
-        None, description="Documents, answered in this order."
-    )
-    model: _Name | None = Field(
-        None, description="A name that /v1/models lists; default: the whole pipeline."
-    )
-    labels: Annotated[list[_Name], Field(max_length=500)] | None = Field(
-        None, description="Only entities of these labels; default: all."
-    )
-    threshold: _Score = Field(
-        0.0,
-        description="Least score. An entity without a score always passes. It hides what the model "
-        "file's own thresholds let through, never more.",
-    )
-    thresholds: dict[str, _Score] = Field(
-        default_factory=dict, description="Least score per label, instead of `threshold`."
-    )
-    explain: bool = Field(
-        False, description="Also raw completions, reasoning and structured output of each model."
-    )
-    deadline_s: Annotated[float, Field(ge=0.1, le=86_400, allow_inf_nan=False)] | None = Field(
-        None, description="Seconds from now after which the answer is of no use."
-    )
-
-    @model_validator(mode="after")
-    def _either(self) -> ExtractRequest:
-        if (self.text is None) == (self.documents is None):
-            raise ValueError("give either text or documents")
-        ids = [document.id for document in self.documents or () if document.id is not None]
-        if len(set(ids)) != len(ids):
-            raise ValueError("two documents have the same id")
-        return self
 
 
 class BoxOut(_Response):
@@ -217,8 +111,8 @@ class PageOut(_Response):
 class DocumentOut(_Response):
     """A document's answer. Its status is the worst of its steps; a failed document fails alone.
 
-    Of a picture, ``text`` is what was read, which offsets refer to; null for a document that came
-    as text. ``error``: why a picture could not be read.
+    Of a picture or an address, ``text`` is what was read, which offsets refer to; null for a
+    document that came as text. ``error``: why there is none.
     """
 
     id: str
@@ -228,6 +122,28 @@ class DocumentOut(_Response):
     pages: list[PageOut]
     entities: list[EntityOut]
     steps: list[StepOut]
+
+
+class StartOut(_Response):
+    """The request was let in."""
+
+    request_id: str
+    model: str
+
+
+class TextOut(_Response):
+    """Further text of what a model prints of a document, in a window of it, from 0."""
+
+    document: str
+    model: str
+    window: int
+    text: str
+
+
+class DoneOut(_Response):
+    """Every document was answered."""
+
+    seconds: float
 
 
 class ExtractResponse(_Response):
@@ -258,6 +174,18 @@ class ModelOut(_Response):
     labels: list[LabelOut] = Field(description="Empty where they are not known beforehand.")
     fingerprints: dict[str, str] = Field(description="Equal fingerprint, equal entities.")
     prompts: bool = Field(description="Whether documents may bring prompts of their own.")
+    guideline: Literal["any", "labels", "none"] = Field(
+        description="What a request's own guideline may be: any; a choice among the labels; none."
+    )
+
+
+class GuidelineOut(_Response):
+    """A guideline that a request may name."""
+
+    name: str
+    language: str
+    description: str
+    labels: list[LabelOut]
 
 
 class LimitsOut(_Response):
@@ -266,6 +194,7 @@ class LimitsOut(_Response):
     body_bytes: int
     documents: int
     characters: int
+    megapixels: float
     deadline_s: float
     max_deadline_s: float
 
@@ -274,8 +203,10 @@ class ModelsResponse(_Response):
     """What can be asked for."""
 
     models: list[ModelOut]
+    guidelines: list[GuidelineOut]
     limits: LimitsOut
     pictures: bool = Field(description="Whether documents may be pictures.")
+    urls: list[str] = Field(description="Beginnings of addresses that documents may be read from.")
 
 
 class Health(_Response):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from functools import partial
+from typing import Literal, Protocol, TypeVar
 
 from actors.config import GgufModel, ModelConfig
 from actors.guideline import Guideline
-from actors.pages import Reading
-from actors.spans import Document, Extraction, Failure, Status
+from actors.pages import PixelBudget, Reading
+from actors.spans import Document, Extraction, Failure, Status, Tell
 
 # Not a patient's text, and every model has something to say about it.
 PROBE = Document(id="probe", text="Metformin 500 mg twice daily for type 2 diabetes.")
@@ -25,6 +27,11 @@ class QueueFull(RuntimeError):
     """The model's own queue is full."""
 
 
+GuidelineUse = Literal["any", "labels", "none"]
+"""What a model can make of a request's own guideline: follow any, choose among its own labels, or
+nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
     """What is known of a loaded model. ``labels`` is empty where they are not known beforehand;
@@ -35,6 +42,21 @@ class ModelFacts:
     fingerprint: str
     labels: tuple[str, ...]
     prompts: bool
+    guideline: GuidelineUse
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """Further text of what a model prints of the ``index``-th document, in a window of it."""
+
+    index: int
+    window: int
+    text: str
+
+
+Event = Printed | tuple[int, Extraction]
+"""Something that a model says while it works: text, or the Extraction of a document by its index.
+Afterwards that document has no more events."""
 
 
 class Submits(Protocol):
@@ -44,32 +66,43 @@ class Submits(Protocol):
     def fingerprint(self) -> str:
         """As of an Extractor."""
 
-    def submit(self, document: Document) -> Future[Extraction]:
+    def submit(
+        self, document: Document, guideline: Guideline | None = None, tell: Tell | None = None
+    ) -> Future[Extraction]:
         """As of an Extractor."""
 
 
 class Reads(Protocol):
     """What is asked of an OcrReader here."""
 
-    def submit(self, document: Document) -> Future[Reading | Failure]:
+    def submit(
+        self, document: Document, budget: PixelBudget | None = None
+    ) -> Future[Reading | Failure]:
         """As of an OcrReader."""
 
 
 class Models(Protocol):
     """The models behind the application, by name."""
 
-    async def extract(self, model: str, documents: Sequence[Document]) -> list[Extraction]:
+    async def extract(
+        self, model: str, documents: Sequence[Document], guideline: Guideline | None = None
+    ) -> list[Extraction]:
         """The Extractions of the documents, in order; cancelling it cancels the work.
 
         Raises ModelUnavailable or QueueFull.
         """
 
+    def stream(
+        self, model: str, documents: Sequence[Document], guideline: Guideline | None = None
+    ) -> AsyncGenerator[list[Event]]:
+        """The same as it comes; closing it cancels the work. Raises as ``extract``."""
+
     async def facts(self, model: str) -> ModelFacts:
         """What is known of the model; raises ModelUnavailable."""
 
-    async def read(self, documents: Sequence[Document]) -> list[Reading | Failure]:
-        """The texts of documents that are pictures, in order; as ``extract``. Only where the
-        catalogue has an ``ocr``."""
+    async def read(self, documents: Sequence[Document], pixels: int) -> list[Reading | Failure]:
+        """The texts of documents that are pictures, in order; as ``extract``. Those that bring
+        all together over ``pixels`` fail. Only where the catalogue has an ``ocr``."""
 
 
 _T = TypeVar("_T")
@@ -84,6 +117,49 @@ async def gather(futures: Sequence[Future[_T]]) -> list[_T]:
             future.cancel()  # nothing happens to those that are done
 
 
+async def heard(
+    extractor: Submits, documents: Sequence[Document], guideline: Guideline | None
+) -> AsyncGenerator[list[Event]]:
+    """What an Extractor says of documents, as it comes; closing it cancels what is queued or runs.
+
+    Raises whatever a lost model raises.
+    """
+    loop = asyncio.get_running_loop()
+    events: asyncio.Queue[Printed | tuple[int, Future[Extraction]]] = asyncio.Queue()
+
+    def tell(index: int, window: int, text: str) -> None:
+        loop.call_soon_threadsafe(events.put_nowait, Printed(index, window, text))
+
+    def done(index: int, future: Future[Extraction]) -> None:
+        if not future.cancelled():
+            loop.call_soon_threadsafe(events.put_nowait, (index, future))
+
+    futures = [
+        extractor.submit(document, guideline, partial(tell, index))
+        for index, document in enumerate(documents)
+    ]
+    for index, future in enumerate(futures):
+        future.add_done_callback(partial(done, index))
+    left = len(futures)
+    try:
+        while left:
+            came = [await events.get()]
+            while not events.empty():  # whatever came meanwhile goes along
+                came.append(events.get_nowait())
+            batch: list[Event] = []
+            for event in came:
+                if isinstance(event, Printed):
+                    batch.append(event)
+                else:
+                    index, future = event
+                    batch.append((index, future.result()))
+                    left -= 1
+            yield batch
+    finally:
+        for future in futures:
+            future.cancel()  # nothing happens to those that are done
+
+
 async def probe(models: Models, model: str) -> bool:
     """Whether the model reads a document now."""
     [extraction] = await models.extract(model, [PROBE])
@@ -92,12 +168,15 @@ async def probe(models: Models, model: str) -> bool:
 
 def facts_of(config: ModelConfig, fingerprint: str) -> ModelFacts:
     """The facts of a model whose weights are on this machine."""
+    prose = isinstance(config, GgufModel) and config.prompt.format == "prose"
+    asked: GuidelineUse = "any" if isinstance(config, GgufModel) else "labels"
     return ModelFacts(
         name=config.name,
         kind=config.kind,
         fingerprint=fingerprint,
         labels=_labels(config),
-        prompts=isinstance(config, GgufModel) and config.prompt.format == "prose",
+        prompts=prose,
+        guideline="none" if prose else asked,
     )
 
 
@@ -130,25 +209,39 @@ class LocalModels:
     ) -> None:
         self._extractors, self._facts, self._reader = extractors, facts, reader
 
-    async def extract(self, model: str, documents: Sequence[Document]) -> list[Extraction]:
+    async def extract(
+        self, model: str, documents: Sequence[Document], guideline: Guideline | None = None
+    ) -> list[Extraction]:
         """As Models.extract."""
         try:
             extractor = self._extractors[model]
-            return await gather([extractor.submit(document) for document in documents])
+            return await gather([extractor.submit(document, guideline) for document in documents])
         except Exception as error:
             # An Extractor makes a document's failure data: what is raised is a lost model.
+            raise ModelUnavailable(f"the model {model} is lost") from error
+
+    async def stream(
+        self, model: str, documents: Sequence[Document], guideline: Guideline | None = None
+    ) -> AsyncGenerator[list[Event]]:
+        """As Models.stream."""
+        try:
+            async with aclosing(heard(self._extractors[model], documents, guideline)) as batches:
+                async for batch in batches:
+                    yield batch
+        except Exception as error:
             raise ModelUnavailable(f"the model {model} is lost") from error
 
     async def facts(self, model: str) -> ModelFacts:
         """As Models.facts."""
         return self._facts[model]
 
-    async def read(self, documents: Sequence[Document]) -> list[Reading | Failure]:
+    async def read(self, documents: Sequence[Document], pixels: int) -> list[Reading | Failure]:
         """As Models.read."""
         reader = self._reader
         if reader is None:
             raise ModelUnavailable("there is no reader of pictures")
         try:
-            return await gather([reader.submit(document) for document in documents])
+            budget = PixelBudget(pixels)
+            return await gather([reader.submit(document, budget) for document in documents])
         except Exception as error:
             raise ModelUnavailable("the reader of pictures is lost") from error

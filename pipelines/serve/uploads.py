@@ -1,0 +1,90 @@
+"""Files posted as a form: texts, pictures and PDFs as they are, without base64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from python_multipart.exceptions import FormParserError
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from pipelines.serve.asked import Options
+from pipelines.serve.errors import Problem
+from pipelines.serve.opening import Given
+
+_MOST_OPTIONS = 200_000
+
+# What FastAPI cannot say of a form that is read here.
+OPENAPI: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {
+                            "type": "array",
+                            "minItems": 1,
+                            "items": {"type": "string", "format": "binary"},
+                            "description": "A document each: a text in UTF-8, a picture, a PDF or "
+                            "a DICOM file, told apart by content. Ids are their places, from 0.",
+                        },
+                        "options": {
+                            "type": "string",
+                            "contentMediaType": "application/json",
+                            "description": "The keys of an ExtractRequest but `text` and "
+                            "`documents`, as JSON.",
+                        },
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+class _InMemory(MultiPartParser):
+    """Files never touch a disk: they are patients' data, and the body is bounded."""
+
+    spool_max_size = 1 << 62
+
+
+async def read_form(request: Request, most: int) -> tuple[Options, list[Given]]:
+    """The options and files of a form of ``most`` files at most; raises Problem."""
+    parser = _InMemory(
+        request.headers,
+        request.stream(),
+        max_files=most + 1,
+        max_fields=8,
+        max_part_size=_MOST_OPTIONS,
+    )
+    try:
+        form = await parser.parse()
+    except (MultiPartException, FormParserError):
+        raise Problem("bad_form") from None
+    try:
+        files: list[Given] = []
+        fields: list[str] = []
+        for name, value in form.multi_items():
+            if name == "file" and isinstance(value, UploadFile):
+                files.append(Given(str(len(files)), file=await value.read()))
+            elif name == "options" and isinstance(value, str):
+                fields.append(value)
+            else:
+                raise Problem("bad_form")
+    finally:
+        await form.close()
+    if not files or len(fields) > 1:
+        raise Problem("bad_form")
+    try:
+        options = Options.model_validate_json(fields[0]) if fields else Options()
+    except ValidationError as error:
+        raise RequestValidationError(
+            [{**item, "loc": ("body", "options", *item["loc"])} for item in error.errors()]
+        ) from None
+    return options, files
