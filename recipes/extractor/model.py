@@ -155,7 +155,8 @@ class Decoder(nn.Module):
     def _prime(self) -> None:
         """Begin with heads that look back and heads that copy, which take long to form.
 
-        Layer 0 notes at each token which stood one and two before it; layer 2 looks for what followed the present token earlier, and repeats it (induction).
+        Layer 0 notes at each token which stood one and two before it; layer 2 looks for what
+        followed the present token earlier, and repeats it (induction).
         """
         for layer, key_head, distance in ((0, 0, 1), (0, 1, 2)):
             self._look_back(layer, key_head, distance)
