@@ -11,13 +11,8 @@ demo: install
 	@echo 'next: $(BIN)/medspan extract "Metformin 500 mg twice daily for type 2 diabetes."'
 	@echo '      $(BIN)/medspan evaluate configs/quickstart.yaml --gold configs/samples/quickstart-gold.jsonl --run latest'
 
-# Tests that start Ray run in a process a file: what a killed Ray leaves behind in its driver must
-# not end the tests after it. Exit code 5 is a file whose tests are all slow.
 test: dev
-	$(BIN)/pytest -q -m "not slow and not ray"
-	@for file in $$(grep -l "mark\.ray" tests/test_*.py); do \
-		echo "$$file"; $(BIN)/pytest -q -m "not slow and ray" $$file || [ $$? -eq 5 ] || exit 1; \
-	done
+	$(BIN)/pytest -q -m "not slow"
 
 test-slow: dev
 	$(BIN)/pytest -q -m slow
