@@ -106,6 +106,10 @@ def load_extractor(reference: str | Path, share: Share | None = None) -> Extract
 
 def _load(config: ModelConfig, share: Share) -> Backend:
     # Imported here: a process pays only for the runtime of the model that it holds.
+    if isinstance(config, GgufModel) and config.sees:
+        from actors.vision import VisionBackend
+
+        return VisionBackend(config, threads=share.threads, gpu=share.gpu)
     if isinstance(config, GgufModel):
         from actors.gguf import GgufBackend
 

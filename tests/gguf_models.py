@@ -1,5 +1,6 @@
 """Tiny GGUF models made on the spot: random weights from a seed, a true byte-level BPE vocabulary
-trained on the project's samples. Architectures: qwen2, llama, gemma3 (sliding windows)."""
+trained on the project's samples. Architectures: qwen2, llama, gemma3 (sliding windows), and
+qwen2vl, whose positions have three dimensions."""
 
 from __future__ import annotations
 
@@ -46,12 +47,21 @@ def vocabulary() -> tuple[list[str], list[str]]:
     return tokens, merges
 
 
-def make(path: Path, architecture: str = "qwen2", seed: int = 0, q8_0: bool = False) -> Path:
-    """Write a model of ``architecture`` to ``path``; about 1 MB. ``q8_0``: quantised matrices."""
+def make(
+    path: Path,
+    architecture: str = "qwen2",
+    seed: int = 0,
+    q8_0: bool = False,
+    special: tuple[str, ...] = (),
+    template: str = CHATML,
+) -> Path:
+    """Write a model of ``architecture`` to ``path``; about 1 MB. ``q8_0``: quantised matrices.
+    ``special``: control tokens after those of the vocabulary. ``template``: its chat template."""
     writer = gguf.GGUFWriter(path, architecture)
     _settings(writer, architecture)
-    _tokenizer(writer)
-    _weights(writer, architecture, np.random.default_rng(seed), q8_0)
+    _tokenizer(writer, special, template)
+    size = len(vocabulary()[0]) + len(special)
+    _weights(writer, architecture, np.random.default_rng(seed), q8_0, size)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -74,23 +84,26 @@ def _settings(writer: gguf.GGUFWriter, architecture: str) -> None:
     writer.add_value_length(WIDTH // HEADS)
     if architecture == "gemma3":
         writer.add_sliding_window(32)
+    if architecture == "qwen2vl":
+        writer.add_rope_dimension_sections([2, 3, 3, 0])
 
 
-def _tokenizer(writer: gguf.GGUFWriter) -> None:
+def _tokenizer(writer: gguf.GGUFWriter, special: tuple[str, ...], template: str) -> None:
     tokens, merges = vocabulary()
+    tokens = [*tokens, *special]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")
     writer.add_token_list(tokens)
-    writer.add_token_types([3 if token in SPECIAL else 1 for token in tokens])
+    writer.add_token_types([3 if token in (*SPECIAL, *special) else 1 for token in tokens])
     writer.add_token_merges(merges)
     writer.add_eos_token_id(tokens.index("<|im_end|>"))
     writer.add_pad_token_id(tokens.index("<|endoftext|>"))
     writer.add_add_bos_token(False)
-    writer.add_chat_template(CHATML)
+    writer.add_chat_template(template)
 
 
 def _weights(
-    writer: gguf.GGUFWriter, architecture: str, draw: np.random.Generator, q8_0: bool
+    writer: gguf.GGUFWriter, architecture: str, draw: np.random.Generator, q8_0: bool, size: int
 ) -> None:
     def matrix(name: str, out: int, into: int, scale: float | None = None) -> None:
         values = draw.standard_normal((out, into), dtype=np.float32)
@@ -104,7 +117,6 @@ def _weights(
     def ones(name: str, size: int) -> None:
         writer.add_tensor(name, np.ones(size, np.float32))
 
-    size = len(vocabulary()[0])
     head = WIDTH // HEADS
     # Gemma multiplies embeddings by sqrt(width) and ties the output to them.
     gemma = architecture == "gemma3"
@@ -118,7 +130,7 @@ def _weights(
         ones(block + "ffn_norm.weight", WIDTH)
         for name, heads in (("q", HEADS), ("k", KV_HEADS), ("v", KV_HEADS)):
             matrix(f"{block}attn_{name}.weight", heads * head, WIDTH, 2 * WIDTH**-0.5)
-            if architecture == "qwen2":
+            if architecture.startswith("qwen2"):
                 values = draw.standard_normal(heads * head, dtype=np.float32)
                 writer.add_tensor(f"{block}attn_{name}.bias", values * np.float32(0.1))
         if gemma:

@@ -115,6 +115,22 @@ def test_without_a_guideline_a_language_model_writes_prose(tmp_path: Path) -> No
     assert model.sampling.n_predict == -1
 
 
+def test_a_vision_model_brings_its_encoder(tmp_path: Path) -> None:
+    saved = language_model(tmp_path / "saved", chatTemplate="vicuna", nPredict=-1)
+    # The encoder is told by what it says it is, not by its name.
+    header = b"GGUF\3\0\0\0" + b"\0" * 16
+    kind = b"\x14\0\0\0\0\0\0\0general.architecture\x08\0\0\0\x04\0\0\0\0\0\0\0clip"
+    (saved / "another.gguf").write_bytes(header + kind)
+    path = import_model(saved, tmp_path / "models", name="vlm")
+    model = load_model(path)
+    assert isinstance(model, GgufModel)
+    assert model.sees
+    assert Path(model.weights.mmproj or "").read_bytes() == header + kind
+    assert model.weights.mmproj_sha256 is not None
+    assert model.prompt.chat_template == "vicuna"
+    assert model.sampling.n_predict == -1
+
+
 @pytest.mark.parametrize("as_zip", [True, False])
 def test_a_token_classifier_runs_after_its_import(tmp_path: Path, as_zip: bool) -> None:
     source = classifier(tmp_path / "saved", maxSentenceLength=16)
@@ -156,9 +172,9 @@ def test_what_is_no_model_says_what_it_is(tmp_path: Path) -> None:
     pipeline = folder(tmp_path / "pipeline", "org.apache.spark.ml.PipelineModel", {}, {})
     (pipeline / "stages" / "0_Bert").mkdir(parents=True)
     refused(pipeline, "import one of stages/: 0_Bert")
-    vision = language_model(tmp_path / "vision")
-    (vision / "mmproj.gguf").write_bytes(b"GGUF")
-    refused(vision, "a vision model")
+    two = language_model(tmp_path / "two")
+    (two / "other.gguf").write_bytes(b"GGUF")
+    refused(two, "one file of weights expected")
     refused(folder(tmp_path / "other", "x.Tokenizer", {}, {}), "a Tokenizer without vocabulary")
     with pytest.raises(FileNotFoundError, match="no such file"):
         import_model(tmp_path / "nothing.zip", tmp_path / "out")

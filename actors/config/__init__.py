@@ -7,9 +7,10 @@ Unknown keys are errors. Relative paths in a file are relative to the file that 
 from __future__ import annotations
 
 from actors.config.base import LabelFilter, Section, Weights, fingerprint
-from actors.config.gguf import GgufContext, GgufModel, GgufSampling
+from actors.config.gguf import GgufContext, GgufModel, GgufSampling, GgufWeights
 from actors.config.load import ConfigError, ModelConfig, load_model, parse_model, read_yaml
 from actors.config.onnx import Decode, OnnxModel, OnnxSession, Window
+from actors.config.vision import ImageOptions
 
 __all__ = [
     "ConfigError",
@@ -17,6 +18,8 @@ __all__ = [
     "GgufContext",
     "GgufModel",
     "GgufSampling",
+    "GgufWeights",
+    "ImageOptions",
     "LabelFilter",
     "ModelConfig",
     "OnnxModel",

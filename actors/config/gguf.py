@@ -1,4 +1,4 @@
-"""The configuration of a GGUF model that reads text.
+"""The configuration of a GGUF model that reads text, and with an mmproj also pictures.
 
 Parameters have llama.cpp's own names. The setter names of Spark NLP's AutoGGUFModel (without
 "set", first letter small) are accepted in the same place; SPARK_NAMES is the table. Defaults are
@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from actors.config.base import LabelFilter, Section, Weights
 from actors.config.onnx import Window
 from actors.config.prompt import PromptSection
+from actors.config.vision import ImageOptions
 
 _log = logging.getLogger(__name__)
 
@@ -208,14 +209,43 @@ def _warn_once(names: str) -> None:
         _log.warning("%s: llama.cpp no longer has this parameter; it has no effect", names)
 
 
+class GgufWeights(Weights):
+    """Where the model's files are."""
+
+    mmproj: str | None = Field(
+        default=None,
+        description="A vision model's encoder (its mmproj GGUF): a path or URI as `model`.",
+    )
+    mmproj_sha256: str | None = Field(
+        default=None, pattern="^[0-9a-f]{64}$", description="SHA-256 of the mmproj file."
+    )
+
+
 class GgufModel(Section):
-    """A model file of kind gguf: a language model that reads text and prints entities."""
+    """A model file of kind gguf: a language model that reads text (with ``weights.mmproj`` also
+    pictures) and prints entities or prose."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     kind: Literal["gguf"]
-    weights: Weights
+    weights: GgufWeights
     context: GgufContext = GgufContext()
     prompt: PromptSection
+    images: ImageOptions | None = Field(
+        default=None, description="How pictures are shown; only with weights.mmproj."
+    )
     sampling: GgufSampling = GgufSampling()
     window: Window = Field(default_factory=lambda: Window.model_validate({}))
     labels: LabelFilter = Field(default_factory=lambda: LabelFilter.model_validate({}))
+
+    @model_validator(mode="after")
+    def _sees(self) -> GgufModel:
+        if self.images is not None and self.weights.mmproj is None:
+            raise ValueError("`images` is for vision models: weights.mmproj is missing")
+        if self.weights.mmproj_sha256 and not self.weights.mmproj:
+            raise ValueError("weights.mmproj_sha256 without weights.mmproj")
+        return self
+
+    @property
+    def sees(self) -> bool:
+        """Whether the model is shown a document's pictures."""
+        return self.weights.mmproj is not None

@@ -49,15 +49,15 @@ def starter_file(reference: str) -> Path:
 def parse_model(content: dict[str, Any], path: Path) -> ModelConfig:
     """A model from the content of its file; local paths are made absolute from ``path``."""
     model = validate(_MODEL, content, path)
-    resolved = resolve(model.weights.model, path)
+    weights = {"model": resolve(model.weights.model, path)}
+    if isinstance(model, GgufModel) and model.weights.mmproj is not None:
+        weights["mmproj"] = resolve(model.weights.mmproj, path)
     if isinstance(model, GgufModel) and isinstance(model.prompt.guideline, str):
         # Inlined, so that the fingerprint covers what the file says.
         guideline = load_guideline(resolve(model.prompt.guideline, path))
         prompt = model.prompt.model_copy(update={"guideline": guideline})
         model = model.model_copy(update={"prompt": prompt})
-    return model.model_copy(
-        update={"weights": model.weights.model_copy(update={"model": resolved})}
-    )
+    return model.model_copy(update={"weights": model.weights.model_copy(update=weights)})
 
 
 def load_guideline(path: str | Path) -> Guideline:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from actors.engine.engine import Counters, Engine
 from actors.engine.request import (
+    PLACEHOLDER,
     Completion,
     EngineLost,
     FinishReason,
+    Media,
     Request,
     RequestRefused,
     Sampling,
@@ -20,6 +22,7 @@ from actors.engine.sequence import Techniques
 from actors.engine.telling import Tell
 
 __all__ = [
+    "PLACEHOLDER",
     "Block",
     "Completion",
     "Counters",
@@ -27,6 +30,7 @@ __all__ = [
     "EngineLost",
     "FinishReason",
     "Logits",
+    "Media",
     "Request",
     "RequestRefused",
     "Runner",

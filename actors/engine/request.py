@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 FinishReason = Literal["stop", "length", "grammar"]
 """stop: an end token, a stop string, or a grammar that is complete. length: max_tokens or the
 context is used up. grammar: the grammar reached a state that llguidance could not go on from."""
+
+
+PLACEHOLDER = -1
+"""Stands in a prompt's tokens for each of the tokens that a picture takes."""
+
+
+class Media(Protocol):
+    """What stands in a prompt without being tokens of the vocabulary, such as a picture. The runner
+    knows what it is; the engine knows how much room it takes."""
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens of the model's state it takes."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of it must be computed at once, because its tokens see each other."""
 
 
 class EngineLost(RuntimeError):
@@ -50,7 +67,9 @@ class Request:
     ``prefix`` is the beginning that other requests share: it is computed once and its state is
     copied. ``grammar`` is a Lark grammar of llguidance or None. ``document`` is the source, in
     tokens, that drafts are looked up in; empty: nothing is drafted. ``max_tokens`` None: as many
-    as the context holds. ``logprobs``: whether the Completion carries them.
+    as the context holds. ``logprobs``: whether the Completion carries them. ``media``: what stands
+    at PLACEHOLDERs of ``suffix``, each with its first place in prefix + suffix, in order; the last
+    token of a prompt is no placeholder.
     """
 
     prefix: tuple[int, ...]
@@ -61,6 +80,7 @@ class Request:
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
     logprobs: bool = True
+    media: tuple[tuple[int, Media], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

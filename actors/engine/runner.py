@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.engine.request import Media
+
 Logits = NDArray[np.float32]
 
 
@@ -16,13 +18,16 @@ Logits = NDArray[np.float32]
 class Block:
     """A run of tokens of one sequence, at positions ``start`` and on.
 
-    Logits are wanted after each of the last ``rows`` tokens; 0: none.
+    Logits are wanted after each of the last ``rows`` tokens; 0: none. With ``media`` the tokens
+    are placeholders for the part of it from ``offset`` on, and no logits are wanted.
     """
 
     sequence: int
     start: int
     tokens: list[int]
     rows: int
+    media: Media | None = None
+    offset: int = 0
 
 
 class Runner(Protocol):
@@ -46,7 +51,7 @@ class Runner(Protocol):
 
     @property
     def batch(self) -> int:
-        """Tokens that one ``decode`` takes at most."""
+        """Tokens that one ``decode`` takes at most, but for media that must be computed whole."""
 
     @property
     def pieces(self) -> Sequence[bytes]:

@@ -15,7 +15,13 @@ import numpy as np
 from actors.engine.grammar import Constraint
 from actors.engine.lookup import Lookup
 from actors.engine.prefixes import Entry
-from actors.engine.request import Completion, FinishReason, Request, RequestRefused
+from actors.engine.request import (
+    PLACEHOLDER,
+    Completion,
+    FinishReason,
+    Request,
+    RequestRefused,
+)
 from actors.engine.runner import Block, Logits, Runner
 from actors.engine.sampling import Sampler, log_probability
 from actors.engine.telling import Tell, Telling
@@ -69,6 +75,8 @@ class SequenceState:
                 f"a prompt of {self.prompt_length} tokens leaves no room for output "
                 f"in a context of {runner.context}"
             )
+        if request.media and self.tokens[-1] == PLACEHOLDER:
+            raise RequestRefused("a prompt cannot end with a picture")
         self.slot = -1
         self.entry: Entry | None = None
         self.reserved = 0
@@ -80,7 +88,11 @@ class SequenceState:
         self._queued = self._admitted = perf_counter()
         self._runner = runner
         self._techniques = techniques
-        self._sampler = Sampler(request.sampling, self.tokens)
+        # As in llama.cpp, penalties know no pictures: they look at words only.
+        self._words = self.tokens
+        if request.media:
+            self._words = [token for token in self.tokens if token != PLACEHOLDER]
+        self._sampler = Sampler(request.sampling, self._words)
         self._stop = tuple(stop.encode() for stop in request.stop if stop)
         self._output = bytearray()
         self._ends: list[int] = []
@@ -117,6 +129,10 @@ class SequenceState:
 
     def block(self, room: int) -> Block:
         """The next tokens to compute, at most ``room``, with a draft where one is at hand."""
+        if self.request.media:
+            part, room = self._part(room)
+            if part is not None:
+                return part
         pending = self.tokens[self.computed : self.computed + room]
         self.draft = []
         if self.computed + len(pending) < len(self.tokens):
@@ -124,6 +140,22 @@ class SequenceState:
         if self.lookup is not None and self.decoding:
             self._propose(min(room - len(pending), self.limit - self.generated - 1))
         return Block(self.slot, self.computed, pending + self.draft, 1 + len(self.draft))
+
+    def _part(self, room: int) -> tuple[Block | None, int]:
+        """The part of a picture that comes next, or how far the tokens before the next one go."""
+        for place, media in self.request.media:
+            end = place + media.tokens
+            if self.computed < place:
+                return None, min(room, place - self.computed)
+            if self.computed < end:
+                stop = end if media.whole else min(end, self.computed + room)
+                tokens = self.tokens[self.computed : stop]
+                self.draft = []
+                return (
+                    Block(self.slot, self.computed, tokens, 0, media, self.computed - place),
+                    room,
+                )
+        return None, room
 
     def _propose(self, room: int) -> None:
         if self.lookup is None or room <= 0:
@@ -186,6 +218,8 @@ class SequenceState:
             self.finish_reason = "grammar"
             return False
         self.tokens.append(token)
+        if self._words is not self.tokens:
+            self._words.append(token)
         self._output += self._runner.pieces[token]
         self._ends.append(len(self._output))
         if self.request.logprobs:

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from actors.gguf.backend import GgufBackend
+from actors.gguf.backend import GgufBackend, Unreadable, request_sampling
 from actors.gguf.model import LlamaModel
+from actors.gguf.reading import Reading
 from actors.gguf.runner import LlamaRunner
 
-__all__ = ["GgufBackend", "LlamaModel", "LlamaRunner"]
+__all__ = [
+    "GgufBackend",
+    "LlamaModel",
+    "LlamaRunner",
+    "Reading",
+    "Unreadable",
+    "request_sampling",
+]

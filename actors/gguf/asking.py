@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
@@ -37,9 +38,9 @@ class Askings:
     """The ways to ask a loaded model, by guideline. Thread-safe."""
 
     def __init__(
-        self, config: GgufModel, weights: str, model: LlamaModel, chat: ChatTemplate
+        self, config: GgufModel, weights: Mapping[str, str], model: LlamaModel, chat: ChatTemplate
     ) -> None:
-        """``weights``: their digest. Raises ConfigError where the file's own guideline does not
+        """``weights``: their digests. Raises ConfigError where the file's own guideline does not
         fit the context, PromptError where it does not fit the format."""
         self._config, self._weights, self._model, self._chat = config, weights, model, chat
         self._kept: OrderedDict[str, Asking] = OrderedDict()
@@ -64,6 +65,10 @@ class Askings:
                     self._kept.popitem(last=False)
             self._kept.move_to_end(key)
         return found
+
+    def prefix(self, prompt: Prompt) -> tuple[int, ...]:
+        """The tokens of what all documents share."""
+        return self._prefix(prompt.prefix)
 
     def tokens(self, prompt: Prompt) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """A prompt's tokens: those that all documents share, and the rest."""
@@ -95,7 +100,10 @@ class Askings:
     def _window(self, form: Format) -> tuple[int, int]:
         """Document tokens of one window at most, and how many neighbours share."""
         context, window = self._config.context.n_ctx, self._config.window
-        empty = form.render("")
+        asked = self._config.prompt
+        # Where every row brings its own prompt, how long it is shows when it comes.
+        own = "?" if asked.format == "prose" and not asked.instruction else None
+        empty = form.render("", own)
         around = len(self._model.tokenize(empty.prefix + empty.suffix))
         predict = self._config.sampling.n_predict
         output = min(predict, context // 2) if predict > 0 else context // 2
@@ -119,15 +127,15 @@ _RUNNING = (
 )
 
 
-def _fingerprint(config: GgufModel, weights: str) -> str:
+def _fingerprint(config: GgufModel, weights: Mapping[str, str]) -> str:
     kept = config.context.model_dump(exclude=set(_RUNNING.split()))
     plain = config.model_copy(
         update={
             "context": type(config.context).model_validate(kept),
-            "weights": config.weights.model_copy(update={"model": "", "sha256": None}),
+            "weights": type(config.weights)(model=""),
         }
     )
-    return fingerprint(plain, weights=weights)
+    return fingerprint(plain, **weights)
 
 
 def check_labels(config: GgufModel) -> None:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import partial
 from threading import Lock
 from time import perf_counter
+from typing import ClassVar
 
 from actors.config import GgufModel, LabelFilter
 from actors.engine import (
@@ -38,6 +39,11 @@ from actors.prompts import Parsed, PromptError, chat_template
 from actors.spans import Document, Entity, Extraction, Failure, Status, Tell, Usage
 from actors.weights import digest, fetch
 
+
+class Unreadable(ValueError):
+    """A document that cannot be read; the message holds no text of it."""
+
+
 _PROBLEM = {
     "length": "truncated: the output reached its limit of tokens",
     "grammar": "truncated: the grammar could not go on",
@@ -52,6 +58,9 @@ class GgufBackend:
     Raises ConfigError, FileNotFoundError or ValueError where the model cannot be loaded.
     """
 
+    refusals: ClassVar[tuple[type[Exception], ...]] = (PromptError, RequestRefused, Unreadable)
+    """What a document alone can be at fault for, with a message that quotes nothing of it."""
+
     def __init__(
         self,
         config: GgufModel,
@@ -62,7 +71,7 @@ class GgufBackend:
         path = fetch(config.weights.model, config.weights.sha256)
         check_labels(config)
         self._config = config
-        weights = config.weights.sha256 or digest(path)
+        weights = {"weights": config.weights.sha256 or digest(path), **self._digests()}
         self._model = model = LlamaModel(path, config.context, gpu=gpu != 0)
         try:
             bos, eos = model.special_texts
@@ -70,9 +79,7 @@ class GgufBackend:
                 config.prompt.chat_template, gguf=model.chat_template, bos=bos, eos=eos
             )
             self._askings = Askings(config, weights, model, chat)
-            runner = LlamaRunner(
-                model,
-                config.context,
+            runner = self._runner(
                 threads or len(os.sched_getaffinity(0)),
                 output_rows(config.context, techniques.lookup if techniques else 0),
             )
@@ -82,6 +89,14 @@ class GgufBackend:
         self._buffers = runner.buffers
         self._engine = Engine(runner, config.context.sequences, techniques)
         self._answers = ThreadPoolExecutor(1, thread_name_prefix=f"gguf-{config.name}")
+
+    def _digests(self) -> dict[str, str]:
+        """The digests of further weights, by what they are."""
+        return {}
+
+    def _runner(self, threads: int, rows: int) -> LlamaRunner:
+        """The context on the model; closing it closes the model."""
+        return LlamaRunner(self._model, self._config.context, threads, rows)
 
     @property
     def fingerprint(self) -> str:
@@ -113,19 +128,29 @@ class GgufBackend:
         the model file's own; ``tell`` hears what is printed.
         """
         future: Future[Extraction] = Future()
+        self._begin(document, future, guideline, tell)
+        return future
+
+    def _begin(
+        self,
+        document: Document,
+        future: Future[Extraction],
+        guideline: Guideline | None,
+        tell: Tell | None,
+    ) -> None:
+        """Ask the engine; the future gets the answer, or the failure of what cannot be asked."""
         began = perf_counter()
         try:
             reading = self._read(document, future, self._askings.under(guideline), tell)
-        except (PromptError, RequestRefused, _Unreadable) as error:
-            self._fail(future, document, Failure(type(error).__name__.strip("_"), str(error)))
-            return future
+        except self.refusals as error:
+            self._fail(future, document, Failure(type(error).__name__, str(error)))
+            return
         except Exception as error:
             # Only the type: the message of an unforeseen error may quote the document.
             self._fail(future, document, Failure(type(error).__name__, "while making the prompt"))
-            return future
+            return
         reading.seconds = perf_counter() - began
         self._wait(reading)
-        return future
 
     def close(self) -> None:
         """Release the model; documents still queued are cancelled."""
@@ -137,11 +162,11 @@ class GgufBackend:
     ) -> Reading:
         text = document.text
         if text is None:
-            raise _Unreadable("the document has no text")
+            raise Unreadable("the document has no text")
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            raise _Unreadable(f"a lone surrogate at character {error.start} is no text") from None
+            raise Unreadable(f"a lone surrogate at character {error.start} is no text") from None
         tokens = self._model.tokenize_text(text)
         places = cut(text, tokens, self._model.pieces, asking.size, asking.overlap)
         requests = [
@@ -163,7 +188,7 @@ class GgufBackend:
             suffix=suffix,
             grammar=asking.format.grammar(window),
             document=tuple(self._model.tokenize_text(window)),
-            sampling=_sampling(self._config, document.id, index),
+            sampling=request_sampling(self._config, document.id, index),
             max_tokens=sampling.n_predict if sampling.n_predict >= 0 else None,
             stop=sampling.stop,
         )
@@ -232,7 +257,7 @@ class GgufBackend:
             completion="\n\n".join(completion.text for completion in completions),
             reasoning="\n\n".join(part.reasoning for part in parts if part.reasoning) or None,
             structured=united(parts),
-            problems=_problems(parts, completions),
+            problems=(*reading.notes, *_problems(parts, completions)),
             usage=Usage(
                 prompt_tokens=sum(c.prompt_tokens for c in completions),
                 completion_tokens=sum(len(c.tokens) for c in completions),
@@ -249,11 +274,8 @@ class GgufBackend:
         )
 
     def _fail(self, future: Future[Extraction], document: Document, failure: Failure) -> None:
-        future.set_result(self._failed(document, failure))
-
-
-class _Unreadable(ValueError):
-    """A document that cannot be read; the message holds no text of it."""
+        if future.set_running_or_notify_cancel():
+            future.set_result(self._failed(document, failure))
 
 
 def filtered(entities: Sequence[Entity], labels: LabelFilter) -> list[Entity]:
@@ -281,7 +303,7 @@ def _problems(parts: Sequence[Parsed], completions: Sequence[Completion]) -> tup
     return tuple(problems)
 
 
-def _sampling(config: GgufModel, document_id: str, window: int) -> Sampling:
+def request_sampling(config: GgufModel, document_id: str, window: int) -> Sampling:
     """The configured sampling with a seed of this window's own, whatever runs beside it."""
     given = config.sampling
     name = f"{given.seed}\0{document_id}\0{window}".encode("utf-8", "surrogatepass")

@@ -37,7 +37,8 @@ _buffers: list[Buffer] = []
 
 
 @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator, unused-ignore]
-def _capture(level: int, text: bytes, _: ctypes.c_void_p) -> None:
+def capture(level: int, text: bytes, _: ctypes.c_void_p) -> None:
+    """Where llama.cpp and its parts log to: errors are kept, all else is dropped."""
     if level == _ERROR:
         _lines.append(text.decode("utf-8", "replace").strip())
     elif (found := _BUFFER.search(text)) is not None:
@@ -51,7 +52,7 @@ def start() -> None:
     with _lock:
         if not _started:
             llama_cpp.llama_backend_init()
-            llama_cpp.llama_log_set(_capture, ctypes.c_void_p(0))
+            llama_cpp.llama_log_set(capture, ctypes.c_void_p(0))
             _started = True
 
 

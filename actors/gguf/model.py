@@ -179,8 +179,9 @@ class LlamaModel:
             slices=None,
         )
 
-    def tokenize(self, segments: Iterable[Segment]) -> list[int]:
-        """The tokens of a prompt, with a BOS where the model wants one and the text has none.
+    def tokenize(self, segments: Iterable[Segment], first: bool = True) -> list[int]:
+        """The tokens of a prompt, with a BOS where the model wants one and the text has none;
+        ``first`` False for a part that comes after others.
 
         The segments are tokenised as one text, so the tokens are llama.cpp's own for that text.
         Where a document holds the text of a control token, the text is cut after its first
@@ -196,7 +197,7 @@ class LlamaModel:
             text += segment.text
         parts.append((cut, len(text)))
         tokens = [token for start, end in parts for token in self._tokens(text[start:end])]
-        if self.bos is not None and tokens[:1] != [self.bos]:
+        if first and self.bos is not None and tokens[:1] != [self.bos]:
             tokens.insert(0, self.bos)
         return tokens
 

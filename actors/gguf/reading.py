@@ -25,6 +25,8 @@ class Reading:
     asking: Asking
     places: list[tuple[int, int]]
     asked: list[Future[Completion]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What was done with the document before it was asked about, such as pages made smaller."""
     seconds: float = 0.0
 
 

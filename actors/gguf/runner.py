@@ -133,10 +133,7 @@ def _parameters(options: GgufContext, threads: int, sequences: int, on_card: boo
     params.n_seq_max = sequences
     params.n_batch, params.n_ubatch = options.n_batch, min(options.n_ubatch, options.n_batch)
     params.n_threads = params.n_threads_batch = threads
-    flash = options.flash_attn
-    if flash == "auto" and not on_card:  # llama.cpp wants it for a quantised V cache
-        flash = "on" if options.type_v.startswith("q") else "off"
-    params.flash_attn_type = _FLASH[flash]
+    params.flash_attn_type = flash_attention(options, on_card)
     params.type_k = _TYPES[options.type_k]
     params.type_v = _TYPES[options.type_v]
     params.offload_kqv = options.offload_kqv
@@ -144,6 +141,14 @@ def _parameters(options: GgufContext, threads: int, sequences: int, on_card: boo
     params.rope_freq_base, params.rope_freq_scale = options.rope_freq_base, options.rope_freq_scale
     params.no_perf = True
     return params
+
+
+def flash_attention(options: GgufContext, on_card: bool) -> int:
+    """llama.cpp's flash attention type for a context with these options."""
+    flash = options.flash_attn
+    if flash == "auto" and not on_card:  # llama.cpp wants it for a quantised V cache
+        flash = "on" if options.type_v.startswith("q") else "off"
+    return _FLASH[flash]
 
 
 def _pointer(array: np.ndarray[Any, Any], kind: Any) -> Any:

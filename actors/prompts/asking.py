@@ -31,16 +31,17 @@ class JsonFormat:
         self._start = start
         self._understand = understand
 
-    def render(self, text: str, prompt: str | None = None) -> Prompt:
-        """The prompt for a document or one window of it."""
+    def render(self, text: str, prompt: str | None = None, pictures: int = 0) -> Prompt:
+        """The prompt for a document or one window of it, with ``pictures`` before its text."""
         if prompt is not None:
             raise PromptError(
                 f"a document brings its own prompt, and format {self._section.format} takes none"
             )
-        return self._layout.fill(text)
+        return self._layout.fill(text, pictures)
 
-    def grammar(self, text: str) -> str | None:
-        """The Lark grammar of the answers allowed for ``text``; None where unconstrained."""
+    def grammar(self, text: str | None) -> str | None:
+        """The Lark grammar of the answers allowed for ``text`` (None: a picture whose text is not
+        known); None where unconstrained."""
         if not self._section.constrained:
             return None
         grammar = Grammar(self._section, text)

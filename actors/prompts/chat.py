@@ -78,10 +78,27 @@ class ChatTemplate:
         return " . " not in self.render([{"role": "user", "content": " . "}])
 
     def _print(self, messages: Sequence[Message]) -> str:
+        if not self._takes_parts:
+            return self._printed([dict(message) for message in messages])
+        return self._printed([dict(m) | {"content": _part(m["content"])} for m in messages])
+
+    @cached_property
+    def _takes_parts(self) -> bool:
+        """Whether the template reads a message's content as a list of parts only, as those of some
+        vision models do."""
+        try:
+            if _DOCUMENT in self._printed([{"role": "user", "content": _DOCUMENT}]):
+                return False
+            parts = _part(_DOCUMENT)
+            return _DOCUMENT in self._printed([{"role": "user", "content": parts}])
+        except (_Refused, ChatTemplateError):
+            return False
+
+    def _printed(self, messages: Sequence[Mapping[str, object]]) -> str:
         compiled = self._compiled
         try:
             return compiled.render(
-                messages=[dict(message) for message in messages],
+                messages=messages,
                 add_generation_prompt=True,
                 # Templates ask whether these are none, as Hugging Face always passes them.
                 tools=None,
@@ -147,16 +164,20 @@ class Layout:
     """The chat template's end of the turn and opening of the answer."""
     strip: tuple[bool, bool]
 
-    def fill(self, text: str) -> Prompt:
-        """The prompt for one document."""
+    def fill(self, text: str, pictures: int = 0) -> Prompt:
+        """The prompt for one document, its pictures before its text."""
         if self.strip[0]:
             text = text.lstrip()
         if self.strip[1]:
             text = text.rstrip()
         # BPE joins a space to the word after it, so the cut goes before the space.
-        prefix = self.before.rstrip(" \t")
+        prefix = self.before if pictures else self.before.rstrip(" \t")
         plain = self.before[len(prefix) :] + text + self.after_text
-        suffix = (Segment(plain, special=False), Segment(self.control, special=True))
+        suffix = (
+            *[Segment("", special=False, picture=True)] * pictures,
+            Segment(plain, special=False),
+            Segment(self.control, special=True),
+        )
         return Prompt(_full(Segment(prefix, special=True)), _full(*suffix))
 
 
@@ -183,7 +204,12 @@ def lay_out(chat: ChatTemplate, earlier: Sequence[Message], before: str, after: 
 
 
 def _full(*segments: Segment) -> tuple[Segment, ...]:
-    return tuple(segment for segment in segments if segment.text)
+    return tuple(segment for segment in segments if segment.text or segment.picture)
+
+
+def _part(content: str) -> list[dict[str, str]]:
+    """A message's content in the form of parts."""
+    return [{"type": "text", "text": content}]
 
 
 def _refuse(message: str) -> NoReturn:

@@ -60,7 +60,9 @@ WRITINGS: dict[JsonStyle, Writing] = {
 class Grammar:
     """Collects the rules of one grammar; ``lark`` is the whole."""
 
-    def __init__(self, section: PromptSection, text: str) -> None:
+    def __init__(self, section: PromptSection, text: str | None) -> None:
+        """``text``: what verbatim strings are copied from; None where it is not known, as of a
+        picture that only the model reads: then they are any strings."""
         self.writing = WRITINGS[section.json_style]
         self._max_items = section.max_items
         self._rules: dict[str, str] = {}
@@ -124,8 +126,8 @@ class Grammar:
             case _:
                 return self._rule(self.value(item))
 
-    def _verbatim(self, verbatim: Verbatim, text: str, most: int) -> str | None:
-        if verbatim == "off":
+    def _verbatim(self, verbatim: Verbatim, text: str | None, most: int) -> str | None:
+        if verbatim == "off" or text is None:
             return self._terminal("STRING", rf'/"{_CHARACTER}{{1,{most}}}"/')
         chunks = words(text) if verbatim == "words" else clusters(text)
         escaped = [_escaped(chunk) for chunk in chunks]

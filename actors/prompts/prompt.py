@@ -22,6 +22,8 @@ class Segment:
 
     text: str
     special: bool
+    picture: bool = False
+    """Whether a picture stands here; it has no text then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +68,15 @@ class Parsed:
 class Format(Protocol):
     """One way to ask and be answered: render, grammar and parse belong together."""
 
-    def render(self, text: str, prompt: str | None = None) -> Prompt:
-        """The prompt for a document or one window of it.
+    def render(self, text: str, prompt: str | None = None, pictures: int = 0) -> Prompt:
+        """The prompt for a document or one window of it, with ``pictures`` before its text.
 
         ``prompt`` is a document's own; only prose takes one, the others raise PromptError.
         """
 
-    def grammar(self, text: str) -> str | None:
-        """A Lark grammar (llguidance's dialect) of the answers allowed for ``text``, or None."""
+    def grammar(self, text: str | None) -> str | None:
+        """A Lark grammar (llguidance's dialect) of the answers allowed for ``text`` (None: a
+        picture whose text is not known), or None."""
 
     def parse(self, completion: str) -> Parsed:
         """What a completion says, complete or cut off, well-formed or not."""

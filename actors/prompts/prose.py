@@ -17,19 +17,20 @@ class Prose:
         self._open = lay_out(chat, earlier, "")
         self._asked = lay_out(chat, earlier, f"{section.instruction or ''}\n\n")
 
-    def render(self, text: str, prompt: str | None = None) -> Prompt:
-        """The prompt for a document, or for a prompt alone where the text is empty.
+    def render(self, text: str, prompt: str | None = None, pictures: int = 0) -> Prompt:
+        """The prompt for a document, or for a prompt alone where the text is empty. Pictures come
+        before the words.
 
         A row's own prompt takes the instruction's place. It is data, so it holds no control tokens.
         """
         asked = self._instruction if prompt is None else prompt
         if not asked:
             raise PromptError("prose needs prompt.instruction or a prompt of each row's own")
-        if prompt is None and text:
+        if prompt is None and text and not pictures:
             return self._asked.fill(text)
-        return self._open.fill(f"{asked}\n\n{text}" if text else asked)
+        return self._open.fill(f"{asked}\n\n{text}" if text else asked, pictures)
 
-    def grammar(self, text: str) -> str | None:
+    def grammar(self, text: str | None) -> str | None:
         """None: prose is free."""
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from actors.spark_nlp.writing import copy, digest
 # cut every extraction short; its batch size is about one machine.
 _DEFAULTS = ("nCtx", "nGpuLayers", "systemPrompt")
 _NOT_SETTINGS = {"inputCols", "outputCol", "lazyAnnotator", "engine", "metadata", "useChatTemplate"}
+# A GGUF's metadata: the key, the type 8 (a string), its length in eight bytes, its text.
+_ARCHITECTURE = re.compile(rb"general\.architecture\x08\x00\x00\x00.{8}(\w+)", re.DOTALL)
 _SECTIONS: dict[str, type[Section]] = {"context": GgufContext, "sampling": GgufSampling}
 
 
@@ -25,9 +28,10 @@ def import_gguf(
     package: Package, into: Path, name: str, guideline: str | None
 ) -> tuple[dict[str, Any], list[str]]:
     """Copies the weights to ``into``; the content of the model file, and what it left out."""
-    file = _weights(package)
-    target = into / f"{name}.gguf"
-    copy(file, target)
+    file, encoder = _weights(package)
+    weights = _copied(file, into / f"{name}.gguf", "model", "sha256")
+    if encoder is not None:
+        weights |= _copied(encoder, into / f"{name}-mmproj.gguf", "mmproj", "mmproj_sha256")
     sections, left = _settings(package)
     prompt = sections.pop("prompt")
     if guideline is None:
@@ -37,24 +41,40 @@ def import_gguf(
     content = {
         "name": name,
         "kind": "gguf",
-        "weights": {"model": target.name, "sha256": digest(target)},
+        "weights": weights,
         **{key: section for key, section in sections.items() if section},
         "prompt": prompt,
     }
     return content, left
 
 
-def _weights(package: Package) -> Traversable:
+def _copied(file: Traversable, target: Path, name: str, digest_name: str) -> dict[str, str]:
+    copy(file, target)
+    return {name: target.name, digest_name: digest(target)}
+
+
+def _weights(package: Package) -> tuple[Traversable, Traversable | None]:
+    """The language model, and the encoder of a vision model."""
     files = [file for file in package.files() if file.name.endswith(".gguf")]
     files = files or package.files()
-    if any("mmproj" in file.name for file in files):
-        raise SparkNlpError(f"{package.source}: a vision model, which medspan does not run")
-    if len(files) != 1:
+    for file in files:
+        if beginning(file, len(GGUF)) != GGUF:
+            raise SparkNlpError(f"{package.source}: {file.name} {ENCRYPTED}")
+    encoders = [file for file in files if _is_encoder(file)]
+    models = [file for file in files if file not in encoders]
+    if len(models) != 1 or len(encoders) > 1:
         names = ", ".join(file.name for file in files) or "none"
-        raise SparkNlpError(f"{package.source}: one file of weights expected, found {names}")
-    if beginning(files[0], len(GGUF)) != GGUF:
-        raise SparkNlpError(f"{package.source}: {files[0].name} {ENCRYPTED}")
-    return files[0]
+        raise SparkNlpError(
+            f"{package.source}: one file of weights expected, and for a vision model its mmproj; "
+            f"found {names}"
+        )
+    return models[0], next(iter(encoders), None)
+
+
+def _is_encoder(file: Traversable) -> bool:
+    """Whether a GGUF file is a vision model's mmproj: by what it says it is, else by its name."""
+    found = _ARCHITECTURE.search(beginning(file, 4096))
+    return found[1].startswith(b"clip") if found else "mmproj" in file.name.casefold()
 
 
 def _settings(package: Package) -> tuple[dict[str, dict[str, Any]], list[str]]:

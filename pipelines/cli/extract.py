@@ -28,7 +28,10 @@ class Form(StrEnum):
 
 def extract(
     text: Annotated[
-        str | None, typer.Argument(help="The text; '-' or nothing reads standard input.")
+        str | None,
+        typer.Argument(
+            help="The text, or a picture's or PDF's path; '-' or nothing reads standard input."
+        ),
     ] = None,
     file: Annotated[
         list[Path] | None,
@@ -39,7 +42,11 @@ def extract(
         typer.Option("--model", "-m", help="A model file or starter:<name>; may be repeated."),
     ] = None,
     ocr: Annotated[
-        str, typer.Option(help="What reads pictures: a model file or starter:ocr.")
+        str,
+        typer.Option(
+            help="What reads pictures: a model file, starter:ocr, or none, where a vision model "
+            "shall see them and nothing else."
+        ),
     ] = "starter:ocr",
     overlaps: Annotated[
         str, typer.Option(help="With several models: longest, score, priority or all.")
@@ -121,9 +128,21 @@ def _documents(text: str | None, files: list[Path]) -> list[Document]:
         raise typer.BadParameter("give a text or files, not both")
     if files:
         return [_document(path) for path in files]
+    if text is not None and (picture := _picture(text)) is not None:
+        return [picture]
     if text is None or text == "-":
         return [Document(id="stdin", text=_decoded(sys.stdin.buffer.read(), "stdin"))]
     return [Document(id="text", text=text)]
+
+
+def _picture(text: str) -> Document | None:
+    """The picture that a text is the path of; None for what is a text."""
+    try:
+        path = Path(text)
+        document = _document(path) if path.is_file() else None
+    except (OSError, ValueError, typer.BadParameter):
+        return None
+    return document if document is not None and document.image is not None else None
 
 
 def _document(path: Path) -> Document:
@@ -158,7 +177,7 @@ def _show(
         return
     if named:
         console.rule(document.id)
-    if document.image is not None and form is Form.TABLE:
+    if document.image is not None and document.text is not None and form is Form.TABLE:
         console.print(document.text, markup=False, highlight=False)
     for extraction in extractions:
         if extraction.failure is not None:
@@ -166,6 +185,8 @@ def _show(
             console.print(f"[red]{extraction.model}: {failure.type}:[/] {failure.message}")
         elif extraction.status is Status.TRUNCATED:
             console.print(f"[yellow]{extraction.model}: truncated; what was complete is kept[/]")
+        for problem in extraction.problems:
+            console.print(f"[yellow]{extraction.model}:[/] {problem}", highlight=False)
         if extraction.completion is not None and not extraction.entities:
             console.print(extraction.completion, markup=False, highlight=False)
     if form is Form.HIGHLIGHT:

@@ -19,7 +19,10 @@ class Pictures:
 
 
 def read_pictures(documents: Sequence[Document], ocr: str) -> Pictures:
-    """Give the documents that are pictures their text; what cannot be read is left out."""
+    """Give the documents that are pictures their text; what cannot be read is left out. With
+    ``ocr`` "none" they stay pictures."""
+    if ocr == "none":
+        return Pictures(list(documents), {}, {})
     pictures = [document for document in documents if document.image is not None]
     read = Pictures([], {}, {})
     if pictures:

@@ -1,0 +1,135 @@
+"""Pages of a document to prompts that fit the context: made smaller, spread, cut, or refused."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import cv2
+import numpy as np
+
+from actors.config import ImageOptions
+from actors.gguf import Unreadable
+from actors.pages import Limits, open_pages
+from actors.vision.projector import Pixels, Projector
+
+_SHARED = 0.1  # of a strip's height with the strip above it: no line is cut in both
+_MOST_STRIPS = 16
+
+
+class TooManyTokens(Unreadable):
+    """Pictures that take more tokens than the context has room for, where the policy is to refuse
+    or nothing else would help."""
+
+
+def pixels_of(content: bytes, options: ImageOptions) -> Iterator[Pixels]:
+    """The pages of a picture or PDF as they are seen. Raises PageError."""
+    limits = Limits(
+        dpi=options.dpi,
+        max_pages=options.max_pages,
+        max_pixels=int(options.max_megapixels * 1e6),
+        text_layer=False,
+    )
+    for page in open_pages(content, limits):
+        assert page.picture is not None  # without text layers every page is a picture
+        picture = np.ascontiguousarray(page.picture[:, :, ::-1])
+        most = options.max_pixels
+        if most is not None and page.width * page.height > most:
+            scale = math.sqrt(most / (page.width * page.height))
+            picture = resized(picture, int(page.width * scale), int(page.height * scale))
+        yield picture
+
+
+def resized(picture: Pixels, width: int, height: int) -> Pixels:
+    """A smaller picture, each pixel the mean of what it covers."""
+    size = max(1, width), max(1, height)
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def fitted(
+    pages: Sequence[Pixels], room: int, options: ImageOptions, projector: Projector
+) -> tuple[list[list[Pixels]], list[str]]:
+    """The pages by prompt, with at most ``room`` tokens of pictures in each, and notes on what was
+    done for that. Raises TooManyTokens."""
+    if options.pages == "each":
+        found = [_alone([page], room, options, projector, i) for i, page in enumerate(pages, 1)]
+        prompts = [prompt for some, _ in found for prompt in some]
+        return prompts, [note for _, notes in found for note in notes]
+    return _alone(pages, room, options, projector, 1)
+
+
+def _alone(
+    pages: Sequence[Pixels], room: int, options: ImageOptions, projector: Projector, first: int
+) -> tuple[list[list[Pixels]], list[str]]:
+    counts = [projector.count(page.shape[1], page.shape[0]) for page in pages]
+    if sum(counts) <= room:
+        return [list(pages)], []
+    if options.too_large == "refuse":
+        raise TooManyTokens(
+            f"the pictures take {sum(counts)} tokens and there is room for {room}; see "
+            "images.too_large, images.max_tokens and context.n_ctx"
+        )
+    if options.too_large == "split":
+        return _split(pages, counts, room, projector, first)
+    return _scaled(pages, counts, room, projector, first)
+
+
+def _scaled(
+    pages: Sequence[Pixels], counts: Sequence[int], room: int, projector: Projector, first: int
+) -> tuple[list[list[Pixels]], list[str]]:
+    """Each page gets room in proportion to what it takes."""
+    made, notes = [], []
+    total = sum(counts)
+    for number, (page, count) in enumerate(zip(pages, counts, strict=True), first):
+        height, width, _ = page.shape
+        share = count * room // total
+        size = projector.fitting(width, height, share)
+        if size is None:
+            raise TooManyTokens(
+                f"page {number} takes {count} tokens at any size and there is room for {share}; "
+                "images.too_large: split spreads pages over prompts, a larger n_ctx holds more"
+            )
+        made.append(resized(page, *size) if size != (width, height) else page)
+        if size != (width, height):
+            notes.append(
+                f"page {number}: scaled from {width} x {height} to {size[0]} x {size[1]} pixels "
+                f"to fit the context"
+            )
+    return [made], notes
+
+
+def _split(
+    pages: Sequence[Pixels], counts: Sequence[int], room: int, projector: Projector, first: int
+) -> tuple[list[list[Pixels]], list[str]]:
+    prompts: list[list[Pixels]] = []
+    notes: list[str] = []
+    left = 0
+    for number, (page, count) in enumerate(zip(pages, counts, strict=True), first):
+        if count > room:
+            strips = _strips(page, room, projector, number)
+            prompts += [[strip] for strip in strips]
+            notes.append(f"page {number}: cut in {len(strips)} strips to fit the context")
+            left = 0
+        elif count <= left:
+            prompts[-1].append(page)
+            left -= count
+        else:
+            prompts.append([page])
+            left = room - count
+    if len(prompts) > 1:
+        notes.append(f"{len(pages)} pages were spread over {len(prompts)} prompts")
+    return prompts, notes
+
+
+def _strips(page: Pixels, room: int, projector: Projector, number: int) -> list[Pixels]:
+    height, width, _ = page.shape
+    for count in range(2, _MOST_STRIPS + 1):
+        tall = math.ceil(height / (count - (count - 1) * _SHARED))
+        if projector.count(width, tall) <= room:
+            step = (height - tall) / (count - 1)
+            starts = [round(i * step) for i in range(count)]
+            return [np.ascontiguousarray(page[start : start + tall]) for start in starts]
+    raise TooManyTokens(
+        f"page {number} takes more than {room} tokens even in {_MOST_STRIPS} strips: "
+        "set images.max_tokens or a larger n_ctx"
+    )

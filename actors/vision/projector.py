@@ -1,0 +1,236 @@
+"""The encoder of a vision model (its mmproj file): pixels to embeddings of the language model.
+
+llama.cpp's mtmd cuts and normalises a picture as its architecture wants it, and says which tokens
+go around it. Preparing is done on the CPU by any thread; encoding by the one that steps the engine.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import llama_cpp
+import numpy as np
+from llama_cpp import mtmd_cpp as mtmd
+from numpy.typing import NDArray
+
+from actors.config import ConfigError, ImageOptions
+from actors.gguf import LlamaModel, library
+
+Embeddings = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+"""Height x width x 3, red first, contiguous."""
+
+_BATCH_FULL = 2
+
+
+class PictureRefused(ValueError):
+    """A picture that the encoder cannot take; the message holds numbers only."""
+
+
+class Picture:
+    """A prepared picture, or a tile of one: ``tokens`` embeddings at ``positions`` positions.
+
+    ``whole``: its tokens see each other, so they are computed at once. ``embeddings`` is float32
+    [tokens, width] once encoded; ``release`` forgets it.
+    """
+
+    def __init__(self, chunk: Any, whole: bool) -> None:
+        """Takes the chunk over."""
+        self.tokens = int(mtmd.mtmd_input_chunk_get_n_tokens(chunk))
+        self.positions = int(mtmd.mtmd_input_chunk_get_n_pos(chunk))
+        self.whole = whole
+        self.embeddings: Embeddings | None = None
+        self._places = mtmd.mtmd_input_chunk_get_tokens_image(chunk)
+        self._chunk = chunk
+        # Its pixels are large: they go when the last reference does, at the latest.
+        self._free = weakref.finalize(self, mtmd.mtmd_input_chunk_free, chunk)
+
+    @property
+    def chunk(self) -> Any:
+        """mtmd's own handle, with the pixels."""
+        if not self._free.alive:
+            raise RuntimeError("the picture was released")
+        return self._chunk
+
+    def decoder_positions(self, first: int) -> NDArray[np.int32]:
+        """Where the tokens stand for M-RoPE, from the position ``first`` on: int32 [4, tokens] in
+        the order of llama.cpp's sections: time, row, column, none."""
+        places = (mtmd.mtmd_decoder_pos * self.tokens)()
+        mtmd.mtmd_helper_image_get_decoder_pos(self._places, first, places)
+        table = np.ctypeslib.as_array(places).view(np.uint32).reshape(self.tokens, 4)
+        return np.ascontiguousarray(table[:, (0, 2, 1, 3)].T.astype(np.int32))
+
+    def release(self) -> None:
+        """Give pixels and embeddings back."""
+        self.embeddings = None
+        self._places = None
+        self._free()
+
+
+Part = tuple[int, ...] | Picture
+"""What a picture is in a prompt: tokens around it, and its tiles."""
+
+
+class Projector:
+    """A loaded mmproj file. All methods but ``encode`` and ``close`` are thread-safe."""
+
+    def __init__(
+        self, path: Path, model: LlamaModel, options: ImageOptions, threads: int, flash: int
+    ) -> None:
+        """``flash``: llama.cpp's flash attention type, as of the language model's context.
+
+        Raises FileNotFoundError, and ConfigError where the file is no encoder of this model.
+        """
+        if not path.is_file():
+            raise FileNotFoundError(f"no mmproj file {path}")
+        library.start()
+        mtmd.mtmd_helper_log_set(library.capture, ctypes.c_void_p(0))
+        library.loading_errors()
+        params = mtmd.mtmd_context_params_default()
+        params.use_gpu = model.on_card
+        params.print_timings = False
+        params.n_threads = threads
+        params.flash_attn_type = flash
+        params.warmup = model.on_card  # there it finds out whether flash attention works
+        params.image_min_tokens = options.min_tokens or -1
+        params.image_max_tokens = options.max_tokens or -1
+        params.batch_max_tokens = options.encode_tokens
+        self._context: Any = mtmd.mtmd_init_from_file(str(path).encode(), model.handle, params)
+        if not self._context:
+            raise ConfigError(
+                f"{path.name}: no encoder of this language model: {library.loading_errors()}"
+            )
+        if not mtmd.mtmd_support_vision(self._context):
+            mtmd.mtmd_free(self._context)
+            raise ConfigError(f"{path.name}: an encoder of sound, not of pictures")
+        self.rotary = bool(mtmd.mtmd_decode_use_mrope(self._context))
+        """Whether positions are of three dimensions (M-RoPE)."""
+        self.width = int(llama_cpp.llama_model_n_embd_inp(model.handle))
+        """Numbers of one embedding."""
+        self.seconds = 0.0
+        """Time spent encoding so far."""
+        self.encoded = self.rounds = 0
+        """Pictures encoded so far, and how many times the encoder ran for them."""
+        self._marker = mtmd.mtmd_default_marker()
+        self._waiting: OrderedDict[int, weakref.ref[Picture]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def count(self, width: int, height: int) -> int:
+        """Tokens that a picture of this size takes, those around it included."""
+        with self._cut(width, height, None) as chunks:
+            return sum(int(mtmd.mtmd_input_chunk_get_n_tokens(chunk)) for chunk in chunks)
+
+    def fitting(self, width: int, height: int, room: int) -> tuple[int, int] | None:
+        """The size nearest to this one whose tokens are at most ``room``; None where even a small
+        picture takes more, as for encoders that make all pictures one size."""
+        tokens, scale = self.count(width, height), 1.0
+        while tokens > room:
+            scale *= min(0.98, math.sqrt(room / tokens))
+            size = max(1, round(width * scale)), max(1, round(height * scale))
+            if max(size) < 8:
+                return None
+            tokens = self.count(*size)
+        return max(1, round(width * scale)), max(1, round(height * scale))
+
+    def prepare(self, pixels: Pixels) -> list[Part]:
+        """The parts of a picture, uncoded. Raises PictureRefused."""
+        height, width, _ = pixels.shape
+        pixels = np.ascontiguousarray(pixels)
+        parts: list[Part] = []
+        with self._cut(width, height, pixels) as chunks:
+            for chunk in chunks:
+                kind = mtmd.mtmd_input_chunk_get_type(chunk)
+                if kind == mtmd.MTMD_INPUT_CHUNK_TYPE_TEXT:
+                    count = ctypes.c_size_t()
+                    tokens = mtmd.mtmd_input_chunk_get_tokens_text(chunk, ctypes.byref(count))
+                    parts.append(tuple(tokens[: count.value]))
+                else:
+                    whole = bool(mtmd.mtmd_decode_use_non_causal(self._context, chunk))
+                    picture = Picture(mtmd.mtmd_input_chunk_copy(chunk), whole)
+                    parts.append(picture)
+                    with self._lock:
+                        self._waiting[id(picture)] = weakref.ref(picture)
+        return parts
+
+    @contextmanager
+    def _cut(self, width: int, height: int, pixels: Pixels | None) -> Iterator[list[Any]]:
+        """mtmd's chunks of one picture; without pixels only their sizes hold."""
+        data = None if pixels is None else pixels.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
+        bitmap = mtmd.mtmd_bitmap_init(width, height, data)
+        chunks = mtmd.mtmd_input_chunks_init()
+        try:
+            asked = mtmd.mtmd_input_text(
+                text=self._marker,
+                text_len=len(self._marker),
+                add_special=False,
+                parse_special=True,
+            )
+            bitmaps = (mtmd.mtmd_bitmap_p_ctypes * 1)(bitmap)
+            code = mtmd.mtmd_tokenize(self._context, chunks, ctypes.byref(asked), bitmaps, 1)
+            if code != 0:
+                raise PictureRefused(f"the encoder cannot take {width} x {height} pixels")
+            number = int(mtmd.mtmd_input_chunks_size(chunks))
+            yield [mtmd.mtmd_input_chunks_get(chunks, i) for i in range(number)]
+        finally:
+            mtmd.mtmd_input_chunks_free(chunks)
+            mtmd.mtmd_bitmap_free(bitmap)
+
+    def encode(self, picture: Picture) -> None:
+        """Give a picture its embeddings, and others that wait where they fit into one batch with
+        it (the same size, up to ``encode_tokens``, an encoder that can). Raises RuntimeError."""
+        began = perf_counter()
+        batch = mtmd.mtmd_batch_init(self._context)
+        try:
+            together = [picture]
+            if mtmd.mtmd_batch_add_chunk(batch, picture.chunk) != 0:
+                raise RuntimeError("mtmd takes no picture into an empty batch")
+            for other in self._others(picture):
+                code = mtmd.mtmd_batch_add_chunk(batch, other.chunk)
+                if code == 0:
+                    together.append(other)
+                elif code == _BATCH_FULL:
+                    break
+            code = int(mtmd.mtmd_batch_encode(batch))
+            if code != 0:
+                raise RuntimeError(f"mtmd_batch_encode returned {code}")
+            for one in together:
+                first = mtmd.mtmd_batch_get_output_embd(batch, one.chunk)
+                table = np.ctypeslib.as_array(first, shape=(one.tokens, self.width))
+                one.embeddings = table.copy()
+        finally:
+            mtmd.mtmd_batch_free(batch)
+        with self._lock:
+            for one in together:
+                self._waiting.pop(id(one), None)
+        self.seconds += perf_counter() - began
+        self.encoded += len(together)
+        self.rounds += 1
+
+    @property
+    def waiting(self) -> int:
+        """Pictures that are prepared, not encoded and not given up."""
+        return len(self._others(None))
+
+    def _others(self, picture: Picture | None) -> Sequence[Picture]:
+        """Other pictures that wait, the oldest first; those that are gone are forgotten."""
+        with self._lock:
+            waiting = [(key, reference()) for key, reference in self._waiting.items()]
+            for key, one in waiting:
+                if one is None:
+                    del self._waiting[key]
+        return [one for _, one in waiting if one is not None and one is not picture]
+
+    def close(self) -> None:
+        """Release the encoder."""
+        if self._context:
+            mtmd.mtmd_free(self._context)
+            self._context = None

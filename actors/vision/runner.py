@@ -1,0 +1,139 @@
+"""llama.cpp as the engine's Runner for prompts with pictures in them.
+
+A batch of llama.cpp holds either tokens or embeddings, so a step with pictures is two: the parts of
+all pictures that are due, of whatever sequences, and the tokens of all others. With M-RoPE a
+picture takes fewer positions than tokens; from there on a sequence's positions lag behind.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import llama_cpp
+import numpy as np
+
+from actors.config.gguf import GgufContext
+from actors.engine import Block, Logits, Media
+from actors.gguf import LlamaModel, LlamaRunner
+from actors.vision.projector import Picture, Projector
+
+
+class VisionRunner(LlamaRunner):
+    """A context on a model with its encoder; owns all three. See ``actors.engine.Runner``."""
+
+    def __init__(
+        self,
+        model: LlamaModel,
+        options: GgufContext,
+        threads: int,
+        projector: Projector,
+        rows: int | None = None,
+    ) -> None:
+        """As of ``LlamaRunner``."""
+        super().__init__(model, options, threads, rows)
+        self.projector = projector
+        self._lags = [0] * self.sequences
+
+    def decode(self, blocks: Sequence[Block]) -> Logits:
+        """As in ``Runner``; pictures without embeddings are encoded first."""
+        tokens: list[Block] = []
+        parts: list[tuple[Block, Picture]] = []
+        for block in blocks:
+            if block.media is None:
+                start = block.start + self._lags[block.sequence]
+                tokens.append(Block(block.sequence, start, block.tokens, block.rows))
+            else:
+                parts.append((block, _picture(block.media)))
+        for _, picture in parts:
+            if picture.embeddings is None:
+                self.projector.encode(picture)
+        for together in self._batches(parts):
+            self._decode_parts(together)
+        for block, picture in parts:
+            if block.offset + len(block.tokens) == picture.tokens:
+                self._lags[block.sequence] += picture.positions - picture.tokens
+                picture.release()
+        if not tokens:
+            return np.empty((0, self.model.size), np.float32)
+        return super().decode(tokens)
+
+    def _batches(self, parts: Sequence[tuple[Block, Picture]]) -> list[list[tuple[Block, Picture]]]:
+        """Parts that go into one llama_decode: those whose tokens see each other go alone."""
+        batches: list[list[tuple[Block, Picture]]] = []
+        room = 0
+        for block, picture in parts:
+            size = len(block.tokens)
+            if picture.whole or size > room:
+                batches.append([])
+                room = self.batch
+            batches[-1].append((block, picture))
+            room = 0 if picture.whole else room - size
+        return batches
+
+    def _decode_parts(self, parts: Sequence[tuple[Block, Picture]]) -> None:
+        count = sum(len(block.tokens) for block, _ in parts)
+        positions = np.zeros((4, count), np.int32)
+        ids = np.zeros(count, np.int32)
+        rows = []
+        at = 0
+        for block, picture in parts:
+            end, stop = at + len(block.tokens), block.offset + len(block.tokens)
+            first = block.start - block.offset + self._lags[block.sequence]
+            if self.projector.rotary:
+                table = picture.decoder_positions(first)
+                positions[:, at:end] = table[:, block.offset : stop]
+            else:
+                positions[0, at:end] = np.arange(first + block.offset, first + stop)
+            ids[at:end] = block.sequence
+            assert picture.embeddings is not None  # encoded above
+            rows.append(picture.embeddings[block.offset : stop])
+            at = end
+        causal = not any(picture.whole for _, picture in parts)
+        if not causal:
+            llama_cpp.llama_set_causal_attn(self._context, False)
+        try:
+            code = self._decode_embeddings(np.concatenate(rows), positions, ids)
+        finally:
+            if not causal:
+                llama_cpp.llama_set_causal_attn(self._context, True)
+        if code != 0:
+            raise RuntimeError(f"llama_decode returned {code} for a picture")
+
+    def _decode_embeddings(self, rows: Any, positions: Any, ids: Any) -> int:
+        count = len(ids)
+        rows = np.ascontiguousarray(rows, np.float32)
+        counts, wanted = np.ones(count, np.int32), np.zeros(count, np.int8)
+        addresses = (ids.ctypes.data + 4 * np.arange(count)).astype(np.uint64)
+        batch = llama_cpp.llama_batch()
+        batch.n_tokens = count
+        batch.token = None
+        batch.embd = ctypes.cast(rows.ctypes.data, ctypes.POINTER(ctypes.c_float))
+        batch.pos = ctypes.cast(positions.ctypes.data, ctypes.POINTER(ctypes.c_int32))
+        batch.n_seq_id = ctypes.cast(counts.ctypes.data, ctypes.POINTER(ctypes.c_int32))
+        batch.seq_id = ctypes.cast(
+            addresses.ctypes.data, ctypes.POINTER(ctypes.POINTER(ctypes.c_int32))
+        )
+        batch.logits = ctypes.cast(wanted.ctypes.data, ctypes.POINTER(ctypes.c_int8))
+        return int(llama_cpp.llama_decode(self._context, batch))
+
+    def trim(self, sequence: int, length: int) -> None:
+        """As in ``Runner``; ``length`` is past a sequence's pictures, or before the first."""
+        if length:
+            length += self._lags[sequence]
+        else:
+            self._lags[sequence] = 0
+        super().trim(sequence, length)
+
+    def close(self) -> None:
+        """Release the context, the encoder and the model."""
+        if self._context:
+            self.projector.close()
+        super().close()
+
+
+def _picture(media: Media) -> Picture:
+    if not isinstance(media, Picture):
+        raise TypeError("media that is no picture")
+    return media
