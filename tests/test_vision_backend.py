@@ -186,7 +186,8 @@ def test_templates_on_pictures(files: VisionFiles, load: Load) -> None:
     seeds = range(8)
     documents = shown(*seeds)
     documents += [Document(id=f"t{i}", text=text, image=picture(i)) for i in seeds]
-    extractor = load(files, prompt=NUEXTRACT, sampling={"n_predict": 120, "temperature": 2.0})
+    draws = {"n_predict": 120, "temperature": 4.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
+    extractor = load(files, prompt=NUEXTRACT, sampling=draws)
     found = extractor.extract(documents)
     for extraction, document in zip(found, documents, strict=True):
         assert extraction.failure is None
