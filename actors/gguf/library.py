@@ -33,7 +33,8 @@ class Buffer:
         return not self.place.startswith("CPU") and not self.place.endswith("_Host")
 
 
-_buffers: list[Buffer] = []
+# Encoders of pictures speak of theirs later, and nobody asks for those.
+_buffers: deque[Buffer] = deque(maxlen=256)
 
 
 @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator, unused-ignore]
