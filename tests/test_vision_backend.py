@@ -141,7 +141,7 @@ def test_pictures_of_one_size_are_refused_where_even_one_has_no_room(
 ) -> None:
     if "llava" not in files.model.name:
         pytest.skip("its pictures can be made smaller")
-    extractor = load(files, context={"n_ctx": 100})
+    extractor = load(files, context={"n_ctx": 80})
     [extraction] = extractor.extract(shown(1))
     assert extraction.failure is not None
     assert extraction.failure.type == "TooManyTokens"
