@@ -7,6 +7,8 @@ place for a key, and options that look like one are refused.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -16,8 +18,29 @@ from pydantic import Field, JsonValue, field_validator
 from actors.config import Section
 
 _SECRET_WORDS = ("key", "secret", "token", "password", "credential", "connection_string", "sas")
+# Whose exceptions are a store's, though they are no OSError.
+_CLIENTS = ("aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google")
 # What the user's own fsspec configuration (files, FSSPEC_* variables) said before ours.
 _INHERITED = {scheme: dict(options) for scheme, options in fsspec.config.conf.items()}
+
+
+class StoreError(OSError):
+    """A store that cannot be reached, knows no credentials, or does not answer."""
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Raise StoreError for what the clients of object stores raise beside OSError; also a
+    decorator."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in _CLIENTS or isinstance(error, OSError):
+            raise
+        # botocore's messages name endpoints and buckets; of the others nothing is known.
+        known = type(error).__module__.startswith("botocore")
+        more = f": {error}" if known else ""
+        raise StoreError(f"the object store: {type(error).__name__}{more}") from error
 
 
 class S3(Section):

@@ -6,6 +6,7 @@ that is misspelt is an error. They were checked against KubeRay's own CRDs.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -181,3 +182,40 @@ def test_the_dockerfile_copies_what_is_there_and_passes_its_linter() -> None:
         pytest.skip("hadolint is not installed")
     done = subprocess.run([linter, str(DEPLOY / "Dockerfile")], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+@pytest.mark.timeout(1800)
+def test_the_install_steps_of_the_image_run_here(tmp_path: Path) -> None:
+    """Those of the build stage, in a folder and an environment of their own. Those of apt are left
+    out: they need root, and what they install is on this machine."""
+    dockerfile = (DEPLOY / "Dockerfile").read_text().replace("\\\n", " ")
+    for sources, into in re.findall(r"^COPY (?!--from)(.+) (\S+)$", dockerfile, re.MULTILINE):
+        for source in sources.split():
+            if (ROOT / source).is_dir():
+                shutil.copytree(ROOT / source, tmp_path / "src" / into)
+            else:
+                (tmp_path / "src").mkdir(exist_ok=True)
+                shutil.copy(ROOT / source, tmp_path / "src" / into)
+    (command,) = re.findall(r"^RUN (.*pip install.*)$", dockerfile, re.MULTILINE)
+    command = command.replace("/opt/medspan", str(tmp_path / "venv"))
+    command = command.replace("python3 -m venv", f"{shlex.quote(sys.executable)} -m venv")
+    environment = {**os.environ, "GGML_CUDA": "off"}
+    environment.pop("PYTHONPATH", None)
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=tmp_path / "src",
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    said = subprocess.run(
+        [tmp_path / "venv/bin/medspan", "extract", "--json", "Metformin 500 mg twice daily."],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert '"Metformin"' in said.stdout, said.stderr[-2000:]

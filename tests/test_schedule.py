@@ -36,6 +36,8 @@ class Clock:
         if len(self.passes) == 4:
             raise LeaseHeldError("somebody else is at it")
         if len(self.passes) == 5:
+            raise ConfigError("a.parquet: cannot be read as parquet")
+        if len(self.passes) == 6:
             self.stopped.set()
 
 
@@ -48,7 +50,20 @@ def test_passes_are_on_time_and_a_long_one_makes_others_pass_by() -> None:
         "13:00",
         "13:15",
         "13:30",
+        "13:45",
     ]
+
+
+def test_what_is_wrong_from_the_beginning_is_said_at_once() -> None:
+    clock = Clock()
+
+    def one_pass() -> None:
+        clock.one_pass()
+        raise ConfigError("source.path: there is nothing at s3://lake/in")
+
+    with pytest.raises(ConfigError, match="nothing at"):
+        run_on_schedule("*/15 * * * *", one_pass, clock.stopped, lambda: clock.time)
+    assert len(clock.passes) == 1
 
 
 def test_a_wrong_expression_is_refused() -> None:

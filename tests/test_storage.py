@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fsspec
@@ -20,7 +21,7 @@ from pipelines.lake.layout import RunError, Sink
 from pipelines.lake.plan import Plan
 from pipelines.lake.read import read_units
 from pipelines.lake.units import plan_source
-from pipelines.storage import S3, Storage
+from pipelines.storage import S3, Storage, StoreError
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +115,32 @@ def test_a_bucket_that_is_not_there_is_said_at_once(store: S3Server) -> None:
     with pytest.raises(ConfigError, match="there is nothing at s3://nope/in"):
         plan_source(Source(path="s3://nope/in"))
     assert time.monotonic() - started < 20
+
+
+def test_a_store_that_is_away_is_an_os_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """botocore's own is none: a scheduler would end, and a lease's thread die of it."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with socket.socket() as probe:  # bound and not listening: refused at once
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+        Storage(s3=S3(endpoint=url, path_style=True, attempts=1)).apply()
+        sink = Sink("s3://away/out")
+        calls: list[Callable[[], object]] = [
+            lambda: sink.names("_runs"),
+            lambda: sink.read("x"),
+            lambda: sink.write("x", b""),
+            lambda: sink.create("x", b""),
+            lambda: list(sink.tables("r1", "documents", ["u"])),
+            lambda: plan_source(Source(path="s3://away/in")),
+        ]
+        for call in calls:
+            with pytest.raises(StoreError, match="Could not connect to the endpoint"):
+                call()
+        with pytest.raises(RunError, match="Could not connect"):
+            sink.check_writable()
+    Storage().apply()
 
 
 @pytest.mark.s3

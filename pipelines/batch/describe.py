@@ -22,7 +22,7 @@ def check_reader(loaded: LoadedPipeline, plan: SourcePlan) -> None:
 def describe(loaded: LoadedPipeline, plan: SourcePlan) -> dict[str, Any]:
     """What ``--dry-run`` prints: documents, files, units, steps, pools, output paths."""
     check_reader(loaded, plan)
-    sink = loaded.pipeline.sink.path
+    sink = loaded.pipeline.sink.path.rstrip("/")
     steps: list[tuple[Ocr | Step, OcrModel | ModelConfig]] = []
     if loaded.pipeline.ocr is not None and loaded.ocr is not None:
         steps.append((loaded.pipeline.ocr, loaded.ocr))

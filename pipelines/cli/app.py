@@ -15,6 +15,7 @@ from rich.logging import RichHandler
 from actors.config import ConfigError
 from actors.weights import WeightsError
 from pipelines.cli import enrich, evaluate, extract, models, report, run, runs, schema, serve
+from pipelines.storage import StoreError
 
 app = typer.Typer(
     name="medspan",
@@ -54,3 +55,6 @@ def main() -> None:
         # These messages are ours or the system's: they name files and keys, never text.
         Console(stderr=True, highlight=False).print(f"[red]medspan:[/] {error}", soft_wrap=True)
         sys.exit(2)
+    except StoreError as error:
+        Console(stderr=True, highlight=False).print(f"[red]medspan:[/] {error}", soft_wrap=True)
+        sys.exit(1)

@@ -19,6 +19,7 @@ _SinkPath = Annotated[
     str, typer.Argument(help="The folder that runs wrote to, or the pipeline file that says it.")
 ]
 _Run = Annotated[str, typer.Argument(help="The id of a run.")]
+_COUNTS = ("documents", "failed", "entities", "seconds")
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
@@ -45,10 +46,19 @@ def list_runs(sink: _SinkPath, as_json: _Json = False) -> None:
     if as_json:
         print(json.dumps(rows))
         return
-    columns = ("run_id", "state", "pipeline", "kind", "documents", "failed", "entities", "seconds")
-    table = Table(*columns)
+    table = Table(box=None, padding=(0, 1))
+    table.add_column("run", no_wrap=True)  # it is what the other commands ask for
+    table.add_column("kind", no_wrap=True)
+    table.add_column("pipeline", overflow="fold")
+    for column in _COUNTS:
+        table.add_column(column, justify="right")
     for row in rows:
-        table.add_row(*(str(row.get(column, "")) for column in columns))
+        kind = row.get("kind", row["state"])
+        counts = (row.get(column, "") for column in _COUNTS)
+        table.add_row(
+            *(str(cell) for cell in (row["run_id"], kind, row.get("pipeline", ""))),
+            *(f"{count:,}" if isinstance(count, int) else str(count) for count in counts),
+        )
     Console().print(table)
 
 

@@ -13,6 +13,7 @@ from types import FrameType
 from croniter import CroniterBadCronError, croniter
 
 from actors.config import ConfigError
+from actors.weights import WeightsError
 from pipelines.batch import RunFailedError
 from pipelines.lake.layout import RunError
 
@@ -38,8 +39,11 @@ def run_on_schedule(
 
     A pass that outlasts its interval makes the times that it covered pass by: passes never
     overlap, here or, by their lease, on other machines. A failed pass is logged and the next one
-    tries again, except for errors of configuration, which no repetition mends.
+    tries again. An error of configuration ends it at the first pass alone: what was right then is
+    wrong by what the lake holds now (a file that is still being written, a mount that is away), and
+    the next pass may find it mended.
     """
+    first = True
     while not stopped.is_set():
         due = croniter(expression, now()).get_next(datetime)
         log.info("next pass at %s", due.isoformat(timespec="seconds"))
@@ -47,8 +51,11 @@ def run_on_schedule(
             return
         try:
             one_pass()
-        except (RunFailedError, RunError, OSError) as error:
+        except (ConfigError, WeightsError, RunFailedError, RunError, OSError) as error:
+            if first and isinstance(error, ConfigError | WeightsError):
+                raise
             log.error("the pass failed: %s", error)
+        first = False
 
 
 @contextmanager

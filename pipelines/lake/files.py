@@ -11,6 +11,7 @@ from typing import Any
 import fsspec
 
 from actors.config import ConfigError
+from pipelines.storage import StoreError, store_errors
 
 SUFFIXES = {
     ".parquet": "parquet",
@@ -73,13 +74,16 @@ def list_files(paths: Sequence[str], format_: str) -> list[SourceFile]:
 def _list(path: str, format_: str) -> Iterator[SourceFile]:
     fs, inner = fsspec.core.url_to_fs(path)
     try:
-        if _GLOB & set(inner):
-            infos = list(fs.glob(inner, detail=True).values())
-            explicit = True
-        else:
-            info = fs.info(inner)
-            explicit = info["type"] == "file"
-            infos = [info] if explicit else list(fs.find(inner, detail=True).values())
+        with store_errors():
+            if _GLOB & set(inner):
+                infos = list(fs.glob(inner, detail=True).values())
+                explicit = True
+            else:
+                info = fs.info(inner)
+                explicit = info["type"] == "file"
+                infos = [info] if explicit else list(fs.find(inner, detail=True).values())
+    except StoreError:
+        raise
     except FileNotFoundError as error:
         raise ConfigError(f"source.path: there is nothing at {path}") from error
     except (PermissionError, OSError) as error:
@@ -100,6 +104,7 @@ def _list(path: str, format_: str) -> Iterator[SourceFile]:
         yield SourceFile(fs.unstrip_protocol(name), int(info["size"]), _version(info), found)
 
 
+@store_errors()
 def version_of(uri: str) -> str:
     """The version of a file now; raises FileNotFoundError where it is gone."""
     fs, inner = fsspec.core.url_to_fs(uri)

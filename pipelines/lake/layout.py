@@ -31,6 +31,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.lake.plan import Plan
+from pipelines.storage import StoreError, store_errors
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -99,9 +100,8 @@ class Sink:
             self.write(probe, b"")
             self._fs.rm(self._at(probe))
         except OSError as error:
-            raise RunError(
-                f"sink.path: cannot write to {self.path}: {type(error).__name__}"
-            ) from error
+            why = str(error) if isinstance(error, StoreError) else type(error).__name__
+            raise RunError(f"sink.path: cannot write to {self.path}: {why}") from error
 
     def open_runs(self) -> list[str]:
         """Ids of the runs that were begun and have no marker, oldest first."""
@@ -166,6 +166,7 @@ class Sink:
     ) -> Iterator[pa.Table]:
         """The units of a table (``documents`` or ``entities``), in order."""
 
+        @store_errors()
         def read(unit: str) -> pa.Table:
             with self._fs.open(self._at(f"{table}/run_id={run_id}/{unit}.parquet"), "rb") as file:
                 # partitioning=None: the run is in the path, and not twice.
@@ -176,12 +177,14 @@ class Sink:
     def facts(self, run_id: str, units: Sequence[str]) -> Iterator[tuple[str, str]]:
         """The units, each with the facts that it was written with."""
 
+        @store_errors()
         def read(unit: str) -> tuple[str, str]:
             with self._fs.open(self._at(f"documents/run_id={run_id}/{unit}.parquet"), "rb") as file:
                 return unit, pq.read_schema(file).metadata[_FACTS].decode()
 
         return ahead(read, units)
 
+    @store_errors()
     def size(self, run_id: str, table: str, unit: str) -> int:
         """The bytes of a unit's file before compression."""
         with self._fs.open(self._at(f"{table}/run_id={run_id}/{unit}.parquet"), "rb") as file:
@@ -200,6 +203,7 @@ class Sink:
     def _at(self, inner: str) -> str:
         return f"{self._root}/{inner}"
 
+    @store_errors()
     def names(self, inner: str) -> list[str]:
         """The names in a folder below the sink, sorted; none where there is no such folder."""
         self._fs.invalidate_cache()
@@ -209,12 +213,14 @@ class Sink:
             return []
         return sorted(PurePosixPath(entry).name for entry in entries)
 
+    @store_errors()
     def remove(self, inner: str) -> None:
         """Remove a file or a folder below the sink, if it is there."""
         with suppress(FileNotFoundError):  # another process may remove the same
             if self._fs.exists(self._at(inner)):
                 self._fs.rm(self._at(inner), recursive=True)
 
+    @store_errors()
     def read(self, inner: str) -> bytes | None:
         """The content of a file below the sink, if it is there."""
         try:
@@ -222,6 +228,7 @@ class Sink:
         except FileNotFoundError:
             return None
 
+    @store_errors()
     def create(self, inner: str, content: bytes) -> bool:
         """Write a file below the sink that is not there yet; False where it is."""
         target = self._at(inner)
@@ -248,6 +255,7 @@ class Sink:
         pq.write_table(table, buffer, compression="zstd", row_group_size=65_536)
         self.write(inner, buffer.getvalue())
 
+    @store_errors()
     def write(self, inner: str, content: bytes) -> None:
         """Write a file below the sink, whole or not at all."""
         # A reader must never see half a file. An object store's put is atomic; a local file is

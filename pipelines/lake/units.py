@@ -23,6 +23,7 @@ from actors.config import ConfigError
 from pipelines.config import Source
 from pipelines.lake.files import SourceFile, list_files
 from pipelines.lake.schema import DOCUMENTS
+from pipelines.storage import StoreError, store_errors
 
 _LISTING_THREADS = 16
 
@@ -161,7 +162,7 @@ def _count(file: SourceFile, source: Source) -> tuple[int, pa.Schema | None]:
     if file.format in ("text", "image"):
         return 1, None
     try:
-        with fsspec.open(file.uri, "rb") as stream:
+        with store_errors(), fsspec.open(file.uri, "rb") as stream:
             if file.format == "parquet":
                 reader = pq.ParquetFile(stream)
                 _check_columns(file.uri, reader.schema_arrow.names, source)
@@ -178,6 +179,8 @@ def _count(file: SourceFile, source: Source) -> tuple[int, pa.Schema | None]:
             return sum(1 for line in stream if line.strip()), None
     except (pa.ArrowException, csv.Error, EOFError) as error:
         raise ConfigError(f"{file.uri}: cannot be read as {file.format}") from error
+    except StoreError:
+        raise
     except OSError as error:
         raise ConfigError(f"{file.uri}: cannot be opened: {type(error).__name__}") from error
 
