@@ -47,7 +47,8 @@ class HashModel:
         text = document.text or ""
         if POISON in text:
             os._exit(1)
-        time.sleep(self._seconds)
+        if self._seconds:  # even a sleep of nothing takes 0.1 ms
+            time.sleep(self._seconds)
         future: Future[Extraction] = Future()
         failing = FAILING in text and not (self._forgive and Path(self._forgive).exists())
         entities = tuple(

@@ -62,8 +62,11 @@ def prior_units(base: Iterable[Held], plan: Plan) -> dict[str, tuple[Place, ...]
             anywhere.append(place)
     if documents <= _MOST_MOVED:
         new = {part.uri for unit in plan.units for part in unit.slices} - known
-        found |= dict.fromkeys(new, anywhere)
-    return {uri: tuple(places) for uri, places in found.items() if places}
+        moved = tuple(anywhere)  # one object, however many files there are
+        return {uri: tuple(places) for uri, places in found.items()} | (
+            dict.fromkeys(new, moved) if moved else {}
+        )
+    return {uri: tuple(places) for uri, places in found.items()}
 
 
 class Carrier:
