@@ -6,10 +6,13 @@ import re
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from starlette.testclient import TestClient
 
 from actors.guideline import Guideline
@@ -90,13 +93,15 @@ class FakeExtractor:
 
 
 class FakeReader:
-    """Reads a 'picture' that is UTF-8: a word of ten pixels a letter, all on one line."""
+    """Reads a 'picture' that is UTF-8, or a PNG's text 'note': a word of ten pixels a letter, all
+    on one line."""
 
     def submit(
         self, document: Document, budget: PixelBudget | None = None
     ) -> Future[Reading | Failure]:
         future: Future[Reading | Failure] = Future()
-        text = (document.image or b"").decode(errors="replace")
+        content = document.image or b""
+        text = _note(content) or content.decode(errors="replace")
         if "\ufffd" in text:
             future.set_result(Failure("UnknownFormat", "neither a picture nor a PDF"))
             return future
@@ -114,6 +119,24 @@ class FakeReader:
         return future
 
 
+def picture(note: str) -> bytes:
+    """A PNG that FakeReader reads as ``note``: white, with a grey letter a ten pixels."""
+    image, chunk, file = Image.new("RGB", (640, 480), "white"), PngInfo(), BytesIO()
+    for i, letter in enumerate(note):
+        if letter != " ":
+            image.paste("grey", (i * 10 + 2, 2, i * 10 + 8, 10))
+    chunk.add_text("note", note)
+    image.save(file, "PNG", pnginfo=chunk)
+    return file.getvalue()
+
+
+def _note(content: bytes) -> str:
+    if not content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return ""
+    with Image.open(BytesIO(content)) as image:
+        return str(image.info["note"])
+
+
 def make_app(
     folder: Path,
     serve: str = "{}",
@@ -121,14 +144,13 @@ def make_app(
     labels: Sequence[str] = ("Disease", "Drug"),
     ocr: bool = False,
     guideline: GuidelineUse = "labels",
+    prompts: bool = False,
 ) -> FastAPI:
     """An application over one fake model, configured by the ``serve`` section given as YAML."""
     path = folder / "pipe.yaml"
     more = "ocr: {model: 'starter:ocr'}" if ocr else ""
     path.write_text(PIPELINE.format(serve=serve, more=more))
-    facts = ModelFacts(
-        MODEL, "onnx", FakeExtractor.fingerprint, tuple(labels), prompts=False, guideline=guideline
-    )
+    facts = ModelFacts(MODEL, "onnx", FakeExtractor.fingerprint, tuple(labels), prompts, guideline)
     models = LocalModels({MODEL: fake or FakeExtractor()}, {MODEL: facts}, FakeReader())
     return create_app(catalogue_of(load_pipeline(path)), models)
 

@@ -4,52 +4,21 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import uvicorn
-from serve_fakes import MODEL, FakeExtractor, make_app
+from page_kit import CHROMIUM, TEXT, Nesting, Served
+from serve_fakes import MODEL, FakeExtractor, make_app, picture
 from starlette.testclient import TestClient
 
-from actors.spans import Document, Entity, Extraction, Grounding, spanning
 from pipelines.serve.tokens import new_token
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-TEXT = "Ā💊 stage III colon carcinoma\n\tand <b>insulin</b> & e\u0301dema 'daily'"
-
-
-class Nesting(FakeExtractor):
-    """Entities that nest, cross, repeat a span, stand after astral characters, or have no place."""
-
-    def read(self, document: Document) -> Extraction:
-        text = document.text or ""
-        entities: list[Entity] = []
-        for label, words in (
-            ("Stage", "stage III"),
-            ("Cancer", "colon carcinoma"),
-            ("Disease", "stage III colon carcinoma"),
-            ("Crossing", "III colon"),
-            ("Drug", "insulin"),
-            ("Substance", "insulin"),
-            ("Sign", "e\u0301dema"),
-        ):
-            at = text.find(words)
-            if at >= 0:
-                score = 0.4 if label == "Crossing" else 0.9
-                entities.append(
-                    spanning(text, at, at + len(words), label, score=score, model=self.name)
-                )
-        lost = Entity("Drug", "aspirin", None, None, 0.7, Grounding.UNGROUNDED, model=self.name)
-        return Extraction(document.id, self.name, self.fingerprint, entities=(*entities, lost))
 
 
 @pytest.fixture(scope="module")
@@ -63,22 +32,6 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
-class Served:
-    """A uvicorn in a thread."""
-
-    def __init__(self, app: Any) -> None:
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}/"
-        self.server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
-        self.thread = threading.Thread(target=self.server.run, args=([self.socket],), daemon=True)
-        self.thread.start()
-
-    def stop(self) -> None:
-        self.server.should_exit = True
-        self.thread.join(10)
-        self.socket.close()
-
-
 @pytest.fixture(scope="module")
 def fake() -> FakeExtractor:
     return Nesting()
@@ -87,7 +40,12 @@ def fake() -> FakeExtractor:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, fake: FakeExtractor) -> Iterator[Served]:
     labels = ("Stage", "Cancer", "Disease", "Drug", "Substance", "Sign")
-    served = Served(make_app(tmp_path_factory.mktemp("page"), fake=fake, labels=labels, ocr=True))
+    folder = tmp_path_factory.mktemp("page")
+    (folder / "ward.yaml").write_text(
+        "name: ward\nlabels: {Medicine: {synonyms: [Drug]}, Sign: }\n"
+    )
+    serve = "{guidelines: [ward.yaml]}"
+    served = Served(make_app(folder, serve, fake=fake, labels=labels, ocr=True))
     yield served
     served.stop()
 
@@ -295,22 +253,113 @@ def test_a_problem_is_said_and_goes_away(page: Page, fake: FakeExtractor) -> Non
     page.wait_for_selector("#problem", state="hidden")
 
 
-def test_a_file_becomes_the_note_and_a_picture_its_text(page: Page) -> None:
-    file: Any = {"name": "a.txt", "mimeType": "text/plain", "buffer": "čistý insulin".encode()}
+def _upload(page: Page, name: str, content: bytes) -> None:
+    file: Any = {"name": name, "mimeType": "", "buffer": content}
     page.set_input_files("#file", files=file)
+
+
+def test_a_file_becomes_the_note(page: Page) -> None:
+    _upload(page, "a.txt", "čistý insulin".encode())
     page.wait_for_selector("#marked mark[data-t=Drug]")
     assert page.input_value("#text") == "čistý insulin"
-    page.set_input_files(
-        "#file", files={"name": "b.png", "mimeType": "image/png", "buffer": b"stage III insulin"}
+
+
+def test_a_picture_is_shown_with_boxes_that_belong_to_marks(page: Page) -> None:
+    _upload(page, "b.png", picture("stage III insulin"))
+    drug = page.locator("#desk rect.i")
+    drug.first.wait_for()
+    assert page.text_content("#marked") == "stage III insulin"
+    assert page.get_attribute("#desk svg", "viewBox") == "0 0 640 480"
+    places = {
+        (rect.get_attribute("x"), rect.get_attribute("width"))
+        for rect in page.locator("#desk rect").all()
+    }
+    assert ("100", "70") in places, "ten pixels a letter"
+    assert page.locator("#desk image").evaluate("i => i.href.baseVal.slice(0, 15)") == (
+        "data:image/webp"
     )
-    page.wait_for_selector("#marked mark[data-t=Stage]")
-    assert page.input_value("#text") == page.text_content("#marked") == "stage III insulin"
+    page.hover("#marked mark[data-t=Drug]")
+    assert page.locator("#desk rect.hot").count() >= 1
+    page.mouse.move(0, 0)
+    page.locator("#desk rect").last.hover()
+    assert page.is_visible("#pop")
+    assert "read with" in page.inner_text("#pop")
+    page.click("#legend [data-label=Stage]")
+    shown = page.eval_on_selector_all("#desk rect:not(.off)", "r => r.map(x => x.dataset.e)")
+    assert len(shown) == 1
+    before = page.locator("#desk svg").bounding_box()
+    page.click("[data-zoom='1']")
+    after = page.locator("#desk svg").bounding_box()
+    assert before is not None
+    assert after is not None
+    assert after["width"] > 1.3 * before["width"]
+
+
+def test_a_picture_can_be_asked_for_by_curl_and_becomes_a_text(page: Page) -> None:
+    _upload(page, "it's.png", picture("stage III insulin"))
+    page.wait_for_selector("#desk rect")
+    page.click("#t-curl")
+    words = shlex.split(page.text_content("#curl") or "")
+    assert words[1].endswith("/v1/extract/upload")
+    assert words[words.index("-F") + 1] == "file=@it's.png"
     page.click("#t-json")
-    assert json.loads(page.inner_text("#json"))["documents"][0]["entities"][0]["boxes"]
-    page.set_input_files(
-        "#file", files={"name": "c.png", "mimeType": "image/png", "buffer": b"\xff"}
-    )
+    shown = json.loads(page.inner_text("#json"))["documents"][0]
+    assert shown["pages"][0]["picture"] == "…"
+    assert shown["entities"][0]["boxes"]
+    page.click("#as-text")
+    assert page.is_hidden("#sheets")
+    assert page.input_value("#text") == "stage III insulin"
+    _upload(page, "c.png", b"\xff")
     _says(page, "#problem", "cannot be read")
+
+
+def test_labels_are_chosen_before_anything_is_found(page: Page) -> None:
+    page.click("#choice summary")
+    page.click("#all-labels [data-label=Sign]")
+    assert page.get_attribute("#all-labels [data-label=Sign]", "aria-pressed") == "true"
+    assert page.inner_text("#look-what") == "Sign"
+    _read(page, TEXT)
+    on = page.eval_on_selector_all("#marked mark:not(.off)", "m => m.map(x => x.dataset.t)")
+    assert set(on) == {"Sign"}
+    page.click("#t-curl")
+    assert '"labels": [\n  "Sign"\n ]' in page.inner_text("#curl")
+
+
+def test_a_guideline_is_chosen_by_name(page: Page) -> None:
+    _read(page, TEXT)
+    page.select_option("#guideline", "ward")
+    page.wait_for_selector("#marked mark[data-t=Medicine]")
+    assert set(_marked(page)) == {"Medicine", "Sign"}
+    page.click("#t-curl")
+    assert '"guideline": "ward"' in page.inner_text("#curl")
+
+
+def test_what_a_language_model_prints_is_shown(browser: Any, tmp_path: Path) -> None:
+    served = Served(make_app(tmp_path, guideline="any", prompts=True))
+    try:
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(served.url)
+        page.wait_for_selector("#t-said:not([hidden])")
+        page.fill("#text", "some insulin")
+        page.fill("#prompt", "Which drug?")
+        page.keyboard.press("Control+Enter")
+        _says(page, "#said", "read 12")
+        assert page.is_visible("#p-said")
+        page.click("#t-curl")
+        assert '"prompt": "Which drug?"' in page.inner_text("#curl")
+        page.select_option("#guideline", label="labels of my own")
+        page.fill("#labels", "Drug: what is taken\n\nDisease")
+        page.press("#labels", "Tab")
+        _says(page, "#curl", "what is taken")
+        asked = json.loads(shlex.split(page.text_content("#curl") or "")[-1])
+        labels = {"Drug": "what is taken", "Disease": ""}
+        assert asked["guideline"] == {"name": "page", "labels": labels}
+        page.click("#t-text")
+        page.wait_for_selector("#marked mark[data-t=Drug]")
+        context.close()
+    finally:
+        served.stop()
 
 
 def test_markup_in_a_note_stays_text(page: Page) -> None:

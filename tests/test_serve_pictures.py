@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-from serve_fakes import MODEL, make_app, make_client
+from PIL import Image
+from serve_fakes import MODEL, make_app, make_client, picture
 from starlette.testclient import TestClient
 
 PICTURE = b"takes metformin daily"
@@ -34,7 +36,7 @@ def test_an_entity_of_a_picture_has_its_place_in_the_text_and_on_the_page(
 ) -> None:
     [told] = _ask(client, _image(PICTURE))
     assert told["text"] == PICTURE.decode()
-    assert told["pages"] == [{"width": 640, "height": 480, "turn": 0}]
+    assert told["pages"] == [{"width": 640, "height": 480, "turn": 0, "picture": None}]
     [entity] = told["entities"]
     assert told["text"][entity["start"] : entity["end"]] == entity["text"] == "metformin"
     assert entity["boxes"] == [{"page": 0, "x0": 60, "y0": 0, "x1": 150, "y1": 12}]
@@ -89,3 +91,14 @@ def test_a_pipeline_without_a_reader_says_so(tmp_path: Path) -> None:
 
 def test_models_says_whether_pictures_are_read(client: TestClient) -> None:
     assert client.get("/v1/models").json()["pictures"] is True
+
+
+def test_pages_come_along_where_they_are_asked_for(client: TestClient) -> None:
+    content = picture("takes metformin daily")
+    [told] = _ask(client, _image(content), page_pictures=True)
+    [page] = told["pages"]
+    with Image.open(BytesIO(base64.b64decode(page["picture"]))) as shown:
+        assert (shown.format, shown.size) == ("WEBP", (640, 480))
+        assert max(shown.convert("L").getpixel((65, 6)), 200) == 200, "the grey letter"  # type: ignore[type-var]
+    assert told["entities"][0]["boxes"] == [{"page": 0, "x0": 60, "y0": 0, "x1": 150, "y1": 12}]
+    assert _ask(client, _image(content))[0]["pages"][0]["picture"] is None

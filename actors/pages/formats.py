@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 from actors.pages.dicom import dicom_pages
 from actors.pages.errors import DamagedFile, EmptyFile, PageError, UnknownFormat
@@ -13,7 +13,7 @@ from actors.pages.pictures import picture_pages
 _PDF_WITHIN = 1024  # readers allow junk before the header, and so do scanners
 
 
-def open_pages(content: bytes, limits: Limits | None = None) -> Iterator[Page]:
+def open_pages(content: bytes, limits: Limits | None = None) -> Generator[Page]:
     """The pages of a PNG, JPEG, TIFF, WebP, BMP, GIF, PDF or DICOM file, decoded one at a time.
 
     Raises a PageError, which says what is wrong without saying what is on the page.

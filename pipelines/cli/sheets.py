@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import fsspec
-import numpy as np
 import pyarrow.parquet as pq
-from PIL import Image
 
 from actors.config.ocr import PageLimits
-from actors.pages import Limits, PageError, Picture, open_pages
+from actors.pages import Limits, PageError, open_pages
 from pipelines.lake.results import Result
-from pipelines.markup.sheet import Sheet
-
-# A page of this size is legible when it is zoomed, and a report of 40 opens in a second.
-_LONGEST = 1400
-_QUALITY = 55
+from pipelines.markup.sheet import Sheet, small
 
 
 def sheets(result: Result, config: Mapping[str, Any], most: int) -> list[Sheet]:
@@ -42,7 +35,7 @@ def sheets(result: Result, config: Mapping[str, Any], most: int) -> list[Sheet]:
             found.append(
                 Sheet(
                     number,
-                    _small(page.picture),
+                    small(page.picture),
                     "webp",
                     size["width"],
                     size["height"],
@@ -70,11 +63,3 @@ def _content(result: Result, column: str | None) -> bytes | None:
     except (OSError, ValueError, KeyError):
         return None
     return None
-
-
-def _small(picture: Picture) -> bytes:
-    image = Image.fromarray(np.ascontiguousarray(picture[:, :, ::-1]))
-    image.thumbnail((_LONGEST, _LONGEST))
-    file = io.BytesIO()
-    image.save(file, "WEBP", quality=_QUALITY)
-    return file.getvalue()

@@ -4,10 +4,19 @@ style attributes, which the reader page's policy forbids."""
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from markupsafe import Markup
+from PIL import Image
+
+from actors.pages import Picture
+
+# A page of this size is legible when it is zoomed, and a report of 40 opens in a second.
+_LONGEST = 1400
+_QUALITY = 55
 
 _TRANSFORMS = {
     0: "",
@@ -41,6 +50,15 @@ class Sheet:
     height: int
     turn: int = 0
     places: Sequence[Place] = ()
+
+
+def small(picture: Picture) -> bytes:
+    """A page as a WebP file of at most 1,400 pixels a side."""
+    image = Image.fromarray(np.ascontiguousarray(picture[:, :, ::-1]))
+    image.thumbnail((_LONGEST, _LONGEST))
+    file = io.BytesIO()
+    image.save(file, "WEBP", quality=_QUALITY)
+    return file.getvalue()
 
 
 def draw(sheet: Sheet) -> Markup:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from base64 import b64encode
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 
 from actors.guideline import Guideline
 from actors.merge import merge
@@ -74,6 +76,7 @@ class _Told:
     reading: Reading | None = None
     failure: Failure | None = None
     steps: dict[str, Extraction] = field(default_factory=dict)
+    sheets: list[bytes] = field(default_factory=list)
 
 
 class Answerer:
@@ -263,6 +266,8 @@ class Answerer:
                     one.failure = Failure("DocumentTooLarge", "it has more text than is allowed")
                 else:
                     one.reading = read
+                    if plan.options.page_pictures:
+                        one.sheets = await self._models.sheets(one.document)
                     one.document = replace(one.document, text=read.text, image=None)
         return told
 
@@ -310,13 +315,18 @@ def _document(plan: _Plan, told: _Told) -> DocumentOut:
         status=max(statuses, key=lambda status: status.severity).value,
         error=None if failure is None else FailureOut(type=failure.type, message=failure.message),
         text=told.document.text if _unknown(plan, told) else None,
-        pages=[
-            PageOut(width=page.width, height=page.height, turn=page.turn)
-            for page in (reading.pages if reading is not None else ())
-        ],
+        pages=_pages(reading, told.sheets) if reading is not None else [],
         entities=[EntityOut.of(entity) for entity in entities if _wanted(plan.options, entity)],
         steps=[StepOut.of(extraction, plan.options.explain) for extraction in steps],
     )
+
+
+def _pages(reading: Reading, sheets: Sequence[bytes]) -> list[PageOut]:
+    pictures = [b64encode(sheet).decode() for sheet in sheets]
+    return [
+        PageOut(width=page.width, height=page.height, turn=page.turn, picture=picture)
+        for page, picture in zip_longest(reading.pages, pictures[: len(reading.pages)])
+    ]
 
 
 def _unknown(plan: _Plan, told: _Told) -> bool:

@@ -137,6 +137,10 @@ class Options(_Request):
     explain: bool = Field(
         False, description="Also raw completions, reasoning and structured output of each model."
     )
+    page_pictures: bool = Field(
+        False,
+        description="Also the first 20 pages of a picture or PDF as WebP, to draw boxes on.",
+    )
     deadline_s: Annotated[float, Field(ge=0.1, le=86_400, allow_inf_nan=False)] | None = Field(
         None, description="Seconds from now after which the answer is of no use."
     )

@@ -85,6 +85,11 @@ class HostedModels:
         found: list[Reading | Failure] = await self._ask(READER, "read", list(documents), pixels)
         return found
 
+    async def sheets(self, document: Document) -> list[bytes]:
+        """As Models.sheets."""
+        found: list[bytes] = await self._ask(READER, "sheets", document)
+        return found
+
     async def _ask(self, model: str, method: str, *arguments: Any) -> Any:
         for attempt in range(1, _ATTEMPTS + 1):
             response = getattr(self._handles[model], method).remote(*arguments)

@@ -13,9 +13,10 @@ from actors.config import ModelConfig
 from actors.config.ocr import OcrModel
 from actors.extractor import Extractor, Share
 from actors.guideline import Guideline
-from actors.pages import PixelBudget, Reading
+from actors.pages import Limits, PixelBudget, Reading
 from actors.spans import Document, Extraction, Failure, Status
 from pipelines.serve.service import PROBE, Event, ModelFacts, facts_of, gather, heard
+from pipelines.serve.sheets import sheets
 
 log = logging.getLogger("ray.serve")
 
@@ -138,6 +139,10 @@ class PictureReplica:
         except Exception as error:
             log.critical("the reader of pictures is lost: %s", type(error).__name__)
             os._exit(1)
+
+    async def sheets(self, document: Document) -> list[bytes]:
+        """The document's first pages as small pictures."""
+        return await asyncio.to_thread(sheets, document, Limits.of(self._reader.config.pages))
 
     async def check_health(self) -> None:
         """Called by Serve: raises where the reader is wedged, so that the replica is replaced."""

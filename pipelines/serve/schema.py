@@ -101,11 +101,13 @@ class StepOut(_Response):
 
 class PageOut(_Response):
     """A page of a picture as boxes are measured on it; ``turn``: degrees clockwise that make its
-    text upright."""
+    text upright. ``picture``: the page, not turned, as a smaller WebP in base64, where the request
+    asked for it."""
 
     width: int
     height: int
     turn: int
+    picture: str | None
 
 
 class DocumentOut(_Response):

@@ -12,8 +12,9 @@ from typing import Literal, Protocol, TypeVar
 
 from actors.config import GgufModel, ModelConfig
 from actors.guideline import Guideline
-from actors.pages import PixelBudget, Reading
+from actors.pages import Limits, PixelBudget, Reading
 from actors.spans import Document, Extraction, Failure, Status, Tell
+from pipelines.serve.sheets import sheets
 
 # Not a patient's text, and every model has something to say about it.
 PROBE = Document(id="probe", text="Metformin 500 mg twice daily for type 2 diabetes.")
@@ -103,6 +104,9 @@ class Models(Protocol):
     async def read(self, documents: Sequence[Document], pixels: int) -> list[Reading | Failure]:
         """The texts of documents that are pictures, in order; as ``extract``. Those that bring
         all together over ``pixels`` fail. Only where the catalogue has an ``ocr``."""
+
+    async def sheets(self, document: Document) -> list[bytes]:
+        """The first pages of a picture that was read, as small WebP files."""
 
 
 _T = TypeVar("_T")
@@ -206,8 +210,11 @@ class LocalModels:
         extractors: Mapping[str, Submits],
         facts: Mapping[str, ModelFacts],
         reader: Reads | None = None,
+        pages: Limits | None = None,
     ) -> None:
+        """``pages``: what a picture may ask for where its pages are shown."""
         self._extractors, self._facts, self._reader = extractors, facts, reader
+        self._pages = pages or Limits()
 
     async def extract(
         self, model: str, documents: Sequence[Document], guideline: Guideline | None = None
@@ -245,3 +252,7 @@ class LocalModels:
             return await gather([reader.submit(document, budget) for document in documents])
         except Exception as error:
             raise ModelUnavailable("the reader of pictures is lost") from error
+
+    async def sheets(self, document: Document) -> list[bytes]:
+        """As Models.sheets."""
+        return await asyncio.to_thread(sheets, document, self._pages)

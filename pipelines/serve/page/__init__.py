@@ -14,13 +14,12 @@ from starlette.responses import Response
 
 # By exact path, so there is no path to traverse.
 _HERE, _MARKUP = "pipelines.serve.page", "pipelines.markup"
+_SCRIPTS = ["page", "ask", "dom", "marks", "result", "samples", "sheets", "state", "tips", "wanted"]
 _FILES = {
     "/": (_HERE, "index.html", "text/html; charset=utf-8"),
     "/reader.css": (_MARKUP, "reader.css", "text/css; charset=utf-8"),
     "/page.css": (_HERE, "page.css", "text/css; charset=utf-8"),
-    "/page.js": (_HERE, "page.js", "text/javascript; charset=utf-8"),
-    "/marks.js": (_HERE, "marks.js", "text/javascript; charset=utf-8"),
-    "/samples.js": (_HERE, "samples.js", "text/javascript; charset=utf-8"),
+    **{f"/{name}.js": (_HERE, f"{name}.js", "text/javascript; charset=utf-8") for name in _SCRIPTS},
     "/icon.svg": (_HERE, "icon.svg", "image/svg+xml"),
 }
 

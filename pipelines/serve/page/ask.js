@@ -1,0 +1,68 @@
+// Asking the server: answers, streams of events, and the token that it may want.
+import { $ } from "./dom.js";
+
+export const token = {
+  value: sessionStorage.getItem("token"),
+  // Ask whoever looks at the page for a token, then go on.
+  ask(then) {
+    const dialog = $("#ask");
+    if (this.value) $("#ask-why").textContent = "The server does not know this token.";
+    dialog.onclose = () => {
+      this.value = $("#token").value.trim();
+      $("#token").value = "";
+      if (!this.value) return;
+      sessionStorage.setItem("token", this.value);
+      then();
+    };
+    if (!dialog.open) dialog.showModal();
+  },
+};
+
+async function send(path, content, signal) {
+  const headers = token.value ? { authorization: `Bearer ${token.value}` } : {};
+  if (content) headers["content-type"] = "application/json";
+  const answer = await fetch(path, {
+    signal, headers, method: content ? "POST" : "GET", body: content && JSON.stringify(content),
+  });
+  if (answer.ok) return answer;
+  let said = null;
+  try { said = await answer.json(); } catch { /* a proxy in between may say something else */ }
+  throw problem(said, `the server answered ${answer.status}`, +answer.headers.get("retry-after") || 0);
+}
+function problem(said, otherwise, after = 0) {
+  const error = new Error(said?.error?.message ?? otherwise);
+  return Object.assign(error, { code: said?.error?.code, details: said?.error?.details ?? [], after });
+}
+
+export async function ask(path, content, signal) {
+  return (await send(path, content, signal)).json();
+}
+
+// The answer of /v1/extract, put together from a stream; `heard` gets each text as it is printed.
+export async function listen(content, signal, heard) {
+  const answer = await send("/v1/extract/stream", content, signal);
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  const whole = { documents: [] };
+  for (let left = ""; ;) {
+    const { done, value } = await reader.read();
+    if (done) throw new Error("the answer broke off");
+    const blocks = (left + value).split("\n\n");
+    left = blocks.pop();
+    for (const block of blocks) {
+      const [, event, data] = /^event: (.*)\ndata: (.*)$/.exec(block) ?? [];
+      if (!event) continue;  // a sign of life
+      const said = JSON.parse(data);
+      if (event === "text") heard(said);
+      else if (event === "document") whole.documents.push(said);
+      else if (event === "error") throw problem(said);
+      else Object.assign(whole, said);
+      if (event === "done") return whole;
+    }
+  }
+}
+
+export function sentence(error) {
+  if (!error.code) return "The server cannot be reached.";
+  const said = error.message[0].toUpperCase() + error.message.slice(1);
+  return [said, ...error.details.map((d) => `${d.where}: ${d.message}`)].join(". ") + ".";
+}

@@ -1,0 +1,16 @@
+// The few things that every part of the page needs.
+export const $ = (selector, root = document) => root.querySelector(selector);
+export const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
+export const make = (name, className, text) => {
+  const element = document.createElement(name);
+  if (className) element.className = className;
+  if (text !== undefined) element.textContent = text;
+  return element;
+};
+export const button = (className, text) => {
+  const made = make("button", className, text);
+  made.type = "button";
+  return made;
+};
+export const number = (n) => n.toLocaleString("en");
+export const many = (n, one, more) => `${number(n)} ${n === 1 ? one : more}`;

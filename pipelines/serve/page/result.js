@@ -1,0 +1,170 @@
+// What came: marks in the text, a legend that filters, the table, JSON, and the same by curl.
+import { token } from "./ask.js";
+import { $, $$, button, make, many, number } from "./dom.js";
+import { draw as drawMarks } from "./marks.js";
+import { draw as drawPages } from "./sheets.js";
+import { entities, look, passes, state, told } from "./state.js";
+import { hide, point } from "./tips.js";
+import { request } from "./wanted.js";
+
+const HINT = "Paste a note on the left, or take an example. What the model finds is marked here, and every mark says how sure it is and where it stands.";
+const time = (s) => (s < 1 ? `${Math.max(1, Math.round(s * 1000))} ms` : `${s.toFixed(1)} s`);
+
+export function show(answer, text) {
+  Object.assign(state, { answer, read: text, points: Array.from(text) });
+  const failed = told().steps.find((step) => step.error);
+  render();
+  $("#status").textContent = failed
+    ? `${failed.model} failed: ${failed.error.message}`
+    : `${many(entities().length, "entity", "entities")} in ${time(answer.seconds)}${told().status === "truncated" ? ", truncated" : ""}`;
+}
+
+export function render() {
+  const found = entities();
+  $("#result").classList.remove("stale");
+  hide();
+  drawPages();
+  said();
+  $("#copy").hidden = !state.answer && !$("#text").value;
+  legend();
+  if (state.answer) drawMarks($("#marked"), state.points, found, (entity) => look(entity.label));
+  else {
+    $("#marked").className = "text";
+    $("#marked").replaceChildren(make("p", "empty", HINT));
+    $("#status").textContent = "";
+  }
+  const lost = found.map((entity, i) => [entity, i]).filter(([entity]) => entity.start === null);
+  $("#unplaced").hidden = !lost.length;
+  $("#unplaced ul").replaceChildren(...lost.map(([entity, i]) => {
+    const item = make("li", look(entity.label));
+    item.dataset.e = i;
+    item.tabIndex = -1;
+    item.append(make("span", "", entity.text), make("b", "", entity.label));
+    return item;
+  }));
+  const first = $("#p-text [data-e]");
+  if (first) first.tabIndex = 0;
+  sift();
+}
+
+// What language models print, as it comes and when it is there.
+export function said() {
+  const printed = state.printed || (told()?.steps ?? []).flatMap((step) => step.completion ?? []).join("\n\n");
+  $("#t-said").hidden = !printed;
+  $("#said").textContent = printed;
+  if (!printed && $("#t-said").ariaSelected === "true") tab("text");
+}
+
+export function legend() {
+  const counts = new Map();
+  for (const { label } of entities()) counts.set(label, (counts.get(label) ?? 0) + 1);
+  for (const label of state.chosen) if (!counts.has(label)) counts.set(label, 0);
+  $("#sift").hidden = !counts.size;
+  const chips = [...counts].sort(([a], [b]) => a.localeCompare(b)).map(([label, count]) => {
+    const chip = button(`chip ${look(label)}`, label);
+    chip.append(make("b", "", number(count)));
+    chip.dataset.label = label;
+    chip.setAttribute("aria-pressed", state.chosen.has(label));
+    return chip;
+  });
+  if (state.chosen.size) {
+    const all = button("clear", "Show all");
+    all.dataset.all = "";
+    chips.push(all);
+  }
+  const at = document.activeElement?.dataset?.label;
+  $("#legend").replaceChildren(...chips);
+  if (at !== undefined) chips.find((chip) => chip.dataset.label === at)?.focus();
+}
+
+// Everything that follows from the filters.
+export function sift() {
+  const found = entities();
+  for (const mark of $$(":is(#p-text, #sheets) [data-e]")) mark.classList.toggle("off", !passes(found[mark.dataset.e]));
+  $("#rows").replaceChildren(...found.flatMap((entity, i) => (passes(entity) ? [row(entity, i)] : [])));
+  if (!$("#rows").children.length) {
+    const cell = make("td", "meta", state.answer ? "Nothing to show." : "Nothing has been read yet.");
+    cell.colSpan = 7;
+    $("#rows").append(make("tr"));
+    $("#rows tr").append(cell);
+  }
+  $("#json").textContent = state.answer ? JSON.stringify(sifted(), null, 2) : "";
+  $("#curl").textContent = curl();
+}
+function row(entity, i) {
+  const made = make("tr", look(entity.label)), cell = make("td"), words = button("", entity.text);
+  words.title = "Show it in the text";
+  words.addEventListener("click", () => { tab("text"); point(i); });
+  cell.append(words);
+  made.append(
+    make("td", "name", entity.label), cell, make("td", "r", entity.score === null ? "" : entity.score.toFixed(3)),
+    make("td", "r", entity.start ?? ""), make("td", "r", entity.end ?? ""),
+    make("td", `g-${entity.grounding}`, entity.grounding), make("td", "", entity.model));
+  return made;
+}
+function sifted() {
+  const pages = told().pages.map(({ picture, ...page }) => ({ ...page, picture: picture && "…" }));
+  return { ...state.answer, documents: [{ ...told(), pages, entities: entities().filter(passes) }] };
+}
+const quoted = (value) => `'${value.replaceAll("'", "'\\''")}'`;
+function curl() {
+  const { text, documents, ...options } = request(true);
+  const bearer = token.value ? ' \\\n  -H "authorization: Bearer $MEDSPAN_TOKEN"' : "";
+  if (state.file && told()?.pages.length) {
+    const given = Object.keys(options).length ? ` \\\n  -F ${quoted(`options=${JSON.stringify(options)}`)}` : "";
+    return `curl ${location.origin}/v1/extract/upload${bearer} \\\n  -F ${quoted(`file=@${state.file.name}`)}${given}`;
+  }
+  const body = JSON.stringify({ ...options, ...(documents ? { documents } : { text }) }, null, 1);
+  return `curl ${location.origin}/v1/extract \\\n  -H 'content-type: application/json'${bearer} \\\n  -d ${quoted(body)}`;
+}
+
+// ---- views and copying
+
+const NAMES = { text: "text", table: "as TSV", json: "JSON", curl: "curl", said: "text" };
+export function tab(name, focus = false) {
+  for (const one of $$("[role=tab]")) {
+    const on = one.id === `t-${name}`;
+    one.setAttribute("aria-selected", on);
+    one.tabIndex = on ? 0 : -1;
+    $(`#${one.getAttribute("aria-controls")}`).hidden = !on;
+    if (on && focus) one.focus();
+  }
+  $("#copy").textContent = `Copy ${NAMES[name]}`;
+  $("#copy").dataset.view = name;
+  hide();
+}
+const COPIED = {
+  text: () => state.read,
+  table: () => [["label", "text", "score", "start", "end", "grounding", "model"],
+    ...entities().filter(passes).map((e) => [e.label, e.text.replace(/\s+/g, " "), e.score, e.start, e.end, e.grounding, e.model])]
+    .map((cells) => cells.join("\t")).join("\n"),
+  json: () => $("#json").textContent,
+  curl: () => $("#curl").textContent,
+  said: () => $("#said").textContent,
+};
+async function copy() {
+  const copier = $("#copy"), text = COPIED[copier.dataset.view](), before = copier.textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {  // a page that did not come by HTTPS or from this machine has no clipboard
+    const area = make("textarea", "vh");
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+    copier.focus();
+  }
+  copier.textContent = "Copied";
+  setTimeout(() => { if (copier.textContent === "Copied") copier.textContent = before; }, 1400);
+}
+
+$("#copy").addEventListener("click", copy);
+for (const one of $$("[role=tab]")) one.addEventListener("click", () => tab(one.id.slice(2)));
+$("[role=tablist]").addEventListener("keydown", (event) => {
+  const tabs = $$("[role=tab]:not([hidden])"), at = tabs.indexOf(document.activeElement);
+  const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: tabs.length - 1 }[event.key];
+  if (to === undefined) return;
+  event.preventDefault();
+  tab(tabs[(to + tabs.length) % tabs.length].id.slice(2), true);
+});

@@ -1,0 +1,26 @@
+"""Pages as pictures, for whoever draws boxes on them."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from itertools import islice
+
+from actors.pages import Limits, PageError, open_pages
+from actors.spans import Document
+from pipelines.markup.sheet import small
+
+_MOST = 20
+
+
+def sheets(document: Document, limits: Limits) -> list[bytes]:
+    """The first pages of a picture or PDF as small WebP files, as far as they can be decoded."""
+    found: list[bytes] = []
+    with closing(open_pages(document.image or b"", replace(limits, text_layer=False))) as pages:
+        try:
+            for page in islice(pages, _MOST):
+                if page.picture is not None:
+                    found.append(small(page.picture))
+        except PageError:
+            pass  # what could be read is read; the rest has no picture
+    return found
