@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import llguidance
 import numpy as np
 import pytest
 from tokenizers.pre_tokenizers import ByteLevel
@@ -19,6 +18,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from actors.config.gguf import GgufContext
 from actors.config.prompt import PromptSection
 from actors.engine import Block
+from actors.engine.grammar import Constraint
 from actors.gguf import LlamaModel, LlamaRunner
 from actors.guideline import Guideline
 from actors.prompts import prompt_format
@@ -130,12 +130,15 @@ def test_prompts_and_answers_are_cut_as_llama_cpp_cuts_them(
                 assert len(weights) == len(said)
                 grammar = made.grammar(text)
                 assert grammar is not None
-                matcher = llguidance.LLMatcher(
-                    constraint, llguidance.LLMatcher.grammar_from_lark(grammar)
-                )
                 tokens = tokenizer.encode(said).ids
                 assert model.tokenize_text(said) == tokens
-                assert matcher.validate_tokens(tokens) == len(tokens), form
+                state = Constraint(constraint, grammar)
+                for place, token in enumerate(tokens):
+                    # What the engine feeds unasked is what training showed.
+                    forced = state.forced()
+                    assert forced == tokens[place : place + len(forced)], (form, place)
+                    assert state.consume(token)
+                assert state.complete
                 mention = made.parse(said).said[0].mention
                 assert (mention.label, mention.text) == ("Drug", text[words.start : words.end])
     finally:

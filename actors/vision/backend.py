@@ -172,15 +172,13 @@ class VisionBackend(GgufBackend):
         if tuple(tokens[: len(prefix)]) != prefix:
             prefix = ()
         sampling = self._config.sampling
-        grammar = asking.format.grammar(document.text or None)
         return Request(
             prefix=prefix,
             suffix=tuple(tokens[len(prefix) :]),
-            grammar=grammar,
+            grammar=asking.format.grammar(document.text or None),
             sampling=request_sampling(self._config, document.id, index),
             max_tokens=sampling.n_predict if sampling.n_predict >= 0 else None,
-            stop=() if grammar else sampling.stop,
-            n_probs=sampling.n_probs,
+            stop=sampling.stop,
             media=tuple(media),
         )
 

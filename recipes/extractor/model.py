@@ -215,7 +215,7 @@ class Decoder(nn.Module):
         x = functional.embedding(tokens, weight)
         time = tokens.shape[1]
         turn = (self.cosine[:time].to(x.dtype), self.sine[:time].to(x.dtype))
-        mask = torch.full((time, time), float("-inf"), dtype=x.dtype).triu(1)
+        mask = torch.full((time, time), float("-inf"), dtype=x.dtype, device=x.device).triu(1)
         tapped = x
         for index, layer in enumerate(self.layers):
             x = layer(x, turn, mask)
@@ -240,13 +240,18 @@ class Tagger(nn.Module):
         self.nothing = nn.Parameter(torch.zeros(2, shape.width))
         self.begins = nn.Linear(shape.width, 1)
 
-    def forward(self, stream: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """``stream`` [tokens, width] of one document, ``labels`` [labels, width]: scores
-        [tokens, 1 + labels] for the token and for the one before, and [tokens] for beginnings."""
-        x = self.norm(stream)
-        known = functional.normalize(self.label(labels), dim=-1) * self.label.out_features**0.5
+    def forward(
+        self, stream: Tensor, labels: Tensor, asked: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """``stream`` [batch, tokens, width] of documents, ``labels`` [batch, labels, width], of
+        which those that are ``asked`` [batch, labels] count. Scores [batch, tokens, 1 + labels]
+        for each token and for the one before it, and [batch, tokens] for beginnings."""
+        x, width = self.norm(stream), self.label.out_features
+        known = functional.normalize(self.label(labels), dim=-1) * width**0.5
+        hidden = functional.pad(~asked, (1, 0))[:, None]
         scores = []
         for row, project in enumerate((self.now, self.before)):
-            keys = torch.cat([self.nothing[row : row + 1].to(known.dtype), known])
-            scores.append(project(x) @ keys.T * self.label.out_features**-0.5)
-        return scores[0], scores[1], self.begins(x)[:, 0]
+            none = self.nothing[row].to(known.dtype).expand(len(known), 1, width)
+            products = project(x) @ torch.cat([none, known], 1).mT * width**-0.5
+            scores.append(products.float().masked_fill(hidden, float("-inf")))
+        return scores[0], scores[1], self.begins(x)[..., 0].float()

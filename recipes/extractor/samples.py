@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -208,13 +207,3 @@ def answer(form: str, asked: Ask, window: Text, spans: list[Span]) -> tuple[str,
 
 def _string(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)[1:-1]
-
-
-def steps(sampler: Sampler, first: int, tokens: int) -> Iterator[tuple[int, list[Sample]]]:
-    """Samples from number ``first`` on, in steps of about ``tokens``, with the next number."""
-    while True:
-        samples: list[Sample] = []
-        while sum(len(sample.tokens) for sample in samples) < tokens:
-            samples.append(sampler.sample(first))
-            first += 1
-        yield first, samples

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -24,7 +23,7 @@ from samples import plain
 import actors
 from actors.config import GgufModel
 from actors.extractor import Extractor, Share
-from actors.words import boundaries
+from actors.words import words as chunks
 from pipelines.evaluate import score
 
 SETS = ("ctro_21", "neurotrialner", "bc5cdr", "vietbioner")
@@ -75,19 +74,33 @@ class Dictionary:
                 counts.setdefault(mention, Counter())[span.label] += 1
         self.labels = {mention: found.most_common(1)[0][0] for mention, found in counts.items()}
         self.seen = {mention.casefold() for mention in counts}
-        longest = sorted(self.labels, key=len, reverse=True)
-        patterns = (re.escape(mention).replace(r"\ ", r"\s+") for mention in longest)
-        self._pattern = re.compile("|".join(patterns))
+        self._next: dict = {}
+        for mention in self.labels:
+            node = self._next
+            for chunk in chunks(mention):
+                node = node.setdefault(chunk, {})
+            node[None] = self.labels[mention]
 
     def find(self, text: str) -> list[Span]:
         """The mentions in a text, from left to right, none inside another."""
-        edges, spans, at = boundaries(text), [], 0
-        while match := self._pattern.search(text, at):
-            at = match.start() + 1
-            if edges[match.start()] and edges[match.end()]:
-                label = self.labels[words(match.group())]
-                spans.append(Span(match.start(), match.end(), label))
-                at = match.end()
+        # White space counts as one space, as a mention may be broken over lines.
+        pieces, starts, at = [], [], 0
+        for chunk in chunks(text):
+            if not (chunk.isspace() and pieces and pieces[-1] == " "):
+                pieces.append(" " if chunk.isspace() else chunk)
+                starts.append(at)
+            at += len(chunk)
+        spans, place = [], 0
+        while place < len(pieces):
+            node, found, end = self._next, None, place
+            while end < len(pieces) and pieces[end] in node:
+                node = node[pieces[end]]
+                end += 1
+                found = (end, node[None]) if None in node else found
+            if found:
+                last = starts[found[0] - 1] + len(pieces[found[0] - 1])
+                spans.append(Span(starts[place], last, found[1]))
+            place = found[0] if found else place + 1
         return spans
 
 
@@ -117,6 +130,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, help="only the first so many dev documents")
     parser.add_argument("--no-baselines", action="store_true")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--tokens", type=int, default=0, help="trained on; passed on to plot.py")
     given = parser.parse_args()
     results: dict[str, dict] = {}
     for name in given.sets:
@@ -141,7 +155,7 @@ def main() -> None:
             shown = {part: row[part]["f1"] for part in ("all", "unseen")}
             print(f"{name:14} {len(gold):4} documents  {form:17} {shown}", flush=True)
         results[name] = {"documents": len(gold), **rows}
-    print(json.dumps({"model": given.model.name, "scores": results}))
+    print(json.dumps({"model": given.model.name, "tokens": given.tokens, "scores": results}))
 
 
 if __name__ == "__main__":
