@@ -127,6 +127,28 @@ def test_it_keeps_out_of_the_way(folder: Path, monkeypatch: pytest.MonkeyPatch) 
     assert compact(Sink(sink.path)).run_id is None  # no unit may mix files then
 
 
+def test_one_that_was_killed_changes_nothing_and_can_be_resumed_or_done_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = Sink(str(folder / "out"))
+    rows, before = rows_of(sink), sink.latest()
+
+    def die(run_id: str, marker: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sink, "commit", die)
+    with pytest.raises(KeyboardInterrupt):
+        compact(sink)
+    sink = Sink(sink.path)
+    assert sink.latest() == before
+    (run_id,) = sink.open_runs()
+    next(Path(sink.path).glob(f"documents/run_id={run_id}/*.parquet")).unlink()
+    drive_run(sink, run_id, Quiet(), hashing())
+    assert sink.latest() == run_id
+    assert rows_of(sink) == rows
+    assert compact(sink).run_id is None
+
+
 def test_the_command(folder: Path) -> None:
     for expected in (3, 3):
         result = CliRunner().invoke(app, ["runs", "compact", str(folder / "out"), "--json"])

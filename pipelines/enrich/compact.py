@@ -70,13 +70,7 @@ def compact(sink: Sink) -> Compacted:
         for group in groups:
             unit = rewrite(sink, run_id, group)
             made.append(unit.held)
-            tally += Tally(
-                documents=unit.statuses,
-                entities=unit.labels,
-                grounding=unit.grounding,
-                failures=unit.failures,
-                carried=unit.statuses,
-            )
+            tally += Tally.from_dict(unit.facts)
         gone = set(replaced)
         after = [held for held in state if (held.run_id, held.unit) not in gone] + made
         seconds = (datetime.now(UTC) - started).total_seconds()

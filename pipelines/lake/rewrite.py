@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.lake.layout import Sink
+from pipelines.lake.layout import Sink, ahead
 from pipelines.lake.state import Held
 from pipelines.lake.units import Unit
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Rewritten:
-    """A unit that was written anew, and what is in it."""
+    """A unit that was written anew, and its counts as the footers of units hold them."""
 
     held: Held
-    statuses: Counter[str] = field(default_factory=Counter)
-    labels: Counter[str] = field(default_factory=Counter)
-    grounding: Counter[str] = field(default_factory=Counter)
-    failures: Counter[str] = field(default_factory=Counter)
+    facts: dict[str, dict[str, int]]
 
 
 def rewrite(
@@ -35,32 +32,34 @@ def rewrite(
     taken = pa.array(sorted(without), pa.string())
 
     def rows(table: str) -> pa.Table:
-        found = [
-            part.filter(pc.invert(pc.is_in(part["doc_id"], value_set=taken)))
-            for held in units
-            for part in sink.tables(held.run_id, table, [held.unit])
-        ]
+        def of(held: Held) -> pa.Table:
+            (part,) = sink.tables(held.run_id, table, [held.unit])
+            return part.filter(pc.invert(pc.is_in(part["doc_id"], value_set=taken)))
+
+        found = list(ahead(of, units))
         return pa.concat_tables(found, promote_options="default").combine_chunks()
 
     documents, entities = rows("documents"), rows("entities")
     merged = Unit(tuple(part for held in units for part in held.slices))
     statuses = _counts(documents["status"])
+    facts = {
+        "documents": statuses,
+        "entities": _counts(entities["label"]),
+        "grounding": _counts(entities["grounding"]),
+        "failures": {kind: n for kind, n in _counts(documents["error_type"]).items() if kind},
+        "carried": statuses,
+    }
+    sink.write_unit(run_id, merged.id, entities, documents, json.dumps(facts))
     held = Held(
         run_id=run_id,
         unit=merged.id,
         fingerprint=units[0].fingerprint,
         documents=documents.num_rows,
-        failed=statuses["failed"],
+        failed=statuses.get("failed", 0),
         slices=merged.slices,
     )
-    sink.write_unit(run_id, held.unit, entities, documents)
-    failures = _counts(documents["error_type"])
-    failures.pop("", None)
-    return Rewritten(
-        held, statuses, _counts(entities["label"]), _counts(entities["grounding"]), failures
-    )
+    return Rewritten(held, facts)
 
 
-def _counts(column: pa.ChunkedArray) -> Counter[str]:
-    pairs = pc.value_counts(column).to_pylist()
-    return Counter({pair["values"]: pair["counts"] for pair in pairs})
+def _counts(column: pa.ChunkedArray) -> dict[str, int]:
+    return {pair["values"]: pair["counts"] for pair in pc.value_counts(column).to_pylist()}
