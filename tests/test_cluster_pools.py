@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from lake_fakes import pipeline
 from actors.config import ConfigError
 from pipelines.batch import cluster
 from pipelines.config import LoadedPipeline
+from pipelines.enrich.schedule import stopping_on_sigterm
 
 
 @pytest.fixture
@@ -68,3 +70,16 @@ def test_it_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch, asked: l
     _cluster(monkeypatch, {})
     with pytest.raises(ConfigError, match="need 1 CPUs and the cluster has 0"):
         cluster.placed_pools(_loaded(minutes=0.005))
+
+
+def test_a_scheduler_keeps_its_signal_though_ray_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**options: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    monkeypatch.setattr("ray.init", init)
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    with stopping_on_sigterm() as stopped:
+        with pytest.raises(KeyboardInterrupt), cluster.cluster():
+            signal.raise_signal(signal.SIGTERM)
+        assert stopped.is_set()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -35,6 +37,7 @@ def cluster(address: str | None = None, num_gpus: int | None = None) -> Iterator
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"ray\.data.*")
     address = address or os.environ.get("RAY_ADDRESS")
+    handler = signal.getsignal(signal.SIGTERM)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if address:
         ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
@@ -54,6 +57,9 @@ def cluster(address: str | None = None, num_gpus: int | None = None) -> Iterator
                 logging_level=logging.ERROR,
                 log_to_driver=False,
             )
+    # ray.init puts another in the place of a scheduler's, which SIGTERM would then just kill.
+    if callable(handler) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
     try:
         yield
     finally:
