@@ -135,12 +135,26 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenChoice:
+    """A token of a completion with the likeliest ones at its place, the likeliest first.
+
+    ``logprob`` and the second of each pair are natural logarithms of the probability among what
+    the grammar allowed there. Bytes that are no whole character show as U+FFFD.
+    """
+
+    text: str
+    logprob: float
+    likeliest: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Extraction:
     """All that one model says of one document.
 
     ``completion`` is the raw output of a generative model, ``reasoning`` its thinking block kept
     apart, ``structured`` its template as JSON. ``problems`` are parse problems as data, without
-    document text. ``failure`` is set exactly when ``status`` is FAILED.
+    document text. ``failure`` is set exactly when ``status`` is FAILED. ``choices``: the tokens of
+    the completion with what else was likely, where the model file asks for it.
     """
 
     document_id: str
@@ -154,6 +168,7 @@ class Extraction:
     structured: str | None = None
     problems: tuple[str, ...] = ()
     usage: Usage = field(default_factory=Usage)
+    choices: tuple[TokenChoice, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.failure is not None) != (self.status is Status.FAILED):

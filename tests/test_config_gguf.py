@@ -79,6 +79,9 @@ def test_both_names_mean_the_same(tmp_path: Path) -> None:
         ({"context": {"n_ctx": 4096, "kv_tokens": 1024}}, "kv_tokens must hold"),
         ({"kind": "ggml"}, "kind"),
         ({"decode": {}}, "decode"),
+        ({"context": {"nThreads": 4}}, "num_cpus"),
+        ({"sampling": {"grammar": "root ::= x"}}, "prompt.format"),
+        ({"sampling": {"n_probs": 101}}, "sampling.n_probs"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, content: dict[str, object], said: str) -> None:
@@ -97,3 +100,38 @@ def test_every_spark_name_leads_to_a_field() -> None:
         part, name = place.split(".")
         owner = GgufModel.model_fields[part].annotation
         assert name in owner.model_fields, place  # type: ignore[union-attr]
+
+
+def table() -> str:
+    """The table of docs/gguf-parameters.md, from the code."""
+    rows = ["| Spark NLP | here | what it does |", "|---|---|---|"]
+    for spark, place in section.SPARK_NAMES.items():
+        part, name = place.split(".")
+        field = GgufModel.model_fields[part].annotation.model_fields[name]  # type: ignore[union-attr]
+        rows.append(f"| `{spark}` | `{place}` | {field.description} |")
+    rows += [f"| `{spark}` | | {reason} |" for spark, reason in section.SPARK_ELSEWHERE.items()]
+    return "\n".join(rows)
+
+
+def test_the_documented_table_is_the_codes() -> None:
+    file = Path(__file__).resolve().parent.parent / "docs/gguf-parameters.md"
+    assert table() in file.read_text(encoding="utf-8"), f"the table should be:\n{table()}"
+
+
+def test_what_has_no_effect_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    section._warned.clear()
+    given = {"nKeep": 32, "cachePrompt": True, "penalizeNl": True}
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            load(tmp_path, sampling=given, context={"defragmentationThreshold": 0.1})
+        load(tmp_path, sampling={"cachePrompt": False})
+    said = [record.message for record in caplog.records]
+    assert len(said) == 4
+    assert sum("it has no effect" in one for one in said) == 4
+    assert any("n_keep" in one and "windows" in one for one in said)
+    assert said[-1].startswith("cache_prompt")
+
+
+def test_a_parameter_that_is_turned_round(tmp_path: Path) -> None:
+    assert not load(tmp_path, context={"noKvOffload": True}).context.offload_kqv
+    assert load(tmp_path, context={"noKvOffload": False}).context.offload_kqv

@@ -163,6 +163,32 @@ def test_probability_is_among_the_allowed() -> None:
     assert completion.forced_tokens == 1
 
 
+def test_the_likeliest_tokens_are_those_of_the_model_under_the_grammar() -> None:
+    grammar = 'start: ("a" | "b" | "c") "!" '
+    asked = ask("", "say", grammar=grammar, n_probs=2, logprobs=False)
+    completion = run(FakeRunner(), [asked])[0]
+    row = FakeRunner()._logits(list(b"say")).astype(np.float64)
+    some = {token: row[token] for token in b"abc"}
+    best = sorted(some, key=some.__getitem__, reverse=True)[:2]
+    total = math.log(sum(map(math.exp, some.values())))
+    first, forced = completion.likeliest
+    assert [token for token, _ in first] == best
+    assert [chance for _, chance in first] == pytest.approx([some[t] - total for t in best])
+    assert forced == ((ord("!"), 0.0),)
+    assert completion.logprobs == ()
+
+
+def test_the_likeliest_tokens_without_a_grammar_are_of_the_whole_vocabulary() -> None:
+    completion = run(FakeRunner(), [ask("", "say", max_tokens=5, n_probs=300)])[0]
+    assert len(completion.likeliest) == 5
+    for token, logprob, likeliest in zip(
+        completion.tokens, completion.logprobs, completion.likeliest, strict=True
+    ):
+        assert len(likeliest) == 257
+        assert likeliest[0] == (token, logprob)
+        assert sum(math.exp(chance) for _, chance in likeliest) == pytest.approx(1)
+
+
 def test_ignore_eos_goes_on() -> None:
     runner = FakeRunner(script=lambda _: END)
     request = ask("", "say", max_tokens=7, sampling=Sampling(ignore_eos=True))

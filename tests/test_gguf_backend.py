@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -93,6 +94,27 @@ def test_entities_are_spans_with_scores(load: Load) -> None:
         assert extraction.usage.completion_tokens > 0
         assert extraction.usage.seconds > 0
     assert found > 0
+
+
+def test_n_probs_are_data_of_the_extraction(load: Load) -> None:
+    plain = load().extract(documents(3))
+    asked = load(sampling={"n_probs": 3}).extract(documents(3))
+    assert [said(e) for e in asked] == [said(e) for e in plain]
+    assert all(e.choices == () for e in plain)
+    for extraction in asked:
+        assert len(extraction.choices) == extraction.usage.completion_tokens
+        for choice in extraction.choices:
+            assert 1 <= len(choice.likeliest) <= 3
+            assert (choice.text, choice.logprob) == choice.likeliest[0]  # greedy
+            assert sum(math.exp(chance) for _, chance in choice.likeliest) <= 1.00001
+
+
+def test_a_stop_string_in_a_document_does_not_cut_the_answer_short(load: Load) -> None:
+    text = "User: 500 mg. User: pain. " * 3
+    plain = load().extract([Document(id="1", text=text)])
+    stopped = load(sampling={"stop": ["User:", "mg", '"']}).extract([Document(id="1", text=text)])
+    assert [said(e) for e in stopped] == [said(e) for e in plain]
+    assert [e.completion for e in stopped] == [e.completion for e in plain]
 
 
 def test_neighbours_do_not_matter(load: Load) -> None:

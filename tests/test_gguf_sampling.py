@@ -35,7 +35,9 @@ def chain(sampling: Sampling, history: Sequence[int]) -> Any:
         llama_cpp.llama_sampler_init_typical(sampling.typical_p, keep),
         llama_cpp.llama_sampler_init_top_p(sampling.top_p, keep),
         llama_cpp.llama_sampler_init_min_p(sampling.min_p, keep),
-        llama_cpp.llama_sampler_init_temp(sampling.temperature),
+        llama_cpp.llama_sampler_init_temp_ext(
+            sampling.temperature, sampling.dynatemp_range, sampling.dynatemp_exponent
+        ),
     ):
         llama_cpp.llama_sampler_chain_add(made, one)
     for token in history:
@@ -109,6 +111,8 @@ def test_the_cards_sampling_is_llama_cpps(card: str) -> None:
         repeat_last_n=st.integers(-1, 80),
         frequency_penalty=st.floats(-1, 1),
         presence_penalty=st.floats(-1, 1),
+        dynatemp_range=st.just(0.0) | st.floats(0, 2),
+        dynatemp_exponent=st.floats(0.25, 3),
     ),
     st.lists(st.integers(0, SIZE - 1), max_size=100),
 )

@@ -33,6 +33,14 @@ SPARK_NAMES = {
     "tensorSplit": "context.tensor_split",
     "ropeFreqBase": "context.rope_freq_base",
     "ropeFreqScale": "context.rope_freq_scale",
+    "ropeScalingType": "context.rope_scaling_type",
+    "yarnExtFactor": "context.yarn_ext_factor",
+    "yarnAttnFactor": "context.yarn_attn_factor",
+    "yarnBetaFast": "context.yarn_beta_fast",
+    "yarnBetaSlow": "context.yarn_beta_slow",
+    "yarnOrigCtx": "context.yarn_orig_ctx",
+    "noKvOffload": "context.offload_kqv",
+    "defragmentationThreshold": "context.defrag_thold",
     "useMmap": "context.use_mmap",
     "useMlock": "context.use_mlock",
     "nPredict": "sampling.n_predict",
@@ -46,20 +54,49 @@ SPARK_NAMES = {
     "repeatLastN": "sampling.repeat_last_n",
     "frequencyPenalty": "sampling.frequency_penalty",
     "presencePenalty": "sampling.presence_penalty",
+    "dynamicTemperatureRange": "sampling.dynatemp_range",
+    "dynamicTemperatureExponent": "sampling.dynatemp_exponent",
     "seed": "sampling.seed",
     "ignoreEos": "sampling.ignore_eos",
     "stopStrings": "sampling.stop",
     "nProbs": "sampling.n_probs",
     "tfsZ": "sampling.tfs_z",
     "penalizeNl": "sampling.penalize_nl",
+    "nKeep": "sampling.n_keep",
+    "cachePrompt": "sampling.cache_prompt",
     "systemPrompt": "prompt.system",
     "chatTemplate": "prompt.chat_template",
 }
-"""Spark NLP's name to the section and name here. ``useChatTemplate: false`` is
-``prompt.chat_template: none``; ``nThreads`` is the pool's ``num_cpus``; ``cachePrompt`` is always
-on."""
+"""Spark NLP's name to the section and name here; docs/gguf-parameters.md has the table with what
+they do. ``noKvOffload`` is turned round; ``useChatTemplate: false`` is ``chat_template: none``."""
 
-_DROPPED = ("tfs_z", "penalize_nl")
+SPARK_ELSEWHERE = {
+    "nThreads": "threads are the CPUs of the pool: set its num_cpus",
+    "nThreadsBatch": "threads are the CPUs of the pool: set its num_cpus",
+    "grammar": "each prompt.format has a grammar of its own; prompt.constrained turns it off",
+    "inputPrefix": "write it into prompt.instruction, or into an inline prompt.chat_template",
+    "inputSuffix": "write it into prompt.instruction, or into an inline prompt.chat_template",
+    "removeThinkingTag": "a thinking block is always kept apart from the answer; leave it out",
+    "miroStat": "mirostat is not supported; temperature, top_k, top_p, min_p and typical_p are",
+    "samplers": "the order of samplers is llama.cpp's default one",
+}
+"""Spark NLP's names that have no place here, and what to do instead."""
+
+_NO_EFFECT = {
+    "tfs_z": "llama.cpp no longer has this parameter",
+    "penalize_nl": "llama.cpp no longer has this parameter",
+    "defrag_thold": "llama.cpp no longer has this parameter",
+    "n_keep": "nothing is ever shifted out of a context; a long document is read in windows",
+    "cache_prompt": "what prompts share is always computed once",
+}
+
+
+def spark_place(key: str, value: Any) -> tuple[str, str, Any] | None:
+    """Section, name and value here of a parameter of Spark NLP; None where there is none."""
+    section, _, name = SPARK_NAMES.get(key, "").partition(".")
+    if not section:
+        return None
+    return section, name, (not value) if key == "noKvOffload" else value
 
 
 def _renamed(section: str, content: Any) -> Any:
@@ -68,10 +105,11 @@ def _renamed(section: str, content: Any) -> Any:
         return content
     result: dict[str, Any] = {}
     for key, value in content.items():
-        place, _, name = SPARK_NAMES.get(key, "").partition(".")
-        if place and place != section:
+        if key in SPARK_ELSEWHERE:
+            raise ValueError(f"{key}: {SPARK_ELSEWHERE[key]}")
+        place, name, value = spark_place(key, value) or (section, key, value)
+        if place != section:
             raise ValueError(f"{key} belongs under {place}, as {name}")
-        name = name or key
         if name in result or (name != key and name in content):
             raise ValueError(f"{name} is set twice, once as {key}")
         result[name] = value
@@ -128,6 +166,17 @@ class GgufContext(Section):
     tensor_split: tuple[float, ...] = Field(default=(), description="Each card's part.")
     rope_freq_base: float = Field(default=0.0, ge=0, description="0: the model's own.")
     rope_freq_scale: float = Field(default=0.0, ge=0, description="0: the model's own.")
+    rope_scaling_type: Literal["none", "linear", "yarn"] | None = Field(
+        default=None, description="How positions are stretched; default: the model's own."
+    )
+    yarn_ext_factor: float | None = Field(default=None, description="Default: the model's own.")
+    yarn_attn_factor: float | None = Field(default=None, description="Default: the model's own.")
+    yarn_beta_fast: float | None = Field(default=None, description="Default: the model's own.")
+    yarn_beta_slow: float | None = Field(default=None, description="Default: the model's own.")
+    yarn_orig_ctx: int | None = Field(
+        default=None, ge=0, description="Context in training; default: the model's own."
+    )
+    defrag_thold: float | None = Field(default=None, description="Dropped by llama.cpp; no effect.")
     use_mmap: bool = Field(default=True, description="Map the file instead of reading it.")
     use_extra_bufts: bool | None = Field(
         default=None,
@@ -148,6 +197,7 @@ class GgufContext(Section):
     def _fits(self) -> GgufContext:
         if self.kv_tokens is not None and self.kv_tokens < self.n_ctx:
             raise ValueError("context.kv_tokens must hold at least one sequence of n_ctx")
+        _warn_of(self)
         return self
 
 
@@ -173,19 +223,36 @@ class GgufSampling(Section):
     )
     frequency_penalty: float = Field(default=0.0, description="Per earlier occurrence.")
     presence_penalty: float = Field(default=0.0, description="For any earlier occurrence.")
+    dynatemp_range: float = Field(
+        default=0.0, ge=0, description="How far the temperature follows the entropy; 0: not."
+    )
+    dynatemp_exponent: float = Field(default=1.0, gt=0, description="How steeply it does.")
     seed: int = Field(
         default=0, ge=0, description="Draws follow from the seed, the document's id and the window."
     )
     n_predict: int = Field(
         default=-1, ge=-1, description="Output tokens at most; -1: what the context has room for."
     )
-    stop: tuple[str, ...] = Field(default=(), description="Strings that end the output.")
+    stop: tuple[str, ...] = Field(
+        default=(),
+        description="Strings that end the output. Not where a grammar makes it: that knows its "
+        "end, and a document may hold such a string.",
+    )
     ignore_eos: bool = Field(default=False, description="Go on after an end token.")
     n_probs: int = Field(
-        default=0, ge=0, le=0, description="Only 0: every entity has a score without it."
+        default=0,
+        ge=0,
+        le=100,
+        description="Log probabilities of so many of the likeliest tokens at every place, in "
+        "Extraction.choices and `medspan extract --json`; tables do not hold them. The scores of "
+        "entities need none of it.",
     )
     tfs_z: float | None = Field(default=None, description="Dropped by llama.cpp; has no effect.")
     penalize_nl: bool | None = Field(default=None, description="Dropped by llama.cpp; no effect.")
+    n_keep: int | None = Field(default=None, description="No effect: a context is never shifted.")
+    cache_prompt: bool | None = Field(
+        default=None, description="No effect: what prompts share is always computed once."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -194,19 +261,25 @@ class GgufSampling(Section):
 
     @model_validator(mode="after")
     def _no_effect(self) -> GgufSampling:
-        given = [name for name in _DROPPED if getattr(self, name) is not None]
-        if given:
-            _warn_once(", ".join(given))
+        _warn_of(self)
         return self
 
 
 _warned: set[str] = set()
 
 
-def _warn_once(names: str) -> None:
-    if names not in _warned:
-        _warned.add(names)
-        _log.warning("%s: llama.cpp no longer has this parameter; it has no effect", names)
+def _warn_of(section: Section) -> None:
+    """Warn, once a process, of parameters that are given and have no effect."""
+    given: dict[str, list[str]] = {}
+    for name, reason in _NO_EFFECT.items():
+        value = getattr(section, name, None)
+        if value is not None and not (name == "cache_prompt" and value):
+            given.setdefault(reason, []).append(name)
+    for reason, names in given.items():
+        said = f"{', '.join(names)}: {reason}; it has no effect"
+        if said not in _warned:
+            _warned.add(said)
+            _log.warning("%s", said)
 
 
 class GgufWeights(Weights):

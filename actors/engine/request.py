@@ -10,6 +10,10 @@ FinishReason = Literal["stop", "length", "grammar"]
 context is used up. grammar: the grammar reached a state that llguidance could not go on from."""
 
 
+Likeliest = tuple[tuple[int, float], ...]
+"""Tokens and their log probabilities, the likeliest first."""
+
+
 PLACEHOLDER = -1
 """Stands in a prompt's tokens for each of the tokens that a picture takes."""
 
@@ -43,7 +47,9 @@ class Sampling:
     before all of them, so a draw is always from the allowed tokens, exactly. ``temperature`` 0
     takes the likeliest token (after penalties). ``repeat_last_n``: how many of the last tokens,
     prompt included, are penalised; 0 none, -1 all. ``min_keep``: tokens that top-p, typical-p and
-    min-p leave at least. ``seed`` determines all draws of this request, whatever runs beside it.
+    min-p leave at least. With a ``dynatemp_range`` the temperature lies that far around its value,
+    by the entropy of what is left, from none to the largest possible, to the power of
+    ``dynatemp_exponent``. ``seed`` determines all draws of this request, whatever runs beside it.
     """
 
     temperature: float = 0.0
@@ -56,6 +62,8 @@ class Sampling:
     repeat_last_n: int = 64
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
+    dynatemp_range: float = 0.0
+    dynatemp_exponent: float = 1.0
     seed: int = 0
     ignore_eos: bool = False
 
@@ -67,9 +75,10 @@ class Request:
     ``prefix`` is the beginning that other requests share: it is computed once and its state is
     copied. ``grammar`` is a Lark grammar of llguidance or None. ``document`` is the source, in
     tokens, that drafts are looked up in; empty: nothing is drafted. ``max_tokens`` None: as many
-    as the context holds. ``logprobs``: whether the Completion carries them. ``media``: what stands
-    at PLACEHOLDERs of ``suffix``, each with its first place in prefix + suffix, in order; the last
-    token of a prompt is no placeholder.
+    as the context holds. ``logprobs``: whether the Completion carries them; ``n_probs``: of how
+    many of the likeliest tokens at each place too. ``media``: what stands at PLACEHOLDERs of
+    ``suffix``, each with its first place in prefix + suffix, in order; the last token of a prompt
+    is no placeholder.
     """
 
     prefix: tuple[int, ...]
@@ -81,6 +90,7 @@ class Request:
     stop: tuple[str, ...] = ()
     logprobs: bool = True
     media: tuple[tuple[int, Media], ...] = ()
+    n_probs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +101,8 @@ class Completion:
     ``ends[i]`` is the length in bytes of the UTF-8 output after token i. ``logprobs[i]`` is the
     natural logarithm of the model's probability of token i among the tokens that the grammar
     allowed there, at temperature 1 before penalties; 0.0 for a forced token; empty when not asked.
+    ``likeliest[i]`` are the ids and log probabilities of the ``n_probs`` likeliest tokens there,
+    falling; empty when not asked.
     ``seconds`` is the model time of this request: each step's time shared by tokens; ``waited``
     the time from submit to admission.
     """
@@ -107,3 +119,4 @@ class Completion:
     accepted_tokens: int
     seconds: float
     waited: float
+    likeliest: tuple[Likeliest, ...] = ()

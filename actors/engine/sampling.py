@@ -12,7 +12,7 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.engine.request import Sampling
+from actors.engine.request import Likeliest, Sampling
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
@@ -20,10 +20,26 @@ Ids = NDArray[np.int64]
 
 def log_probability(logits: Floats, place: int) -> float:
     """The natural log of softmax(logits)[place]; never above 0."""
+    return min(0.0, float(logits[place]) - _log_sum(logits))
+
+
+def likeliest(logits: Floats, ids: Ids | None, count: int) -> Likeliest:
+    """The ``count`` largest of softmax(logits), the largest first; ``ids`` as in ``choose``."""
+    count = min(count, len(logits))
+    places = np.argpartition(-logits, count - 1)[:count]
+    places = places[np.argsort(-logits[places], kind="stable")]
+    total = _log_sum(logits)
+    return tuple(
+        (int(place if ids is None else ids[place]), min(0.0, float(logits[place]) - total))
+        for place in places
+    )
+
+
+def _log_sum(logits: Floats) -> float:
+    """The natural log of the sum of exp(logits)."""
     top = logits.max()
     # float32 exponentials, float64 sum: at 150k terms the sum is what loses digits.
-    total = float(np.exp(logits - top).sum(dtype=np.float64))
-    return min(0.0, float(logits[place] - top) - float(np.log(total)))
+    return float(top) + float(np.log(np.exp(logits - top).sum(dtype=np.float64)))
 
 
 class Sampler:
@@ -97,7 +113,21 @@ class Sampler:
         if s.min_p > 0.0:
             count = int(np.count_nonzero(values >= values[0] + np.log(s.min_p)))
             order, values = order[: max(count, keep)], values[: max(count, keep)]
-        return order, _softmax(values / s.temperature)
+        return order, _tempered(values, s)
+
+
+def _tempered(values: NDArray[np.float64], s: Sampling) -> NDArray[np.float64]:
+    """The probabilities of sorted logits at the temperature, which may follow their entropy."""
+    temperature = s.temperature
+    if s.dynatemp_range > 0 and len(values) > 1:
+        chances = _softmax(values)
+        entropy = -float(np.sum(chances * np.log(np.maximum(chances, 1e-300))))
+        least = max(0.0, temperature - s.dynatemp_range)
+        wide = temperature + s.dynatemp_range - least
+        temperature = least + wide * (entropy / np.log(len(values))) ** s.dynatemp_exponent
+    if temperature <= 0:
+        return np.where(np.arange(len(values)) == 0, 1.0, 0.0)
+    return _softmax(values / temperature)
 
 
 def _typical(

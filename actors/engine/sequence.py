@@ -19,11 +19,12 @@ from actors.engine.request import (
     PLACEHOLDER,
     Completion,
     FinishReason,
+    Likeliest,
     Request,
     RequestRefused,
 )
 from actors.engine.runner import Block, Logits, Runner
-from actors.engine.sampling import Sampler, log_probability
+from actors.engine.sampling import Ids, Sampler, likeliest, log_probability
 from actors.engine.telling import Tell, Telling
 
 
@@ -97,6 +98,7 @@ class SequenceState:
         self._output = bytearray()
         self._ends: list[int] = []
         self._logprobs: list[float] = []
+        self._likeliest: list[Likeliest] = []
         self._forced = self._drafted = self._accepted = 0
         self._cut: int | None = None
         self._telling = Telling(tell, self._stop) if tell is not None else None
@@ -190,9 +192,9 @@ class SequenceState:
             row[list(self._runner.ends)] = -np.inf
         if constraint is None:
             token = place = self._sampler.choose(row, None)
-            self._take(token, self._log(row, place))
+            self._take(token, *self._chances(row, place, None))
             return
-        if greedy and self._techniques.lazy and not self.request.logprobs:
+        if greedy and self._techniques.lazy and not (self.request.logprobs or self.request.n_probs):
             # An allowed argmax of everything is the argmax of what is allowed.
             token = int(row.argmax())
             if constraint.permits(token):
@@ -204,12 +206,16 @@ class SequenceState:
             return
         candidates = row[ids]
         place = self._sampler.choose(candidates, ids)
-        self._take(int(ids[place]), self._log(candidates, place))
+        self._take(int(ids[place]), *self._chances(candidates, place, ids))
 
-    def _log(self, logits: Logits, place: int) -> float:
-        return log_probability(logits, place) if self.request.logprobs else 0.0
+    def _chances(self, logits: Logits, place: int, ids: Ids | None) -> tuple[float, Likeliest]:
+        request = self.request
+        return (
+            log_probability(logits, place) if request.logprobs else 0.0,
+            likeliest(logits, ids, request.n_probs) if request.n_probs else (),
+        )
 
-    def _take(self, token: int, logprob: float) -> bool:
+    def _take(self, token: int, logprob: float, others: Likeliest = ()) -> bool:
         """Make a token part of the output; False when the output ends here."""
         if token in self._runner.ends:
             self.finish_reason = "stop"
@@ -224,6 +230,8 @@ class SequenceState:
         self._ends.append(len(self._output))
         if self.request.logprobs:
             self._logprobs.append(logprob)
+        if self.request.n_probs:
+            self._likeliest.append(others or ((token, logprob),))
         if self._stop and self._stopped():
             self.finish_reason = "stop"
         elif self.constraint is not None and self.constraint.complete:
@@ -275,4 +283,5 @@ class SequenceState:
             accepted_tokens=self._accepted,
             seconds=self.seconds,
             waited=self._admitted - self._queued,
+            likeliest=tuple(self._likeliest),
         )

@@ -11,7 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from threading import Lock
 from time import perf_counter
@@ -29,7 +29,7 @@ from actors.engine import (
 )
 from actors.gguf.asking import Asking, Askings, check_labels
 from actors.gguf.model import LlamaModel
-from actors.gguf.reading import Reading, cut, scored, united
+from actors.gguf.reading import Reading, choices, cut, scored, united
 from actors.gguf.runner import LlamaRunner
 from actors.grounding import ground
 from actors.guideline import Guideline
@@ -182,15 +182,16 @@ class GgufBackend:
 
     def _request(self, document: Document, asking: Asking, index: int, window: str) -> Request:
         prefix, suffix = self._askings.tokens(asking.format.render(window, document.prompt))
-        sampling = self._config.sampling
+        sampling, grammar = self._config.sampling, asking.format.grammar(window)
         return Request(
             prefix=prefix,
             suffix=suffix,
-            grammar=asking.format.grammar(window),
+            grammar=grammar,
             document=tuple(self._model.tokenize_text(window)),
             sampling=request_sampling(self._config, document.id, index),
             max_tokens=sampling.n_predict if sampling.n_predict >= 0 else None,
-            stop=sampling.stop,
+            stop=() if grammar else sampling.stop,
+            n_probs=sampling.n_probs,
         )
 
     def _wait(self, reading: Reading) -> None:
@@ -266,6 +267,7 @@ class GgufBackend:
                 + perf_counter()
                 - began,
             ),
+            choices=tuple(choices(completions, self._model.pieces)),
         )
 
     def _failed(self, document: Document, failure: Failure) -> Extraction:
@@ -303,21 +305,13 @@ def _problems(parts: Sequence[Parsed], completions: Sequence[Completion]) -> tup
     return tuple(problems)
 
 
+# The parts of a file's sampling that the engine's has under the same names.
+_SAMPLING = {field.name for field in fields(Sampling)} - {"seed"}
+
+
 def request_sampling(config: GgufModel, document_id: str, window: int) -> Sampling:
     """The configured sampling with a seed of this window's own, whatever runs beside it."""
     given = config.sampling
     name = f"{given.seed}\0{document_id}\0{window}".encode("utf-8", "surrogatepass")
-    return Sampling(
-        temperature=given.temperature,
-        top_k=given.top_k,
-        top_p=given.top_p,
-        min_p=given.min_p,
-        typical_p=given.typical_p,
-        min_keep=given.min_keep,
-        repeat_penalty=given.repeat_penalty,
-        repeat_last_n=given.repeat_last_n,
-        frequency_penalty=given.frequency_penalty,
-        presence_penalty=given.presence_penalty,
-        seed=int.from_bytes(hashlib.sha256(name).digest()[:8], "big"),
-        ignore_eos=given.ignore_eos,
-    )
+    seed = int.from_bytes(hashlib.sha256(name).digest()[:8], "big")
+    return Sampling(**given.model_dump(include=_SAMPLING), seed=seed)

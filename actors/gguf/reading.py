@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from math import exp
@@ -13,7 +13,7 @@ from actors.chunking import windows
 from actors.engine import Completion
 from actors.gguf.asking import Asking
 from actors.prompts import Parsed, Said
-from actors.spans import Document, Extraction, Mention
+from actors.spans import Document, Extraction, Mention, TokenChoice
 
 
 @dataclass(slots=True)
@@ -80,6 +80,21 @@ def scored(said: Said, completion: Completion) -> Mention:
             total += logprob
         before = after
     return replace(said.mention, score=round(exp(total), 6))
+
+
+def choices(completions: Sequence[Completion], pieces: Sequence[bytes]) -> Iterator[TokenChoice]:
+    """The tokens of all windows with what else was likely; none where it was not asked for."""
+
+    def text(token: int) -> str:
+        return pieces[token].decode("utf-8", "replace")
+
+    for completion in completions:
+        if completion.likeliest:
+            for token, logprob, likeliest in zip(
+                completion.tokens, completion.logprobs, completion.likeliest, strict=True
+            ):
+                others = tuple((text(other), round(chance, 6)) for other, chance in likeliest)
+                yield TokenChoice(text(token), round(logprob, 6), others)
 
 
 def united(parts: Sequence[Parsed]) -> str | None:

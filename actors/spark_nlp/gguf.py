@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from actors.config import Section
-from actors.config.gguf import SPARK_NAMES, GgufContext, GgufSampling
+from actors.config.gguf import GgufContext, GgufSampling, spark_place
 from actors.config.prompt import PromptSection
 from actors.spark_nlp.package import ENCRYPTED, GGUF, Package, SparkNlpError, beginning
 from actors.spark_nlp.writing import copy, digest
@@ -84,10 +84,11 @@ def _settings(package: Package) -> tuple[dict[str, dict[str, Any]], list[str]]:
     sections: dict[str, dict[str, Any]] = {"context": {}, "sampling": {}, "prompt": {}}
     left: list[str] = []
     for key, value in given.items():
-        section, _, name = SPARK_NAMES.get(key, "").partition(".")
         if key in _NOT_SETTINGS:
             continue
-        if section and _is_valid(section, name, value):
+        place = spark_place(key, value)
+        if place is not None and place[0] in sections and _is_valid(*place):
+            section, name, value = place
             sections[section][name] = value
         else:
             left.append(key)

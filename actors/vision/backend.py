@@ -172,13 +172,15 @@ class VisionBackend(GgufBackend):
         if tuple(tokens[: len(prefix)]) != prefix:
             prefix = ()
         sampling = self._config.sampling
+        grammar = asking.format.grammar(document.text or None)
         return Request(
             prefix=prefix,
             suffix=tuple(tokens[len(prefix) :]),
-            grammar=asking.format.grammar(document.text or None),
+            grammar=grammar,
             sampling=request_sampling(self._config, document.id, index),
             max_tokens=sampling.n_predict if sampling.n_predict >= 0 else None,
-            stop=sampling.stop,
+            stop=() if grammar else sampling.stop,
+            n_probs=sampling.n_probs,
             media=tuple(media),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
@@ -206,5 +207,12 @@ def _as_json(
         "id": document.id,
         **read,
         "entities": [entity_row(e) | {"attributes": dict(e.attributes)} for e in entities],
-        "steps": [extraction_row(e)["step"] for e in extractions],
+        "steps": [extraction_row(e)["step"] | _choices(e) for e in extractions],
     }
+
+
+def _choices(extraction: Extraction) -> dict[str, Any]:
+    """What sampling.n_probs asks for."""
+    if not extraction.choices:
+        return {}
+    return {"choices": [dataclasses.asdict(choice) for choice in extraction.choices]}
