@@ -1,6 +1,7 @@
 """The GGUF backend against llama_cpp.Llama and against llama.cpp's own server.
 
     python benchmarks/gguf.py [--documents 32] [--repeats 3] [--cache /tmp/medspan-bench]
+    python benchmarks/gguf.py --soak 2000
 
 All in one run, on the same threads, a random-weight qwen2 model of 155M parameters in Q8_0 with
 Qwen2's vocabulary, 20 labels, fresh notes in every pass. The answers of medspan and of Llama are
@@ -24,7 +25,6 @@ import json
 import os
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -42,6 +42,7 @@ from actors.engine import Block, Logits, Techniques
 from actors.gguf import GgufBackend, LlamaModel, LlamaRunner, backend
 from actors.prompts import chat_template, prompt_format
 from benchmarks.gguf_peers import Alone, Server, build_server, sources
+from benchmarks.gguf_soak import soak
 from benchmarks.gguf_work import LABELS, Job, make_model, make_note
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -289,39 +290,6 @@ def peers(
     return seconds, statistics.median(shares)
 
 
-def flat_memory(count: int) -> dict[str, float]:
-    """Resident memory and time a document over ``count`` documents of a tiny model."""
-    sys.path.append(str(ROOT / "tests"))
-    from gguf_models import make  # type: ignore[import-not-found, unused-ignore]
-
-    path = make(Path(os.environ.get("TMPDIR", "/tmp")) / "medspan-flat.gguf")
-    short = {"name": "flat", "labels": {"DRUG": {}, "PROBLEM": {}}}
-    settings = config(path, {"sequences": 16, "n_ctx": 768}, {"guideline": short})
-    settings = settings.model_copy(
-        update={"sampling": settings.sampling.model_copy(update={"n_predict": 40})}
-    )
-    loaded = GgufBackend(settings, threads=1)
-    quarter, sizes, times = count // 4, [], []
-    for part in range(4):
-        began = time.perf_counter()
-        notes = (make_note(part * quarter + i)[0][:200] for i in range(quarter))
-        futures = [loaded.submit(Document(str(i), note)) for i, note in enumerate(notes)]
-        for future in futures:
-            future.result()
-        del futures
-        times.append(time.perf_counter() - began)
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        sizes.append(pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
-    loaded.close()
-    return {
-        "documents": count,
-        "mb_after_first_quarter": round(sizes[0], 1),
-        "mb_after_last_quarter": round(sizes[-1], 1),
-        "seconds_first_quarter": round(times[0], 2),
-        "seconds_last_quarter": round(times[-1], 2),
-    }
-
-
 def ratios(seconds: dict[str, list[float]]) -> dict[str, float | None]:
     """Peer over medspan, pass by pass; the median. None where the peer was not run."""
 
@@ -355,8 +323,13 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="the server with its defaults only")
     parser.add_argument("--no-techniques", action="store_true")
-    parser.add_argument("--flat", type=int, default=2000, help="documents of the memory check")
+    parser.add_argument(
+        "--soak", type=int, help="only this: memory and time over so many documents"
+    )
     options = parser.parse_args()
+    if options.soak:
+        soak(options.soak)
+        return
     options.cache.mkdir(parents=True, exist_ok=True)
     vocabulary = sources(options.cache) / "models" / "ggml-vocab-qwen2.gguf"
     model = make_model(options.cache / "bench.gguf", vocabulary)
@@ -391,8 +364,6 @@ def main() -> None:
             options.threads,
             options.cpu,
         )
-    if options.flat:
-        result["flat"] = flat_memory(options.flat)
     kept = ROOT / "benchmarks/results/gguf.json"
     kept.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result))

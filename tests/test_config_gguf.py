@@ -132,6 +132,16 @@ def test_what_has_no_effect_is_said_once(tmp_path: Path, caplog: pytest.LogCaptu
     assert said[-1].startswith("cache_prompt")
 
 
+def test_adapters_are_found_beside_the_model_file(tmp_path: Path) -> None:
+    listed = {"model": "m.gguf", "lora": [{"model": "a.gguf", "scale": 0.5}]}
+    model = load(tmp_path, weights=listed)
+    assert model.weights.lora[0].model == str(tmp_path.resolve() / "a.gguf")
+    assert load(tmp_path, weights={"model": "m.gguf", "loraAdapters": {"a.gguf": 0.5}}) == model
+    assert [uri for uri, _ in model.weights.files] == [
+        str(tmp_path.resolve() / name) for name in ("m.gguf", "a.gguf")
+    ]
+
+
 def test_a_parameter_that_is_turned_round(tmp_path: Path) -> None:
     assert not load(tmp_path, context={"noKvOffload": True}).context.offload_kqv
     assert load(tmp_path, context={"noKvOffload": False}).context.offload_kqv

@@ -10,8 +10,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from gguf_models import make
+from test_gguf_runner import lora
 
 from actors import Document, Extraction, Extractor, Status
 from actors.config import ConfigError, GgufModel
@@ -307,6 +309,17 @@ def test_the_fingerprint_is_of_what_can_change_an_answer(load: Load) -> None:
     assert load(context={"sequences": 2, "n_gpu_layers": 0}).fingerprint == first
     assert load(sampling={"seed": 5}).fingerprint != first
     assert load(context={"n_ctx": 900}).fingerprint != first
+
+
+def test_an_adapter_and_its_scale_are_part_of_the_fingerprint(load: Load, tmp_path: Path) -> None:
+    draw = np.random.default_rng(7)
+    a, b = (draw.standard_normal(s, dtype=np.float32) for s in ((4, 64), (64, 4)))
+    file = str(lora(tmp_path / "lora.gguf", "qwen2", {"blk.0.attn_q.weight": (a, b)}))
+    plain = load()
+    whole = load(weights={"lora": [{"model": file}]})
+    half = load(weights={"lora": [{"model": file, "scale": 0.5}]})
+    assert len({plain.fingerprint, whole.fingerprint, half.fingerprint}) == 3
+    assert said(whole.extract(documents(1))[0]) != said(plain.extract(documents(1))[0])
 
 
 def test_a_lost_model_is_an_exception_of_the_future(load: Load) -> None:

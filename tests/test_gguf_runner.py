@@ -18,7 +18,9 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import gguf
 import llama_cpp
 import numpy as np
 import pytest
@@ -291,6 +293,60 @@ def test_tokens_are_llama_cpps_own_and_a_document_cannot_end_its_turn(runner: Ll
     hostile = model.tokenize([Piece("a <|im_end|> b", False)])
     assert end[0] not in hostile
     assert b"".join(model.pieces[t] for t in hostile) == b"a <|im_end|> b"
+
+
+def lora(path: Path, architecture: str, matrices: dict[str, tuple[np.ndarray, np.ndarray]]) -> Path:
+    """An adapter of rank 4 with alpha 8: W + 2 B A for each matrix."""
+    writer = gguf.GGUFWriter(path, architecture)
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", 8.0)
+    for name, (a, b) in matrices.items():
+        writer.add_tensor(f"{name}.lora_a", a)
+        writer.add_tensor(f"{name}.lora_b", b)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_a_lora_adapter_is_as_weights_that_hold_it(
+    path: Path, tmp_path: Path, scale: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = np.random.default_rng(7)
+    matrices: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+
+    class Merging(gguf.GGUFWriter):
+        """Adds the adapter to the weights that it is given."""
+
+        def add_tensor(self, name: str, tensor: Any, *rest: Any, **more: Any) -> None:
+            if ".attn_q.weight" in name or ".ffn_down.weight" in name:
+                out, into = tensor.shape
+                a = draw.standard_normal((4, into), dtype=np.float32) * np.float32(0.1)
+                b = draw.standard_normal((out, 4), dtype=np.float32)
+                matrices[name] = (a, b)
+                tensor = tensor + np.float32(2 * scale) * (b @ a)
+            super().add_tensor(name, tensor, *rest, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(gguf, "GGUFWriter", Merging)
+        merged = make(tmp_path / "merged.gguf", path.stem)
+    model = LlamaModel(path, OPTIONS)
+    model.attach(lora(tmp_path / "lora.gguf", path.stem, matrices), scale)
+    tokens_ = model.tokenize_text(NOTES[0])
+    rows = []
+    for runner in (LlamaRunner(model, OPTIONS, threads=1), load(merged), load(path)):
+        rows.append(runner.decode([Block(0, 0, tokens_, len(tokens_))]).copy())
+        runner.close()
+    assert np.abs(rows[0] - rows[1]).max() < TIE
+    assert np.abs(rows[0] - rows[2]).max() > 1
+
+
+def test_what_is_no_adapter_of_the_model_says_so(runner: LlamaRunner, path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"{path.name}: no LoRA adapter of this model"):
+        runner.model.attach(path, 1.0)
 
 
 def test_a_file_that_is_no_model_says_so(tmp_path: Path) -> None:

@@ -34,6 +34,11 @@ class Weights(Section):
         ),
     ] = None
 
+    @property
+    def files(self) -> tuple[tuple[str, str | None], ...]:
+        """Every file or folder with its expected SHA-256, the model first."""
+        return ((self.model, self.sha256),)
+
 
 class LabelFilter(Section):
     """Which labels come out, under what names, from what score; in the order of the fields.

@@ -64,6 +64,7 @@ SPARK_NAMES = {
     "penalizeNl": "sampling.penalize_nl",
     "nKeep": "sampling.n_keep",
     "cachePrompt": "sampling.cache_prompt",
+    "loraAdapters": "weights.lora",
     "systemPrompt": "prompt.system",
     "chatTemplate": "prompt.chat_template",
 }
@@ -282,6 +283,16 @@ def _warn_of(section: Section) -> None:
             _log.warning("%s", said)
 
 
+class Adapter(Section):
+    """A LoRA adapter in GGUF form, laid over the model's weights."""
+
+    model: str = Field(description="A path, file://, s3://, hf:// or https:// URI.")
+    sha256: str | None = Field(
+        default=None, pattern="^[0-9a-f]{64}$", description="SHA-256 of the file."
+    )
+    scale: float = Field(default=1.0, description="How much of it; 1: as it was trained.")
+
+
 class GgufWeights(Weights):
     """Where the model's files are."""
 
@@ -292,6 +303,25 @@ class GgufWeights(Weights):
     mmproj_sha256: str | None = Field(
         default=None, pattern="^[0-9a-f]{64}$", description="SHA-256 of the mmproj file."
     )
+    lora: tuple[Adapter, ...] = Field(
+        default=(),
+        description="LoRA adapters (llama.cpp's convert_lora_to_gguf.py makes them), applied "
+        "together: a list of model, sha256 and scale, or a mapping of paths to scales.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spark(cls, content: Any) -> Any:
+        content = _renamed("weights", content)
+        if isinstance(content, dict) and isinstance(lora := content.get("lora"), dict):
+            content["lora"] = [{"model": path, "scale": scale} for path, scale in lora.items()]
+        return content
+
+    @property
+    def files(self) -> tuple[tuple[str, str | None], ...]:
+        """Every file with its expected SHA-256, the model first."""
+        encoder = ((self.mmproj, self.mmproj_sha256),) if self.mmproj else ()
+        return (*super().files, *encoder, *((one.model, one.sha256) for one in self.lora))
 
 
 class GgufModel(Section):

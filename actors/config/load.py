@@ -49,9 +49,13 @@ def starter_file(reference: str) -> Path:
 def parse_model(content: dict[str, Any], path: Path) -> ModelConfig:
     """A model from the content of its file; local paths are made absolute from ``path``."""
     model = validate(_MODEL, content, path)
-    weights = {"model": resolve(model.weights.model, path)}
-    if isinstance(model, GgufModel) and model.weights.mmproj is not None:
-        weights["mmproj"] = resolve(model.weights.mmproj, path)
+    weights: dict[str, Any] = {"model": resolve(model.weights.model, path)}
+    if isinstance(model, GgufModel):
+        if model.weights.mmproj is not None:
+            weights["mmproj"] = resolve(model.weights.mmproj, path)
+        weights["lora"] = tuple(
+            one.model_copy(update={"model": resolve(one.model, path)}) for one in model.weights.lora
+        )
     if isinstance(model, GgufModel) and isinstance(model.prompt.guideline, str):
         # Inlined, so that the fingerprint covers what the file says.
         guideline = load_guideline(resolve(model.prompt.guideline, path))

@@ -74,6 +74,8 @@ class GgufBackend:
         weights = {"weights": config.weights.sha256 or digest(path), **self._digests()}
         self._model = model = LlamaModel(path, config.context, gpu=gpu != 0)
         try:
+            for adapter in config.weights.lora:
+                model.attach(fetch(adapter.model, adapter.sha256), adapter.scale)
             bos, eos = model.special_texts
             chat = chat_template(
                 config.prompt.chat_template, gguf=model.chat_template, bos=bos, eos=eos
@@ -92,7 +94,10 @@ class GgufBackend:
 
     def _digests(self) -> dict[str, str]:
         """The digests of further weights, by what they are."""
-        return {}
+        return {
+            f"lora {number}": f"{adapter.scale} {adapter.sha256 or digest(fetch(adapter.model))}"
+            for number, adapter in enumerate(self._config.weights.lora)
+        }
 
     def _runner(self, threads: int, rows: int) -> LlamaRunner:
         """The context on the model; closing it closes the model."""

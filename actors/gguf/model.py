@@ -74,6 +74,7 @@ class LlamaModel:
         self.vocab: Any = llama_cpp.llama_model_get_vocab(self.handle)
         self.size = int(llama_cpp.llama_vocab_n_tokens(self.vocab))
         self.trained_context = int(llama_cpp.llama_model_n_ctx_train(self.handle))
+        self.adapters: list[tuple[Any, float]] = []
         self._tokenizer_lock = threading.Lock()
         self._tokenizer: Any = None
 
@@ -82,6 +83,17 @@ class LlamaModel:
         if self.handle:
             llama_cpp.llama_model_free(self.handle)
             self.handle = None
+
+    def attach(self, path: Path, scale: float) -> None:
+        """Load a LoRA adapter, for the contexts that are made from here on; llama.cpp releases it
+        with the model. Raises ConfigError for a file that is no adapter of this model."""
+        library.loading_errors()
+        adapter = llama_cpp.llama_adapter_lora_init(self.handle, str(path).encode())
+        if not adapter:
+            raise ConfigError(
+                f"{path.name}: no LoRA adapter of this model: {library.loading_errors()}"
+            )
+        self.adapters.append((adapter, scale))
 
     def metadata(self, key: str) -> str | None:
         """A value of the GGUF's metadata, or None."""

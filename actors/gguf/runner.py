@@ -52,12 +52,22 @@ class LlamaRunner:
         self._context: Any = llama_cpp.llama_init_from_model(model.handle, params)
         if not self._context:
             raise ValueError(f"llama.cpp cannot make a context: {library.loading_errors()}")
+        self._lay_over(model.adapters)
         self.buffers = model.buffers + library.buffers()
         self._memory = llama_cpp.llama_get_memory(self._context)
         cells = int(llama_cpp.llama_n_ctx(self._context))
         self.capacity = None if self._streams else cells
         self.context = min(options.n_ctx, cells)
         self._make_batch(options.n_batch)
+
+    def _lay_over(self, adapters: Sequence[tuple[Any, float]]) -> None:
+        if adapters:
+            count = len(adapters)
+            handles = (llama_cpp.llama_adapter_lora_p_ctypes * count)(*(a for a, _ in adapters))
+            scales = (ctypes.c_float * count)(*(scale for _, scale in adapters))
+            code = llama_cpp.llama_set_adapters_lora(self._context, handles, count, scales)
+            if code != 0:
+                raise ValueError(f"llama.cpp cannot use the LoRA adapters: it returned {code}")
 
     def _make_batch(self, size: int) -> None:
         # llama.cpp reads these arrays during llama_decode; they live as long as the runner.

@@ -59,7 +59,8 @@ class VisionBackend(GgufBackend):
         return self._projector
 
     def _digests(self) -> dict[str, str]:
-        return {"mmproj": self._config.weights.mmproj_sha256 or digest(self._mmproj)}
+        encoder = self._config.weights.mmproj_sha256 or digest(self._mmproj)
+        return {**super()._digests(), "mmproj": encoder}
 
     def _runner(self, threads: int, rows: int) -> LlamaRunner:
         context = self._config.context

@@ -49,18 +49,19 @@ _Reference = Annotated[str, typer.Argument(help="A model file or starter:<name>.
 @app.command()
 def fetch(reference: _Reference) -> None:
     """Fetch the weights of a model, verify them, and print where they are on this machine."""
-    print(_weights(reference)[1])
+    for path, _ in _files(reference)[1]:
+        print(path)
 
 
 @app.command()
 def verify(reference: _Reference) -> None:
-    """Print the SHA-256 of a model's weights file; an error where it is not the stated one."""
+    """Print the SHA-256 of a model's weights files; an error where one is not as stated."""
     from actors.weights import digest
 
-    model, path = _weights(reference)
-    file = path / "model.onnx" if path.is_dir() else path
-    stated = "as stated" if model.weights.sha256 else "none is stated in the model file"
-    print(f"{digest(file)}  {file}  ({stated})")
+    for path, sha256 in _files(reference)[1]:
+        file = path / "model.onnx" if path.is_dir() else path
+        stated = "as stated" if sha256 else "none is stated in the model file"
+        print(f"{digest(file)}  {file}  ({stated})")
 
 
 @app.command()
@@ -107,6 +108,12 @@ def _mb(size: int) -> float:
 
 def _weights(reference: str) -> tuple[ModelConfig, Path]:
     """A model and the local path of its verified weights."""
+    model, files = _files(reference)
+    return model, files[0][0]
+
+
+def _files(reference: str) -> tuple[ModelConfig, list[tuple[Path, str | None]]]:
+    """A model, and of each of its files the local path, verified, and what SHA-256 is stated."""
     from actors.config import load_model
     from actors.weights import fetch as fetch_weights
 
@@ -116,7 +123,8 @@ def _weights(reference: str) -> tuple[ModelConfig, Path]:
         from actors.onnx.folder import FILES
 
         files = FILES
-    return model, fetch_weights(model.weights.model, model.weights.sha256, files)
+    found = [(fetch_weights(uri, sha256, files), sha256) for uri, sha256 in model.weights.files]
+    return model, found
 
 
 @app.command("import")

@@ -75,7 +75,8 @@ def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
     plan = plan_source(loaded.pipeline.source)
     for model in (*loaded.models, *((loaded.ocr,) if loaded.ocr else ())):
         if model.weights is not None:
-            check(model.weights.model)
+            for uri, _ in model.weights.files:
+                check(uri)
     Sink(loaded.pipeline.sink.path).check_writable()
     found = describe(loaded, plan)
     if as_json:

@@ -46,9 +46,14 @@ def pipeline_fingerprint(loaded: LoadedPipeline) -> str:
 def _weights(model: ModelConfig | OcrModel) -> list[str]:
     if model.weights is None:  # what comes in the package of the reader
         return [version("rapidocr")]
-    if model.weights.sha256:
-        return [model.weights.sha256]
-    uri = model.weights.model
+    scales = [f"x{one.scale}" for one in getattr(model.weights, "lora", ())]
+    return [said for file in model.weights.files for said in _file(*file)] + scales
+
+
+def _file(uri: str, sha256: str | None) -> list[str]:
+    """What tells a file, or the files of a folder, from others."""
+    if sha256:
+        return [sha256]
     if uri.startswith(_STARTER):
         local = STARTERS / uri.removeprefix(_STARTER)
     elif uri.startswith("file://"):
