@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import random
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -287,6 +289,36 @@ def test_cancel_and_close(load: Load) -> None:
     assert futures[0].result(30).document_id == "0"
     extractor.close()
     assert all(future.done() for future in futures)
+
+
+@pytest.mark.parametrize(
+    "context", [{"prefixes": 1}, {"kv_tokens": 900, "prefixes": 1, "n_batch": 64, "n_ubatch": 32}]
+)
+def test_cancelling_at_any_time_changes_nothing_for_the_others(
+    load: Load, context: dict[str, int]
+) -> None:
+    draw = random.Random(5)
+    words = " ".join(NOTES).split(" ")
+    texts = [" ".join(draw.choices(words, k=draw.randint(1, 220))) for _ in range(24)]
+    asked = [Guideline.model_validate({"name": "g", "labels": {name: {}}}) for name in "ABC"]
+    exact = {"n_ctx": 700, "type_k": "f32", "type_v": "f32"}
+    given = {"sampling": {"n_predict": 60, "temperature": 0.8}}
+    alone = load(context={**exact, "sequences": 1}, **given)
+    expected = [
+        alone.submit(Document(str(i), text), asked[i % 3]).result(60)
+        for i, text in enumerate(texts)
+    ]
+    extractor = load(context={**exact, **context, "sequences": 5}, **given)
+    futures = []
+    for i, text in enumerate(texts):
+        futures.append(extractor.submit(Document(str(i), text), asked[i % 3]))
+        time.sleep(draw.random() * 0.02)
+        if draw.random() < 0.35:  # waiting, in the middle of its prompt, printing, or done
+            draw.choice(futures).cancel()
+    left = [(f, one) for f, one in zip(futures, expected, strict=True) if not f.cancelled()]
+    differ = sum(future.result(60).completion != one.completion for future, one in left)
+    assert len(left) > 12
+    assert differ <= 1, "one draw may fall on the border of two tokens, where the last bit decides"
 
 
 def test_settings_that_cannot_work_are_said_at_load(load: Load, tmp_path: Path) -> None:

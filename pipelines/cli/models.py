@@ -114,9 +114,11 @@ def _weights(reference: str) -> tuple[ModelConfig, Path]:
 
 def _files(reference: str) -> tuple[ModelConfig, list[tuple[Path, str | None]]]:
     """A model, and of each of its files the local path, verified, and what SHA-256 is stated."""
-    from actors.config import load_model
+    from actors.config import ConfigError, load_model
     from actors.weights import fetch as fetch_weights
 
+    if reference == "starter:ocr":
+        raise ConfigError(f"{reference} reads pictures; its weights come with the package rapidocr")
     model = load_model(reference)
     files: tuple[str, ...] = ()
     if model.kind == "onnx":
