@@ -55,6 +55,12 @@ class OnnxSession(Section):
     batch_tokens: int = Field(
         1024, ge=64, description="Tokens a batch, padding included; windows are packed by length."
     )
+    threads_per_batch: int = Field(
+        1,
+        ge=1,
+        description="CPU threads that share a batch; an actor of more runs several batches at a "
+        "time. 1 gives the most documents a second; more, a quicker answer to a single one.",
+    )
     gpu_memory_gb: float | None = Field(
         None, gt=0, description="Limit of the CUDA arena; default: the actor's share of the card."
     )

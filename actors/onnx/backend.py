@@ -77,6 +77,7 @@ class OnnxBackend:
             self._closed = True
             self._changed.notify()
         self._thread.join()
+        self._reader.close()
 
     def _work(self) -> None:
         under_way: list[_UnderWay] = []

@@ -8,7 +8,8 @@ static int8 files; dynamic int8 takes one scale over the whole batch, so it cann
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,9 @@ from actors.spans import Document, Entity, Extraction, Failure, Status, Usage
 from actors.weights import digest, fetch
 
 _Outcome = tuple[list[TokenSpan], int] | Exception
+_Work = tuple[Reading, Window]
+# A window that was run: its logits, or why there are none, and its share of the seconds.
+_Run = tuple[Reading, Window, npt.NDArray[np.float32] | Failure, float]
 
 
 class Reader:
@@ -47,6 +51,7 @@ class Reader:
         self._tokenizer = TextTokenizer(folder.path)
         self._special = len(self._tokenizer.before) + len(self._tokenizer.after)
         self._session = Session(folder.model, config.session, threads, gpu)
+        self._runners = ThreadPoolExecutor(self._session.parallel, f"onnx-{config.name}")
         self._size, self._overlap = self._window()
         self._probe()
         self.fingerprint = _fingerprint(config, folder)
@@ -79,11 +84,14 @@ class Reader:
             for reading in readings
             for window in reading.next_windows(len(self._folder.labels))
         ]
-        lengths = [window.end - window.start + self._special for _, window in work]
-        for batch in pack(lengths, self._config.session.batch_tokens, self._session.rows):
-            if not go_on():
-                return
-            self._read([work[index] for index in batch])
+        for ran in self._run_all(work, go_on):
+            for reading, window, found, seconds in ran:
+                if isinstance(found, Failure):
+                    reading.failure = found
+                else:
+                    reading.put(window, found, seconds)
+        if not go_on():
+            return
         whole = [reading for reading in readings if reading.failure is None]
         outcomes = _each_alone(self._decoder, [reading.part() for reading in whole])
         for reading, outcome in zip(whole, outcomes, strict=True):
@@ -116,25 +124,49 @@ class Reader:
             ),
         )
 
-    def _read(self, batch: Sequence[tuple[Reading, Window]]) -> None:
-        """Run a batch and hand out its logits; where it fails, its windows one by one."""
+    def close(self) -> None:
+        """End the threads that run batches."""
+        self._runners.shutdown()
+
+    def _run_all(self, work: Sequence[_Work], go_on: Callable[[], bool]) -> Iterator[list[_Run]]:
+        """Run all windows in batches, as many at a time as the session takes."""
+        lengths = [window.end - window.start + self._special for _, window in work]
+        parallel = self._session.parallel
+        # Few windows are shared out, so that no thread is idle while another has all of them.
+        budget = min(self._config.session.batch_tokens, -(-sum(lengths) // parallel))
+        running: list[Future[list[_Run]]] = []
+        try:
+            for batch in pack(lengths, max(budget, 1), self._session.rows):
+                if not go_on():
+                    return
+                if len(running) > parallel:
+                    yield running.pop(0).result()
+                running.append(self._runners.submit(self._read, [work[k] for k in batch]))
+            while running:
+                yield running.pop(0).result()
+        finally:
+            for left in running:
+                left.cancel()
+
+    def _read(self, batch: Sequence[_Work]) -> list[_Run]:
+        """Run a batch; where it fails, its windows one by one."""
         began = time.perf_counter()
         try:
             logits = self._run([reading.tokens.ids[w.start : w.end] for reading, w in batch])
         except Exception as error:
             if is_fatal(error):
                 raise
-            if len(batch) == 1:
-                # onnxruntime's messages name nodes and shapes, never text
-                batch[0][0].failure = Failure(type(error).__name__, str(error)[:300])
-                return
-            for one in batch:
-                self._read([one])
-            return
+            if len(batch) > 1:
+                return [ran for one in batch for ran in self._read([one])]
+            ((reading, window),) = batch
+            # onnxruntime's messages name nodes and shapes, never text
+            return [(reading, window, Failure(type(error).__name__, str(error)[:300]), 0.0)]
         seconds = (time.perf_counter() - began) / len(batch)
         skip = len(self._tokenizer.before)
-        for row, (reading, window) in zip(logits, batch, strict=True):
-            reading.put(window, row[skip : skip + window.end - window.start], seconds)
+        return [
+            (reading, window, row[skip : skip + window.end - window.start], seconds)
+            for row, (reading, window) in zip(logits, batch, strict=True)
+        ]
 
     def _run(self, sequences: Sequence[npt.NDArray[np.int32]]) -> npt.NDArray[np.float32]:
         """Logits of token sequences, special tokens added here; shape (rows, length, labels)."""

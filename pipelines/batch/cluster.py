@@ -21,6 +21,9 @@ from pipelines.config import LoadedPipeline, Pool
 
 log = logging.getLogger(__name__)
 _POLL_SECONDS = 2.0
+# Ray ends a worker that was idle for a second where actors hold all CPUs, and starts another for
+# the next unit to be written: 2 CPU seconds each, a third of what 2 cores can do.
+_IDLE_MS = 600_000
 
 
 @contextmanager
@@ -56,6 +59,7 @@ def cluster(address: str | None = None, num_gpus: int | None = None) -> Iterator
                 include_dashboard=False,
                 logging_level=logging.ERROR,
                 log_to_driver=False,
+                _system_config={"idle_worker_killing_time_threshold_ms": _IDLE_MS},
             )
     # ray.init puts another in the place of a scheduler's, which SIGTERM would then just kill.
     if callable(handler) and threading.current_thread() is threading.main_thread():
