@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, TypeAdapter, field_validator, model_validator
 
-from actors.config import ConfigError, ModelConfig, Section, load_model
+from actors.config import ConfigError, GgufModel, ModelConfig, Section, load_model
 from actors.config.load import read_yaml, resolve, validate
 from actors.config.merge import Merge
 from actors.config.ocr import OcrModel, load_ocr
@@ -268,6 +268,16 @@ class LoadedPipeline:
     models: tuple[ModelConfig, ...]
     ocr: OcrModel | None = None
 
+    @property
+    def any_sees(self) -> bool:
+        """Whether a step is shown the pictures themselves."""
+        return any(_sees(model) for model in self.models)
+
+    @property
+    def all_see(self) -> bool:
+        """Whether pictures need no text for any step."""
+        return all(_sees(model) for model in self.models)
+
     def as_json(self) -> str:
         """Everything that decides the output, as JSON: what a run's plan and marker keep."""
         return json.dumps(
@@ -329,9 +339,17 @@ def load_pipeline(path: str | Path) -> LoadedPipeline:
     reader = None if ocr is None else load_ocr(ocr.model)
     if reader is not None and reader.name in names:
         raise ConfigError(f"{path}: ocr: a step's model has the name {reader.name}, too")
-    if pipeline.source.image is not None and reader is None:
-        raise ConfigError(f"{path}: source.image needs an `ocr` section, which reads the pictures")
-    return LoadedPipeline(str(path.resolve()), pipeline, models, reader)
+    loaded = LoadedPipeline(str(path.resolve()), pipeline, models, reader)
+    if pipeline.source.image is not None and reader is None and not loaded.all_see:
+        raise ConfigError(
+            f"{path}: source.image needs an `ocr` section, which reads the pictures, unless every "
+            "step is a vision model"
+        )
+    return loaded
+
+
+def _sees(model: ModelConfig) -> bool:
+    return isinstance(model, GgufModel) and model.sees
 
 
 def _resolved(serve: Serve, path: Path) -> Serve:

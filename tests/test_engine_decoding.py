@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_engine_scheduling import run, texts
 
-from actors.engine import Engine, Request, Sampling, Techniques
+from actors.engine import Engine, Request, Sampling, Techniques, Thinking
 from actors.engine.lookup import Lookup
 from actors.engine.sampling import Sampler, log_probability
 
@@ -272,3 +272,28 @@ def test_a_draft_is_what_the_document_says_next() -> None:
     assert lookup.draft([7, 7, 4]) == [1, 2]
     assert lookup.draft([8]) == []
     assert lookup.draft([]) == []
+
+
+@pytest.mark.parametrize(
+    ("printed", "bound", "opened"),
+    [
+        ("<think>" + "hmm " * 30, "<think>hmm hmm hmm </think>yes", "<think>"),
+        ("<think>ok</think>no", "<think>ok</think>no", "<think>"),
+        ("an answer that does not think", "an answer that does not think", "<think>"),
+        ("hmm " * 30, "hmm hmm hmm hmm hmm</think>yes", ""),
+    ],
+    ids=["endless", "short", "none", "opened by the prompt"],
+)
+def test_thinking_ends_with_its_budget(printed: str, bound: str, opened: str) -> None:
+    def script(state: list[int]) -> int:
+        said = bytes(state).decode().partition("!")[2]
+        if "</think>" in said:
+            rest = said.partition("</think>")[2]
+            answer = "no" if printed.endswith("no") else "yes"
+            return answer.encode()[len(rest)] if len(rest) < len(answer) else END
+        return printed.encode()[len(said)] if len(said) < len(printed) else END
+
+    thinking = Thinking(19, opened, "</think>", tuple(b"</think>"))
+    requests = [ask("", f"Think {i}!", thinking=thinking) for i in range(3)]
+    said = [completion.text for completion in run(FakeRunner(script=script), requests)]
+    assert said == [bound] * 3

@@ -44,6 +44,33 @@ def test_the_vietnamese_model_sets_what_its_card_sets() -> None:
     assert model.prompt.guideline.language == "vi"
 
 
+def test_the_vision_model_sets_what_its_card_sets() -> None:
+    model = gguf("jsl_meds_vlm_3b_q4_v1")
+    given = model.sampling
+    assert (given.n_predict, given.temperature, given.top_k, given.top_p) == (-1, 0.05, 40, 0.95)
+    assert (given.min_p, given.typical_p, given.min_keep) == (0.05, 1.0, 0)
+    assert (given.repeat_penalty, given.repeat_last_n, given.n_probs) == (1.18, 256, 0)
+    assert (given.tfs_z, given.penalize_nl) == (1.0, False)
+    assert given.stop == ("</s>", "User:")
+    context = model.context
+    assert (context.n_ctx, context.sequences, context.n_gpu_layers) == (4096, 4, 99)
+    assert model.sees
+    asked = prompt_format(model.prompt, chat_template(model.prompt.chat_template))
+    prompt = asked.render("", pictures=1)
+    assert [segment.picture for segment in prompt.suffix] == [True, False, False]
+    assert prompt.text == (
+        "You are a helpful assistant.\n\nUSER: Extract demografig, clinical disease and medication "
+        "informations\nASSISTANT:"
+    )
+
+
+def test_the_reasoning_model_sets_nothing_that_its_card_does_not() -> None:
+    model = gguf("jsl_meds_vlm_reasoning_8b_q4_v1")
+    assert model.sampling.model_fields_set == {"n_predict", "temperature"}
+    assert model.prompt.reasoning_budget > 0
+    assert (model.prompt.instruction or "").startswith("Analyze this clinical document. First,")
+
+
 @pytest.mark.parametrize("path", sorted(MODELS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_model_file_is_valid_and_named_as_its_file(path: object) -> None:
     assert load_model(str(path)).name == str(path).rsplit("/", 1)[-1].removesuffix(".yaml")

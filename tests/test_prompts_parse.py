@@ -10,6 +10,7 @@ from prompts_kit import FIXTURES, guideline, made, shipped
 
 from actors.grounding import ground
 from actors.prompts import Parsed
+from actors.prompts.reading import split_reasoning
 from actors.spans import Grounding
 
 TWO = guideline("DRUG", "TEST")
@@ -135,6 +136,16 @@ def test_escapes_are_read_and_bad_ones_reported() -> None:
     result = parsed(completion)
     assert [text for _, text in words(result)] == ['5\u00a0mg "x"', "a\\d", "b\\ud800", "a\nb"]
     assert result.problems == ("a string with a bad escape, read as it stands",)
+
+
+def test_channels_are_thinking_and_answer() -> None:
+    thought = "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant"
+    more = "<|channel|>commentary<|message|>Well.<|end|><|start|>assistant"
+    whole = split_reasoning(thought + more + "<|channel|>final<|message|>Yes.")
+    assert whole.reasoning == "Hm.\n\nWell."
+    assert (thought + more + "<|channel|>final<|message|>Yes.")[whole.start :] == "Yes."
+    assert not split_reasoning(thought).closed
+    assert split_reasoning("<|channel|>final<|message|>Yes.").reasoning is None
 
 
 def test_reasoning_is_kept_apart() -> None:

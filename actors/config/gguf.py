@@ -67,6 +67,7 @@ SPARK_NAMES = {
     "loraAdapters": "weights.lora",
     "systemPrompt": "prompt.system",
     "chatTemplate": "prompt.chat_template",
+    "reasoningBudget": "prompt.reasoning_budget",
 }
 """Spark NLP's name to the section and name here; docs/gguf-parameters.md has the table with what
 they do. ``noKvOffload`` is turned round; ``useChatTemplate: false`` is ``chat_template: none``."""

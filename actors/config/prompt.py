@@ -13,7 +13,11 @@ PromptForm = Literal["template", "nuextract", "entity-list", "prose"]
 Verbatim = Literal["words", "chars", "off"]
 JsonStyle = Literal["spaced", "compact"]
 
-SPARK_NAMES = {"systemPrompt": "system", "chatTemplate": "chat_template"}
+SPARK_NAMES = {
+    "systemPrompt": "system",
+    "chatTemplate": "chat_template",
+    "reasoningBudget": "reasoning_budget",
+}
 """Spark NLP's setter names of this section; useChatTemplate is understood too."""
 
 
@@ -74,6 +78,21 @@ class PromptSection(Section):
         "as most models were trained; compact: none, which makes fewer tokens in all, and more of "
         "those that a model decides one by one.",
     )
+    reasoning_budget: int = Field(
+        default=-1,
+        ge=-1,
+        description="Tokens of a thinking block at most; then it is closed and the model must "
+        "answer. -1: as many as there is room for. Spark NLP: reasoningBudget.",
+    )
+    tables: bool = Field(
+        default=False,
+        description="prose: tables and lists of a markdown answer as rows in `structured`.",
+    )
+    check: bool = Field(
+        default=False,
+        description="prose: each dose, quantity, date, name and word in letters that the document "
+        "lacks becomes an entity, with its place in the document's text or flagged as ungrounded.",
+    )
     examples: bool = Field(
         default=True, description="Whether the guideline's examples are printed in the prompt."
     )
@@ -98,6 +117,8 @@ class PromptSection(Section):
         if self.format == "prose":
             if self.guideline is not None:
                 raise ValueError("prose asks with `instruction` and has no use for a guideline")
+        elif self.tables or self.check:
+            raise ValueError("`tables` and `check` are for format prose")
         elif self.guideline is None:
             raise ValueError(f"format {self.format} needs a guideline")
         elif self.instruction is not None:

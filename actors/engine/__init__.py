@@ -16,6 +16,7 @@ from actors.engine.request import (
     Request,
     RequestRefused,
     Sampling,
+    Thinking,
 )
 from actors.engine.runner import Block, Logits, Runner
 from actors.engine.sequence import Techniques
@@ -37,4 +38,5 @@ __all__ = [
     "Sampling",
     "Techniques",
     "Tell",
+    "Thinking",
 ]

@@ -69,6 +69,21 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class Thinking:
+    """A bound on a thinking block: once ``budget`` tokens are printed and it is not closed, the
+    tokens ``close`` are put there.
+
+    ``open``: what an output that thinks begins with; empty where the prompt has opened the block.
+    ``closed``: what ends it.
+    """
+
+    budget: int
+    open: str
+    closed: str
+    close: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One prompt, in tokens, to continue.
 
@@ -78,7 +93,7 @@ class Request:
     as the context holds. ``logprobs``: whether the Completion carries them; ``n_probs``: of how
     many of the likeliest tokens at each place too. ``media``: what stands at PLACEHOLDERs of
     ``suffix``, each with its first place in prefix + suffix, in order; the last token of a prompt
-    is no placeholder.
+    is no placeholder. ``thinking``: the bound on its thinking, without a grammar.
     """
 
     prefix: tuple[int, ...]
@@ -91,6 +106,7 @@ class Request:
     logprobs: bool = True
     media: tuple[tuple[int, Media], ...] = ()
     n_probs: int = 0
+    thinking: Thinking | None = None
 
 
 @dataclass(frozen=True, slots=True)

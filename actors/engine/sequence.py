@@ -22,6 +22,7 @@ from actors.engine.request import (
     Likeliest,
     Request,
     RequestRefused,
+    Thinking,
 )
 from actors.engine.runner import Block, Logits, Runner
 from actors.engine.sampling import Ids, Sampler, likeliest, log_probability
@@ -101,6 +102,7 @@ class SequenceState:
         self._likeliest: list[Likeliest] = []
         self._forced = self._drafted = self._accepted = 0
         self._cut: int | None = None
+        self._answering = request.grammar is not None
         self._telling = Telling(tell, self._stop) if tell is not None else None
 
     @property
@@ -252,6 +254,9 @@ class SequenceState:
         return bool(places)
 
     def _force(self) -> None:
+        thinking = self.request.thinking
+        if thinking is not None and not self._answering:
+            self._bound(thinking)
         if self.constraint is None or not self._techniques.forced:
             return
         while self.finish_reason is None and (tokens := self.constraint.forced()):
@@ -265,6 +270,19 @@ class SequenceState:
         if self._telling is not None:
             end = len(self._output) if self._cut is None else self._cut
             self._telling.update(self._output, end, final=self.finish_reason is not None)
+
+    def _bound(self, thinking: Thinking) -> None:
+        """Close a thinking block that has used up its budget."""
+        output = bytes(self._output)
+        begins = output.lstrip()[: len(thinking.open)]
+        if thinking.closed.encode() in output or not thinking.open.encode().startswith(begins):
+            self._answering = True
+        elif self.generated >= thinking.budget and len(begins) == len(thinking.open.encode()):
+            self._answering = True
+            for token in thinking.close:
+                self._forced += 1
+                if self.finish_reason is not None or not self._take(token, 0.0):
+                    return
 
     def completion(self) -> Completion:
         """What there is to say once ``finish_reason`` is set."""

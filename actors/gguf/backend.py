@@ -25,17 +25,18 @@ from actors.engine import (
     Request,
     RequestRefused,
     Sampling,
+    Thinking,
     Techniques,
 )
 from actors.gguf.asking import Asking, Askings, check_labels
 from actors.gguf.model import LlamaModel
 from actors.gguf.reading import Reading, choices, cut, scored, united
 from actors.gguf.runner import LlamaRunner
-from actors.grounding import ground
+from actors.grounding import check, ground
 from actors.guideline import Guideline
 from actors.memory import output_rows
 from actors.merge import merge_windows
-from actors.prompts import Parsed, PromptError, chat_template
+from actors.prompts import Parsed, Prompt, PromptError, chat_template
 from actors.spans import Document, Entity, Extraction, Failure, Status, Tell, Usage
 from actors.weights import digest, fetch
 
@@ -186,7 +187,8 @@ class GgufBackend:
         return reading
 
     def _request(self, document: Document, asking: Asking, index: int, window: str) -> Request:
-        prefix, suffix = self._askings.tokens(asking.format.render(window, document.prompt))
+        prompt = asking.format.render(window, document.prompt)
+        prefix, suffix = self._askings.tokens(prompt)
         sampling, grammar = self._config.sampling, asking.format.grammar(window)
         return Request(
             prefix=prefix,
@@ -197,7 +199,13 @@ class GgufBackend:
             max_tokens=sampling.n_predict if sampling.n_predict >= 0 else None,
             stop=() if grammar else sampling.stop,
             n_probs=sampling.n_probs,
+            thinking=self._thinking(prompt),
         )
+
+    def _thinking(self, prompt: Prompt) -> Thinking | None:
+        """The bound on a thinking block, which the prompt may have opened."""
+        budget = self._config.prompt.reasoning_budget
+        return self._model.thinking(budget, prompt.text.rstrip().endswith("<think>"))
 
     def _wait(self, reading: Reading) -> None:
         """Have the reading answered once its last window is done."""
@@ -252,6 +260,11 @@ class GgufBackend:
             )
             for part, completion, place in zip(parts, completions, reading.places, strict=True)
         ]
+        problems = list(reading.notes)
+        if self._config.prompt.check and text:
+            found = [check(part.answer, text, model=self._config.name) for part in parts]
+        elif self._config.prompt.check:
+            problems.append("not checked: no text was read that the answer could be held against")
         entities = merge_windows(found) if len(found) > 1 else found[0]
         short = any(completion.finish_reason != "stop" for completion in completions)
         return Extraction(
@@ -260,10 +273,10 @@ class GgufBackend:
             fingerprint=asking.fingerprint,
             status=Status.TRUNCATED if short else Status.OK,
             entities=tuple(filtered(entities, asking.labels)),
-            completion="\n\n".join(completion.text for completion in completions),
+            completion="\n\n".join(map(_answered, parts, completions)),
             reasoning="\n\n".join(part.reasoning for part in parts if part.reasoning) or None,
             structured=united(parts),
-            problems=(*reading.notes, *_problems(parts, completions)),
+            problems=(*problems, *_problems(parts, completions)),
             usage=Usage(
                 prompt_tokens=sum(c.prompt_tokens for c in completions),
                 completion_tokens=sum(len(c.tokens) for c in completions),
@@ -298,6 +311,11 @@ def filtered(entities: Sequence[Entity], labels: LabelFilter) -> list[Entity]:
 
 def _least(entity: Entity, labels: LabelFilter) -> float:
     return labels.thresholds.get(entity.label, labels.threshold)
+
+
+def _answered(part: Parsed, completion: Completion) -> str:
+    """What was printed; the answer alone where thinking came before it."""
+    return completion.text if part.reasoning is None else part.answer
 
 
 def _problems(parts: Sequence[Parsed], completions: Sequence[Completion]) -> tuple[str, ...]:

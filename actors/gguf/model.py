@@ -15,9 +15,13 @@ import llguidance
 
 from actors.config import ConfigError
 from actors.config.gguf import GgufContext
+from actors.engine import Thinking
 from actors.gguf import library
 
 _SPLIT = {"none": 0, "layer": 1, "row": 2}
+# Control tokens that an output shows, so that thinking can be told from the answer.
+_THINK = (b"<think>", b"</think>")
+_HARMONY = (b"<|start|>", b"<|channel|>", b"<|message|>", b"<|end|>")
 _CONTROL = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL
 _UNKNOWN = llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
 _USER = llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
@@ -149,7 +153,28 @@ class LlamaModel:
     def pieces(self) -> tuple[bytes, ...]:
         """The bytes of every token in output text; empty for control tokens."""
         hidden = _CONTROL | _UNKNOWN
-        return tuple(b"" if kind & hidden else piece for piece, kind in self._vocabulary)
+        shown = {*_THINK, *(_HARMONY if self._in_channels else ())}
+        return tuple(
+            b"" if kind & hidden and piece not in shown else piece
+            for piece, kind in self._vocabulary
+        )
+
+    @cached_property
+    def _in_channels(self) -> bool:
+        """Whether the model thinks and answers in channels ("harmony")."""
+        return {*_HARMONY} <= {piece for piece, kind in self._vocabulary if kind & _CONTROL}
+
+    def thinking(self, budget: int, opened: bool) -> Thinking | None:
+        """The bound on a thinking block of ``budget`` tokens; -1: none. ``opened``: the prompt
+        has begun the block."""
+        if budget < 0:
+            return None
+        if self._in_channels:
+            begin, end = "<|channel|>analysis<|message|>", "<|channel|>final<|message|>"
+            close = f"<|end|><|start|>assistant{end}"
+        else:
+            begin, end, close = "" if opened else "<think>", "</think>", "\n</think>\n\n"
+        return Thinking(budget, begin, end, tuple(self._tokens(close)))
 
     @cached_property
     def _controls(self) -> re.Pattern[str]:

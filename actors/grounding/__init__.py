@@ -19,6 +19,7 @@ so it comes out once. No match ever cuts a character from its combining marks.
 
 from __future__ import annotations
 
+from actors.grounding.claims import check
 from actors.grounding.search import OCCURRENCE, ground
 
-__all__ = ["OCCURRENCE", "ground"]
+__all__ = ["OCCURRENCE", "check", "ground"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from actors.config.prompt import PromptSection
 from actors.prompts.chat import ChatTemplate, lay_out, turns
+from actors.prompts.markdown import rows_of
 from actors.prompts.prompt import Parsed, Prompt, PromptError
 from actors.prompts.reading import split_reasoning
 
@@ -14,6 +15,7 @@ class Prose:
     def __init__(self, section: PromptSection, chat: ChatTemplate) -> None:
         earlier = turns(section.system)
         self._instruction = section.instruction
+        self._tables = section.tables
         self._open = lay_out(chat, earlier, "")
         self._asked = lay_out(chat, earlier, f"{section.instruction or ''}\n\n")
 
@@ -39,4 +41,5 @@ class Prose:
         thought = split_reasoning(completion)
         problems = () if thought.closed else ("truncated: the reasoning never ends",)
         answer = completion[thought.start :].strip()
-        return Parsed(reasoning=thought.reasoning, problems=problems, answer=answer)
+        structured = rows_of(answer) if self._tables else None
+        return Parsed((), structured, thought.reasoning, problems, answer)

@@ -20,6 +20,8 @@ _FENCE = re.compile(r"```[A-Za-z]*\s*")
 _WORDS = {"true": True, "false": False, "null": None}
 _TRUNCATED = "truncated: the JSON ends early"
 _DEEPEST = 32
+_CHANNEL = "<|channel|>"
+_FINAL = "<|channel|>final<|message|>"
 _LONGEST_INTEGER = 19
 
 
@@ -59,10 +61,13 @@ class Thought:
 
 
 def split_reasoning(completion: str) -> Thought:
-    """The thinking block that a reasoning model prints before its answer.
+    """The thinking block that a reasoning model prints before its answer: ``<think>``, or the
+    channels of harmony.
 
     A chat template may open the block itself, so that the completion only closes it.
     """
+    if completion.lstrip().startswith(_CHANNEL):
+        return _split_channels(completion)
     begin = _SPACE.match(completion).end()  # type: ignore[union-attr]
     opened = completion.startswith("<think>", begin)
     if not opened and completion[begin : begin + 1] in {"{", "[", '"', "`"}:
@@ -75,6 +80,17 @@ def split_reasoning(completion: str) -> Thought:
         return Thought(completion[start:].strip(), len(completion), closed=False)
     after = end + len("</think>")
     return Thought(completion[start:end].strip() or None, after, closed=True)
+
+
+def _split_channels(completion: str) -> Thought:
+    final = completion.find(_FINAL)
+    thinking = completion if final < 0 else completion[:final]
+    # What stands between the marks of the analysis; the marks themselves say nothing.
+    said = [part.partition("<|message|>")[2] for part in thinking.split(_CHANNEL)[1:]]
+    reasoning = "\n\n".join(part.partition("<|end|>")[0].strip() for part in said)
+    if final < 0:
+        return Thought(reasoning or None, len(completion), closed=False)
+    return Thought(reasoning or None, final + len(_FINAL), closed=True)
 
 
 def read(text: str, start: int = 0) -> tuple[list[Node], list[str]]:

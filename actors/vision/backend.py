@@ -183,6 +183,7 @@ class VisionBackend(GgufBackend):
             stop=() if grammar else sampling.stop,
             n_probs=sampling.n_probs,
             media=tuple(media),
+            thinking=self._thinking(prompt),
         )
 
     def _check(self, picture: Picture) -> None:

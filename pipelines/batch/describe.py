@@ -13,9 +13,10 @@ from pipelines.lake.units import SourcePlan
 def check_reader(loaded: LoadedPipeline, plan: SourcePlan) -> None:
     """Raise ConfigError where there are pictures and nothing to read them with."""
     picture = next((file for file in plan.files if file.format == "image"), None)
-    if picture is not None and loaded.ocr is None:
+    if picture is not None and loaded.ocr is None and not loaded.all_see:
         raise ConfigError(
-            f"{picture.uri}: is a picture or PDF; give the pipeline an `ocr` section to read it"
+            f"{picture.uri}: is a picture or PDF; give the pipeline an `ocr` section to read it "
+            "(only vision models need none)"
         )
 
 

@@ -149,6 +149,8 @@ def _identity(row: dict[str, Any]) -> str | None:
     """What tells whether a document is what it was: of a picture its bytes, not what was read."""
     if row.get("reading") is not None:
         return str(row["reading"]["identity"])
+    if row.get("image") is not None:  # a vision model saw it, and nothing read it
+        return content_hash(row["image"], row["prompt"])
     return None if row["text"] is None else content_hash(row["text"], row["prompt"])
 
 

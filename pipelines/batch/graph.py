@@ -134,12 +134,14 @@ def _pooled(
     pool: Pool,
     what: tuple[object, ...],
     storage: Storage,
+    **more: bool,
 ) -> Dataset:
     """A pool of actors over the units: each is constructed with ``what``, then its share of a
-    machine, then the storage."""
+    machine, then the storage, and ``more`` by name."""
     return dataset.map_batches(
         actor,
         fn_constructor_args=(*what, pool.threads, pool.num_gpus, storage),
+        fn_constructor_kwargs=more,
         batch_size=1,
         batch_format="pyarrow",
         zero_copy_batch=True,
@@ -196,7 +198,14 @@ def build(
     )
     if loaded.ocr is not None:
         attempts = Attempts(pipeline.sink.path, run_id, "ocr", loaded.ocr.name, pipeline.most_tries)
-        dataset = _pooled(dataset, OcrActor, pools[0], (loaded.ocr, attempts), pipeline.storage)
+        dataset = _pooled(
+            dataset,
+            OcrActor,
+            pools[0],
+            (loaded.ocr, attempts),
+            pipeline.storage,
+            keep_pictures=loaded.any_sees,
+        )
     steps = pools[len(pools) - len(loaded.models) :]
     for index, (model, pool) in enumerate(zip(loaded.models, steps, strict=True)):
         step = StepWork(index, model, pipeline.sink.path, run_id, pipeline.most_tries, load)

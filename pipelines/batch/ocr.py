@@ -28,12 +28,20 @@ class OcrActor:
     """One reader, applied to units. Calls may overlap, so that it always has pages to batch."""
 
     def __init__(
-        self, config: OcrModel, attempts: Attempts, threads: int, gpu: float, storage: Storage
+        self,
+        config: OcrModel,
+        attempts: Attempts,
+        threads: int,
+        gpu: float,
+        storage: Storage,
+        keep_pictures: bool = False,
     ) -> None:
+        """``keep_pictures``: whether a later step is to see them, too."""
         storage.apply()  # the weights may be on an object store
         started = time.monotonic()
         self._reader = OcrReader(config, threads=threads, gpu=gpu)
         self._attempts = attempts
+        self._dropped = [] if keep_pictures else ["image"]
         self._careful = Careful(attempts, self._submit)
         self._watch = Stopwatch()
         self._last = 0.0
@@ -41,8 +49,8 @@ class OcrActor:
         say("model loaded", run=attempts.run_id, step=config.name, seconds=seconds)
 
     async def __call__(self, block: pa.Table) -> pa.Table:
-        """A packed unit whose pictures have become text, each with a READING beside it. The
-        pictures themselves end here."""
+        """A packed unit whose pictures have become text, each with a READING beside it. Unless
+        they are to be kept, the pictures themselves end here."""
         self._watch.enter()
         unit, table = unpack(block)
         rows = table.select(["doc_id", "image", "prompt", "prior", "error_type"]).to_pylist()
@@ -69,7 +77,7 @@ class OcrActor:
         count_batch(
             self._reader.config.name, len(told), 0, sum(one[1] for one in told if one is not None)
         )
-        table = table.drop_columns(["image", "text", "error_type", "error_message"])
+        table = table.drop_columns([*self._dropped, "text", "error_type", "error_message"])
         for name, column in (
             ("text", pa.array(texts, pa.string())),
             ("error_type", pa.array([e["error_type"] for e in errors], pa.string())),

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from actors.config import ModelConfig
+from actors.config import GgufModel, ModelConfig
 from actors.extractor import Extractor, Share
 from actors.spans import Document, Extraction, Failure, Status
 from pipelines.batch.careful import Attempts, Careful, poison
@@ -107,6 +107,7 @@ class StepActor:
     def __init__(self, work: StepWork, threads: int, gpu: float, storage: Storage) -> None:
         storage.apply()  # the weights may be on an object store
         self._work = work
+        self._sees = isinstance(work.config, GgufModel) and work.config.sees
         self._watch = Stopwatch()
         started = time.monotonic()
         self._model = work.load(work.config, Share(threads=threads, gpu=gpu))
@@ -123,10 +124,11 @@ class StepActor:
         self._watch.enter()
         unit, table = unpack(block)
         columns = ["doc_id", "text", "prompt", "prior", "error_type"]
+        columns += ["image"] if self._sees else []
         rows = table.select(columns).to_pylist()
         wanted = [i for i, row in enumerate(rows) if not row["error_type"] and not row["prior"]]
         documents = [
-            Document(id=rows[i]["doc_id"], text=rows[i]["text"], prompt=rows[i]["prompt"])
+            Document(rows[i]["doc_id"], rows[i]["text"], rows[i].get("image"), rows[i]["prompt"])
             for i in wanted
         ]
         results: list[dict[str, Any] | None] = [None] * len(rows)
