@@ -25,8 +25,8 @@ from actors.engine import (
     Request,
     RequestRefused,
     Sampling,
-    Thinking,
     Techniques,
+    Thinking,
 )
 from actors.gguf.asking import Asking, Askings, check_labels
 from actors.gguf.model import LlamaModel
