@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol
 
+from actors.closing import Closing
 from actors.config import GgufModel, ModelConfig, load_model
 from actors.guideline import Guideline
 from actors.spans import Document, Extraction, Tell
@@ -47,7 +47,7 @@ class Backend(Protocol):
         """Release the model; documents still queued are cancelled."""
 
 
-class Extractor:
+class Extractor(Closing):
     """A loaded model. ``submit`` is thread-safe; ``extract`` wraps it. A context manager."""
 
     def __init__(self, config: ModelConfig, share: Share | None = None) -> None:
@@ -83,17 +83,6 @@ class Extractor:
     def close(self) -> None:
         """Release the model; documents still queued are cancelled."""
         self._backend.close()
-
-    def __enter__(self) -> Extractor:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def load_extractor(reference: str | Path, share: Share | None = None) -> Extractor:

@@ -1,6 +1,7 @@
 """The server against the actor in it, against overload, and against a plain FastAPI.
 
-    python benchmarks/serve.py [--peer-python /path/to/python] [--seconds 20] [--overload-s 60]
+    python benchmarks/serve.py [--peer-python /path/to/python] [--llama-python /path/to/python]
+                               [--seconds 20] [--overload-s 60] [--cache /tmp/medspan-bench]
 
 `medspan serve` with one replica of the starter on one thread, and eight documents a request. The
 actor is an Extractor in this process, on one thread, over the same documents; it and the server
@@ -12,7 +13,11 @@ stdout is one JSON document, kept as benchmarks/results/serve.json:
     vs_fastapi_hf   the saturated server over a saturated FastAPI with transformers' pipeline, both
                     with the same fp32 model; needs --peer-python with torch, transformers, fastapi
 
-`gguf_vs_engine` and `vs_llama_server` are null: see `reasons`.
+    gguf_vs_engine  prose of 48 tokens by a random-weight model of 155M parameters in Q8_0:
+                    documents a second over HTTP, one a request, over those of the Extractor in
+                    this process
+    vs_llama_server the same over llama-cpp-python's own server with the same file and prompts;
+                    needs its `server` extra, in this interpreter or in that of --llama-python
 """
 
 from __future__ import annotations
@@ -21,31 +26,24 @@ import argparse
 import json
 import os
 import platform
-import signal
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import yaml
 
 from actors import Document, Extractor
 from actors.config import OnnxModel, load_model
 from actors.extractor import Share
+from benchmarks import serve_gguf
 from benchmarks import serve_load as load
 from benchmarks.onnx import STARTER, _folder, abstracts, peer
+from benchmarks.serve_process import PER_REQUEST, ROOT, free_port, medspan, process
 
-ROOT = Path(__file__).resolve().parent.parent
-PER_REQUEST = 8
 LEVELS = (0.25, 0.5, 0.75, 0.9)
 
 
@@ -59,65 +57,6 @@ def actor(model: OnnxModel, texts: list[str], seconds: float) -> float:
             extractor.extract(documents)
             count += len(documents)
         return count / (time.perf_counter() - began)
-
-
-@contextmanager
-def process(
-    command: list[str], ready: str, seconds: float = 300
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A server's process, once it answers at ``ready``."""
-    with tempfile.TemporaryFile() as log:
-        server = subprocess.Popen(
-            command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
-        try:
-            ends = time.monotonic() + seconds
-            while not _answers(ready):
-                if server.poll() is not None or time.monotonic() > ends:
-                    log.seek(0)
-                    raise SystemExit(f"{log.read().decode()}\n{command} does not serve")
-                time.sleep(0.3)
-            yield server
-        finally:
-            server.send_signal(signal.SIGTERM)
-            try:
-                server.wait(120)
-            except subprocess.TimeoutExpired:
-                os.killpg(server.pid, signal.SIGKILL)
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx2.get(url, timeout=30).status_code in (200, 404)
-    except httpx2.HTTPError:
-        return False
-
-
-def _port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
-
-
-@contextmanager
-def medspan(model: str, folder: Path) -> Iterator[tuple[str, int]]:
-    """A server of one model on one thread: the URL to post to, and its process id."""
-    port = _port()
-    config = {
-        "name": "benchmark",
-        "source": {"path": "unused/"},
-        "sink": {"path": "unused/"},
-        "steps": [{"model": model, "pool": {"num_cpus": 1}}],
-        # A queue of about four seconds of work; what comes too late for its deadline is no good.
-        "serve": {"limits": {"queue_documents": 16 * PER_REQUEST}},
-    }
-    path = folder / "benchmark.yaml"
-    path.write_text(yaml.safe_dump(config))
-    code = "from pipelines.cli import main; main()"
-    command = [sys.executable, "-c", code, "serve", str(path), "--port", str(port)]
-    root = f"http://127.0.0.1:{port}"
-    with process(command, f"{root}/readyz") as server:
-        yield f"{root}/v1/extract", server.pid
 
 
 def memory(session: int) -> float:
@@ -196,13 +135,8 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             "onnx_vs_actor": served / statistics.mean(alone),
             "goodput_at_3x": worst["good_per_s"] / capacity,
             "vs_fastapi_hf": None,
-            "gguf_vs_engine": None,
-            "vs_llama_server": None,
         },
-        "reasons": {
-            "gguf_vs_engine": "no GGUF weights ship with medspan; not measured over HTTP",
-            "vs_llama_server": "no GGUF weights ship with medspan; not measured over HTTP",
-        },
+        "reasons": {},
     }
 
 
@@ -218,7 +152,7 @@ def against_fastapi(options: argparse.Namespace, folder: Path) -> dict[str, Any]
     with medspan(str(folder / "fp32.yaml"), folder) as (url, _):
         load.closed(url, bodies(texts), 2, 3)
         ours = load.closed(url, bodies(texts), 4, options.seconds)
-    port = _port()
+    port = free_port()
     window = shipped.window
     script = str(ROOT / "benchmarks/serve_peer.py")
     arguments = [str(port), "1", str(window.size or 512), str(window.overlap or 0)]
@@ -236,10 +170,15 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--overload-s", type=float, default=60)
+    parser.add_argument("--llama-python", help="an interpreter with llama-cpp-python[server]")
+    parser.add_argument("--cache", type=Path, default=Path("/tmp/medspan-bench"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         result = measure(options, folder)
+        gguf = serve_gguf.measure(options.cache, folder, 2 * options.seconds, options.llama_python)
+        result["ratios"] |= gguf.pop("ratios")
+        result["gguf"] = gguf
         if options.peer_python is None:
             reason = "needs an interpreter with torch, transformers and fastapi: --peer-python"
             result["reasons"]["vs_fastapi_hf"] = reason

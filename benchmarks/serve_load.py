@@ -31,6 +31,12 @@ class Outcome:
     """Latencies of answers with 429."""
     statuses: Counter[str] = field(default_factory=Counter)
 
+    def forget(self) -> None:
+        """Begin anew."""
+        self.latencies.clear()
+        self.refusals.clear()
+        self.statuses.clear()
+
     @property
     def good_per_s(self) -> float:
         """Answers with 200 a second."""
@@ -58,7 +64,9 @@ def percentile(values: Sequence[float], p: float) -> float | None:
 
 
 def closed(url: str, bodies: Bodies, clients: int, seconds: float) -> Outcome:
-    """``clients`` that each send a request when their last is answered."""
+    """``clients`` that each send a request when their last is answered. Counting begins when each
+    has had an answer, and ends while all are waiting for one: neither the filling nor the emptying
+    of the server is in it."""
     return asyncio.run(_closed(url, bodies, clients, seconds))
 
 
@@ -89,15 +97,24 @@ async def _send(
 
 async def _closed(url: str, bodies: Bodies, clients: int, seconds: float) -> Outcome:
     outcome, ring = Outcome(), itertools.cycle(bodies)
+    answered = [asyncio.Event() for _ in range(clients)]
     async with _http() as http:
-        began = time.perf_counter()
 
-        async def client() -> None:
-            while time.perf_counter() - began < seconds:
+        async def client(number: int) -> None:
+            while True:
                 await _send(http, url, next(ring), time.perf_counter(), outcome)
+                answered[number].set()
 
-        await asyncio.gather(*(client() for _ in range(clients)))
+        tasks = [asyncio.create_task(client(number)) for number in range(clients)]
+        for event in answered:
+            await event.wait()
+        outcome.forget()
+        began = time.perf_counter()
+        await asyncio.sleep(seconds)
         outcome.seconds = time.perf_counter() - began
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
     return outcome
 
 

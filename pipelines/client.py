@@ -9,13 +9,14 @@ import base64
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 import httpx2
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_random_exponential
 
+from actors.closing import Closing
+from actors.guideline import Guideline
 from actors.spans import Box, Document, Entity, Extraction, Failure, Grounding, Status, Usage
 
 _RETRIED = (429, 502, 503)
@@ -57,7 +58,7 @@ class Answered:
         return max((step.status for step in self.steps), key=lambda status: status.severity)
 
 
-class Client:
+class Client(Closing):
     """A connection to a server. A context manager; thread-safe.
 
     ``timeout_s``: how long one answer may take, which the server is told as the deadline.
@@ -95,17 +96,23 @@ class Client:
         documents: Sequence[Document],
         model: str | None = None,
         *,
+        guideline: Guideline | str | None = None,
         labels: Sequence[str] | None = None,
         threshold: float = 0.0,
         explain: bool = False,
     ) -> list[Answered]:
         """The answers to documents, in their order; raises ServerRefused or ServerUnreachable.
 
-        Many documents become several requests, of which a few are under way at a time.
+        ``guideline``: one of your own, or the name of one that the server lists. Many documents
+        become several requests, of which a few are under way at a time.
         """
         options: dict[str, Any] = {"explain": explain, "threshold": threshold}
         options |= {"deadline_s": self._timeout_s}
         options |= {} if model is None else {"model": model}
+        if isinstance(guideline, Guideline):
+            options["guideline"] = guideline.model_dump(mode="json")
+        elif guideline is not None:
+            options["guideline"] = guideline
         options |= {} if labels is None else {"labels": list(labels)}
         with ThreadPoolExecutor(self._connections) as pool:
             parts = pool.map(lambda part: self._part(part, options), list(_parts(documents)))
@@ -119,17 +126,6 @@ class Client:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _part(self, documents: Sequence[Document], options: dict[str, Any]) -> list[Answered]:
         sent = [

@@ -13,6 +13,7 @@ from serve_fakes import MODEL, FakeExtractor, make_app, make_client
 from starlette.testclient import TestClient
 from tenacity.wait import wait_none
 
+from actors.guideline import Guideline
 from actors.merge import merge
 from actors.spans import Document, Status
 from pipelines.client import Client, ServerRefused, ServerUnreachable
@@ -188,3 +189,17 @@ def test_requests_are_bounded_and_ids_are_sent() -> None:
         client.extract(documents)
     assert [d["id"] for part in sent for d in part] == [document.id for document in documents]
     assert [len(part) for part in sent] == [1, 1, 16, 16, 6]
+
+
+def test_a_guideline_goes_along(tmp_path: Path) -> None:
+    (tmp_path / "ward.yaml").write_text("name: ward\nlabels: {Disease: What ails a patient.}\n")
+    mine = {"name": "mine", "labels": {"Medicine": {"synonyms": ["Drug"]}}}
+    document = Document(id="a", text="insulin for diabetes")
+    app = make_client(tmp_path, "{guidelines: [ward.yaml]}")
+    with _client(_forward(app)) as client:
+        [own] = client.extract([document], guideline=Guideline.model_validate(mine))
+        [named] = client.extract([document], guideline="ward")
+        with pytest.raises(ServerRefused, match="guideline_not_found"):
+            client.extract([document], guideline="nobody")
+    assert [(e.label, e.text) for e in own.entities] == [("Medicine", "insulin")]
+    assert [(e.label, e.text) for e in named.entities] == [("Disease", "diabetes")]

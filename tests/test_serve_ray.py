@@ -184,6 +184,50 @@ def test_a_client_that_goes_takes_its_work_along(server: Server) -> None:
     assert after < 3 * usual + 1
 
 
+def test_what_is_printed_comes_through_the_cluster_as_it_is_printed(server: Server) -> None:
+    asked = {"model": "tiny", "text": "the patient takes metformin", "explain": True}
+    path, said = f"{server.url}/v1/extract/stream", []
+    with httpx2.stream("POST", path, json=asked, timeout=120) as answer:
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        lines = [line for line in answer.iter_lines() if line and not line.startswith(":")]
+    for name, data in zip(lines[::2], lines[1::2], strict=True):
+        said.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
+    names = [name for name, _ in said]
+    assert (names[0], names[-2:]) == ("start", ["document", "done"])
+    assert names.count("text") > 5
+    [told] = [data for name, data in said if name == "document"]
+    printed = "".join(data["text"] for name, data in said if name == "text")
+    assert printed == told["steps"][0]["completion"]
+    plain = server.post(asked).json()["documents"][0]
+    assert plain["steps"][0]["completion"] == printed
+
+
+def test_a_listener_that_goes_takes_its_work_along(server: Server) -> None:
+    long = {"model": "tiny", "text": "the patient takes metformin " * 2000}
+    with httpx2.stream("POST", f"{server.url}/v1/extract/stream", json=long, timeout=60) as answer:
+        for line in answer.iter_lines():
+            if line == "event: text":
+                break
+    began = time.monotonic()
+    assert server.post({"model": "tiny", "text": "insulin"}).status_code == 200
+    assert time.monotonic() - began < 10, "this model reads one window at a time"
+
+
+def test_a_guideline_and_an_upload_come_through_the_cluster(server: Server) -> None:
+    guideline = {"name": "mine", "labels": {"Medicine": {"synonyms": ["Drug"]}}}
+    model = {"model": "starter-token-classifier", "guideline": guideline}
+    answer = server.post(SHORT | model).json()["documents"][0]
+    assert [(e["label"], e["text"]) for e in answer["entities"]] == [("Medicine", "Metformin")]
+    form = httpx2.post(
+        f"{server.url}/v1/extract/upload",
+        files={"file": ("note.txt", SHORT["text"].encode())},
+        data={"options": json.dumps(model)},
+        timeout=60,
+    )
+    assert form.json()["documents"][0]["entities"] == answer["entities"]
+
+
 class Load:
     """Requests one after another in a few threads, until the end of the block."""
 

@@ -13,11 +13,11 @@ import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from types import TracebackType
 
 import cv2
 import numpy as np
 
+from actors.closing import Closing
 from actors.config import fingerprint
 from actors.config.ocr import OcrModel
 from actors.ocr.feed import Feed, Job
@@ -57,7 +57,7 @@ class _Wave:
     batches: list[tuple[list[tuple[int, int]], Future[list[Letters]]]]
 
 
-class OcrReader:
+class OcrReader(Closing):
     """A loaded reader of pictures. ``submit`` is thread-safe; a context manager."""
 
     def __init__(
@@ -101,17 +101,6 @@ class OcrReader:
             self._feed.put(None)
             self._thread.join()
             self._workers.shutdown()
-
-    def __enter__(self) -> OcrReader:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _run(self) -> None:
         reading: _Wave | None = None

@@ -42,6 +42,7 @@ export function draw() {
   shown.hidden = !on;
   $("#text").hidden = on;
   $("#as-text").hidden = !on;
+  $("#clear-text").hidden = on;
   $("#pages").textContent = pages.length === 1 ? "1 page" : `${pages.length} pages`;
 }
 

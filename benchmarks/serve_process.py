@@ -1,0 +1,79 @@
+"""Servers as processes of their own, for benchmarks/serve.py."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+PER_REQUEST = 8
+
+
+@contextmanager
+def process(
+    command: list[str], ready: str, seconds: float = 300
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A server's process, once it answers at ``ready``."""
+    with tempfile.TemporaryFile() as log:
+        server = subprocess.Popen(
+            command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            ends = time.monotonic() + seconds
+            while not _answers(ready):
+                if server.poll() is not None or time.monotonic() > ends:
+                    log.seek(0)
+                    raise SystemExit(f"{log.read().decode()}\n{command} does not serve")
+                time.sleep(0.3)
+            yield server
+        finally:
+            server.send_signal(signal.SIGTERM)
+            try:
+                server.wait(120)
+            except subprocess.TimeoutExpired:
+                os.killpg(server.pid, signal.SIGKILL)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx2.get(url, timeout=30).status_code in (200, 404)
+    except httpx2.HTTPError:
+        return False
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
+@contextmanager
+def medspan(model: str, folder: Path) -> Iterator[tuple[str, int]]:
+    """A server of one model on one thread: the URL to post to, and its process id."""
+    port = free_port()
+    config = {
+        "name": "benchmark",
+        "source": {"path": "unused/"},
+        "sink": {"path": "unused/"},
+        "steps": [{"model": model, "pool": {"num_cpus": 1}}],
+        # A queue of about four seconds of work; what comes too late for its deadline is no good.
+        "serve": {"limits": {"queue_documents": 16 * PER_REQUEST}},
+    }
+    path = folder / "benchmark.yaml"
+    path.write_text(yaml.safe_dump(config))
+    code = "from pipelines.cli import main; main()"
+    command = [sys.executable, "-c", code, "serve", str(path), "--port", str(port)]
+    root = f"http://127.0.0.1:{port}"
+    with process(command, f"{root}/readyz") as server:
+        yield f"{root}/v1/extract", server.pid
