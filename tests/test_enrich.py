@@ -164,6 +164,25 @@ def test_failed_ones_by_policy_and_by_run(lake: Lake) -> None:
     assert lake.enrich(enrich={"failed": "retry"})[0].outcome is None
 
 
+def test_a_retry_leaves_changed_files_to_enrichment(
+    lake: Lake, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in "fg":  # in files too large to share a unit
+        lake.write(name, *(f"{name}{i}" for i in range(7)), extra=FAILING)
+    done, _ = lake.enrich()
+    assert done.outcome is not None
+    lake.write("f", "f0", extra=FAILING)
+    (unit,) = decide_retry(lake.loaded(), done.outcome.run_id).units
+    assert unit.slices[0].uri.endswith("g.jsonl")
+    assert "1 of 2 units" in caplog.text
+    (lake.source / "g.jsonl").unlink()
+    with pytest.raises(RunError, match="2 of 2 units with failed documents"):
+        decide_retry(lake.loaded(), done.outcome.run_id)
+    lake.enrich()
+    with pytest.raises(RunError, match=f"there are some of {lake.sink.latest()}"):
+        decide_retry(lake.loaded(), done.outcome.run_id)
+
+
 def test_an_id_that_another_file_has_already_is_an_error_that_names_it(lake: Lake) -> None:
     lake.enrich()
     lake.write("z", "z0", "b3")

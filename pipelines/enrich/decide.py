@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from pipelines.lake.plan import Increment, Plan
 from pipelines.lake.state import Held, read_state
 from pipelines.lake.units import Slice, SourcePlan, Unit, plan_source, source_files
 
+log = logging.getLogger(__name__)
 # Below this many files a share of lost ones says little.
 _LOST_AFTER = 20
 
@@ -87,22 +89,36 @@ def decide(loaded: LoadedPipeline) -> Decision:
 def decide_retry(loaded: LoadedPipeline, run_id: str) -> Plan:
     """The failed documents of a run, alone; the others of their units are carried over.
 
-    Raises RunError where the run is not committed, or nothing of it that failed holds any more.
+    Units whose files have changed or are gone are left to ``medspan enrich``, and logged. Raises
+    RunError where the run is not committed, or nothing is left to do.
     """
     pipeline = loaded.pipeline
     pipeline.storage.apply()
     sink = Sink(pipeline.sink.path)
     base = sink.latest()
     sink.marker(run_id)  # whether there is such a run
-    chosen = [h for h in read_state(sink, base) if h.run_id == run_id and h.failed]
-    if not chosen:
-        raise RunError(f"{sink.path}: no failed document of {run_id} holds now")
+    state = read_state(sink, base)
+    failing = [held for held in state if held.run_id == run_id and held.failed]
+    if not failing:
+        others = sorted({held.run_id for held in state if held.failed})
+        hint = f"; there are some of {', '.join(others[-3:])}" if others else ""
+        raise RunError(f"{sink.path}: no failed document of {run_id} holds now{hint}")
+    there = {file.uri: file.version for file in source_files(pipeline.source)}
+    chosen = [h for h in failing if all(there.get(p.uri) == p.version for p in h.slices)]
+    if len(chosen) < len(failing):
+        told = (
+            f"{len(failing) - len(chosen)} of {len(failing)} units with failed documents of "
+            f"{run_id} are of files that have changed or are gone: `medspan enrich` does these"
+        )
+        if not chosen:
+            raise RunError(f"{sink.path}: {told}")
+        log.warning("%s", told)
     changes = {"failed": sum(held.failed for held in chosen)}
     return Plan(
         loaded.as_json(),
         tuple(Unit(held.slices) for held in chosen),
         sink.plan(base).keep,
-        tuple(part for h in read_state(sink, base) if not h.unit for part in h.slices),
+        tuple(part for h in state if not h.unit for part in h.slices),
         pipeline_fingerprint(loaded),
         Increment(
             base=base,
