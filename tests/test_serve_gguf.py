@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 from gguf_models import make
+from lake_fakes import Quiet
 from starlette.testclient import TestClient
+from without_ray import _without_ray  # noqa: F401
 
 from actors.extractor import Extractor, Share
-from actors.spans import Document, Extraction
+from actors.spans import Document, Entity
+from pipelines.batch import begin_run, drive_run
 from pipelines.config import load_pipeline
+from pipelines.lake.layout import Sink
+from pipelines.lake.results import read_results
+from pipelines.lake.units import plan_source
 from pipelines.serve.app import create_app
 from pipelines.serve.catalogue import catalogue_of
 from pipelines.serve.service import LocalModels, facts_of
@@ -33,8 +40,12 @@ TOLERANCE = 0.01
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClient, Extractor]]:
-    folder = tmp_path_factory.mktemp("gguf")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("gguf")
+
+
+@pytest.fixture(scope="module")
+def served(folder: Path) -> Iterator[tuple[TestClient, Extractor]]:
     make(folder / "tiny.gguf", "qwen2", seed=3)
     model = {
         "name": "tiny",
@@ -90,17 +101,53 @@ def test_keystone_http_and_extractor_give_the_same_entities(
         assert step["completion"] == extraction.completion
         assert step["structured"] == extraction.structured
         assert answer["status"] == extraction.status.value
-        _same(answer["entities"], extraction)
+        _same(answer["entities"], extraction.entities)
 
 
-def _same(entities: list[dict[str, Any]], extraction: Extraction) -> None:
+@pytest.mark.usefixtures("_without_ray")
+def test_keystone_batch_and_http_give_the_same_entities(
+    served: tuple[TestClient, Extractor], folder: Path, tmp_path: Path
+) -> None:
+    client, extractor = served
+    texts = {f"d{i}": f"{NOTES[i % len(NOTES)]} Day {i}." for i in range(200)}
+    rows = [json.dumps({"id": id_, "text": text}) for id_, text in texts.items()]
+    (tmp_path / "in.jsonl").write_text("\n".join(rows))
+    pipeline = json.loads((folder / "pipe.yaml").read_text()) | {
+        "source": {"path": str(tmp_path / "in.jsonl"), "id": "id", "unit_rows": 50},
+        "steps": [{"model": str(folder / "tiny.yaml")}],
+        "sink": {"path": str(tmp_path / "out")},
+    }
+    (tmp_path / "pipe.yaml").write_text(json.dumps(pipeline))
+    loaded = load_pipeline(tmp_path / "pipe.yaml")
+    run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
+    sink = Sink(loaded.pipeline.sink.path)
+    drive_run(sink, run_id, Quiet(), lambda *_: extractor)
+    written = {one.doc_id: one for one in read_results(sink, run_id, sink.marker(run_id)["units"])}
+    assert written.keys() == texts.keys()
+
+    def ask(part: list[str]) -> list[dict[str, Any]]:
+        documents = [{"id": id_, "text": texts[id_]} for id_ in part]
+        answer = client.post("/v1/extract", json={"documents": documents, "model": "pipe"})
+        assert answer.status_code == 200, answer.text
+        told: list[dict[str, Any]] = answer.json()["documents"]
+        return told
+
+    ids = list(texts)
+    with ThreadPoolExecutor(4) as pool:
+        parts = list(pool.map(ask, (ids[i : i + 10] for i in range(0, 200, 10))))
+    for told in (one for part in parts for one in part):
+        result = written[told["id"]]
+        assert told["status"] == result.status
+        _same(told["entities"], result.entities)
+    assert sum(len(one.entities) for one in written.values()) > 50
+
+
+def _same(entities: list[dict[str, Any]], found: Sequence[Entity]) -> None:
     fields = ("label", "text", "start", "end", "grounding")
     said = sorted(tuple(str(e[f]) for f in fields) for e in entities)
-    assert said == sorted(
-        tuple(str(getattr(e, field)) for field in fields) for e in extraction.entities
-    )
+    assert said == sorted(tuple(str(getattr(e, field)) for field in fields) for e in found)
     scores = sorted(e["score"] for e in entities)
-    expected = sorted(e.score or 0.0 for e in extraction.entities)
+    expected = sorted(e.score or 0.0 for e in found)
     assert scores == pytest.approx(expected, abs=TOLERANCE)
 
 

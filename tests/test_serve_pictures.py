@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
-from serve_fakes import MODEL, make_app, make_client, picture
+from serve_fakes import MODEL, FakeExtractor, FakeReader, make_app, make_client, picture
 from starlette.testclient import TestClient
+
+from actors.config import GgufModel
+from pipelines.config import load_pipeline
+from pipelines.serve.app import create_app
+from pipelines.serve.catalogue import catalogue_of
+from pipelines.serve.service import LocalModels, ModelFacts
 
 PICTURE = b"takes metformin daily"
 
@@ -102,3 +109,28 @@ def test_pages_come_along_where_they_are_asked_for(client: TestClient) -> None:
         assert max(shown.convert("L").getpixel((65, 6)), 200) == 200, "the grey letter"  # type: ignore[type-var]
     assert told["entities"][0]["boxes"] == [{"page": 0, "x0": 60, "y0": 0, "x1": 150, "y1": 12}]
     assert _ask(client, _image(content))[0]["pages"][0]["picture"] is None
+
+
+@pytest.mark.parametrize("ocr", [True, False])
+def test_a_model_that_sees_is_shown_the_picture_itself(tmp_path: Path, ocr: bool) -> None:
+    make_app(tmp_path, ocr=ocr)
+    catalogue = catalogue_of(load_pipeline(tmp_path / "pipe.yaml"))
+    sees = GgufModel.model_validate(
+        {
+            "name": MODEL,
+            "kind": "gguf",
+            "weights": {"model": "m.gguf", "mmproj": "p.gguf"},
+            "prompt": {"format": "prose"},
+        }
+    )
+    fake = FakeExtractor()
+    facts = ModelFacts(MODEL, "gguf", fake.fingerprint, (), prompts=True, guideline="none")
+    models = LocalModels({MODEL: fake}, {MODEL: facts}, FakeReader())
+    app = create_app(replace(catalogue, models={MODEL: sees}), models)
+    client = TestClient(app, base_url="http://127.0.0.1")
+    content = picture("takes metformin daily")
+    [told] = _ask(client, _image(content))
+    assert told["status"] == "ok"
+    assert fake.asked[-1].image == content
+    assert fake.asked[-1].text == ("takes metformin daily" if ocr else None)
+    assert client.get("/v1/models").json()["pictures"] is True

@@ -141,7 +141,8 @@ class Answerer:
             raise Problem("too_many_documents")
         if any(len(one.text or "") > limits.characters for one in given):
             raise Problem("document_too_large")
-        if self._catalogue.ocr is None and any(one.image is not None for one in given):
+        pictures = self._catalogue.takes_pictures(target)
+        if not pictures and any(one.image is not None for one in given):
             raise Problem("pictures_not_read")
         if any(one.url is not None and not self._fetcher.allows(one.url) for one in given):
             raise Problem("url_forbidden")
@@ -190,11 +191,12 @@ class Answerer:
         async with asyncio.timeout(plan.deadline):
             told = await self._texts(plan)
             readable = [one for one in told if one.failure is None]
-            texts = [one.document for one in readable]
             names = plan.target.models
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(_one(self._models, name, texts, plan.guideline))
+                    group.create_task(
+                        _one(self._models, name, self._shown(name, readable), plan.guideline)
+                    )
                     for name in names
                 ]
         for name, task in zip(names, tasks, strict=True):
@@ -208,12 +210,12 @@ class Answerer:
     async def _hear(self, plan: _Plan, told: Sequence[_Told]) -> AsyncGenerator[Said]:
         """What the models say of the readable documents, whichever is first."""
         readable = [one for one in told if one.failure is None]
-        texts = [one.document for one in readable]
         came: asyncio.Queue[tuple[str, list[Event] | Exception]] = asyncio.Queue()
 
         async def listen(name: str) -> None:
             try:
-                stream = self._models.stream(name, texts, plan.guideline)
+                shown = self._shown(name, readable)
+                stream = self._models.stream(name, shown, plan.guideline)
                 async with aclosing(stream) as batches:
                     async for batch in batches:
                         came.put_nowait((name, batch))
@@ -248,7 +250,7 @@ class Answerer:
 
     async def _texts(self, plan: _Plan) -> list[_Told]:
         """The documents with their texts: what comes by an address or on a picture is read."""
-        limits, pictures = self._limits, self._catalogue.ocr is not None
+        limits, pictures = self._limits, self._catalogue.takes_pictures(plan.target)
         room = Room(int(limits.body_mb * 1_000_000))
         found = await opened(plan.given, self._fetcher, limits.characters, pictures, room)
         told = [
@@ -256,7 +258,7 @@ class Answerer:
             for given, one in zip(plan.given, found, strict=True)
         ]
         seen = [one for one in told if one.document.image is not None]
-        if seen:
+        if seen and self._catalogue.ocr is not None:
             pixels = int(limits.megapixels * 1_000_000)
             readings = await self._models.read([one.document for one in seen], pixels)
             for one, read in zip(seen, readings, strict=True):
@@ -268,8 +270,14 @@ class Answerer:
                     one.reading = read
                     if plan.options.page_pictures:
                         one.sheets = await self._models.sheets(one.document)
-                    one.document = replace(one.document, text=read.text, image=None)
+                    one.document = replace(one.document, text=read.text)
         return told
+
+    def _shown(self, model: str, told: Sequence[_Told]) -> list[Document]:
+        """The documents as batch gives them to the model: pictures only to one that sees."""
+        if self._catalogue.sees(model):
+            return [one.document for one in told]
+        return [replace(one.document, image=None) for one in told]
 
 
 async def _one(

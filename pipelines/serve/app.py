@@ -201,7 +201,7 @@ class _Api:
                 deadline_s=limits.deadline_s,
                 max_deadline_s=limits.max_deadline_s,
             ),
-            pictures=self._catalogue.ocr is not None,
+            pictures=any(self._catalogue.takes_pictures(target) for target in targets),
             urls=[source.prefix for source in self._catalogue.serve.urls],
         )
         return Response(content.model_dump_json(), media_type="application/json")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from actors.config import ConfigError, ModelConfig, load_model
+from actors.config import ConfigError, GgufModel, ModelConfig, load_model
 from actors.config.load import load_guideline
 from actors.config.merge import Merge
 from actors.config.ocr import OcrModel
@@ -38,6 +38,15 @@ class Catalogue:
     serve: Serve
     ocr: tuple[OcrModel, Pool] | None = None
     guidelines: Mapping[str, Guideline] = field(default_factory=dict)
+
+    def sees(self, model: str) -> bool:
+        """Whether the model is shown the pictures themselves."""
+        config = self.models[model]
+        return isinstance(config, GgufModel) and config.sees
+
+    def takes_pictures(self, target: Target) -> bool:
+        """Whether a document may be a picture: one that is read first, or that all models see."""
+        return self.ocr is not None or all(self.sees(model) for model in target.models)
 
 
 def catalogue_of(loaded: LoadedPipeline) -> Catalogue:
