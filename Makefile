@@ -23,6 +23,7 @@ REFERENCE_PYTHON ?= out/reference/venv/bin/python
 
 reference: dev $(REFERENCE_PYTHON)
 	$(BIN)/python -m benchmarks.gguf_reference --peer-python $(REFERENCE_PYTHON) --cache out/reference
+	$(BIN)/python -m benchmarks.vision_reference --peer-python $(REFERENCE_PYTHON) --cache out/reference
 
 out/reference/venv/bin/python:
 	$(PYTHON) -m venv out/reference/venv

@@ -71,7 +71,7 @@ def make_model(path: Path, vocabulary: Path) -> Path:
     writer.add_rope_freq_base(1e6)
     writer.add_layer_norm_rms_eps(1e-6)
     writer.add_file_type(7)
-    _copy_vocabulary(writer, vocabulary)
+    copy_vocabulary(writer, vocabulary)
 
     def matrix(name: str, out: int, into: int, scale: float = 0.0) -> None:
         values = draw.standard_normal((out, into), dtype=np.float32) * (scale or into**-0.5)
@@ -102,7 +102,8 @@ def make_model(path: Path, vocabulary: Path) -> Path:
     return partial.rename(path)
 
 
-def _copy_vocabulary(writer: gguf.GGUFWriter, vocabulary: Path) -> None:
+def copy_vocabulary(writer: gguf.GGUFWriter, vocabulary: Path) -> None:
+    """Give a model the vocabulary of another GGUF file."""
     for key, field in gguf.GGUFReader(vocabulary).fields.items():
         if not key.startswith("tokenizer."):
             continue
