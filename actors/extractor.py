@@ -6,14 +6,15 @@ behind it; merging several models is not (see ``actors.merge``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from actors.closing import Closing
-from actors.config import GgufModel, ModelConfig, load_model
+from actors.config import ConfigError, GgufModel, ModelConfig, load_model
 from actors.guideline import Guideline
 from actors.spans import Document, Extraction, Tell
 
@@ -37,6 +38,10 @@ class Backend(Protocol):
     def fingerprint(self) -> str:
         """Digest of the configuration and the weights: equal fingerprints, equal entities."""
 
+    @property
+    def took(self) -> Mapping[str, int]:
+        """Bytes that loading took, by place and purpose, as the runtime or the system says."""
+
     def submit(
         self, document: Document, guideline: Guideline | None = None, tell: Tell | None = None
     ) -> Future[Extraction]:
@@ -52,7 +57,13 @@ class Extractor(Closing):
 
     def __init__(self, config: ModelConfig, share: Share | None = None) -> None:
         self.config = config
-        self._backend = _load(config, share or Share())
+        share = share or Share()
+        if share.threads is not None and share.threads > (cores := _cores()):
+            raise ConfigError(
+                f"model {config.name}: {share.threads} threads on {cores} cores would be slower "
+                f"than {cores}: lower the pool's num_cpus"
+            )
+        self._backend = _load(config, share)
 
     @property
     def name(self) -> str:
@@ -63,6 +74,11 @@ class Extractor(Closing):
     def fingerprint(self) -> str:
         """Digest of the configuration and the weights: equal fingerprints, equal entities."""
         return self._backend.fingerprint
+
+    @property
+    def took(self) -> Mapping[str, int]:
+        """Bytes that loading took, by place and purpose, as the runtime or the system says."""
+        return self._backend.took
 
     def submit(
         self, document: Document, guideline: Guideline | None = None, tell: Tell | None = None
@@ -91,6 +107,13 @@ def load_extractor(reference: str | Path, share: Share | None = None) -> Extract
     Raises ConfigError for a file that cannot be used and FileNotFoundError for missing weights.
     """
     return Extractor(load_model(reference), share)
+
+
+def _cores() -> int:
+    """Cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _load(config: ModelConfig, share: Share) -> Backend:

@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from actors.config.load import STARTERS
@@ -79,6 +79,31 @@ def check(uri: str) -> None:
         raise WeightsError(f"{uri}: {type(error).__name__}: {error}") from error
     if not there:
         raise FileNotFoundError(f"{uri}: no such file or folder")
+
+
+@contextmanager
+def open_weights(uri: str) -> Iterator[BinaryIO]:
+    """A weights file for reading where it is: of a remote one only what is read is fetched.
+
+    Raises FileNotFoundError or WeightsError.
+    """
+    local = _local(uri)
+    if local is not None:
+        if not local.is_file():
+            raise FileNotFoundError(f"{uri}: no such file")
+        with local.open("rb") as file:
+            yield file
+        return
+    import fsspec
+
+    try:
+        file = fsspec.open(uri, "rb").open()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{uri}: no such file or folder") from error
+    except Exception as error:  # every fsspec backend has its own
+        raise WeightsError(f"{uri}: {type(error).__name__}: {error}") from error
+    with file:
+        yield file
 
 
 def digest(path: Path) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, TypeAdapter, field_validator, model_validator
@@ -68,7 +68,19 @@ class Pool(Section):
     min_actors: int = Field(1, ge=1)
     max_actors: int = Field(1, ge=1)
     num_cpus: float = Field(1.0, gt=0, description="CPUs an actor; also its threads, rounded down.")
-    num_gpus: float = Field(0.0, ge=0, description="The fraction of a card an actor takes.")
+    num_gpus: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
+        0.0,
+        description="The fraction of a card an actor takes; auto: what its model needs, from its "
+        "file. A fraction that is too small is an error before work starts.",
+    )
+    card_gb: float | None = Field(
+        None, gt=0, description="Memory of a card (10^9 bytes); default: the cluster is asked."
+    )
+    fill: bool = Field(
+        False,
+        description="Use all of num_gpus: as many sequences (GGUF) or as large batches (ONNX) as "
+        "fit, at least the model file's. Answers do not depend on it.",
+    )
     cpu_fallback: bool = Field(
         False, description="Run on the CPU, and say so, where the cluster has no GPU."
     )
@@ -76,11 +88,30 @@ class Pool(Section):
         3, ge=1, description="Units an actor holds at a time, so that its model is never idle."
     )
 
+    recycle_documents: int | None = Field(
+        None, ge=1, description="Begin an actor anew, between units, after so many documents."
+    )
+    recycle_growth_mb: float | None = Field(
+        None,
+        gt=0,
+        description="Begin an actor anew, between units, when its main memory has grown by so much "
+        "since its first unit.",
+    )
+
     @model_validator(mode="after")
     def _sizes_fit(self) -> Pool:
         if self.max_actors < self.min_actors:
             raise ValueError("max_actors must be at least min_actors")
+        if self.fill and self.num_gpus in (0, "auto"):
+            raise ValueError("fill needs num_gpus as a number: auto is the least that fits")
         return self
+
+    @property
+    def gpus(self) -> float:
+        """``num_gpus`` as a number; raises ConfigError where auto was not resolved."""
+        if self.num_gpus == "auto":
+            raise ConfigError("pool.num_gpus is auto, and no card's memory is known")
+        return self.num_gpus
 
     @property
     def threads(self) -> int:

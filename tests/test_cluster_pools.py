@@ -31,6 +31,7 @@ def _cluster(monkeypatch: pytest.MonkeyPatch, *sizes: dict[str, float]) -> None:
             yield sizes[-1]
 
     seen = looks()
+    monkeypatch.setattr(cluster, "_nodes", lambda: [sizes[-1]])
     monkeypatch.setattr("ray.cluster_resources", lambda: next(seen))
 
 

@@ -268,6 +268,7 @@ def test_without_a_card_auto_is_the_cpu_and_cuda_an_error(
 
 def test_the_memory_of_a_card_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     from actors.config import OnnxSession
+    from actors.memory import CUDA_CONTEXT
     from actors.onnx import session
 
     monkeypatch.setattr(session, "card_memory", lambda: 16 * 10**9)
@@ -275,5 +276,8 @@ def test_the_memory_of_a_card_is_shared(monkeypatch: pytest.MonkeyPatch) -> None
         session._providers(OnnxSession(gpu_memory_gb=gb), gpu)[0][1]["gpu_mem_limit"]
         for gb, gpu in [(None, 0.25), (None, None), (2.5, 0.25)]
     ]
-    assert limits == ["4000000000", "16000000000", "2500000000"]
+    # What CUDA takes for itself is out of the actor's share.
+    assert limits == [str(4 * 10**9 - CUDA_CONTEXT), "16000000000", "2500000000"]
+    with pytest.raises(ConfigError, match=r"a share of 0\.02 of a card of 16\.0 GB leaves nothing"):
+        session._providers(OnnxSession(), 0.02)
     assert session._providers(OnnxSession(), 0) == ["CPUExecutionProvider"]

@@ -28,6 +28,7 @@ def _without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
         return found
 
     monkeypatch.setattr(run, "placed_pools", pools)
+    monkeypatch.setattr(run, "fitted", lambda loaded: loaded)
     monkeypatch.setattr(run, "build", _build)
     monkeypatch.setattr(run, "patiently", rows)
 

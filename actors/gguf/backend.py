@@ -34,7 +34,7 @@ from actors.gguf.reading import Reading, choices, cut, scored, united
 from actors.gguf.runner import LlamaRunner
 from actors.grounding import check, ground
 from actors.guideline import Guideline
-from actors.memory import output_rows
+from actors.memory import card_memory, check_gguf, open_header, output_rows
 from actors.merge import merge_windows
 from actors.prompts import Parsed, Prompt, PromptError, chat_template
 from actors.spans import Document, Entity, Extraction, Failure, Status, Tell, Usage
@@ -72,6 +72,8 @@ class GgufBackend:
         path = fetch(config.weights.model, config.weights.sha256)
         check_labels(config)
         self._config = config
+        if gpu and (card := card_memory()) is not None:
+            check_gguf(config.name, open_header(path), config, gpu, card)
         weights = {"weights": config.weights.sha256 or digest(path), **self._digests()}
         self._model = model = LlamaModel(path, config.context, gpu=gpu != 0)
         try:

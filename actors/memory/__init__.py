@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
+from actors.memory.device import card_memory, card_used, main_memory_used
+from actors.memory.fraction import (
+    card_bytes,
+    check_gguf,
+    check_onnx,
+    filled_gguf,
+    filled_onnx,
+    fraction_for,
+)
 from actors.memory.header import GgufFacts, Header, facts, open_header, read_header
 from actors.memory.llama import LlamaTake, llama_take
+from actors.memory.need import CUDA_CONTEXT, Need, OnnxFile, gguf_need, onnx_need, read_onnx
 from actors.memory.shape import output_rows
 
 __all__ = [
+    "CUDA_CONTEXT",
     "GgufFacts",
     "Header",
     "LlamaTake",
+    "Need",
+    "OnnxFile",
+    "card_bytes",
+    "card_memory",
+    "card_used",
+    "check_gguf",
+    "check_onnx",
     "facts",
+    "filled_gguf",
+    "filled_onnx",
+    "fraction_for",
+    "gguf_need",
     "llama_take",
+    "main_memory_used",
+    "onnx_need",
     "open_header",
     "output_rows",
     "read_header",
+    "read_onnx",
 ]

@@ -9,6 +9,7 @@ from concurrent.futures import CancelledError, Future
 
 from actors.config import OnnxModel
 from actors.guideline import Guideline
+from actors.memory import card_used, main_memory_used
 from actors.onnx.narrowing import narrowed
 from actors.onnx.reader import Reader
 from actors.onnx.reading import Reading
@@ -37,7 +38,12 @@ class OnnxBackend:
     """
 
     def __init__(self, config: OnnxModel, threads: int | None, gpu: float | None) -> None:
+        before, card = main_memory_used(), card_used() or 0
         self._reader = Reader(config, threads, gpu)
+        self.took = {"main memory": max(0, main_memory_used() - before)}
+        """Bytes that the process has grown by while the model was loaded and tried."""
+        if (used := card_used()) is not None:
+            self.took["card"] = max(0, used - card)
         self._name = config.name
         self._room = _BATCHES_AHEAD * config.session.batch_tokens * _CHARACTERS_PER_TOKEN
         self._queue: deque[_Asked] = deque()

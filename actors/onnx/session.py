@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from actors.config import ConfigError, OnnxSession
-from actors.onnx.device import card_memory
+from actors.memory import CUDA_CONTEXT, card_memory
 from actors.onnx.folder import ModelFileError
 
 _LOG = logging.getLogger(__name__)
@@ -110,9 +110,17 @@ def _providers(settings: OnnxSession, gpu: float | None) -> list[Any]:
             raise ConfigError("session.provider is cuda, but no CUDA card is visible")
         _say_cpu("no CUDA card is visible")
         return [cpu]
-    limit = memory * (1.0 if gpu is None else gpu)
+    limit: float = memory
+    if gpu is not None:
+        # The limit is of the arena alone; CUDA's own memory is out of the same share.
+        limit = memory * min(1.0, gpu) - CUDA_CONTEXT
     if settings.gpu_memory_gb is not None:
         limit = settings.gpu_memory_gb * 1e9
+    if limit <= 0:
+        raise ConfigError(
+            f"a share of {gpu:g} of a card of {memory / 1e9:.1f} GB leaves nothing beside CUDA's "
+            f"own {CUDA_CONTEXT / 1e9:.2f} GB"
+        )
     cuda = {"gpu_mem_limit": str(int(limit)), "arena_extend_strategy": "kSameAsRequested"}
     return [("CUDAExecutionProvider", cuda), cpu]
 

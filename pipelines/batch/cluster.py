@@ -11,6 +11,8 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
 from tempfile import TemporaryFile
 
 import ray
@@ -18,6 +20,7 @@ from ray.autoscaler.sdk import request_resources
 
 from actors.config import ConfigError
 from pipelines.config import LoadedPipeline, Pool
+from pipelines.fractions import sized, smallest_card
 
 log = logging.getLogger(__name__)
 _POLL_SECONDS = 2.0
@@ -88,6 +91,24 @@ def _held_stderr() -> Iterator[None]:
             os.close(kept)
 
 
+def fitted(loaded: LoadedPipeline) -> LoadedPipeline:
+    """The pipeline with fractions of this cluster's cards that hold its models; see
+    ``pipelines.fractions``. A pool with ``cpu_fallback`` gives up its GPU where there is none."""
+    pools = [step.pool for step in loaded.pipeline.steps]
+    if not any(pool.num_gpus for pool in pools):
+        return loaded
+    if not ray.cluster_resources().get("GPU", 0.0):
+        steps = [
+            step.model_copy(update={"pool": step.pool.model_copy(update={"num_gpus": 0.0})})
+            if step.pool.num_gpus == "auto" and step.pool.cpu_fallback
+            else step
+            for step in loaded.pipeline.steps
+        ]
+        pipeline = loaded.pipeline.model_copy(update={"steps": tuple(steps)})
+        loaded = replace(loaded, pipeline=pipeline)
+    return sized(loaded, cache(smallest_card))
+
+
 def placed_pools(loaded: LoadedPipeline) -> list[Pool]:
     """The pools of the steps, and before them of `ocr`, as this cluster can place them.
 
@@ -104,7 +125,7 @@ def placed_pools(loaded: LoadedPipeline) -> list[Pool]:
         log.warning("waiting for the cluster to grow to what the least actors need")
         request_resources(
             bundles=[
-                {"CPU": pool.num_cpus, **({"GPU": pool.num_gpus} if pool.num_gpus else {})}
+                {"CPU": pool.num_cpus, **({"GPU": pool.gpus} if pool.gpus else {})}
                 for pool in wanted
                 for _ in range(pool.min_actors)
             ]
@@ -125,14 +146,51 @@ def placed_pools(loaded: LoadedPipeline) -> list[Pool]:
                 f"steps: the least actors need {need:g} {kind}s and the cluster has {have:g}; "
                 f"lower pool.num_{kind.lower()}s or pool.min_actors{more}"
             )
+    _check_nodes(pools, _nodes())
     return pools
+
+
+def _nodes() -> list[dict[str, float]]:
+    """The resources of each node."""
+    return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+
+
+def _check_nodes(pools: Sequence[Pool], nodes: Sequence[dict[str, float]]) -> None:
+    """Raise ConfigError where sums fit and single actors do not: an actor is on one node, and its
+    fraction on one card."""
+    widest = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
+    for pool in pools:
+        if pool.num_cpus > widest + 1e-6:
+            raise ConfigError(
+                f"steps: an actor asks for {pool.num_cpus:g} CPUs, and no node has more than "
+                f"{widest:g}: its threads would share cores; lower pool.num_cpus"
+            )
+    room = [1.0] * sum(int(node.get("GPU", 0.0)) for node in nodes)
+    parts = [pool.gpus for pool in pools for _ in range(pool.min_actors) if pool.gpus]
+    for part in sorted(parts, reverse=True):
+        whole = part >= 1
+        free = [i for i, left in enumerate(room) if left >= (1 if whole else part) - 1e-6]
+        count = int(part) if whole else 1
+        if len(free) < count:
+            raise ConfigError(
+                f"steps: {len(room)} cards cannot be cut into the least actors' fractions "
+                f"({', '.join(f'{p:g}' for p in sorted(parts, reverse=True))}): a fraction lies on "
+                "one card; lower pool.num_gpus or pool.min_actors"
+            )
+        for i in free[:count]:
+            room[i] -= min(part, 1.0)
+    sharing = [pool for pool in pools if pool.num_cpus < 1 and not pool.gpus]
+    if sharing and sum(pool.threads * pool.min_actors for pool in pools) > sum(
+        node.get("CPU", 0.0) for node in nodes
+    ):
+        log.warning("actors of less than one CPU have a thread each: they will share cores")
 
 
 def _needs(pools: Sequence[Pool]) -> list[tuple[str, float, float]]:
     """By kind of resource, what the least actors need and what the cluster has."""
     total = ray.cluster_resources()
     cpus = sum(pool.num_cpus * pool.min_actors for pool in pools)
-    gpus = sum(pool.num_gpus * pool.min_actors for pool in pools)
+    gpus = sum(pool.gpus * pool.min_actors for pool in pools)
     return [("CPU", cpus, total.get("CPU", 0.0)), ("GPU", gpus, total.get("GPU", 0.0))]
 
 

@@ -91,3 +91,10 @@ def count_batch(model: str, documents: int, tokens: int, seconds: float) -> None
         _histogram(
             "model_seconds", "model seconds of such a batch", tuple(_SECONDS), ("model",)
         ).observe(seconds, tags)
+
+
+def count_breach(model: str) -> None:
+    """An actor holds more of a card than its share."""
+    _counter("share_breaches", "times an actor held more of a card than its share", ("model",)).inc(
+        1, {"model": model}
+    )

@@ -24,6 +24,7 @@ from ray.data.block import BlockMetadata
 from actors.extractor import Extractor
 from pipelines.batch.careful import Attempts
 from pipelines.batch.finish import write_unit
+from pipelines.batch.life import Lifespan
 from pipelines.batch.marker import IO_TASKS
 from pipelines.batch.ocr import OcrActor
 from pipelines.batch.step import Load, StepActor, StepWork, add_busy, pack
@@ -137,16 +138,17 @@ def _pooled(
     **more: bool,
 ) -> Dataset:
     """A pool of actors over the units: each is constructed with ``what``, then its share of a
-    machine, then the storage, and ``more`` by name."""
+    machine, then the storage, and by name how long it lives and ``more``."""
+    lifespan = Lifespan(pool.recycle_documents, pool.recycle_growth_mb)
     return dataset.map_batches(
         actor,
-        fn_constructor_args=(*what, pool.threads, pool.num_gpus, storage),
-        fn_constructor_kwargs=more,
+        fn_constructor_args=(*what, pool.threads, pool.gpus, storage),
+        fn_constructor_kwargs={"lifespan": lifespan, **more},
         batch_size=1,
         batch_format="pyarrow",
         zero_copy_batch=True,
         num_cpus=pool.num_cpus,
-        num_gpus=pool.num_gpus,
+        num_gpus=pool.gpus,
         compute=ActorPoolStrategy(
             min_size=pool.min_actors,
             max_size=pool.max_actors,

@@ -13,7 +13,8 @@ from actors.ocr import OcrReader
 from actors.pages import Reading
 from actors.spans import Document, Extraction, Failure, Status, Usage
 from pipelines.batch.careful import Attempts, Careful, poison
-from pipelines.batch.events import count_batch, say
+from pipelines.batch.events import count_batch
+from pipelines.batch.life import FOR_EVER, Life, Lifespan
 from pipelines.batch.step import Stopwatch, add_busy, pack, unpack
 from pipelines.lake.carry import content_hash
 from pipelines.lake.readings import READING, reading_row
@@ -35,6 +36,7 @@ class OcrActor:
         gpu: float,
         storage: Storage,
         keep_pictures: bool = False,
+        lifespan: Lifespan = FOR_EVER,
     ) -> None:
         """``keep_pictures``: whether a later step is to see them, too."""
         storage.apply()  # the weights may be on an object store
@@ -45,12 +47,16 @@ class OcrActor:
         self._careful = Careful(attempts, self._submit)
         self._watch = Stopwatch()
         self._last = 0.0
-        seconds = round(time.monotonic() - started, 3)
-        say("model loaded", run=attempts.run_id, step=config.name, seconds=seconds)
+        self._life = Life(lifespan, gpu, attempts.run_id, config.name)
+        self._life.born(round(time.monotonic() - started, 3), {})
 
     async def __call__(self, block: pa.Table) -> pa.Table:
         """A packed unit whose pictures have become text, each with a READING beside it. Unless
         they are to be kept, the pictures themselves end here."""
+        async with self._life.turn():
+            return await self._do(block)
+
+    async def _do(self, block: pa.Table) -> pa.Table:
         self._watch.enter()
         unit, table = unpack(block)
         rows = table.select(["doc_id", "image", "prompt", "prior", "error_type"]).to_pylist()
@@ -74,6 +80,7 @@ class OcrActor:
             else:
                 errors[i] = {"error_type": found.type, "error_message": found.message}
             steps[i] = extraction_row(self._step(rows[i]["doc_id"], found, seconds))
+        self._life.did(len(told))
         count_batch(
             self._reader.config.name, len(told), 0, sum(one[1] for one in told if one is not None)
         )

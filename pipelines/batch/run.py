@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from actors.extractor import Extractor
 from actors.spans import Status
-from pipelines.batch.cluster import placed_pools
+from pipelines.batch.cluster import fitted, placed_pools
 from pipelines.batch.describe import check_reader
 from pipelines.batch.finish import Tally
 from pipelines.batch.graph import build
@@ -90,6 +90,7 @@ def drive_run(sink: Sink, run_id: str, progress: Progress, load: Load = Extracto
     plan = sink.plan(run_id)
     loaded = LoadedPipeline.from_json(plan.pipeline)
     loaded.pipeline.storage.apply()
+    loaded = fitted(loaded)
     pools = placed_pools(loaded)
     with Lease(sink, f"run-{run_id}"):
         if run_id in sink.committed():

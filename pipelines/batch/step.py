@@ -15,7 +15,8 @@ from actors.config import GgufModel, ModelConfig
 from actors.extractor import Extractor, Share
 from actors.spans import Document, Extraction, Failure, Status
 from pipelines.batch.careful import Attempts, Careful, poison
-from pipelines.batch.events import count_batch, say
+from pipelines.batch.events import count_batch
+from pipelines.batch.life import FOR_EVER, Life, Lifespan
 from pipelines.lake.schema import EXTRACTION, extraction_row
 from pipelines.storage import Storage
 
@@ -104,7 +105,14 @@ class StepActor:
     """One model, applied to units. Calls may overlap: the Extractor takes documents of several
     units at once, so that its model stays busy across their edges."""
 
-    def __init__(self, work: StepWork, threads: int, gpu: float, storage: Storage) -> None:
+    def __init__(
+        self,
+        work: StepWork,
+        threads: int,
+        gpu: float,
+        storage: Storage,
+        lifespan: Lifespan = FOR_EVER,
+    ) -> None:
         storage.apply()  # the weights may be on an object store
         self._work = work
         self._sees = isinstance(work.config, GgufModel) and work.config.sees
@@ -115,12 +123,18 @@ class StepActor:
             work.sink, work.run_id, str(work.index), work.config.name, work.most_tries
         )
         self._careful = Careful(attempts, self._model.submit)
-        seconds = round(time.monotonic() - started, 3)
-        say("model loaded", run=work.run_id, step=work.config.name, seconds=seconds)
+        self._life = Life(lifespan, gpu, work.run_id, work.config.name)
+        # A model of a test says nothing of what it took.
+        took = getattr(self._model, "took", {})
+        self._life.born(round(time.monotonic() - started, 3), took)
 
     async def __call__(self, block: pa.Table) -> pa.Table:
         """A packed unit with one more column of EXTRACTION; null where a row was not readable, or
         is carried over from an earlier run."""
+        async with self._life.turn():
+            return await self._do(block)
+
+    async def _do(self, block: pa.Table) -> pa.Table:
         self._watch.enter()
         unit, table = unpack(block)
         columns = ["doc_id", "text", "prompt", "prior", "error_type"]
@@ -142,6 +156,7 @@ class StepActor:
             sum(e.usage.prompt_tokens + e.usage.completion_tokens for e in found),
             sum(e.usage.seconds for e in found),
         )
+        self._life.did(len(found))
         column = pa.array(results, type=EXTRACTION)
         table = table.append_column(f"step_{self._work.index}", column)
         return pack(unit, add_busy(table, self._work.config.name, self._watch.leave()))

@@ -92,7 +92,7 @@ def _pool(pool: dict[str, float]) -> str:
     actors = f"{pool['min_actors']} to {pool['max_actors']} actors"
     if pool["min_actors"] == pool["max_actors"]:
         actors = f"{pool['min_actors']} actor" + ("s" if pool["min_actors"] > 1 else "")
-    gpus = f", {pool['num_gpus']:g} GPU each" if pool["num_gpus"] else ""
+    gpus = f", {pool['num_gpus']} GPU each" if pool["num_gpus"] else ""
     return f"{actors}, {pool['num_cpus']:g} CPU each{gpus}"
 
 

@@ -98,7 +98,7 @@ def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
         table.add_row(
             f"step {number}",
             f"{step['model']} ({step['kind']}): {actors} actors, each {pool['num_cpus']:g} CPU, "
-            f"{pool['num_gpus']:g} GPU{' or none' if pool['cpu_fallback'] else ''}",
+            f"{pool['num_gpus'] or 0} GPU{' or none' if pool['cpu_fallback'] else ''}",
         )
     table.add_row("merge", f"overlaps: {found['merge']['overlaps']}")
     for name, path in found["output"].items():

@@ -7,6 +7,8 @@ gives ``args: {config: <pipeline file>}``; see configs/deploy/serve.yaml.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from ray.serve import Application
 from actors.config import ConfigError, Section
 from actors.config.load import validate
 from pipelines.config import Pool, load_pipeline
+from pipelines.fractions import sized_step, smallest_card
 from pipelines.serve.catalogue import Catalogue, catalogue_of
 from pipelines.serve.hosted import READER, Ingress
 from pipelines.serve.replica import PictureReplica, Replica
@@ -58,6 +61,7 @@ def application(args: dict[str, Any]) -> Application:
 def build(catalogue: Catalogue) -> Application:
     """The application of a catalogue, for a Ray that is connected. Raises ConfigError where the
     cluster can never hold the least replicas of all models at once."""
+    catalogue = _fitted(catalogue)
     pools, surge = _placed(catalogue)
     limits, options = catalogue.serve.limits, catalogue.serve
     hosts: dict[str, tuple[type, Any]] = {n: (Replica, c) for n, c in catalogue.models.items()}
@@ -70,7 +74,7 @@ def build(catalogue: Catalogue) -> Application:
             serve.deployment(host)
             .options(
                 name=f"model-{config.name}",
-                ray_actor_options={"num_cpus": pool.num_cpus, "num_gpus": pool.num_gpus},
+                ray_actor_options={"num_cpus": pool.num_cpus, "num_gpus": pool.gpus},
                 max_ongoing_requests=max(8, round(options.target_ongoing_requests * 4)),
                 max_queued_requests=limits.queue_documents,
                 health_check_period_s=5,
@@ -80,7 +84,7 @@ def build(catalogue: Catalogue) -> Application:
                 max_surge_percent=surge,
                 **_scaling(pool, options.target_ongoing_requests),
             )
-            .bind(config, pool.threads, pool.num_gpus, options.wedged_s)
+            .bind(config, pool.threads, pool.gpus, options.wedged_s)
         )
     return (
         serve.deployment(Ingress)
@@ -110,6 +114,20 @@ def _scaling(pool: Pool, target: float) -> dict[str, Any]:
     }
 
 
+def _fitted(catalogue: Catalogue) -> Catalogue:
+    """The catalogue with fractions that hold its models, and models that fill them."""
+    if not any(pool.num_gpus for pool in catalogue.pools.values()):
+        return catalogue
+    none = not ray.cluster_resources().get("GPU", 0.0)
+    card, pools, models = cache(smallest_card), dict(catalogue.pools), dict(catalogue.models)
+    for name, model in catalogue.models.items():
+        pool = pools[name]
+        if none and pool.cpu_fallback and pool.num_gpus == "auto":
+            pool = pool.model_copy(update={"num_gpus": 0.0})
+        pools[name], models[name] = sized_step(pool, model, card)
+    return replace(catalogue, pools=pools, models=models)
+
+
 def _placed(catalogue: Catalogue) -> tuple[dict[str, Pool], int]:
     # The pools as this cluster can place them, and the surge of an update: where there is room for
     # two of each, the new replicas are up before the old ones go; where there is not, Serve would
@@ -126,13 +144,13 @@ def _placed(catalogue: Catalogue) -> tuple[dict[str, Pool], int]:
             pool = pool.model_copy(update={"num_gpus": 0.0})
         pools[name] = pool
     surge = 100
-    for word, key, there in (("CPUs", "num_cpus", cpus), ("GPUs", "num_gpus", gpus)):
+    for word, key, there in (("CPUs", "num_cpus", cpus), ("GPUs", "gpus", gpus)):
         need = sum(getattr(pool, key) * pool.min_actors for pool in pools.values())
         if 2 * need > there + 1e-6:
             surge = 0
         if need > there + 1e-6:
             raise ConfigError(
                 f"serve: the least replicas need {need:g} {word} and the cluster has {there:g}; "
-                f"lower {key} or min_actors of serve.pools or of the steps' pools"
+                f"lower num_{word.lower()} or min_actors of serve.pools or of the steps' pools"
             )
     return pools, surge

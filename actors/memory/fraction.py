@@ -1,0 +1,144 @@
+"""Fractions of a card: which one a model needs, what fits in one, and what would fit in less."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+from actors.config import ConfigError, GgufModel, OnnxModel
+from actors.memory.header import Header
+from actors.memory.need import Need, OnnxFile, gguf_need, onnx_need
+
+RESERVE = 1.05
+"""More than the plan, for what no plan sees: fragments, a driver's whims."""
+
+_MOST_SEQUENCES = 64
+_MOST_BATCH_TOKENS = 16_384
+_STEP = 256  # llama.cpp's contexts are multiples of it
+_GB = 1e9
+
+
+def card_bytes(text: str) -> tuple[str, int]:
+    """Name and bytes of a card such as ``a10g:24`` (GB of 10^9 bytes); raises ConfigError."""
+    name, _, size = text.partition(":")
+    try:
+        amount = float(size)
+    except ValueError:
+        amount = 0.0
+    if not name or not 0 < amount < 10_000:
+        raise ConfigError(f"{text!r} names no card: write a name and its memory, such as a10g:24")
+    return name, int(amount * _GB)
+
+
+def fraction_for(need: Need, card: int) -> float:
+    """The least fraction, in hundredths, of a card of so many bytes; over 1 where one is not
+    enough."""
+    return math.ceil(need.device * RESERVE / card * 100 - 1e-9) / 100
+
+
+def fits(need: Need, room: float) -> bool:
+    """Whether it fits into so many bytes, with the reserve."""
+    return need.device * RESERVE <= room
+
+
+def check_gguf(name: str, header: Header, model: GgufModel, share: float, card: int) -> None:
+    """Raise ConfigError, with the numbers and with what would fit, where the share is too small."""
+    need = gguf_need(header, model)
+    if not fits(need, share * card):
+        _refuse(name, need, share, card, list(_smaller(header, model, share * card)))
+
+
+def check_onnx(name: str, file: OnnxFile, model: OnnxModel, share: float, card: int) -> None:
+    """As ``check_gguf``, for a token classifier."""
+    need = onnx_need(file, model)
+    if fits(need, share * card):
+        return
+
+    def batches(tokens: int) -> OnnxModel:
+        session = model.session.model_copy(update={"batch_tokens": tokens})
+        return model.model_copy(update={"session": session})
+
+    least = _largest(
+        64,
+        model.session.batch_tokens,
+        lambda tokens: fits(onnx_need(file, batches(tokens)), share * card),
+    )
+    ways = [f"session.batch_tokens: {least}"] if least else []
+    _refuse(name, need, share, card, ways)
+
+
+def filled_gguf(header: Header, model: GgufModel, share: float, card: int) -> GgufModel:
+    """The model with as many sequences as its share has room for, at least those of its file.
+
+    The context stays: what a document's answer is may depend on it, and not on its neighbours.
+    """
+    least = model.context.sequences
+    best = _largest(
+        least,
+        max(least, _MOST_SEQUENCES),
+        lambda count: fits(gguf_need(header, _with(model, sequences=count)), share * card),
+    )
+    return _with(model, sequences=best) if best else model
+
+
+def filled_onnx(file: OnnxFile, model: OnnxModel, share: float, card: int) -> OnnxModel:
+    """The model with the largest batches that its share has room for, doubling its file's."""
+    tokens = model.session.batch_tokens
+    best = model
+    while tokens < _MOST_BATCH_TOKENS:
+        tokens *= 2
+        session = model.session.model_copy(update={"batch_tokens": tokens})
+        larger = model.model_copy(update={"session": session})
+        if not fits(onnx_need(file, larger), share * card):
+            break
+        best = larger
+    return best
+
+
+def _with(model: GgufModel, **changes: object) -> GgufModel:
+    context = model.context.model_copy(update=changes)
+    return model.model_copy(update={"context": context})
+
+
+def _smaller(header: Header, model: GgufModel, room: float) -> Iterator[str]:
+    """Single changes of a model file that make it fit, dearest to the user last."""
+    context = model.context
+
+    def fit(**changes: object) -> bool:
+        return fits(gguf_need(header, _with(model, **changes)), room)
+
+    if count := _largest(1, context.sequences, lambda n: fit(sequences=n)):
+        yield f"context.sequences: {count}"
+    if context.type_k == "f16" and fit(type_k="q8_0", type_v="q8_0"):
+        yield "context.type_k and type_v: q8_0"
+    if context.swa_full and fit(swa_full=False):
+        yield "context.swa_full: false"
+    if blocks := _largest(1, context.n_ctx // _STEP, lambda n: fit(n_ctx=n * _STEP)):
+        yield f"context.n_ctx: {blocks * _STEP}"
+    layers = header.number("block_count")
+    if count := _largest(1, layers, lambda n: fit(n_gpu_layers=n)):
+        yield f"context.n_gpu_layers: {count} (the others on the CPU: slow)"
+
+
+def _largest(low: int, high: int, good: Callable[[int], bool]) -> int:
+    """The largest number from ``low`` to ``high`` that is good, 0 where none is; what is good
+    stays so for smaller numbers."""
+    if low > high or not good(low):
+        return 0
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if good(middle) else (low, middle - 1)
+    return low
+
+
+def _refuse(name: str, need: Need, share: float, card: int, ways: list[str]) -> None:
+    parts = ", ".join(f"{part} {size / _GB:.2f}" for part, size in need.parts.items())
+    fraction = fraction_for(need, card)
+    if fraction <= 1:
+        ways.insert(0, f"pool.num_gpus: {fraction:g}")
+    means = f"; any one of these would do: {'; '.join(ways)}" if ways else "; nothing smaller fits"
+    raise ConfigError(
+        f"{name}: num_gpus {share:g} of a card of {card / _GB:.1f} GB is {share * card / _GB:.2f} "
+        f"GB, and it needs {need.device * RESERVE / _GB:.2f} GB ({parts}, reserve "
+        f"{need.device * (RESERVE - 1) / _GB:.2f}){means}"
+    )

@@ -1,0 +1,102 @@
+"""What a model needs of a card, all in all, and what of it can be chosen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from actors.config import ConfigError, GgufModel, OnnxModel
+from actors.memory.header import Header
+from actors.memory.llama import llama_take
+from actors.memory.shape import shape_of
+
+CUDA_CONTEXT = 500 * 2**20
+"""Bytes that a process takes of a card before it has a model: context, kernels, library handles. An
+assumption that lies at the upper end of what drivers show; benchmarks/gpu_checks.py measures it."""
+
+_FLOAT = 4
+_LONGEST = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Bytes on a card by purpose, and on the host. ``exact`` is False where the model's graph is
+    not known, so that what it computes with is taken for that of a like one."""
+
+    parts: Mapping[str, int]
+    host: int
+    exact: bool
+
+    @property
+    def device(self) -> int:
+        """Bytes on the card."""
+        return sum(self.parts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxFile:
+    """A token classifier's file, and the sizes in the config.json beside it."""
+
+    size: int
+    width: int
+    feed: int
+    heads: int
+    longest: int
+
+
+def gguf_need(header: Header, model: GgufModel) -> Need:
+    """What a GGUF model needs with the options of its file."""
+    take, shape = llama_take(header, model.context, gpu=True), shape_of(header, model.context, True)
+    parts = {
+        "weights": take.weights_device,
+        "KV cache": take.kv_device,
+        "compute": take.compute_device,
+        # ggml-cuda's pool: a ubatch in half precision before the widest matrix product.
+        "scratch": 2 * shape.tokens * max(shape.width, shape.feed),
+        "CUDA context": CUDA_CONTEXT,
+    }
+    return Need(parts, take.host, take.exact)
+
+
+def onnx_need(file: OnnxFile, model: OnnxModel) -> Need:
+    """What a token classifier needs for its batches.
+
+    The arena holds the widest layer: four tensors of the feed-forward's width (GELU, spelt out) and
+    two of the model's; and the attention's scores beside them, where these are too large for gaps
+    that the others leave. Measured on the shipped model with onnxruntime's arena on the CPU: within
+    6% for windows of 256 tokens in batches of 512 to 2,048, and of 512 in batches of up to 1,024;
+    26 to 29% too much for windows of 512 in batches of 2,048 and more.
+    """
+    longest = min(model.window.size or file.longest, file.longest)
+    rows = max(1, model.session.batch_tokens // longest)
+    tokens = max(model.session.batch_tokens, longest)
+    scores = _FLOAT * rows * file.heads * longest**2
+    feed, width = _FLOAT * tokens * file.feed, _FLOAT * tokens * file.width
+    activations = 4 * feed + 2 * width + (scores if scores > 2 * feed else 0)
+    parts = {"weights": file.size, "activations": activations, "CUDA context": CUDA_CONTEXT}
+    return Need(parts, 2 * file.size, exact=False)
+
+
+def read_onnx(folder: Path) -> OnnxFile:
+    """The sizes of a model folder as optimum exports it; raises ConfigError where config.json does
+    not say them and FileNotFoundError where files are missing."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    # DistilBERT has names of its own.
+    names = {
+        "width": ("hidden_size", "dim"),
+        "feed": ("intermediate_size", "hidden_dim"),
+        "heads": ("num_attention_heads", "n_heads"),
+    }
+    found = {}
+    for key, known in names.items():
+        value = next((config[name] for name in known if isinstance(config.get(name), int)), None)
+        if value is None:
+            raise ConfigError(f"{folder / 'config.json'}: has no {known[0]}: its need is unknown")
+        found[key] = value
+    # Large tensors lie in files of their own, whose names begin with the model's.
+    size = sum(file.stat().st_size for file in folder.glob("model.onnx*"))
+    longest = config.get("max_position_embeddings")
+    longest = min(longest, _LONGEST) if isinstance(longest, int) else _LONGEST
+    return OnnxFile(size, longest=longest, **found)

@@ -1,0 +1,112 @@
+"""``medspan plan``: what a run will need of given cards, how long it takes and what it costs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from pipelines.plan import Plan
+
+
+def plan(
+    config: Annotated[Path, typer.Argument(help="A pipeline file.")],
+    gpu: Annotated[str, typer.Option(help="A card and its memory in GB, such as a10g:24.")],
+    gpus: Annotated[int, typer.Option(min=1, help="How many cards.")] = 1,
+    docs: Annotated[float, typer.Option(min=1, help="Documents, such as 40e6.")] = 1e6,
+    tokens_per_doc: Annotated[float, typer.Option(min=1, help="Tokens of a document.")] = 600,
+    cpus: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="CPUs in all; default: steps on CPUs keep their max_actors."),
+    ] = None,
+    price_per_hour: Annotated[
+        float | None, typer.Option(min=0, help="Of all cards and CPUs together.")
+    ] = None,
+    rate: Annotated[
+        list[str] | None,
+        typer.Option(help="MODEL=DOCS_PER_S of one actor, where it is known; may be repeated."),
+    ] = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Measure each step on a sample, on this machine.")
+    ] = False,
+    sample: Annotated[int, typer.Option(min=1, help="Documents of the calibration.")] = 32,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+) -> None:
+    """Fractions, actors, documents/s, hours and cost; and what to change to go faster."""
+    from actors.config import ConfigError
+    from actors.memory import card_bytes
+    from pipelines.config import load_pipeline
+    from pipelines.fractions import sized
+    from pipelines.plan import Machine, Work, make_plan
+    from pipelines.plan import calibrate as measure
+
+    loaded = load_pipeline(config)
+    loaded.pipeline.storage.apply()
+    card, memory = card_bytes(gpu)
+    names = [model.name for model in loaded.models] + ([loaded.ocr.name] if loaded.ocr else [])
+    rates: dict[str, float] = {}
+    source: dict[str, str] = {}
+    if calibrate:
+        found = measure(sized(loaded, lambda: memory), tokens_per_doc, sample)
+        rates |= found.rates
+        source |= {
+            name: f"measured on {found.where} of this machine, {found.documents} documents of "
+            f"{length:,.0f} tokens"
+            for name, length in found.tokens_per_document.items()
+        }
+    for item in rate or []:
+        name, _, number = item.partition("=")
+        if name not in names:
+            raise ConfigError(f"--rate {item}: the models of the steps are {', '.join(names)}")
+        try:
+            rates[name] = float(number)
+        except ValueError:
+            rates[name] = 0.0
+        if not rates[name] > 0:
+            raise ConfigError(f"--rate {item}: write MODEL=DOCS_PER_S, such as {name}=12.5")
+        source[name] = "stated"
+    machine = Machine(card, memory, gpus, cpus, price_per_hour)
+    made = make_plan(loaded, machine, Work(docs, tokens_per_doc, rates, source))
+    if as_json:
+        print(json.dumps(dataclasses.asdict(made)))
+        return
+    _show(made, f"{gpus} x {gpu} GB, {docs:,.0f} documents of {tokens_per_doc:,.0f} tokens")
+
+
+def _show(plan: Plan, title: str) -> None:
+    console = Console()
+    table = Table(title=title, title_justify="left")
+    for name in ("step", "GPU", "a card holds", "actors", "docs/s", "busy", "figures"):
+        table.add_column(name, justify="left" if name in ("step", "figures") else "right")
+    for step in plan.steps:
+        table.add_row(
+            step.model,
+            f"{step.gpus:g}" if step.gpus else "none",
+            str(step.actors_per_card) if step.gpus else "-",
+            f"{step.actors} (file: {step.stated_actors})",
+            "?" if step.documents_per_s is None else f"{step.documents_per_s:,.1f}",
+            "?" if step.busy is None else f"{step.busy:.0%}",
+            step.figures,
+        )
+    console.print(table)
+    for step in plan.steps:
+        if step.needs_gb:
+            parts = ", ".join(f"{name} {size:.2f}" for name, size in step.needs_gb.items())
+            about = "" if step.exact else ", about"
+            console.print(
+                f"{step.model} needs{about} {sum(step.needs_gb.values()):.2f} GB: {parts}"
+            )
+    if plan.hours is None:
+        console.print("Hours are unknown: give --rate MODEL=DOCS_PER_S for each step, or calibrate")
+        return
+    cost = "" if plan.cost is None else f", cost {plan.cost:,.2f}"
+    console.print(f"{plan.documents_per_s:,.1f} documents/s, {plan.hours:,.1f} hours{cost}")
+    console.print(f"slowest: {plan.slowest}")
+    for number, change in enumerate(plan.changes, start=1):
+        console.print(f"  {number}. {change}")

@@ -1,0 +1,122 @@
+"""Pools with true fractions: what each step's model needs of a card, from its file, before work."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from actors.config import ConfigError, GgufModel, ModelConfig
+from actors.memory import (
+    Header,
+    Need,
+    OnnxFile,
+    card_memory,
+    check_gguf,
+    check_onnx,
+    filled_gguf,
+    filled_onnx,
+    fraction_for,
+    gguf_need,
+    onnx_need,
+    read_header,
+    read_onnx,
+)
+from actors.weights import fetch, open_weights
+from pipelines.config import LoadedPipeline, Pool
+
+log = logging.getLogger(__name__)
+Card = Callable[[], int | None]
+"""Bytes of a card of the cluster, the smallest of them; None where none can be asked."""
+
+_ONNX_FILES = ("model.onnx", "config.json")
+_GB = 1e9
+
+
+def sized(loaded: LoadedPipeline, card: Card) -> LoadedPipeline:
+    """The pipeline with a number for every ``num_gpus: auto``, every stated fraction checked, and
+    models that fill their share where their pool asks for it.
+
+    Raises ConfigError, with the numbers and what would fit, where a model does not fit.
+    """
+    steps, models = [], []
+    for step, model in zip(loaded.pipeline.steps, loaded.models, strict=True):
+        pool, model = sized_step(step.pool, model, card)
+        steps.append(step.model_copy(update={"pool": pool}))
+        models.append(model)
+    ocr = loaded.pipeline.ocr
+    if ocr is not None and ocr.pool.num_gpus == "auto":
+        raise ConfigError("ocr: pool.num_gpus: auto is for models of steps; state a fraction")
+    pipeline = loaded.pipeline.model_copy(update={"steps": tuple(steps)})
+    return replace(loaded, pipeline=pipeline, models=tuple(models))
+
+
+def sized_step(pool: Pool, model: ModelConfig, card: Card) -> tuple[Pool, ModelConfig]:
+    """One step's pool and model, as ``sized``."""
+    if pool.num_gpus == 0:
+        return pool, model
+    memory = int(pool.card_gb * _GB) if pool.card_gb is not None else card()
+    if memory is None:
+        if pool.num_gpus == "auto":
+            raise ConfigError(
+                f"{model.name}: pool.num_gpus is auto, and no card of the cluster says its memory; "
+                "set pool.card_gb, or num_gpus to a number"
+            )
+        log.warning(
+            "%s: no card says its memory: num_gpus %g is not checked", model.name, pool.num_gpus
+        )
+        return pool, model
+    if pool.num_gpus == "auto":
+        need = need_of(model)
+        fraction = fraction_for(need, memory)
+        if fraction > 1:
+            _check(model, 1.0, memory)
+        return pool.model_copy(update={"num_gpus": fraction}), model
+    _check(model, pool.num_gpus, memory)
+    return pool, _filled(model, pool.num_gpus, memory) if pool.fill else model
+
+
+def need_of(model: ModelConfig) -> Need:
+    """What a model needs of a card; of a remote GGUF file only the head is read."""
+    if isinstance(model, GgufModel):
+        return gguf_need(_header(model), model)
+    return onnx_need(_onnx_file(model), model)
+
+
+def smallest_card() -> int | None:
+    """Bytes of the smallest card of the cluster, asked of a node of each; None without cards, or
+    where they are only declared."""
+    import ray  # here: a plan on paper needs none
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    ask = ray.remote(num_cpus=0, num_gpus=0.001)(card_memory)
+    places = [
+        NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        for node in ray.nodes()
+        if node["Alive"] and node["Resources"].get("GPU")
+    ]
+    found = ray.get([ask.options(scheduling_strategy=place).remote() for place in places])
+    known = [size for size in found if size is not None]
+    return min(known, default=None)
+
+
+def _check(model: ModelConfig, share: float, memory: int) -> None:
+    if isinstance(model, GgufModel):
+        check_gguf(model.name, _header(model), model, share, memory)
+    else:
+        check_onnx(model.name, _onnx_file(model), model, share, memory)
+
+
+def _filled(model: ModelConfig, share: float, memory: int) -> ModelConfig:
+    if isinstance(model, GgufModel):
+        return filled_gguf(_header(model), model, share, memory)
+    return filled_onnx(_onnx_file(model), model, share, memory)
+
+
+def _header(model: GgufModel) -> Header:
+    with open_weights(model.weights.model) as file:
+        return read_header(file, model.weights.model)
+
+
+def _onnx_file(model: ModelConfig) -> OnnxFile:
+    return read_onnx(fetch(model.weights.model, None, _ONNX_FILES))

@@ -1,0 +1,72 @@
+"""A short measurement, on this machine, of each step's model on documents of the source itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from actors.config import ConfigError
+from actors.extractor import Extractor, Share
+from actors.memory import card_memory
+from actors.spans import Document
+from pipelines.config import LoadedPipeline
+from pipelines.lake.read import read_units
+from pipelines.lake.units import plan_source
+
+_WARM = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What was measured: each model's documents/s an actor, for documents of the planned length.
+
+    ``tokens_per_document``: of the sample, by the counts of each model. ``where``: what it ran on.
+    """
+
+    documents: int
+    rates: dict[str, float]
+    tokens_per_document: dict[str, float]
+    where: str
+
+
+def calibrate(loaded: LoadedPipeline, tokens_per_document: float, documents: int) -> Calibration:
+    """Read a few documents of the source with one actor of each step, one step after the other.
+
+    A rate is taken to be in proportion to length: documents/s of the sample, times its tokens a
+    document, over those of the plan. Raises ConfigError where the source has no text to try.
+    """
+    sample = _sample(loaded, documents + _WARM)
+    card = card_memory()
+    rates, lengths = {}, {}
+    for step, model in zip(loaded.pipeline.steps, loaded.models, strict=True):
+        gpu = step.pool.gpus if card else 0.0
+        with Extractor(model, Share(threads=step.pool.threads, gpu=gpu)) as extractor:
+            extractor.extract(sample[:_WARM])
+            started = time.perf_counter()
+            found = extractor.extract(sample[_WARM:])
+            seconds = time.perf_counter() - started
+        tokens = sum(one.usage.prompt_tokens for one in found)
+        if not tokens:
+            raise ConfigError(f"{model.name}: counted no token in the sample: calibrate is no use")
+        lengths[model.name] = tokens / len(found)
+        rates[model.name] = tokens / seconds / tokens_per_document
+    where = "a card" if card else "CPUs"
+    return Calibration(len(sample) - _WARM, rates, lengths, where)
+
+
+def _sample(loaded: LoadedPipeline, count: int) -> Sequence[Document]:
+    source = loaded.pipeline.source
+    plan = plan_source(source)
+    found: list[Document] = []
+    for table in read_units(plan.units, source, plan.keep):
+        for row in table.select(["doc_id", "text", "prompt"]).to_pylist():
+            if row["text"]:
+                found.append(Document(id=row["doc_id"], text=row["text"], prompt=row["prompt"]))
+        if len(found) >= count:
+            break
+    if len(found) <= _WARM:
+        raise ConfigError(
+            f"{loaded.path}: source has {len(found)} documents with text, too few to calibrate on"
+        )
+    return found[:count]

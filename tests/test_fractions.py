@@ -1,0 +1,262 @@
+"""Fractions of a card that are true: chosen, checked, filled, kept to; actors that begin anew."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from memory_models import Kind, Shape, write
+
+from actors.config import ConfigError, GgufModel, OnnxModel, load_model
+from actors.config.load import STARTERS
+from actors.extractor import Extractor, Share
+from actors.memory import CUDA_CONTEXT, card_bytes, gguf_need, onnx_need, open_header, read_onnx
+from pipelines.batch import cluster, life
+from pipelines.batch.life import Life, Lifespan
+from pipelines.config import LoadedPipeline, Pipeline, Pool
+from pipelines.fractions import need_of, sized, sized_step
+
+SHAPE = Shape("qwen2", 1536, 28, 12, 2, 128, 8960, 151936, Kind.Q8_0, tied=True)
+A10G = 24 * 10**9
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> GgufModel:
+    """A model of the shape of Qwen2 1.5B, 1.6 GB of Q8_0, of which only the head is there."""
+    path = write(tmp_path_factory.mktemp("gguf") / "m.gguf", SHAPE)
+    return GgufModel.model_validate(
+        {
+            "name": "m",
+            "kind": "gguf",
+            "weights": {"model": str(path)},
+            "context": {"n_ctx": 4096, "sequences": 16, "prefixes": 2},
+            "prompt": {"format": "prose"},
+        }
+    )
+
+
+def context(model: GgufModel, **changes: object) -> GgufModel:
+    return model.model_copy(update={"context": model.context.model_copy(update=changes)})
+
+
+def test_auto_is_the_least_hundredth_that_holds_the_model(model: GgufModel) -> None:
+    need = need_of(model)
+    # 28 layers of 2 heads of 128, K and V in half precision, 18 rooms of 4,096 tokens.
+    assert need.parts["KV cache"] == 18 * 4096 * 28 * 2 * 128 * 2 * 2
+    assert need.parts["weights"] == pytest.approx(1.65e9, rel=0.01)
+    assert need.parts["CUDA context"] == CUDA_CONTEXT
+    pool, same = sized_step(Pool(num_gpus="auto"), model, lambda: A10G)
+    assert pool.gpus * A10G >= need.device * 1.05 > (pool.gpus - 0.01) * A10G
+    assert same == model
+    # A stated memory counts instead of the cluster's.
+    smaller, _ = sized_step(Pool(num_gpus="auto", card_gb=16), model, lambda: A10G)
+    assert smaller.gpus == pytest.approx(pool.gpus * 24 / 16, abs=0.011)
+
+
+def test_a_fraction_that_is_too_small_is_refused_with_what_would_fit(model: GgufModel) -> None:
+    with pytest.raises(ConfigError) as refused:
+        sized_step(Pool(num_gpus=0.15), model, lambda: A10G)
+    said = str(refused.value)
+    assert said.startswith("m: num_gpus 0.15 of a card of 24.0 GB is 3.60 GB, and it needs ")
+    assert "(weights 1.64, KV cache 2.11, compute " in said
+    ways = dict(way.split(": ", 1) for way in said.split("would do: ")[1].split("; "))
+    share = 0.15 * A10G
+    # Each way fits, and a little more of it does not.
+    fewer = int(ways["context.sequences"])
+    assert 1 <= fewer < 16
+    header = open_header(Path(model.weights.model))
+    assert gguf_need(header, context(model, sequences=fewer)).device * 1.05 <= share
+    assert gguf_need(header, context(model, sequences=fewer + 1)).device * 1.05 > share
+    shorter = int(ways["context.n_ctx"])
+    assert gguf_need(header, context(model, n_ctx=shorter)).device * 1.05 <= share
+    assert gguf_need(header, context(model, n_ctx=shorter + 256)).device * 1.05 > share
+    halved = gguf_need(header, context(model, type_k="q8_0", type_v="q8_0"))
+    assert ("context.type_k and type_v" in ways) == (halved.device * 1.05 <= share)
+    enough = float(ways["pool.num_gpus"])
+    assert sized_step(Pool(num_gpus=enough), model, lambda: A10G)[0].gpus == enough
+    with pytest.raises(ConfigError, match="it needs"):
+        sized_step(Pool(num_gpus=enough - 0.01), model, lambda: A10G)
+
+
+def test_a_model_that_no_card_holds_says_so(model: GgufModel) -> None:
+    with pytest.raises(ConfigError, match=r"num_gpus 1 of a card of 1\.0 GB .*n_gpu_layers"):
+        sized_step(Pool(num_gpus="auto", card_gb=1), model, lambda: None)
+    with pytest.raises(ConfigError, match="nothing smaller fits"):
+        sized_step(Pool(num_gpus="auto", card_gb=0.5), model, lambda: None)
+
+
+def test_a_share_is_filled_with_sequences(model: GgufModel) -> None:
+    pool = Pool(num_gpus=0.5, fill=True)
+    _, filled = sized_step(pool, model, lambda: A10G)
+    assert isinstance(filled, GgufModel)
+    count = filled.context.sequences
+    assert 16 < count <= 64
+    assert filled.context.n_ctx == 4096  # answers may depend on it
+    header = open_header(Path(model.weights.model))
+    assert gguf_need(header, filled).device * 1.05 <= 0.5 * A10G
+    if count < 64:
+        more = context(model, sequences=count + 1)
+        assert gguf_need(header, more).device * 1.05 > 0.5 * A10G
+    with pytest.raises(ValueError, match="fill needs num_gpus as a number"):
+        Pool(num_gpus="auto", fill=True)
+
+
+def test_a_token_classifier_is_sized_by_its_batches() -> None:
+    model = load_model("starter:token-classifier")
+    assert isinstance(model, OnnxModel)
+    file = read_onnx(STARTERS / "token-classifier")
+    assert (file.width, file.feed, file.heads, file.longest) == (384, 1536, 12, 512)
+    need = onnx_need(file, model)
+    # Measured with onnxruntime's arena on the CPU, in MB: four windows of 256 tokens, then two of
+    # 512, for which the model was not trained.
+    assert need.parts["activations"] == pytest.approx(29.95e6, rel=0.1)
+    wide = model.model_copy(update={"window": model.window.model_copy(update={"size": 512})})
+    assert onnx_need(file, wide).parts["activations"] == pytest.approx(54.9e6, rel=0.1)
+    pool, _ = sized_step(Pool(num_gpus="auto"), model, lambda: A10G)
+    assert pool.gpus == 0.03
+    with pytest.raises(ConfigError, match=r"token-classifier: num_gpus 0\.02 .*pool\.num_gpus: 0"):
+        sized_step(Pool(num_gpus=0.02), model, lambda: A10G)
+    _, filled = sized_step(Pool(num_gpus=0.1, fill=True), model, lambda: A10G)
+    assert isinstance(filled, OnnxModel)
+    assert filled.session.batch_tokens == 16384
+
+
+def test_without_a_card_that_says_its_memory(
+    model: GgufModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(ConfigError, match=r"m: pool\.num_gpus is auto.*set pool\.card_gb"):
+        sized_step(Pool(num_gpus="auto"), model, lambda: None)
+    assert sized_step(Pool(num_gpus=0.001), model, lambda: None)[0].gpus == 0.001
+    assert "m: no card says its memory: num_gpus 0.001 is not checked" in caplog.text
+    assert sized_step(Pool(), model, lambda: 1 // 0)[0].gpus == 0  # nobody is asked
+
+
+def test_a_card_is_named_with_its_memory() -> None:
+    assert card_bytes("a10g:24") == ("a10g", A10G)
+    for wrong in ("a10g", "a10g:", ":24", "a10g:much", "a10g:-1"):
+        with pytest.raises(ConfigError, match="write a name and its memory"):
+            card_bytes(wrong)
+
+
+def _loaded(model: GgufModel, *pools: Pool) -> LoadedPipeline:
+    steps = [{"model": "m", "pool": pool.model_dump()} for pool in pools]
+    content = {"name": "p", "source": {"path": "in"}, "steps": steps, "sink": {"path": "out"}}
+    return LoadedPipeline("p", Pipeline.model_validate(content), (model,) * len(pools))
+
+
+def test_a_pipeline_is_sized_for_the_cards_of_its_cluster(
+    model: GgufModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = _loaded(model, Pool(num_gpus="auto", cpu_fallback=True), Pool())
+    assert [s.pool.num_gpus for s in sized(loaded, lambda: A10G).pipeline.steps] == [0.2, 0]
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 4.0})
+    assert [s.pool.num_gpus for s in cluster.fitted(loaded).pipeline.steps] == [0, 0]
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 4.0, "GPU": 1.0})
+    monkeypatch.setattr(cluster, "smallest_card", lambda: 16 * 10**9)
+    assert cluster.fitted(loaded).pipeline.steps[0].pool.gpus == pytest.approx(0.28, abs=0.011)
+
+
+def _pool(gpus: float, actors: int) -> Pool:
+    return Pool(num_gpus=gpus, min_actors=actors, max_actors=actors)
+
+
+def test_what_sums_allow_and_no_node_holds_is_refused() -> None:
+    two = [{"CPU": 4.0, "GPU": 1.0}] * 2
+    cluster._check_nodes([_pool(0.5, 3), _pool(0.2, 2)], two)
+    with pytest.raises(ConfigError, match=r"2 cards cannot be cut into .*\(0\.6, 0\.6, 0\.6\)"):
+        cluster._check_nodes([_pool(0.6, 3)], two)
+    with pytest.raises(ConfigError, match="asks for 6 CPUs, and no node has more than 4"):
+        cluster._check_nodes([Pool(num_cpus=6)], two)
+    cluster._check_nodes([Pool(num_gpus=2)], two)
+    with pytest.raises(ConfigError, match="cannot be cut"):
+        cluster._check_nodes([Pool(num_gpus=2), Pool(num_gpus=0.1)], two)
+
+
+def test_more_threads_than_cores_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.extractor._cores", lambda: 2)
+    with pytest.raises(ConfigError, match="3 threads on 2 cores would be slower than 2"):
+        Extractor(load_model("starter:token-classifier"), Share(threads=3))
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How often the process would have ended."""
+    codes: list[int] = []
+
+    def leave(code: int) -> None:
+        codes.append(code)
+        raise SystemExit(code)
+
+    monkeypatch.setattr("os._exit", leave)
+    monkeypatch.setattr(life, "_PARTING_SECONDS", 0.0)
+    return codes
+
+
+def test_an_actor_begins_anew_only_when_nothing_is_under_way(ended: list[int]) -> None:
+    async def scenario() -> list[str]:
+        actor = Life(Lifespan(documents=10), 0.0, "r", "m")
+        order: list[str] = []
+        release = asyncio.Event()
+
+        async def slow() -> None:
+            async with actor.turn():
+                await release.wait()
+                order.append("slow is done")
+
+        async def late() -> None:
+            try:
+                async with actor.turn():
+                    order.append("never")
+            except SystemExit:
+                order.append("ended")
+
+        under_way = asyncio.create_task(slow())
+        await asyncio.sleep(0)
+        async with actor.turn():
+            actor.did(10)
+        waiting = asyncio.create_task(late())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert order == []
+        release.set()
+        await asyncio.gather(under_way, waiting)
+        return order
+
+    assert asyncio.run(scenario()) == ["slow is done", "ended"]
+    assert ended == [0]
+
+
+def test_an_actor_that_grows_begins_anew(monkeypatch: pytest.MonkeyPatch, ended: list[int]) -> None:
+    sizes = iter([500_000_000, 540_000_000, 620_000_000])
+    monkeypatch.setattr(life, "main_memory_used", lambda: next(sizes))
+    actor = Life(Lifespan(growth_mb=100), 0.0, "r", "m")
+    assert not actor.over  # nothing was done yet, so nothing has grown
+    actor.did(1)
+    assert not actor.over
+    assert actor.over
+    assert Life(Lifespan(), 0.0, "r", "m").over is False
+
+
+def test_a_share_that_is_exceeded_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Mapping[str, Any]] = []
+    breaches: list[str] = []
+    monkeypatch.setattr(life, "card_memory", lambda: 16 * 10**9)
+    monkeypatch.setattr(life, "say", lambda event, *_, **facts: told.append({"is": event} | facts))
+    monkeypatch.setattr(life, "count_breach", breaches.append)
+    used = [3_900_000_000]
+    monkeypatch.setattr(life, "card_used", lambda: used[0])
+    actor = Life(Lifespan(), 0.25, "r", "m")
+    actor.born(1.5, {"CUDA0 KV": 2_000_000_000})
+    (loaded,) = told
+    assert (loaded["took_mb"], loaded["card_mb"]) == ({"CUDA0 KV": 2000.0}, 3900.0)
+    assert loaded["share_mb"] == 4000.0
+    used[0] = 4_100_000_000
+    actor.did(1)
+    assert told[-1]["is"] == "share of the card exceeded"
+    assert (told[-1]["card_mb"], told[-1]["share_mb"]) == (4100.0, 4000.0)
+    assert breaches == ["m"]
+    json.dumps(told)
