@@ -173,7 +173,7 @@ def _changes(
         changed = [*demands]
         changed[slowest] = replace(demands[slowest], most=most)
         tried(f"{name}: pool.max_actors: {most}", changed, *_room(machine))
-    yield from (words for _, words in sorted(gains, reverse=True))
+    yield from (words for _, words in sorted(gains, key=lambda gain: -gain[0]))
 
 
 def _room(machine: Machine) -> tuple[int, float | None]:
