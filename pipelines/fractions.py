@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from actors.config import ConfigError, GgufModel, ModelConfig
 from actors.memory import (
-    Header,
+    GgufFile,
     Need,
     OnnxFile,
     card_memory,
@@ -19,7 +19,7 @@ from actors.memory import (
     fraction_for,
     gguf_need,
     onnx_need,
-    read_header,
+    read_gguf,
     read_onnx,
 )
 from actors.weights import fetch, open_weights
@@ -79,7 +79,7 @@ def sized_step(pool: Pool, model: ModelConfig, card: Card) -> tuple[Pool, ModelC
 def need_of(model: ModelConfig) -> Need:
     """What a model needs of a card; of a remote GGUF file only the head is read."""
     if isinstance(model, GgufModel):
-        return gguf_need(_header(model), model)
+        return gguf_need(_gguf_file(model), model)
     return onnx_need(_onnx_file(model), model)
 
 
@@ -102,20 +102,19 @@ def smallest_card() -> int | None:
 
 def _check(model: ModelConfig, share: float, memory: int) -> None:
     if isinstance(model, GgufModel):
-        check_gguf(model.name, _header(model), model, share, memory)
+        check_gguf(model.name, _gguf_file(model), model, share, memory)
     else:
         check_onnx(model.name, _onnx_file(model), model, share, memory)
 
 
 def _filled(model: ModelConfig, share: float, memory: int) -> ModelConfig:
     if isinstance(model, GgufModel):
-        return filled_gguf(_header(model), model, share, memory)
+        return filled_gguf(_gguf_file(model), model, share, memory)
     return filled_onnx(_onnx_file(model), model, share, memory)
 
 
-def _header(model: GgufModel) -> Header:
-    with open_weights(model.weights.model) as file:
-        return read_header(file, model.weights.model)
+def _gguf_file(model: GgufModel) -> GgufFile:
+    return read_gguf(open_weights, model)
 
 
 def _onnx_file(model: ModelConfig) -> OnnxFile:

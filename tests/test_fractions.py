@@ -10,11 +10,20 @@ from typing import Any
 
 import pytest
 from memory_models import Kind, Shape, write
+from vision_models import make_vision
 
 from actors.config import ConfigError, GgufModel, OnnxModel, load_model
 from actors.config.load import STARTERS
 from actors.extractor import Extractor, Share
-from actors.memory import CUDA_CONTEXT, card_bytes, gguf_need, onnx_need, open_header, read_onnx
+from actors.memory import (
+    CUDA_CONTEXT,
+    GgufFile,
+    card_bytes,
+    gguf_need,
+    onnx_need,
+    open_header,
+    read_onnx,
+)
 from pipelines.batch import cluster, life
 from pipelines.batch.life import Life, Lifespan
 from pipelines.config import LoadedPipeline, Pipeline, Pool
@@ -68,13 +77,13 @@ def test_a_fraction_that_is_too_small_is_refused_with_what_would_fit(model: Gguf
     # Each way fits, and a little more of it does not.
     fewer = int(ways["context.sequences"])
     assert 1 <= fewer < 16
-    header = open_header(Path(model.weights.model))
-    assert gguf_need(header, context(model, sequences=fewer)).device * 1.05 <= share
-    assert gguf_need(header, context(model, sequences=fewer + 1)).device * 1.05 > share
+    file = GgufFile(open_header(Path(model.weights.model)))
+    assert gguf_need(file, context(model, sequences=fewer)).device * 1.05 <= share
+    assert gguf_need(file, context(model, sequences=fewer + 1)).device * 1.05 > share
     shorter = int(ways["context.n_ctx"])
-    assert gguf_need(header, context(model, n_ctx=shorter)).device * 1.05 <= share
-    assert gguf_need(header, context(model, n_ctx=shorter + 256)).device * 1.05 > share
-    halved = gguf_need(header, context(model, type_k="q8_0", type_v="q8_0"))
+    assert gguf_need(file, context(model, n_ctx=shorter)).device * 1.05 <= share
+    assert gguf_need(file, context(model, n_ctx=shorter + 256)).device * 1.05 > share
+    halved = gguf_need(file, context(model, type_k="q8_0", type_v="q8_0"))
     assert ("context.type_k and type_v" in ways) == (halved.device * 1.05 <= share)
     enough = float(ways["pool.num_gpus"])
     assert sized_step(Pool(num_gpus=enough), model, lambda: A10G)[0].gpus == enough
@@ -96,11 +105,11 @@ def test_a_share_is_filled_with_sequences(model: GgufModel) -> None:
     count = filled.context.sequences
     assert 16 < count <= 64
     assert filled.context.n_ctx == 4096  # answers may depend on it
-    header = open_header(Path(model.weights.model))
-    assert gguf_need(header, filled).device * 1.05 <= 0.5 * A10G
+    file = GgufFile(open_header(Path(model.weights.model)))
+    assert gguf_need(file, filled).device * 1.05 <= 0.5 * A10G
     if count < 64:
         more = context(model, sequences=count + 1)
-        assert gguf_need(header, more).device * 1.05 > 0.5 * A10G
+        assert gguf_need(file, more).device * 1.05 > 0.5 * A10G
     with pytest.raises(ValueError, match="fill needs num_gpus as a number"):
         Pool(num_gpus="auto", fill=True)
 
@@ -133,6 +142,18 @@ def test_without_a_card_that_says_its_memory(
     assert sized_step(Pool(num_gpus=0.001), model, lambda: None)[0].gpus == 0.001
     assert "m: no card says its memory: num_gpus 0.001 is not checked" in caplog.text
     assert sized_step(Pool(), model, lambda: 1 // 0)[0].gpus == 0  # nobody is asked
+
+
+def test_what_is_loaded_beside_a_model_counts(model: GgufModel, tmp_path: Path) -> None:
+    (tmp_path / "adapter.gguf").write_bytes(bytes(7_000_000))
+    lora = {"model": str(tmp_path / "adapter.gguf"), "scale": 1.0}
+    content = model.model_dump(mode="json")
+    content["weights"] |= {"lora": [lora], "mmproj": str(make_vision(tmp_path, "qwen2vl").mmproj)}
+    parts = need_of(GgufModel.model_validate(content)).parts
+    assert parts["adapter 1"] == 7_000_000
+    assert 100_000 < parts["encoder"] < 1_000_000
+    # 8,464 patches of width 32: six tensors of the width beside each other.
+    assert parts["pictures"] == 4 * 8464 * 6 * 32
 
 
 def test_a_card_is_named_with_its_memory() -> None:

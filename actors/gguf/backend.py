@@ -34,11 +34,11 @@ from actors.gguf.reading import Reading, choices, cut, scored, united
 from actors.gguf.runner import LlamaRunner
 from actors.grounding import check, ground
 from actors.guideline import Guideline
-from actors.memory import card_memory, check_gguf, open_header, output_rows
+from actors.memory import card_memory, check_gguf, output_rows, read_gguf
 from actors.merge import merge_windows
 from actors.prompts import Parsed, Prompt, PromptError, chat_template
 from actors.spans import Document, Entity, Extraction, Failure, Status, Tell, Usage
-from actors.weights import digest, fetch
+from actors.weights import digest, fetch, open_weights
 
 
 class Unreadable(ValueError):
@@ -73,7 +73,7 @@ class GgufBackend:
         check_labels(config)
         self._config = config
         if gpu and (card := card_memory()) is not None:
-            check_gguf(config.name, open_header(path), config, gpu, card)
+            check_gguf(config.name, read_gguf(open_weights, config), config, gpu, card)
         weights = {"weights": config.weights.sha256 or digest(path), **self._digests()}
         self._model = model = LlamaModel(path, config.context, gpu=gpu != 0)
         try:

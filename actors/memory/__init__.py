@@ -13,12 +13,23 @@ from actors.memory.fraction import (
 )
 from actors.memory.header import GgufFacts, Header, facts, open_header, read_header
 from actors.memory.llama import LlamaTake, llama_take
-from actors.memory.need import CUDA_CONTEXT, Need, OnnxFile, gguf_need, onnx_need, read_onnx
+from actors.memory.need import (
+    CUDA_CONTEXT,
+    GgufFile,
+    Need,
+    OnnxFile,
+    gguf_need,
+    onnx_need,
+    read_gguf,
+    read_onnx,
+)
+from actors.memory.pictures import encoder_parts
 from actors.memory.shape import output_rows
 
 __all__ = [
     "CUDA_CONTEXT",
     "GgufFacts",
+    "GgufFile",
     "Header",
     "LlamaTake",
     "Need",
@@ -28,6 +39,7 @@ __all__ = [
     "card_used",
     "check_gguf",
     "check_onnx",
+    "encoder_parts",
     "facts",
     "filled_gguf",
     "filled_onnx",
@@ -38,6 +50,7 @@ __all__ = [
     "onnx_need",
     "open_header",
     "output_rows",
+    "read_gguf",
     "read_header",
     "read_onnx",
 ]

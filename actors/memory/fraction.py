@@ -6,8 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 
 from actors.config import ConfigError, GgufModel, OnnxModel
-from actors.memory.header import Header
-from actors.memory.need import Need, OnnxFile, gguf_need, onnx_need
+from actors.memory.need import GgufFile, Need, OnnxFile, gguf_need, onnx_need
 
 RESERVE = 1.05
 """More than the plan, for what no plan sees: fragments, a driver's whims."""
@@ -41,11 +40,11 @@ def fits(need: Need, room: float) -> bool:
     return need.device * RESERVE <= room
 
 
-def check_gguf(name: str, header: Header, model: GgufModel, share: float, card: int) -> None:
+def check_gguf(name: str, file: GgufFile, model: GgufModel, share: float, card: int) -> None:
     """Raise ConfigError, with the numbers and with what would fit, where the share is too small."""
-    need = gguf_need(header, model)
+    need = gguf_need(file, model)
     if not fits(need, share * card):
-        _refuse(name, need, share, card, list(_smaller(header, model, share * card)))
+        _refuse(name, need, share, card, list(_smaller(file, model, share * card)))
 
 
 def check_onnx(name: str, file: OnnxFile, model: OnnxModel, share: float, card: int) -> None:
@@ -67,7 +66,7 @@ def check_onnx(name: str, file: OnnxFile, model: OnnxModel, share: float, card: 
     _refuse(name, need, share, card, ways)
 
 
-def filled_gguf(header: Header, model: GgufModel, share: float, card: int) -> GgufModel:
+def filled_gguf(file: GgufFile, model: GgufModel, share: float, card: int) -> GgufModel:
     """The model with as many sequences as its share has room for, at least those of its file.
 
     The context stays: what a document's answer is may depend on it, and not on its neighbours.
@@ -76,7 +75,7 @@ def filled_gguf(header: Header, model: GgufModel, share: float, card: int) -> Gg
     best = _largest(
         least,
         max(least, _MOST_SEQUENCES),
-        lambda count: fits(gguf_need(header, _with(model, sequences=count)), share * card),
+        lambda count: fits(gguf_need(file, _with(model, sequences=count)), share * card),
     )
     return _with(model, sequences=best) if best else model
 
@@ -100,12 +99,12 @@ def _with(model: GgufModel, **changes: object) -> GgufModel:
     return model.model_copy(update={"context": context})
 
 
-def _smaller(header: Header, model: GgufModel, room: float) -> Iterator[str]:
+def _smaller(file: GgufFile, model: GgufModel, room: float) -> Iterator[str]:
     """Single changes of a model file that make it fit, dearest to the user last."""
     context = model.context
 
     def fit(**changes: object) -> bool:
-        return fits(gguf_need(header, _with(model, **changes)), room)
+        return fits(gguf_need(file, _with(model, **changes)), room)
 
     if count := _largest(1, context.sequences, lambda n: fit(sequences=n)):
         yield f"context.sequences: {count}"
@@ -115,7 +114,7 @@ def _smaller(header: Header, model: GgufModel, room: float) -> Iterator[str]:
         yield "context.swa_full: false"
     if blocks := _largest(1, context.n_ctx // _STEP, lambda n: fit(n_ctx=n * _STEP)):
         yield f"context.n_ctx: {blocks * _STEP}"
-    layers = header.number("block_count")
+    layers = file.header.number("block_count")
     if count := _largest(1, layers, lambda n: fit(n_gpu_layers=n)):
         yield f"context.n_gpu_layers: {count} (the others on the CPU: slow)"
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from actors.config import ConfigError, GgufModel, OnnxModel
-from actors.memory.header import Header
+from actors.memory.header import Header, read_header
 from actors.memory.llama import llama_take
+from actors.memory.pictures import encoder_parts
 from actors.memory.shape import shape_of
 
 CUDA_CONTEXT = 500 * 2**20
 """Bytes that a process takes of a card before it has a model: context, kernels, library handles. An
 assumption that lies at the upper end of what drivers show; benchmarks/gpu_checks.py measures it."""
 
+Opened = Callable[[str], AbstractContextManager[BinaryIO]]
 _FLOAT = 4
 _LONGEST = 512
 
@@ -36,6 +40,14 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
+class GgufFile:
+    """A language model's header, and the bytes of what is loaded beside it, such as an encoder."""
+
+    header: Header
+    further: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class OnnxFile:
     """A token classifier's file, and the sizes in the config.json beside it."""
 
@@ -46,8 +58,9 @@ class OnnxFile:
     longest: int
 
 
-def gguf_need(header: Header, model: GgufModel) -> Need:
+def gguf_need(file: GgufFile, model: GgufModel) -> Need:
     """What a GGUF model needs with the options of its file."""
+    header = file.header
     take, shape = llama_take(header, model.context, gpu=True), shape_of(header, model.context, True)
     parts = {
         "weights": take.weights_device,
@@ -55,9 +68,26 @@ def gguf_need(header: Header, model: GgufModel) -> Need:
         "compute": take.compute_device,
         # ggml-cuda's pool: a ubatch in half precision before the widest matrix product.
         "scratch": 2 * shape.tokens * max(shape.width, shape.feed),
+        **file.further,
         "CUDA context": CUDA_CONTEXT,
     }
     return Need(parts, take.host, take.exact)
+
+
+def read_gguf(open_file: Opened, model: GgufModel) -> GgufFile:
+    """The heads of a model's files; ``open_file`` opens one, wherever it is."""
+    weights, further = model.weights, dict[str, int]()
+    with open_file(weights.model) as file:
+        header = read_header(file, weights.model)
+    if weights.mmproj is not None:
+        with open_file(weights.mmproj) as file:
+            encoder = read_header(file, weights.mmproj)
+        bound = model.images.max_tokens if model.images is not None else None
+        further |= encoder_parts(encoder, bound, flash=model.context.flash_attn != "off")
+    for number, adapter in enumerate(weights.lora, start=1):
+        with open_file(adapter.model) as file:
+            further[f"adapter {number}"] = file.seek(0, 2)
+    return GgufFile(header, further)
 
 
 def onnx_need(file: OnnxFile, model: OnnxModel) -> Need:
