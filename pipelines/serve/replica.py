@@ -72,6 +72,7 @@ class Replica:
         self._facts = facts_of(config, self._extractor.fingerprint)
         self._watch = Watch(wedged_s)
         log.info("model %s has fingerprint %s", config.name, self._facts.fingerprint)
+        log.info("model %s took, in bytes: %s", config.name, dict(self._extractor.took))
 
     async def extract(
         self, documents: Sequence[Document], guideline: Guideline | None = None
