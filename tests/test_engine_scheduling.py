@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 import threading
 import time
+from dataclasses import dataclass
 
 import pytest
 from engine_fakes import FakeRunner, ask, echo, notes
 
 from actors.engine import (
+    PLACEHOLDER,
     Completion,
     Engine,
     EngineLost,
@@ -285,3 +287,44 @@ def test_broken_utf8_at_the_end_of_output_is_replaced() -> None:
     request = ask("", "well?", max_tokens=2)
     completion = run(FakeRunner(script=echo("?", "aé")), [request])[0]
     assert (completion.text, completion.finish_reason) == ("a\ufffd", "length")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Media of the engine's tests: so many tokens, at once or in parts."""
+
+    tokens: int
+    whole: bool = False
+
+
+@pytest.mark.parametrize("chunk", [3, 10, 512])
+@pytest.mark.parametrize("capacity", [None, 600])
+def test_a_block_is_tokens_or_a_part_of_one_picture(chunk: int, capacity: int | None) -> None:
+    pictures = [Shown(7), Shown(5, whole=True), Shown(1)]
+    requests = []
+    for number in range(8):
+        words, media = list(f"{number}: ".encode()), []
+        for picture in pictures[: 1 + number % 3]:
+            media.append((4 + len(words), picture))
+            words += [PLACEHOLDER] * picture.tokens + list(b"what? ")
+        requests.append(Request(tuple(b"ask "), tuple(words), media=tuple(media), max_tokens=6))
+    alone = [texts(run(FakeRunner(), [request], slots=1))[0] for request in requests]
+    runner = FakeRunner(capacity=capacity)
+    together = run(runner, requests, techniques=Techniques(chunk=chunk))
+    assert texts(together) == alone
+    assert len(set(alone)) == len(alone)
+    for block in (block for step in runner.steps for block in step):
+        shown = [token == PLACEHOLDER for token in block.tokens]
+        assert all(shown) == any(shown) == (block.media is not None)
+        if block.media is not None:
+            assert block.rows == 0
+            assert block.offset + len(block.tokens) <= block.media.tokens
+            assert not block.media.whole or len(block.tokens) == block.media.tokens
+
+
+def test_a_prompt_cannot_end_with_a_picture() -> None:
+    request = Request((), (65, PLACEHOLDER), media=((1, Shown(1)),), max_tokens=2)
+    engine = Engine(FakeRunner(), 1)
+    with pytest.raises(RequestRefused, match="cannot end with a picture"):
+        engine.submit(request).result(5)
+    engine.close()

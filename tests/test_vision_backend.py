@@ -303,3 +303,15 @@ def test_a_picture_on_the_command_line(files: VisionFiles, tmp_path: Path) -> No
     assert answer["text"] is None
     assert answer["steps"][0]["completion"]
     assert answer["steps"][0]["completion_tokens"] == 8
+
+
+def test_an_answer_about_a_picture_comes_as_it_is_printed(files: VisionFiles, load: Load) -> None:
+    heard: list[str] = []
+    penalised = {"repeat_penalty": 1.18, "repeat_last_n": 256, "temperature": 0.05}
+    extractor = load(files, sampling=penalised)
+    future = extractor.submit(shown(4)[0], tell=lambda window, text: heard.append(text))
+    completion = future.result().completion
+    assert completion
+    assert "".join(heard) == completion
+    [again] = extractor.extract(shown(4))
+    assert again.completion == completion
