@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 from memory_models import Kind, Shape, write
 from vision_models import make_vision
@@ -154,6 +155,20 @@ def test_what_is_loaded_beside_a_model_counts(model: GgufModel, tmp_path: Path) 
     assert 100_000 < parts["encoder"] < 1_000_000
     # 8,464 patches of width 32: six tensors of the width beside each other.
     assert parts["pictures"] == 4 * 8464 * 6 * 32
+
+
+def test_a_model_on_a_store_is_sized_where_it_is(model: GgufModel, tmp_path: Path) -> None:
+    small = write(tmp_path / "s.gguf", Shape("llama", 128, 2, 4, 2, 32, 256, 500))
+    local = model.model_copy(
+        update={"weights": model.weights.model_copy(update={"model": str(small)})}
+    )
+    store = fsspec.filesystem("memory")
+    store.pipe_file("/models/s.gguf", small.read_bytes())
+    uri = model.weights.model_copy(update={"model": "memory://models/s.gguf"})
+    assert need_of(model.model_copy(update={"weights": uri})) == need_of(local)
+    gone = model.weights.model_copy(update={"model": "memory://models/gone.gguf"})
+    with pytest.raises(FileNotFoundError, match="gone"):
+        need_of(model.model_copy(update={"weights": gone}))
 
 
 def test_a_card_is_named_with_its_memory() -> None:

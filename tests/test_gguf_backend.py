@@ -23,6 +23,7 @@ from actors.extractor import Share
 from actors.gguf import GgufBackend, LlamaModel
 from actors.gguf.reading import cut
 from actors.guideline import Guideline
+from actors.memory import llama_take, open_header
 from actors.spans import Usage
 
 pytestmark = pytest.mark.weights
@@ -119,6 +120,15 @@ def test_a_stop_string_in_a_document_does_not_cut_the_answer_short(load: Load) -
     stopped = load(sampling={"stop": ["User:", "mg", '"']}).extract([Document(id="1", text=text)])
     assert [said(e) for e in stopped] == [said(e) for e in plain]
     assert [e.completion for e in stopped] == [e.completion for e in plain]
+
+
+def test_what_it_took_is_what_was_planned(load: Load) -> None:
+    extractor = load()
+    assert isinstance(extractor.config, GgufModel)
+    header = open_header(Path(extractor.config.weights.model))
+    take = llama_take(header, extractor.config.context, gpu=False)
+    assert extractor.took["CPU KV"] == take.kv_host
+    assert extractor.took["CPU compute"] == pytest.approx(take.compute_host, rel=0.01)
 
 
 def test_neighbours_do_not_matter(load: Load) -> None:
