@@ -70,6 +70,11 @@ def test_hours_and_cost_follow_from_the_slowest_step(tmp_path: Path) -> None:
     ]
 
 
+def test_the_card_asked_for_counts_and_not_that_of_the_file(tmp_path: Path) -> None:
+    plan = _plan(_config(tmp_path, "num_gpus: auto, card_gb: 80"))
+    assert plan["steps"][0]["gpus"] == 0.2
+
+
 def test_without_figures_there_are_fractions_and_no_hours(tmp_path: Path) -> None:
     plan = _plan(_config(tmp_path))
     assert plan["hours"] is None

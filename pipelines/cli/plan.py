@@ -42,8 +42,7 @@ def plan(
     from actors.config import ConfigError
     from actors.memory import card_bytes
     from pipelines.config import load_pipeline
-    from pipelines.fractions import sized
-    from pipelines.plan import Machine, Work, make_plan
+    from pipelines.plan import Machine, Work, make_plan, on_card
     from pipelines.plan import calibrate as measure
 
     loaded = load_pipeline(config)
@@ -53,7 +52,7 @@ def plan(
     rates: dict[str, float] = {}
     source: dict[str, str] = {}
     if calibrate:
-        found = measure(sized(loaded, lambda: memory), tokens_per_doc, sample)
+        found = measure(on_card(loaded, memory), tokens_per_doc, sample)
         rates |= found.rates
         source |= {
             name: f"measured on {found.where} of this machine, {found.documents} documents of "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipelines.plan.balance import Demand, balanced, packs, per_card
 from pipelines.plan.calibrate import Calibration, calibrate
-from pipelines.plan.plan import Machine, Plan, StepPlan, Work, make_plan
+from pipelines.plan.plan import Machine, Plan, StepPlan, Work, make_plan, on_card
 
 __all__ = [
     "Calibration",
@@ -16,6 +16,7 @@ __all__ = [
     "balanced",
     "calibrate",
     "make_plan",
+    "on_card",
     "packs",
     "per_card",
 ]

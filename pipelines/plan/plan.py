@@ -67,7 +67,7 @@ class Plan:
 def make_plan(loaded: LoadedPipeline, machine: Machine, work: Work) -> Plan:
     """The plan of a pipeline on a machine. Raises ConfigError, with the numbers, where a model does
     not fit on a card, or one actor of each step not on all of them."""
-    fitted = sized(loaded, lambda: machine.memory)
+    fitted = on_card(loaded, machine.memory)
     demands = _demands(fitted, machine, work)
     counts = balanced(demands, machine.cards, machine.cpus)
     if not counts:
@@ -88,6 +88,16 @@ def make_plan(loaded: LoadedPipeline, machine: Machine, work: Work) -> Plan:
         slowest=min(rated)[1] if total else None,
         changes=tuple(_changes(fitted, machine, work, demands, counts)),
     )
+
+
+def on_card(loaded: LoadedPipeline, memory: int) -> LoadedPipeline:
+    """The pipeline with fractions of a card of so many bytes, whatever cards its file tells of."""
+    steps = tuple(
+        step.model_copy(update={"pool": step.pool.model_copy(update={"card_gb": None})})
+        for step in loaded.pipeline.steps
+    )
+    pipeline = loaded.pipeline.model_copy(update={"steps": steps})
+    return sized(replace(loaded, pipeline=pipeline), lambda: memory)
 
 
 def _demands(loaded: LoadedPipeline, machine: Machine, work: Work) -> list[Demand]:
