@@ -45,7 +45,6 @@ from actors.memory import (
 )
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
 STARTER = STARTERS / "token-classifier"
 SEQUENCES = (1, 8, 32, 64)
 # Work that onnxruntime puts on the CPU by itself, because the card would be no help.
@@ -133,11 +132,17 @@ def onnx_quarters(rehearse: bool) -> dict[str, Any]:
     with context.Pool(4) as pool:
         asked = [pool.apply_async(onnx_share, (0.25, 4, rehearse)) for _ in range(4)]
         found = [one.get() for one in asked]
-    held = [one["used"] is None or one["used"] <= one["share"] for one in found]
-    return {"actors": found, "all_within_their_share": all(held)}
+    return {"actors": found, "all_within_their_share": _held(found, found[0]["share"])}
+
+
+def _held(actors: list[dict[str, Any]], share: int | None) -> bool | None:
+    """Whether all keep to their share; None where the driver does not say what they hold."""
+    used = [one["used"] for one in actors]
+    return None if share is None or None in used else all(size <= share for size in used)
 
 
 def _model(path: Path, size: str) -> GgufModel:
+    sys.path.insert(0, str(ROOT / "tests"))
     from memory_models import Kind, Shape, write
 
     shapes = {
@@ -196,14 +201,14 @@ def fractions_under_ray(rehearse: bool) -> dict[str, Any]:
 
     from pipelines.batch.cluster import cluster
 
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     size, cells = ("tiny", 512) if rehearse else ("1.5B", 4096)
     with cluster(num_gpus=1 if rehearse else None):
         work = ray.remote(num_cpus=0, num_gpus=0.25)(llama_speed)
         found = ray.get([work.remote(size, 8, cells, rehearse) for _ in range(4)])
     card = card_memory()
     share = None if card is None else int(card / 4)
-    held = [share is None or (one["used"] or 0) <= share for one in found]
-    return {"share": share, "actors": found, "all_within_their_share": all(held)}
+    return {"share": share, "actors": found, "all_within_their_share": _held(found, share)}
 
 
 def checks(only: list[str], rehearse: bool) -> dict[str, Any]:

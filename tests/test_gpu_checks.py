@@ -30,3 +30,7 @@ def test_its_measurements_run_on_a_cpu() -> None:
     assert onnx["nodes"]["CPUExecutionProvider"] > 50
     rows = [{"used": 90, "planned_to_used": 1.1, "sequences": n, "tokens_per_s": n} for n in (1, 8)]
     assert gpu_checks.ratios({"llama": {"1.5B": rows}})["1.5B: 8 sequences to 1"] == 8.0
+    actors = [{"used": 5}, {"used": 7}]
+    assert gpu_checks._held(actors, 7) is True
+    assert gpu_checks._held(actors, 6) is False
+    assert gpu_checks._held([*actors, {"used": None}], 7) is None
