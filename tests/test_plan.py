@@ -84,6 +84,16 @@ def test_without_figures_there_are_fractions_and_no_hours(tmp_path: Path) -> Non
     assert "weights 1.64" in result.output
 
 
+def test_a_fraction_that_is_more_than_needed_is_told(tmp_path: Path) -> None:
+    rates = (RATE, "llm=5", RATE, "starter-token-classifier=60")
+    plan = _plan(_config(tmp_path, "num_gpus: 0.5"), *rates)
+    assert plan["documents_per_s"] == 10
+    assert (
+        "llm: num_gpus: auto (a fraction of 0.2): 25.0 documents/s instead of 10.0"
+        in (plan["changes"])
+    )
+
+
 @pytest.mark.weights
 def test_calibration_measures_what_can_run_here(tmp_path: Path) -> None:
     path = _config(tmp_path)

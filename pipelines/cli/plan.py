@@ -106,6 +106,9 @@ def _show(plan: Plan, title: str) -> None:
         return
     cost = "" if plan.cost is None else f", cost {plan.cost:,.2f}"
     console.print(f"{plan.documents_per_s:,.1f} documents/s, {plan.hours:,.1f} hours{cost}")
-    console.print(f"slowest: {plan.slowest}")
+    console.print(
+        f"slowest: {plan.slowest}. Actors on one card share its compute: figures are of an actor "
+        "beside the others."
+    )
     for number, change in enumerate(plan.changes, start=1):
         console.print(f"  {number}. {change}")

@@ -167,7 +167,7 @@ def _changes(
 
     index = slowest - (len(demands) - len(loaded.models))
     model = loaded.models[index] if index >= 0 else None
-    if isinstance(model, GgufModel) and demands[slowest].gpus:
+    if model is not None and demands[slowest].gpus:
         for words, smaller in _smaller(model):
             pool = Pool(num_gpus="auto")
             fraction = sized_step(pool, smaller, lambda: machine.memory)[0].gpus
@@ -190,8 +190,11 @@ def _room(machine: Machine) -> tuple[int, float | None]:
     return machine.cards, machine.cpus
 
 
-def _smaller(model: GgufModel) -> Iterator[tuple[str, GgufModel]]:
-    """The model in ways that take less of a card and leave documents in flight as they are."""
+def _smaller(model: ModelConfig) -> Iterator[tuple[str, ModelConfig]]:
+    """The model as it is, and in ways that take less of a card with as many documents in flight."""
+    yield "num_gpus: auto", model
+    if not isinstance(model, GgufModel):
+        return
     changes: list[tuple[str, dict[str, object]]] = []
     if model.context.type_k == "f16":
         changes.append(("an eight-bit KV cache", {"type_k": "q8_0", "type_v": "q8_0"}))
