@@ -60,8 +60,8 @@ class Extractor(Closing):
         share = share or Share()
         if share.threads is not None and share.threads > (cores := _cores()):
             raise ConfigError(
-                f"model {config.name}: {share.threads} threads on {cores} cores would be slower "
-                f"than {cores}: lower the pool's num_cpus"
+                f"model {config.name}: {share.threads} threads are asked for, and this process "
+                f"may run on {cores} cores: they would share them; lower the pool's num_cpus"
             )
         self._backend = _load(config, share)
 

@@ -214,7 +214,7 @@ def test_what_sums_allow_and_no_node_holds_is_refused() -> None:
 
 def test_more_threads_than_cores_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actors.extractor._cores", lambda: 2)
-    with pytest.raises(ConfigError, match="3 threads on 2 cores would be slower than 2"):
+    with pytest.raises(ConfigError, match="3 threads are asked for, and this process may run on 2"):
         Extractor(load_model("starter:token-classifier"), Share(threads=3))
 
 
