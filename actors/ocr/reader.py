@@ -30,7 +30,7 @@ _LOG = logging.getLogger(__name__)
 _MOST_WORKERS = 4
 _WAVE_PIXELS = 64_000_000  # large pages are fewer to a wave: this bounds what is decoded at once
 _DOUBTFUL = 0.85  # a page that is read with less may be upside down
-_TRIED = 8  # lines that are read upside down to find out
+_TRIED = 3  # longest lines that are read upside down to find out: a hundred letters tell
 _BETTER = 0.05
 
 
