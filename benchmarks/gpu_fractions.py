@@ -1,7 +1,7 @@
 """Threads of actors on the cores of one machine: one actor of all cores, one actor a core, and more
 threads than cores.
 
-    python -m benchmarks.fractions [--documents 96] [--repeats 5]
+    python -m benchmarks.gpu_fractions [--documents 96] [--repeats 5]
 
 Each actor is a process with the shipped token classifier, as in a pool; all read their part of the
 same documents at once. The arrangements take turns, so that a busy machine is busy for all of them.
@@ -112,7 +112,7 @@ def main() -> None:
     for name, rate in rates.items():
         print(f"{name:>8} threads: {rate:8.2f} documents/s, {rate / best:.2f} of the better")
     found = {
-        "benchmark": "fractions",
+        "benchmark": "gpu_fractions",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "cores": cores,
         "documents": given.documents,
@@ -120,7 +120,7 @@ def main() -> None:
         "documents_per_s": {name: round(rate, 2) for name, rate in rates.items()},
         "ratios": {name: round(rate / best, 3) for name, rate in rates.items()},
     }
-    target = ROOT / "benchmarks" / "results" / "fractions.json"
+    target = ROOT / "benchmarks" / "results" / "gpu_fractions.json"
     target.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found))
 
