@@ -72,8 +72,10 @@ class ScriptedRunner(LlamaRunner):
 
     jobs: dict[tuple[int, ...], Job] = {}  # noqa: RUF012 (set for each pass)
 
-    def __init__(self, model: LlamaModel, options: GgufContext, threads: int) -> None:
-        super().__init__(model, options, threads)
+    def __init__(
+        self, model: LlamaModel, options: GgufContext, threads: int, rows: int | None = None
+    ) -> None:
+        super().__init__(model, options, threads, rows)
         self._known: list[list[int]] = [[] for _ in range(self.sequences)]
         self._job: list[Job | None] = [None] * self.sequences
         self._tokenizer = model.constraint_tokenizer()
