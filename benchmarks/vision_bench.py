@@ -40,6 +40,8 @@ from benchmarks.vision_work import SIZES, make_encoder, make_model, make_page
 ROOT = Path(__file__).resolve().parent.parent
 ASK = "List the medication on this page with dose and reason."
 FLIGHTS = (1, 4, 8)
+# What is compared: seconds, or CPU seconds of this process on a busy machine.
+CLOCK = [time.perf_counter]
 
 
 class Handler:
@@ -67,7 +69,7 @@ class Handler:
 
     def run(self, pages: list[bytes]) -> tuple[float, int]:
         """Seconds a picture, and tokens printed."""
-        began, printed = time.perf_counter(), 0
+        began, printed = CLOCK[0](), 0
         for page in pages:
             url = "data:image/png;base64," + base64.b64encode(page).decode()
             content = [
@@ -82,7 +84,7 @@ class Handler:
                 repeat_penalty=1.0,
             )
             printed += answer["usage"]["completion_tokens"]
-        return (time.perf_counter() - began) / len(pages), printed
+        return (CLOCK[0]() - began) / len(pages), printed
 
     def close(self) -> None:
         """Release the model."""
@@ -110,12 +112,12 @@ class Medspan:
 
     def run(self, pages: list[bytes]) -> tuple[float, int, float]:
         """Seconds a picture, tokens printed, and the share of the time that encoding took."""
-        before, began = self._backend.projector.seconds, time.perf_counter()
+        before, began, wall = self._backend.projector.seconds, CLOCK[0](), time.perf_counter()
         futures = [self._backend.submit(Document(str(i), image=p)) for i, p in enumerate(pages)]
         answers = [future.result() for future in futures]
-        seconds = time.perf_counter() - began
+        seconds = CLOCK[0]() - began
         assert not any(answer.failure for answer in answers)
-        share = (self._backend.projector.seconds - before) / seconds
+        share = (self._backend.projector.seconds - before) / (time.perf_counter() - wall)
         return seconds / len(pages), sum(a.usage.completion_tokens for a in answers), share
 
     def close(self) -> None:
@@ -178,7 +180,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--tokens", type=int, default=128, help="tokens of an answer")
     parser.add_argument("--cache", type=Path, default=Path("/tmp/medspan-bench"))
+    parser.add_argument(
+        "--cpu",
+        action="store_true",
+        help="compare CPU seconds instead of seconds: for a busy machine, with --threads 1",
+    )
     options = parser.parse_args()
+    if options.cpu:
+        CLOCK[0] = time.process_time
     options.cache.mkdir(parents=True, exist_ok=True)
     load = os.getloadavg()[0]
     tables = {name: measure(name, options) for name in SIZES}
@@ -191,6 +200,7 @@ def main() -> None:
         "repeats": options.repeats,
         "threads": options.threads,
         "tokens": options.tokens,
+        "clock": "CPU seconds" if options.cpu else "seconds",
         "ratios": tables["mid"].pop("ratios"),
         **tables,
     }
