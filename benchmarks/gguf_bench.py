@@ -236,6 +236,12 @@ def technique_table(
     }
 
 
+# The server takes flash attention by itself; medspan does not on a CPU, where it is less exact.
+# Which is faster depends on the processor, so both have both.
+OURS: dict[str, dict[str, Any]] = {
+    "": {},
+    " with flash attention": {"context": {"kv_tokens": 16384, "flash_attn": "on"}},
+}
 SERVERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("", ()),
     (" without flash attention", ("-fa", "off")),
@@ -284,11 +290,12 @@ def peers(
                         take(f"server np{slots}{name}", options.documents, server.run, server.cpu)
                     finally:
                         server.close()
-            ours = Ours(model, slots, threads)
-            ours.run(jobs(2))
-            take(f"medspan {slots}", options.documents, ours.run)
-            shares.append(ours.host_share())
-            ours.close()
+            for name, changes in OURS.items():
+                ours = Ours(model, slots, threads, **changes)
+                ours.run(jobs(2))
+                take(f"medspan {slots}{name}", options.documents, ours.run)
+                shares.append(ours.host_share())
+                ours.close()
     return seconds, statistics.median(shares)
 
 
@@ -300,13 +307,19 @@ def ratios(seconds: dict[str, list[float]]) -> dict[str, float | None]:
         values = [one / other for one, other in pairs]
         return round(statistics.median(values), 3) if values else None
 
+    def best(slots: int) -> float | None:
+        names = [f"server np{slots}{name}" for name, _ in SERVERS]
+        theirs = [statistics.median(seconds[name]) for name in names if name in seconds]
+        ours = [statistics.median(seconds[f"medspan {slots}{name}"]) for name in OURS]
+        return round(min(theirs) / min(ours), 3) if theirs else None
+
     return {
         "vs_llama_grammar": against("llama grammar", "medspan 16"),
         "vs_llama_plain": against("llama plain", "medspan 16"),
         "vs_server_np8": against("server np8", "medspan 8"),
         "vs_server_np16": against("server np16", "medspan 16"),
-        "vs_server_np8_fa_off": against("server np8 without flash attention", "medspan 8"),
-        "vs_server_np16_fa_off": against("server np16 without flash attention", "medspan 16"),
+        "vs_server_np8_best_of_each": best(8),
+        "vs_server_np16_best_of_each": best(16),
         "vs_llama_latency": against("llama plain", "medspan latency"),
     }
 
