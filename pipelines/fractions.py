@@ -62,8 +62,12 @@ def sized_step(pool: Pool, model: ModelConfig, card: Card) -> tuple[Pool, ModelC
                 f"{model.name}: pool.num_gpus is auto, and no card of the cluster says its memory; "
                 "set pool.card_gb, or num_gpus to a number"
             )
-        log.warning(
-            "%s: no card says its memory: num_gpus %g is not checked", model.name, pool.num_gpus
+        # Whoever has a CPU to fall back on is told when that is what happens.
+        log.log(
+            logging.INFO if pool.cpu_fallback else logging.WARNING,
+            "%s: no card says its memory: num_gpus %g is not checked",
+            model.name,
+            pool.num_gpus,
         )
         return pool, model
     if pool.num_gpus == "auto":
