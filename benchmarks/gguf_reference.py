@@ -25,16 +25,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-import llama_cpp
 import numpy as np
 
 from actors.config import GgufContext
@@ -43,6 +39,7 @@ from actors.gguf import LlamaModel, LlamaRunner
 from actors.prompts import PromptError, Segment, chat_template
 from actors.prompts.chat import ChatTemplate
 from benchmarks.gguf_peers import sources
+from benchmarks.reference import end, run_peer
 
 ROOT = Path(__file__).resolve().parent.parent
 TOLERANCE = {"qwen2": 1e-3, "llama": 1e-3, "gemma3": 0.02}
@@ -77,15 +74,6 @@ def conversations() -> list[Turns]:
         {"role": "user", "content": NOTES[1]},
     ]
     return [*asked, example, example[1:]]
-
-
-def peer(python: str, *arguments: str | Path) -> None:
-    """Run the peer; its own words are shown where it fails."""
-    script = str(ROOT / "benchmarks/gguf_reference_peer.py")
-    command = [python, "-P", "-W", "ignore", script, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{done.stderr[-4000:]}\n{python} could not {arguments[0]}; see above")
 
 
 @dataclass(frozen=True)
@@ -217,33 +205,27 @@ def main() -> None:
         "conversations": conversations(),
     }
     (work / "job.json").write_text(json.dumps(job))
-    peer(options.peer_python, "make", work, work / "job.json")
+    run_peer("gguf_reference_peer.py", options.peer_python, "make", work, work / "job.json")
     families = {}
     for name, pre in PRE.items():
         file = work / f"{name}.gguf"
-        peer(options.peer_python, "convert", known, work / name, file, pre)
+        run_peer(
+            "gguf_reference_peer.py", options.peer_python, "convert", known, work / name, file, pre
+        )
         families[name] = compared(work / name, file, job, TOLERANCE[name])
         print(f"{name}: {families[name]}", flush=True)
     folder = known / "models/templates"
-    peer(options.peer_python, "render", folder, work / "job.json", work / "printed.json")
+    run_peer(
+        "gguf_reference_peer.py",
+        options.peer_python,
+        "render",
+        folder,
+        work / "job.json",
+        work / "printed.json",
+    )
     printed = templates(folder, json.loads((work / "printed.json").read_text()))
     holds = all(map(right, families.values())) and not printed["differ"]
-    result = {
-        "benchmark": "gguf_reference",
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {
-            "llama-cpp-python": llama_cpp.__version__,
-            **json.loads((work / "versions.json").read_text()),
-        },
-        "holds": holds,
-        "families": families,
-        "chat_templates": printed,
-        "ratios": {},
-    }
-    kept = ROOT / "benchmarks/results/gguf_reference.json"
-    kept.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result))
-    sys.exit(0 if holds else 1)
+    end("gguf_reference", work, families, holds, chat_templates=printed)
 
 
 if __name__ == "__main__":

@@ -21,14 +21,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
-from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-import llama_cpp
 import numpy as np
 
 from actors.config import GgufContext, ImageOptions
@@ -37,6 +33,7 @@ from actors.gguf import LlamaModel
 from actors.prompts import Segment
 from actors.vision import Picture, Projector, VisionRunner
 from benchmarks.gguf_peers import sources
+from benchmarks.reference import end, run_peer
 
 ROOT = Path(__file__).resolve().parent.parent
 FAMILIES = ("qwen2.5vl", "qwen3vl")
@@ -50,15 +47,6 @@ ASKED = [
     {"blocks": [9, 6], "words": "Bệnh nhân dùng thuốc gì?"},
     {"blocks": [2, 10], "words": "List all drugs and doses."},
 ]
-
-
-def peer(python: str, *arguments: str | Path) -> None:
-    """Run the peer; its own words are shown where it fails."""
-    script = str(ROOT / "benchmarks/vision_reference_peer.py")
-    command = [python, "-P", "-W", "ignore", script, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{done.stderr[-4000:]}\n{python} could not {arguments[0]}; see above")
 
 
 def load(folder: Path, name: str) -> VisionRunner:
@@ -164,28 +152,22 @@ def main() -> None:
     texts = [file.read_text(encoding="utf-8") for file in sorted((ROOT / "actors").rglob("*.py"))]
     job = {"texts": texts[:40], "asked": ASKED}
     (work / "job.json").write_text(json.dumps(job))
-    peer(options.peer_python, "make", work, work / "job.json")
+    run_peer("vision_reference_peer.py", options.peer_python, "make", work, work / "job.json")
     families = {}
     for name in FAMILIES:
-        peer(options.peer_python, "convert", known, work / name, work / f"{name}.gguf", "qwen2")
+        run_peer(
+            "vision_reference_peer.py",
+            options.peer_python,
+            "convert",
+            known,
+            work / name,
+            work / f"{name}.gguf",
+            "qwen2",
+        )
         families[name] = compared(work, name)
         print(f"{name}: {families[name]}", flush=True)
     holds = all(map(right, families.values()))
-    result = {
-        "benchmark": "vision_reference",
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {
-            "llama-cpp-python": llama_cpp.__version__,
-            **json.loads((work / "versions.json").read_text()),
-        },
-        "holds": holds,
-        "families": families,
-        "ratios": {},
-    }
-    kept = ROOT / "benchmarks/results/vision_reference.json"
-    kept.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result))
-    sys.exit(0 if holds else 1)
+    end("vision_reference", work, families, holds)
 
 
 if __name__ == "__main__":

@@ -66,7 +66,9 @@ def first_embeddings(tokenizer: Tokenizer, width: int) -> Embeddings:
     return Embeddings(start, whose, spaced)
 
 
-def loss_of(model: Decoder, tagger: Tagger, batch: Batch) -> tuple[Tensor, Tensor, float]:
+def loss_of(
+    model: Decoder, tagger: Tagger, batch: Batch, products: torch.dtype
+) -> tuple[Tensor, Tensor, float]:
     """Sums over a batch: answer loss and tagging loss; and the share of decisions that are right.
 
     The softmax runs over the tokens that occur in the batch: a tenth of the vocabulary, and those
@@ -75,7 +77,7 @@ def loss_of(model: Decoder, tagger: Tagger, batch: Batch) -> tuple[Tensor, Tenso
     named = batch.labels >= 0
     every = torch.cat([batch.tokens.flatten(), batch.labels[named]])
     used, rows = every.unique(return_inverse=True)
-    weight = model.embeddings.weight(used).bfloat16()
+    weight = model.embeddings.weight(used).to(products)
     tokens = rows[: batch.tokens.numel()].view_as(batch.tokens)
     stream, tapped = model(tokens, weight, TAP)
     row, place = batch.weights.nonzero(as_tuple=True)
@@ -141,10 +143,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--products", choices=("bfloat16", "float32"), default="bfloat16")
     parser.add_argument("--workers", type=int, default=0, help="processes that draw samples")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    device = torch.device(given.device)
+    device, products = torch.device(given.device), getattr(torch, given.products)
     tokenizer = Tokenizer.from_file(str(given.work / "tokenizer.json"))
     sampler = Sampler(tokenizer, training(given.data, given.work), given.seed)
     shape = Shape(tokenizer.get_vocab_size(), layers=given.layers, hidden=given.hidden)
@@ -180,8 +183,8 @@ def main() -> None:
         words = sum(int((batch.tags != NONE).sum()) for batch in batches)
         said, tagged, right = torch.zeros(()), torch.zeros(()), 0.0
         for batch in batches:
-            with torch.autocast(device.type, dtype=torch.bfloat16):
-                answers, tagging, hits = loss_of(model, tagger, batch.to(device))
+            with torch.autocast(device.type, products, enabled=products != torch.float32):
+                answers, tagging, hits = loss_of(model, tagger, batch.to(device), products)
             (answers / whole + TAGGING * tagging / words).backward()
             said, tagged = said + answers.detach().cpu(), tagged + tagging.detach().cpu()
             right += hits / len(batches)
