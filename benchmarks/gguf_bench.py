@@ -16,6 +16,9 @@ over medspan's, the two taken one after the other:
     vs_server_np8     llama-server -np 8, json_schema; medspan with 8 sequences
     vs_server_np16    llama-server -np 16, json_schema; medspan with 16 sequences
     vs_llama_latency  Llama without grammar; medspan one document at a time, without grammar
+
+``ceiling_vs_llama_plain`` is what vs_llama_plain would be if every token were computed in blocks of
+512, and the host took no time: see benchmarks/gguf_ceiling.py.
 """
 
 from __future__ import annotations
@@ -42,6 +45,7 @@ from actors.config import GgufContext, GgufModel
 from actors.engine import Block, Logits, Techniques
 from actors.gguf import GgufBackend, LlamaModel, LlamaRunner, backend
 from actors.prompts import chat_template, prompt_format
+from benchmarks.gguf_ceiling import ceiling
 from benchmarks.gguf_peers import Alone, Server, build_server, sources
 from benchmarks.gguf_soak import soak
 from benchmarks.gguf_work import LABELS, Job, make_model, make_note
@@ -164,6 +168,10 @@ class Ours:
         """The part of the steps that was not the model's."""
         counters = self.backend.engine.counters
         return counters.host_seconds / (counters.host_seconds + counters.model_seconds)
+
+    def computed(self) -> tuple[int, int]:
+        """Tokens computed so far, and rows of logits."""
+        return self.backend.engine.counters.tokens, self.backend.engine.counters.rows
 
     def close(self) -> None:
         """Release the model."""
@@ -297,9 +305,16 @@ def peers(
             for name, changes in OURS.items():
                 ours = Ours(model, slots, threads, **changes)
                 ours.run(jobs(2))
+                before = ours.computed()
                 take(f"medspan {slots}{name}", options.documents, ours.run)
                 shares.append(ours.host_share())
+                each = [
+                    (b - a) / options.documents
+                    for a, b in zip(before, ours.computed(), strict=True)
+                ]
                 ours.close()
+        least = ceiling(config(model, {"sequences": 16}, {}), each[0], each[1], threads)
+        seconds.setdefault("ceiling", []).append(least)
     return seconds, statistics.median(shares)
 
 
@@ -325,6 +340,7 @@ def ratios(seconds: dict[str, list[float]]) -> dict[str, float | None]:
         "vs_server_np8_best_of_each": best(8),
         "vs_server_np16_best_of_each": best(16),
         "vs_llama_latency": against("llama plain", "medspan latency"),
+        "ceiling_vs_llama_plain": against("llama plain", "ceiling"),
     }
 
 

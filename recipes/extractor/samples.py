@@ -23,7 +23,7 @@ from actors.prompts import Prompt, chat_template, prompt_format
 from actors.words import boundaries
 
 CHAT_TEMPLATE = chat_template(CHAT)
-SHORTEST, LONGEST = 30, 80
+SHORTEST, LONGEST = 30, 100
 """Document tokens of a window."""
 FORCED = 0.1
 """Weight of tokens that a grammar forces; those that the model decides count 1."""
@@ -66,7 +66,7 @@ class Sampler:
         rng = random.Random(f"{self._seed} {number}")
         name = rng.choices(self._names, self._shares)[0]
         index = rng.randrange(len(self._corpora[name]))
-        form = "template" if rng.random() < 0.35 else "entity-list"
+        form = "template" if rng.random() < 0.2 else "entity-list"
         window = self._window(name, index, rng)
         return self.make(form, ask(name, rng), window)
 

@@ -20,6 +20,7 @@ import torch
 from batches import NONE, Batch, Steps
 from corpora import training
 from model import Decoder, Embeddings, Shape, Tagger
+from muon import Muon
 from safetensors.torch import load_file
 from samples import Sampler
 from tokenizer import SPACE
@@ -28,7 +29,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-TAP = 4
+TAP = 3
 """The layers below which the helper reads."""
 RATE, EMBEDDING_RATE = 4e-3, 2e-3
 WARM = 40
@@ -115,7 +116,7 @@ def optimizers_of(
     others = [p for p in model.layers.parameters() if p.ndim == 1]
     others += [*model.norm.parameters(), *tagger.parameters()]
     return (
-        torch.optim.Muon(matrices, lr=RATE, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+        Muon(matrices, lr=RATE, weight_decay=0.05),
         torch.optim.AdamW(
             [
                 {"params": others, "lr": RATE / 2},
