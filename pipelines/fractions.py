@@ -18,9 +18,11 @@ from actors.memory import (
     filled_onnx,
     fraction_for,
     gguf_need,
+    is_open,
     onnx_need,
     read_gguf,
     read_onnx,
+    settled_gguf,
 )
 from actors.weights import fetch, open_weights
 from pipelines.config import LoadedPipeline, Pool
@@ -35,7 +37,8 @@ _GB = 1e9
 
 def sized(loaded: LoadedPipeline, card: Card) -> LoadedPipeline:
     """The pipeline with a number for every ``num_gpus: auto``, every stated fraction checked, and
-    models that fill their share where their pool asks for it.
+    models whose sequences, context and batches are those that their share has room for, where
+    their files or pools leave that open.
 
     Raises ConfigError, with the numbers and what would fit, where a model does not fit.
     """
@@ -71,11 +74,13 @@ def sized_step(pool: Pool, model: ModelConfig, card: Card) -> tuple[Pool, ModelC
         )
         return pool, model
     if pool.num_gpus == "auto":
-        need = need_of(model)
-        fraction = fraction_for(need, memory)
+        # What the model file leaves open is as usual where a card holds that, else less.
+        model = _settled(model, 1.0, memory, grow=False)
+        fraction = fraction_for(need_of(model), memory)
         if fraction > 1:
             _check(model, 1.0, memory)
         return pool.model_copy(update={"num_gpus": fraction}), model
+    model = _settled(model, pool.num_gpus, memory)
     _check(model, pool.num_gpus, memory)
     return pool, _filled(model, pool.num_gpus, memory) if pool.fill else model
 
@@ -102,6 +107,12 @@ def smallest_card() -> int | None:
     found = ray.get([ask.options(scheduling_strategy=place).remote() for place in places])
     known = [size for size in found if size is not None]
     return min(known, default=None)
+
+
+def _settled(model: ModelConfig, share: float, memory: int, grow: bool = True) -> ModelConfig:
+    if not isinstance(model, GgufModel) or not is_open(model):
+        return model
+    return settled_gguf(_gguf_file(model), model, share, memory, grow)
 
 
 def _check(model: ModelConfig, share: float, memory: int) -> None:

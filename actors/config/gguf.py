@@ -8,7 +8,7 @@ llama.cpp's, except ``temperature`` 0 (greedy): an extraction should come out th
 from __future__ import annotations
 
 import logging
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -18,6 +18,9 @@ from actors.config.prompt import PromptSection
 from actors.config.vision import ImageOptions
 
 _log = logging.getLogger(__name__)
+
+USUAL_LENGTH, USUAL_SLOTS = 4096, 8
+"""n_ctx and sequences where neither the model file nor a share of a card says them."""
 
 KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
 
@@ -121,13 +124,18 @@ def _renamed(section: str, content: Any) -> Any:
 class GgufContext(Section):
     """How llama.cpp holds and runs the model."""
 
-    n_ctx: int = Field(
-        default=4096,
-        ge=64,
-        description="Tokens of one sequence, prompt and output together. Spark NLP: nCtx.",
+    n_ctx: Annotated[int, Field(ge=64)] | Literal["auto"] = Field(
+        default=USUAL_LENGTH,
+        description="Tokens of one sequence, prompt and output together. auto: 4096 where that "
+        "fits (or the model's own context, where that is shorter), else less, but at least 2048; "
+        "in a share that is stated, up to the model's own. How a long document is cut, and so "
+        "what is found in it, may then depend on the share: write a number where it must not. "
+        "Spark NLP: nCtx.",
     )
-    sequences: int = Field(
-        default=8, ge=1, le=256, description="Documents in flight at a time. Spark NLP: batchSize."
+    sequences: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field(
+        default="auto",
+        description="Documents in flight at a time. auto: as many as the share of a card has room "
+        "for, at most 64; 8 where no share decides. Spark NLP: batchSize.",
     )
     kv_tokens: int | None = Field(
         default=None,
@@ -195,9 +203,19 @@ class GgufContext(Section):
             content["flash_attn"] = "on" if content["flash_attn"] else "off"
         return content
 
+    @property
+    def length(self) -> int:
+        """``n_ctx`` as a number; of auto that no share has decided, the usual one."""
+        return USUAL_LENGTH if self.n_ctx == "auto" else self.n_ctx
+
+    @property
+    def slots(self) -> int:
+        """``sequences`` as a number; of auto that no share has decided, the usual one."""
+        return USUAL_SLOTS if self.sequences == "auto" else self.sequences
+
     @model_validator(mode="after")
     def _fits(self) -> GgufContext:
-        if self.kv_tokens is not None and self.kv_tokens < self.n_ctx:
+        if self.kv_tokens is not None and self.n_ctx != "auto" and self.kv_tokens < self.n_ctx:
             raise ValueError("context.kv_tokens must hold at least one sequence of n_ctx")
         _warn_of(self)
         return self

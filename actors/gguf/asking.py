@@ -99,7 +99,7 @@ class Askings:
 
     def _window(self, form: Format) -> tuple[int, int]:
         """Document tokens of one window at most, and how many neighbours share."""
-        context, window = self._config.context.n_ctx, self._config.window
+        context, window = self._config.context.length, self._config.window
         asked = self._config.prompt
         # Where every row brings its own prompt, how long it is shows when it comes.
         own = "?" if asked.format == "prose" and not asked.instruction else None

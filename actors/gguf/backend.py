@@ -34,7 +34,15 @@ from actors.gguf.reading import Reading, choices, cut, scored, united
 from actors.gguf.runner import LlamaRunner
 from actors.grounding import check, ground
 from actors.guideline import Guideline
-from actors.memory import card_memory, check_gguf, output_rows, read_gguf
+from actors.memory import (
+    card_memory,
+    check_gguf,
+    is_open,
+    output_rows,
+    read_gguf,
+    settled_gguf,
+    usual_gguf,
+)
 from actors.merge import merge_windows
 from actors.prompts import Parsed, Prompt, PromptError, chat_template
 from actors.spans import Document, Entity, Extraction, Failure, Status, Tell, Usage
@@ -71,9 +79,7 @@ class GgufBackend:
     ) -> None:
         path = fetch(config.weights.model, config.weights.sha256)
         check_labels(config)
-        self._config = config
-        if gpu and (card := card_memory()) is not None:
-            check_gguf(config.name, read_gguf(open_weights, config), config, gpu, card)
+        self._config = config = _settled(config, gpu)
         weights = {"weights": config.weights.sha256 or digest(path), **self._digests()}
         self._model = model = LlamaModel(path, config.context, gpu=gpu != 0)
         try:
@@ -92,7 +98,7 @@ class GgufBackend:
             model.close()
             raise
         self._buffers = runner.buffers
-        self._engine = Engine(runner, config.context.sequences, techniques)
+        self._engine = Engine(runner, config.context.slots, techniques)
         self._answers = ThreadPoolExecutor(1, thread_name_prefix=f"gguf-{config.name}")
 
     def _digests(self) -> dict[str, str]:
@@ -298,6 +304,22 @@ class GgufBackend:
     def _fail(self, future: Future[Extraction], document: Document, failure: Failure) -> None:
         if future.set_running_or_notify_cancel():
             future.set_result(self._failed(document, failure))
+
+
+def _settled(config: GgufModel, gpu: float | None) -> GgufModel:
+    """The model with numbers for what its file leaves open, checked against a share that is stated.
+    Pools have settled this before the actor began; a notebook has not."""
+    card = card_memory() if gpu != 0 else None
+    if card is not None and (gpu or is_open(config)):
+        file = read_gguf(open_weights, config)
+        # Nobody said that this process may take a whole card: it is not filled.
+        config = settled_gguf(file, config, gpu or 1.0, card, grow=bool(gpu))
+        if gpu:
+            check_gguf(config.name, file, config, gpu, card)
+        return config
+    if config.context.n_ctx == "auto":
+        return usual_gguf(read_gguf(open_weights, config), config)
+    return config
 
 
 def filtered(entities: Sequence[Entity], labels: LabelFilter) -> list[Entity]:

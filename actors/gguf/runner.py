@@ -39,7 +39,7 @@ class LlamaRunner:
         are most of the compute buffer: 300 MB for 512 rows of 152,000 tokens.
         """
         self.model = model
-        self.sequences = options.sequences + options.prefixes
+        self.sequences = options.slots + options.prefixes
         self.batch = options.n_batch
         self.pieces = model.pieces
         self.ends = model.ends
@@ -57,7 +57,7 @@ class LlamaRunner:
         self._memory = llama_cpp.llama_get_memory(self._context)
         cells = int(llama_cpp.llama_n_ctx(self._context))
         self.capacity = None if self._streams else cells
-        self.context = min(options.n_ctx, cells)
+        self.context = min(options.length, cells)
         self._make_batch(options.n_batch)
 
     def _lay_over(self, adapters: Sequence[tuple[Any, float]]) -> None:
@@ -140,7 +140,7 @@ class LlamaRunner:
 
 def _parameters(options: GgufContext, threads: int, sequences: int, on_card: bool) -> Any:
     params = llama_cpp.llama_context_default_params()
-    params.n_ctx = options.kv_tokens or options.n_ctx * sequences
+    params.n_ctx = options.kv_tokens or options.length * sequences
     params.kv_unified = options.kv_tokens is not None
     params.n_seq_max = sequences
     params.n_batch, params.n_ubatch = options.n_batch, min(options.n_ubatch, options.n_batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from actors.memory.choose import is_open, settled_gguf, usual_gguf
 from actors.memory.device import card_memory, card_used, main_memory_used
 from actors.memory.fraction import (
     card_bytes,
@@ -45,6 +46,7 @@ __all__ = [
     "filled_onnx",
     "fraction_for",
     "gguf_need",
+    "is_open",
     "llama_take",
     "main_memory_used",
     "onnx_need",
@@ -53,4 +55,6 @@ __all__ = [
     "read_gguf",
     "read_header",
     "read_onnx",
+    "settled_gguf",
+    "usual_gguf",
 ]

@@ -11,7 +11,8 @@ from actors.memory.need import GgufFile, Need, OnnxFile, gguf_need, onnx_need
 RESERVE = 1.05
 """More than the plan, for what no plan sees: fragments, a driver's whims."""
 
-_MOST_SEQUENCES = 64
+MOST_SEQUENCES = 64
+"""Sequences that a share is filled with at most: more do little for a step's speed."""
 _MOST_BATCH_TOKENS = 16_384
 _STEP = 256  # llama.cpp's contexts are multiples of it
 _GB = 1e9
@@ -42,9 +43,14 @@ def fits(need: Need, room: float) -> bool:
 
 def check_gguf(name: str, file: GgufFile, model: GgufModel, share: float, card: int) -> None:
     """Raise ConfigError, with the numbers and with what would fit, where the share is too small."""
-    need = gguf_need(file, model)
-    if not fits(need, share * card):
-        _refuse(name, need, share, card, list(_smaller(file, model, share * card)))
+    if not fits(gguf_need(file, model), share * card):
+        raise refuse(name, file, model, share, card)
+
+
+def refuse(name: str, file: GgufFile, model: GgufModel, share: float, card: int) -> ConfigError:
+    """The error of a share that is too small: the numbers, and what would fit."""
+    ways = list(_smaller(file, model, share * card))
+    return _refusal(name, gguf_need(file, model), share, card, ways)
 
 
 def check_onnx(name: str, file: OnnxFile, model: OnnxModel, share: float, card: int) -> None:
@@ -57,13 +63,13 @@ def check_onnx(name: str, file: OnnxFile, model: OnnxModel, share: float, card: 
         session = model.session.model_copy(update={"batch_tokens": tokens})
         return model.model_copy(update={"session": session})
 
-    least = _largest(
+    least = largest(
         64,
         model.session.batch_tokens,
         lambda tokens: fits(onnx_need(file, batches(tokens)), share * card),
     )
     ways = [f"session.batch_tokens: {least}"] if least else []
-    _refuse(name, need, share, card, ways)
+    raise _refusal(name, need, share, card, ways)
 
 
 def filled_gguf(file: GgufFile, model: GgufModel, share: float, card: int) -> GgufModel:
@@ -71,13 +77,13 @@ def filled_gguf(file: GgufFile, model: GgufModel, share: float, card: int) -> Gg
 
     The context stays: what a document's answer is may depend on it, and not on its neighbours.
     """
-    least = model.context.sequences
-    best = _largest(
+    least = model.context.slots
+    best = largest(
         least,
-        max(least, _MOST_SEQUENCES),
-        lambda count: fits(gguf_need(file, _with(model, sequences=count)), share * card),
+        max(least, MOST_SEQUENCES),
+        lambda count: fits(gguf_need(file, with_context(model, sequences=count)), share * card),
     )
-    return _with(model, sequences=best) if best else model
+    return with_context(model, sequences=best) if best else model
 
 
 def filled_onnx(file: OnnxFile, model: OnnxModel, share: float, card: int) -> OnnxModel:
@@ -94,7 +100,8 @@ def filled_onnx(file: OnnxFile, model: OnnxModel, share: float, card: int) -> On
     return best
 
 
-def _with(model: GgufModel, **changes: object) -> GgufModel:
+def with_context(model: GgufModel, **changes: object) -> GgufModel:
+    """The model with another context."""
     context = model.context.model_copy(update=changes)
     return model.model_copy(update={"context": context})
 
@@ -104,22 +111,22 @@ def _smaller(file: GgufFile, model: GgufModel, room: float) -> Iterator[str]:
     context = model.context
 
     def fit(**changes: object) -> bool:
-        return fits(gguf_need(file, _with(model, **changes)), room)
+        return fits(gguf_need(file, with_context(model, **changes)), room)
 
-    if count := _largest(1, context.sequences, lambda n: fit(sequences=n)):
+    if count := largest(1, context.slots, lambda n: fit(sequences=n)):
         yield f"context.sequences: {count}"
     if context.type_k == "f16" and fit(type_k="q8_0", type_v="q8_0"):
         yield "context.type_k and type_v: q8_0"
     if context.swa_full and fit(swa_full=False):
         yield "context.swa_full: false"
-    if blocks := _largest(1, context.n_ctx // _STEP, lambda n: fit(n_ctx=n * _STEP)):
+    if blocks := largest(1, context.length // _STEP, lambda n: fit(n_ctx=n * _STEP)):
         yield f"context.n_ctx: {blocks * _STEP}"
     layers = file.header.number("block_count")
-    if count := _largest(1, layers, lambda n: fit(n_gpu_layers=n)):
+    if count := largest(1, layers, lambda n: fit(n_gpu_layers=n)):
         yield f"context.n_gpu_layers: {count} (the others on the CPU: slow)"
 
 
-def _largest(low: int, high: int, good: Callable[[int], bool]) -> int:
+def largest(low: int, high: int, good: Callable[[int], bool]) -> int:
     """The largest number from ``low`` to ``high`` that is good, 0 where none is; what is good
     stays so for smaller numbers."""
     if low > high or not good(low):
@@ -130,13 +137,13 @@ def _largest(low: int, high: int, good: Callable[[int], bool]) -> int:
     return low
 
 
-def _refuse(name: str, need: Need, share: float, card: int, ways: list[str]) -> None:
+def _refusal(name: str, need: Need, share: float, card: int, ways: list[str]) -> ConfigError:
     parts = ", ".join(f"{part} {size / _GB:.2f}" for part, size in need.parts.items())
     fraction = fraction_for(need, card)
     if fraction <= 1:
         ways.insert(0, f"pool.num_gpus: {fraction:g}")
     means = f"; any one of these would do: {'; '.join(ways)}" if ways else "; nothing smaller fits"
-    raise ConfigError(
+    return ConfigError(
         f"{name}: num_gpus {share:g} of a card of {card / _GB:.1f} GB is {share * card / _GB:.2f} "
         f"GB, and it needs {need.device * RESERVE / _GB:.2f} GB ({parts}, reserve "
         f"{need.device * (RESERVE - 1) / _GB:.2f}){means}"

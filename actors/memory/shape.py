@@ -53,8 +53,8 @@ class Shape:
 def output_rows(options: GgufContext, drafted: int = 0) -> int:
     """Rows of logits that a step can want: one a sequence, and its drafted tokens. llama.cpp is
     told so; its own default is a row for every token of a batch."""
-    wanted = options.sequences * (1 + drafted)
-    return max(options.sequences + options.prefixes, min(wanted, options.n_batch))
+    wanted = options.slots * (1 + drafted)
+    return max(options.slots + options.prefixes, min(wanted, options.n_batch))
 
 
 def shape_of(header: Header, options: GgufContext, gpu: bool) -> Shape:
@@ -67,12 +67,12 @@ def shape_of(header: Header, options: GgufContext, gpu: bool) -> Shape:
     )
     head = width // heads if heads else 0
     key, value = number("attention.key_length", head), number("attention.value_length", head)
-    sequences = options.sequences + options.prefixes
+    sequences = options.slots + options.prefixes
     streams = 1 if options.kv_tokens else sequences
-    cells = _padded(options.kv_tokens or options.n_ctx)
+    cells = _padded(options.kv_tokens or options.length)
     given = options.n_gpu_layers if gpu else 0
     on_device = min(layers + 1, given if given >= 0 else layers + 1)
-    rows = min(options.n_ubatch, options.n_batch, options.kv_tokens or options.n_ctx * sequences)
+    rows = min(options.n_ubatch, options.n_batch, options.kv_tokens or options.length * sequences)
     flash = options.flash_attn == "on" or (
         options.flash_attn == "auto" and (on_device > 0 or options.type_v.startswith("q"))
     )
@@ -117,7 +117,7 @@ def _window_cells(header: Header, options: GgufContext, cells: int, streams: int
     # llama-kv-cache-iswa.cpp
     if options.swa_full:
         return cells
-    sharing = options.sequences + options.prefixes if streams == 1 else 1
+    sharing = options.slots + options.prefixes if streams == 1 else 1
     seen = header.number("attention.sliding_window") * sharing
     return _padded(min(cells, seen + min(options.n_ubatch, options.n_batch)))
 

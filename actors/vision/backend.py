@@ -49,7 +49,7 @@ class VisionBackend(GgufBackend):
         self._mmproj = fetch(config.weights.mmproj, config.weights.mmproj_sha256)
         super().__init__(config, threads, gpu, techniques)
         self._pages = ThreadPoolExecutor(1, thread_name_prefix=f"pages-{config.name}")
-        self._held, self._most = 0, config.context.sequences + _AHEAD
+        self._held, self._most = 0, self._config.context.slots + _AHEAD
         self._room = threading.Condition()
         self._closing = False
 
@@ -137,7 +137,7 @@ class VisionBackend(GgufBackend):
         """Tokens that the pictures of one prompt may take, those around them included."""
         prompt = asking.format.render(printed, document.prompt, pictures=1)
         words = sum(len(self._model.tokenize(part)) for part in _between(prompt) if part)
-        context, predict = self._config.context.n_ctx, self._config.sampling.n_predict
+        context, predict = self._config.context.length, self._config.sampling.n_predict
         output = self._images.output_tokens
         if output is None:
             output = min(predict, context // 2) if predict > 0 else context // 4

@@ -77,7 +77,7 @@ def describe(
 
         header = open_header(path)
         facts |= dataclasses.asdict(facts_of(header))
-        facts["n_ctx"], facts["sequences"] = model.context.n_ctx, model.context.sequences
+        facts["n_ctx"], facts["sequences"] = model.context.length, model.context.slots
         take = llama_take(header, model.context, gpu=False)
         facts["kv_cache_megabytes"] = _mb(take.kv_host)
         facts["compute_megabytes"] = _mb(take.compute_host + take.output_host)

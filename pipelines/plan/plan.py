@@ -199,8 +199,8 @@ def _smaller(model: ModelConfig) -> Iterator[tuple[str, ModelConfig]]:
     if model.context.type_k == "f16":
         changes.append(("an eight-bit KV cache", {"type_k": "q8_0", "type_v": "q8_0"}))
     if model.context.kv_tokens is None:
-        half = model.context.n_ctx * (model.context.sequences + model.context.prefixes) // 2
-        common = max(half, model.context.n_ctx)
+        half = model.context.length * (model.context.slots + model.context.prefixes) // 2
+        common = max(half, model.context.length)
         changes.append((f"context.kv_tokens: {common}, for short documents", {"kv_tokens": common}))
     for words, change in changes:
         context = model.context.model_copy(update=change)
