@@ -6,7 +6,6 @@ behind it; merging several models is not (see ``actors.merge``).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Protocol
 from actors.closing import Closing
 from actors.config import ConfigError, GgufModel, ModelConfig, load_model
 from actors.guideline import Guideline
+from actors.memory import cores
 from actors.spans import Document, Extraction, Tell
 
 
@@ -58,10 +58,10 @@ class Extractor(Closing):
     def __init__(self, config: ModelConfig, share: Share | None = None) -> None:
         self.config = config
         share = share or Share()
-        if share.threads is not None and share.threads > (cores := _cores()):
+        if share.threads is not None and share.threads > (there := cores()):
             raise ConfigError(
                 f"model {config.name}: {share.threads} threads are asked for, and this process "
-                f"may run on {cores} cores: they would share them; lower the pool's num_cpus"
+                f"may run on {there} cores: they would share them; lower the pool's num_cpus"
             )
         self._backend = _load(config, share)
 
@@ -107,13 +107,6 @@ def load_extractor(reference: str | Path, share: Share | None = None) -> Extract
     Raises ConfigError for a file that cannot be used and FileNotFoundError for missing weights.
     """
     return Extractor(load_model(reference), share)
-
-
-def _cores() -> int:
-    """Cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _load(config: ModelConfig, share: Share) -> Backend:

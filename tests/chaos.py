@@ -35,7 +35,7 @@ class Arena:
         self._cluster = Cluster(
             initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
         )
-        self._nodes = [self._cluster.add_node(num_cpus=1) for _ in range(2)]
+        self._nodes = [self._cluster.add_node(num_cpus=2) for _ in range(2)]
         self._driver: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Arena:
@@ -90,7 +90,7 @@ class Arena:
             if node.all_processes["raylet"][0].process.poll() is not None:
                 self._nodes.remove(node)
                 self._cluster.remove_node(node, allow_graceful=False)
-                self._nodes.append(self._cluster.add_node(num_cpus=1))
+                self._nodes.append(self._cluster.add_node(num_cpus=2))
                 self.kills["node (late heartbeats)"] += 1
 
     def _units(self, work: dict[str, Any]) -> int:
@@ -110,7 +110,7 @@ class Arena:
         if kind == "node":
             node = self._nodes.pop(self.dice.randrange(len(self._nodes)))
             self._cluster.remove_node(node, allow_graceful=False)
-            self._nodes.append(self._cluster.add_node(num_cpus=1))
+            self._nodes.append(self._cluster.add_node(num_cpus=2))
             return True
         # What Ray calls the process of an actor depends on whether a call is under way.
         actors = ("MapWorker", "StepActor")

@@ -11,7 +11,8 @@ from lake_fakes import pipeline
 
 from actors.config import ConfigError
 from pipelines.batch import cluster
-from pipelines.config import LoadedPipeline
+from pipelines.batch.cores import Node, check_threads
+from pipelines.config import LoadedPipeline, Pool
 from pipelines.enrich.schedule import stopping_on_sigterm
 
 
@@ -31,7 +32,7 @@ def _cluster(monkeypatch: pytest.MonkeyPatch, *sizes: dict[str, float]) -> None:
             yield sizes[-1]
 
     seen = looks()
-    monkeypatch.setattr(cluster, "_nodes", lambda: [sizes[-1]])
+    monkeypatch.setattr(cluster, "nodes", lambda: [Node.of(sizes[-1])])
     monkeypatch.setattr("ray.cluster_resources", lambda: next(seen))
 
 
@@ -84,3 +85,35 @@ def test_a_scheduler_keeps_its_signal_though_ray_takes_it(monkeypatch: pytest.Mo
         with pytest.raises(KeyboardInterrupt), cluster.cluster():
             signal.raise_signal(signal.SIGTERM)
         assert stopped.is_set()
+
+
+def test_threads_that_would_share_cores_are_refused_with_the_numbers() -> None:
+    four = Node.of({"CPU": 4.0})
+    check_threads([Pool(num_cpus=1, max_actors=64)], [four])  # four are placed, the others wait
+    check_threads([Pool(num_cpus=2.5, max_actors=2), Pool(num_cpus=1, max_actors=3)], [four])
+    # An actor of a part of a CPU has a thread all the same: four of them are no more than cores.
+    check_threads([Pool(num_cpus=0.5, max_actors=4)], [four, four])
+    with pytest.raises(ConfigError) as refused:
+        check_threads([Pool(num_cpus=0.5, max_actors=6), Pool(num_cpus=1, max_actors=4)], [four])
+    assert str(refused.value) == (
+        "steps: a node of 4 cores could get actors of 7 threads (6 of 1 thread and 0.5 CPUs, 1 of "
+        "1 thread and 1 CPUs): they would share cores; set pool.num_cpus to 1 or more (an actor "
+        "has a thread at least), or lower pool.max_actors"
+    )
+
+
+def test_a_node_that_declares_more_than_its_cores_is_refused() -> None:
+    boastful = Node.of({"CPU": 16.0}, own=4.0)
+    check_threads([Pool(num_cpus=2, max_actors=2)], [boastful])
+    with pytest.raises(ConfigError, match=r"declares 16 CPUs to Ray.*start Ray there with --num-c"):
+        check_threads([Pool(num_cpus=2, max_actors=3)], [boastful])
+    modest = Node.of({"CPU": 2.0}, own=64.0)  # what it declares is what it gives
+    with pytest.raises(ConfigError, match="a node of 2 cores could get actors of 3 threads"):
+        check_threads([Pool(num_cpus=0.5, max_actors=3)], [modest])
+
+
+def test_actors_on_cards_count_with_what_the_cards_hold() -> None:
+    node = Node.of({"CPU": 8.0, "GPU": 1.0})
+    check_threads([Pool(num_cpus=0.25, num_gpus=0.2, max_actors=30)], [node])  # five fit
+    with pytest.raises(ConfigError, match="actors of 20 threads"):
+        check_threads([Pool(num_cpus=0.25, num_gpus=0.05, max_actors=30)], [node])

@@ -26,6 +26,7 @@ from actors.memory import (
     read_onnx,
 )
 from pipelines.batch import cluster, life
+from pipelines.batch.cores import Node
 from pipelines.batch.life import Life, Lifespan
 from pipelines.config import LoadedPipeline, Pipeline, Pool
 from pipelines.fractions import need_of, sized, sized_step
@@ -201,7 +202,7 @@ def _pool(gpus: float, actors: int) -> Pool:
 
 
 def test_what_sums_allow_and_no_node_holds_is_refused() -> None:
-    two = [{"CPU": 4.0, "GPU": 1.0}] * 2
+    two = [Node.of({"CPU": 4.0, "GPU": 1.0})] * 2
     cluster._check_nodes([_pool(0.5, 3), _pool(0.2, 2)], two)
     with pytest.raises(ConfigError, match=r"2 cards cannot be cut into .*\(0\.6, 0\.6, 0\.6\)"):
         cluster._check_nodes([_pool(0.6, 3)], two)
@@ -213,7 +214,7 @@ def test_what_sums_allow_and_no_node_holds_is_refused() -> None:
 
 
 def test_more_threads_than_cores_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actors.extractor._cores", lambda: 2)
+    monkeypatch.setattr("actors.extractor.cores", lambda: 2)
     with pytest.raises(ConfigError, match="3 threads are asked for, and this process may run on 2"):
         Extractor(load_model("starter:token-classifier"), Share(threads=3))
 

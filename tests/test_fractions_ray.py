@@ -14,10 +14,12 @@ import pytest
 import ray
 from lake_fakes import HashModel, pipeline, rows_of, write_rows
 
-from actors.config import ModelConfig
+from actors.config import ConfigError, ModelConfig
 from actors.extractor import Share
+from actors.memory import cores
 from pipelines.batch import begin_run, drive_run
 from pipelines.batch.cluster import cluster
+from pipelines.batch.cores import nodes
 from pipelines.batch.finish import Tally
 from pipelines.fractions import smallest_card
 from pipelines.lake.layout import Sink
@@ -78,6 +80,30 @@ def test_halves_and_fifths_pack_and_no_card_is_given_twice() -> None:
     assert sum(taken.values()) == 18
     assert max(taken.values()) <= 10
     _end(actors)
+
+
+def test_a_node_says_its_cores() -> None:
+    (node,) = nodes()
+    assert node.gpus == 2
+    assert node.cores == min(node.cpus, cores())
+
+
+def test_threads_that_would_share_cores_are_refused_before_any_work(tmp_path: Path) -> None:
+    write_rows(tmp_path / "in" / "a.jsonl", ["d1"])
+    count = 4 * cores()
+    loaded = pipeline(str(tmp_path / "in"), str(tmp_path / "out"))
+    (step,) = loaded.pipeline.steps
+    pool = step.pool.model_copy(update={"num_cpus": 0.25, "max_actors": count})
+    changed = loaded.pipeline.model_copy(
+        update={"steps": (step.model_copy(update={"pool": pool}),)}
+    )
+    loaded = type(loaded)(loaded.path, changed, loaded.models)
+    run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
+    (tmp_path / "processes").mkdir()
+    load = Counted(str(tmp_path / "processes"))
+    with pytest.raises(ConfigError, match=rf"actors of {count} threads .*lower pool\.max_actors"):
+        drive_run(Sink(str(tmp_path / "out")), run_id, Quiet(), load=load)
+    assert [*(tmp_path / "processes").iterdir()] == []
 
 
 def test_a_declared_card_says_no_memory() -> None:

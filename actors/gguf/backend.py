@@ -7,7 +7,6 @@ thread of their own, so that no document's answer holds up the next step of the 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -37,6 +36,7 @@ from actors.guideline import Guideline
 from actors.memory import (
     card_memory,
     check_gguf,
+    cores,
     is_open,
     output_rows,
     read_gguf,
@@ -91,7 +91,7 @@ class GgufBackend:
             )
             self._askings = Askings(config, weights, model, chat)
             runner = self._runner(
-                threads or len(os.sched_getaffinity(0)),
+                threads or cores(),
                 output_rows(config.context, techniques.lookup if techniques else 0),
             )
         except Exception:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from actors.memory.choose import is_open, settled_gguf, usual_gguf
-from actors.memory.device import card_memory, card_used, main_memory_used
+from actors.memory.device import card_memory, card_used, cores, main_memory_used
 from actors.memory.fraction import (
     card_bytes,
     check_gguf,
@@ -40,6 +40,7 @@ __all__ = [
     "card_used",
     "check_gguf",
     "check_onnx",
+    "cores",
     "encoder_parts",
     "facts",
     "filled_gguf",

@@ -57,6 +57,28 @@ def main_memory_used() -> int:
         return 0
 
 
+def cores() -> int:
+    """Cores that this process may run on: those of its affinity, and of a container's quota."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return min(len(os.sched_getaffinity(0)), _quota())
+    return os.cpu_count() or 1
+
+
+def _quota() -> int:
+    """Whole cores of the container's quota (cgroup v2, or v1), a large number without one."""
+    folder = Path("/sys/fs/cgroup")
+    try:
+        quota, period = (folder / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota = (folder / "cpu/cpu.cfs_quota_us").read_text()
+            period = (folder / "cpu/cpu.cfs_period_us").read_text()
+        except OSError:
+            return 1 << 20
+    limited = quota.strip() not in ("max", "-1")
+    return max(1, int(quota) // int(period)) if limited else 1 << 20
+
+
 class _Process(ctypes.Structure):
     """nvmlProcessInfo_t, version 2 of it, which the _v3 call fills."""
 

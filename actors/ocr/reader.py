@@ -8,7 +8,6 @@ decoded and searched, so that no worker waits at the edge of a page.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +19,7 @@ import numpy as np
 from actors.closing import Closing
 from actors.config import fingerprint
 from actors.config.ocr import OcrModel
+from actors.memory import cores
 from actors.ocr.feed import Feed, Job
 from actors.ocr.lines import Cut, cut, is_sideways, strips, turned
 from actors.ocr.models import Letters, Models, weights_digest
@@ -63,7 +63,7 @@ class OcrReader(Closing):
     def __init__(
         self, config: OcrModel, threads: int | None = None, gpu: float | None = None
     ) -> None:
-        threads = threads or len(os.sched_getaffinity(0))
+        threads = threads or cores()
         # Several workers of few threads each: a page's boxes and letters are decoded in Python,
         # and meanwhile another worker uses the CPUs that one alone would leave idle.
         workers = 1 if gpu else min(threads, _MOST_WORKERS)

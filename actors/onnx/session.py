@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from actors.config import ConfigError, OnnxSession
-from actors.memory import CUDA_CONTEXT, card_memory
+from actors.memory import CUDA_CONTEXT, card_memory, cores
 from actors.onnx.folder import ModelFileError
 
 _LOG = logging.getLogger(__name__)
@@ -46,7 +45,7 @@ class Session:
 
         providers = _providers(settings, gpu)
         options = onnxruntime.SessionOptions()
-        threads, on_card = threads or _cpus(), len(providers) > 1
+        threads, on_card = threads or cores(), len(providers) > 1
         # Threads that share a batch wait for each other at every operator, and lose a core's time
         # whenever one of them is interrupted. Batches of a thread each do not.
         shared = min(settings.threads_per_batch, threads)
@@ -123,13 +122,6 @@ def _providers(settings: OnnxSession, gpu: float | None) -> list[Any]:
         )
     cuda = {"gpu_mem_limit": str(int(limit)), "arena_extend_strategy": "kSameAsRequested"}
     return [("CUDAExecutionProvider", cuda), cpu]
-
-
-def _cpus() -> int:
-    """CPUs that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _say_cpu(reason: str, level: int = logging.INFO) -> None:

@@ -19,6 +19,7 @@ import ray
 from ray.autoscaler.sdk import request_resources
 
 from actors.config import ConfigError
+from pipelines.batch.cores import Node, check_threads, nodes
 from pipelines.config import LoadedPipeline, Pool
 from pipelines.fractions import sized, smallest_card
 
@@ -146,26 +147,23 @@ def placed_pools(loaded: LoadedPipeline) -> list[Pool]:
                 f"steps: the least actors need {need:g} {kind}s and the cluster has {have:g}; "
                 f"lower pool.num_{kind.lower()}s or pool.min_actors{more}"
             )
-    _check_nodes(pools, _nodes())
+    where = nodes()
+    _check_nodes(pools, where)
+    check_threads(pools, where)
     return pools
 
 
-def _nodes() -> list[dict[str, float]]:
-    """The resources of each node."""
-    return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
-
-
-def _check_nodes(pools: Sequence[Pool], nodes: Sequence[dict[str, float]]) -> None:
+def _check_nodes(pools: Sequence[Pool], where: Sequence[Node]) -> None:
     """Raise ConfigError where sums fit and single actors do not: an actor is on one node, and its
     fraction on one card."""
-    widest = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
+    widest = max((node.cpus for node in where), default=0.0)
     for pool in pools:
         if pool.num_cpus > widest + 1e-6:
             raise ConfigError(
                 f"steps: an actor asks for {pool.num_cpus:g} CPUs, and no node has more than "
                 f"{widest:g}: its threads would share cores; lower pool.num_cpus"
             )
-    room = [1.0] * sum(int(node.get("GPU", 0.0)) for node in nodes)
+    room = [1.0] * sum(int(node.gpus) for node in where)
     parts = [pool.gpus for pool in pools for _ in range(pool.min_actors) if pool.gpus]
     for part in sorted(parts, reverse=True):
         whole = part >= 1
@@ -179,11 +177,6 @@ def _check_nodes(pools: Sequence[Pool], nodes: Sequence[dict[str, float]]) -> No
             )
         for i in free[:count]:
             room[i] -= min(part, 1.0)
-    sharing = [pool for pool in pools if pool.num_cpus < 1 and not pool.gpus]
-    if sharing and sum(pool.threads * pool.min_actors for pool in pools) > sum(
-        node.get("CPU", 0.0) for node in nodes
-    ):
-        log.warning("actors of less than one CPU have a thread each: they will share cores")
 
 
 def _needs(pools: Sequence[Pool]) -> list[tuple[str, float, float]]:

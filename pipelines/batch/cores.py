@@ -1,0 +1,102 @@
+"""Threads of actors against the cores of the nodes they land on: refused before work, with numbers.
+
+An actor's threads are its CPUs, but at least one; so a pool of less than a CPU an actor, or a node
+that declares more CPUs than it has cores, could put more threads on a node than it has cores.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from actors.config import ConfigError
+from actors.memory import cores
+from pipelines.config import Pool
+
+log = logging.getLogger(__name__)
+_ASK_SECONDS = 30.0
+_SLACK = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What a node declares to Ray, and the cores that a process there may run on."""
+
+    cpus: float
+    gpus: float
+    cores: float
+
+    @classmethod
+    def of(cls, resources: Mapping[str, float], own: float | None = None) -> Node:
+        """From Ray's account of it; ``own``: its cores, where it was asked for them."""
+        cpus = resources.get("CPU", 0.0)
+        return cls(cpus, resources.get("GPU", 0.0), cpus if own is None else min(cpus, own))
+
+
+def nodes() -> list[Node]:
+    """The nodes of the cluster, each asked for its cores; one that does not answer has what it
+    declares."""
+    alive = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+    own = _asked([name for name, resources in alive.items() if resources.get("CPU")])
+    return [Node.of(resources, own.get(name)) for name, resources in alive.items()]
+
+
+def _asked(names: Iterable[str]) -> dict[str, float]:
+    here = ray.get_runtime_context().get_node_id()
+    found = {here: float(cores())}
+    ask = ray.remote(num_cpus=0, max_retries=0)(cores)
+    answers = {
+        name: ask.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(name, soft=False)
+        ).remote()
+        for name in names
+        if name != here
+    }
+    if answers:
+        ray.wait([*answers.values()], num_returns=len(answers), timeout=_ASK_SECONDS)
+    for name, answer in answers.items():
+        try:
+            found[name] = float(ray.get(answer, timeout=0))
+        except ray.exceptions.RayError:
+            log.warning("a node did not say its cores: it is taken to have what it declares")
+    return found
+
+
+def check_threads(pools: Sequence[Pool], where: Sequence[Node]) -> None:
+    """Raise ConfigError where a node could get more threads of actors than it has cores."""
+    for node in where:
+        placed = _most(pools, node)
+        threads = sum(count * pool.threads for pool, count in placed)
+        if threads <= node.cores + _SLACK:
+            continue
+        told = ", ".join(
+            f"{count} of {pool.threads} thread{'s' * (pool.threads > 1)} and {pool.num_cpus:g} CPUs"
+            for pool, count in placed
+        )
+        said = (
+            f"steps: a node of {node.cores:g} cores could get actors of {threads} threads ({told})"
+        )
+        ways = ["lower pool.max_actors"]
+        if any(pool.num_cpus < pool.threads for pool, _ in placed):
+            ways.insert(0, "set pool.num_cpus to 1 or more (an actor has a thread at least)")
+        if node.cpus > node.cores + _SLACK:
+            said += f", since it declares {node.cpus:g} CPUs to Ray"
+            ways.insert(0, f"start Ray there with --num-cpus {node.cores:g}")
+        raise ConfigError(f"{said}: they would share cores; {', or '.join(ways)}")
+
+
+def _most(pools: Sequence[Pool], node: Node) -> list[tuple[Pool, int]]:
+    """Actors of each pool that Ray could put on a node such that their threads are the most."""
+    left, found = node.cpus, []
+    for pool in sorted(pools, key=lambda pool: -pool.threads / pool.num_cpus):
+        count = min(pool.max_actors, int(left / pool.num_cpus + _SLACK))
+        if pool.gpus:
+            count = min(count, int(node.gpus / pool.gpus + _SLACK))
+        if count:
+            found.append((pool, count))
+            left -= count * pool.num_cpus
+    return found
