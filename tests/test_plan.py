@@ -14,10 +14,12 @@ from typer.testing import CliRunner
 
 from actors.config import ConfigError
 from pipelines.cli.app import app
-from pipelines.plan import Demand, balanced, packs, per_card
+from pipelines.plan import Demand, balanced, per_card, placed
 
 LARGE = Shape("qwen2", 1536, 28, 12, 2, 128, 8960, 151936, Kind.Q8_0, tied=True)
-RATE = "--rate"
+RATE, CARD_RATE = "--rate", "--card-rate"
+STARTER = "starter-token-classifier"
+STARTER_RATE = f"{STARTER}=60"
 
 
 def _config(folder: Path, pools: str = "num_gpus: auto") -> Path:
@@ -49,7 +51,7 @@ def _plan(path: Path, *more: str) -> dict[str, Any]:
 
 
 def test_hours_and_cost_follow_from_the_slowest_step(tmp_path: Path) -> None:
-    rates = (RATE, "llm=5", RATE, "starter-token-classifier=60")
+    rates = (RATE, "llm=5", CARD_RATE, "llm=25", RATE, "starter-token-classifier=60")
     plan = _plan(
         _config(tmp_path), "--gpus", "4", "--docs", "40e6", "--price-per-hour", "4", *rates
     )
@@ -57,17 +59,75 @@ def test_hours_and_cost_follow_from_the_slowest_step(tmp_path: Path) -> None:
     assert (llm["gpus"], llm["actors_per_card"], llm["actors"]) == (0.2, 5, 20)
     assert starter["actors"] == 2  # more would wait
     assert llm["needs_gb"]["KV cache"] == pytest.approx(2.114, abs=0.001)
-    assert plan["documents_per_s"] == 100
-    assert plan["slowest"] == "llm"
+    assert plan["documents_per_s"] == pytest.approx(100)
+    assert (plan["slowest"], plan["bound"], plan["cpus"]) == ("llm", "cards", 22)
     assert plan["hours"] == pytest.approx(40e6 / 100 / 3600)
     assert plan["cost"] == pytest.approx(40e6 / 100 / 3600 * 4)
     assert starter["busy"] == pytest.approx(100 / 120)
+    # A smaller KV cache would let a card hold six, which would do no more than its 25.
+    assert plan["changes"] == ["one more a10g: 125.0 documents/s instead of 100.0"]
+    assert plan["notes"] == [
+        "CPUs: the actors ask for 22, which are taken to be there (--cpus says else)"
+    ]
+
+
+def test_more_actors_on_a_card_help_as_far_as_it_has_time(tmp_path: Path) -> None:
+    rates = (RATE, "llm=5", CARD_RATE, "llm=40", RATE, "starter-token-classifier=600")
+    plan = _plan(_config(tmp_path), "--gpus", "4", *rates)
+    assert (plan["documents_per_s"], plan["bound"]) == (pytest.approx(100), "actors")
     # The KV cache is 2.1 of its 4.6 GB: of half of it a card holds six.
-    assert plan["changes"] == [
+    assert plan["changes"][:2] == [
         "one more a10g: 125.0 documents/s instead of 100.0",
         "llm: an eight-bit KV cache (a fraction of 0.15): 120.0 documents/s instead of 100.0",
-        *plan["changes"][2:],
     ]
+
+
+def test_actors_on_a_card_do_no_more_than_one_unless_someone_says_so(tmp_path: Path) -> None:
+    plan = _plan(_config(tmp_path), "--gpus", "4", RATE, "llm=5", RATE, STARTER_RATE)
+    llm, _ = plan["steps"]
+    assert plan["documents_per_s"] == pytest.approx(20)
+    # One on each card would do as much, but Ray fills a card before it takes the next.
+    assert llm["actors"] == 20
+    assert llm["documents_per_s"] == pytest.approx(20)
+    assert plan["changes"] == ["one more a10g: 25.0 documents/s instead of 20.0"]
+    assert any("llm: one actor is taken to keep its card busy" in note for note in plan["notes"])
+
+
+def test_a_card_of_many_small_actors_has_the_rate_of_a_card(tmp_path: Path) -> None:
+    path = _config(tmp_path)
+    path.write_text(
+        "name: p\nsource: {path: notes.jsonl}\nsink: {path: out}\nsteps:\n"
+        "  - {model: 'starter:token-classifier', pool: {num_gpus: auto}}\n"
+    )
+    plan = _plan(path, RATE, "starter-token-classifier=3600")
+    (step,) = plan["steps"]
+    assert step["actors_per_card"] == 33
+    assert (step["actors"], step["documents_per_s"]) == (1, 3600)
+    plan = _plan(path, RATE, "starter-token-classifier=3600", CARD_RATE, f"{STARTER}=9000")
+    (step,) = plan["steps"]
+    assert (step["actors"], step["documents_per_s"]) == (3, pytest.approx(9000))
+    # Of a card alone: each of the actors that it holds does its part.
+    plan = _plan(path, CARD_RATE, f"{STARTER}=9000")
+    (step,) = plan["steps"]
+    assert (step["actors"], step["documents_per_s"]) == (33, pytest.approx(9000))
+    with pytest.raises(ConfigError, match="a card does at least what one actor alone does there"):
+        _plan(path, RATE, f"{STARTER}=10", CARD_RATE, f"{STARTER}=9")
+    with pytest.raises(ConfigError, match="shares no card with others"):
+        _plan(_config(tmp_path), CARD_RATE, f"{STARTER}=9")
+
+
+def test_on_cpus_the_cores_bound(tmp_path: Path) -> None:
+    path = _config(tmp_path)
+    path.write_text(
+        "name: p\nsource: {path: notes.jsonl}\nsink: {path: out}\nsteps:\n"
+        "  - {model: 'starter:token-classifier', pool: {num_cpus: 0.5, max_actors: 4}}\n"
+    )
+    # An actor of half a CPU has a thread all the same: eight cores run eight of them.
+    plan = _plan(path, "--cpus", "8", RATE, f"{STARTER}=10")
+    assert (plan["steps"][0]["actors"], plan["documents_per_s"]) == (8, 80)
+    assert plan["changes"] == ["twice the CPUs: 160.0 documents/s instead of 80.0"]
+    plan = _plan(path, RATE, f"{STARTER}=10")
+    assert (plan["steps"][0]["actors"], plan["documents_per_s"]) == (4, 40)
 
 
 def test_the_card_asked_for_counts_and_not_that_of_the_file(tmp_path: Path) -> None:
@@ -85,12 +145,13 @@ def test_without_figures_there_are_fractions_and_no_hours(tmp_path: Path) -> Non
 
 
 def test_a_fraction_that_is_more_than_needed_is_told(tmp_path: Path) -> None:
-    rates = (RATE, "llm=5", RATE, "starter-token-classifier=60")
+    rates = (RATE, "llm=5", CARD_RATE, "llm=40", RATE, STARTER_RATE)
     plan = _plan(_config(tmp_path, "num_gpus: 0.5"), *rates)
-    assert plan["documents_per_s"] == 10
-    assert (
-        "llm: num_gpus: auto (a fraction of 0.2): 25.0 documents/s instead of 10.0"
-        in (plan["changes"])
+    assert plan["documents_per_s"] == pytest.approx(10)
+    assert any(
+        change.startswith("llm: num_gpus: auto (a fraction of 0.")
+        and "documents/s instead of 10.0" in change
+        for change in plan["changes"]
     )
 
 
@@ -122,36 +183,73 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
 
 def test_no_step_starves_another() -> None:
     demands = [
-        Demand("a", 0.5, 1, 10.0),
-        Demand("b", 0.2, 1, 4.0),
+        Demand("a", 0.5, 1, 10.0, card_rate=20.0),
+        Demand("b", 0.2, 1, 4.0, card_rate=20.0),
         Demand("c", 0.0, 2, 50.0),
     ]
-    counts = balanced(demands, cards=4, cpus=32)
-    assert packs(demands, counts, 4, 32)
-    best = max(
-        min(10.0 * a, 4.0 * b, 50.0 * c)
-        for a, b, c in product(range(1, 9), range(1, 21), range(1, 17))
-        if packs(demands, [a, b, c], 4, 32)
+    found = balanced(demands, cards=4, cpus=32)
+    assert found is not None
+    assert found.total is not None
+    totals = (
+        placed(demands, counts, 4, 32)
+        for counts in product(range(1, 9), range(1, 21), range(1, 17))
     )
-    assert min(10.0 * counts[0], 4.0 * counts[1], 50.0 * counts[2]) >= 0.8 * best
-    assert balanced([Demand("a", 0.6, 1, 1.0)] * 3, cards=2, cpus=None) == []
-    assert balanced([replace(demands[0], rate=None)], 2, None) == [1]
-    assert balanced([replace(demands[2], most=3)], 0, None) == [3]
+    best = max(one.total for one in totals if one is not None and one.total is not None)
+    assert found.total >= 0.8 * best
+    assert placed(demands, found.counts, 4, 32) == found
+    assert balanced([Demand("a", 0.6, 1, 1.0)] * 3, cards=2, cpus=None) is None
+    alone = balanced([replace(demands[0], rate=None)], 2, None)
+    assert alone is not None
+    assert (alone.counts, alone.rates, alone.total) == ((1,), (None,), None)
+    bounded = balanced([replace(demands[2], most=3)], 0, None)
+    assert bounded is not None
+    assert bounded.counts == (3,)
+
+
+def test_steps_on_one_card_share_its_time() -> None:
+    # A document takes a tenth of a second of the card in one step and a fifth in the other.
+    both = [Demand("a", 0.3, 1, 10.0), Demand("b", 0.3, 1, 5.0)]
+    found = balanced(both, cards=1, cpus=None)
+    assert found is not None
+    assert found.total == pytest.approx(1 / 0.3)
+    assert found.by_cards
+    assert found.rates == (10.0, 5.0)  # each by itself
+    # Ray would put one of each on one card of two; a second of each takes the other.
+    two = balanced(both, cards=2, cpus=None)
+    assert two is not None
+    assert two.total is not None
+    assert 1 / 0.3 < two.total <= 2 / 0.3 + 1e-9
+
+
+def test_no_number_of_actors_makes_a_card_faster() -> None:
+    for gpus, cards, actors in product((0.03, 0.2, 0.5), (1, 3), (1, 4, 40)):
+        done = placed([Demand("a", gpus, 0, 7.0)], [actors], cards, None)
+        if done is not None and done.total is not None:
+            assert done.total <= cards * 7.0 * (1 + 1e-9)
+            assert done.total <= actors * 7.0
+    # As many as fill both cards do what two cards do; as many as fill one, what one does.
+    quarter = [Demand("a", 0.25, 0, 7.0)]
+    assert placed(quarter, [8], 2, None) == balanced(quarter, 2, None)
+    half = placed(quarter, [4], 2, None)
+    assert half is not None
+    assert half.total == 7.0
+
+
+def test_a_large_machine_is_planned_at_once() -> None:
+    small, large = Demand("a", 0.03, 1, 7.0, card_rate=100.0), Demand("b", 0.5, 1, 3.0)
+    found = balanced([small, large], 64, None)
+    assert found is not None
+    assert found.total is not None
+    assert found.total > 150
 
 
 def test_fractions_pack_by_card() -> None:
-    assert [per_card(part) for part in (0.25, 0.2, 0.34, 0.5, 1.0, 2.0, 0.0)] == [
-        4,
-        5,
-        2,
-        2,
-        1,
-        0,
-        0,
-    ]
-    half, fifth = Demand("h", 0.5, 1, 1.0), Demand("f", 0.2, 1, 1.0)
-    assert packs([half, fifth], [2, 4], 2, None)
-    assert packs([half, fifth], [4, 0], 2, None)
-    assert not packs([half, Demand("s", 0.6, 1, 1.0)], [1, 2], 2, None)  # 1.7 of 2, but no card
-    assert packs([Demand("w", 2.0, 1, 1.0)], [1], 2, None)
-    assert not packs([Demand("w", 2.0, 1, 1.0), fifth], [1, 1], 2, None)
+    fractions = (0.25, 0.2, 0.34, 0.5, 1.0, 2.0, 0.0)
+    assert [per_card(part) for part in fractions] == [4, 5, 2, 2, 1, 0, 0]
+    half, fifth, wide = (Demand(n, g, 1, 1.0) for n, g in (("h", 0.5), ("f", 0.2), ("w", 2.0)))
+    assert placed([half, fifth], [2, 4], 2, None)
+    assert placed([half, fifth], [4, 0], 2, None)
+    # 1.7 of 2, but on no card.
+    assert not placed([half, Demand("s", 0.6, 1, 1.0)], [1, 2], 2, None)
+    assert placed([wide], [1], 2, None)
+    assert not placed([wide, fifth], [1, 1], 2, None)

@@ -30,7 +30,14 @@ def plan(
     ] = None,
     rate: Annotated[
         list[str] | None,
-        typer.Option(help="MODEL=DOCS_PER_S of one actor, where it is known; may be repeated."),
+        typer.Option(help="MODEL=DOCS_PER_S of an actor alone on its card; may be repeated."),
+    ] = None,
+    card_rate: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="MODEL=DOCS_PER_S of a card that holds as many of its actors as it can; "
+            "default: what one of them does alone there."
+        ),
     ] = None,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Measure each step on a sample, on this machine.")
@@ -39,7 +46,6 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
     """Fractions, actors, documents/s, hours and cost; and what to change to go faster."""
-    from actors.config import ConfigError
     from actors.memory import card_bytes
     from pipelines.config import load_pipeline
     from pipelines.plan import Machine, Work, make_plan, on_card
@@ -59,23 +65,33 @@ def plan(
             f"{length:,.0f} tokens"
             for name, length in found.tokens_per_document.items()
         }
-    for item in rate or []:
-        name, _, number = item.partition("=")
-        if name not in names:
-            raise ConfigError(f"--rate {item}: the models of the steps are {', '.join(names)}")
-        try:
-            rates[name] = float(number)
-        except ValueError:
-            rates[name] = 0.0
-        if not rates[name] > 0:
-            raise ConfigError(f"--rate {item}: write MODEL=DOCS_PER_S, such as {name}=12.5")
-        source[name] = "stated"
+    stated = _stated("--rate", rate, names)
+    cards = _stated("--card-rate", card_rate, names)
+    rates |= stated
+    source |= dict.fromkeys([*stated, *(name for name in cards if name not in rates)], "stated")
     machine = Machine(card, memory, gpus, cpus, price_per_hour)
-    made = make_plan(loaded, machine, Work(docs, tokens_per_doc, rates, source))
+    made = make_plan(loaded, machine, Work(docs, tokens_per_doc, rates, source, cards))
     if as_json:
         print(json.dumps(dataclasses.asdict(made)))
         return
     _show(made, f"{gpus} x {gpu} GB, {docs:,.0f} documents of {tokens_per_doc:,.0f} tokens")
+
+
+def _stated(option: str, items: list[str] | None, names: list[str]) -> dict[str, float]:
+    from actors.config import ConfigError
+
+    found: dict[str, float] = {}
+    for item in items or []:
+        name, _, number = item.partition("=")
+        if name not in names:
+            raise ConfigError(f"{option} {item}: the models of the steps are {', '.join(names)}")
+        try:
+            found[name] = float(number)
+        except ValueError:
+            found[name] = 0.0
+        if not 0 < found[name] < float("inf"):
+            raise ConfigError(f"{option} {item}: write MODEL=DOCS_PER_S, such as {name}=12.5")
+    return found
 
 
 def _show(plan: Plan, title: str) -> None:
@@ -103,12 +119,18 @@ def _show(plan: Plan, title: str) -> None:
             )
     if plan.hours is None:
         console.print("Hours are unknown: give --rate MODEL=DOCS_PER_S for each step, or calibrate")
-        return
+    else:
+        _show_hours(console, plan)
+    for note in plan.notes:
+        console.print(f"  {note}")
+
+
+def _show_hours(console: Console, plan: Plan) -> None:
     cost = "" if plan.cost is None else f", cost {plan.cost:,.2f}"
     console.print(f"{plan.documents_per_s:,.1f} documents/s, {plan.hours:,.1f} hours{cost}")
+    what = "the time of the cards" if plan.bound == "cards" else f"the actors of {plan.slowest}"
     console.print(
-        f"slowest: {plan.slowest}. Actors on one card share its compute: figures are of an actor "
-        "beside the others."
+        f"held back by {what}; what to change first:" if plan.changes else f"held back by {what}"
     )
     for number, change in enumerate(plan.changes, start=1):
         console.print(f"  {number}. {change}")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from pipelines.plan.balance import Demand, balanced, packs, per_card
+from pipelines.plan.balance import Balance, Demand, balanced, per_card, placed
 from pipelines.plan.calibrate import Calibration, calibrate
 from pipelines.plan.plan import Machine, Plan, StepPlan, Work, make_plan, on_card
 
 __all__ = [
+    "Balance",
     "Calibration",
     "Demand",
     "Machine",
@@ -17,6 +18,6 @@ __all__ = [
     "calibrate",
     "make_plan",
     "on_card",
-    "packs",
     "per_card",
+    "placed",
 ]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from actors.config import ConfigError, GgufModel, ModelConfig
 from pipelines.config import LoadedPipeline, Pool
 from pipelines.fractions import need_of, sized, sized_step
-from pipelines.plan.balance import Demand, balanced, per_card, speed
+from pipelines.plan.balance import Balance, Demand, balanced, per_card
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,8 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Documents, their length in tokens, and each model's documents/s an actor where known.
+    """Documents, their length in tokens, and each model's documents/s where known: of an actor that
+    is alone on its card, and of a whole card with however many of them.
 
     ``source``: where the figures come from, for people.
     """
@@ -33,11 +34,13 @@ class Work:
     tokens_per_document: float
     rates: Mapping[str, float]
     source: Mapping[str, str]
+    card_rates: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """A step: what an actor takes, how many are proposed, and what they do together."""
+    """A step: what an actor takes, how many are proposed, and what they do together if the other
+    steps do nothing. ``busy``: the part of that which all steps together ask of it."""
 
     model: str
     kind: str
@@ -54,14 +57,18 @@ class StepPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The steps, the whole, and changes that would make it faster, the best first."""
+    """The steps, the whole, changes that would make it faster (the best first), and what to know
+    of the figures. ``cpus``: what all actors ask for; ``bound``: cards or actors."""
 
     steps: tuple[StepPlan, ...]
+    cpus: float
     documents_per_s: float | None
     hours: float | None
     cost: float | None
     slowest: str | None
+    bound: str | None
     changes: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def make_plan(loaded: LoadedPipeline, machine: Machine, work: Work) -> Plan:
@@ -69,25 +76,32 @@ def make_plan(loaded: LoadedPipeline, machine: Machine, work: Work) -> Plan:
     not fit on a card, or one actor of each step not on all of them."""
     fitted = on_card(loaded, machine.memory)
     demands = _demands(fitted, machine, work)
-    counts = balanced(demands, machine.cards, machine.cpus)
-    if not counts:
+    balance = balanced(demands, machine.cards, machine.cpus)
+    if balance is None:
         cpus = "" if machine.cpus is None else f" and {machine.cpus:g} CPUs"
         parts = ", ".join(f"{d.name} {d.gpus:g} GPU and {d.cpus:g} CPU" for d in demands)
         raise ConfigError(
             f"one actor of each step does not fit on {machine.cards} {machine.card}{cpus}: {parts}"
         )
-    total = speed(demands, counts)
+    total = balance.total
     hours = work.documents / total / 3600 if total else None
     cost = hours * machine.price if hours is not None and machine.price is not None else None
-    rated = [(d.rate * count, d.name) for d, count in zip(demands, counts, strict=True) if d.rate]
     return Plan(
-        steps=tuple(_steps(fitted, demands, counts, total, work)),
+        steps=tuple(_steps(fitted, demands, balance, work)),
+        cpus=sum(d.cpus * n for d, n in zip(demands, balance.counts, strict=True)),
         documents_per_s=total,
         hours=hours,
         cost=cost,
-        slowest=min(rated)[1] if total else None,
-        changes=tuple(_changes(fitted, machine, work, demands, counts)),
+        slowest=demands[_slowest(balance)].name if total else None,
+        bound=("cards" if balance.by_cards else "actors") if total else None,
+        changes=tuple(_changes(fitted, machine, demands, balance)),
+        notes=tuple(_notes(demands, balance, machine)),
     )
+
+
+def _slowest(balance: Balance) -> int:
+    """The step that could do least, were it alone."""
+    return min(range(len(balance.rates)), key=lambda i: balance.rates[i] or 0.0)
 
 
 def on_card(loaded: LoadedPipeline, memory: int) -> LoadedPipeline:
@@ -114,14 +128,24 @@ def _demand(name: str, pool: Pool, machine: Machine, work: Work) -> Demand:
     # Cards bound the actors that use them; the others are bound by CPUs, or else by their pool.
     bounded = pool.gpus > 0 or machine.cpus is not None
     most = None if bounded else pool.max_actors
-    return Demand(name, pool.gpus, pool.num_cpus, work.rates.get(name), most)
+    rate, card_rate = work.rates.get(name), work.card_rates.get(name)
+    if card_rate is not None and not 0 < pool.gpus < 1:
+        raise ConfigError(f"{name}: shares no card with others: its rate of a card says nothing")
+    if rate is None and card_rate is not None:
+        rate = card_rate / per_card(pool.gpus)  # each of as many as the card holds
+    elif rate is not None and card_rate is not None and card_rate < rate:
+        raise ConfigError(
+            f"{name}: one actor does {rate:g} documents/s and a card of them {card_rate:g}: a card "
+            "does at least what one actor alone does there"
+        )
+    # An actor has a thread at least, whatever part of a CPU it asks for.
+    return Demand(name, pool.gpus, max(pool.num_cpus, pool.threads), rate, most, card_rate)
 
 
 def _steps(
     loaded: LoadedPipeline,
     demands: list[Demand],
-    counts: list[int],
-    total: float | None,
+    balance: Balance,
     work: Work,
 ) -> Iterator[StepPlan]:
     pipeline = loaded.pipeline
@@ -130,9 +154,11 @@ def _steps(
     if len(demands) > len(pools) and pipeline.ocr is not None:
         pools.insert(0, pipeline.ocr.pool)
         models.insert(0, None)
-    for demand, count, pool, model in zip(demands, counts, pools, models, strict=True):
+    total = balance.total
+    for demand, count, rate, pool, model in zip(
+        demands, balance.counts, balance.rates, pools, models, strict=True
+    ):
         need = need_of(model) if model is not None and demand.gpus else None
-        rate = demand.rate * count if demand.rate else None
         yield StepPlan(
             model=demand.name,
             kind="ocr" if model is None else model.kind,
@@ -149,19 +175,19 @@ def _steps(
 
 
 def _changes(
-    loaded: LoadedPipeline, machine: Machine, work: Work, demands: list[Demand], counts: list[int]
+    loaded: LoadedPipeline, machine: Machine, demands: list[Demand], balance: Balance
 ) -> Iterator[str]:
     """What to change first: single changes that make the slowest step faster, the most first."""
-    now = speed(demands, counts)
+    now = balance.total
     if now is None:
         return
-    slowest = min(range(len(demands)), key=lambda i: (demands[i].rate or 0.0) * counts[i])
+    slowest = _slowest(balance)
     name = demands[slowest].name
     gains: list[tuple[float, str]] = []
 
     def tried(words: str, changed: list[Demand], cards: int, cpus: float | None) -> None:
         found = balanced(changed, cards, cpus)
-        faster = speed(changed, found) if found else None
+        faster = found.total if found else None
         if faster is not None and faster > now * 1.01:
             gains.append((faster, f"{words}: {faster:,.1f} documents/s instead of {now:,.1f}"))
 
@@ -184,6 +210,20 @@ def _changes(
         changed[slowest] = replace(demands[slowest], most=most)
         tried(f"{name}: pool.max_actors: {most}", changed, *_room(machine))
     yield from (words for _, words in sorted(gains, key=lambda gain: -gain[0]))
+
+
+def _notes(demands: list[Demand], balance: Balance, machine: Machine) -> Iterator[str]:
+    """What the figures take for granted."""
+    if machine.cpus is None:
+        asked = sum(d.cpus * n for d, n in zip(demands, balance.counts, strict=True))
+        yield f"CPUs: the actors ask for {asked:g}, which are taken to be there (--cpus says else)"
+    for demand in demands:
+        if demand.card_seconds and demand.card_rate is None and per_card(demand.gpus) > 1:
+            yield (
+                f"{demand.name}: one actor is taken to keep its card busy, so that the "
+                f"{per_card(demand.gpus)} which a card holds do what one does alone; if they were "
+                f"measured to do more, say --card-rate {demand.name}=DOCS_PER_S"
+            )
 
 
 def _room(machine: Machine) -> tuple[int, float | None]:
