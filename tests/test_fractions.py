@@ -105,6 +105,7 @@ def test_a_share_is_filled_with_sequences(model: GgufModel) -> None:
     _, filled = sized_step(pool, model, lambda: A10G)
     assert isinstance(filled, GgufModel)
     count = filled.context.sequences
+    assert isinstance(count, int)
     assert 16 < count <= 64
     assert filled.context.n_ctx == 4096  # answers may depend on it
     file = GgufFile(open_header(Path(model.weights.model)))
