@@ -50,25 +50,35 @@ def model_file(cache: Path, folder: Path) -> Path:
 
 def alone(config: GgufModel, notes: list[str], seconds: float) -> float:
     """Documents a second of the Extractor with as many under way as HTTP has."""
+    ring = (Document(str(i), note) for i, note in enumerate(itertools.cycle(notes)))
+    spans: list[tuple[float, float]] = []
+    waiting: deque[tuple[float, Future[Extraction]]] = deque()
     with Extractor(config, Share(threads=1, gpu=0)) as extractor:
-        ring = (Document(str(i), note) for i, note in enumerate(itertools.cycle(notes)))
-        waiting: deque[Future[Extraction]] = deque()
+
+        def ask() -> None:
+            waiting.append((time.perf_counter(), extractor.submit(next(ring))))
 
         def done() -> None:
-            said = waiting.popleft().result()
+            sent, future = waiting.popleft()
+            said = future.result()
             # Prose of a fixed length always reaches its limit.
             if said.status is Status.FAILED or said.usage.completion_tokens != TOKENS:
                 raise RuntimeError("a document has another number of tokens")
-            waiting.append(extractor.submit(next(ring)))
+            spans.append((sent, time.perf_counter()))
 
-        waiting.extend(extractor.submit(next(ring)) for _ in range(UNDER_WAY))
+        for _ in range(UNDER_WAY):
+            ask()
         for _ in range(UNDER_WAY):
             done()
-        count, began = 0, time.perf_counter()
+            ask()
+        began = time.perf_counter()
         while time.perf_counter() - began < seconds:
             done()
-            count += 1
-        return count / (time.perf_counter() - began)
+            ask()
+        ended = time.perf_counter()
+        while waiting:
+            done()
+    return sum(load.part(*span, began, ended) for span in spans) / (ended - began)
 
 
 def _llama(python: str, config: GgufModel, notes: list[str], seconds: float) -> load.Outcome:

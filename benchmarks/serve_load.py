@@ -30,17 +30,14 @@ class Outcome:
     refusals: list[float] = field(default_factory=list)
     """Latencies of answers with 429."""
     statuses: Counter[str] = field(default_factory=Counter)
-
-    def forget(self) -> None:
-        """Begin anew."""
-        self.latencies.clear()
-        self.refusals.clear()
-        self.statuses.clear()
+    good: float | None = None
+    """Answers with 200, where parts of them count; None: as many as there are latencies."""
 
     @property
     def good_per_s(self) -> float:
         """Answers with 200 a second."""
-        return len(self.latencies) / self.seconds
+        good = len(self.latencies) if self.good is None else self.good
+        return good / self.seconds
 
     def as_dict(self) -> dict[str, Any]:
         """For the result."""
@@ -63,10 +60,16 @@ def percentile(values: Sequence[float], p: float) -> float | None:
     return round(ordered[min(len(ordered) - 1, int(len(ordered) * p / 100))], 4)
 
 
+def part(sent: float, done: float, began: float, ended: float) -> float:
+    """The part of [sent, done] that lies in [began, ended]."""
+    return max(0.0, min(done, ended) - max(sent, began)) / (done - sent)
+
+
 def closed(url: str, bodies: Bodies, clients: int, seconds: float) -> Outcome:
     """``clients`` that each send a request when their last is answered. Counting begins when each
     has had an answer, and ends while all are waiting for one: neither the filling nor the emptying
-    of the server is in it."""
+    of the server is in it. Of a request that is under way when counting begins or ends, the part
+    of its time that is counted counts: answers come in bursts."""
     return asyncio.run(_closed(url, bodies, clients, seconds))
 
 
@@ -96,26 +99,34 @@ async def _send(
 
 
 async def _closed(url: str, bodies: Bodies, clients: int, seconds: float) -> Outcome:
-    outcome, ring = Outcome(), itertools.cycle(bodies)
+    ring, spans = itertools.cycle(bodies), []
     answered = [asyncio.Event() for _ in range(clients)]
+    over = asyncio.Event()
     async with _http() as http:
 
         async def client(number: int) -> None:
-            while True:
-                await _send(http, url, next(ring), time.perf_counter(), outcome)
+            while not over.is_set():
+                outcome, sent = Outcome(), time.perf_counter()
+                await _send(http, url, next(ring), sent, outcome)
+                spans.append((sent, time.perf_counter(), outcome))
                 answered[number].set()
 
         tasks = [asyncio.create_task(client(number)) for number in range(clients)]
         for event in answered:
             await event.wait()
-        outcome.forget()
         began = time.perf_counter()
         await asyncio.sleep(seconds)
-        outcome.seconds = time.perf_counter() - began
-        for task in tasks:
-            task.cancel()
+        ended = time.perf_counter()
+        over.set()
         await asyncio.wait(tasks)
-    return outcome
+    total = Outcome(seconds=ended - began, good=0.0)
+    for sent, done, outcome in spans:
+        if counted := part(sent, done, began, ended):
+            total.good = (total.good or 0.0) + len(outcome.latencies) * counted
+            total.latencies += outcome.latencies
+            total.refusals += outcome.refusals
+            total.statuses += outcome.statuses
+    return total
 
 
 async def _opened(url: str, bodies: Bodies, rate: float, seconds: float) -> Outcome:

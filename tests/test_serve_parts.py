@@ -60,6 +60,8 @@ def test_work_that_would_come_too_late_is_refused_at_once_with_the_time_it_takes
         with pytest.raises(Refused) as refused, queue.place(1, 1, deadline=10):
             pass
         assert 15 <= refused.value.retry_after <= 25
+        with pytest.raises(Refused), queue.place(1, 1, deadline=22):
+            pass  # 20 s are expected: too near
         with pytest.raises(Refused), queue.place(1, 1000, deadline=30):
             pass
 

@@ -21,6 +21,7 @@ from batches import NONE, Batch, Steps
 from corpora import training
 from model import Decoder, Embeddings, Shape, Tagger
 from muon import Muon
+from resume import begin
 from safetensors.torch import load_file
 from samples import Sampler
 from tokenizer import SPACE
@@ -144,6 +145,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--begin", type=Path, help="a GGUF of the same shape, to go on from")
     parser.add_argument("--products", choices=("bfloat16", "float32"), default="bfloat16")
     parser.add_argument("--workers", type=int, default=0, help="processes that draw samples")
     given = parser.parse_args()
@@ -157,6 +159,8 @@ def main() -> None:
     optimizers = optimizers_of(model, tagger)
     rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
     state, step, tokens = given.work / "state.pt", 0, 0
+    if given.begin and not state.exists():
+        begin(model, given.begin, tokenizer)
     if state.exists():
         saved = torch.load(state, weights_only=True, map_location=device)
         model.load_state_dict(saved["model"])
@@ -175,7 +179,7 @@ def main() -> None:
         path.with_suffix(".new").rename(path)
 
     log = (given.work / "log.jsonl").open("a")
-    began = written = time.monotonic()
+    started = written = time.monotonic()
     data = Steps(sampler, given.samples, given.batch_tokens)
     order = range(step, given.steps)
     loader = DataLoader(data, batch_size=None, sampler=order, num_workers=given.workers)
@@ -207,7 +211,7 @@ def main() -> None:
         if time.monotonic() - written > SAVE_SECONDS:
             save(state, whole=True)
             written = time.monotonic()
-        if time.monotonic() - began > 60 * given.minutes:
+        if time.monotonic() - started > 60 * given.minutes:
             break
     save(state, whole=True)
 
