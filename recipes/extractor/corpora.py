@@ -20,14 +20,14 @@ NAMES: dict[str, dict[str, list[str]]] = yaml.safe_load((HERE / "labels.yaml").r
 """Corpus to label to its synonyms; the last item is a definition."""
 
 SHARES = {
-    "ctro_21": 0.26,
-    "taught": 0.11,
-    "neurotrialner": 0.18,
+    "ctro_21": 0.24,
+    "taught": 0.07,
+    "neurotrialner": 0.17,
     "bc5cdr": 0.18,
     "ncbi_disease": 0.03,
     "phee": 0.05,
-    "vietbioner": 0.14,
-    "notes": 0.05,
+    "vietbioner": 0.15,
+    "notes": 0.11,
 }
 """How often a sample is drawn from each."""
 
