@@ -7,20 +7,25 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from actors.config import ConfigError, GgufModel, ModelConfig
+from actors.config.ocr import OcrModel
 from actors.memory import (
     GgufFile,
     Need,
+    OcrFiles,
     OnnxFile,
     card_memory,
     check_gguf,
+    check_ocr,
     check_onnx,
     filled_gguf,
     filled_onnx,
     fraction_for,
     gguf_need,
     is_open,
+    ocr_need,
     onnx_need,
     read_gguf,
+    read_ocr,
     read_onnx,
     settled_gguf,
 )
@@ -47,10 +52,11 @@ def sized(loaded: LoadedPipeline, card: Card) -> LoadedPipeline:
         pool, model = sized_step(step.pool, model, card)
         steps.append(step.model_copy(update={"pool": pool}))
         models.append(model)
+    changes: dict[str, object] = {"steps": tuple(steps)}
     ocr = loaded.pipeline.ocr
-    if ocr is not None and ocr.pool.num_gpus == "auto":
-        raise ConfigError("ocr: pool.num_gpus: auto is for models of steps; state a fraction")
-    pipeline = loaded.pipeline.model_copy(update={"steps": tuple(steps)})
+    if ocr is not None and loaded.ocr is not None:
+        changes["ocr"] = ocr.model_copy(update={"pool": sized_reader(ocr.pool, loaded.ocr, card)})
+    pipeline = loaded.pipeline.model_copy(update=changes)
     return replace(loaded, pipeline=pipeline, models=tuple(models))
 
 
@@ -58,20 +64,8 @@ def sized_step(pool: Pool, model: ModelConfig, card: Card) -> tuple[Pool, ModelC
     """One step's pool and model, as ``sized``."""
     if pool.num_gpus == 0:
         return pool, model
-    memory = int(pool.card_gb * _GB) if pool.card_gb is not None else card()
+    memory = _memory(pool, model.name, card)
     if memory is None:
-        if pool.num_gpus == "auto":
-            raise ConfigError(
-                f"{model.name}: pool.num_gpus is auto, and no card of the cluster says its memory; "
-                "set pool.card_gb, or num_gpus to a number"
-            )
-        # Whoever has a CPU to fall back on is told when that is what happens.
-        log.log(
-            logging.INFO if pool.cpu_fallback else logging.WARNING,
-            "%s: no card says its memory: num_gpus %g is not checked",
-            model.name,
-            pool.num_gpus,
-        )
         return pool, model
     if pool.num_gpus == "auto":
         # What the model file leaves open is as usual where a card holds that, else less.
@@ -83,6 +77,47 @@ def sized_step(pool: Pool, model: ModelConfig, card: Card) -> tuple[Pool, ModelC
     model = _settled(model, pool.num_gpus, memory)
     _check(model, pool.num_gpus, memory)
     return pool, _filled(model, pool.num_gpus, memory) if pool.fill else model
+
+
+def sized_reader(pool: Pool, model: OcrModel, card: Card) -> Pool:
+    """The pool of what reads pictures, as ``sized``."""
+    if pool.num_gpus == 0:
+        return pool
+    memory = _memory(pool, model.name, card)
+    if memory is None:
+        return pool
+    files = _ocr_files(model)
+    if pool.num_gpus != "auto":
+        check_ocr(files, model, pool.num_gpus, memory)
+        return pool
+    fraction = fraction_for(ocr_need(files, model), memory)
+    if fraction > 1:
+        check_ocr(files, model, 1.0, memory)
+    return pool.model_copy(update={"num_gpus": fraction})
+
+
+def _memory(pool: Pool, name: str, card: Card) -> int | None:
+    """Bytes of a card; None where none says, so that a stated fraction is not checked."""
+    memory = int(pool.card_gb * _GB) if pool.card_gb is not None else card()
+    if memory is None and pool.num_gpus == "auto":
+        raise ConfigError(
+            f"{name}: pool.num_gpus is auto, and no card of the cluster says its memory; "
+            "set pool.card_gb, or num_gpus to a number"
+        )
+    if memory is None:
+        # Whoever has a CPU to fall back on is told when that is what happens.
+        log.log(
+            logging.INFO if pool.cpu_fallback else logging.WARNING,
+            "%s: no card says its memory: num_gpus %g is not checked",
+            name,
+            pool.num_gpus,
+        )
+    return memory
+
+
+def reader_need(model: OcrModel) -> Need:
+    """What a reader of pictures needs of a card."""
+    return ocr_need(_ocr_files(model), model)
 
 
 def need_of(model: ModelConfig) -> Need:
@@ -126,6 +161,12 @@ def _filled(model: ModelConfig, share: float, memory: int) -> ModelConfig:
     if isinstance(model, GgufModel):
         return filled_gguf(_gguf_file(model), model, share, memory)
     return filled_onnx(_onnx_file(model), model, share, memory)
+
+
+def _ocr_files(model: OcrModel) -> OcrFiles:
+    from actors.ocr import network_files  # here: rapidocr and OpenCV take a second to import
+
+    return read_ocr(*network_files(model))
 
 
 def _gguf_file(model: GgufModel) -> GgufFile:

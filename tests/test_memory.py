@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
 import random
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import vision_models
 from gguf_models import make
-from llama_cpp import mtmd_cpp as mtmd
 from memory_models import ARCHITECTURES, Kind, Shape, write
 
 from actors.config import ConfigError
 from actors.config.gguf import GgufContext
-from actors.gguf import LlamaModel, LlamaRunner, library
-from actors.memory import encoder_parts, facts, llama_take, open_header, output_rows
+from actors.gguf import LlamaModel, LlamaRunner
+from actors.memory import facts, llama_take, open_header, output_rows
 from actors.memory.arena import Op, peak
 
 CONTEXT = GgufContext(n_ctx=1000, sequences=3, prefixes=1, use_extra_bufts=False)
@@ -116,30 +113,6 @@ def test_buffers_of_any_shape(seed: int, tmp_path: Path) -> None:
     )
     path = write(tmp_path / "m.gguf", shape)
     agree(planned(path, options), said(path, options))
-
-
-@pytest.mark.weights
-@pytest.mark.parametrize("kind", ["qwen2vl", "qwen25vl"])
-@pytest.mark.parametrize(("width", "feed"), [(256, 1024), (384, 1024)])
-def test_the_buffer_of_an_encoder(
-    kind: str, width: int, feed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(vision_models, "INSIDE", width)
-    monkeypatch.setattr(vision_models, "FEED", feed)
-    monkeypatch.setattr(vision_models, "LAYERS", 1)
-    files = vision_models.make_vision(tmp_path, kind)
-    model = LlamaModel(files.model, CONTEXT, gpu=False)
-    mtmd.mtmd_helper_log_set(library.capture, ctypes.c_void_p(0))
-    library.buffers()
-    params = mtmd.mtmd_context_params_default()
-    params.use_gpu, params.n_threads, params.flash_attn_type, params.warmup = False, 1, 1, True
-    context = mtmd.mtmd_init_from_file(str(files.mmproj).encode(), model.handle, params)
-    (buffer,) = library.buffers()
-    mtmd.mtmd_free(context)
-    model.close()
-    parts = encoder_parts(open_header(files.mmproj), None, flash=True)
-    assert parts["pictures"] == pytest.approx(buffer.size, rel=0.1)
-    assert parts["encoder"] == pytest.approx(files.mmproj.stat().st_size, rel=0.01)
 
 
 def test_layers_go_to_the_card_from_the_last_one(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def check_gguf(name: str, file: GgufFile, model: GgufModel, share: float, card: 
 def refuse(name: str, file: GgufFile, model: GgufModel, share: float, card: int) -> ConfigError:
     """The error of a share that is too small: the numbers, and what would fit."""
     ways = list(_smaller(file, model, share * card))
-    return _refusal(name, gguf_need(file, model), share, card, ways)
+    return refusal(name, gguf_need(file, model), share, card, ways)
 
 
 def check_onnx(name: str, file: OnnxFile, model: OnnxModel, share: float, card: int) -> None:
@@ -69,7 +69,7 @@ def check_onnx(name: str, file: OnnxFile, model: OnnxModel, share: float, card: 
         lambda tokens: fits(onnx_need(file, batches(tokens)), share * card),
     )
     ways = [f"session.batch_tokens: {least}"] if least else []
-    raise _refusal(name, need, share, card, ways)
+    raise refusal(name, need, share, card, ways)
 
 
 def filled_gguf(file: GgufFile, model: GgufModel, share: float, card: int) -> GgufModel:
@@ -137,7 +137,8 @@ def largest(low: int, high: int, good: Callable[[int], bool]) -> int:
     return low
 
 
-def _refusal(name: str, need: Need, share: float, card: int, ways: list[str]) -> ConfigError:
+def refusal(name: str, need: Need, share: float, card: int, ways: list[str]) -> ConfigError:
+    """The error of a share that is too small for a need; ``ways``: changes that would fit."""
     parts = ", ".join(f"{part} {size / _GB:.2f}" for part, size in need.parts.items())
     fraction = fraction_for(need, card)
     if fraction <= 1:

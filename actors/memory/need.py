@@ -12,7 +12,7 @@ from typing import BinaryIO
 from actors.config import ConfigError, GgufModel, OnnxModel
 from actors.memory.header import Header, read_header
 from actors.memory.llama import llama_take
-from actors.memory.pictures import encoder_parts
+from actors.memory.pictures import encoder_take, largest_picture
 from actors.memory.shape import shape_of
 
 CUDA_CONTEXT = 500 * 2**20
@@ -41,10 +41,12 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class GgufFile:
-    """A language model's header, and the bytes of what is loaded beside it, such as an encoder."""
+    """A language model's header, that of its encoder of pictures, and the bytes of what else is
+    loaded beside it."""
 
     header: Header
     further: Mapping[str, int] = field(default_factory=dict)
+    encoder: Header | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,16 @@ def gguf_need(file: GgufFile, model: GgufModel) -> Need:
         # ggml-cuda's pool: a ubatch in half precision before the widest matrix product.
         "scratch": 2 * shape.tokens * max(shape.width, shape.feed),
         **file.further,
-        "CUDA context": CUDA_CONTEXT,
     }
-    return Need(parts, take.host, take.exact)
+    host, exact = take.host, take.exact
+    if file.encoder is not None:
+        flash = model.context.flash_attn != "off"
+        together = model.images.encode_tokens if model.images is not None else 1
+        seen = encoder_take(file.encoder, largest_picture(model), flash, together)
+        parts |= {"encoder": seen.weights, "pictures": seen.compute}
+        # Encoded pictures wait in main memory for their turn in a batch.
+        host, exact = host + seen.embeddings * model.context.slots, exact and seen.exact
+    return Need(parts | {"CUDA context": CUDA_CONTEXT}, host, exact)
 
 
 def read_gguf(open_file: Opened, model: GgufModel) -> GgufFile:
@@ -79,15 +88,14 @@ def read_gguf(open_file: Opened, model: GgufModel) -> GgufFile:
     weights, further = model.weights, dict[str, int]()
     with open_file(weights.model) as file:
         header = read_header(file, weights.model)
+    encoder = None
     if weights.mmproj is not None:
         with open_file(weights.mmproj) as file:
             encoder = read_header(file, weights.mmproj)
-        bound = model.images.max_tokens if model.images is not None else None
-        further |= encoder_parts(encoder, bound, flash=model.context.flash_attn != "off")
     for number, adapter in enumerate(weights.lora, start=1):
         with open_file(adapter.model) as file:
             further[f"adapter {number}"] = file.seek(0, 2)
-    return GgufFile(header, further)
+    return GgufFile(header, further, encoder)
 
 
 def onnx_need(file: OnnxFile, model: OnnxModel) -> Need:

@@ -6,6 +6,7 @@ word. Detection and recognition are batched over the lines of several pages.
 
 from __future__ import annotations
 
+from actors.ocr.models import network_files
 from actors.ocr.reader import OcrReader, ReadFailure
 
-__all__ = ["OcrReader", "ReadFailure"]
+__all__ = ["OcrReader", "ReadFailure", "network_files"]

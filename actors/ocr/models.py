@@ -3,6 +3,7 @@ imports rapidocr, whose sessions and box decoding are used as they are."""
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 from dataclasses import dataclass
@@ -11,12 +12,14 @@ from typing import Any
 
 import cv2
 import numpy as np
+import rapidocr
 from numpy.typing import NDArray
 from rapidocr import RapidOCR
 from rapidocr.ch_ppocr_det import TextDetector
 from rapidocr.ch_ppocr_rec import TextRecognizer
 
 from actors.config.ocr import OcrModel
+from actors.memory import CUDA_CONTEXT, card_memory, check_ocr, ocr_parts, read_ocr
 from actors.pages import Picture
 from actors.weights import fetch
 
@@ -48,6 +51,7 @@ class Models:
     """Loaded networks. Both methods may be called by several threads at once."""
 
     def __init__(self, config: OcrModel, threads: int, gpu: float | None) -> None:
+        """``gpu``: the share of a card that both networks have together; 0 or None: the CPU."""
         params: dict[str, Any] = {
             "Global.log_level": "error",
             "EngineConfig.onnxruntime.intra_op_num_threads": threads,
@@ -60,8 +64,9 @@ class Models:
             params["Det.model_path"] = str(folder / _FILES[0])
             params["Rec.model_path"] = str(folder / _FILES[1])
         settings = RapidOCR(params=params).cfg
-        for section in (settings.Det, settings.Rec):
-            section.engine_cfg = settings.EngineConfig.onnxruntime
+        for section, limit in zip((settings.Det, settings.Rec), _limits(config, gpu), strict=True):
+            section.engine_cfg = copy.deepcopy(settings.EngineConfig.onnxruntime)
+            section.engine_cfg.cuda_ep_cfg.update(limit)
             section.model_root_dir = settings.Global.model_root_dir
         settings.Rec.font_path = None
         self._detector = TextDetector(settings.Det)
@@ -160,19 +165,39 @@ def _normal(picture: Picture) -> NDArray[np.float32]:
     return np.ascontiguousarray(picture.transpose(2, 0, 1), np.float32) / 127.5 - 1.0
 
 
-def weights_digest(config: OcrModel) -> str:
-    """SHA-256 of the two networks' files."""
+def network_files(config: OcrModel) -> tuple[Path, Path]:
+    """The two networks' files, as weights say or as rapidocr brings them."""
     if config.weights is not None:
         folder = fetch(config.weights.model, config.weights.sha256, _FILES)
-        files = [folder / name for name in _FILES]
-    else:
-        import rapidocr
+        return folder / _FILES[0], folder / _FILES[1]
+    models = Path(rapidocr.__file__).parent / "models"
+    detector, recognizer = (sorted(models.glob(f"PP-OCR*_{k}_*.onnx")) for k in ("det", "rec"))
+    return detector[0], recognizer[0]
 
-        models = Path(rapidocr.__file__).parent / "models"
-        files = sorted(models.glob("PP-OCR*_det_*.onnx")) + sorted(
-            models.glob("PP-OCR*_rec_*.onnx")
-        )
+
+def weights_digest(config: OcrModel) -> str:
+    """SHA-256 of the two networks' files."""
     digest = hashlib.sha256()
-    for file in files:
+    for file in network_files(config):
         digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+def _limits(config: OcrModel, gpu: float | None) -> list[dict[str, str]]:
+    """Settings of the CUDA provider of each network, such that both keep to one share of a card."""
+    card = card_memory() if gpu else None
+    if not gpu or card is None:
+        return [{}, {}]
+    sizes = read_ocr(*network_files(config))
+    check_ocr(sizes, config, gpu, card)
+    needs = ocr_parts(sizes, config)
+    room = card * min(1.0, gpu) - CUDA_CONTEXT
+    return [
+        {
+            "gpu_mem_limit": str(int(room * need / sum(needs))),
+            "arena_extend_strategy": "kSameAsRequested",
+            # A search for the fastest convolution may take all that is left; this bounds it.
+            "cudnn_conv_use_max_workspace": "0",
+        }
+        for need in needs
+    ]

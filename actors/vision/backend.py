@@ -58,6 +58,11 @@ class VisionBackend(GgufBackend):
         """The encoder, for its counters."""
         return self._projector
 
+    @property
+    def took(self) -> dict[str, int]:
+        """As of ``GgufBackend``, with what the encoder took."""
+        return {**super().took, **self._projector.took}
+
     def _digests(self) -> dict[str, str]:
         encoder = self._config.weights.mmproj_sha256 or digest(self._mmproj)
         return {**super()._digests(), "mmproj": encoder}

@@ -10,7 +10,7 @@ import ctypes
 import math
 import threading
 import weakref
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,6 +95,7 @@ class Projector:
         library.start()
         mtmd.mtmd_helper_log_set(library.capture, ctypes.c_void_p(0))
         library.loading_errors()
+        library.buffers()
         params = mtmd.mtmd_context_params_default()
         params.use_gpu = model.on_card
         params.print_timings = False
@@ -112,6 +113,11 @@ class Projector:
         if not mtmd.mtmd_support_vision(self._context):
             mtmd.mtmd_free(self._context)
             raise ConfigError(f"{path.name}: an encoder of sound, not of pictures")
+        place = "card" if model.on_card else "CPU"
+        self.took: Counter[str] = Counter({f"{place} encoder": path.stat().st_size})
+        """Bytes of the weights, and of what is computed in: the latter known on a card at once, on
+        a CPU with the first picture; more for a larger picture than these is not told."""
+        self._tell_buffers()
         self.rotary = bool(mtmd.mtmd_decode_use_mrope(self._context))
         """Whether positions are of three dimensions (M-RoPE)."""
         self.width = int(llama_cpp.llama_model_n_embd_inp(model.handle))
@@ -123,6 +129,10 @@ class Projector:
         self._marker = mtmd.mtmd_default_marker()
         self._waiting: OrderedDict[int, weakref.ref[Picture]] = OrderedDict()
         self._lock = threading.Lock()
+
+    def _tell_buffers(self) -> None:
+        for buffer in library.buffers():
+            self.took[f"{buffer.place} pictures"] += buffer.size
 
     def count(self, width: int, height: int) -> int:
         """Tokens that a picture of this size takes, those around it included."""
@@ -214,6 +224,8 @@ class Projector:
         self.seconds += perf_counter() - began
         self.encoded += len(together)
         self.rounds += 1
+        if self.rounds == 1:
+            self._tell_buffers()
 
     @property
     def waiting(self) -> int:

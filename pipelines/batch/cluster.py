@@ -14,17 +14,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from tempfile import TemporaryFile
+from typing import TypeVar
 
 import ray
 from ray.autoscaler.sdk import request_resources
 
 from actors.config import ConfigError
 from pipelines.batch.cores import Node, check_threads, nodes
-from pipelines.config import LoadedPipeline, Pool
+from pipelines.config import LoadedPipeline, Ocr, Pool, Step
 from pipelines.fractions import sized, smallest_card
 
 log = logging.getLogger(__name__)
 _POLL_SECONDS = 2.0
+_Pooled = TypeVar("_Pooled", Step, Ocr)
 # Ray ends a worker that was idle for a second where actors hold all CPUs, and starts another for
 # the next unit to be written: 2 CPU seconds each, a third of what 2 cores can do.
 _IDLE_MS = 600_000
@@ -95,19 +97,23 @@ def _held_stderr() -> Iterator[None]:
 def fitted(loaded: LoadedPipeline) -> LoadedPipeline:
     """The pipeline with fractions of this cluster's cards that hold its models; see
     ``pipelines.fractions``. A pool with ``cpu_fallback`` gives up its GPU where there is none."""
-    pools = [step.pool for step in loaded.pipeline.steps]
-    if not any(pool.num_gpus for pool in pools):
+    first = () if loaded.pipeline.ocr is None else (loaded.pipeline.ocr,)
+    if not any(step.pool.num_gpus for step in (*first, *loaded.pipeline.steps)):
         return loaded
     if not ray.cluster_resources().get("GPU", 0.0):
-        steps = [
-            step.model_copy(update={"pool": step.pool.model_copy(update={"num_gpus": 0.0})})
-            if step.pool.num_gpus == "auto" and step.pool.cpu_fallback
-            else step
-            for step in loaded.pipeline.steps
-        ]
-        pipeline = loaded.pipeline.model_copy(update={"steps": tuple(steps)})
-        loaded = replace(loaded, pipeline=pipeline)
+        changes: dict[str, object] = {"steps": tuple(map(_on_cpu, loaded.pipeline.steps))}
+        if loaded.pipeline.ocr is not None:
+            changes["ocr"] = _on_cpu(loaded.pipeline.ocr)
+        loaded = replace(loaded, pipeline=loaded.pipeline.model_copy(update=changes))
     return sized(loaded, cache(smallest_card))
+
+
+def _on_cpu(step: _Pooled) -> _Pooled:
+    """The step without a card, where it may fall back on the CPU and has no number yet."""
+    if step.pool.num_gpus != "auto" or not step.pool.cpu_fallback:
+        return step
+    pool = step.pool.model_copy(update={"num_gpus": 0.0})
+    return step.model_copy(update={"pool": pool})
 
 
 def placed_pools(loaded: LoadedPipeline) -> list[Pool]:

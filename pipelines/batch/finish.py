@@ -16,7 +16,7 @@ from actors.merge import merge
 from actors.pages import place
 from actors.spans import Entity, Extraction, Status
 from pipelines.batch.events import count_unit, say
-from pipelines.batch.step import BUSY, unpack
+from pipelines.batch.step import BUSY, OVER, unpack
 from pipelines.lake.carry import Carried, content_hash
 from pipelines.lake.layout import Sink
 from pipelines.lake.readings import row_reading
@@ -51,6 +51,8 @@ class Tally:
     """Seconds that workers of a stage were busy: read, each model, write."""
     carried: Counter[str] = field(default_factory=Counter)
     """Documents whose results are an earlier run's, by status."""
+    over_share: Counter[str] = field(default_factory=Counter)
+    """Units after which a model's actor held more of a card than its share, by model."""
 
     def __iadd__(self, other: Tally) -> Tally:
         for name, counter in vars(other).items():
@@ -205,6 +207,7 @@ def write_unit(
     carried = Carried(lake, table)
     entities, documents, tally = finish_unit(table, models, policy, datetime.now(UTC), carried)
     tally.busy.update(json.loads((table.schema.metadata or {}).get(BUSY, b"{}")))
+    tally.over_share.update(json.loads((table.schema.metadata or {}).get(OVER, b"[]")))
     try:
         lake.write_unit(run_id, unit, entities, documents, json.dumps(tally.as_dict()))
     except OSError as error:

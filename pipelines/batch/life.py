@@ -38,6 +38,8 @@ class Life:
         self._gate = Gate()
         self._documents = 0
         self._settled: int | None = None
+        self.over_share = False
+        """Whether the last look found more of the card taken than the share."""
         card = card_memory() if gpu else None
         self._share = None if card is None else int(card * gpu)
 
@@ -100,7 +102,8 @@ class Life:
         os._exit(0)
 
     def _watch_share(self, used: int | None) -> None:
-        if used is None or self._share is None or used <= self._share:
+        self.over_share = used is not None and self._share is not None and used > self._share
+        if not self.over_share or used is None or self._share is None:
             return
         count_breach(self._step)
         say(

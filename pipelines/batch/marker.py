@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+from pipelines.balance import Demand, balanced
 from pipelines.batch.finish import Tally
 from pipelines.config import LoadedPipeline, Pool
 from pipelines.lake.plan import Plan
@@ -73,6 +74,28 @@ def versions() -> dict[str, str]:
     return found
 
 
+def balance(
+    loaded: LoadedPipeline, pools: Sequence[Pool], tally: Tally, cards: int, cpus: float
+) -> dict[str, int]:
+    """Actors of each step that would let none starve another on so many cards and CPUs, by how long
+    a busy actor took for a document in this run; empty where a step had nothing to do."""
+    models = ([loaded.ocr] if loaded.ocr is not None else []) + [*loaded.models]
+    new = sum((tally.documents - tally.carried).values())
+    demands = [
+        Demand(
+            model.name,
+            pool.gpus,
+            max(pool.num_cpus, pool.threads),
+            new / tally.busy[model.name] if tally.busy[model.name] else None,
+        )
+        for model, pool in zip(models, pools, strict=True)
+    ]
+    found = balanced(demands, cards, cpus)
+    if found is None or found.total is None:
+        return {}
+    return {demand.name: count for demand, count in zip(demands, found.counts, strict=True)}
+
+
 def timing(loaded: LoadedPipeline, pools: Sequence[Pool], tally: Tally, seconds: float) -> Any:
     """Where the time went: how busy each stage's workers were, 0 to 1, and which stage was
     busiest: it holds the others back when it is near 1. Starting Ray and loading models are in
@@ -82,6 +105,8 @@ def timing(loaded: LoadedPipeline, pools: Sequence[Pool], tally: Tally, seconds:
     steps = pools[len(pools) - len(loaded.models) :]
     for model, pool in zip(loaded.models, steps, strict=True):
         workers[model.name] = pool.max_actors
+    if loaded.ocr is not None and len(pools) > len(loaded.models):
+        workers[loaded.ocr.name] = pools[0].max_actors
     stages = {
         stage: {
             "seconds": round(float(busy), 3),

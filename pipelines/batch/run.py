@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,13 +12,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+import ray
+
 from actors.extractor import Extractor
 from actors.spans import Status
 from pipelines.batch.cluster import fitted, placed_pools
 from pipelines.batch.describe import check_reader
 from pipelines.batch.finish import Tally
 from pipelines.batch.graph import build
-from pipelines.batch.marker import marker, timing
+from pipelines.batch.marker import balance, marker, timing
 from pipelines.batch.patience import StalledError, patiently
 from pipelines.batch.step import Load
 from pipelines.config import LoadedPipeline, Pool
@@ -32,6 +35,7 @@ from pipelines.lake.state import read_state, state_after, write_state
 from pipelines.lake.tombstones import write_tombstones
 from pipelines.lake.units import SourcePlan, source_files
 
+log = logging.getLogger(__name__)
 # Below this many documents a failure rate says little: one bad row must not end a run of three.
 _RATE_AFTER = 20
 # How long a commit waits for another to end: both are a few puts.
@@ -129,6 +133,13 @@ def _drive(
                     _add(tally, counts, row["unit"], Tally.from_dict(json.loads(row["tally"])))
                     progress.update(tally, total)
                     _check_rate(run_id, tally, total, limit)
+        for model, units in tally.over_share.items():
+            log.warning(
+                "%s: after %d units an actor held more of its card than its share; raise its "
+                "pool.num_gpus, or lower what it is filled with",
+                model,
+                units,
+            )
         if tally.total != total or not planned.keys() <= sink.done_units(run_id):
             raise RunFailedError(
                 run_id, f"{tally.total} of {total} documents came back; resume the run"
@@ -136,8 +147,16 @@ def _drive(
         check_unique_ids(sink, run_id, list(planned))
         seconds = time.monotonic() - clock
         spent = timing(loaded, pools, tally, seconds)
+        spent["balanced"] = _balanced(loaded, pools, tally)
         told = _commit(sink, run_id, plan, loaded, tally, counts, started, seconds, spent)
     return Outcome(run_id, tally, seconds, told)
+
+
+def _balanced(loaded: LoadedPipeline, pools: Sequence[Pool], tally: Tally) -> dict[str, int]:
+    if not ray.is_initialized() or len(pools) < 2:
+        return {}
+    there = ray.cluster_resources()
+    return balance(loaded, pools, tally, int(there.get("GPU", 0.0)), there.get("CPU", 0.0))
 
 
 def _commit(

@@ -22,6 +22,8 @@ from pipelines.storage import Storage
 
 BUSY = b"busy"
 """Key of a unit's schema metadata: seconds that stages were busy for it, as JSON."""
+OVER = b"over"
+"""Key of a unit's schema metadata: models whose actor was over its share of a card, as JSON."""
 
 
 class Model(Protocol):
@@ -78,6 +80,13 @@ def add_busy(table: pa.Table, stage: str, seconds: float) -> pa.Table:
     metadata = dict(table.schema.metadata or {})
     busy = {**json.loads(metadata.get(BUSY, b"{}")), stage: round(seconds, 6)}
     return table.replace_schema_metadata({**metadata, BUSY: json.dumps(busy).encode()})
+
+
+def add_over(table: pa.Table, model: str) -> pa.Table:
+    """The unit, with a model whose actor was over its share when it had done it."""
+    metadata = dict(table.schema.metadata or {})
+    over = [*json.loads(metadata.get(OVER, b"[]")), model]
+    return table.replace_schema_metadata({**metadata, OVER: json.dumps(over).encode()})
 
 
 class Stopwatch:
@@ -159,6 +168,8 @@ class StepActor:
         self._life.did(len(found))
         column = pa.array(results, type=EXTRACTION)
         table = table.append_column(f"step_{self._work.index}", column)
+        if self._life.over_share:
+            table = add_over(table, self._work.config.name)
         return pack(unit, add_busy(table, self._work.config.name, self._watch.leave()))
 
     def _poison(self, document: Document) -> Extraction:

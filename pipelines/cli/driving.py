@@ -133,4 +133,10 @@ def _time_went(outcome: Outcome) -> str:
     stages = ", ".join(f"{name} {stage['share']:.0%}" for name, stage in timing["stages"].items())
     if timing["busiest"] is None:
         return "nothing was left to do"
-    return f"busy: {stages} of {timing['seconds']:.1f} s; most of all: {timing['busiest']}"
+    said = f"busy: {stages} of {timing['seconds']:.1f} s; most of all: {timing['busiest']}"
+    counts = timing.get("balanced") or {}
+    now = {name: stage["workers"] for name, stage in timing["stages"].items() if name in counts}
+    if not counts or now == counts:
+        return said
+    wanted = ", ".join(f"{count} of {name}" for name, count in counts.items())
+    return f"{said}\non this cluster no step would wait for another with {wanted} (max_actors)"

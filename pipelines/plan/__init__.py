@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.plan.balance import Balance, Demand, balanced, per_card, placed
+from pipelines.balance import Balance, Demand, balanced, per_card, placed
 from pipelines.plan.calibrate import Calibration, calibrate
 from pipelines.plan.plan import Machine, Plan, StepPlan, Work, make_plan, on_card
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from actors.config import ConfigError, GgufModel, ModelConfig
+from actors.memory import Need
+from pipelines.balance import Balance, Demand, balanced, per_card
 from pipelines.config import LoadedPipeline, Pool
-from pipelines.fractions import need_of, sized, sized_step
-from pipelines.plan.balance import Balance, Demand, balanced, per_card
+from pipelines.fractions import need_of, reader_need, sized, sized_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,11 @@ def on_card(loaded: LoadedPipeline, memory: int) -> LoadedPipeline:
         step.model_copy(update={"pool": step.pool.model_copy(update={"card_gb": None})})
         for step in loaded.pipeline.steps
     )
-    pipeline = loaded.pipeline.model_copy(update={"steps": steps})
+    changes: dict[str, object] = {"steps": steps}
+    if (ocr := loaded.pipeline.ocr) is not None:
+        pool = ocr.pool.model_copy(update={"card_gb": None})
+        changes["ocr"] = ocr.model_copy(update={"pool": pool})
+    pipeline = loaded.pipeline.model_copy(update=changes)
     return sized(replace(loaded, pipeline=pipeline), lambda: memory)
 
 
@@ -158,7 +163,7 @@ def _steps(
     for demand, count, rate, pool, model in zip(
         demands, balance.counts, balance.rates, pools, models, strict=True
     ):
-        need = need_of(model) if model is not None and demand.gpus else None
+        need = _need(loaded, model) if demand.gpus else None
         yield StepPlan(
             model=demand.name,
             kind="ocr" if model is None else model.kind,
@@ -172,6 +177,13 @@ def _steps(
             busy=total / rate if total and rate else None,
             figures=work.source.get(demand.name, "none: state one or calibrate"),
         )
+
+
+def _need(loaded: LoadedPipeline, model: ModelConfig | None) -> Need | None:
+    """What a step's model needs; that of the reader of pictures for None."""
+    if model is not None:
+        return need_of(model)
+    return None if loaded.ocr is None else reader_need(loaded.ocr)
 
 
 def _changes(
