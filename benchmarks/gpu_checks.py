@@ -1,15 +1,20 @@
 """What only a card can tell: run this where one is at hand, and keep what it prints.
 
-    python -m benchmarks.gpu_checks [--only onnx llama fractions] [--rehearse]
+    python -m benchmarks.gpu_checks [--only onnx llama peers engine pictures fractions]
+                                    [--server /path/of/llama-server] [--cpu]
 
 onnx: the CUDA provider runs every node but shape work; its memory limit holds; four sessions at a
 quarter each keep to their shares. llama: what is planned against what the driver shows, and tokens
 a second at 1 to 64 sequences, for models of the shapes of Qwen2 1.5B and 7B in Q8_0 (written on the
-spot as holes: zeros cost what any weights cost). fractions: four actors on one card under Ray. Each
-measurement has a process of its own, so that what one leaves behind is not counted to the next.
+spot: zeros cost what any weights cost). peers: int8, fp16 and fp32 against raw session.run; the
+engine at 1 to 64 sequences against llama_cpp.Llama one at a time, and against llama.cpp's own
+server where --server says where it is. engine: each of its switches on and off. pictures: encoded
+together against one by one. fractions: four actors on one card under Ray. Each measurement has a
+process of its own, so that what one leaves behind is not counted to the next.
 Needs onnxruntime-gpu, and llama-cpp-python built with CUDA (CMAKE_ARGS=-DGGML_CUDA=on).
 
-Without a card it says so and ends. ``--rehearse`` runs the same code on the CPU with tiny models.
+Without a card it says so and ends. ``--cpu`` (or ``--rehearse``) runs the same code on the CPU with
+tiny models: it proves the code, and its figures mean nothing.
 """
 
 from __future__ import annotations
@@ -43,6 +48,7 @@ from actors.memory import (
     output_rows,
     read_onnx,
 )
+from benchmarks import gpu_peers
 
 ROOT = Path(__file__).resolve().parent.parent
 STARTER = STARTERS / "token-classifier"
@@ -211,7 +217,7 @@ def fractions_under_ray(rehearse: bool) -> dict[str, Any]:
     return {"share": share, "actors": found, "all_within_their_share": _held(found, share)}
 
 
-def checks(only: list[str], rehearse: bool) -> dict[str, Any]:
+def checks(only: list[str], rehearse: bool, server: str | None = None) -> dict[str, Any]:
     """All that were asked for, by name."""
     found: dict[str, Any] = {}
     if "onnx" in only:
@@ -229,8 +235,39 @@ def checks(only: list[str], rehearse: bool) -> dict[str, Any]:
             size: [apart(llama_speed, size, count, cells, rehearse) for count in counts]
             for size in sizes
         }
+    if "peers" in only:
+        found["peers"] = _peers(rehearse, server)
+    size, slots = ("tiny", 2) if rehearse else ("1.5B", 32)
+    if "engine" in only:
+        switches = gpu_peers.SWITCHES
+        found["engine"] = [
+            apart(gpu_peers.engine_switch, size, slots, switch, rehearse) for switch in switches
+        ]
+    if "pictures" in only:
+        found["pictures"] = [
+            apart(gpu_peers.pictures_together, kind, together, rehearse)
+            for kind in ("internvl", "qwen2vl")
+            for together in (True, False)
+        ]
     if "fractions" in only:
         found["fractions"] = apart(fractions_under_ray, rehearse)
+    return found
+
+
+def _peers(rehearse: bool, server: str | None) -> dict[str, Any]:
+    counts = SEQUENCES[:2] if rehearse else SEQUENCES
+    found: dict[str, Any] = {
+        "onnx": [apart(gpu_peers.onnx_speed, kind, rehearse) for kind in ("int8", "fp16", "fp32")],
+        "server": "not asked: --server says where it is" if server is None else server,
+    }
+    for size in ("tiny",) if rehearse else ("1.5B", "7B"):
+        rows = [apart(gpu_peers.llama_alone, size, rehearse)]
+        rows += [apart(gpu_peers.engine_plain, size, count, rehearse) for count in counts]
+        if server is not None:
+            rows += [
+                apart(gpu_peers.llama_server, size, count, server, rehearse) for count in counts
+            ]
+        found[size] = rows
     return found
 
 
@@ -244,6 +281,24 @@ def ratios(found: dict[str, Any]) -> dict[str, float]:
         last, first = rows[-1], rows[0]
         gain = last["tokens_per_s"] / first["tokens_per_s"]
         result[f"{size}: {last['sequences']} sequences to 1"] = round(gain, 2)
+    for size, rows in found.get("peers", {}).items():
+        if size == "onnx":
+            result |= {f"{row['kind']}: actor to session.run": row["ratio"] for row in rows}
+        elif size != "server":
+            alone = rows[0]["tokens_per_s"]
+            ours = {row["medspan"]: row["tokens_per_s"] for row in rows if "medspan" in row}
+            for count, rate in ours.items():
+                result[f"{size} at {count}: to Llama alone"] = round(rate / alone, 2)
+            for row in rows:
+                if "server" in row:
+                    rate = ours[row["server"]] / row["tokens_per_s"]
+                    result[f"{size} at {row['server']}: to llama-server"] = round(rate, 2)
+    for row in found.get("engine", [])[1:]:
+        rate = row["documents_per_s"] / found["engine"][0]["documents_per_s"]
+        result[f"engine, {row['switch']}"] = round(rate, 2)
+    for one, other in zip(*[iter(found.get("pictures", []))] * 2, strict=True):
+        rate = one["pictures_per_s"] / other["pictures_per_s"]
+        result[f"{one['encoder']}: together to one by one"] = round(rate, 2)
     if "onnx" in found:
         parts = found["onnx"]["four_quarters"]["actors"]
         together = sum(part["documents_per_s"] for part in parts)
@@ -254,18 +309,17 @@ def ratios(found: dict[str, Any]) -> dict[str, float]:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    names = ("onnx", "llama", "fractions")
+    names = ("onnx", "llama", "peers", "engine", "pictures", "fractions")
     parser.add_argument("--only", nargs="+", choices=names, default=list(names))
-    parser.add_argument("--rehearse", action="store_true")
+    parser.add_argument("--server", help="llama-server, built with CUDA")
+    parser.add_argument("--rehearse", "--cpu", action="store_true", dest="rehearse")
     given = parser.parse_args(arguments)
     card = card_memory()
     if card is None and not given.rehearse:
-        print(
-            "no CUDA card is visible here: there is nothing to check (--rehearse runs on the CPU)"
-        )
+        print("no CUDA card is visible here: there is nothing to check (--cpu runs on the CPU)")
         print(json.dumps({"benchmark": "gpu_checks", "card_bytes": None, "ratios": {}}))
         return
-    found = checks(given.only, given.rehearse)
+    found = checks(given.only, given.rehearse, given.server)
     result = {
         "benchmark": "gpu_checks",
         "rehearsal": given.rehearse,

@@ -36,8 +36,9 @@ class Shape:
     window: int = 512
 
 
-def write(path: Path, shape: Shape) -> Path:
-    """Write the header of a model of this shape and leave a hole for its weights."""
+def write(path: Path, shape: Shape, spoken: bool = False) -> Path:
+    """Write the header of a model of this shape and leave a hole for its weights. ``spoken``: with
+    a vocabulary, so that it can tokenise and be asked."""
     writer = gguf.GGUFWriter(path, shape.architecture)
     writer.add_block_count(shape.layers)
     writer.add_context_length(32768)
@@ -50,7 +51,10 @@ def write(path: Path, shape: Shape) -> Path:
     writer.add_layer_norm_rms_eps(1e-6)
     writer.add_rope_freq_base(1e6)
     writer.add_vocab_size(shape.vocabulary)
-    writer.add_tokenizer_model("no_vocab")
+    if spoken:
+        _vocabulary(writer, shape.vocabulary)
+    else:
+        writer.add_tokenizer_model("no_vocab")
     if shape.architecture.endswith("vl"):
         part = shape.head // 8
         writer.add_rope_dimension_sections([part, part, shape.head // 2 - 2 * part, 0])
@@ -74,6 +78,23 @@ def write(path: Path, shape: Shape) -> Path:
     with path.open("r+b") as file:
         file.truncate(start + total)
     return path
+
+
+def _vocabulary(writer: Any, size: int) -> None:
+    """That of ``gguf_models``, and as many tokens that no text has."""
+    from gguf_models import CHATML, SPECIAL, vocabulary
+
+    tokens, merges = vocabulary()
+    tokens = [*tokens, *(f"<|unused {i}|>" for i in range(size - len(tokens)))]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2")
+    writer.add_token_list(tokens)
+    control = [token in SPECIAL or token.startswith("<|unused") for token in tokens]
+    writer.add_token_types([3 if one else 1 for one in control])
+    writer.add_token_merges(merges)
+    writer.add_eos_token_id(tokens.index("<|im_end|>"))
+    writer.add_add_bos_token(False)
+    writer.add_chat_template(CHATML)
 
 
 def tensors(shape: Shape) -> Iterator[tuple[str, int, int]]:

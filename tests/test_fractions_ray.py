@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
-from lake_fakes import HashModel, pipeline, rows_of, write_rows
+from lake_fakes import HashModel, Row, pipeline, rows_of, write_rows
 
 from actors.config import ConfigError, ModelConfig
 from actors.extractor import Share
 from actors.memory import cores
-from pipelines.batch import begin_run, drive_run
+from actors.spans import Document, Extraction
+from pipelines.batch import Outcome, begin_run, drive_run, life
 from pipelines.batch.cluster import cluster
 from pipelines.batch.cores import nodes
 from pipelines.batch.finish import Tally
+from pipelines.config import LoadedPipeline
 from pipelines.fractions import smallest_card
 from pipelines.lake.layout import Sink
 from pipelines.lake.units import plan_source
@@ -126,22 +130,110 @@ class Quiet:
         pass
 
 
+def _drive(
+    folder: Path, ids: list[str], load: Any, steps: int = 1, **pool: object
+) -> tuple[Outcome, dict[str, Row]]:
+    """A run over so many documents in units of eight: how it ended, and what holds."""
+    write_rows(folder / "in" / "a.jsonl", ids)
+    (folder / "processes").mkdir(parents=True)
+    loaded = pipeline(str(folder / "in"), str(folder / "out"), unit_rows=8)
+    (step,) = loaded.pipeline.steps
+    step = step.model_copy(update={"pool": step.pool.model_copy(update=pool)})
+    models = [loaded.models[0].model_copy(update={"name": f"m{i}"}) for i in range(steps)]
+    changed = loaded.pipeline.model_copy(update={"steps": (step,) * steps})
+    loaded = LoadedPipeline(loaded.path, changed, tuple(models))
+    run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
+    outcome = drive_run(Sink(str(folder / "out")), run_id, Quiet(), load=load)
+    return outcome, rows_of(str(folder / "out"))
+
+
 def test_actors_begin_anew_and_no_work_is_lost(tmp_path: Path) -> None:
     ids = [f"d{i}" for i in range(64)]
-    write_rows(tmp_path / "in" / "a.jsonl", ids)
-    (tmp_path / "processes").mkdir()
-    loaded = pipeline(str(tmp_path / "in"), str(tmp_path / "out"), unit_rows=8)
-    (step,) = loaded.pipeline.steps
-    pool = step.pool.model_copy(update={"recycle_documents": 24, "num_gpus": 0.25})
-    steps = (step.model_copy(update={"pool": pool}),)
-    loaded = type(loaded)(
-        loaded.path, loaded.pipeline.model_copy(update={"steps": steps}), loaded.models
-    )
-    run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
     load = Counted(str(tmp_path / "processes"))
-    outcome = drive_run(Sink(str(tmp_path / "out")), run_id, Quiet(), load=load)
+    outcome, rows = _drive(tmp_path, ids, load, recycle_documents=24, num_gpus=0.25)
     assert dict(outcome.tally.documents) == {"ok": 64}
-    rows = rows_of(str(tmp_path / "out"))
     assert sorted(rows) == sorted(ids)
     assert {status for status, _, _ in rows.values()} == {"ok"}
     assert len(list((tmp_path / "processes").iterdir())) >= 2
+
+
+class Hoarding(HashModel):
+    """A model that leaks 6 MB a document."""
+
+    def submit(self, document: Document) -> Future[Extraction]:
+        vars(self).setdefault("kept", []).append(b"x" * 6_000_000)
+        return super().submit(document)
+
+
+@dataclass(frozen=True)
+class Hoarders(Counted):
+    """As Counted, of models that leak."""
+
+    def __call__(self, config: ModelConfig, share: Share) -> HashModel:
+        super().__call__(config, share)
+        return Hoarding(config, share, 0.0, "")
+
+
+def test_actors_that_grow_begin_anew_and_no_work_is_lost(tmp_path: Path) -> None:
+    ids = [f"d{i}" for i in range(96)]
+    load = Hoarders(str(tmp_path / "processes"))
+    outcome, rows = _drive(tmp_path, ids, load, recycle_growth_mb=100)
+    assert dict(outcome.tally.documents) == {"ok": 96}
+    assert sorted(rows) == sorted(ids)
+    # 48 MB a unit: none lives for all twelve of them.
+    assert len(list((tmp_path / "processes").iterdir())) >= 2
+
+
+@dataclass(frozen=True)
+class Greedy(Counted):
+    """A loader whose process is told by the drivers that it holds 5 GB of a card of 16."""
+
+    def __call__(self, config: ModelConfig, share: Share) -> HashModel:
+        vars(life).update(card_memory=lambda: 16 * 10**9, card_used=lambda: 5 * 10**9)
+        return super().__call__(config, share)
+
+
+def test_an_actor_that_takes_more_than_its_share_is_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    load = Greedy(str(tmp_path / "a" / "processes"))
+    outcome, rows = _drive(tmp_path / "a", ["d1", "d2"], load, num_gpus=0.25)
+    assert {status for status, _, _ in rows.values()} == {"ok"}  # told, not ended
+    assert outcome.marker["counts"]["over_share"] == {"m0": 1}
+    assert "m0: after 1 units an actor held more of its card than its share" in caplog.text
+    # The worker's own line has the numbers.
+    logs = Path(ray._private.worker.global_worker.node.get_logs_dir_path())
+    lines = [
+        json.loads(line)
+        for file in logs.glob("worker-*.err")
+        for line in file.read_text(errors="replace").splitlines()
+        if "share of the card exceeded" in line
+    ]
+    ours = [line for line in lines if line["run"] == outcome.run_id]
+    assert ours
+    assert {(line["card_mb"], line["share_mb"]) for line in ours} == {(5000.0, 4000.0)}
+    # Half of the card holds it: nothing is told.
+    caplog.clear()
+    within, _ = _drive(tmp_path / "b", ["d1", "d2"], load, num_gpus=0.5)
+    assert within.marker["counts"]["over_share"] == {}
+    assert "its share" not in caplog.text
+
+
+@dataclass(frozen=True)
+class Uneven(Counted):
+    """A loader whose second model takes four times as long."""
+
+    def __call__(self, config: ModelConfig, share: Share) -> HashModel:
+        seconds = 0.2 if config.name == "m1" else 0.05
+        return HashModel(config, share, seconds, "")
+
+
+def test_a_run_says_which_sizes_would_balance_its_steps(tmp_path: Path) -> None:
+    load = Uneven(str(tmp_path / "processes"))
+    outcome, _ = _drive(tmp_path, [f"d{i}" for i in range(32)], load, 2, num_gpus=0.2)
+    counts = outcome.marker["timing"]["balanced"]
+    assert set(counts) == {"m0", "m1"}
+    there = ray.cluster_resources()
+    assert sum(counts.values()) <= there["CPU"]
+    if there["CPU"] >= 4:
+        assert counts["m1"] > counts["m0"]
