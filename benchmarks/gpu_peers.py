@@ -221,7 +221,9 @@ def engine_switch(size: str, slots: int, switch: str, rehearse: bool) -> dict[st
 
     techniques, prompt = SWITCHES[switch]
     count, _, answer = _sizes(rehearse)
-    labels: dict[str, Any] = {name: {} for name in ("Drug", "Dose", "Duration", "Disease", "Finding")}
+    labels: dict[str, Any] = {
+        name: {} for name in ("Drug", "Dose", "Duration", "Disease", "Finding")
+    }
     with tempfile.TemporaryDirectory() as folder:
         content = {
             "name": "m",

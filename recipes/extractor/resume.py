@@ -1,6 +1,7 @@
 """Begin from the weights of an earlier GGUF instead of from none: `train.py --begin MODEL.gguf`.
 
-What Q8_0 rounds away (about 1 part in 250) is learnt again within a few steps; momenta are not kept.
+What Q8_0 rounds away (about 1 part in 250) is learnt again within a few steps; momenta are not
+kept.
 """
 
 from __future__ import annotations
