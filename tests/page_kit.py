@@ -5,12 +5,16 @@ from __future__ import annotations
 import shutil
 import socket
 import threading
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from serve_fakes import FakeExtractor
 
 from actors.spans import Document, Entity, Extraction, Grounding, spanning
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 TEXT = "Ā💊 stage III colon carcinoma\n\tand <b>insulin</b> & e\u0301dema 'daily'"
@@ -55,3 +59,28 @@ class Served:
         self.server.should_exit = True
         self.thread.join(10)
         self.socket.close()
+
+
+def says(page: Page, selector: str, words: str) -> None:
+    # Not wait_for_function: it evaluates a string, which the page's policy forbids, rightly.
+    page.locator(selector).filter(has_text=words).wait_for()
+
+
+def read(page: Page, text: str) -> None:
+    page.fill("#text", text)
+    page.keyboard.press("Control+Enter")
+    ends = time.monotonic() + 10
+    while page.text_content("#marked") != text:
+        assert time.monotonic() < ends
+        page.wait_for_timeout(20)
+
+
+def marked(page: Page) -> dict[str, str]:
+    """Label to the text in its marks, of whatever pieces they are."""
+    parts = page.eval_on_selector_all(
+        "#marked mark", "marks => marks.map(m => [m.dataset.t, m.textContent])"
+    )
+    found: dict[str, str] = {}
+    for label, text in parts:
+        found[label] = found.get(label, "") + text
+    return found
