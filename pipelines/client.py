@@ -166,7 +166,9 @@ class Client(Closing):
 
 def _passing(error: BaseException) -> bool:
     if isinstance(error, ServerRefused):
-        return error.status in _RETRIED
+        # An error without an envelope is of whatever stands before the server, such as a proxy
+        # whose server has just died.
+        return error.status in _RETRIED or (error.status >= 500 and error.code == "unknown")
     return isinstance(error, httpx2.TransportError)
 
 

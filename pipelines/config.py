@@ -89,13 +89,16 @@ class Pool(Section):
     )
 
     recycle_documents: int | None = Field(
-        None, ge=1, description="Begin an actor anew, between units, after so many documents."
+        None,
+        ge=1,
+        description="Begin an actor anew, between units, after so many documents. Online: replace "
+        "a replica after so many to a quarter more, so that not all go at once.",
     )
     recycle_growth_mb: float | None = Field(
         None,
         gt=0,
         description="Begin an actor anew, between units, when its main memory has grown by so much "
-        "since its first unit.",
+        "since its first unit. Online: replace a replica, as by recycle_documents.",
     )
 
     @model_validator(mode="after")

@@ -101,6 +101,7 @@ GOOD = {
         _envelope(429, "overloaded"),
         _envelope(503, "model_unavailable"),
         httpx2.Response(502, text="<html>Bad gateway</html>"),
+        httpx2.Response(500, text="Internal Server Error"),  # Serve's proxy, of a front that died
         httpx2.ConnectError("refused"),
         httpx2.ReadError("reset"),
         httpx2.ReadTimeout("slow"),

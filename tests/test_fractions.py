@@ -27,9 +27,11 @@ from actors.memory import (
 )
 from pipelines.batch import cluster, life
 from pipelines.batch.cores import Node
-from pipelines.batch.life import Life, Lifespan
+from pipelines.batch.life import Life
 from pipelines.config import LoadedPipeline, Pipeline, Pool
 from pipelines.fractions import need_of, sized, sized_step
+from pipelines.worker import vitals
+from pipelines.worker.vitals import Lifespan
 
 SHAPE = Shape("qwen2", 1536, 28, 12, 2, 128, 8960, 151936, Kind.Q8_0, tied=True)
 A10G = 24 * 10**9
@@ -270,7 +272,7 @@ def test_an_actor_begins_anew_only_when_nothing_is_under_way(ended: list[int]) -
 
 def test_an_actor_that_grows_begins_anew(monkeypatch: pytest.MonkeyPatch, ended: list[int]) -> None:
     sizes = iter([500_000_000, 540_000_000, 620_000_000])
-    monkeypatch.setattr(life, "main_memory_used", lambda: next(sizes))
+    monkeypatch.setattr(vitals, "main_memory_used", lambda: next(sizes))
     actor = Life(Lifespan(growth_mb=100), 0.0, "r", "m")
     assert not actor.over  # nothing was done yet, so nothing has grown
     actor.did(1)
@@ -282,11 +284,13 @@ def test_an_actor_that_grows_begins_anew(monkeypatch: pytest.MonkeyPatch, ended:
 def test_a_share_that_is_exceeded_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Mapping[str, Any]] = []
     breaches: list[str] = []
-    monkeypatch.setattr(life, "card_memory", lambda: 16 * 10**9)
-    monkeypatch.setattr(life, "say", lambda event, *_, **facts: told.append({"is": event} | facts))
-    monkeypatch.setattr(life, "count_breach", breaches.append)
+    monkeypatch.setattr(vitals, "card_memory", lambda: 16 * 10**9)
+    monkeypatch.setattr(
+        vitals, "say", lambda event, *_, **facts: told.append({"is": event} | facts)
+    )
+    monkeypatch.setattr(vitals, "count_breach", breaches.append)
     used = [3_900_000_000]
-    monkeypatch.setattr(life, "card_used", lambda: used[0])
+    monkeypatch.setattr(vitals, "card_used", lambda: used[0])
     actor = Life(Lifespan(), 0.25, "r", "m")
     actor.born(1.5, {"CUDA0 KV": 2_000_000_000})
     (loaded,) = told
@@ -296,5 +300,10 @@ def test_a_share_that_is_exceeded_is_said(monkeypatch: pytest.MonkeyPatch) -> No
     actor.did(1)
     assert told[-1]["is"] == "share of the card exceeded"
     assert (told[-1]["card_mb"], told[-1]["share_mb"]) == (4100.0, 4000.0)
-    assert breaches == ["m"]
+    actor.did(1)
+    assert breaches == ["m"], "it is said again only when it is worse"
+    assert (actor.held().breaches, actor.held().card_mb) == (1, 4100.0)
+    used[0] = 4_600_000_000
+    actor.did(1)
+    assert breaches == ["m", "m"]
     json.dumps(told)

@@ -20,7 +20,7 @@ from actors.config import ConfigError, ModelConfig
 from actors.extractor import Share
 from actors.memory import cores
 from actors.spans import Document, Extraction
-from pipelines.batch import Outcome, begin_run, drive_run, life
+from pipelines.batch import Outcome, begin_run, drive_run
 from pipelines.batch.cluster import cluster
 from pipelines.batch.cores import nodes
 from pipelines.batch.finish import Tally
@@ -28,6 +28,7 @@ from pipelines.config import LoadedPipeline
 from pipelines.fractions import smallest_card
 from pipelines.lake.layout import Sink
 from pipelines.lake.units import plan_source
+from pipelines.worker import vitals
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
@@ -189,7 +190,7 @@ class Greedy(Counted):
     """A loader whose process is told by the drivers that it holds 5 GB of a card of 16."""
 
     def __call__(self, config: ModelConfig, share: Share) -> HashModel:
-        vars(life).update(card_memory=lambda: 16 * 10**9, card_used=lambda: 5 * 10**9)
+        vars(vitals).update(card_memory=lambda: 16 * 10**9, card_used=lambda: 5 * 10**9)
         return super().__call__(config, share)
 
 

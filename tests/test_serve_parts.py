@@ -1,4 +1,4 @@
-"""The parts of the server: queues, rates, tokens, the watch over a replica, what may be bound."""
+"""The parts of the server: queues, rates, tokens, what may be bound."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from typer.testing import CliRunner
 from actors.config import ConfigError
 from pipelines.cli.app import app
 from pipelines.cli.serve import check_host
-from pipelines.config import load_pipeline
+from pipelines.config import Limits, load_pipeline
 from pipelines.serve.admission import Queue, Rate, Refused
 from pipelines.serve.build import BuildArgs, application
 from pipelines.serve.catalogue import catalogue_of
-from pipelines.serve.replica import Watch
+from pipelines.serve.health import Settings
+from pipelines.serve.hosted import limited
 from pipelines.serve.tokens import Tokens
 
 ROOT = Path(__file__).parent.parent
@@ -107,22 +108,6 @@ def test_a_rate_refills_and_is_per_client() -> None:
         rate.take("a")
 
 
-def test_a_replica_is_wedged_only_with_work_that_does_not_end() -> None:
-    clock = Clock()
-    watch = Watch(wedged_s=30, clock=clock)
-    clock.now += 1000
-    assert not watch.wedged, "idle"
-    with watch.work():
-        clock.now += 20
-        with watch.work():
-            clock.now += 5
-        clock.now += 29
-        assert not watch.wedged, "another piece of work ended since"
-        clock.now += 2
-        assert watch.wedged
-    assert not watch.wedged
-
-
 def _pipeline(folder: Path, serve: str) -> Path:
     path = folder / "pipe.yaml"
     path.write_text(PIPELINE.format(serve=serve, more=""))
@@ -178,3 +163,23 @@ def test_the_file_for_serve_deploy_fits_what_it_names() -> None:
     [deployed] = ServeDeploySchema.model_validate(content).applications
     assert deployed.import_path == f"{application.__module__}:{application.__name__}"
     BuildArgs.model_validate(deployed.args)
+    front, *models = deployed.deployments
+    assert front.name == "http"
+    catalogue = catalogue_of(load_pipeline(ROOT / "configs/quickstart.yaml"))
+    asked = front.user_config["limits"]
+    assert limited(catalogue, front.user_config).serve.limits == Limits(**asked)
+    for model in models:
+        assert model.name.startswith("model-")
+        Settings(wedged_s=1).changed(model.user_config)
+
+
+def test_limits_of_a_serve_file_are_limits_and_wait_no_longer_than_what_waits_for_them() -> None:
+    catalogue = catalogue_of(load_pipeline(ROOT / "configs/quickstart.yaml"))
+    assert limited(catalogue, None).serve.limits == catalogue.serve.limits
+    for asked, message in (
+        ({"limits": {"max_deadline_s": 301}}, "can only be lowered"),
+        ({"limits": {"docs": 3}}, "docs: Extra inputs"),
+        ({"limit": {}}, "limit: Extra inputs"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            limited(catalogue, asked)

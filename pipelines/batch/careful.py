@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from actors.spans import Document
-from pipelines.batch.events import say
 from pipelines.batch.gate import Gate
 from pipelines.batch.hunt import Hunt
 from pipelines.lake.layout import Sink
+from pipelines.worker.events import say
 
 _T = TypeVar("_T")
 

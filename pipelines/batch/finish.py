@@ -15,7 +15,6 @@ from actors.config.merge import Merge
 from actors.merge import merge
 from actors.pages import place
 from actors.spans import Entity, Extraction, Status
-from pipelines.batch.events import count_unit, say
 from pipelines.batch.step import BUSY, OVER, unpack
 from pipelines.lake.carry import Carried, content_hash
 from pipelines.lake.layout import Sink
@@ -29,6 +28,7 @@ from pipelines.lake.schema import (
     row_extraction,
 )
 from pipelines.storage import Storage
+from pipelines.worker.events import count_unit, say
 
 
 @dataclass

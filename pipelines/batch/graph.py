@@ -24,7 +24,6 @@ from ray.data.block import BlockMetadata
 from actors.extractor import Extractor
 from pipelines.batch.careful import Attempts
 from pipelines.batch.finish import write_unit
-from pipelines.batch.life import Lifespan
 from pipelines.batch.marker import IO_TASKS
 from pipelines.batch.ocr import OcrActor
 from pipelines.batch.step import Load, StepActor, StepWork, add_busy, pack
@@ -35,6 +34,7 @@ from pipelines.lake.plan import Plan
 from pipelines.lake.read import read_units
 from pipelines.lake.units import Unit
 from pipelines.storage import Storage
+from pipelines.worker.vitals import Lifespan
 
 _UNITS_A_READ = 32
 # Reading and writing wait for storage more than they compute. Asking for no CPU keeps them from

@@ -13,13 +13,14 @@ from actors.ocr import OcrReader
 from actors.pages import Reading
 from actors.spans import Document, Extraction, Failure, Status, Usage
 from pipelines.batch.careful import Attempts, Careful, poison
-from pipelines.batch.events import count_batch
-from pipelines.batch.life import FOR_EVER, Life, Lifespan
+from pipelines.batch.life import Life
 from pipelines.batch.step import Stopwatch, add_busy, pack, unpack
 from pipelines.lake.carry import content_hash
 from pipelines.lake.readings import READING, reading_row
 from pipelines.lake.schema import EXTRACTION, extraction_row
 from pipelines.storage import Storage
+from pipelines.worker.events import count_batch
+from pipelines.worker.vitals import FOR_EVER, Lifespan
 
 STEP = "step_ocr"
 _Told = tuple[Reading | Failure, float]

@@ -15,10 +15,11 @@ from actors.config import GgufModel, ModelConfig
 from actors.extractor import Extractor, Share
 from actors.spans import Document, Extraction, Failure, Status
 from pipelines.batch.careful import Attempts, Careful, poison
-from pipelines.batch.events import count_batch
-from pipelines.batch.life import FOR_EVER, Life, Lifespan
+from pipelines.batch.life import Life
 from pipelines.lake.schema import EXTRACTION, extraction_row
 from pipelines.storage import Storage
+from pipelines.worker.events import count_batch
+from pipelines.worker.vitals import FOR_EVER, Lifespan
 
 BUSY = b"busy"
 """Key of a unit's schema metadata: seconds that stages were busy for it, as JSON."""

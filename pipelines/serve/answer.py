@@ -157,6 +157,8 @@ class Answerer:
     async def _facts(self, name: str) -> ModelFacts:
         try:
             return await self._models.facts(name)
+        except QueueFull:
+            raise Problem("overloaded", headers={"retry-after": "1"}) from None
         except ModelUnavailable:
             raise Problem("model_unavailable", headers={"retry-after": "2"}) from None
 

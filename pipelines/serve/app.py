@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
+from dataclasses import asdict
 from importlib.metadata import version
 
 from fastapi import Depends, FastAPI, Request
@@ -30,6 +31,7 @@ from pipelines.serve.schema import (
     LimitsOut,
     ModelOut,
     ModelsResponse,
+    ReplicaOut,
 )
 from pipelines.serve.service import Models, ModelUnavailable, QueueFull, probe
 from pipelines.serve.streaming import DESCRIPTION, EVENTS, EventStream
@@ -127,7 +129,7 @@ class _Api:
             methods=["GET"],
             response_model=ModelsResponse,
             dependencies=[Depends(_BEARER)],
-            responses=answers(*_COMMON, "model_unavailable"),
+            responses=answers(*_COMMON, "model_unavailable", "overloaded"),
             summary="What can be asked for, by name",
         )
         app.add_api_route(
@@ -179,6 +181,8 @@ class _Api:
         targets = [t for t in self._catalogue.targets.values() if _allowed(token, t)]
         try:
             shown = [await self._shown(target) for target in targets]
+        except QueueFull:
+            raise Problem("overloaded", headers={"retry-after": "1"}) from None
         except ModelUnavailable:
             raise Problem("model_unavailable", headers={"retry-after": "2"}) from None
         limits = self._catalogue.serve.limits
@@ -244,6 +248,7 @@ class _Api:
 
     async def _shown(self, target: Target) -> ModelOut:
         facts = [await self._models.facts(name) for name in target.models]
+        held = [] if target.pipeline else await self._models.held(target.name)
         return ModelOut(
             name=target.name,
             kind="pipeline" if target.pipeline else facts[0].kind,
@@ -253,6 +258,7 @@ class _Api:
             fingerprints={fact.name: fact.fingerprint for fact in facts},
             prompts=all(fact.prompts for fact in facts),
             guideline=use_of(facts),
+            replicas=[ReplicaOut(**asdict(one)) for one in held],
         )
 
 

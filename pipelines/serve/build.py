@@ -22,6 +22,7 @@ from actors.config.load import validate
 from pipelines.config import Pool, load_pipeline
 from pipelines.fractions import sized_step, smallest_card
 from pipelines.serve.catalogue import Catalogue, catalogue_of
+from pipelines.serve.health import Settings
 from pipelines.serve.hosted import READER, Ingress
 from pipelines.serve.replica import PictureReplica, Replica
 
@@ -78,13 +79,14 @@ def build(catalogue: Catalogue) -> Application:
                 max_ongoing_requests=max(8, round(options.target_ongoing_requests * 4)),
                 max_queued_requests=limits.queue_documents,
                 health_check_period_s=5,
-                health_check_timeout_s=30,
+                # A check never waits for the model, so an answer that is late is none.
+                health_check_timeout_s=10,
                 graceful_shutdown_timeout_s=limits.max_deadline_s,
                 graceful_shutdown_wait_loop_s=0.5,
                 max_surge_percent=surge,
                 **_scaling(pool, options.target_ongoing_requests),
             )
-            .bind(config, pool.threads, pool.gpus, options.wedged_s)
+            .bind(config, _settings(pool, options.wedged_s))
         )
     return (
         serve.deployment(Ingress)
@@ -98,6 +100,14 @@ def build(catalogue: Catalogue) -> Application:
             graceful_shutdown_wait_loop_s=0.5,
         )
         .bind(catalogue, handles)
+    )
+
+
+def _settings(pool: Pool, wedged_s: float) -> Settings:
+    return Settings(
+        wedged_s=wedged_s,
+        recycle_documents=pool.recycle_documents,
+        recycle_growth_mb=pool.recycle_growth_mb,
     )
 
 

@@ -166,6 +166,17 @@ class LabelOut(_Response):
     line: str
 
 
+class ReplicaOut(_Response):
+    """A process with a model, and what it holds; MB are 10^6 bytes."""
+
+    documents: int = Field(description="So many it has read.")
+    memory_mb: float = Field(description="Main memory.")
+    grown_mb: float = Field(description="Main memory more than after the first documents.")
+    card_mb: float | None = Field(description="Of its card, as the driver says; null without one.")
+    share_mb: float | None = Field(description="What it may hold of the card.")
+    breaches: int = Field(description="How often it was found to hold more than its share.")
+
+
 class ModelOut(_Response):
     """A name that a request may give."""
 
@@ -178,6 +189,10 @@ class ModelOut(_Response):
     prompts: bool = Field(description="Whether documents may bring prompts of their own.")
     guideline: Literal["any", "labels", "none"] = Field(
         description="What a request's own guideline may be: any; a choice among the labels; none."
+    )
+    replicas: list[ReplicaOut] = Field(
+        description="The processes that hold the model. Empty of a pipeline, and where not all "
+        "answer at once."
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, Protocol, TypeVar
 
@@ -15,9 +15,11 @@ from actors.guideline import Guideline
 from actors.pages import Limits, PixelBudget, Reading
 from actors.spans import Document, Extraction, Failure, Status, Tell
 from pipelines.serve.sheets import sheets
+from pipelines.worker.vitals import Held
 
 # Not a patient's text, and every model has something to say about it.
-PROBE = Document(id="probe", text="Metformin 500 mg twice daily for type 2 diabetes.")
+_PROBE = Document(id="probe", text="Metformin 500 mg twice daily for type 2 diabetes.")
+_ASKED = "Which drug is it?"
 
 
 class ModelUnavailable(RuntimeError):
@@ -101,6 +103,9 @@ class Models(Protocol):
     async def facts(self, model: str) -> ModelFacts:
         """What is known of the model; raises ModelUnavailable."""
 
+    async def held(self, model: str) -> list[Held]:
+        """What each process with the model holds; empty where not all say so at once."""
+
     async def read(self, documents: Sequence[Document], pixels: int) -> list[Reading | Failure]:
         """The texts of documents that are pictures, in order; as ``extract``. Those that bring
         all together over ``pixels`` fail. Only where the catalogue has an ``ocr``."""
@@ -164,10 +169,25 @@ async def heard(
             future.cancel()  # nothing happens to those that are done
 
 
+def probe_of(facts: ModelFacts) -> Document:
+    """The document that shows whether a model reads. Where documents may bring prompts it has one:
+    the model file may have no instruction, so that each must."""
+    return replace(_PROBE, prompt=_ASKED) if facts.prompts else _PROBE
+
+
+async def says_well(stream: AsyncGenerator[list[Event]]) -> bool:
+    """Whether a model that reads one document prints anything, or ends well. The rest of what it
+    would print, which may take minutes, is not waited for."""
+    async with aclosing(stream) as batches:
+        async for batch in batches:
+            for event in batch:
+                return isinstance(event, Printed) or event[1].status is not Status.FAILED
+    return False
+
+
 async def probe(models: Models, model: str) -> bool:
     """Whether the model reads a document now."""
-    [extraction] = await models.extract(model, [PROBE])
-    return extraction.status is not Status.FAILED
+    return await says_well(models.stream(model, [probe_of(await models.facts(model))]))
 
 
 def facts_of(config: ModelConfig, fingerprint: str) -> ModelFacts:
@@ -241,6 +261,10 @@ class LocalModels:
     async def facts(self, model: str) -> ModelFacts:
         """As Models.facts."""
         return self._facts[model]
+
+    async def held(self, model: str) -> list[Held]:
+        """As Models.held: there is no process of the model alone."""
+        return []
 
     async def read(self, documents: Sequence[Document], pixels: int) -> list[Reading | Failure]:
         """As Models.read."""
