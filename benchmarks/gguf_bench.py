@@ -1,6 +1,6 @@
 """The GGUF backend against llama_cpp.Llama and against llama.cpp's own server.
 
-    python benchmarks/gguf.py [--documents 32] [--repeats 3] [--cache /tmp/medspan-bench]
+    python benchmarks/gguf.py [--documents 32] [--repeats 3] [--append] [--cache FOLDER]
     python benchmarks/gguf.py --techniques
     python benchmarks/gguf.py --soak 2000
 
@@ -13,8 +13,8 @@ benchmarks/results/gguf.json; a ratio is the median over the passes of peer seco
 over medspan's:
 
     vs_llama_grammar  Llama, one document at a time, GBNF grammar of the same JSON; medspan with
-                      32 sequences
-    vs_llama_plain    Llama without any grammar; medspan with 32 sequences
+                      16 sequences
+    vs_llama_plain    Llama without any grammar; medspan with 16 sequences
     vs_server_np8     llama-server -np 8, json_schema; medspan with 8 sequences
     vs_server_np16    llama-server -np 16, json_schema; medspan with 16 sequences
     vs_llama_latency  Llama without grammar; medspan one document at a time, without grammar
@@ -96,7 +96,7 @@ def peers(
         ours.run(jobs(1))
         take("medspan latency", few, lambda j, o=ours: o.run(j, 1))  # type: ignore[misc]
         ours.close()
-        for slots in (8, 16, 32):
+        for slots in () if options.alone else (8, 16, 32):
             if binary is not None and slots < 32:
                 for name, flags in SERVERS[: 1 if options.quick else None]:
                     server = Server(
@@ -118,9 +118,11 @@ def peers(
                     for a, b in zip(before, ours.computed(), strict=True)
                 ]
                 ours.close()
+        if options.alone:
+            continue
         least = ceiling(config(model, {"sequences": 16}, {}), each[0], each[1], threads)
         seconds.setdefault("ceiling", []).append(least)
-    return seconds, statistics.median(shares)
+    return seconds, round(statistics.median(shares), 4) if shares else 0.0
 
 
 def ratios(seconds: dict[str, list[float]]) -> dict[str, float | None]:
@@ -139,8 +141,8 @@ def ratios(seconds: dict[str, list[float]]) -> dict[str, float | None]:
         return round(min(theirs) / min(ours), 3) if theirs else None
 
     return {
-        "vs_llama_grammar": against("llama grammar", "medspan 32"),
-        "vs_llama_plain": against("llama plain", "medspan 32"),
+        "vs_llama_grammar": against("llama grammar", "medspan 16"),
+        "vs_llama_plain": against("llama plain", "medspan 16"),
         "vs_server_np8": against("server np8", "medspan 8"),
         "vs_server_np16": against("server np16", "medspan 16"),
         "vs_server_np8_best_of_each": best(8),
@@ -162,6 +164,10 @@ def main() -> None:
         action="store_true",
         help="compare CPU seconds instead of seconds: for a busy machine, with --threads 1",
     )
+    parser.add_argument("--append", action="store_true", help="to the passes of the kept result")
+    parser.add_argument(
+        "--alone", action="store_true", help="only one document at a time; with --append"
+    )
     parser.add_argument("--quick", action="store_true", help="both with their defaults only")
     parser.add_argument(
         "--techniques",
@@ -172,6 +178,8 @@ def main() -> None:
         "--soak", type=int, help="only this: memory and time over so many documents"
     )
     options = parser.parse_args()
+    if options.alone and not options.append:
+        parser.error("--alone needs --append")
     if options.soak:
         soak(options.soak)
         return
@@ -200,13 +208,21 @@ def main() -> None:
         return
     binary = None if options.no_server else build_server(options.cache)
     seconds, share = peers(model, binary, options.cache, options)
+    if options.append:
+        before = json.loads((ROOT / "benchmarks/results/gguf.json").read_text())
+        if before["documents"] != options.documents or before["versions"] != result["versions"]:
+            raise SystemExit("the kept result is of other versions or documents: run without it")
+        kept = before["seconds_per_document"]
+        seconds = {name: kept.get(name, []) + seconds.get(name, []) for name in kept | seconds}
     result |= {
         "documents": options.documents,
-        "passes": options.repeats,
+        "seconds_per_document": {
+            name: [round(value, 3) for value in values] for name, values in seconds.items()
+        },
         "documents_per_second": {
             name: round(1 / statistics.median(values), 3) for name, values in seconds.items()
         },
-        "host_share_of_a_step": round(share, 4),
+        "host_share_of_a_step": before["host_share_of_a_step"] if options.alone else share,
     }
     keep("gguf", result, ratios(seconds))
 

@@ -42,7 +42,7 @@ def configuration(model: Path, labels: Iterable[str], form: str) -> GgufModel:
                 "json_style": "compact",
                 "guideline": {"name": "asked", "labels": dict.fromkeys(labels, "")},
             },
-            "window": {"size": 72, "overlap": 16},
+            "window": {"size": 40, "overlap": 20},
             "sampling": {"n_predict": 512},
         }
     )
