@@ -67,14 +67,16 @@ def cut(samples: Sequence[Sample], tokens: int) -> list[Batch]:
 
 
 class Steps(torch.utils.data.Dataset[list[Batch]]):
-    """Step n of training: ``samples`` samples, the same whenever it is asked for."""
+    """Step n of training: ``samples`` samples, the same whenever it is asked for; of these, what
+    process ``rank`` of ``ranks`` takes."""
 
-    def __init__(self, sampler: Sampler, samples: int, tokens: int) -> None:
+    def __init__(self, sampler: Sampler, samples: int, tokens: int, rank: int, ranks: int) -> None:
         self._sampler, self._samples, self._tokens = sampler, samples, tokens
+        self._rank, self._ranks = rank, ranks
 
     def __getitem__(self, step: int) -> list[Batch]:
         """The batches of a step."""
-        numbers = range(step * self._samples, (step + 1) * self._samples)
+        numbers = range(step * self._samples, (step + 1) * self._samples)[self._rank :: self._ranks]
         return cut([self._sampler.sample(number) for number in numbers], self._tokens)
 
 

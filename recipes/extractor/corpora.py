@@ -21,13 +21,13 @@ NAMES: dict[str, dict[str, list[str]]] = yaml.safe_load((HERE / "labels.yaml").r
 
 SHARES = {
     "ctro_21": 0.24,
-    "taught": 0.07,
-    "neurotrialner": 0.17,
-    "bc5cdr": 0.18,
-    "ncbi_disease": 0.03,
-    "phee": 0.05,
+    "taught": 0.05,
+    "neurotrialner": 0.23,
+    "bc5cdr": 0.20,
+    "ncbi_disease": 0.02,
+    "phee": 0.04,
     "vietbioner": 0.15,
-    "notes": 0.11,
+    "notes": 0.07,
 }
 """How often a sample is drawn from each."""
 

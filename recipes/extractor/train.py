@@ -21,6 +21,7 @@ from batches import NONE, Batch, Steps
 from corpora import training
 from model import Decoder, Embeddings, Shape, Tagger
 from muon import Muon
+from ranks import Ranks
 from resume import begin
 from safetensors.torch import load_file
 from samples import Sampler
@@ -150,6 +151,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0, help="processes that draw samples")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    ranks = Ranks()
     device, products = torch.device(given.device), getattr(torch, given.products)
     tokenizer = Tokenizer.from_file(str(given.work / "tokenizer.json"))
     sampler = Sampler(tokenizer, training(given.data, given.work), given.seed)
@@ -171,6 +173,8 @@ def main() -> None:
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, step {step}", flush=True)
 
     def save(path: Path, *, whole: bool) -> None:
+        if ranks.rank != 0:
+            return
         content = {"model": model.state_dict(), "shape": shape.to_dict(), "tokens": tokens}
         if whole:
             momenta = [optimizer.state_dict() for optimizer in optimizers]
@@ -178,14 +182,18 @@ def main() -> None:
         torch.save(content, path.with_suffix(".new"))
         path.with_suffix(".new").rename(path)
 
-    log = (given.work / "log.jsonl").open("a")
+    log = (given.work / "log.jsonl").open("a") if ranks.rank == 0 else None
     started = written = time.monotonic()
-    data = Steps(sampler, given.samples, given.batch_tokens)
+    data = Steps(sampler, given.samples, given.batch_tokens, ranks.rank, ranks.count)
     order = range(step, given.steps)
     loader = DataLoader(data, batch_size=None, sampler=order, num_workers=given.workers)
     for batches in loader:
         whole = sum(float(batch.weights.sum()) for batch in batches)
         words = sum(int((batch.tags != NONE).sum()) for batch in batches)
+        over = time.monotonic() - started > 60 * given.minutes
+        read = sum(int((batch.tokens != 0).sum()) for batch in batches)
+        whole, words, read, over = ranks.add(whole, words, read, over)
+        tokens += int(read)
         said, tagged, right = torch.zeros(()), torch.zeros(()), 0.0
         for batch in batches:
             with torch.autocast(device.type, products, enabled=products != torch.float32):
@@ -193,7 +201,7 @@ def main() -> None:
             (answers / whole + TAGGING * tagging / words).backward()
             said, tagged = said + answers.detach().cpu(), tagged + tagging.detach().cpu()
             right += hits / len(batches)
-            tokens += int((batch.tokens != 0).sum())
+        ranks.add_gradients([*model.parameters(), *tagger.parameters()])
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer, starts in zip(optimizers, rates, strict=True):
             for group, start in zip(optimizer.param_groups, starts, strict=True):
@@ -201,17 +209,18 @@ def main() -> None:
             optimizer.step()
             optimizer.zero_grad()
         step += 1
-        row = {"step": step, "tokens": tokens, "answers": float(said) / whole}
-        row |= {"tagging": float(tagged) / words, "right": right}
-        row["cpu_seconds"] = time.process_time()
-        log.write(json.dumps({key: round(value, 4) for key, value in row.items()}) + "\n")
-        log.flush()
+        answered, tagging, right = ranks.add(float(said), float(tagged), right / ranks.count)
+        row = {"step": step, "tokens": tokens, "answers": answered / whole}
+        row |= {"tagging": tagging / words, "right": right, "cpu_seconds": time.process_time()}
+        if log:
+            log.write(json.dumps({key: round(value, 4) for key, value in row.items()}) + "\n")
+            log.flush()
         if step % given.keep == 0:
             save(given.work / f"step-{step:06}.pt", whole=False)
         if time.monotonic() - written > SAVE_SECONDS:
             save(state, whole=True)
             written = time.monotonic()
-        if time.monotonic() - started > 60 * given.minutes:
+        if over:
             break
     save(state, whole=True)
 
