@@ -11,8 +11,8 @@ from lake_fakes import pipeline
 
 from actors.config import ConfigError
 from pipelines.batch import cluster
-from pipelines.batch.cores import Node, check_threads
 from pipelines.config import LoadedPipeline, Pool
+from pipelines.cores import Node, check_threads
 from pipelines.enrich.schedule import stopping_on_sigterm
 
 

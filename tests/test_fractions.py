@@ -26,9 +26,9 @@ from actors.memory import (
     read_onnx,
 )
 from pipelines.batch import cluster, life
-from pipelines.batch.cores import Node
 from pipelines.batch.life import Life
 from pipelines.config import LoadedPipeline, Pipeline, Pool
+from pipelines.cores import Node
 from pipelines.fractions import need_of, sized, sized_step
 from pipelines.worker import vitals
 from pipelines.worker.vitals import Lifespan

@@ -22,9 +22,9 @@ from actors.memory import cores
 from actors.spans import Document, Extraction
 from pipelines.batch import Outcome, begin_run, drive_run
 from pipelines.batch.cluster import cluster
-from pipelines.batch.cores import nodes
 from pipelines.batch.finish import Tally
 from pipelines.config import LoadedPipeline
+from pipelines.cores import nodes
 from pipelines.fractions import smallest_card
 from pipelines.lake.layout import Sink
 from pipelines.lake.units import plan_source

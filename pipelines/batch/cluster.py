@@ -20,8 +20,8 @@ import ray
 from ray.autoscaler.sdk import request_resources
 
 from actors.config import ConfigError
-from pipelines.batch.cores import Node, check_threads, nodes
 from pipelines.config import LoadedPipeline, Ocr, Pool, Step
+from pipelines.cores import Node, check_threads, nodes
 from pipelines.fractions import sized, smallest_card
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,8 @@ from ray.serve import Application
 from actors.config import ConfigError, Section
 from actors.config.load import validate
 from pipelines.config import Pool, load_pipeline
-from pipelines.fractions import sized_step, smallest_card
+from pipelines.cores import check_threads, nodes
+from pipelines.fractions import sized_reader, sized_step, smallest_card
 from pipelines.serve.catalogue import Catalogue, catalogue_of
 from pipelines.serve.health import Settings
 from pipelines.serve.hosted import READER, Ingress
@@ -126,16 +127,23 @@ def _scaling(pool: Pool, target: float) -> dict[str, Any]:
 
 def _fitted(catalogue: Catalogue) -> Catalogue:
     """The catalogue with fractions that hold its models, and models that fill them."""
-    if not any(pool.num_gpus for pool in catalogue.pools.values()):
+    reader = () if catalogue.ocr is None else (catalogue.ocr[1],)
+    if not any(pool.num_gpus for pool in (*catalogue.pools.values(), *reader)):
         return catalogue
     none = not ray.cluster_resources().get("GPU", 0.0)
     card, pools, models = cache(smallest_card), dict(catalogue.pools), dict(catalogue.models)
-    for name, model in catalogue.models.items():
-        pool = pools[name]
+
+    def possible(pool: Pool) -> Pool:
         if none and pool.cpu_fallback and pool.num_gpus == "auto":
-            pool = pool.model_copy(update={"num_gpus": 0.0})
-        pools[name], models[name] = sized_step(pool, model, card)
-    return replace(catalogue, pools=pools, models=models)
+            return pool.model_copy(update={"num_gpus": 0.0})
+        return pool
+
+    for name, model in catalogue.models.items():
+        pools[name], models[name] = sized_step(possible(pools[name]), model, card)
+    ocr = catalogue.ocr
+    if ocr is not None:
+        ocr = (ocr[0], sized_reader(possible(ocr[1]), ocr[0], card))
+    return replace(catalogue, pools=pools, models=models, ocr=ocr)
 
 
 def _placed(catalogue: Catalogue) -> tuple[dict[str, Pool], int]:
@@ -163,4 +171,5 @@ def _placed(catalogue: Catalogue) -> tuple[dict[str, Pool], int]:
                 f"serve: the least replicas need {need:g} {word} and the cluster has {there:g}; "
                 f"lower num_{word.lower()} or min_actors of serve.pools or of the steps' pools"
             )
+    check_threads(list(pools.values()), nodes(), "serve.pools")
     return pools, surge

@@ -66,8 +66,9 @@ def _asked(names: Iterable[str]) -> dict[str, float]:
     return found
 
 
-def check_threads(pools: Sequence[Pool], where: Sequence[Node]) -> None:
-    """Raise ConfigError where a node could get more threads of actors than it has cores."""
+def check_threads(pools: Sequence[Pool], where: Sequence[Node], what: str = "steps") -> None:
+    """Raise ConfigError where a node could get more threads of actors than it has cores; ``what``
+    is the key of the pipeline file that the pools stand under."""
     for node in where:
         placed = _most(pools, node)
         threads = sum(count * pool.threads for pool, count in placed)
@@ -78,7 +79,7 @@ def check_threads(pools: Sequence[Pool], where: Sequence[Node]) -> None:
             for pool, count in placed
         )
         said = (
-            f"steps: a node of {node.cores:g} cores could get actors of {threads} threads ({told})"
+            f"{what}: a node of {node.cores:g} cores could get actors of {threads} threads ({told})"
         )
         ways = ["lower pool.max_actors"]
         if any(pool.num_cpus < pool.threads for pool, _ in placed):
