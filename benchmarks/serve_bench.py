@@ -3,7 +3,8 @@
     python benchmarks/serve.py [--peer-python /path/to/python] [--llama-python /path/to/python]
                                [--seconds 20] [--overload-s 60] [--cache /tmp/medspan-bench]
 
-`medspan serve` with one replica of the starter on one thread, and eight documents a request. The
+`medspan serve` with one replica of the starter on one thread, and eight documents a request, of
+300 characters each: a sentence or two, so that seconds hold enough requests for percentiles. The
 actor is an Extractor in this process, on one thread, over the same documents; it and the server
 take turns and never run at the same time. Load comes from this process too. The last line of
 stdout is one JSON document, kept as benchmarks/results/serve.json:
@@ -28,6 +29,7 @@ import os
 import platform
 import statistics
 import tempfile
+import textwrap
 import threading
 import time
 from datetime import UTC, datetime
@@ -45,6 +47,13 @@ from benchmarks.onnx import STARTER, _folder, abstracts, peer
 from benchmarks.serve_process import PER_REQUEST, ROOT, free_port, medspan, process
 
 LEVELS = (0.25, 0.5, 0.75, 0.9)
+CHARACTERS = 300
+
+
+def short(count: int) -> list[str]:
+    """Documents of at most ``CHARACTERS``, cut from abstracts."""
+    pieces = [piece for text in abstracts(count) for piece in textwrap.wrap(text, CHARACTERS)]
+    return pieces[:count]
 
 
 def actor(model: OnnxModel, texts: list[str], seconds: float) -> float:
@@ -104,7 +113,7 @@ def overload(
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Everything, in the order in which it is reported."""
-    texts = abstracts(options.documents)
+    texts = short(options.documents)
     shipped = load_model(STARTER)
     assert isinstance(shipped, OnnxModel)
     alone = [actor(shipped, texts, options.seconds / 2)]
@@ -126,6 +135,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "machine": {"cores": os.cpu_count(), "load_average": os.getloadavg()[0]},
         "python": platform.python_version(),
         "documents_per_request": PER_REQUEST,
+        "characters_per_document": CHARACTERS,
         "actor_documents_per_s": [round(value, 2) for value in alone],
         "saturated": full.as_dict() | {"documents_per_s": round(served, 2)},
         "open_loop": levels,
@@ -142,7 +152,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def against_fastapi(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The same fp32 model behind medspan and behind FastAPI with transformers' pipeline."""
-    texts = abstracts(options.documents)
+    texts = short(options.documents)
     shipped = load_model(STARTER)
     assert isinstance(shipped, OnnxModel)
     peer(options.peer_python, "export", str(folder), str(_folder(shipped)))
@@ -167,7 +177,7 @@ def against_fastapi(options: argparse.Namespace, folder: Path) -> dict[str, Any]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--peer-python", help="an interpreter with torch, transformers, fastapi")
-    parser.add_argument("--documents", type=int, default=64)
+    parser.add_argument("--documents", type=int, default=192)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--overload-s", type=float, default=60)
     parser.add_argument("--llama-python", help="an interpreter with llama-cpp-python[server]")
