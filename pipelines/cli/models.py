@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -37,7 +38,8 @@ def list_models(as_json: Annotated[bool, typer.Option("--json")] = False) -> Non
     if as_json:
         print(json.dumps(rows))
         return
-    table = Table("reference", "kind", "MB")
+    table = Table("reference", "kind", box=box.SIMPLE_HEAD)
+    table.add_column("MB", justify="right")
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
     Console().print(table)
@@ -93,12 +95,14 @@ def describe(
     if as_json:
         print(json.dumps(facts))
         return
-    table = Table(show_header=False)
+    table = Table(show_header=False, box=box.SIMPLE)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in facts.items():
         shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        table.add_row(name.replace("_", " "), shown)
+        if name.endswith("megabytes"):
+            name, shown = name.removesuffix("megabytes") or "file", f"{shown} MB"
+        table.add_row(name.replace("_", " ").strip(), shown)
     Console().print(table)
 
 

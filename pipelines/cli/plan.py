@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -96,7 +97,7 @@ def _stated(option: str, items: list[str] | None, names: list[str]) -> dict[str,
 
 def _show(plan: Plan, title: str) -> None:
     console = Console()
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for name in ("step", "GPU", "a card holds", "actors", "docs/s", "busy", "figures"):
         table.add_column(name, justify="left" if name in ("step", "figures") else "right")
     for step in plan.steps:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -82,7 +83,8 @@ def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
     if as_json:
         print(json.dumps(found, indent=1))
         return
-    table = Table(title=f"plan of {found['name']}", title_justify="left", show_header=False)
+    title = f"plan of {found['name']}"
+    table = Table(title=title, title_justify="left", show_header=False, box=box.SIMPLE)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     table.add_row(
@@ -97,7 +99,7 @@ def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
             actors += f" to {pool['max_actors']}"
         table.add_row(
             f"step {number}",
-            f"{step['model']} ({step['kind']}): {actors} actors, each {pool['num_cpus']:g} CPU, "
+            f"{step['model']} ({step['kind']}): {actors} actor{'s' * (actors != '1')}, each {pool['num_cpus']:g} CPU, "
             f"{pool['num_gpus'] or 0} GPU{' or none' if pool['cpu_fallback'] else ''}",
         )
     table.add_row("merge", f"overlaps: {found['merge']['overlaps']}")

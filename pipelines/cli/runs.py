@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -127,13 +128,15 @@ def diff(sink: _SinkPath, before: _Run, after: _Run, as_json: _Json = False) -> 
         print(json.dumps(asdict(found)))
         return
     console = Console(highlight=False)
-    table = Table("documents", "how many", "such as", title=f"{before} to {after}")
+    table = Table(
+        "documents", "how many", "such as", title=f"{before} to {after}", box=box.SIMPLE_HEAD
+    )
     for kind, count in found.documents.items():
         table.add_row(kind, f"{count:,}", ", ".join(found.examples[kind][:3]))
     console.print(table)
     changed = {label: pair for label, pair in found.labels.items() if pair[0] != pair[1]}
     if changed:
-        table = Table("entities", "before", "after")
+        table = Table("entities", "before", "after", box=box.SIMPLE_HEAD)
         for label, (old, new) in changed.items():
             table.add_row(label, f"{old:,}", f"{new:,}")
         console.print(table)
