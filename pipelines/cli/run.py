@@ -99,7 +99,8 @@ def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
             actors += f" to {pool['max_actors']}"
         table.add_row(
             f"step {number}",
-            f"{step['model']} ({step['kind']}): {actors} actor{'s' * (actors != '1')}, each {pool['num_cpus']:g} CPU, "
+            f"{step['model']} ({step['kind']}): {actors} actor{'s' * (actors != '1')}, "
+            f"each {pool['num_cpus']:g} CPU, "
             f"{pool['num_gpus'] or 0} GPU{' or none' if pool['cpu_fallback'] else ''}",
         )
     table.add_row("merge", f"overlaps: {found['merge']['overlaps']}")
