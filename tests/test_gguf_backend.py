@@ -24,6 +24,7 @@ from actors.gguf import GgufBackend, LlamaModel
 from actors.gguf.reading import cut
 from actors.guideline import Guideline
 from actors.memory import llama_take, open_header
+from actors.merge import merge
 from actors.spans import Usage
 
 pytestmark = pytest.mark.weights
@@ -220,6 +221,18 @@ def test_what_is_printed_can_be_heard_window_by_window(load: Load) -> None:
     assert len(heard) > 1
     assert "\n\n".join(heard[window] for window in sorted(heard)) == told.completion
     assert told.completion == extractor.extract([document])[0].completion
+
+
+def test_of_a_models_own_overlapping_entities_those_of_the_policy_stay(load: Load) -> None:
+    everything = load().extract(documents(4))
+    flat = load(overlaps="longest").extract(documents(4))
+    assert [list(e.entities) for e in flat] == [merge([e.entities], "longest") for e in everything]
+    assert sum(len(e.entities) for e in flat) < sum(len(e.entities) for e in everything)
+    for extraction in flat:
+        for one, other in pairwise(extraction.entities):
+            assert one.end is not None
+            assert other.start is not None
+            assert one.end <= other.start
 
 
 def test_a_documents_own_guideline_takes_the_place_of_the_files(load: Load) -> None:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from actors.config.base import LabelFilter, Section, Weights
+from actors.config.merge import Policy
 from actors.config.onnx import Window
 from actors.config.prompt import PromptSection
 from actors.config.vision import ImageOptions
@@ -358,6 +359,11 @@ class GgufModel(Section):
     sampling: GgufSampling = GgufSampling()
     window: Window = Field(default_factory=lambda: Window.model_validate({}))
     labels: LabelFilter = Field(default_factory=lambda: LabelFilter.model_validate({}))
+    overlaps: Policy = Field(
+        default="all",
+        description="Which of the model's own overlapping entities stay, after `labels`; for label "
+        "sets in which nothing is nested, `longest` or `score`.",
+    )
 
     @model_validator(mode="after")
     def _sees(self) -> GgufModel:

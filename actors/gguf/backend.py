@@ -43,7 +43,7 @@ from actors.memory import (
     settled_gguf,
     usual_gguf,
 )
-from actors.merge import merge_windows
+from actors.merge import merge, merge_windows
 from actors.prompts import Parsed, Prompt, PromptError, chat_template
 from actors.spans import Document, Entity, Extraction, Failure, Status, Tell, Usage
 from actors.weights import digest, fetch, open_weights
@@ -274,13 +274,16 @@ class GgufBackend:
         elif self._config.prompt.check:
             problems.append("not checked: no text was read that the answer could be held against")
         entities = merge_windows(found) if len(found) > 1 else found[0]
+        entities = filtered(entities, asking.labels)
+        if self._config.overlaps != "all":
+            entities = merge([entities], self._config.overlaps)
         short = any(completion.finish_reason != "stop" for completion in completions)
         return Extraction(
             document_id=reading.document.id,
             model=self._config.name,
             fingerprint=asking.fingerprint,
             status=Status.TRUNCATED if short else Status.OK,
-            entities=tuple(filtered(entities, asking.labels)),
+            entities=tuple(entities),
             completion="\n\n".join(map(_answered, parts, completions)),
             reasoning="\n\n".join(part.reasoning for part in parts if part.reasoning) or None,
             structured=united(parts),

@@ -21,7 +21,7 @@ from corpora import Span, Text, read
 from samples import plain
 
 import actors
-from actors.config import GgufModel
+from actors.config import GgufModel, load_model
 from actors.extractor import Extractor, Share
 from actors.words import words as chunks
 from pipelines.evaluate import score
@@ -30,22 +30,12 @@ SETS = ("ctro_21", "neurotrialner", "bc5cdr", "vietbioner")
 
 
 def configuration(model: Path, labels: Iterable[str], form: str) -> GgufModel:
-    """The model file of an extractor that is asked for ``labels``."""
-    return GgufModel.model_validate(
-        {
-            "name": "extractor",
-            "kind": "gguf",
-            "weights": {"model": str(model.resolve())},
-            "context": {"n_ctx": 1024, "sequences": 16, "prefixes": 1},
-            "prompt": {
-                "format": form,
-                "json_style": "compact",
-                "guideline": {"name": "asked", "labels": dict.fromkeys(labels, "")},
-            },
-            "window": {"size": 40, "overlap": 20},
-            "sampling": {"n_predict": 512},
-        }
-    )
+    """The shipped model file with other weights, asked for ``labels`` in another format."""
+    content = load_model("starter:extractor").model_dump(mode="json", exclude_unset=True)
+    content["weights"] = {"model": str(model.resolve())}
+    content["prompt"]["format"] = form
+    content["prompt"]["guideline"] = {"name": "asked", "labels": dict.fromkeys(labels, "")}
+    return GgufModel.model_validate(content)
 
 
 def extracted(extractor: Extractor, texts: Sequence[Text]) -> list[list[Span]]:
