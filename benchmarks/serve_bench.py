@@ -12,7 +12,8 @@ stdout is one JSON document, kept as benchmarks/results/serve.json:
     onnx_vs_actor   documents a second of the saturated server over those of the actor
     goodput_at_3x   answered documents a second at three times the capacity, over the capacity
     vs_fastapi_hf   the saturated server over a saturated FastAPI with transformers' pipeline, both
-                    with the same fp32 model; needs --peer-python with torch, transformers, fastapi
+                    with the same fp32 model and all cores: FastAPI's threads run requests side by
+                    side; needs --peer-python with torch, transformers, fastapi
 
     gguf_vs_engine  prose of 48 tokens by a random-weight model of 155M parameters in Q8_0:
                     documents a second over HTTP, one a request, over those of the Extractor in
@@ -47,6 +48,7 @@ from benchmarks.onnx import STARTER, _folder, abstracts, peer
 from benchmarks.serve_process import PER_REQUEST, ROOT, free_port, medspan, process
 
 LEVELS = (0.25, 0.5, 0.75, 0.9)
+CLIENTS = 8
 CHARACTERS = 300
 
 
@@ -119,14 +121,14 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     alone = [actor(shipped, texts, options.seconds / 2)]
     with medspan(STARTER, folder) as (url, session):
         load.closed(url, bodies(texts), 2, 3)
-        full = load.closed(url, bodies(texts), 4, options.seconds)
+        full = load.closed(url, bodies(texts), CLIENTS, options.seconds)
         capacity = full.good_per_s
         levels = {
             str(level): load.opened(url, bodies(texts), capacity * level, options.seconds).as_dict()
             for level in LEVELS
         }
         worst = overload(url, session, texts, 3 * capacity, options.overload_s)
-        again = load.closed(url, bodies(texts), 4, options.seconds / 2)
+        again = load.closed(url, bodies(texts), CLIENTS, options.seconds / 2)
     alone.append(actor(shipped, texts, options.seconds / 2))
     served = capacity * PER_REQUEST
     return {
@@ -135,6 +137,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "machine": {"cores": os.cpu_count(), "load_average": os.getloadavg()[0]},
         "python": platform.python_version(),
         "documents_per_request": PER_REQUEST,
+        "clients": CLIENTS,
         "characters_per_document": CHARACTERS,
         "actor_documents_per_s": [round(value, 2) for value in alone],
         "saturated": full.as_dict() | {"documents_per_s": round(served, 2)},
@@ -159,9 +162,9 @@ def against_fastapi(options: argparse.Namespace, folder: Path) -> dict[str, Any]
     model = shipped.model_dump(mode="json") | {"name": "fp32"}
     model["weights"] = {"model": str(folder)}
     (folder / "fp32.yaml").write_text(yaml.safe_dump(model))
-    with medspan(str(folder / "fp32.yaml"), folder) as (url, _):
+    with medspan(str(folder / "fp32.yaml"), folder, os.cpu_count() or 1) as (url, _):
         load.closed(url, bodies(texts), 2, 3)
-        ours = load.closed(url, bodies(texts), 4, options.seconds)
+        ours = load.closed(url, bodies(texts), CLIENTS, options.seconds)
     port = free_port()
     window = shipped.window
     script = str(ROOT / "benchmarks/serve_peer.py")
@@ -170,7 +173,7 @@ def against_fastapi(options: argparse.Namespace, folder: Path) -> dict[str, Any]
     with process(command, f"http://127.0.0.1:{port}/"):
         url = f"http://127.0.0.1:{port}/v1/extract"
         load.closed(url, bodies(texts), 1, 3)
-        theirs = load.closed(url, bodies(texts), 4, options.seconds)
+        theirs = load.closed(url, bodies(texts), CLIENTS, options.seconds)
     return {"medspan": ours.as_dict(), "fastapi_hf": theirs.as_dict()}
 
 

@@ -59,14 +59,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def medspan(model: str, folder: Path) -> Iterator[tuple[str, int]]:
-    """A server of one model on one thread: the URL to post to, and its process id."""
+def medspan(model: str, folder: Path, threads: int = 1) -> Iterator[tuple[str, int]]:
+    """A server with one replica of one model: the URL to post to, and its process id."""
     port = free_port()
     config = {
         "name": "benchmark",
         "source": {"path": "unused/"},
         "sink": {"path": "unused/"},
-        "steps": [{"model": model, "pool": {"num_cpus": 1}}],
+        "steps": [{"model": model, "pool": {"num_cpus": threads}}],
         # A queue of about four seconds of work; what comes too late for its deadline is no good.
         "serve": {"limits": {"queue_documents": 16 * PER_REQUEST}},
     }
