@@ -92,12 +92,13 @@ def check_threads(pools: Sequence[Pool], where: Sequence[Node], what: str = "ste
 
 def _most(pools: Sequence[Pool], node: Node) -> list[tuple[Pool, int]]:
     """Actors of each pool that Ray could put on a node such that their threads are the most."""
-    left, found = node.cpus, []
+    left, cards, found = node.cpus, node.gpus, []
     for pool in sorted(pools, key=lambda pool: -pool.threads / pool.num_cpus):
         count = min(pool.max_actors, int(left / pool.num_cpus + _SLACK))
         if pool.gpus:
-            count = min(count, int(node.gpus / pool.gpus + _SLACK))
+            count = min(count, int(cards / pool.gpus + _SLACK))
         if count:
             found.append((pool, count))
             left -= count * pool.num_cpus
+            cards -= count * pool.gpus
     return found

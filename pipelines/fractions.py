@@ -38,6 +38,7 @@ Card = Callable[[], int | None]
 
 _ONNX_FILES = ("model.onnx", "config.json")
 _GB = 1e9
+_ASK_SECONDS = 30.0
 
 
 def sized(loaded: LoadedPipeline, card: Card) -> LoadedPipeline:
@@ -101,8 +102,8 @@ def _memory(pool: Pool, name: str, card: Card) -> int | None:
     memory = int(pool.card_gb * _GB) if pool.card_gb is not None else card()
     if memory is None and pool.num_gpus == "auto":
         raise ConfigError(
-            f"{name}: pool.num_gpus is auto, and no card of the cluster says its memory; "
-            "set pool.card_gb, or num_gpus to a number"
+            f"{name}: pool.num_gpus is auto, and no card of the cluster says its memory (one that "
+            "is taken whole cannot be asked); set pool.card_gb, or num_gpus to a number"
         )
     if memory is None:
         # Whoever has a CPU to fall back on is told when that is what happens.
@@ -128,8 +129,8 @@ def need_of(model: ModelConfig) -> Need:
 
 
 def smallest_card() -> int | None:
-    """Bytes of the smallest card of the cluster, asked of a node of each; None without cards, or
-    where they are only declared."""
+    """Bytes of the smallest card of the cluster, asked of a node of each; None without cards, where
+    they are only declared, or where all are taken whole: such a card cannot be asked."""
     import ray  # here: a plan on paper needs none
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -139,8 +140,14 @@ def smallest_card() -> int | None:
         for node in ray.nodes()
         if node["Alive"] and node["Resources"].get("GPU")
     ]
-    found = ray.get([ask.options(scheduling_strategy=place).remote() for place in places])
-    known = [size for size in found if size is not None]
+    asked = [ask.options(scheduling_strategy=place).remote() for place in places]
+    if not asked:
+        return None
+    there, missing = ray.wait(asked, num_returns=len(asked), timeout=_ASK_SECONDS)
+    for one in missing:
+        ray.cancel(one)
+        log.warning("a node did not say its card's memory: all of the card is taken")
+    known = [size for size in ray.get(there) if size is not None]
     return min(known, default=None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from lake_fakes import pipeline
@@ -36,7 +36,9 @@ def _cluster(monkeypatch: pytest.MonkeyPatch, *sizes: dict[str, float]) -> None:
     monkeypatch.setattr("ray.cluster_resources", lambda: next(seen))
 
 
-def _loaded(gpus: float = 0.0, fallback: bool = False, minutes: float = 0.0) -> LoadedPipeline:
+def _loaded(
+    gpus: float | Literal["auto"] = 0.0, fallback: bool = False, minutes: float = 0.0
+) -> LoadedPipeline:
     loaded = pipeline("in", "out", actors=2, cluster_wait_minutes=minutes)
     (step,) = loaded.pipeline.steps
     pool = step.pool.model_copy(update={"num_gpus": gpus, "cpu_fallback": fallback})
@@ -66,6 +68,20 @@ def test_a_cluster_that_grows_is_asked_and_waited_for(
     (pool,) = cluster.placed_pools(_loaded(gpus=0.5, fallback=True, minutes=1))
     assert pool.num_gpus == 0.5
     assert asked == [{"CPU": 0.5, "GPU": 0.5}] * 2
+
+
+def test_it_is_asked_for_a_card_before_a_fraction_of_one_is_chosen(
+    monkeypatch: pytest.MonkeyPatch, asked: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    loaded = _loaded(gpus="auto", fallback=True, minutes=1)
+    monkeypatch.setattr(cluster, "sized", lambda loaded, card: loaded)
+    _cluster(monkeypatch, {}, {"CPU": 4.0}, {"CPU": 4.0, "GPU": 1.0})
+    assert cluster.fitted(loaded).pipeline.steps[0].pool.num_gpus == "auto"
+    assert asked == [{"CPU": 0.5, "GPU": 1.0}]
+    _cluster(monkeypatch, {"CPU": 4.0})
+    without = _loaded(gpus="auto", fallback=True)
+    assert cluster.fitted(without).pipeline.steps[0].pool.num_gpus == 0
+    assert "no GPU in this cluster" in caplog.text
 
 
 def test_it_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch, asked: list[Any]) -> None:
@@ -115,5 +131,7 @@ def test_a_node_that_declares_more_than_its_cores_is_refused() -> None:
 def test_actors_on_cards_count_with_what_the_cards_hold() -> None:
     node = Node.of({"CPU": 8.0, "GPU": 1.0})
     check_threads([Pool(num_cpus=0.25, num_gpus=0.2, max_actors=30)], [node])  # five fit
+    one = Pool(num_cpus=1, num_gpus=1, max_actors=8)
+    check_threads([one, one, Pool(num_cpus=1, max_actors=7)], [node])  # one of them has the card
     with pytest.raises(ConfigError, match="actors of 20 threads"):
         check_threads([Pool(num_cpus=0.25, num_gpus=0.05, max_actors=30)], [node])

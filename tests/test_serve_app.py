@@ -16,9 +16,11 @@ from starlette.testclient import TestClient
 
 from actors.config import ConfigError
 from pipelines.config import load_pipeline
+from pipelines.serve.app import create_app
 from pipelines.serve.catalogue import catalogue_of
 from pipelines.serve.errors import CODES
 from pipelines.serve.guard import HEADERS
+from pipelines.serve.service import LocalModels, ModelFacts
 from pipelines.serve.tokens import new_token
 
 TEXT = "metformin and insulin 💊 for diabetes"
@@ -218,6 +220,24 @@ def test_a_lost_model_is_not_ready_and_says_so(tmp_path: Path) -> None:
     assert _code(answer) == "model_unavailable"
     assert int(answer.headers["retry-after"]) >= 1
     assert "Miller" not in answer.text
+
+
+def test_a_lost_model_ends_what_the_others_do_for_the_request(tmp_path: Path) -> None:
+    path = tmp_path / "two.yaml"
+    path.write_text(
+        "name: two\n"
+        "source: {path: notes/}\n"
+        'steps: [{model: "starter:token-classifier"}, {model: "starter:extractor"}]\n'
+        "sink: {path: out/}\n"
+    )
+    lost, slow = FakeExtractor(), FakeExtractor("starter-extractor", hold=True)
+    lost.error = RuntimeError("gone")
+    fakes = {MODEL: lost, slow.name: slow}
+    facts = {name: ModelFacts(name, "onnx", "f", (), False, "labels") for name in fakes}
+    app = create_app(catalogue_of(load_pipeline(path)), LocalModels(fakes, facts))
+    client = TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False)
+    assert _code(client.post("/v1/extract", json={"text": "x"})) == "model_unavailable"
+    assert [future.cancelled() for _, future in slow.held] == [True]
 
 
 def test_a_full_queue_is_a_fast_429(tmp_path: Path) -> None:

@@ -58,10 +58,11 @@ def test_what_reads_pictures_gets_a_share_of_its_own(
 
 
 def test_a_reader_without_a_card_runs_on_the_cpu_where_it_may(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     _cluster(monkeypatch, 4.0)
     build(_catalogue(tmp_path, pool="{num_cpus: 1}", ocr="{num_gpus: auto, cpu_fallback: true}"))
+    assert "no GPU in this cluster: ocr runs on the CPU" in caplog.text
     monkeypatch.setattr(room, "smallest_card", lambda: None)
     with pytest.raises(ConfigError, match="no card"):
         build(_catalogue(tmp_path, pool="{num_cpus: 1}", ocr="{num_gpus: auto}"))

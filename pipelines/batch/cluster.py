@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
@@ -96,11 +96,16 @@ def _held_stderr() -> Iterator[None]:
 
 def fitted(loaded: LoadedPipeline) -> LoadedPipeline:
     """The pipeline with fractions of this cluster's cards that hold its models; see
-    ``pipelines.fractions``. A pool with ``cpu_fallback`` gives up its GPU where there is none."""
+    ``pipelines.fractions``. A pool with ``cpu_fallback`` gives up its GPU where there is none, also
+    after a cluster that grows was asked for one and waited for as long as the pipeline says."""
     first = () if loaded.pipeline.ocr is None else (loaded.pipeline.ocr,)
-    if not any(step.pool.num_gpus for step in (*first, *loaded.pipeline.steps)):
+    pools = [step.pool for step in (*first, *loaded.pipeline.steps) if step.pool.num_gpus]
+    if not pools:
         return loaded
-    if not ray.cluster_resources().get("GPU", 0.0):
+    if any(pool.num_gpus == "auto" and pool.card_gb is None for pool in pools):
+        one = {"CPU": pools[0].num_cpus, "GPU": 1.0}
+        _grown([one], _has_cards, loaded.pipeline.cluster_wait_minutes)
+    if not _has_cards():
         changes: dict[str, object] = {"steps": tuple(map(_on_cpu, loaded.pipeline.steps))}
         if loaded.pipeline.ocr is not None:
             changes["ocr"] = _on_cpu(loaded.pipeline.ocr)
@@ -112,8 +117,24 @@ def _on_cpu(step: _Pooled) -> _Pooled:
     """The step without a card, where it may fall back on the CPU and has no number yet."""
     if step.pool.num_gpus != "auto" or not step.pool.cpu_fallback:
         return step
+    log.warning("no GPU in this cluster: %s runs on the CPU", step.model)
     pool = step.pool.model_copy(update={"num_gpus": 0.0})
     return step.model_copy(update={"pool": pool})
+
+
+def _has_cards() -> bool:
+    return bool(ray.cluster_resources().get("GPU", 0.0))
+
+
+def _grown(bundles: list[dict[str, float]], there: Callable[[], bool], minutes: float) -> None:
+    """Ask a cluster that grows for resources, and wait for them, but not for ever."""
+    deadline = time.monotonic() + minutes * 60
+    if there() or not minutes:
+        return
+    log.warning("waiting for the cluster to grow to what the least actors need")
+    request_resources(bundles=bundles)
+    while not there() and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
 
 
 def placed_pools(loaded: LoadedPipeline) -> list[Pool]:
@@ -127,22 +148,16 @@ def placed_pools(loaded: LoadedPipeline) -> list[Pool]:
     first = () if pipeline.ocr is None else (pipeline.ocr,)
     steps = (*first, *pipeline.steps)
     wanted = [step.pool for step in steps]
-    deadline = time.monotonic() + pipeline.cluster_wait_minutes * 60
-    if not _fits(wanted) and pipeline.cluster_wait_minutes:
-        log.warning("waiting for the cluster to grow to what the least actors need")
-        request_resources(
-            bundles=[
-                {"CPU": pool.num_cpus, **({"GPU": pool.gpus} if pool.gpus else {})}
-                for pool in wanted
-                for _ in range(pool.min_actors)
-            ]
-        )
-        while not _fits(wanted) and time.monotonic() < deadline:
-            time.sleep(_POLL_SECONDS)
-    gpus = ray.cluster_resources().get("GPU", 0.0)
+    bundles = [
+        {"CPU": pool.num_cpus, **({"GPU": pool.gpus} if pool.gpus else {})}
+        for pool in wanted
+        for _ in range(pool.min_actors)
+    ]
+    _grown(bundles, lambda: _fits(wanted), pipeline.cluster_wait_minutes)
+    cards = _has_cards()
     pools = []
     for step, pool in zip(steps, wanted, strict=True):
-        if pool.num_gpus and not gpus and pool.cpu_fallback:
+        if pool.num_gpus and not cards and pool.cpu_fallback:
             log.warning("no GPU in this cluster: %s runs on the CPU", step.model)
             pool = pool.model_copy(update={"num_gpus": 0.0})
         pools.append(pool)

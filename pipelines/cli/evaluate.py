@@ -39,6 +39,7 @@ def evaluate(
     from pipelines.lake.layout import RunError
 
     loaded = load_pipeline(config)
+    loaded.pipeline.storage.apply()
     console = Console(stderr=as_json)
     try:
         documents = load_gold(gold)

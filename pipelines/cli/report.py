@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from pipelines.cli.sinks import SinkPath, lake_of
+
 if TYPE_CHECKING:
     from pipelines.lake.layout import Sink
     from pipelines.lake.results import Result
@@ -18,7 +20,7 @@ _SHEETS = 40  # pages shown as pictures in one report: about 100 kB each
 
 
 def report(
-    sink: Annotated[str, typer.Argument(help="The folder that a run wrote to.")],
+    sink: SinkPath,
     run: Annotated[str | None, typer.Option(help="A run; default: the latest committed.")] = None,
     documents: Annotated[int, typer.Option(min=1, help="Most documents in the page.")] = 200,
     out: Annotated[
@@ -26,11 +28,11 @@ def report(
     ] = None,
 ) -> None:
     """Write the report of a run: one HTML file that opens offline. It holds patients' text."""
-    from pipelines.lake.layout import RunError, Sink
+    from pipelines.lake.layout import RunError
 
     console = Console(highlight=False)
     try:
-        lake = Sink(sink)
+        lake = lake_of(sink)
         path = write_report(lake, run or lake.latest(), limit=documents, path=out)
     except RunError as error:
         console.print(f"[red]medspan:[/] {error}", soft_wrap=True)

@@ -12,36 +12,21 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from pipelines.cli.sinks import SinkPath, lake_of
+
 if TYPE_CHECKING:
     from pipelines.lake.layout import Sink
 
 app = typer.Typer(no_args_is_help=True)
-_SinkPath = Annotated[
-    str, typer.Argument(help="The folder that runs wrote to, or the pipeline file that says it.")
-]
 _Run = Annotated[str, typer.Argument(help="The id of a run.")]
 _COUNTS = ("documents", "failed", "entities", "seconds")
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
-def _lake(path: str) -> Sink:
-    """The sink, with the storage options of the pipeline file where one is given."""
-    from pipelines.config import load_pipeline
-    from pipelines.lake.layout import Sink
-    from pipelines.storage import Storage
-
-    if path.endswith((".yaml", ".yml")):
-        pipeline = load_pipeline(path).pipeline
-        pipeline.storage.apply()
-        return Sink(pipeline.sink.path)
-    Storage().apply()
-    return Sink(path)
-
-
 @app.command("list")
-def list_runs(sink: _SinkPath, as_json: _Json = False) -> None:
+def list_runs(sink: SinkPath, as_json: _Json = False) -> None:
     """The runs of a sink in the order of their commits, and then those without one."""
-    lake = _lake(sink)
+    lake = lake_of(sink)
     rows = [_row(lake, run) for run in lake.committed()]
     rows += [{"run_id": run, "state": "open"} for run in lake.open_runs()]
     if as_json:
@@ -80,7 +65,7 @@ def _row(lake: Sink, run: str) -> dict[str, object]:
 
 @app.command()
 def show(
-    sink: _SinkPath,
+    sink: SinkPath,
     run: _Run,
     units: Annotated[bool, typer.Option("--units", help="With the ids of its units.")] = False,
 ) -> None:
@@ -88,7 +73,7 @@ def show(
     from pipelines.lake.layout import RunError
 
     try:
-        marker = _lake(sink).marker(run)
+        marker = lake_of(sink).marker(run)
     except RunError as error:
         _refuse(error)
     if not units:
@@ -97,13 +82,13 @@ def show(
 
 
 @app.command()
-def current(sink: _SinkPath, as_json: _Json = False) -> None:
+def current(sink: SinkPath, as_json: _Json = False) -> None:
     """The files that hold now: all of their rows, one row per document."""
     from pipelines.lake.layout import RunError
     from pipelines.lake.state import current as held_now
 
     try:
-        now = held_now(_lake(sink))
+        now = held_now(lake_of(sink))
     except RunError as error:
         _refuse(error)
     files = {"documents": now.files("documents"), "entities": now.files("entities")}
@@ -115,13 +100,13 @@ def current(sink: _SinkPath, as_json: _Json = False) -> None:
 
 
 @app.command()
-def diff(sink: _SinkPath, before: _Run, after: _Run, as_json: _Json = False) -> None:
+def diff(sink: SinkPath, before: _Run, after: _Run, as_json: _Json = False) -> None:
     """What changed between two commits: documents, texts, statuses, entities."""
     from pipelines.lake.diff import compare
     from pipelines.lake.layout import RunError
 
     try:
-        found = compare(_lake(sink), before, after)
+        found = compare(lake_of(sink), before, after)
     except RunError as error:
         _refuse(error)
     if as_json:
@@ -144,7 +129,7 @@ def diff(sink: _SinkPath, before: _Run, after: _Run, as_json: _Json = False) -> 
 
 @app.command()
 def vacuum(
-    sink: _SinkPath,
+    sink: SinkPath,
     keep: Annotated[int, typer.Option(min=1, help="The latest commits that stay readable.")] = 1,
     older_than_days: Annotated[
         float, typer.Option(min=0, help="Runs that were begun later than this are not touched.")
@@ -155,7 +140,7 @@ def vacuum(
     """Remove replaced units, old markers, and runs that were never committed."""
     from pipelines.lake.vacuum import find_waste, remove
 
-    lake = _lake(sink)
+    lake = lake_of(sink)
     waste = find_waste(lake, keep, timedelta(days=older_than_days))
     if yes:
         remove(lake, waste)
@@ -171,13 +156,13 @@ def vacuum(
 
 
 @app.command()
-def compact(sink: _SinkPath, as_json: _Json = False) -> None:
+def compact(sink: SinkPath, as_json: _Json = False) -> None:
     """Join the small units that many passes of enrichment leave; no model is asked."""
     from pipelines.enrich.compact import compact as make_whole
     from pipelines.lake.layout import RunError
 
     try:
-        done = make_whole(_lake(sink))
+        done = make_whole(lake_of(sink))
     except RunError as error:
         _refuse(error)
     if as_json:
@@ -193,12 +178,12 @@ def compact(sink: _SinkPath, as_json: _Json = False) -> None:
 
 
 @app.command()
-def discard(sink: _SinkPath, run: _Run) -> None:
+def discard(sink: SinkPath, run: _Run) -> None:
     """Remove a run that was never committed, and its files."""
     from pipelines.lake.layout import RunError
     from pipelines.lake.lease import Lease
 
-    lake = _lake(sink)
+    lake = lake_of(sink)
     try:
         with Lease(lake, f"run-{run}"):
             lake.discard(run)

@@ -119,4 +119,6 @@ def _catalogue(config: Path) -> Catalogue:
     from pipelines.config import load_pipeline
     from pipelines.serve.catalogue import catalogue_of
 
-    return catalogue_of(load_pipeline(config))
+    loaded = load_pipeline(config)
+    loaded.pipeline.storage.apply()
+    return catalogue_of(loaded)

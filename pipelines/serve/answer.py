@@ -194,18 +194,19 @@ class Answerer:
             told = await self._texts(plan)
             readable = [one for one in told if one.failure is None]
             names = plan.target.models
-            async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(
-                        _one(self._models, name, self._shown(name, readable), plan.guideline)
-                    )
-                    for name in names
-                ]
+            try:
+                async with asyncio.TaskGroup() as group:
+                    tasks = [
+                        group.create_task(
+                            self._models.extract(name, self._shown(name, readable), plan.guideline)
+                        )
+                        for name in names
+                    ]
+            except ExceptionGroup as failed:
+                # The first model that cannot answer decides: the work of the others is ended.
+                raise failed.exceptions[0] from None
         for name, task in zip(names, tasks, strict=True):
-            result = task.result()
-            if isinstance(result, Exception):
-                raise result
-            for one, extraction in zip(readable, result, strict=True):
+            for one, extraction in zip(readable, task.result(), strict=True):
                 one.steps[name] = extraction
         return told
 
@@ -280,16 +281,6 @@ class Answerer:
         if self._catalogue.sees(model):
             return [one.document for one in told]
         return [replace(one.document, image=None) for one in told]
-
-
-async def _one(
-    models: Models, name: str, documents: Sequence[Document], guideline: Guideline | None
-) -> list[Extraction] | ModelUnavailable | QueueFull:
-    # As values: a task group would wrap them, and its caller wants the plain error.
-    try:
-        return await models.extract(name, documents, guideline)
-    except (ModelUnavailable, QueueFull) as error:
-        return error
 
 
 async def _before_gone(

@@ -50,7 +50,9 @@ class BuildArgs(Section):
 def application(args: dict[str, Any]) -> Application:
     """The application of a Serve config file. Raises ConfigError."""
     given = validate(TypeAdapter(BuildArgs), args, Path("args"))
-    found = catalogue_of(load_pipeline(given.config))
+    loaded = load_pipeline(given.config)
+    loaded.pipeline.storage.apply()
+    found = catalogue_of(loaded)
     if found.serve.tokens is None and not given.open:
         raise ConfigError(
             f"{given.config}: serve.tokens: a cluster answers whoever reaches it, so tokens are "
@@ -87,7 +89,7 @@ def build(catalogue: Catalogue) -> Application:
                 max_surge_percent=surge,
                 **_scaling(pool, options.target_ongoing_requests),
             )
-            .bind(config, _settings(pool, options.wedged_s))
+            .bind(config, _settings(pool, options.wedged_s), catalogue.storage)
         )
     return (
         serve.deployment(Ingress)
@@ -133,16 +135,17 @@ def _fitted(catalogue: Catalogue) -> Catalogue:
     none = not ray.cluster_resources().get("GPU", 0.0)
     card, pools, models = cache(smallest_card), dict(catalogue.pools), dict(catalogue.models)
 
-    def possible(pool: Pool) -> Pool:
+    def possible(name: str, pool: Pool) -> Pool:
         if none and pool.cpu_fallback and pool.num_gpus == "auto":
+            log.warning("no GPU in this cluster: %s runs on the CPU", name)
             return pool.model_copy(update={"num_gpus": 0.0})
         return pool
 
     for name, model in catalogue.models.items():
-        pools[name], models[name] = sized_step(possible(pools[name]), model, card)
+        pools[name], models[name] = sized_step(possible(name, pools[name]), model, card)
     ocr = catalogue.ocr
     if ocr is not None:
-        ocr = (ocr[0], sized_reader(possible(ocr[1]), ocr[0], card))
+        ocr = (ocr[0], sized_reader(possible(ocr[0].name, ocr[1]), ocr[0], card))
     return replace(catalogue, pools=pools, models=models, ocr=ocr)
 
 

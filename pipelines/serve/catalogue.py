@@ -11,6 +11,7 @@ from actors.config.merge import Merge
 from actors.config.ocr import OcrModel
 from actors.guideline import Guideline
 from pipelines.config import LoadedPipeline, Pool, Serve
+from pipelines.storage import Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Catalogue:
 
     ``default`` is what a request without a name gets: the pipeline. ``ocr`` is what reads pictures,
     where the pipeline file has it, with its replicas. ``guidelines`` may be named, too.
+    ``storage`` is for whoever loads weights.
     """
 
     default: str
@@ -38,6 +40,7 @@ class Catalogue:
     serve: Serve
     ocr: tuple[OcrModel, Pool] | None = None
     guidelines: Mapping[str, Guideline] = field(default_factory=dict)
+    storage: Storage = field(default_factory=Storage)
 
     def sees(self, model: str) -> bool:
         """Whether the model is shown the pictures themselves."""
@@ -85,5 +88,12 @@ def catalogue_of(loaded: LoadedPipeline) -> Catalogue:
             raise ConfigError(f"{file}: serve.guidelines: {guideline.name} is there twice")
         guidelines[guideline.name] = guideline
     return Catalogue(
-        pipeline.name, {whole.name: whole} | targets, models, pools, serve, ocr, guidelines
+        pipeline.name,
+        {whole.name: whole} | targets,
+        models,
+        pools,
+        serve,
+        ocr,
+        guidelines,
+        pipeline.storage,
     )

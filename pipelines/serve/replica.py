@@ -24,6 +24,7 @@ from pipelines.serve.health import Health, Settings
 from pipelines.serve.logs import log_with_serve
 from pipelines.serve.service import Event, ModelFacts, facts_of, gather, heard, probe_of, says_well
 from pipelines.serve.sheets import sheets
+from pipelines.storage import Storage
 from pipelines.worker.vitals import Held, Vitals
 
 log = logging.getLogger("ray.serve")
@@ -32,8 +33,11 @@ log = logging.getLogger("ray.serve")
 class Replica:
     """Hosts one model, loaded by the constructor: Serve sends nothing here before it is there."""
 
-    def __init__(self, config: ModelConfig, settings: Settings) -> None:
+    def __init__(
+        self, config: ModelConfig, settings: Settings, storage: Storage | None = None
+    ) -> None:
         log_with_serve()
+        (storage or Storage()).apply()  # the weights may be on an object store
         began, threads, gpu = time.monotonic(), *_share()
         self._extractor = Extractor(config, Share(threads=threads, gpu=gpu))
         self._facts = facts_of(config, self._extractor.fingerprint)
@@ -106,11 +110,14 @@ class Replica:
 class PictureReplica:
     """Hosts the reader of pictures."""
 
-    def __init__(self, config: OcrModel, settings: Settings) -> None:
+    def __init__(
+        self, config: OcrModel, settings: Settings, storage: Storage | None = None
+    ) -> None:
         # Imported here: only a process that reads pictures pays for the library.
         from actors.ocr import OcrReader
 
         log_with_serve()
+        (storage or Storage()).apply()
         began, threads, gpu = time.monotonic(), *_share()
         self._reader = OcrReader(config, threads=threads, gpu=gpu)
         self._vitals = Vitals(config.name, gpu, _names(config.name))
@@ -139,10 +146,6 @@ class PictureReplica:
     async def sheets(self, document: Document) -> list[bytes]:
         """The document's first pages as small pictures."""
         return await asyncio.to_thread(sheets, document, Limits.of(self._reader.config.pages))
-
-    async def held(self) -> Held:
-        """What this process holds."""
-        return self._vitals.held()
 
     async def check_health(self) -> None:
         """Called by Serve; see Health."""
