@@ -223,7 +223,10 @@ class Serve(Section):
         4.0, gt=0, description="Requests a replica that autoscaling aims at."
     )
     wedged_s: float = Field(
-        120.0, gt=0, description="A replica that has work and ends none of it so long is replaced."
+        120.0,
+        gt=0,
+        description="A replica that has work and gives no sign of life (a document read, text "
+        "printed) for so long is replaced.",
     )
     page: bool = Field(True, description="Whether / shows the page.")
     limits: Limits = Limits()

@@ -1,8 +1,9 @@
 """The configuration of a GGUF model that reads text, and with an mmproj also pictures.
 
 Parameters have llama.cpp's own names. The setter names of Spark NLP's AutoGGUFModel (without
-"set", first letter small) are accepted in the same place; SPARK_NAMES is the table. Defaults are
-llama.cpp's, except ``temperature`` 0 (greedy): an extraction should come out the same twice.
+"set", first letter small) are accepted in the same place; SPARK_NAMES is the table. Sampling
+defaults are llama.cpp's, except ``temperature`` 0 (greedy) and ``seed`` 0: an extraction should come
+out the same twice.
 """
 
 from __future__ import annotations

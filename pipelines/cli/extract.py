@@ -59,7 +59,10 @@ def extract(
     ] = False,
     url: Annotated[
         str | None,
-        typer.Option(help="Ask a server of `medspan serve` instead; its token: MEDSPAN_TOKEN."),
+        typer.Option(
+            help="Ask a server of `medspan serve` instead; its token: MEDSPAN_TOKEN. Pictures are "
+            "read here first; with --ocr none they are sent as they are."
+        ),
     ] = None,
 ) -> None:
     """Entities of a text, here and now."""
