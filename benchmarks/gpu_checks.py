@@ -49,6 +49,7 @@ from actors.memory import (
     read_onnx,
 )
 from benchmarks import gpu_peers
+from benchmarks.gpu_models import gguf_model
 
 ROOT = Path(__file__).resolve().parent.parent
 STARTER = STARTERS / "token-classifier"
@@ -148,17 +149,8 @@ def _held(actors: list[dict[str, Any]], share: int | None) -> bool | None:
 
 
 def _model(path: Path, size: str) -> GgufModel:
-    sys.path.insert(0, str(ROOT / "tests"))
-    from memory_models import Kind, Shape, write
-
-    shapes = {
-        "tiny": Shape("qwen2", 128, 4, 4, 2, 32, 384, 3000, Kind.Q8_0),
-        "1.5B": Shape("qwen2", 1536, 28, 12, 2, 128, 8960, 151936, Kind.Q8_0, tied=True),
-        "7B": Shape("qwen2", 3584, 28, 28, 4, 128, 18944, 152064, Kind.Q8_0),
-    }
-    write(path, shapes[size])
     content = {"name": "m", "kind": "gguf", "prompt": {"format": "prose"}}
-    return GgufModel.model_validate(content | {"weights": {"model": str(path)}})
+    return GgufModel.model_validate(content | {"weights": {"model": str(gguf_model(path, size))}})
 
 
 def llama_speed(size: str, sequences: int, cells: int, rehearse: bool) -> dict[str, Any]:

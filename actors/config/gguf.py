@@ -2,7 +2,7 @@
 
 Parameters have llama.cpp's own names. The setter names of Spark NLP's AutoGGUFModel (without
 "set", first letter small) are accepted in the same place; SPARK_NAMES is the table. Sampling
-defaults are llama.cpp's, except ``temperature`` 0 (greedy) and ``seed`` 0: an extraction should come
+defaults are llama.cpp's, except ``temperature`` and ``seed`` 0: an extraction should come
 out the same twice.
 """
 
