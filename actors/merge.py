@@ -51,19 +51,35 @@ def merge(
     return placed + _ungrounded(entities)
 
 
-def merge_windows(windows: Sequence[Sequence[Entity]]) -> list[Entity]:
+def merge_windows(
+    windows: Sequence[Sequence[Entity]], places: Sequence[tuple[int, int]]
+) -> list[Entity]:
     """One list from the overlapping windows of one document under one model.
 
-    An entity that a window's edge cut short gives way to the longer one of the same label that
-    another window saw whole; entities of different labels, and of one and the same window, never
-    compete.
+    ``places``: [start, end) of each window in code points; a window overlaps its two neighbours
+    only. An entity that a window's edge cut short gives way to the longer one of the same label
+    that another window saw whole; entities of different labels, and of one and the same window,
+    never compete. A score becomes the mean over the windows that saw the span whole, and is 0 of
+    one that did not say it.
     """
     kept: list[Entity] = []
+    said: dict[tuple[int, int, str], float] = {}
+    saw: dict[tuple[int, int, str], int] = {}
     for index, window in enumerate(windows):
-        others = [e for i in (index - 1, index + 1) if 0 <= i < len(windows) for e in windows[i]]
-        wider = _Containing(others)
+        near = range(max(0, index - 1), min(len(windows), index + 2))
+        wider = _Containing([e for i in near if i != index for e in windows[i]])
         kept.extend(entity for entity in window if not wider.overlaps_longer(entity))
-    return merge([kept])
+        for entity in merge([window]):
+            if entity.start is not None and entity.score is not None:
+                span = start, end, _ = _position(entity)
+                said[span] = said.get(span, 0.0) + entity.score
+                saw[span] = sum(places[i][0] <= start and end <= places[i][1] for i in near)
+    return [
+        replace(entity, score=said[_position(entity)] / max(saw[_position(entity)], 1))
+        if entity.start is not None and entity.score is not None
+        else entity
+        for entity in merge([kept])
+    ]
 
 
 class _Containing:

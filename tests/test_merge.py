@@ -118,12 +118,24 @@ def test_ungrounded_entities_are_kept_and_told_apart_by_model() -> None:
 def test_windows_let_the_whole_entity_replace_the_one_cut_at_the_edge() -> None:
     first = [at(0, 4), at(8, 10, "TEST"), at(9, 10)]
     second = [at(8, 14, "TEST"), at(9, 10)]
-    assert merge_windows([first, second]) == [at(0, 4), at(8, 14, "TEST"), at(9, 10)]
+    merged = merge_windows([first, second], [(0, 11), (7, 18)])
+    assert merged == [at(0, 4), at(8, 14, "TEST"), at(9, 10)]
 
 
 def test_windows_leave_nested_entities_of_one_window_alone() -> None:
     window = [at(0, 4), at(1, 3)]
-    assert merge_windows([window]) == window
+    assert merge_windows([window], [(0, 10)]) == window
+
+
+def test_a_score_is_the_mean_over_the_windows_that_saw_the_place() -> None:
+    once, twice, alone = at(8, 10, score=0.6), at(6, 7, score=0.8), at(1, 3, score=0.4)
+    first, second = [alone, once, twice], [at(6, 7, score=0.2), at(6, 7, "TEST"), lost("x")]
+    merged = merge_windows([first, second, []], [(0, 12), (5, 20), (15, 30)])
+    scores = {(e.start, e.label): e.score for e in merged}
+    assert scores[1, alone.label] == 0.4
+    assert scores[6, alone.label] == pytest.approx(0.5)
+    assert scores[8, alone.label] == pytest.approx(0.3)
+    assert scores[6, "TEST"] is None
 
 
 def test_configuration_refuses_an_unknown_policy() -> None:

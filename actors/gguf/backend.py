@@ -273,7 +273,7 @@ class GgufBackend:
             found = [check(part.answer, text, model=self._config.name) for part in parts]
         elif self._config.prompt.check:
             problems.append("not checked: no text was read that the answer could be held against")
-        entities = merge_windows(found) if len(found) > 1 else found[0]
+        entities = merge_windows(found, reading.places) if len(found) > 1 else found[0]
         entities = filtered(entities, asking.labels)
         if self._config.overlaps != "all":
             entities = merge([entities], self._config.overlaps)
