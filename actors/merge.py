@@ -20,7 +20,7 @@ The result is sorted by start, end and label, with ungrounded entities last.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -56,30 +56,31 @@ def merge_windows(
 ) -> list[Entity]:
     """One list from the overlapping windows of one document under one model.
 
-    ``places``: [start, end) of each window in code points; a window overlaps its two neighbours
-    only. An entity that a window's edge cut short gives way to the longer one of the same label
-    that another window saw whole; entities of different labels, and of one and the same window,
-    never compete. A score becomes the mean over the windows that saw the span whole, and is 0 of
-    one that did not say it.
+    ``places``: [start, end) of each window in code points, starts and ends ascending. An entity that
+    a window's edge cut short gives way to the longer one of the same label that another window saw
+    whole; entities of different labels, and of one and the same window, never compete. A score
+    becomes the mean over the windows that saw the span whole, and is 0 of one that did not say it.
     """
     kept: list[Entity] = []
-    said: dict[tuple[int, int, str], float] = {}
-    saw: dict[tuple[int, int, str], int] = {}
+    said: dict[tuple[int, int, str], list[float]] = {}
     for index, window in enumerate(windows):
         near = range(max(0, index - 1), min(len(windows), index + 2))
         wider = _Containing([e for i in near if i != index for e in windows[i]])
         kept.extend(entity for entity in window if not wider.overlaps_longer(entity))
         for entity in merge([window]):
             if entity.start is not None and entity.score is not None:
-                span = start, end, _ = _position(entity)
-                said[span] = said.get(span, 0.0) + entity.score
-                saw[span] = sum(places[i][0] <= start and end <= places[i][1] for i in near)
-    return [
-        replace(entity, score=said[_position(entity)] / max(saw[_position(entity)], 1))
-        if entity.start is not None and entity.score is not None
-        else entity
-        for entity in merge([kept])
-    ]
+                said.setdefault(_position(entity), []).append(entity.score)
+    starts, ends = zip(*places, strict=True)
+
+    def mean(entity: Entity) -> Entity:
+        if entity.start is None or entity.score is None:
+            return entity
+        start, end, _ = span = _position(entity)
+        saw = bisect_right(starts, start) - bisect_left(ends, end)
+        # What is placed by likeness may reach out of its window.
+        return replace(entity, score=sum(said[span]) / max(saw, len(said[span])))
+
+    return [mean(entity) for entity in merge([kept])]
 
 
 class _Containing:

@@ -138,6 +138,14 @@ def test_a_score_is_the_mean_over_the_windows_that_saw_the_place() -> None:
     assert scores[6, "TEST"] is None
 
 
+def test_windows_that_overlap_more_than_their_neighbours_make_no_score_over_1() -> None:
+    windows = [[at(8, 10, score=0.9)]] * 3
+    (one,) = merge_windows(windows, [(0, 11), (5, 16), (8, 20)])
+    assert one.score == pytest.approx(0.9)
+    (out,) = merge_windows([[at(8, 10, score=0.9)], []], [(0, 9), (9, 20)])
+    assert out.score == 0.9
+
+
 def test_configuration_refuses_an_unknown_policy() -> None:
     with pytest.raises(ValueError, match="overlaps"):
         Merge.model_validate({"overlaps": "shortest"})
