@@ -56,9 +56,9 @@ def merge_windows(
 ) -> list[Entity]:
     """One list from the overlapping windows of one document under one model.
 
-    ``places``: [start, end) of each window in code points, starts and ends ascending. An entity that
-    a window's edge cut short gives way to the longer one of the same label that another window saw
-    whole; entities of different labels, and of one and the same window, never compete. A score
+    ``places``: [start, end) of each window in code points, starts and ends ascending. An entity
+    that a window's edge cut short gives way to the longer one of the same label that another window
+    saw whole; entities of different labels, and of one and the same window, never compete. A score
     becomes the mean over the windows that saw the span whole, and is 0 of one that did not say it.
     """
     kept: list[Entity] = []
