@@ -26,6 +26,8 @@ def main() -> None:
         scored = [row for row in rows if name in row["scores"]]
         for form, line in (("entity-list", "-"), ("template", "--")):
             points = [row for row in scored if form in row["scores"][name]]
+            if not points:
+                continue
             axes.plot(
                 [row["tokens"] / 1e6 for row in points],
                 [row["scores"][name][form]["all"]["f1"] for row in points],
