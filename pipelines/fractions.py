@@ -116,6 +116,12 @@ def _memory(pool: Pool, name: str, card: Card) -> int | None:
     return memory
 
 
+def on_cpu(pool: Pool, name: str) -> Pool:
+    """The pool without a card, and a warning that says so: its cluster has none."""
+    log.warning("no GPU in this cluster: %s runs on the CPU", name)
+    return pool.model_copy(update={"num_gpus": 0.0})
+
+
 def reader_need(model: OcrModel) -> Need:
     """What a reader of pictures needs of a card."""
     return ocr_need(_ocr_files(model), model)

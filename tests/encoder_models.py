@@ -9,6 +9,7 @@ from pathlib import Path
 
 import gguf
 import numpy as np
+from memory_models import close_with_hole
 
 KINDS = {
     "qwen2vl": "qwen2vl_merger",
@@ -64,14 +65,7 @@ def write_encoder(path: Path, shape: EncoderShape) -> Path:
         size = int(np.prod(dims)) * 4
         writer.add_tensor_info(name, dims, np.dtype("float32"), size)
         total += -(-size // 32) * 32
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_ti_data_to_file()
-    writer.close()
-    start = -(-path.stat().st_size // 32) * 32
-    with path.open("r+b") as file:
-        file.truncate(start + total)
-    return path
+    return close_with_hole(writer, path, total)
 
 
 def tensors(shape: EncoderShape) -> Iterator[tuple[str, *tuple[int, ...]]]:

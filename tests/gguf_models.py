@@ -69,6 +69,20 @@ def make(
     return path
 
 
+def make_prose(folder: Path, instruction: str | None = None) -> None:
+    """Write tiny.gguf and tiny.yaml: a model that prints 300 tokens of prose, one at a time."""
+    make(folder / "tiny.gguf", "qwen2", seed=3)
+    asked = "" if instruction is None else f", instruction: {instruction}"
+    (folder / "tiny.yaml").write_text(
+        "name: tiny\n"
+        "kind: gguf\n"
+        "weights: {model: tiny.gguf}\n"
+        "context: {n_ctx: 1024, sequences: 1, flash_attn: 'off'}\n"
+        f"prompt: {{format: prose{asked}}}\n"
+        "sampling: {n_predict: 300, ignore_eos: true}\n"
+    )
+
+
 def _settings(writer: gguf.GGUFWriter, architecture: str) -> None:
     writer.add_name(f"tiny-{architecture}")
     writer.add_block_count(LAYERS)

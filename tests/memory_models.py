@@ -70,6 +70,11 @@ def write(path: Path, shape: Shape, spoken: bool = False) -> Path:
         dtype = "uint8" if block > 1 else "float16" if kind == Kind.F16 else "float32"
         writer.add_tensor_info(name, dims, np.dtype(dtype), count, raw_dtype=kind)
         total += -(-count // 32) * 32
+    return close_with_hole(writer, path, total)
+
+
+def close_with_hole(writer: Any, path: Path, total: int) -> Path:
+    """Write all but the weights, and leave a hole of ``total`` bytes for these."""
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()

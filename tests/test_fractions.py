@@ -223,17 +223,10 @@ def test_more_threads_than_cores_are_refused(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def ended(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How often the process would have ended."""
-    codes: list[int] = []
-
-    def leave(code: int) -> None:
-        codes.append(code)
-        raise SystemExit(code)
-
-    monkeypatch.setattr("os._exit", leave)
+def ended(ended: list[int], monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The same, at once."""
     monkeypatch.setattr(life, "_PARTING_SECONDS", 0.0)
-    return codes
+    return ended
 
 
 def test_an_actor_begins_anew_only_when_nothing_is_under_way(ended: list[int]) -> None:

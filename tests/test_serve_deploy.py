@@ -17,7 +17,7 @@ from typing import Any
 import httpx2
 import pytest
 import yaml
-from gguf_models import make
+from gguf_models import make_prose
 from serve_cluster import ROOT, TEXT, Cluster, Load, free_port
 
 from pipelines.serve.tokens import as_yaml, new_token
@@ -75,15 +75,7 @@ HEADERS = {"authorization": f"Bearer {SECRET}"}
 @pytest.fixture(scope="module")
 def medspan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     folder = tmp_path_factory.mktemp("deploy")
-    make(folder / "tiny.gguf", "qwen2", seed=3)
-    (folder / "tiny.yaml").write_text(
-        "name: tiny\n"
-        "kind: gguf\n"
-        "weights: {model: tiny.gguf}\n"
-        "context: {n_ctx: 1024, sequences: 1, flash_attn: 'off'}\n"
-        "prompt: {format: prose}\n"  # without an instruction: the probe brings its own prompt
-        "sampling: {n_predict: 300, ignore_eos: true}\n"
-    )
+    make_prose(folder)  # without an instruction: the probe brings its own prompt
     (folder / "tokens.yaml").write_text(as_yaml([ENTRY]))
     (folder / "pipe.yaml").write_text(
         "name: pipe\n"

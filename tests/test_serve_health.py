@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gguf_models import make
+from gguf_models import make_prose
 from serve_fakes import MODEL, FakeExtractor, make_app
 from starlette.testclient import TestClient
 
@@ -39,19 +39,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-@pytest.fixture
-def ended(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How often the process would have ended."""
-    codes: list[int] = []
-
-    def leave(code: int) -> None:
-        codes.append(code)
-        raise SystemExit(code)
-
-    monkeypatch.setattr("os._exit", leave)
-    return codes
 
 
 def test_only_work_that_does_not_move_counts_as_standing_still() -> None:
@@ -299,15 +286,7 @@ def test_a_prose_server_without_an_instruction_is_ready(tmp_path: Path) -> None:
 
 @pytest.fixture
 def prose(tmp_path: Path) -> Iterator[tuple[Extractor, ModelFacts]]:
-    make(tmp_path / "tiny.gguf", "qwen2", seed=3)
-    (tmp_path / "tiny.yaml").write_text(
-        "name: tiny\n"
-        "kind: gguf\n"
-        "weights: {model: tiny.gguf}\n"
-        "context: {n_ctx: 1024, sequences: 1, flash_attn: 'off'}\n"
-        "prompt: {format: prose}\n"
-        "sampling: {n_predict: 300, ignore_eos: true}\n"
-    )
+    make_prose(tmp_path)
     config = load_model(tmp_path / "tiny.yaml")
     with Extractor(config, Share(threads=1)) as extractor:
         yield extractor, facts_of(config, extractor.fingerprint)

@@ -21,7 +21,7 @@ import httpx2
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from gguf_models import make
+from gguf_models import make_prose
 
 from actors.spans import Document
 from pipelines.client import Client
@@ -78,15 +78,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     texts += ["", "  \r\n", "e\u0301dema 💊 of metformin", "insulin\r\nglargine " * 40]
     ids = [f"d{i}" for i in range(DOCUMENTS)]
     pq.write_table(pa.table({"id": ids, "text": texts}), folder / "notes.parquet")
-    make(folder / "tiny.gguf", "qwen2", seed=3)
-    (folder / "tiny.yaml").write_text(
-        "name: tiny\n"
-        "kind: gguf\n"
-        "weights: {model: tiny.gguf}\n"
-        "context: {n_ctx: 1024, sequences: 1, flash_attn: 'off'}\n"
-        "prompt: {format: prose, instruction: Repeat.}\n"
-        "sampling: {n_predict: 300, ignore_eos: true}\n"
-    )
+    make_prose(folder, "Repeat.")
     path = folder / "keystone.yaml"
     path.write_text(
         "name: keystone\n"

@@ -22,7 +22,7 @@ from ray.autoscaler.sdk import request_resources
 from actors.config import ConfigError
 from pipelines.config import LoadedPipeline, Ocr, Pool, Step
 from pipelines.cores import Node, check_threads, nodes
-from pipelines.fractions import sized, smallest_card
+from pipelines.fractions import on_cpu, sized, smallest_card
 
 log = logging.getLogger(__name__)
 _POLL_SECONDS = 2.0
@@ -117,9 +117,7 @@ def _on_cpu(step: _Pooled) -> _Pooled:
     """The step without a card, where it may fall back on the CPU and has no number yet."""
     if step.pool.num_gpus != "auto" or not step.pool.cpu_fallback:
         return step
-    log.warning("no GPU in this cluster: %s runs on the CPU", step.model)
-    pool = step.pool.model_copy(update={"num_gpus": 0.0})
-    return step.model_copy(update={"pool": pool})
+    return step.model_copy(update={"pool": on_cpu(step.pool, step.model)})
 
 
 def _has_cards() -> bool:
@@ -158,8 +156,7 @@ def placed_pools(loaded: LoadedPipeline) -> list[Pool]:
     pools = []
     for step, pool in zip(steps, wanted, strict=True):
         if pool.num_gpus and not cards and pool.cpu_fallback:
-            log.warning("no GPU in this cluster: %s runs on the CPU", step.model)
-            pool = pool.model_copy(update={"num_gpus": 0.0})
+            pool = on_cpu(pool, step.model)
         pools.append(pool)
     for kind, need, have in _needs(pools):
         if need > have + 1e-6:

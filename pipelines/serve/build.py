@@ -6,7 +6,6 @@ gives ``args: {config: <pipeline file>}``; see configs/deploy/serve.yaml.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -21,13 +20,11 @@ from actors.config import ConfigError, Section
 from actors.config.load import validate
 from pipelines.config import Pool, load_pipeline
 from pipelines.cores import check_threads, nodes
-from pipelines.fractions import sized_reader, sized_step, smallest_card
+from pipelines.fractions import on_cpu, sized_reader, sized_step, smallest_card
 from pipelines.serve.catalogue import Catalogue, catalogue_of
 from pipelines.serve.health import Settings
 from pipelines.serve.hosted import READER, Ingress
 from pipelines.serve.replica import PictureReplica, Replica
-
-log = logging.getLogger(__name__)
 
 # Requests that an ingress process holds at a time; the queues of ``admission`` are the real bound.
 _INGRESS_REQUESTS = 1_000
@@ -137,8 +134,7 @@ def _fitted(catalogue: Catalogue) -> Catalogue:
 
     def possible(name: str, pool: Pool) -> Pool:
         if none and pool.cpu_fallback and pool.num_gpus == "auto":
-            log.warning("no GPU in this cluster: %s runs on the CPU", name)
-            return pool.model_copy(update={"num_gpus": 0.0})
+            return on_cpu(pool, name)
         return pool
 
     for name, model in catalogue.models.items():
@@ -161,8 +157,7 @@ def _placed(catalogue: Catalogue) -> tuple[dict[str, Pool], int]:
         wanted[READER] = catalogue.ocr[1]
     for name, pool in wanted.items():
         if pool.num_gpus and not gpus and pool.cpu_fallback:
-            log.warning("no GPU in this cluster: %s runs on the CPU", name)
-            pool = pool.model_copy(update={"num_gpus": 0.0})
+            pool = on_cpu(pool, name)
         pools[name] = pool
     surge = 100
     for word, key, there in (("CPUs", "num_cpus", cpus), ("GPUs", "gpus", gpus)):
