@@ -85,7 +85,7 @@ def chaos(
         return arena.kills, number, wrong
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_a_driver_an_actor_a_worker_and_a_node_are_killed(server: S3Server, tmp_path: Path) -> None:
     kills, _, wrong = chaos(server, tmp_path, kills=3, seconds=0.1, seed=4)
     assert wrong == 0
@@ -101,7 +101,7 @@ def test_fifty_kills(server: S3Server, tmp_path: Path, seed: int) -> None:
     assert all(kills[kind] for kind in KINDS)
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(400)
 def test_a_full_disk_ends_the_run_and_room_resumes_it(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()

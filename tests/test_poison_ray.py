@@ -15,7 +15,7 @@ from pipelines.batch.cluster import cluster
 from pipelines.lake.layout import Sink
 from pipelines.lake.units import plan_source
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -15,6 +15,7 @@ from functools import lru_cache
 import numpy as np
 from corpora import NAMES, SHARES, Span, Text
 from numpy.typing import NDArray
+from swaps import Mentions
 from tokenizer import CHAT, END
 from tokenizers import Tokenizer
 
@@ -62,6 +63,7 @@ class Sampler:
         shares: Mapping[str, float] = SHARES,
     ) -> None:
         self._tokenizer, self._corpora, self._seed = tokenizer, corpora, seed
+        self._mentions = Mentions(corpora)
         self._names = [name for name in shares if name in corpora]
         self._shares = [shares[name] for name in self._names]
         self._end = tokenizer.token_to_id(END)
@@ -74,7 +76,7 @@ class Sampler:
         name = rng.choices(self._names, self._shares)[0]
         index = rng.randrange(len(self._corpora[name]))
         form = "template" if rng.random() < 0.2 else "entity-list"
-        window = self._window(name, index, rng)
+        window = self._mentions.changed(name, self._window(name, index, rng), rng)
         return self.make(form, ask(name, rng), window)
 
     def make(self, form: str, asked: Ask, window: Text) -> Sample:
