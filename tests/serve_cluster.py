@@ -46,6 +46,8 @@ class Cluster:
             "RAY_AUTH_TOKEN_PATH": str(folder / "ray-token"),
             "PATH": f"{BIN}:{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
+            "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+            "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
         }
         self.environment.pop("RAY_ADDRESS", None)
         self._log = folder / "head.log"

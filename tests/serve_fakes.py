@@ -93,8 +93,8 @@ class FakeExtractor:
 
 
 class FakeReader:
-    """Reads a 'picture' that is UTF-8, or a PNG's text 'note': a word of ten pixels a letter, all
-    on one line."""
+    """Reads a 'picture' that is UTF-8, or a PNG's text 'note', without one 'print': a word of ten
+    pixels a letter, all on one line."""
 
     def submit(
         self, document: Document, budget: PixelBudget | None = None
@@ -134,7 +134,7 @@ def _note(content: bytes) -> str:
     if not content.startswith(b"\x89PNG\r\n\x1a\n"):
         return ""
     with Image.open(BytesIO(content)) as image:
-        return str(image.info["note"])
+        return str(image.info.get("note", "print"))
 
 
 def make_app(

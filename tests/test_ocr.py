@@ -18,8 +18,9 @@ from actors.config import ConfigError
 from actors.config.ocr import OcrModel, load_ocr
 from actors.ocr import OcrReader
 from actors.ocr.lines import is_sideways, skew
-from actors.pages import PageSize, Reading, place
+from actors.pages import PageSize, PixelBudget, Reading, place
 from actors.spans import Box, Document, Failure, spanning
+from pipelines.serve.probing import PROBE_PIXELS, picture_probe, read_well
 
 ROOT = Path(__file__).parents[1] / "configs" / "samples"
 RECORDS = Path(__file__).parents[2] / "shared" / "images" / "patient_records"
@@ -52,6 +53,14 @@ def readings(reader: OcrReader) -> dict[str, Reading]:
     found = reader.read([document(name) for name in names])
     assert all(isinstance(one, Reading) for one in found)
     return {n: one for n, one in zip(names, found, strict=True) if isinstance(one, Reading)}
+
+
+def test_the_probe_of_a_server_is_read(reader: OcrReader) -> None:
+    found = reader.submit(picture_probe(), PixelBudget(PROBE_PIXELS)).result(120)
+    assert read_well([found])
+    assert isinstance(found, Reading)
+    assert found.text.strip() == "Metformin 500 mg"
+    assert not read_well([Failure("Bad", "cannot")])
 
 
 def document(name: str) -> Document:

@@ -20,16 +20,9 @@ from actors.guideline import Guideline
 from actors.spans import Document, Extraction, Tell
 from pipelines.serve import replica as replicas
 from pipelines.serve.health import Health, Settings, Watch
+from pipelines.serve.probing import probe, says_well
 from pipelines.serve.replica import Replica
-from pipelines.serve.service import (
-    Event,
-    LocalModels,
-    ModelFacts,
-    Printed,
-    facts_of,
-    probe,
-    says_well,
-)
+from pipelines.serve.service import Event, LocalModels, ModelFacts, Printed, facts_of
 from pipelines.worker.vitals import Held, Vitals
 
 

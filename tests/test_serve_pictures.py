@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import serve_fakes
 from PIL import Image
 from serve_fakes import MODEL, FakeExtractor, FakeReader, make_app, make_client, picture
 from starlette.testclient import TestClient
@@ -94,6 +95,16 @@ def test_a_pipeline_without_a_reader_says_so(tmp_path: Path) -> None:
     assert client.get("/v1/models").json()["pictures"] is False
     answer = client.post("/v1/extract", json={"documents": [_image(PICTURE)]})
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "pictures_not_read")
+
+
+@pytest.mark.parametrize("blank", [False, True])
+def test_a_server_that_reads_pictures_is_ready_once_one_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blank: bool
+) -> None:
+    if blank:
+        monkeypatch.setattr(serve_fakes, "_note", lambda content: " ")
+    client = TestClient(make_app(tmp_path, ocr=True), base_url="http://127.0.0.1")
+    assert client.get("/readyz").status_code == (503 if blank else 200)
 
 
 def test_models_says_whether_pictures_are_read(client: TestClient) -> None:

@@ -31,7 +31,7 @@ def serve(
 ) -> None:
     """Serve a pipeline's models and its page. SIGHUP reads the files again; Ctrl-C ends."""
     from pipelines.batch.cluster import cluster
-    from pipelines.serve.running import start, stop, update
+    from pipelines.serve.running import prepare, start, stop, update
 
     catalogue = _catalogue(config)
     host = host or catalogue.serve.host
@@ -39,6 +39,7 @@ def serve(
     check_host(host, catalogue)
     console = Console(stderr=True, highlight=False)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    prepare()
     with cluster(address):
         try:
             start(catalogue, host, port)

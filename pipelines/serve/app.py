@@ -23,6 +23,7 @@ from pipelines.serve.guard import LOOPBACK, UPLOAD, Guard
 from pipelines.serve.guidelines import use_of
 from pipelines.serve.opening import Given
 from pipelines.serve.page import add_page
+from pipelines.serve.probing import probe, probe_reader
 from pipelines.serve.schema import (
     ExtractResponse,
     GuidelineOut,
@@ -33,7 +34,7 @@ from pipelines.serve.schema import (
     ModelsResponse,
     ReplicaOut,
 )
-from pipelines.serve.service import Models, ModelUnavailable, QueueFull, probe
+from pipelines.serve.service import Models, ModelUnavailable, QueueFull
 from pipelines.serve.streaming import DESCRIPTION, EVENTS, EventStream
 from pipelines.serve.tokens import Token, Tokens
 from pipelines.serve.uploads import OPENAPI, read_form
@@ -146,7 +147,7 @@ class _Api:
             methods=["GET"],
             response_model=Health,
             responses=answers("internal", "model_unavailable"),
-            summary="Whether every model has read a probe document, now or within five seconds",
+            summary="Whether all models read a probe, and pictures are read, now or 5 s ago",
         )
 
     async def extract(self, body: ExtractRequest, request: Request) -> Response:
@@ -220,6 +221,8 @@ class _Api:
                 try:
                     async with asyncio.timeout(_PROBE_S):
                         good = [await probe(self._models, name) for name in self._catalogue.models]
+                        if self._catalogue.ocr is not None:
+                            good.append(await probe_reader(self._models))
                 except QueueFull:
                     good = []  # overloaded and working
                 except (ModelUnavailable, TimeoutError):

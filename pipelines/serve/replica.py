@@ -22,7 +22,8 @@ from actors.pages import Limits, PixelBudget, Reading
 from actors.spans import Document, Extraction, Failure
 from pipelines.serve.health import Health, Settings
 from pipelines.serve.logs import log_with_serve
-from pipelines.serve.service import Event, ModelFacts, facts_of, gather, heard, probe_of, says_well
+from pipelines.serve.probing import PROBE_PIXELS, picture_probe, probe_of, read_well, says_well
+from pipelines.serve.service import Event, ModelFacts, facts_of, gather, heard
 from pipelines.serve.sheets import sheets
 from pipelines.storage import Storage
 from pipelines.worker.vitals import Held, Vitals
@@ -121,7 +122,7 @@ class PictureReplica:
         began, threads, gpu = time.monotonic(), *_share()
         self._reader = OcrReader(config, threads=threads, gpu=gpu)
         self._vitals = Vitals(config.name, gpu, _names(config.name))
-        self._health = Health(config.name, settings, self._vitals)
+        self._health = Health(config.name, settings, self._vitals, probe=self._probe)
         self._vitals.born(round(time.monotonic() - began, 3), {})
 
     async def read(self, documents: Sequence[Document], pixels: int) -> list[Reading | Failure]:
@@ -142,6 +143,9 @@ class PictureReplica:
     def _answered(self, future: Future[Reading | Failure]) -> None:
         if not future.cancelled() and future.exception() is None:
             self._health.watch.moved()
+
+    async def _probe(self) -> bool:
+        return read_well(await self.read([picture_probe()], PROBE_PIXELS))
 
     async def sheets(self, document: Document) -> list[bytes]:
         """The document's first pages as small pictures."""

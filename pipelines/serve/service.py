@@ -6,20 +6,16 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal, Protocol, TypeVar
 
 from actors.config import GgufModel, ModelConfig
 from actors.guideline import Guideline
 from actors.pages import Limits, PixelBudget, Reading
-from actors.spans import Document, Extraction, Failure, Status, Tell
+from actors.spans import Document, Extraction, Failure, Tell
 from pipelines.serve.sheets import sheets
 from pipelines.worker.vitals import Held
-
-# Not a patient's text, and every model has something to say about it.
-_PROBE = Document(id="probe", text="Metformin 500 mg twice daily for type 2 diabetes.")
-_ASKED = "Which drug is it?"
 
 
 class ModelUnavailable(RuntimeError):
@@ -167,27 +163,6 @@ async def heard(
     finally:
         for future in futures:
             future.cancel()  # nothing happens to those that are done
-
-
-def probe_of(facts: ModelFacts) -> Document:
-    """The document that shows whether a model reads. Where documents may bring prompts it has one:
-    the model file may have no instruction, so that each must."""
-    return replace(_PROBE, prompt=_ASKED) if facts.prompts else _PROBE
-
-
-async def says_well(stream: AsyncGenerator[list[Event]]) -> bool:
-    """Whether a model that reads one document prints anything, or ends well. The rest of what it
-    would print, which may take minutes, is not waited for."""
-    async with aclosing(stream) as batches:
-        async for batch in batches:
-            for event in batch:
-                return isinstance(event, Printed) or event[1].status is not Status.FAILED
-    return False
-
-
-async def probe(models: Models, model: str) -> bool:
-    """Whether the model reads a document now."""
-    return await says_well(models.stream(model, [probe_of(await models.facts(model))]))
 
 
 def facts_of(config: ModelConfig, fingerprint: str) -> ModelFacts:
