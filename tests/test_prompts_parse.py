@@ -217,3 +217,39 @@ def test_no_output_breaks_the_parser(completion: str) -> None:
         for said in result.said:
             start, end = said.span
             assert 0 <= start <= end <= len(completion)
+
+
+@pytest.mark.parametrize("form", ["template", "nuextract"])
+def test_a_list_that_ends_at_its_bound_may_have_had_more(form: str) -> None:
+    asked = made(form, TWO, max_items=2)
+    full = asked.parse('{"DRUG": ["aspirin", "insulin"], "TEST": ["CT"]}')
+    assert full.bounded
+    assert full.problems == ("DRUG: as many items as prompt.max_items allows: there may be more",)
+    assert not asked.parse('{"DRUG": ["aspirin"], "TEST": ["CT"]}').bounded
+    free = made(form, TWO, max_items=2, constrained=False)
+    assert not free.parse('{"DRUG": ["aspirin", "insulin", "zinc"], "TEST": []}').bounded
+
+
+def test_the_one_list_of_an_entity_list_has_room_for_every_label() -> None:
+    asked = made("entity-list", TWO, max_items=1)
+    item = '{"entity": "aspirin", "type": "DRUG"}'
+    assert not asked.parse(f"[{item}]").bounded
+    assert asked.parse(f"[{item}, {item}]").bounded
+
+
+@pytest.mark.parametrize("form", ["template", "entity-list"])
+def test_a_string_that_ends_at_its_bound_may_be_cut(form: str) -> None:
+    asked = made(form, TWO, max_length=7)
+    said = {"template": '{"DRUG": ["%s"]}', "entity-list": '[{"entity": "%s", "type": "DRUG"}]'}
+    assert not asked.parse(said[form] % "insuli").bounded
+    cut = asked.parse(said[form] % "insulin")
+    assert cut.bounded
+    assert "may be cut off" in cut.problems[0]
+    assert "insulin" not in cut.problems[0]
+
+
+def test_all_choices_of_a_list_are_not_too_many() -> None:
+    kinds = guideline(kinds=[["A", "B"]])
+    assert not made("template", kinds, max_items=2).parse('{"kinds": ["A", "B"]}').bounded
+    more = guideline(kinds=[["A", "B", "C"]])
+    assert made("template", more, max_items=2).parse('{"kinds": ["A", "B"]}').bounded

@@ -278,6 +278,7 @@ class GgufBackend:
         if self._config.overlaps != "all":
             entities = merge([entities], self._config.overlaps)
         short = any(completion.finish_reason != "stop" for completion in completions)
+        short = short or any(part.bounded for part in parts)
         return Extraction(
             document_id=reading.document.id,
             model=self._config.name,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
+from actors.config.prompt import PromptSection
 from actors.guideline import Array, Enum, Guideline, Json, MultiLabel, Object, Scalar, ValueType
 from actors.prompts.prompt import Said
 from actors.prompts.reading import Keyed, Leaf, Listed, Node
@@ -12,6 +14,41 @@ from actors.spans import Mention
 
 PATH = "path"
 _ENTITIES = "entities"
+
+
+@dataclass(slots=True)
+class Bounds:
+    """What the grammar let lists (items) and strings (characters) hold; None: no grammar.
+
+    ``met`` says that one of them is as long as that, so that the model may have had more to say.
+    """
+
+    items: int | None
+    characters: int | None
+    met: bool = False
+
+    @classmethod
+    def of(cls, section: PromptSection, lists: int = 1) -> Bounds:
+        """The bounds of a format; ``lists``: how many lists of a label each its one list holds."""
+        if not section.constrained:
+            return cls(None, None)
+        return cls(section.max_items * lists, section.max_length)
+
+    def list_ends(self, items: int) -> bool:
+        """Whether a list of so many items ends at its bound."""
+        ends = self.items is not None and items >= self.items
+        self.met |= ends
+        return ends
+
+    def string_ends(self, text: str) -> bool:
+        """Whether a string ends at its bound."""
+        ends = self.characters is not None and len(text) >= self.characters
+        self.met |= ends
+        return ends
+
+
+FULL = "as many items as prompt.max_items allows: there may be more"
+LONG = "a string of prompt.max_length characters: it may be cut off"
 
 
 class Answer:
@@ -22,9 +59,12 @@ class Answer:
     the way with them (``DRUG[1].dose``).
     """
 
-    def __init__(self, guideline: Guideline, completion: str, values: Iterable[Node]) -> None:
+    def __init__(
+        self, guideline: Guideline, completion: str, values: Iterable[Node], bounds: Bounds
+    ) -> None:
         self.said: list[Said] = []
         self.problems: list[str] = []
+        self._bounds = bounds
         self._completion = completion
         given: dict[str, Node] = {}
         names = guideline.names
@@ -64,7 +104,7 @@ class Answer:
             case Array(item):
                 return self._array(node, item, label, path)
             case MultiLabel(values):
-                words = self._array(node, Scalar("string"), label, path, silent=True)
+                words = self._array(node, Scalar("string"), label, path, choices=len(values))
                 return [
                     word for word in dict.fromkeys(map(str, words)) if self._known(word, values)
                 ]
@@ -78,18 +118,21 @@ class Answer:
                 return self._scalar(node, name, label, path)
 
     def _array(
-        self, node: Node | None, item: ValueType, label: str, path: str, *, silent: bool = False
+        self, node: Node | None, item: ValueType, label: str, path: str, choices: int | None = None
     ) -> list[Json]:
+        """``choices``: how many words there are to choose from, which then are no mentions."""
         if node is None:
             return []
         if not isinstance(node, Listed):
             self._problem(f"{label}: a single value where a list was asked for")
             node = Listed([node])
+        if len(node.items) != choices and self._bounds.list_ends(len(node.items)):
+            self._problem(f"{label}: {FULL}")
         found: list[Json] = []
         nested = not isinstance(item, Scalar) or "." in path
         for index, one in enumerate(node.items):
             place = f"{path}[{index}]" if nested else path
-            value = _word(one) if silent else self._value(one, item, label, place)
+            value = _word(one) if choices is not None else self._value(one, item, label, place)
             if value is not None:
                 found.append(value)
         return found
@@ -122,6 +165,8 @@ class Answer:
         )
         if not text.strip():
             return None
+        if self._bounds.string_ends(text):
+            self._problem(f"{label}: {LONG}")
         if name != "date-time":
             attributes = {PATH: path} if path != label else {}
             mention = Mention(label, text, attributes=attributes)

@@ -6,14 +6,15 @@ from collections.abc import Callable
 
 from actors.config.prompt import PromptSection
 from actors.guideline import Guideline
-from actors.prompts.answers import Answer
+from actors.prompts.answers import Answer, Bounds
 from actors.prompts.chat import Layout
 from actors.prompts.grammar import Grammar
 from actors.prompts.prompt import Parsed, Prompt, PromptError, Said
 from actors.prompts.reading import Node, read, split_reasoning
 
 Start = Callable[[Grammar], str]
-Understood = tuple[list[Said], str | None, list[str]]
+Understood = tuple[list[Said], str | None, list[str], bool]
+"""What was said, the template filled, the problems, and whether a bound of the grammar was met."""
 
 
 class JsonFormat:
@@ -54,21 +55,25 @@ class JsonFormat:
             problems = ("truncated: the reasoning never ends",)
             return Parsed(reasoning=thought.reasoning, problems=problems)
         values, form = read(completion, thought.start)
-        said, structured, content = self._understand(completion, values)
+        said, structured, content, bounded = self._understand(completion, values)
         return Parsed(
             tuple(said),
             structured,
             thought.reasoning,
             (*form, *content),
             completion[thought.start :].strip(),
+            bounded,
         )
 
 
-def by_guideline(guideline: Guideline) -> Callable[[str, list[Node]], Understood]:
+def by_guideline(
+    section: PromptSection, guideline: Guideline
+) -> Callable[[str, list[Node]], Understood]:
     """Understanding of an answer that is keyed by label."""
 
     def understand(completion: str, values: list[Node]) -> Understood:
-        answer = Answer(guideline, completion, values)
-        return answer.said, answer.structured, answer.problems
+        bounds = Bounds.of(section)
+        answer = Answer(guideline, completion, values, bounds)
+        return answer.said, answer.structured, answer.problems, bounds.met
 
     return understand

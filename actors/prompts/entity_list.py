@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from actors.config.prompt import PromptSection
 from actors.guideline import Array, Example, Guideline, Scalar
+from actors.prompts.answers import FULL, LONG, Bounds
 from actors.prompts.asking import JsonFormat, Start, Understood
 from actors.prompts.chat import ChatTemplate, lay_out, turns
 from actors.prompts.grammar import Grammar, literal
@@ -47,8 +48,14 @@ def entity_list(section: PromptSection, guideline: Guideline, chat: ChatTemplate
 
     def understand(completion: str, values: list[Node]) -> Understood:
         problems: list[str] = []
-        said = list(_said(values, guideline, problems))
-        return said, None, list(dict.fromkeys(problems))
+        bounds = Bounds.of(section, len(guideline.labels))
+        items = list(_items(values))
+        if bounds.list_ends(len(items)):
+            problems.append(FULL)
+        said = list(_said(items, guideline, problems))
+        if any(bounds.string_ends(one.mention.text) for one in said):
+            problems.append(LONG)
+        return said, None, list(dict.fromkeys(problems)), bounds.met
 
     return JsonFormat(section, layout, _start(guideline, section), understand)
 
@@ -76,9 +83,9 @@ def _answer(example: Example) -> str:
     return json.dumps(items, ensure_ascii=False)
 
 
-def _said(values: list[Node], guideline: Guideline, problems: list[str]) -> Iterator[Said]:
+def _said(items: list[Node], guideline: Guideline, problems: list[str]) -> Iterator[Said]:
     names = guideline.names
-    for item in _items(values):
+    for item in items:
         pairs = dict(item.pairs) if isinstance(item, Keyed) else {}
         words, kind = pairs.get(_ENTITY), pairs.get(_TYPE)
         if not isinstance(words, Leaf) or not isinstance(kind, Leaf):

@@ -29,5 +29,8 @@ def nuextract(section: PromptSection, guideline: Guideline, chat: ChatTemplate) 
     system = _SYSTEM if section.system is None else section.system
     layout = lay_out(chat, turns(system), "".join(parts))
     return JsonFormat(
-        section, layout, lambda grammar: grammar.object(guideline.types), by_guideline(guideline)
+        section,
+        layout,
+        lambda grammar: grammar.object(guideline.types),
+        by_guideline(section, guideline),
     )

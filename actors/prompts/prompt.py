@@ -56,6 +56,7 @@ class Parsed:
 
     ``structured`` is the template filled, as JSON; ``reasoning`` the thinking block; ``answer`` the
     completion without it. ``problems`` say what was wrong with the form, never with which words.
+    ``bounded``: a list or a string is as long as the grammar let it be, so there may be more.
     """
 
     said: tuple[Said, ...] = ()
@@ -63,6 +64,7 @@ class Parsed:
     reasoning: str | None = None
     problems: tuple[str, ...] = ()
     answer: str = ""
+    bounded: bool = False
 
 
 class Format(Protocol):

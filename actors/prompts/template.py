@@ -38,7 +38,7 @@ def template(section: PromptSection, guideline: Guideline, chat: ChatTemplate) -
         parts.append(f"#### Example Note:\n{example.text}\n\n#### Example Output:\n{answer}\n\n")
     parts.append("#### Clinical Note:\n")
     layout = lay_out(chat, turns(section.system), "".join(parts), _INSTRUCTIONS)
-    return JsonFormat(section, layout, _start(guideline), by_guideline(guideline))
+    return JsonFormat(section, layout, _start(guideline), by_guideline(section, guideline))
 
 
 def _start(guideline: Guideline) -> Start:
