@@ -57,16 +57,17 @@ def merge_windows(
     """One list from the overlapping windows of one document under one model.
 
     ``places``: [start, end) of each window in code points, starts and ends ascending. An entity
-    that a window's edge cut short gives way to the longer one of the same label that another window
-    saw whole; entities of different labels, and of one and the same window, never compete. A score
-    becomes the mean over the windows that saw the span whole, and is 0 of one that did not say it.
+    gives way to a longer one of the same label that a neighbouring window said, as where an edge
+    cut it short; not where one of the two windows said both, since then one lies in the other.
+    Entities of different labels never compete. A score becomes the mean over the windows that saw
+    the span whole, and is 0 of one that did not say it.
     """
     kept: list[Entity] = []
     said: dict[tuple[int, int, str], list[float]] = {}
+    spans = [_Spans(window) for window in windows]
     for index, window in enumerate(windows):
-        near = range(max(0, index - 1), min(len(windows), index + 2))
-        wider = _Containing([e for i in near if i != index for e in windows[i]])
-        kept.extend(entity for entity in window if not wider.overlaps_longer(entity))
+        near = [spans[i] for i in (index - 1, index + 1) if 0 <= i < len(windows)]
+        kept.extend(e for e in window if not any(spans[index].loses(e, other) for other in near))
         for entity in merge([window]):
             if entity.start is not None and entity.score is not None:
                 said.setdefault(_position(entity), []).append(entity.score)
@@ -83,23 +84,27 @@ def merge_windows(
     return [mean(entity) for entity in merge([kept])]
 
 
-class _Containing:
-    """Entities of the neighbouring windows, by label, for the question of what cut an entity."""
+class _Spans:
+    """What one window said, by label."""
 
     def __init__(self, entities: Iterable[Entity]) -> None:
-        self._spans: dict[str, list[tuple[int, int]]] = {}
+        self._of: dict[str, set[tuple[int, int]]] = {}
         for entity in entities:
             if entity.start is not None and entity.end is not None:
-                self._spans.setdefault(entity.label, []).append((entity.start, entity.end))
+                self._of.setdefault(entity.label, set()).add((entity.start, entity.end))
 
-    def overlaps_longer(self, entity: Entity) -> bool:
+    def loses(self, entity: Entity, other: _Spans) -> bool:
+        """Whether an entity of this window gives way to one that only the other window said."""
         if entity.start is None or entity.end is None:
+            return False
+        own, theirs = self._of[entity.label], other._of.get(entity.label, set())
+        if (entity.start, entity.end) in theirs:
             return False
         length = entity.end - entity.start
         # A window holds tens of entities of a label: a scan is cheaper than an index.
         return any(
             start < entity.end and entity.start < end and end - start > length
-            for start, end in self._spans.get(entity.label, ())
+            for start, end in theirs - own
         )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,15 @@ from test_gguf_runner import lora
 
 from actors import Document, Extraction, Extractor, Status
 from actors.config import ConfigError, GgufModel
+from actors.engine import Completion
 from actors.extractor import Share
 from actors.gguf import GgufBackend, LlamaModel
-from actors.gguf.reading import cut
+from actors.gguf.reading import cut, scored
 from actors.guideline import Guideline
 from actors.memory import llama_take, open_header
 from actors.merge import merge
-from actors.spans import Usage
+from actors.prompts import Said
+from actors.spans import Mention, Usage
 
 pytestmark = pytest.mark.weights
 NOTES = [
@@ -152,6 +155,27 @@ def test_output_at_its_limit_is_truncated_and_keeps_what_is_complete(load: Load)
         assert any("truncated" in problem for problem in extraction.problems)
 
 
+def test_a_list_at_its_bound_is_truncated(load: Load) -> None:
+    extractions = load(prompt={"max_items": 2}).extract(documents())
+    full = [e for e in extractions if any("prompt.max_items" in p for p in e.problems)]
+    assert full
+    assert {e.status for e in full} == {Status.TRUNCATED}
+
+
+def test_further_occurrences_are_marked_in_every_window(load: Load) -> None:
+    text = " ".join(f"{note} Visit {i}." for i, note in enumerate(NOTES * 10))
+    extractor = load(sampling={"n_predict": 200}, prompt={"grounding": {"mark_all": True}})
+    (found,) = extractor.extract([Document("1", text)])
+    marked = [e for e in found.entities if e.attributes.get("occurrence") == "further"]
+    assert marked
+    for entity in found.entities:
+        covered = set[int]().union(
+            *(range(e.start or 0, e.end or 0) for e in found.entities if e.label == entity.label)
+        )
+        for place in re.finditer(rf"(?<!\w){re.escape(entity.text)}(?!\w)", text):
+            assert covered & set(range(*place.span()))
+
+
 def test_a_long_document_is_read_in_windows_with_exact_offsets(load: Load) -> None:
     text = " ".join(f"{note} Visit {i}." for i, note in enumerate(NOTES * 30))
     extraction = load(sampling={"n_predict": 120}).extract([Document(id="long", text=text)])[0]
@@ -203,6 +227,50 @@ def test_prose_answers_a_rows_own_prompt(load: Load) -> None:
     assert plain.completion
     assert asked.completion
     assert plain.completion != asked.completion
+
+
+def test_a_long_document_with_a_long_prompt_of_its_own_is_read_in_smaller_windows(
+    load: Load,
+) -> None:
+    extractor = load(
+        prompt={"format": "prose", "guideline": None},
+        sampling={"n_predict": 12, "ignore_eos": True},
+    )
+    text, long = " ".join(NOTES * 40), "Is there any pain, and since when? " * 30
+    short, asked, never = extractor.extract(
+        [
+            Document("short", text, prompt="Pain?"),
+            Document("long", text, prompt=long),
+            Document("never", text, prompt=long * 9),
+        ]
+    )
+    assert short.status is asked.status is Status.TRUNCATED  # by n_predict
+    assert short.completion is not None
+    assert asked.completion is not None
+    assert asked.completion.count("\n\n") > short.completion.count("\n\n")
+    assert asked.usage.completion_tokens % 12 == 0, "every window has room for its whole answer"
+    assert never.status is Status.FAILED
+    assert never.failure is not None
+    assert never.failure.type == "PromptError"
+    assert "no room" in never.failure.message
+    assert "pain" not in never.failure.message
+
+
+def test_scores_hold_after_bytes_that_are_no_text() -> None:
+    pieces = [b"\xff\xfe ", b'"', b"pain", "é".encode()[:1], "é".encode()[1:], b"\xf0\x9f "]
+    tokens, logprobs = (0, 5, 3, 4, 1, 2, 1), (-0.5, -0.25, -0.125, -1.0, -2.0, -0.75, -4.0)
+    raw = b"".join(pieces[token] for token in tokens)
+    text = raw.decode(errors="replace")
+    ends = tuple(accumulate(len(pieces[token]) for token in tokens))
+    rest: dict[str, Any] = dict.fromkeys(
+        ["prompt_tokens", "shared_tokens", "forced_tokens", "drafted_tokens", "accepted_tokens"], 0
+    )
+    completion = Completion(text, tokens, ends, logprobs, "stop", seconds=0, waited=0, **rest)
+    at = text.index("pain")
+    said = Said(Mention("PROBLEM", "pain"), (at, at + 4))
+    assert scored(said, completion, pieces).score == round(math.exp(-0.75), 6)
+    letter = Said(Mention("PROBLEM", "é"), (text.index("é"), text.index("é") + 1))
+    assert scored(letter, completion, pieces).score == round(math.exp(-1.125), 6)
 
 
 def test_what_is_printed_can_be_heard_window_by_window(load: Load) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.config.prompt import GroundingOptions
-from actors.grounding import ground
+from actors.grounding import ground, mark_further
 from actors.spans import Entity, Grounding, Mention
 from actors.words import clusters
 
@@ -90,6 +90,12 @@ def test_a_nested_mention_takes_the_place_of_its_own() -> None:
     assert [e.start for e in ground(said("pain", "chest pain"), "chest pain")] == [6, 0]
 
 
+def test_a_repeat_takes_a_covered_place_rather_than_its_own_again() -> None:
+    text = "chest pain, pain, pain"
+    assert [e.start for e in ground(said("chest pain", *["pain"] * 3), text)] == [0, 12, 18, 6]
+    assert len(ground(said("chest pain", *["pain"] * 5), text)) == 4
+
+
 def test_two_labels_may_share_a_place() -> None:
     mentions = [Mention("CITY", "New York"), Mention("STATE", "New York")]
     assert [e.start for e in ground(mentions, "in New York, New York")] == [3, 3]
@@ -100,6 +106,20 @@ def test_mark_all_marks_every_further_occurrence() -> None:
     first, further = ground(said("aspirin"), text, MARK_ALL)
     assert (first.start, further.start) == (14, 0)
     assert further.attributes == {"occurrence": "further"}
+
+
+def test_occurrences_are_marked_beyond_the_window_that_said_them() -> None:
+    text = "Aspirin 5 mg. Lost. aspirin again; aspirin plus"
+    found = ground(said("aspirin", "lost", "zinc"), text, window=(0, 20))
+    found += ground(said("aspirin plus"), text, window=(20, len(text)))
+    marked = mark_further(found, text)
+    assert [(e.start, e.attributes.get("occurrence")) for e in marked] == [
+        (0, None),
+        (20, "further"),  # at 35 the longer one covers it
+        (14, None),
+        (None, None),
+        (35, None),
+    ]
 
 
 def test_fuzzy_finds_a_misspelling_and_says_so() -> None:

@@ -127,6 +127,20 @@ def test_windows_leave_nested_entities_of_one_window_alone() -> None:
     assert merge_windows([window], [(0, 10)]) == window
 
 
+def test_windows_leave_nested_entities_alone_that_several_windows_said() -> None:
+    both = [at(6, 10), at(8, 10)]
+    assert merge_windows([both, both], [(0, 12), (5, 17)]) == both
+    # The first window's edge cut the longer one; the second said both.
+    assert merge_windows([[at(8, 10)], [at(8, 10), at(8, 13)]], [(0, 11), (5, 17)]) == [
+        at(8, 10),
+        at(8, 13),
+    ]
+
+
+def test_of_two_windows_that_disagree_the_longer_entity_stays() -> None:
+    assert merge_windows([[at(8, 10)], [at(6, 10)]], [(0, 12), (5, 17)]) == [at(6, 10)]
+
+
 def test_a_score_is_the_mean_over_the_windows_that_saw_the_place() -> None:
     once, twice, alone = at(8, 10, score=0.6), at(6, 7, score=0.8), at(1, 3, score=0.4)
     first, second = [alone, once, twice], [at(6, 7, score=0.2), at(6, 7, "TEST"), lost("x")]

@@ -116,6 +116,14 @@ def test_an_entity_list_has_only_the_types_asked_for() -> None:
     assert not accepts(grammar, '[{"entity": "Ann", "type": "C"}]')
 
 
+def test_a_list_may_be_of_one_item_at_most() -> None:
+    grammar = one(["verbatim-string"], max_items=1).grammar(NOTE)
+    assert accepts(grammar, '{"A": []}')
+    assert accepts(grammar, '{"A": ["Ann"]}')
+    assert not accepts(grammar, '{"A": ["Ann", "mg"]}')
+    assert accepts(one([["only"]]).grammar(NOTE), '{"A": ["only"]}')
+
+
 def test_no_grammar_where_none_is_wanted() -> None:
     assert one(constrained=False).grammar(NOTE) is None
     assert made("prose", None, instruction="Why?").grammar(NOTE) is None

@@ -94,16 +94,24 @@ class Askings:
 
     def _made(self, config: GgufModel) -> Asking:
         form = prompt_format(config.prompt, self._chat)
-        size, overlap = self._window(form)
+        # Where every row brings its own prompt, how long it is shows when it comes.
+        own = "?" if config.prompt.format == "prose" and not config.prompt.instruction else None
+        size, overlap = self._window(form, own)
         return Asking(form, config.labels, size, overlap, _fingerprint(config, self._weights))
 
-    def _window(self, form: Format) -> tuple[int, int]:
-        """Document tokens of one window at most, and how many neighbours share."""
+    def window(self, asking: Asking, prompt: str | None) -> tuple[int, int]:
+        """Document tokens of one window at most, and how many neighbours share, for a document
+        with a prompt of its own or without. Raises PromptError where the prompt leaves no room."""
+        if prompt is None:
+            return asking.size, asking.overlap
+        try:
+            return self._window(asking.format, prompt)
+        except ConfigError as error:
+            raise PromptError(f"with the document's own prompt: {error}") from None
+
+    def _window(self, form: Format, prompt: str | None) -> tuple[int, int]:
         context, window = self._config.context.length, self._config.window
-        asked = self._config.prompt
-        # Where every row brings its own prompt, how long it is shows when it comes.
-        own = "?" if asked.format == "prose" and not asked.instruction else None
-        empty = form.render("", own)
+        empty = form.render("", prompt)
         around = len(self._model.tokenize(empty.prefix + empty.suffix))
         predict = self._config.sampling.n_predict
         output = min(predict, context // 2) if predict > 0 else context // 2

@@ -31,7 +31,7 @@ from actors.gguf.asking import Asking, Askings, check_labels
 from actors.gguf.model import LlamaModel
 from actors.gguf.reading import Reading, choices, cut, scored, united
 from actors.gguf.runner import LlamaRunner
-from actors.grounding import check, ground
+from actors.grounding import check, ground, mark_further
 from actors.guideline import Guideline
 from actors.memory import (
     card_memory,
@@ -182,7 +182,9 @@ class GgufBackend:
         except UnicodeEncodeError as error:
             raise Unreadable(f"a lone surrogate at character {error.start} is no text") from None
         tokens = self._model.tokenize_text(text)
-        places = cut(text, tokens, self._model.pieces, asking.size, asking.overlap)
+        places = cut(
+            text, tokens, self._model.pieces, *self._askings.window(asking, document.prompt)
+        )
         requests = [
             self._request(document, asking, index, text[start:end])
             for index, (start, end) in enumerate(places)
@@ -258,11 +260,12 @@ class GgufBackend:
         began = perf_counter()
         text, asking = reading.document.text or "", reading.asking
         parts = [asking.format.parse(completion.text) for completion in completions]
+        grounding = self._config.prompt.grounding
         found = [
             ground(
-                [scored(said, completion) for said in part.said],
+                [scored(said, completion, self._model.pieces) for said in part.said],
                 text,
-                self._config.prompt.grounding,
+                grounding.model_copy(update={"mark_all": False}),  # of the whole text, below
                 model=self._config.name,
                 window=place,
             )
@@ -274,6 +277,8 @@ class GgufBackend:
         elif self._config.prompt.check:
             problems.append("not checked: no text was read that the answer could be held against")
         entities = merge_windows(found, reading.places) if len(found) > 1 else found[0]
+        if grounding.mark_all and not self._config.prompt.check:
+            entities = mark_further(entities, text)
         entities = filtered(entities, asking.labels)
         if self._config.overlaps != "all":
             entities = merge([entities], self._config.overlaps)

@@ -66,20 +66,37 @@ def _characters(raw: bytes) -> list[int]:
     return [*result, index + 1]
 
 
-def scored(said: Said, completion: Completion) -> Mention:
+def scored(said: Said, completion: Completion, pieces: Sequence[bytes]) -> Mention:
     """The mention with its score: the probability that the model, having begun a string here,
     prints exactly these words: the product over the tokens that hold them, each probability
     among the tokens that the grammar allowed; a forced token counts 1."""
     if not completion.logprobs:
         return said.mention
-    start = len(completion.text[: said.span[0]].encode())
-    end = len(completion.text[: said.span[1]].encode())
+    start, end = (_printed_bytes(completion, pieces, place) for place in said.span)
     total, before = 0.0, 0
     for after, logprob in zip(completion.ends, completion.logprobs, strict=True):
         if before < end and after > start:
             total += logprob
         before = after
     return replace(said.mention, score=round(exp(total), 6))
+
+
+def _printed_bytes(completion: Completion, pieces: Sequence[bytes], characters: int) -> int:
+    """How many bytes the first ``characters`` of a completion were printed as: what is no UTF-8
+    stands in its text as U+FFFD, which has three bytes whatever it was made of."""
+    text = completion.text[:characters]
+    if "\ufffd" not in text:
+        return len(text.encode())
+    raw, at = b"".join(pieces[token] for token in completion.tokens), 0
+    while True:
+        try:
+            good, bad = raw[at:].decode(), 0
+        except UnicodeDecodeError as error:
+            good, bad = raw[at : at + error.start].decode(), error.end - error.start
+        if characters <= len(good):
+            return at + len(good[:characters].encode())
+        characters -= len(good) + 1
+        at += len(good.encode()) + bad
 
 
 def choices(completions: Sequence[Completion], pieces: Sequence[bytes]) -> Iterator[TokenChoice]:

@@ -20,6 +20,6 @@ so it comes out once. No match ever cuts a character from its combining marks.
 from __future__ import annotations
 
 from actors.grounding.claims import check
-from actors.grounding.search import OCCURRENCE, ground
+from actors.grounding.search import OCCURRENCE, ground, mark_further
 
-__all__ = ["OCCURRENCE", "check", "ground"]
+__all__ = ["OCCURRENCE", "check", "ground", "mark_further"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from actors.config.prompt import GroundingOptions
@@ -35,57 +35,81 @@ def ground(
     """The entities of ``mentions`` in ``text``, in the order of the mentions.
 
     ``window`` keeps the search to ``text[start:end]``; offsets stay those of the whole text. With
-    ``mark_all`` the further occurrences follow their mention, with the attribute
-    ``occurrence: further``. Repeats of one and the same entity come out once, with the best score.
+    ``mark_all``, see ``mark_further``. Repeats of one and the same entity come out once, with the
+    best score.
     """
     options = options or GroundingOptions()
     offset, end = window or (0, len(text))
     search = _Search(text[offset:end], options.fuzzy_threshold)
-    placed = _assign(mentions, search, options.mark_all)
     entities: dict[object, Entity] = {}
-    for mention, places in zip(mentions, placed, strict=True):
-        for further, place in enumerate(places):
-            attributes = dict(mention.attributes)
-            if further:
-                attributes[OCCURRENCE] = "further"
-            entity = _entity(mention, text, place, offset, attributes, model)
-            known = entities.get(key := _identity(entity))
-            if known is None or (entity.score or 0) > (known.score or 0):
-                entities[key] = entity
-    return list(entities.values())
+    for mention, place in zip(mentions, _assign(mentions, search), strict=True):
+        entity = _entity(mention, text, place, offset, model)
+        known = entities.get(key := _identity(entity))
+        if known is None or (entity.score or 0) > (known.score or 0):
+            entities[key] = entity
+    found = list(entities.values())
+    return mark_further(found, text, window) if options.mark_all else found
 
 
-def _assign(
-    mentions: Sequence[Mention], search: _Search, mark_all: bool
-) -> list[list[_Place | None]]:
-    """The places of each mention; the longest choose first, so that nested words look elsewhere."""
-    placed: list[list[_Place | None]] = [[] for _ in mentions]
+def mark_further(
+    entities: Sequence[Entity], text: str, window: tuple[int, int] | None = None
+) -> list[Entity]:
+    """The entities, each with every further occurrence of its words after it.
+
+    These have the attribute ``occurrence: further`` and their entity's score; words that an entity
+    of the same label covers are no occurrence, and nothing is found by likeness. ``window`` as of
+    ``ground``.
+    """
+    offset, end = window or (0, len(text))
+    search = _Search(text[offset:end], fuzzy_threshold=1)
     covered: dict[str, _Cover] = {}
-    repeats: dict[tuple[str, str], int] = {}
-    order = sorted(range(len(mentions)), key=lambda i: (-len(mentions[i].text), i))
-    for i in order:
+    for entity in entities:
+        if entity.start is not None and entity.end is not None:
+            cover = covered.setdefault(entity.label, _Cover(search.length))
+            cover.take(max(0, entity.start - offset), entity.end - offset)
+    further: list[list[Entity]] = [[] for _ in entities]
+    # As in _assign: the longest choose first.
+    for i in sorted(range(len(entities)), key=lambda i: (-len(entities[i].text), i)):
+        entity = entities[i]
+        if entity.start is None:
+            continue
+        cover = covered[entity.label]
+        for place in search.places(entity.text):
+            if cover.is_free(place):
+                cover.take(place.start, place.end)
+                start, end = place.start + offset, place.end + offset
+                marked = replace(
+                    entity,
+                    text=text[start:end],
+                    start=start,
+                    end=end,
+                    grounding=place.grounding,
+                    attributes={**entity.attributes, OCCURRENCE: "further"},
+                )
+                further[i].append(marked)
+    return [one for entity, more in zip(entities, further, strict=True) for one in (entity, *more)]
+
+
+def _assign(mentions: Sequence[Mention], search: _Search) -> list[_Place | None]:
+    """The place of each mention; the longest choose first, so that nested words look elsewhere."""
+    placed: list[_Place | None] = [None] * len(mentions)
+    covered: dict[str, _Cover] = {}
+    taken: dict[tuple[str, str], set[int]] = {}
+    for i in sorted(range(len(mentions)), key=lambda i: (-len(mentions[i].text), i)):
         mention = mentions[i]
         places = search.places(mention.text)
         if not places:
-            placed[i].append(None)
             continue
         cover = covered.setdefault(mention.label, _Cover(search.length))
-        repeat = repeats.get(same := (mention.label, mention.text), 0)
-        repeats[same] = repeat + 1
-        # Earlier places were taken by the repeats before; where all are covered, go round.
-        at = next(
-            (k for k in range(repeat, len(places)) if cover.is_free(places[k])),
-            repeat % len(places),
-        )
-        cover.take(places[at])
-        placed[i].append(places[at])
-    if mark_all:
-        for i in order:
-            for place in search.places(mentions[i].text):
-                cover = covered[mentions[i].label]
-                if place.grounding is not Grounding.FUZZY and cover.is_free(place):
-                    cover.take(place)
-                    placed[i].append(place)
+        before = taken.setdefault((mention.label, mention.text), set())
+        left = [k for k in range(len(places)) if k not in before]
+        if not left:  # as often as the document has it, and once more: all begin anew
+            before.clear()
+            left = list(range(len(places)))
+        at = next((k for k in left if cover.is_free(places[k])), left[0])
+        before.add(at)
+        cover.take(places[at].start, places[at].end)
+        placed[i] = places[at]
     return placed
 
 
@@ -98,8 +122,9 @@ class _Cover:
     def is_free(self, place: _Place) -> bool:
         return self._flags.find(1, place.start, place.end) < 0
 
-    def take(self, place: _Place) -> None:
-        self._flags[place.start : place.end] = b"\1" * (place.end - place.start)
+    def take(self, start: int, end: int) -> None:
+        end = min(end, len(self._flags))
+        self._flags[start:end] = b"\1" * (end - start)
 
 
 class _Search:
@@ -172,14 +197,7 @@ class _Search:
         return not (before.isdecimal() or after.isdecimal() or is_mark(after))
 
 
-def _entity(
-    mention: Mention,
-    text: str,
-    place: _Place | None,
-    offset: int,
-    attributes: dict[str, str],
-    model: str,
-) -> Entity:
+def _entity(mention: Mention, text: str, place: _Place | None, offset: int, model: str) -> Entity:
     start = end = None
     words, grounding = mention.text, Grounding.UNGROUNDED
     if place is not None:
@@ -192,7 +210,7 @@ def _entity(
         end=end,
         score=mention.score,
         grounding=grounding,
-        attributes=attributes,
+        attributes=dict(mention.attributes),
         model=model,
     )
 

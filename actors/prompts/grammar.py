@@ -102,8 +102,9 @@ class Grammar:
         """A list of up to ``most`` items; only the empty one where no item is possible."""
         if item is None:
             return literal("[]")
-        more = f"({literal(self.writing.comma)} {item}){{0,{most - 1}}}"
-        return self._rule(f'"[" ({item} {more})? "]"')
+        # llguidance knows no {0,0}.
+        more = f" ({literal(self.writing.comma)} {item}){{0,{most - 1}}}" if most > 1 else ""
+        return self._rule(f'"[" ({item}{more})? "]"')
 
     def one_of(self, values: tuple[str, ...]) -> str:
         """One of some words, as a JSON string."""
