@@ -125,6 +125,13 @@ def peers(
     return seconds, round(statistics.median(shares), 4) if shares else 0.0
 
 
+def tokens(model: Path, documents: int) -> tuple[float, float]:
+    """Tokens of a prompt and of an answer in the mean; the same for every contestant."""
+    jobs = fresh_jobs(model)(documents)
+    prompts = statistics.mean(len(job.prompt_tokens) for job in jobs)
+    return prompts, statistics.mean(len(job.answer_tokens) for job in jobs)
+
+
 def ratios(seconds: dict[str, list[float]]) -> dict[str, float | None]:
     """Peer over medspan, pass by pass; the median. None where the peer was not run."""
 
@@ -214,13 +221,19 @@ def main() -> None:
             raise SystemExit("the kept result is of other versions or documents: run without it")
         kept = before["seconds_per_document"]
         seconds = {name: kept.get(name, []) + seconds.get(name, []) for name in kept | seconds}
+    prompt, answer = tokens(model, options.documents)
     result |= {
         "documents": options.documents,
+        "prompt_tokens_per_document": round(prompt, 1),
+        "answer_tokens_per_document": round(answer, 1),
         "seconds_per_document": {
             name: [round(value, 3) for value in values] for name, values in seconds.items()
         },
         "documents_per_second": {
             name: round(1 / statistics.median(values), 3) for name, values in seconds.items()
+        },
+        "answer_tokens_per_second": {
+            name: round(answer / statistics.median(values), 1) for name, values in seconds.items()
         },
         "host_share_of_a_step": before["host_share_of_a_step"] if options.alone else share,
     }

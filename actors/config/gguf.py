@@ -143,7 +143,8 @@ class GgufContext(Section):
         default=None,
         ge=64,
         description="One common room of this many tokens for all sequences. Saves memory where "
-        "documents are short; documents wait where it is taken. Default: n_ctx for each, and for "
+        "documents are short and n_predict bounds what is printed, since a document is let in with "
+        "room for its prompt and n_predict (-1: all of n_ctx); others wait. Default: n_ctx for each, and for "
         "each of `prefixes`, which computes faster.",
     )
     prefixes: int = Field(

@@ -15,10 +15,14 @@ class Window(Section):
     size: int | None = Field(
         None,
         ge=8,
-        description="Tokens a window, special tokens included; default: the model's own.",
+        description="Tokens a window; default: the model's own length, or what the context of a "
+        "language model has room for. An encoder's special tokens are among them.",
     )
     overlap: int | None = Field(
-        None, ge=0, description="Tokens two neighbours share; default: a quarter of the size."
+        None,
+        ge=0,
+        description="Tokens two neighbours share; default: a quarter of the size, of a language "
+        "model an eighth.",
     )
 
     @model_validator(mode="after")
