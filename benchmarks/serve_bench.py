@@ -45,9 +45,8 @@ from actors.extractor import Share
 from benchmarks import serve_gguf
 from benchmarks import serve_load as load
 from benchmarks.onnx import STARTER, _folder, abstracts, peer
-from benchmarks.serve_process import PER_REQUEST, ROOT, free_port, medspan, process
+from benchmarks.serve_process import LEVELS, PER_REQUEST, ROOT, free_port, medspan, process
 
-LEVELS = (0.25, 0.5, 0.75, 0.9)
 CLIENTS = 8
 CHARACTERS = 300
 

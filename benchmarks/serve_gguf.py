@@ -26,7 +26,7 @@ from actors.prompts import chat_template, prompt_format
 from benchmarks import serve_load as load
 from benchmarks.gguf_peers import sources
 from benchmarks.gguf_work import make_model, make_note
-from benchmarks.serve_process import medspan, process
+from benchmarks.serve_process import LEVELS, medspan, process
 
 TOKENS, SLOTS, UNDER_WAY = 48, 8, 12
 INSTRUCTION = "Summarise the note for the ward round: problems, treatment, what is to be done next."
@@ -114,6 +114,10 @@ def measure(cache: Path, folder: Path, seconds: float, llama_python: str | None)
     with medspan(str(path), folder) as (url, _):
         bodies = [{"text": note} for note in notes]
         served = load.closed(url, bodies, UNDER_WAY, seconds)
+        levels = {
+            str(level): load.opened(url, bodies, served.good_per_s * level, seconds).as_dict()
+            for level in LEVELS
+        }
     engine.append(alone(config, notes[::-1], seconds / 2))
     peer = _llama(llama_python or sys.executable, config, notes, seconds)
     return {
@@ -121,6 +125,7 @@ def measure(cache: Path, folder: Path, seconds: float, llama_python: str | None)
         "under_way": UNDER_WAY,
         "engine_documents_per_s": [round(value, 3) for value in engine],
         "medspan": served.as_dict(),
+        "open_loop": levels,
         "llama_cpp_server": peer.as_dict(),
         "ratios": {
             "gguf_vs_engine": served.good_per_s / statistics.mean(engine),

@@ -18,6 +18,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 PER_REQUEST = 8
+LEVELS = (0.25, 0.5, 0.75, 0.9)
+"""Open load, as parts of the capacity."""
 
 
 @contextmanager

@@ -144,8 +144,8 @@ class GgufContext(Section):
         ge=64,
         description="One common room of this many tokens for all sequences. Saves memory where "
         "documents are short and n_predict bounds what is printed, since a document is let in with "
-        "room for its prompt and n_predict (-1: all of n_ctx); others wait. Default: n_ctx for each, "
-        "and for each of `prefixes`, which computes faster.",
+        "room for its prompt and n_predict (-1: all of n_ctx); others wait. Default: n_ctx for "
+        "each, and for each of `prefixes`, which computes faster.",
     )
     prefixes: int = Field(
         default=2, ge=0, le=32, description="Shared prompt beginnings kept computed at a time."
