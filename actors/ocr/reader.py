@@ -82,8 +82,9 @@ class OcrReader(Closing):
         self, document: Document, budget: PixelBudget | None = None
     ) -> Future[Reading | Failure]:
         """Queue a document. The future holds a Reading, or the Failure of a file that cannot be
-        read; it holds a ReadFailure only when the reader itself is lost. ``budget``: pixels that
-        this document and others may have together."""
+        read; it holds a ReadFailure only when the reader itself is lost. Cancelling it leaves the
+        pages that are not begun unread. ``budget``: pixels that this document and others may have
+        together."""
         if self._closed:
             raise RuntimeError("the reader is closed")
         job = Job(document, Future(), budget)
@@ -114,8 +115,7 @@ class OcrReader(Closing):
             _LOG.critical("the reader of pictures is lost: %s", type(error).__name__)
             self._closed = True
             for job in [*self._under_way, *self._feed.abandon()]:
-                if not job.future.done():
-                    job.future.set_exception(ReadFailure(type(error).__name__))
+                job.lose(ReadFailure(type(error).__name__))
 
     def _seek_wave(self, may_wait: bool) -> list[_Sought]:
         """The next pages with their lines; empty where nothing is at hand."""
@@ -133,6 +133,8 @@ class OcrReader(Closing):
     def _seek(self, job: Job, number: int, page: Page) -> _Sought | None:
         picture = page.picture
         assert picture is not None  # the feed gives no others
+        if job.over():
+            return None
         try:
             quads = self._models.lines(picture)
             turn = 0
@@ -170,9 +172,9 @@ class OcrReader(Closing):
             except Exception as error:
                 self._failed([wave.pages[p].job for p, _ in lines], error)
         for p, page in enumerate(wave.pages):
-            if not page.job.future.done():
+            if not page.job.over():
                 self._give(page, [letters[p, i] for i in range(len(page.cuts))])
-        self._under_way = [job for job in self._under_way if not job.future.done()]
+        self._under_way = [job for job in self._under_way if not job.over()]
 
     def _give(self, page: _Sought, letters: list[Letters]) -> None:
         try:
