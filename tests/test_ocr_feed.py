@@ -6,6 +6,7 @@ import io
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -45,11 +46,17 @@ def pages(count: int) -> Document:
 
 
 @pytest.fixture
-def blank(monkeypatch: pytest.MonkeyPatch) -> Iterator[OcrReader]:
+def told() -> list[float]:
+    """When the reader said that it got on."""
+    return []
+
+
+@pytest.fixture
+def blank(monkeypatch: pytest.MonkeyPatch, told: list[float]) -> Iterator[OcrReader]:
     monkeypatch.setattr(reader, "Models", Blank)
     monkeypatch.setattr(reader, "weights_digest", lambda config: "none")
     config = OcrModel.model_validate({"name": "ocr", "kind": "ocr", "wave_pages": 2})
-    with OcrReader(config, threads=1) as made:
+    with OcrReader(config, threads=1, moved=lambda: told.append(monotonic())) as made:
         yield made
         Blank.last.go.set()  # also where a test failed before it did
 
@@ -65,6 +72,17 @@ def test_the_pages_of_a_document_that_is_given_up_are_not_read(blank: OcrReader)
     assert len(found.pages) == 1
     assert Blank.last.count < 6, f"of {PAGES}"
     assert wait([long], 30).done == {long}
+
+
+def test_a_page_that_was_read_is_told_before_the_document_is(
+    blank: OcrReader, told: list[float]
+) -> None:
+    future = blank.submit(pages(PAGES))
+    before: list[int] = []
+    future.add_done_callback(lambda _: before.append(len(told)))
+    Blank.last.go.set()
+    blank.close()  # after which everybody was told
+    assert before == [PAGES]
 
 
 def test_a_document_that_failed_is_not_read_on(
@@ -85,12 +103,12 @@ def test_a_document_that_failed_is_not_read_on(
 
 def test_the_first_answer_counts_and_none_after_a_cancellation() -> None:
     future: Future[Reading | Failure] = Future()
-    job = Job(pages(1), future)
+    job = Job(pages(1), future, lambda: None)
     job.fail("First", "it was first")
     job.fail("Second", "it was not")
     job.lose(RuntimeError())
     assert future.result(0) == Failure("First", "it was first")
-    gone = Job(pages(1), Future())
+    gone = Job(pages(1), Future(), lambda: None)
     assert not gone.over()
     assert gone.future.cancel()
     assert gone.over()

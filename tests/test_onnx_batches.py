@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import CancelledError, wait
+from concurrent.futures import CancelledError, Future, wait
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from actors.config import OnnxModel
 from actors.extractor import Share
 from actors.guideline import Guideline
 from actors.onnx import ModelLost
+from actors.spans import Moved, unheard
 
 WORDS = " ".join(tiny_onnx.CORPUS).split()
 documents = st.lists(
@@ -27,9 +28,9 @@ documents = st.lists(
 )
 
 
-def load(folder: Path, threads: int = 1, **settings: Any) -> Extractor:
+def load(folder: Path, threads: int = 1, moved: Moved = unheard, **settings: Any) -> Extractor:
     content = {"name": "tiny", "kind": "onnx", "weights": {"model": str(folder)}, **settings}
-    return Extractor(OnnxModel.model_validate(content), Share(threads=threads))
+    return Extractor(OnnxModel.model_validate(content), Share(threads=threads), moved)
 
 
 def read(extractor: Extractor, texts: Sequence[str]) -> list[Extraction]:
@@ -289,6 +290,24 @@ def test_a_document_that_is_cancelled_while_it_is_read_frees_the_model(
         assert steps.count < 10, "of some hundred"
         waited = wait([long], 30)
     assert waited.done == {long}
+
+
+def test_it_is_told_that_long_documents_get_on(folder: Path) -> None:
+    """They advance side by side, so that for long none is done."""
+    lock, futures = threading.Lock(), list[Future[Extraction]]()
+    seen: list[bool] = []
+
+    def moved() -> None:
+        with lock:
+            seen.append(any(future.done() for future in futures))
+
+    text = " ".join(WORDS) * 20
+    with load(folder, moved=moved, session={"batch_tokens": 128}) as extractor:
+        with lock:
+            futures += [extractor.submit(Document(str(i), text)) for i in range(3)]
+        for future in futures:
+            future.result(60)
+    assert seen.count(False) > 20
 
 
 def test_cancelling_while_results_come_harms_nobody(folder: Path) -> None:

@@ -19,18 +19,20 @@ from actors.pages import (
     compose,
     open_pages,
 )
-from actors.spans import Document, Failure
+from actors.spans import Document, Failure, Moved
 
 
 @dataclass(slots=True)
 class Job:
     """A document, the future of its reading, and its pages as far as they are read.
 
+    ``moved`` is called after each page.
     The future can be cancelled until it has its answer. Several threads may answer: the first does.
     """
 
     document: Document
     future: Future[Reading | Failure]
+    moved: Moved
     budget: PixelBudget | None = None
     pages: dict[int, tuple[PageSize, list[Strip]]] = field(default_factory=dict)
     expected: int | None = None
@@ -47,6 +49,7 @@ class Job:
     def add(self, number: int, size: PageSize, strips: list[Strip]) -> None:
         """A page was read."""
         self.pages[number] = (size, strips)
+        self.moved()
         self.settle()
 
     def settle(self) -> None:

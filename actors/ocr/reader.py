@@ -24,7 +24,7 @@ from actors.ocr.feed import Feed, Job
 from actors.ocr.lines import Cut, cut, is_sideways, strips, turned
 from actors.ocr.models import Letters, Models, weights_digest
 from actors.pages import Limits, Page, PageSize, Picture, PixelBudget, Reading
-from actors.spans import Document, Failure
+from actors.spans import Document, Failure, Moved, unheard
 
 _LOG = logging.getLogger(__name__)
 _MOST_WORKERS = 4
@@ -61,8 +61,13 @@ class OcrReader(Closing):
     """A loaded reader of pictures. ``submit`` is thread-safe; a context manager."""
 
     def __init__(
-        self, config: OcrModel, threads: int | None = None, gpu: float | None = None
+        self,
+        config: OcrModel,
+        threads: int | None = None,
+        gpu: float | None = None,
+        moved: Moved = unheard,
     ) -> None:
+        """``moved`` is called after each page."""
         threads = threads or cores()
         # Several workers of few threads each: a page's boxes and letters are decoded in Python,
         # and meanwhile another worker uses the CPUs that one alone would leave idle.
@@ -75,6 +80,7 @@ class OcrReader(Closing):
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="ocr")
         self._thread = threading.Thread(target=self._run, name="ocr-reader", daemon=True)
         self._under_way: list[Job] = []
+        self._moved = moved
         self._closed = False
         self._thread.start()
 
@@ -87,7 +93,7 @@ class OcrReader(Closing):
         together."""
         if self._closed:
             raise RuntimeError("the reader is closed")
-        job = Job(document, Future(), budget)
+        job = Job(document, Future(), self._moved, budget)
         self._feed.put(job)
         return job.future
 

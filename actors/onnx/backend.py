@@ -13,7 +13,7 @@ from actors.memory import card_used, main_memory_used
 from actors.onnx.narrowing import narrowed
 from actors.onnx.reader import Reader
 from actors.onnx.reading import Reading
-from actors.spans import Document, Extraction, Tell
+from actors.spans import Document, Extraction, Moved, Tell, unheard
 
 _LOG = logging.getLogger(__name__)
 
@@ -34,10 +34,17 @@ class OnnxBackend:
     """A token classifier behind ``submit``. Its configuration says what it is (``OnnxModel``).
 
     ``threads``: CPU threads, None for all of this process. ``gpu``: the share of one card, 0 for
-    none, None for whatever is visible. Raises as ``Reader`` where the model cannot be loaded.
+    none, None for whatever is visible. ``moved`` is called after each batch. Raises as
+    ``Reader`` where the model cannot be loaded.
     """
 
-    def __init__(self, config: OnnxModel, threads: int | None, gpu: float | None) -> None:
+    def __init__(
+        self,
+        config: OnnxModel,
+        threads: int | None,
+        gpu: float | None,
+        moved: Moved = unheard,
+    ) -> None:
         before, card = main_memory_used(), card_used() or 0
         self._reader = Reader(config, threads, gpu)
         self.took = {"main memory": max(0, main_memory_used() - before)}
@@ -45,6 +52,7 @@ class OnnxBackend:
         if (used := card_used()) is not None:
             self.took["card"] = max(0, used - card)
         self._name = config.name
+        self._moved = moved
         self._room = _BATCHES_AHEAD * config.session.batch_tokens * _CHARACTERS_PER_TOKEN
         self._queue: deque[_Asked] = deque()
         self._changed = threading.Condition()
@@ -98,7 +106,7 @@ class OnnxBackend:
                         reading = self._reader.open(document, future.cancelled)
                         under_way[future] = reading, guideline
                 unread = [reading for reading, _ in under_way.values() if not reading.done]
-                self._reader.advance(unread, lambda: not self._closed)
+                self._reader.advance(unread, lambda: not self._closed, self._moved)
                 for future, (reading, guideline) in list(under_way.items()):
                     if reading.done:
                         self._answer(future, reading, guideline)

@@ -24,7 +24,7 @@ from actors.onnx.packing import pack
 from actors.onnx.reading import Reading
 from actors.onnx.session import Session, is_fatal
 from actors.onnx.tokenizer import TextTokenizer
-from actors.spans import Document, Entity, Extraction, Failure, Status, Usage
+from actors.spans import Document, Entity, Extraction, Failure, Moved, Status, Usage
 from actors.weights import digest, fetch
 
 _Outcome = tuple[list[TokenSpan], int] | Exception
@@ -74,12 +74,12 @@ class Reader:
         cut = windows(len(tokens), self._size, self._overlap, tokens.words)
         return Reading(document, given_up, tokens, cut, seconds=time.perf_counter() - began)
 
-    def advance(self, readings: Sequence[Reading], go_on: Callable[[], bool]) -> None:
+    def advance(self, readings: Sequence[Reading], go_on: Callable[[], bool], moved: Moved) -> None:
         """Read the next windows of all of them, and decode what is complete.
 
         A long document takes several calls. Of one that is given up the windows are passed over.
         Returns early, to no effect, where ``go_on`` says no before a batch. Raises only where the
-        model is lost to this process.
+        model is lost to this process. ``moved`` is called after each batch.
         """
         work = [
             (reading, window)
@@ -87,6 +87,7 @@ class Reader:
             for window in reading.next_windows(len(self._folder.labels))
         ]
         for ran in self._run_all(work, go_on):
+            moved()
             for reading, window, found, seconds in ran:
                 if isinstance(found, Failure):
                     reading.failure = found
