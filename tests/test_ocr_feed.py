@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from actors.config.ocr import OcrModel
+from actors.memory import device
 from actors.ocr import OcrReader, reader
 from actors.ocr.feed import Job
 from actors.pages import Picture, Reading
@@ -83,6 +84,17 @@ def test_a_page_that_was_read_is_told_before_the_document_is(
     Blank.last.go.set()
     blank.close()  # after which everybody was told
     assert before == [PAGES]
+
+
+def test_a_reader_says_what_its_networks_took(
+    blank: OcrReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the card as well, where the process had nothing before."""
+    memory, card = iter([100, 350]), iter([None, 50])
+    monkeypatch.setattr(device, "main_memory_used", lambda: next(memory))
+    monkeypatch.setattr(device, "card_used", lambda: next(card))
+    with OcrReader(blank.config, threads=1) as made:
+        assert made.took == {"main memory": 250, "card": 50}
 
 
 def test_a_document_that_failed_is_not_read_on(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -231,18 +231,21 @@ class Leafing:
     last: Leafing
 
     def __init__(self, config: OcrModel, threads: int, gpu: float, moved: Moved) -> None:
-        self.moved, self.took = moved, dict[str, int]()
+        self.moved, self.took = moved, {"card": 3_000_000}
         Leafing.last = self
 
     def submit(self, document: Document, budget: PixelBudget) -> Future[Reading | Failure]:
         return Future()
 
 
-def test_a_page_that_was_read_is_a_sign_of_life(
+def test_a_reader_of_pictures_says_what_it_took_and_that_it_got_on(
     hosted: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    born: list[Mapping[str, int]] = []
+    monkeypatch.setattr(Vitals, "born", lambda self, seconds, took: born.append(took))
     monkeypatch.setattr("actors.ocr.OcrReader", Leafing)
     pictures = PictureReplica(load_ocr("starter:ocr"), Settings(wedged_s=60))
+    assert born == [Leafing.last.took]
     watch = pictures._health.watch
 
     async def scenario() -> list[float]:

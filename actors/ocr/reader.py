@@ -19,7 +19,7 @@ import numpy as np
 from actors.closing import Closing
 from actors.config import fingerprint
 from actors.config.ocr import OcrModel
-from actors.memory import cores
+from actors.memory import cores, memory_held, taken_since
 from actors.ocr.feed import Feed, Job
 from actors.ocr.lines import Cut, cut, is_sideways, strips, turned
 from actors.ocr.models import Letters, Models, weights_digest
@@ -75,7 +75,10 @@ class OcrReader(Closing):
         self.config = config
         self.fingerprint = fingerprint(config, weights=weights_digest(config))
         self._fatal = bool(gpu)  # an error of a card is an error of all that follows, too
+        before = memory_held()
         self._models = Models(config, max(1, threads // workers), gpu)
+        self.took = taken_since(before)
+        """Bytes that the process has grown by while the networks were loaded."""
         self._feed = Feed(Limits.of(config.pages))
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="ocr")
         self._thread = threading.Thread(target=self._run, name="ocr-reader", daemon=True)

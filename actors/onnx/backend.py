@@ -9,7 +9,7 @@ from concurrent.futures import Future
 
 from actors.config import OnnxModel
 from actors.guideline import Guideline
-from actors.memory import card_used, main_memory_used
+from actors.memory import memory_held, taken_since
 from actors.onnx.narrowing import narrowed
 from actors.onnx.reader import Reader
 from actors.onnx.reading import Reading
@@ -45,12 +45,10 @@ class OnnxBackend:
         gpu: float | None,
         moved: Moved = unheard,
     ) -> None:
-        before, card = main_memory_used(), card_used() or 0
+        before = memory_held()
         self._reader = Reader(config, threads, gpu)
-        self.took = {"main memory": max(0, main_memory_used() - before)}
+        self.took = taken_since(before)
         """Bytes that the process has grown by while the model was loaded and tried."""
-        if (used := card_used()) is not None:
-            self.took["card"] = max(0, used - card)
         self._name = config.name
         self._moved = moved
         self._room = _BATCHES_AHEAD * config.session.batch_tokens * _CHARACTERS_PER_TOKEN

@@ -126,7 +126,7 @@ class PictureReplica:
         self._reader = OcrReader(config, threads=threads, gpu=gpu, moved=self._moved)
         self._vitals = Vitals(config.name, gpu, _names(config.name))
         self._health = Health(config.name, settings, self._vitals, probe=self._probe)
-        self._vitals.born(round(time.monotonic() - began, 3), {})
+        self._vitals.born(round(time.monotonic() - began, 3), self._reader.took)
 
     async def read(self, documents: Sequence[Document], pixels: int) -> list[Reading | Failure]:
         """The documents' texts, in order. A reader that is lost ends the process."""
