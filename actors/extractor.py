@@ -16,7 +16,7 @@ from actors.closing import Closing
 from actors.config import ConfigError, GgufModel, ModelConfig, load_model
 from actors.guideline import Guideline
 from actors.memory import cores
-from actors.spans import Document, Extraction, Tell
+from actors.spans import Document, Extraction, Moved, Tell, unheard
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,14 @@ class Backend(Protocol):
 class Extractor(Closing):
     """A loaded model. ``submit`` is thread-safe; ``extract`` wraps it. A context manager."""
 
-    def __init__(self, config: ModelConfig, share: Share | None = None) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        share: Share | None = None,
+        moved: Moved = unheard,
+    ) -> None:
+        """``moved`` is called after each batch of a token classifier; that a language model gets
+        on is told by what it prints (``submit``)."""
         self.config = config
         share = share or Share()
         if share.threads is not None and share.threads > (there := cores()):
@@ -63,7 +70,7 @@ class Extractor(Closing):
                 f"model {config.name}: {share.threads} threads are asked for, and this process "
                 f"may run on {there} cores: they would share them; lower the pool's num_cpus"
             )
-        self._backend = _load(config, share)
+        self._backend = _load(config, share, moved)
 
     @property
     def name(self) -> str:
@@ -109,7 +116,7 @@ def load_extractor(reference: str | Path, share: Share | None = None) -> Extract
     return Extractor(load_model(reference), share)
 
 
-def _load(config: ModelConfig, share: Share) -> Backend:
+def _load(config: ModelConfig, share: Share, moved: Moved) -> Backend:
     # Imported here: a process pays only for the runtime of the model that it holds.
     if isinstance(config, GgufModel) and config.sees:
         from actors.vision import VisionBackend
@@ -121,4 +128,4 @@ def _load(config: ModelConfig, share: Share) -> Backend:
         return GgufBackend(config, threads=share.threads, gpu=share.gpu)
     from actors.onnx import OnnxBackend
 
-    return OnnxBackend(config, threads=share.threads, gpu=share.gpu)
+    return OnnxBackend(config, threads=share.threads, gpu=share.gpu, moved=moved)

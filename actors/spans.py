@@ -178,3 +178,11 @@ class Extraction:
 Tell = Callable[[int, str], None]
 """Hears what a generative model prints of a document as it comes: the window, from 0, and further
 text of its completion. It runs in a thread of the model's, so it must not wait."""
+
+Moved = Callable[[], None]
+"""Hears that a model got on with what it was given, however long until a document is done. It runs
+in a thread of the model's, so it must not wait."""
+
+
+def unheard() -> None:
+    """A ``Moved`` for where nobody listens."""

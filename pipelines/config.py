@@ -225,8 +225,8 @@ class Serve(Section):
     wedged_s: float = Field(
         120.0,
         gt=0,
-        description="A replica that has work and gives no sign of life (a document read, text "
-        "printed) for so long is replaced.",
+        description="A replica that has work and gives no sign of life (a document, a page or "
+        "a batch read, text printed) for so long is replaced.",
     )
     page: bool = Field(True, description="Whether / shows the page.")
     limits: Limits = Limits()

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 Card = Callable[[], int | None]
 """Bytes of a card of the cluster, the smallest of them; None where none can be asked."""
 
-_ONNX_FILES = ("model.onnx", "config.json")
+_ONNX_FILES = ("model.onnx", "config.json", "tokenizer_config.json")
 _GB = 1e9
 _ASK_SECONDS = 30.0
 

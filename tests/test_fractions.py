@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import pytest
+import tiny_onnx
 from memory_models import Kind, Shape, write
 from vision_models import make_vision
 
@@ -137,6 +139,39 @@ def test_a_token_classifier_is_sized_by_its_batches() -> None:
     _, filled = sized_step(Pool(num_gpus=0.1, fill=True), model, lambda: A10G)
     assert isinstance(filled, OnnxModel)
     assert filled.session.batch_tokens == 16384
+
+
+def test_an_encoder_of_long_texts_is_planned_with_the_windows_that_it_reads(
+    tmp_path: Path,
+) -> None:
+    """Scores of attention grow with the square of the window: 8,192 positions are not 512."""
+    tokenizer = tiny_onnx.wordpiece()
+    sizes: dict[str, Any] = {
+        "hidden_size": 384,
+        "intermediate_size": 1536,
+        "num_attention_heads": 12,
+    }
+    table = tiny_onnx.random_table(tokenizer, 5)
+    folder = tiny_onnx.save(
+        tmp_path, tiny_onnx.by_token(table), tokenizer, max_position_embeddings=8192, **sizes
+    )
+    content = {"name": "m", "kind": "onnx", "weights": {"model": str(folder)}}
+    own = OnnxModel.model_validate(content)
+    chosen = OnnxModel.model_validate(content | {"window": {"size": 2048}})
+    assert need_of(own).parts["activations"] > 12 * 4 * 8192**2
+    assert 12 * 4 * 2048**2 < need_of(chosen).parts["activations"] < 12 * 4 * 2560**2
+    with pytest.raises(ConfigError, match=r"window\.size: \d+") as refused:
+        sized_step(Pool(num_gpus=0.1), own, lambda: A10G)
+    named = re.search(r"window\.size: (\d+)", str(refused.value))
+    assert named is not None
+    size = int(named[1])
+    assert 1024 < size < 8192
+    for more, enough in ((0, True), (1, False)):
+        model = OnnxModel.model_validate(content | {"window": {"size": size + more}})
+        assert (need_of(model).device * 1.05 <= 0.1 * A10G) is enough
+    # What the tokenizer says counts as it does for the reader of documents.
+    (folder / "tokenizer_config.json").write_text('{"model_max_length": 256}')
+    assert read_onnx(folder).longest == 256
 
 
 def test_without_a_card_that_says_its_memory(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future, wait
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from actors.config import OnnxModel
 from actors.extractor import Share
 from actors.guideline import Guideline
 from actors.onnx import ModelLost
+from actors.spans import Moved, unheard
 
 WORDS = " ".join(tiny_onnx.CORPUS).split()
 documents = st.lists(
@@ -27,9 +28,9 @@ documents = st.lists(
 )
 
 
-def load(folder: Path, threads: int = 1, **settings: Any) -> Extractor:
+def load(folder: Path, threads: int = 1, moved: Moved = unheard, **settings: Any) -> Extractor:
     content = {"name": "tiny", "kind": "onnx", "weights": {"model": str(folder)}, **settings}
-    return Extractor(OnnxModel.model_validate(content), Share(threads=threads))
+    return Extractor(OnnxModel.model_validate(content), Share(threads=threads), moved)
 
 
 def read(extractor: Extractor, texts: Sequence[str]) -> list[Extraction]:
@@ -243,11 +244,81 @@ def test_a_lost_model_is_an_exception_of_every_future(
             extractor.extract([Document("late", "aspirin")])
 
 
-def test_close_ends_a_document_that_is_being_read(folder: Path) -> None:
+class Steps:
+    """A model's batches: how many were run, each once ``go`` is set."""
+
+    def __init__(self, extractor: Extractor, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun, self.go, self.count = threading.Event(), threading.Event(), 0
+        reader = extractor._backend._reader  # type: ignore[attr-defined]
+        self._run = reader._run
+        monkeypatch.setattr(reader, "_run", self)
+
+    def __call__(self, sequences: Sequence[Any]) -> Any:
+        self.count += 1
+        self.begun.set()
+        self.go.wait(30)
+        return self._run(sequences)
+
+
+def test_close_ends_a_document_that_is_being_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     extractor = load(folder)
+    steps = Steps(extractor, monkeypatch)
     future = extractor.submit(Document("1", " ".join(WORDS) * 400))
-    while not future.running():
-        pass
+    assert steps.begun.wait(30)
+    steps.go.set()
     extractor.close()
     with pytest.raises(CancelledError):
         future.result(0)
+
+
+@pytest.mark.parametrize("tokens", [200, 16_384])
+def test_a_document_that_is_cancelled_while_it_is_read_frees_the_model(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tokens: int
+) -> None:
+    """Whether its windows take many rounds or one of many batches."""
+    monkeypatch.setattr("actors.onnx.reading._SEGMENT", tokens)
+    with load(folder, session={"batch_tokens": 128}) as extractor:
+        steps = Steps(extractor, monkeypatch)
+        long = extractor.submit(Document("long", " ".join(WORDS) * 200))
+        assert steps.begun.wait(30)
+        assert long.cancel()
+        short = extractor.submit(Document("short", "aspirin"))
+        steps.go.set()
+        assert short.result(30).document_id == "short"
+        assert steps.count < 10, "of some hundred"
+        waited = wait([long], 30)
+    assert waited.done == {long}
+
+
+def test_it_is_told_that_long_documents_get_on(folder: Path) -> None:
+    """They advance side by side, so that for long none is done."""
+    lock, futures = threading.Lock(), list[Future[Extraction]]()
+    seen: list[bool] = []
+
+    def moved() -> None:
+        with lock:
+            seen.append(any(future.done() for future in futures))
+
+    text = " ".join(WORDS) * 20
+    with load(folder, moved=moved, session={"batch_tokens": 128}) as extractor:
+        with lock:
+            futures += [extractor.submit(Document(str(i), text)) for i in range(3)]
+        for future in futures:
+            future.result(60)
+    assert seen.count(False) > 20
+
+
+def test_cancelling_while_results_come_harms_nobody(folder: Path) -> None:
+    with load(folder, threads=2) as extractor:
+        futures = [
+            extractor.submit(Document(str(i), " ".join(WORDS[i % 40 :]))) for i in range(300)
+        ]
+        for future in futures[::2]:
+            future.cancel()
+            futures[1].result(30)  # the others come meanwhile
+        for i, future in enumerate(futures):
+            if not future.cancelled():
+                assert future.result(30).document_id == str(i)
+        assert not any(future.cancelled() for future in futures[1::2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typer.testing import CliRunner
 from actors.config import ConfigError
 from actors.config.merge import Merge
 from actors.config.ocr import load_ocr
+from actors.memory import memory_held
 from actors.pages import PageSize, Reading, Word
 from actors.spans import Box, Extraction, spanning
 from pipelines.batch import begin_run, drive_run
@@ -25,6 +27,7 @@ from pipelines.batch.careful import Attempts
 from pipelines.batch.cluster import cluster
 from pipelines.batch.describe import check_reader
 from pipelines.batch.finish import Tally, finish_unit
+from pipelines.batch.life import Life
 from pipelines.batch.ocr import OcrActor
 from pipelines.batch.step import pack, unpack
 from pipelines.cli.app import app
@@ -117,12 +120,17 @@ def test_a_reading_survives_the_table() -> None:
 
 
 @pytest.mark.weights
-def test_a_unit_is_read_and_its_entities_get_places(lake: Path) -> None:
+def test_a_unit_is_read_and_its_entities_get_places(
+    lake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = Source(path=str(lake / "in"))
     plan = plan_source(source)
     (table,) = read_units(plan.units, source, plan.keep)
     attempts = Attempts(str(lake / "out"), "r", "ocr", "ocr", 3)
+    born: list[Mapping[str, int]] = []
+    monkeypatch.setattr(Life, "born", lambda self, seconds, took: born.append(took))
     actor = OcrActor(load_ocr("starter:ocr"), attempts, 1, 0.0, Storage())
+    assert [set(took) for took in born] == [set(memory_held())]
     unit, table = unpack(asyncio.run(actor(pack("u", table))))
     assert unit == "u"
     assert "image" not in table.schema.names

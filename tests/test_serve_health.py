@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,15 @@ from starlette.testclient import TestClient
 
 from actors.config import ConfigError, ModelConfig
 from actors.config.load import load_model
+from actors.config.ocr import OcrModel, load_ocr
 from actors.extractor import Extractor, Share
 from actors.guideline import Guideline
-from actors.spans import Document, Extraction, Tell
+from actors.pages import PixelBudget, Reading
+from actors.spans import Document, Extraction, Failure, Moved, Tell
 from pipelines.serve import replica as replicas
 from pipelines.serve.health import Health, Settings, Watch
 from pipelines.serve.probing import probe, says_well
-from pipelines.serve.replica import Replica
+from pipelines.serve.replica import PictureReplica, Replica
 from pipelines.serve.service import Event, LocalModels, ModelFacts, Printed, facts_of
 from pipelines.worker.vitals import Held, Vitals
 
@@ -171,9 +173,9 @@ class Answering(FakeExtractor):
 
     last: Answering
 
-    def __init__(self, config: ModelConfig, share: Share) -> None:
+    def __init__(self, config: ModelConfig, share: Share, moved: Moved) -> None:
         super().__init__(config.name)
-        self.share, self.took = share, {"CPU weights": 1_000}
+        self.moved, self.share, self.took = moved, share, {"CPU weights": 1_000}
         self.told: list[Tell | None] = []
         Answering.last = self
 
@@ -207,17 +209,58 @@ def test_what_is_printed_or_read_is_a_sign_of_life(hosted: Replica) -> None:
         tell(0, "word")
         printed = watch.still
         watch._since -= 50
+        Answering.last.moved()
+        moved = watch.still
+        watch._since -= 50
         document, future = Answering.last.held.pop(0)
         future.set_result(Answering.last.read(document))
         read = watch.still
         Answering.last.release()
         await task
-        return max(printed, read), await hosted.held()
+        return max(printed, moved, read), await hosted.held()
 
     still, held = asyncio.run(scenario())
     assert still < 40
     assert (held.documents, held.breaches, held.card_mb) == (2, 0, None)
     assert held.memory_mb > 1
+
+
+class Leafing:
+    """In the place of the reader of pictures: never done."""
+
+    last: Leafing
+
+    def __init__(self, config: OcrModel, threads: int, gpu: float, moved: Moved) -> None:
+        self.moved, self.took = moved, {"card": 3_000_000}
+        Leafing.last = self
+
+    def submit(self, document: Document, budget: PixelBudget) -> Future[Reading | Failure]:
+        return Future()
+
+
+def test_a_reader_of_pictures_says_what_it_took_and_that_it_got_on(
+    hosted: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    born: list[Mapping[str, int]] = []
+    monkeypatch.setattr(Vitals, "born", lambda self, seconds, took: born.append(took))
+    monkeypatch.setattr("actors.ocr.OcrReader", Leafing)
+    pictures = PictureReplica(load_ocr("starter:ocr"), Settings(wedged_s=60))
+    assert born == [Leafing.last.took]
+    watch = pictures._health.watch
+
+    async def scenario() -> list[float]:
+        task = asyncio.create_task(pictures.read([Document("a", image=b"long")], 1000))
+        await asyncio.sleep(0)
+        watch._since -= 50
+        before = watch.still
+        await asyncio.to_thread(Leafing.last.moved)
+        after = watch.still
+        task.cancel()
+        await asyncio.wait([task])
+        return [before, after]
+
+    before, after = asyncio.run(scenario())
+    assert after < 40 <= before
 
 
 def test_giving_up_is_no_sign_of_life(hosted: Replica) -> None:

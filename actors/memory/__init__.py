@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from actors.memory.choose import is_open, settled_gguf, usual_gguf
-from actors.memory.device import card_memory, card_used, cores, main_memory_used
+from actors.memory.device import (
+    card_memory,
+    card_used,
+    cores,
+    main_memory_used,
+    memory_held,
+    taken_since,
+)
 from actors.memory.fraction import (
     card_bytes,
     check_gguf,
@@ -55,6 +62,7 @@ __all__ = [
     "largest_picture",
     "llama_take",
     "main_memory_used",
+    "memory_held",
     "ocr_need",
     "ocr_parts",
     "onnx_need",
@@ -65,5 +73,6 @@ __all__ = [
     "read_ocr",
     "read_onnx",
     "settled_gguf",
+    "taken_since",
     "usual_gguf",
 ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,17 @@ def main_memory_used() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):  # not on macOS
         return 0
+
+
+def memory_held() -> dict[str, int]:
+    """Bytes that this process holds now, by place: "main memory", and "card" where one says so."""
+    card = card_used()
+    return {"main memory": main_memory_used()} | ({} if card is None else {"card": card})
+
+
+def taken_since(before: Mapping[str, int]) -> dict[str, int]:
+    """Bytes that this process has grown by, by place, since it held so much."""
+    return {place: max(0, size - before.get(place, 0)) for place, size in memory_held().items()}
 
 
 def cores() -> int:

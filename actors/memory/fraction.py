@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 
 from actors.config import ConfigError, GgufModel, OnnxModel
-from actors.memory.need import GgufFile, Need, OnnxFile, gguf_need, onnx_need
+from actors.memory.need import GgufFile, Need, OnnxFile, gguf_need, longest_window, onnx_need
 
 RESERVE = 1.05
 """More than the plan, for what no plan sees: fragments, a driver's whims."""
@@ -69,6 +69,14 @@ def check_onnx(name: str, file: OnnxFile, model: OnnxModel, share: float, card: 
         lambda tokens: fits(onnx_need(file, batches(tokens)), share * card),
     )
     ways = [f"session.batch_tokens: {least}"] if least else []
+
+    def window(tokens: int) -> bool:
+        shorter = model.window.model_copy(update={"size": tokens})
+        return fits(onnx_need(file, model.model_copy(update={"window": shorter})), share * card)
+
+    # Where a single window is more than a batch, smaller batches change nothing.
+    if size := largest(model.session.batch_tokens, longest_window(file, model), window):
+        ways.append(f"window.size: {size}")
     raise refusal(name, need, share, card, ways)
 
 

@@ -21,7 +21,6 @@ assumption that lies at the upper end of what drivers show; benchmarks/gpu_check
 
 Opened = Callable[[str], AbstractContextManager[BinaryIO]]
 _FLOAT = 4
-_LONGEST = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,8 @@ class GgufFile:
 
 @dataclass(frozen=True, slots=True)
 class OnnxFile:
-    """A token classifier's file, and the sizes in the config.json beside it."""
+    """A token classifier's file, and the sizes in the config.json beside it; ``longest``: tokens of
+    the longest sequence that it takes."""
 
     size: int
     width: int
@@ -105,9 +105,10 @@ def onnx_need(file: OnnxFile, model: OnnxModel) -> Need:
     two of the model's; and the attention's scores beside them, where these are too large for gaps
     that the others leave. Measured on the shipped model with onnxruntime's arena on the CPU: within
     6% for windows of 256 tokens in batches of 512 to 2,048, and of 512 in batches of up to 1,024;
-    26 to 29% too much for windows of 512 in batches of 2,048 and more.
+    26 to 29% too much for windows of 512 in batches of 2,048 and more. Longer windows have not been
+    measured.
     """
-    longest = min(model.window.size or file.longest, file.longest)
+    longest = longest_window(file, model)
     rows = max(1, model.session.batch_tokens // longest)
     tokens = max(model.session.batch_tokens, longest)
     scores = _FLOAT * rows * file.heads * longest**2
@@ -117,9 +118,17 @@ def onnx_need(file: OnnxFile, model: OnnxModel) -> Need:
     return Need(parts, 2 * file.size, exact=False)
 
 
+def longest_window(file: OnnxFile, model: OnnxModel) -> int:
+    """Tokens of the longest window, special ones included; a longer one is refused on loading."""
+    return min(model.window.size or file.longest, file.longest)
+
+
 def read_onnx(folder: Path) -> OnnxFile:
     """The sizes of a model folder as optimum exports it; raises ConfigError where config.json does
     not say them and FileNotFoundError where files are missing."""
+    # Here: onnxruntime takes a moment to import, and the package imports this one.
+    from actors.onnx.folder import longest
+
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     # DistilBERT has names of its own.
     names = {
@@ -135,6 +144,4 @@ def read_onnx(folder: Path) -> OnnxFile:
         found[key] = value
     # Large tensors lie in files of their own, whose names begin with the model's.
     size = sum(file.stat().st_size for file in folder.glob("model.onnx*"))
-    longest = config.get("max_position_embeddings")
-    longest = min(longest, _LONGEST) if isinstance(longest, int) else _LONGEST
-    return OnnxFile(size, longest=longest, **found)
+    return OnnxFile(size, longest=longest(config, folder), **found)

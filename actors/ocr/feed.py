@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -18,34 +19,61 @@ from actors.pages import (
     compose,
     open_pages,
 )
-from actors.spans import Document, Failure
+from actors.spans import Document, Failure, Moved
 
 
 @dataclass(slots=True)
 class Job:
-    """A document, the future of its reading, and its pages as far as they are read."""
+    """A document, the future of its reading, and its pages as far as they are read.
+
+    ``moved`` is called after each page.
+    The future can be cancelled until it has its answer. Several threads may answer: the first does.
+    """
 
     document: Document
     future: Future[Reading | Failure]
+    moved: Moved
     budget: PixelBudget | None = None
     pages: dict[int, tuple[PageSize, list[Strip]]] = field(default_factory=dict)
     expected: int | None = None
     """Number of pages, once the last one was seen."""
+    _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
+    _answered: bool = field(init=False, default=False)
+
+    def over(self) -> bool:
+        """Whether it is answered, or given up: no further page of it needs to be read."""
+        if self.future.cancelled():
+            self._claim()  # those who wait for it by concurrent.futures are told
+        return self.future.done()
 
     def add(self, number: int, size: PageSize, strips: list[Strip]) -> None:
         """A page was read."""
         self.pages[number] = (size, strips)
+        self.moved()
         self.settle()
 
     def settle(self) -> None:
         """Give the reading where it is complete."""
-        if len(self.pages) == self.expected and not self.future.done():
-            self.future.set_result(compose([self.pages[n] for n in range(self.expected)]))
+        if len(self.pages) == self.expected and not self.over():
+            reading = compose([self.pages[n] for n in range(self.expected)])
+            if self._claim():
+                self.future.set_result(reading)
 
     def fail(self, kind: str, message: str) -> None:
-        """Give a failure, unless there is one already."""
-        if not self.future.done():
+        """Give a failure, unless there is an answer already."""
+        if self._claim():
             self.future.set_result(Failure(kind, message))
+
+    def lose(self, error: Exception) -> None:
+        """Give an error of the reader itself, unless there is an answer already."""
+        if self._claim():
+            self.future.set_exception(error)
+
+    def _claim(self) -> bool:
+        """Whether to answer now: once, and not where the future was cancelled."""
+        with self._lock:
+            first, self._answered = not self._answered, True
+        return first and self.future.set_running_or_notify_cancel()
 
 
 class Feed:
@@ -92,7 +120,7 @@ class Feed:
         if job is None:
             self.ended = True
             return False
-        if not job.future.set_running_or_notify_cancel():
+        if job.over():
             return True
         if job.document.image is None:
             job.fail("MissingImage", "the document has no picture")
@@ -103,21 +131,24 @@ class Feed:
         return True
 
     def _turn(self) -> tuple[Job, int, Page] | None:
-        """The next picture of the open document; None where it is at its end, or has none."""
+        """The next picture of the open document; None where it is at its end, or over."""
         job = self._job
         if job is None:
             return None
         try:
-            for page in self._pages:
+            while not job.over():
+                page = next(self._pages, None)
+                if page is None:
+                    job.expected = self._number
+                    job.settle()
+                    break
                 number, self._number = self._number, self._number + 1
                 if page.picture is not None:
                     if job.budget is not None:
                         job.budget.take(page)
                     return job, number, page
                 job.add(number, PageSize(page.width, page.height), list(page.strips))
-            job.expected = self._number
-            job.settle()
         except PageError as error:
             job.fail(type(error).__name__, str(error))
-        self._job = None
+        self._job, self._pages = None, iter(())  # of what is given up the file is closed
         return None

@@ -19,12 +19,12 @@ import numpy as np
 from actors.closing import Closing
 from actors.config import fingerprint
 from actors.config.ocr import OcrModel
-from actors.memory import cores
+from actors.memory import cores, memory_held, taken_since
 from actors.ocr.feed import Feed, Job
 from actors.ocr.lines import Cut, cut, is_sideways, strips, turned
 from actors.ocr.models import Letters, Models, weights_digest
 from actors.pages import Limits, Page, PageSize, Picture, PixelBudget, Reading
-from actors.spans import Document, Failure
+from actors.spans import Document, Failure, Moved, unheard
 
 _LOG = logging.getLogger(__name__)
 _MOST_WORKERS = 4
@@ -61,8 +61,13 @@ class OcrReader(Closing):
     """A loaded reader of pictures. ``submit`` is thread-safe; a context manager."""
 
     def __init__(
-        self, config: OcrModel, threads: int | None = None, gpu: float | None = None
+        self,
+        config: OcrModel,
+        threads: int | None = None,
+        gpu: float | None = None,
+        moved: Moved = unheard,
     ) -> None:
+        """``moved`` is called after each page."""
         threads = threads or cores()
         # Several workers of few threads each: a page's boxes and letters are decoded in Python,
         # and meanwhile another worker uses the CPUs that one alone would leave idle.
@@ -70,11 +75,15 @@ class OcrReader(Closing):
         self.config = config
         self.fingerprint = fingerprint(config, weights=weights_digest(config))
         self._fatal = bool(gpu)  # an error of a card is an error of all that follows, too
+        before = memory_held()
         self._models = Models(config, max(1, threads // workers), gpu)
+        self.took = taken_since(before)
+        """Bytes that the process has grown by while the networks were loaded."""
         self._feed = Feed(Limits.of(config.pages))
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="ocr")
         self._thread = threading.Thread(target=self._run, name="ocr-reader", daemon=True)
         self._under_way: list[Job] = []
+        self._moved = moved
         self._closed = False
         self._thread.start()
 
@@ -82,11 +91,12 @@ class OcrReader(Closing):
         self, document: Document, budget: PixelBudget | None = None
     ) -> Future[Reading | Failure]:
         """Queue a document. The future holds a Reading, or the Failure of a file that cannot be
-        read; it holds a ReadFailure only when the reader itself is lost. ``budget``: pixels that
-        this document and others may have together."""
+        read; it holds a ReadFailure only when the reader itself is lost. Cancelling it leaves the
+        pages that are not begun unread. ``budget``: pixels that this document and others may have
+        together."""
         if self._closed:
             raise RuntimeError("the reader is closed")
-        job = Job(document, Future(), budget)
+        job = Job(document, Future(), self._moved, budget)
         self._feed.put(job)
         return job.future
 
@@ -114,8 +124,7 @@ class OcrReader(Closing):
             _LOG.critical("the reader of pictures is lost: %s", type(error).__name__)
             self._closed = True
             for job in [*self._under_way, *self._feed.abandon()]:
-                if not job.future.done():
-                    job.future.set_exception(ReadFailure(type(error).__name__))
+                job.lose(ReadFailure(type(error).__name__))
 
     def _seek_wave(self, may_wait: bool) -> list[_Sought]:
         """The next pages with their lines; empty where nothing is at hand."""
@@ -133,6 +142,8 @@ class OcrReader(Closing):
     def _seek(self, job: Job, number: int, page: Page) -> _Sought | None:
         picture = page.picture
         assert picture is not None  # the feed gives no others
+        if job.over():
+            return None
         try:
             quads = self._models.lines(picture)
             turn = 0
@@ -170,9 +181,9 @@ class OcrReader(Closing):
             except Exception as error:
                 self._failed([wave.pages[p].job for p, _ in lines], error)
         for p, page in enumerate(wave.pages):
-            if not page.job.future.done():
+            if not page.job.over():
                 self._give(page, [letters[p, i] for i in range(len(page.cuts))])
-        self._under_way = [job for job in self._under_way if not job.future.done()]
+        self._under_way = [job for job in self._under_way if not job.over()]
 
     def _give(self, page: _Sought, letters: list[Letters]) -> None:
         try:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 
 from actors.config import OnnxModel
 from actors.guideline import Guideline
-from actors.memory import card_used, main_memory_used
+from actors.memory import memory_held, taken_since
 from actors.onnx.narrowing import narrowed
 from actors.onnx.reader import Reader
 from actors.onnx.reading import Reading
-from actors.spans import Document, Extraction, Tell
+from actors.spans import Document, Extraction, Moved, Tell, unheard
 
 _LOG = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ _BATCHES_AHEAD = 16
 _CHARACTERS_PER_TOKEN = 4
 
 _Asked = tuple[Document, Guideline | None, Future[Extraction]]
-_UnderWay = tuple[Reading, Guideline | None, Future[Extraction]]
+_UnderWay = dict[Future[Extraction], tuple[Reading, Guideline | None]]
 
 
 class ModelLost(RuntimeError):
@@ -34,17 +34,23 @@ class OnnxBackend:
     """A token classifier behind ``submit``. Its configuration says what it is (``OnnxModel``).
 
     ``threads``: CPU threads, None for all of this process. ``gpu``: the share of one card, 0 for
-    none, None for whatever is visible. Raises as ``Reader`` where the model cannot be loaded.
+    none, None for whatever is visible. ``moved`` is called after each batch. Raises as
+    ``Reader`` where the model cannot be loaded.
     """
 
-    def __init__(self, config: OnnxModel, threads: int | None, gpu: float | None) -> None:
-        before, card = main_memory_used(), card_used() or 0
+    def __init__(
+        self,
+        config: OnnxModel,
+        threads: int | None,
+        gpu: float | None,
+        moved: Moved = unheard,
+    ) -> None:
+        before = memory_held()
         self._reader = Reader(config, threads, gpu)
-        self.took = {"main memory": max(0, main_memory_used() - before)}
+        self.took = taken_since(before)
         """Bytes that the process has grown by while the model was loaded and tried."""
-        if (used := card_used()) is not None:
-            self.took["card"] = max(0, used - card)
         self._name = config.name
+        self._moved = moved
         self._room = _BATCHES_AHEAD * config.session.batch_tokens * _CHARACTERS_PER_TOKEN
         self._queue: deque[_Asked] = deque()
         self._changed = threading.Condition()
@@ -63,7 +69,8 @@ class OnnxBackend:
     ) -> Future[Extraction]:
         """Queue a document; thread-safe. The future has an exception only if the model is lost.
 
-        ``guideline`` chooses among the model's labels. ``tell`` hears nothing: nothing is printed.
+        Cancelling it frees the model for others at the next batch. ``guideline`` chooses among the
+        model's labels. ``tell`` hears nothing: nothing is printed.
         Raises RuntimeError after ``close``.
         """
         future: Future[Extraction] = Future()
@@ -86,26 +93,40 @@ class OnnxBackend:
         self._reader.close()
 
     def _work(self) -> None:
-        under_way: list[_UnderWay] = []
+        under_way: _UnderWay = {}
         try:
             while self._wait(busy=bool(under_way)):
                 for document, guideline, future in self._take():
-                    if future.set_running_or_notify_cancel():
-                        under_way.append((self._reader.open(document), guideline, future))
-                unread = [reading for reading, _, _ in under_way if not reading.done]
-                self._reader.advance(unread, lambda: not self._closed)
-                for reading, guideline, future in under_way:
+                    # Its future can be cancelled until it has its result.
+                    if future.cancelled():
+                        future.set_running_or_notify_cancel()
+                    else:
+                        reading = self._reader.open(document, future.cancelled)
+                        under_way[future] = reading, guideline
+                unread = [reading for reading, _ in under_way.values() if not reading.done]
+                self._reader.advance(unread, lambda: not self._closed, self._moved)
+                for future, (reading, guideline) in list(under_way.items()):
                     if reading.done:
-                        extraction = self._reader.extraction(reading)
-                        future.set_result(narrowed(extraction, guideline))
-                under_way = [entry for entry in under_way if not entry[0].done]
+                        self._answer(future, reading, guideline)
+                        del under_way[future]
         except Exception as error:
             _LOG.error("model %s is lost: %s", self._name, type(error).__name__)
             lost = ModelLost(f"model {self._name} is lost: {type(error).__name__}")
             lost.__cause__ = error
             self._abandon(under_way, lost)
         else:
-            self._abandon(under_way, CancelledError())
+            self._abandon(under_way, None)
+
+    def _answer(
+        self, future: Future[Extraction], reading: Reading, guideline: Guideline | None
+    ) -> None:
+        """Give a reading that is done to its future, unless that is cancelled."""
+        found = None
+        if not reading.given_up():
+            found = narrowed(self._reader.extraction(reading), guideline)
+        # From here on it cannot be cancelled any more, so that the result always finds its place.
+        if future.set_running_or_notify_cancel() and found is not None:
+            future.set_result(found)
 
     def _wait(self, busy: bool) -> bool:
         """Whether to go on; sleeps until there is something to do."""
@@ -123,18 +144,14 @@ class OnnxBackend:
                 room -= len(taken[-1][0].text or "")
         return taken
 
-    def _abandon(self, under_way: list[_UnderWay], reason: BaseException) -> None:
-        """Give every future that still waits the reason, or cancel it where it can be."""
+    def _abandon(self, under_way: _UnderWay, lost: ModelLost | None) -> None:
+        """Cancel every future that still waits, or give it the loss of the model."""
         with self._changed:
-            if isinstance(reason, ModelLost):
-                self._lost = reason
+            self._lost = lost
             waiting = [future for _, _, future in self._queue]
             self._queue.clear()
-        for future in waiting:
-            if self._lost is None:
+        for future in [*waiting, *under_way]:
+            if lost is None:
                 future.cancel()
-            elif future.set_running_or_notify_cancel():
-                future.set_exception(reason)
-        for _, _, future in under_way:
-            if not future.done():
-                future.set_exception(reason)
+            if future.set_running_or_notify_cancel():
+                future.set_exception(lost)

@@ -56,9 +56,7 @@ def read_folder(path: Path) -> Folder:
     if not (path / "model.onnx").is_file():
         raise FileNotFoundError(f"{path / 'model.onnx'}: not found")
     config = _json(path / "config.json")
-    pad_id = config.get("pad_token_id")
-    pad_id = pad_id if isinstance(pad_id, int) and pad_id >= 0 else 0
-    return Folder(path, _labels(config, path), pad_id, _longest(config, pad_id, path))
+    return Folder(path, _labels(config, path), _pad_id(config), longest(config, path))
 
 
 def tokenizer_config(path: Path) -> dict[str, Any]:
@@ -95,7 +93,16 @@ def _labels(config: dict[str, Any], path: Path) -> tuple[str, ...]:
     return tuple(by_index[index] for index in range(len(by_index)))
 
 
-def _longest(config: dict[str, Any], pad_id: int, path: Path) -> int:
+def _pad_id(config: dict[str, Any]) -> int:
+    pad_id = config.get("pad_token_id")
+    return pad_id if isinstance(pad_id, int) and pad_id >= 0 else 0
+
+
+def longest(config: dict[str, Any], path: Path) -> int:
+    """The longest sequence in tokens, special ones included, of a folder with this config.json.
+
+    Raises ModelFileError where its tokenizer_config.json cannot be read.
+    """
     limits = [
         limit
         for limit in (tokenizer_config(path).get("model_max_length"),)
@@ -103,6 +110,6 @@ def _longest(config: dict[str, Any], pad_id: int, path: Path) -> int:
     ]
     positions = config.get("max_position_embeddings")
     if isinstance(positions, int) and positions > 0:
-        offset = pad_id + 1 if config.get("model_type") in _OFFSET_POSITIONS else 0
+        offset = _pad_id(config) + 1 if config.get("model_type") in _OFFSET_POSITIONS else 0
         limits.append(positions - offset)
     return int(min(limits, default=_DEFAULT_SIZE))

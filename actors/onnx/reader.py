@@ -24,7 +24,7 @@ from actors.onnx.packing import pack
 from actors.onnx.reading import Reading
 from actors.onnx.session import Session, is_fatal
 from actors.onnx.tokenizer import TextTokenizer
-from actors.spans import Document, Entity, Extraction, Failure, Status, Usage
+from actors.spans import Document, Entity, Extraction, Failure, Moved, Status, Usage
 from actors.weights import digest, fetch
 
 _Outcome = tuple[list[TokenSpan], int] | Exception
@@ -56,28 +56,30 @@ class Reader:
         self._probe()
         self.fingerprint = _fingerprint(config, folder)
 
-    def open(self, document: Document) -> Reading:
+    def open(self, document: Document, given_up: Callable[[], bool]) -> Reading:
         """The document in tokens; one that cannot be read has its failure already."""
         began = time.perf_counter()
         try:
             if document.text is None:
-                return Reading(document, failure=Failure("MissingText", "there is no text"))
+                failure = Failure("MissingText", "there is no text")
+                return Reading(document, given_up, failure=failure)
             document.text.encode()
             tokens = self._tokenizer.encode(document.text)
         except UnicodeEncodeError as error:
             message = f"a lone surrogate at character {error.start} is no text"
-            return Reading(document, failure=Failure("InvalidText", message))
+            return Reading(document, given_up, failure=Failure("InvalidText", message))
         except Exception as error:  # told by its type alone: its message may hold text
             message = "the text could not be tokenized"
-            return Reading(document, failure=Failure(type(error).__name__, message))
+            return Reading(document, given_up, failure=Failure(type(error).__name__, message))
         cut = windows(len(tokens), self._size, self._overlap, tokens.words)
-        return Reading(document, tokens, cut, seconds=time.perf_counter() - began)
+        return Reading(document, given_up, tokens, cut, seconds=time.perf_counter() - began)
 
-    def advance(self, readings: Sequence[Reading], go_on: Callable[[], bool]) -> None:
+    def advance(self, readings: Sequence[Reading], go_on: Callable[[], bool], moved: Moved) -> None:
         """Read the next windows of all of them, and decode what is complete.
 
-        A long document takes several calls. Returns early, to no effect, where ``go_on`` says no
-        before a batch. Raises only where the model is lost to this process.
+        A long document takes several calls. Of one that is given up the windows are passed over.
+        Returns early, to no effect, where ``go_on`` says no before a batch. Raises only where the
+        model is lost to this process. ``moved`` is called after each batch.
         """
         work = [
             (reading, window)
@@ -85,6 +87,7 @@ class Reader:
             for window in reading.next_windows(len(self._folder.labels))
         ]
         for ran in self._run_all(work, go_on):
+            moved()
             for reading, window, found, seconds in ran:
                 if isinstance(found, Failure):
                     reading.failure = found
@@ -92,7 +95,7 @@ class Reader:
                     reading.put(window, found, seconds)
         if not go_on():
             return
-        whole = [reading for reading in readings if reading.failure is None]
+        whole = [one for one in readings if one.failure is None and not one.given_up()]
         outcomes = _each_alone(self._decoder, [reading.part() for reading in whole])
         for reading, outcome in zip(whole, outcomes, strict=True):
             if isinstance(outcome, Exception):
@@ -141,7 +144,9 @@ class Reader:
                     return
                 if len(running) > parallel:
                     yield running.pop(0).result()
-                running.append(self._runners.submit(self._read, [work[k] for k in batch]))
+                # Asked late: the windows of a round of long documents take minutes.
+                if wanted := [work[k] for k in batch if not work[k][0].given_up()]:
+                    running.append(self._runners.submit(self._read, wanted))
             while running:
                 yield running.pop(0).result()
         finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,9 +22,12 @@ class Reading:
     """A document, its tokens and windows, and the logits of the windows that are being read.
 
     Tokens before ``settled`` have their ``spans``; those from there to ``read`` have ``logits``.
+    ``given_up`` says whether nobody waits for it any more, which once true stays so: its windows
+    may then be passed over.
     """
 
     document: Document
+    given_up: Callable[[], bool]
     tokens: Tokens = NO_TOKENS
     windows: Iterator[Window] = field(default_factory=lambda: iter(()))
     seconds: float = 0.0
@@ -37,7 +40,7 @@ class Reading:
     @property
     def done(self) -> bool:
         """Whether every token is settled, or none will be any more."""
-        return self.failure is not None or self.settled == len(self.tokens)
+        return self.failure is not None or self.settled == len(self.tokens) or self.given_up()
 
     def next_windows(self, labels: int) -> list[Window]:
         """The next windows to read, with room made for their logits."""

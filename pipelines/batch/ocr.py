@@ -49,7 +49,7 @@ class OcrActor:
         self._watch = Stopwatch()
         self._last = 0.0
         self._life = Life(lifespan, gpu, attempts.run_id, config.name)
-        self._life.born(round(time.monotonic() - started, 3), {})
+        self._life.born(round(time.monotonic() - started, 3), self._reader.took)
 
     async def __call__(self, block: pa.Table) -> pa.Table:
         """A packed unit whose pictures have become text, each with a READING beside it. Unless

@@ -40,7 +40,7 @@ class Replica:
         log_with_serve()
         (storage or Storage()).apply()  # the weights may be on an object store
         began, threads, gpu = time.monotonic(), *_share()
-        self._extractor = Extractor(config, Share(threads=threads, gpu=gpu))
+        self._extractor = Extractor(config, Share(threads=threads, gpu=gpu), self._moved)
         self._facts = facts_of(config, self._extractor.fingerprint)
         self._vitals = Vitals(config.name, gpu, _names(config.name))
         self._health = Health(config.name, settings, self._vitals, probe=self._probe)
@@ -80,8 +80,11 @@ class Replica:
             log.critical("model %s is lost: %s", self._facts.name, type(error).__name__)
             os._exit(1)
 
-    def _printed(self, window: int, text: str) -> None:
+    def _moved(self) -> None:
         self._health.watch.moved()
+
+    def _printed(self, window: int, text: str) -> None:
+        self._moved()
 
     def _answered(self, future: Future[Extraction]) -> None:
         if not future.cancelled() and future.exception() is None:
@@ -120,10 +123,10 @@ class PictureReplica:
         log_with_serve()
         (storage or Storage()).apply()
         began, threads, gpu = time.monotonic(), *_share()
-        self._reader = OcrReader(config, threads=threads, gpu=gpu)
+        self._reader = OcrReader(config, threads=threads, gpu=gpu, moved=self._moved)
         self._vitals = Vitals(config.name, gpu, _names(config.name))
         self._health = Health(config.name, settings, self._vitals, probe=self._probe)
-        self._vitals.born(round(time.monotonic() - began, 3), {})
+        self._vitals.born(round(time.monotonic() - began, 3), self._reader.took)
 
     async def read(self, documents: Sequence[Document], pixels: int) -> list[Reading | Failure]:
         """The documents' texts, in order. A reader that is lost ends the process."""
@@ -139,6 +142,9 @@ class PictureReplica:
             os._exit(1)
         self._vitals.did(len(documents))
         return found
+
+    def _moved(self) -> None:
+        self._health.watch.moved()
 
     def _answered(self, future: Future[Reading | Failure]) -> None:
         if not future.cancelled() and future.exception() is None:
