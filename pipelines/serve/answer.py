@@ -167,8 +167,8 @@ class Answerer:
         """A place in every queue for the duration; whatever ends the work becomes a Problem."""
         with ExitStack() as places:
             try:
-                for queue, count, size in self._wanted(plan):
-                    places.enter_context(queue.place(count, size, plan.deadline))
+                for queue, sizes in self._wanted(plan):
+                    places.enter_context(queue.place(sizes, plan.deadline))
                 yield
             except Refused as refused:
                 retry = {"retry-after": str(refused.retry_after)}
@@ -180,14 +180,16 @@ class Answerer:
             except TimeoutError:
                 raise Problem("deadline_exceeded") from None
 
-    def _wanted(self, plan: _Plan) -> Iterator[tuple[Queue, int, int]]:
+    def _wanted(self, plan: _Plan) -> Iterator[tuple[Queue, list[int]]]:
         pictures = sum(one.is_picture for one in plan.given)
-        characters = sum(len(one.text or one.file or "") for one in plan.given)
-        characters += pictures * _PAGE_CHARACTERS
         if pictures and self._catalogue.ocr is not None:
-            yield self._queues[_PICTURES], pictures, pictures * _PAGE_CHARACTERS
+            yield self._queues[_PICTURES], [_PAGE_CHARACTERS] * pictures
+        sizes = [
+            len(one.text or one.file or "") + one.is_picture * _PAGE_CHARACTERS
+            for one in plan.given
+        ]
         for name in plan.target.models:
-            yield self._queues[name], len(plan.given), characters
+            yield self._queues[name], sizes
 
     async def _read(self, plan: _Plan) -> list[_Told]:
         async with asyncio.timeout(plan.deadline):
