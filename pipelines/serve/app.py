@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 
@@ -34,7 +34,7 @@ from pipelines.serve.schema import (
     ModelsResponse,
     ReplicaOut,
 )
-from pipelines.serve.service import Models, ModelUnavailable, QueueFull
+from pipelines.serve.service import ModelFacts, Models, ModelUnavailable, QueueFull
 from pipelines.serve.streaming import DESCRIPTION, EVENTS, EventStream
 from pipelines.serve.tokens import Token, Tokens
 from pipelines.serve.uploads import OPENAPI, read_form
@@ -48,6 +48,7 @@ Every answer that is not a success has one form, `{"error": {"code", "message", 
 "details"}}`. The codes:
 """
 _BEARER = HTTPBearer(auto_error=False, description="Needed where the server has a tokens file.")
+_FACTS_S = 5.0  # for a model to say what it is, where nobody asked before
 _PROBE_S = 20.0
 _PROBED_FOR_S = 5.0
 _COMMON = ("unauthorized", "host_forbidden", "rate_limited", "internal")
@@ -180,15 +181,18 @@ class _Api:
     async def models(self, request: Request) -> Response:
         token: Token | None = request.state.token
         targets = [t for t in self._catalogue.targets.values() if _allowed(token, t)]
+        names = list(dict.fromkeys(name for target in targets for name in target.models))
         try:
-            shown = [await self._shown(target) for target in targets]
+            async with asyncio.timeout(_FACTS_S):
+                found = await asyncio.gather(*(self._models.facts(name) for name in names))
         except QueueFull:
             raise Problem("overloaded", headers={"retry-after": "1"}) from None
-        except ModelUnavailable:
+        except (ModelUnavailable, TimeoutError):
             raise Problem("model_unavailable", headers={"retry-after": "2"}) from None
+        facts = dict(zip(names, found, strict=True))
         limits = self._catalogue.serve.limits
         content = ModelsResponse(
-            models=shown,
+            models=[await self._shown(target, facts) for target in targets],
             guidelines=[
                 GuidelineOut(
                     name=known.name,
@@ -249,8 +253,8 @@ class _Api:
                 raise Problem("rate_limited", headers=retry) from None
         return token
 
-    async def _shown(self, target: Target) -> ModelOut:
-        facts = [await self._models.facts(name) for name in target.models]
+    async def _shown(self, target: Target, known: Mapping[str, ModelFacts]) -> ModelOut:
+        facts = [known[name] for name in target.models]
         held = [] if target.pipeline else await self._models.held(target.name)
         return ModelOut(
             name=target.name,
