@@ -67,6 +67,7 @@ class Queue:
         self._done = 0.0  # characters, fading
         self._busy = 0.0  # seconds of the model's time that they took, fading
         self._since = clock()
+        self._last = -math.inf  # when something was done
 
     @contextmanager
     def place(self, sizes: Sequence[int], deadline: float) -> Iterator[None]:
@@ -100,6 +101,7 @@ class Queue:
             self.documents -= documents
             self.characters -= characters
             if finished:
+                self._last = self._since
                 self._done += characters
                 self._busy += work.held
                 for other in self._works:
@@ -111,6 +113,10 @@ class Queue:
         """Seconds until what is ahead of a document of ``own`` characters is read, by what was done
         lately; 0 where unknown."""
         return self._seconds(sum(work.before(own) for work in self._works))
+
+    def moves(self, seconds: float) -> bool:
+        """Whether there is work under way, and some was done in the last ``seconds``."""
+        return bool(self._works) and self._clock() - self._last <= seconds
 
     def _seconds(self, characters: int) -> float:
         if self._done <= 0 or self._busy <= 0:

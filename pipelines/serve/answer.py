@@ -44,7 +44,7 @@ from pipelines.serve.service import (
     QueueFull,
 )
 
-_PICTURES = "(pictures)"
+PICTURES = "(pictures)"  # the queue of what reads them, beside those of the models
 _PAGE_CHARACTERS = 3_000  # of a document whose text nobody knows yet, for the bounds of queues
 
 Said = StartOut | TextOut | DocumentOut | DoneOut
@@ -86,7 +86,7 @@ class Answerer:
         self._fetcher = fetcher
         self._queues = {
             name: Queue(limits.queue_documents, limits.queue_characters)
-            for name in (*catalogue.models, _PICTURES)
+            for name in (*catalogue.models, PICTURES)
         }
 
     def target(self, name: str | None) -> Target:
@@ -95,6 +95,10 @@ class Answerer:
             return self._catalogue.targets[name or self._catalogue.default]
         except KeyError:
             raise Problem("model_not_found") from None
+
+    def moves(self, model: str, seconds: float) -> bool:
+        """Whether a model, or PICTURES, has work under way and did some in the last ``seconds``."""
+        return self._queues[model].moves(seconds)
 
     async def answer(
         self,
@@ -181,7 +185,7 @@ class Answerer:
     def _wanted(self, plan: _Plan) -> Iterator[tuple[Queue, list[int]]]:
         pictures = sum(one.is_picture for one in plan.given)
         if pictures and self._catalogue.ocr is not None:
-            yield self._queues[_PICTURES], [_PAGE_CHARACTERS] * pictures
+            yield self._queues[PICTURES], [_PAGE_CHARACTERS] * pictures
         sizes = [
             len(one.text or one.file or "") + one.is_picture * _PAGE_CHARACTERS
             for one in plan.given

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 
@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from pipelines.markup.colours import looks
 from pipelines.serve.admission import Rate, Refused
-from pipelines.serve.answer import Answerer, Gone
+from pipelines.serve.answer import PICTURES, Answerer, Gone
 from pipelines.serve.asked import ExtractRequest, Options
 from pipelines.serve.catalogue import Catalogue, Target
 from pipelines.serve.errors import CODES, Problem, answers, install
@@ -91,7 +91,7 @@ class _Api:
         per_minute = serve.limits.requests_per_minute
         self._rate = Rate(per_minute) if per_minute else None
         self._ready = 0.0  # when all models last answered a probe
-        self._probing = asyncio.Lock()
+        self._probing: asyncio.Task[bool] | None = None
 
     def add_to(self, app: FastAPI) -> None:
         app.add_api_route(
@@ -219,22 +219,33 @@ class _Api:
         return Health(status="ok")
 
     async def ready(self) -> Health:
-        # One probe at a time, and its good answer holds a while: anybody may ask this.
-        async with self._probing:
-            if time.monotonic() - self._ready > _PROBED_FOR_S:
-                try:
-                    async with asyncio.timeout(_PROBE_S):
-                        good = [await probe(self._models, name) for name in self._catalogue.models]
-                        if self._catalogue.ocr is not None:
-                            good.append(await probe_reader(self._models))
-                except QueueFull:
-                    good = []  # overloaded and working
-                except (ModelUnavailable, TimeoutError):
-                    good = [False]
-                if not all(good):
-                    raise Problem("model_unavailable", headers={"retry-after": "2"})
-                self._ready = time.monotonic()
+        # One probing at a time for all who ask, and its good answer holds a while: anybody may ask.
+        if time.monotonic() - self._ready > _PROBED_FOR_S:
+            if self._probing is None or self._probing.done():
+                self._probing = asyncio.create_task(self._all_read())
+            if not await asyncio.shield(self._probing):
+                raise Problem("model_unavailable", headers={"retry-after": "2"})
         return Health(status="ok")
+
+    async def _all_read(self) -> bool:
+        probes = {name: probe(self._models, name) for name in self._catalogue.models}
+        if self._catalogue.ocr is not None:
+            probes[PICTURES] = probe_reader(self._models)
+        good = all(await asyncio.gather(*(self._reads(*one) for one in probes.items())))
+        if good:
+            self._ready = time.monotonic()
+        return good
+
+    async def _reads(self, model: str, probing: Awaitable[bool]) -> bool:
+        try:
+            async with asyncio.timeout(_PROBE_S):
+                return await probing
+        except QueueFull:
+            return True  # overloaded and working
+        except ModelUnavailable:
+            return False
+        except TimeoutError:
+            return self._answerer.moves(model, _PROBE_S)  # the probe waits behind other work
 
     def let_in(self, authorization: str, address: str) -> Token | None:
         """The token of a request under /v1; raises Problem where it may not come in."""
