@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from rich.console import Console
 from serve_fakes import PIPELINE
 from typer.testing import CliRunner
 
 from actors.config import ConfigError
 from pipelines.cli.app import app
-from pipelines.cli.serve import check_host
+from pipelines.cli.serve import _reloaded, check_host
 from pipelines.config import Limits, load_pipeline
 from pipelines.serve.admission import Queue, Rate, Refused
 from pipelines.serve.build import BuildArgs, application
-from pipelines.serve.catalogue import catalogue_of
+from pipelines.serve.catalogue import Catalogue, catalogue_of
 from pipelines.serve.health import Settings
 from pipelines.serve.hosted import limited
 from pipelines.serve.tokens import Tokens
@@ -247,3 +250,57 @@ def test_limits_of_a_serve_file_are_limits_and_wait_no_longer_than_what_waits_fo
     ):
         with pytest.raises(ConfigError, match=message):
             limited(catalogue, asked)
+
+
+class Rolled:
+    """In the place of Serve: what it was to serve, and what it makes of it, one after the other."""
+
+    def __init__(self, *outcomes: Exception | None) -> None:
+        self.asked: list[str] = []
+        self._outcomes = list(outcomes)
+
+    def __call__(self, catalogue: Catalogue) -> None:
+        self.asked.append(catalogue.default)
+        outcome = self._outcomes.pop(0)
+        if outcome is not None:
+            raise outcome
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "asked", "said", "served"),
+    [
+        ([None], ["pipe"], "reloaded", "pipe"),
+        ([ConfigError("[no]")], ["pipe"], "not reloaded: [no]", "before"),
+        (
+            [RuntimeError("Traceback"), None],
+            ["pipe", "before"],
+            "not reloaded: a model does not load",
+            "before",
+        ),
+        (
+            [RuntimeError("Traceback"), RuntimeError("Traceback")],
+            ["pipe", "before"],
+            "does not load again",
+            "before",
+        ),
+    ],
+)
+def test_what_cannot_be_served_leaves_what_was_before(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    outcomes: list[Exception | None],
+    asked: list[str],
+    said: str,
+    served: str,
+) -> None:
+    """Weights that are missing are found only by a replica, which fails the update."""
+    rolled = Rolled(*outcomes)
+    monkeypatch.setattr("pipelines.serve.running.update", rolled)
+    path = _pipeline(tmp_path, "{}")
+    now = replace(catalogue_of(load_pipeline(path)), default="before")
+    console = Console(file=StringIO(), width=200)
+    found = _reloaded(path, now, console)
+    assert (rolled.asked, found.default) == (asked, served)
+    told = console.file.getvalue()  # type: ignore[attr-defined]
+    assert said in told
+    assert "Traceback" not in told
