@@ -172,7 +172,7 @@ class _Api:
             )
         except Gone:
             return Response(status_code=499)  # nobody reads it
-        return Response(found.model_dump_json(), media_type="application/json")
+        return Response(found, media_type="application/json")
 
     def _check(self, options: Options, request: Request) -> None:
         if not _allowed(request.state.token, self._answerer.target(options.model)):
@@ -237,6 +237,7 @@ class _Api:
         return good
 
     async def _reads(self, model: str, probing: Awaitable[bool]) -> bool:
+        began = time.monotonic()
         try:
             async with asyncio.timeout(_PROBE_S):
                 return await probing
@@ -245,7 +246,8 @@ class _Api:
         except ModelUnavailable:
             return False
         except TimeoutError:
-            return self._answerer.moves(model, _PROBE_S)  # the probe waits behind other work
+            # Behind work that moved meanwhile it only waits.
+            return self._answerer.moves(model, time.monotonic() - began)
 
     def let_in(self, authorization: str, address: str) -> Token | None:
         """The token of a request under /v1; raises Problem where it may not come in."""
