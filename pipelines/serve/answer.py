@@ -12,7 +12,9 @@ from base64 import b64encode
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import zip_longest
+from typing import TypeVar
 
 from actors.guideline import Guideline
 from actors.merge import merge
@@ -46,6 +48,8 @@ from pipelines.serve.service import (
 
 PICTURES = "(pictures)"  # the queue of what reads them, beside those of the models
 _PAGE_CHARACTERS = 3_000  # of a document whose text nobody knows yet, for the bounds of queues
+_LARGE = 200_000  # characters: their entities take some tenths of a second to merge and write
+_T = TypeVar("_T")
 
 Said = StartOut | TextOut | DocumentOut | DoneOut
 """What an answer is made of where it is given as it comes, in this order."""
@@ -106,17 +110,22 @@ class Answerer:
         given: Sequence[Given],
         request_id: str,
         gone: Callable[[], Awaitable[None]],
-    ) -> ExtractResponse:
-        """The answer; raises Problem, or Gone when ``gone`` returns before it is there."""
+    ) -> str:
+        """The answer, an ExtractResponse as JSON; raises Problem, or Gone when ``gone`` returns
+        before it is there."""
         plan = self._plan(options, given)
         with self._let_in(plan):
             told = await _before_gone(self._read(plan), gone)
-        return ExtractResponse(
-            request_id=request_id,
-            model=plan.target.name,
-            documents=[_document(plan, one) for one in told],
-            seconds=_since(plan.began),
-        )
+
+        def whole() -> str:
+            return ExtractResponse(
+                request_id=request_id,
+                model=plan.target.name,
+                documents=[_document(plan, one) for one in told],
+                seconds=_since(plan.began),
+            ).model_dump_json()
+
+        return await _apart(told, whole)
 
     async def stream(
         self, options: Options, given: Sequence[Given], request_id: str
@@ -252,7 +261,7 @@ class Answerer:
                     one.steps[name] = extraction
                     if len(one.steps) == len(names):
                         left -= 1
-                        yield _document(plan, one)
+                        yield await _apart([one], partial(_document, plan, one))
         finally:
             for task in listening:
                 task.cancel()
@@ -305,6 +314,14 @@ async def _before_gone(
         if not working.done():
             working.cancel()
             await asyncio.wait({working})
+
+
+async def _apart(told: Sequence[_Told], make: Callable[[], _T]) -> _T:
+    """What is made of documents; in another thread where they are so large that all other requests
+    would wait for it."""
+    if sum(len(one.document.text or "") for one in told) > _LARGE:
+        return await asyncio.to_thread(make)
+    return make()
 
 
 def _since(began: float) -> float:
