@@ -1,4 +1,4 @@
-"""Threads of actors against the cores of the nodes they land on: refused before work, with numbers.
+"""Actors against the nodes they land on, threads against cores: refused before work, with numbers.
 
 An actor's threads are its CPUs, but at least one; so a pool of less than a CPU an actor, or a node
 that declares more CPUs than it has cores, could put more threads on a node than it has cores.
@@ -88,6 +88,32 @@ def check_threads(pools: Sequence[Pool], where: Sequence[Node], what: str = "ste
             said += f", since it declares {node.cpus:g} CPUs to Ray"
             ways.insert(0, f"start Ray there with --num-cpus {node.cores:g}")
         raise ConfigError(f"{said}: they would share cores; {', or '.join(ways)}")
+
+
+def check_nodes(pools: Sequence[Pool], where: Sequence[Node], what: str = "steps") -> None:
+    """Raise ConfigError where sums fit and single actors do not: an actor is on one node, and its
+    fraction on one card. ``what`` as of ``check_threads``."""
+    widest = max((node.cpus for node in where), default=0.0)
+    for pool in pools:
+        if pool.num_cpus > widest + _SLACK:
+            raise ConfigError(
+                f"{what}: an actor asks for {pool.num_cpus:g} CPUs, and no node has more than "
+                f"{widest:g}: its threads would share cores; lower pool.num_cpus"
+            )
+    room = [1.0] * sum(int(node.gpus) for node in where)
+    parts = [pool.gpus for pool in pools for _ in range(pool.min_actors) if pool.gpus]
+    for part in sorted(parts, reverse=True):
+        whole = part >= 1
+        free = [i for i, left in enumerate(room) if left >= (1 if whole else part) - _SLACK]
+        count = int(part) if whole else 1
+        if len(free) < count:
+            raise ConfigError(
+                f"{what}: {len(room)} cards cannot be cut into the least actors' fractions "
+                f"({', '.join(f'{p:g}' for p in sorted(parts, reverse=True))}): a fraction lies on "
+                "one card; lower pool.num_gpus or pool.min_actors"
+            )
+        for i in free[:count]:
+            room[i] -= min(part, 1.0)
 
 
 def _most(pools: Sequence[Pool], node: Node) -> list[tuple[Pool, int]]:

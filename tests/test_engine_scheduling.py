@@ -20,6 +20,7 @@ from actors.engine import (
     RequestRefused,
     Techniques,
 )
+from actors.engine.inbox import Inbox
 from actors.engine.sequence import SequenceState
 
 
@@ -63,6 +64,37 @@ def test_order_of_arrival_does_not_matter() -> None:
     straight = texts(run(FakeRunner(), requests))
     shuffled = texts(run(FakeRunner(), [requests[i] for i in order]))
     assert [shuffled[order.index(i)] for i in range(12)] == straight
+
+
+def test_a_short_document_overtakes_the_windows_of_a_long_one() -> None:
+    book = asks(40, tokens=12)
+    engine, done = Engine(FakeRunner(), 2), list[str]()
+    try:
+        futures = [engine.submit(request, asker="book") for request in book]
+        for future in futures:
+            future.add_done_callback(lambda _: done.append("window"))
+        for number in range(2):
+            future = engine.submit(ask("", f"note {number}", max_tokens=12))
+            future.add_done_callback(lambda _: done.append("note"))
+            futures.append(future)
+        for future in futures:
+            future.result(20)
+    finally:
+        engine.close()
+    assert done.count("note") == 2
+    # Two slots, two that wait for one, two that are prepared, and one turn each.
+    assert done.index("note", done.index("note") + 1) < 15
+
+
+def test_askers_take_turns_and_each_keeps_its_order() -> None:
+    inbox: Inbox[int] = Inbox()
+    for request, asker in [(1, "a"), (2, "a"), (3, "a"), (4, "b"), (5, "c"), (6, "b")]:
+        inbox.put(request, asker)
+    assert sorted(inbox) == [1, 2, 3, 4, 5, 6]
+    assert [inbox.take() for _ in range(3)] == [1, 4, 5]
+    inbox.put(7, "c")
+    assert [inbox.take() for _ in range(4)] == [2, 6, 7, 3]
+    assert not inbox
 
 
 def test_a_prefix_is_computed_once() -> None:

@@ -30,7 +30,7 @@ from actors.memory import (
 from pipelines.batch import cluster, life
 from pipelines.batch.life import Life
 from pipelines.config import LoadedPipeline, Pipeline, Pool
-from pipelines.cores import Node
+from pipelines.cores import Node, check_nodes
 from pipelines.fractions import need_of, sized, sized_step
 from pipelines.worker import vitals
 from pipelines.worker.vitals import Lifespan
@@ -241,14 +241,14 @@ def _pool(gpus: float, actors: int) -> Pool:
 
 def test_what_sums_allow_and_no_node_holds_is_refused() -> None:
     two = [Node.of({"CPU": 4.0, "GPU": 1.0})] * 2
-    cluster._check_nodes([_pool(0.5, 3), _pool(0.2, 2)], two)
+    check_nodes([_pool(0.5, 3), _pool(0.2, 2)], two)
     with pytest.raises(ConfigError, match=r"2 cards cannot be cut into .*\(0\.6, 0\.6, 0\.6\)"):
-        cluster._check_nodes([_pool(0.6, 3)], two)
+        check_nodes([_pool(0.6, 3)], two)
     with pytest.raises(ConfigError, match="asks for 6 CPUs, and no node has more than 4"):
-        cluster._check_nodes([Pool(num_cpus=6)], two)
-    cluster._check_nodes([Pool(num_gpus=2)], two)
+        check_nodes([Pool(num_cpus=6)], two)
+    check_nodes([Pool(num_gpus=2)], two)
     with pytest.raises(ConfigError, match="cannot be cut"):
-        cluster._check_nodes([Pool(num_gpus=2), Pool(num_gpus=0.1)], two)
+        check_nodes([Pool(num_gpus=2), Pool(num_gpus=0.1)], two)
 
 
 def test_more_threads_than_cores_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from gguf_models import make_prose
+from ray.serve import Application, Deployment
 
 from actors.config import ConfigError
+from actors.config.gguf import USUAL_SLOTS as SLOTS
 from pipelines.config import load_pipeline
 from pipelines.cores import Node
 from pipelines.serve import build as room
@@ -14,21 +17,76 @@ from pipelines.serve.build import build
 from pipelines.serve.catalogue import Catalogue, catalogue_of
 
 
-def _catalogue(folder: Path, *, pool: str, ocr: str | None = None) -> Catalogue:
+def _catalogue(
+    folder: Path, *, pool: str, ocr: str | None = None, model: str = "starter:token-classifier"
+) -> Catalogue:
     path = folder / "pipe.yaml"
     reader = "" if ocr is None else f'ocr: {{model: "starter:ocr", pool: {ocr}}}\n'
     path.write_text(
         "name: pipe\n"
         "source: {path: notes/}\n"
-        f'{reader}steps: [{{model: "starter:token-classifier", pool: {pool}}}]\n'
+        f'{reader}steps: [{{model: "{model}", pool: {pool}}}]\n'
         "sink: {path: out/}\n"
     )
     return catalogue_of(load_pipeline(path))
 
 
-def _cluster(monkeypatch: pytest.MonkeyPatch, cpus: float, gpus: float = 0.0) -> None:
-    monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": cpus, "GPU": gpus})
-    monkeypatch.setattr(room, "nodes", lambda: [Node(cpus, gpus, cpus)])
+def _cluster(
+    monkeypatch: pytest.MonkeyPatch, cpus: float, gpus: float = 0.0, count: int = 1
+) -> None:
+    """So many nodes of each."""
+    total = {"CPU": cpus * count, "GPU": gpus * count}
+    monkeypatch.setattr("ray.cluster_resources", lambda: total)
+    monkeypatch.setattr(room, "nodes", lambda: [Node(cpus, gpus, cpus)] * count)
+    monkeypatch.setattr(room, "smallest_card", lambda: 24 * 10**9)
+
+
+def _deployments(application: Application) -> dict[str, Deployment]:
+    """Those of the models, by name."""
+    (handles,) = [a for a in application._bound_deployment.init_args if isinstance(a, dict)]
+    found = [bound._bound_deployment for bound in handles.values()]
+    return {deployment.name: deployment for deployment in found}
+
+
+@pytest.mark.parametrize(
+    ("pool", "message"),
+    [
+        ("{num_cpus: 3}", "asks for 3 CPUs, and no node has more than 2"),
+        (
+            "{num_cpus: 1, num_gpus: 0.6, min_actors: 3, max_actors: 3}",
+            r"2 cards cannot be cut into .*\(0\.6, 0\.6, 0\.6\)",
+        ),
+    ],
+)
+def test_what_sums_allow_and_no_node_holds_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pool: str, message: str
+) -> None:
+    """Serve would wait for its replicas for ever."""
+    _cluster(monkeypatch, 2.0, gpus=1.0, count=2)
+    with pytest.raises(ConfigError, match=f"^serve.pools: .*{message}"):
+        build(_catalogue(tmp_path, pool=pool))
+
+
+@pytest.mark.parametrize(("share", "surge"), [(0.5, 100), (0.7, 0)])
+def test_an_update_has_both_up_only_where_cards_can_be_cut_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float, surge: int
+) -> None:
+    _cluster(monkeypatch, 2.0, gpus=1.0, count=3)
+    pool = f"{{num_cpus: 1, num_gpus: {share}, min_actors: 2, max_actors: 2}}"
+    [deployment] = _deployments(build(_catalogue(tmp_path, pool=pool))).values()
+    assert deployment._deployment_config.max_surge_percent == surge
+
+
+@pytest.mark.parametrize(("sequences", "requests"), [("1", 16), ("24", 48), ("auto", 2 * SLOTS)])
+def test_a_replica_takes_enough_requests_to_fill_its_slots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sequences: str, requests: int
+) -> None:
+    _cluster(monkeypatch, 2.0)
+    make_prose(tmp_path)
+    model = tmp_path / "tiny.yaml"
+    model.write_text(model.read_text().replace("sequences: 1", f"sequences: {sequences}"))
+    deployments = _deployments(build(_catalogue(tmp_path, pool="{num_cpus: 1}", model=str(model))))
+    assert deployments["model-tiny"].max_ongoing_requests == requests
 
 
 def test_replicas_whose_threads_would_share_cores_are_refused(
@@ -47,10 +105,9 @@ def test_what_reads_pictures_gets_a_share_of_its_own(
     application = build(
         _catalogue(tmp_path, pool="{num_cpus: 1}", ocr="{num_gpus: auto, card_gb: 24}")
     )
-    (handles,) = [a for a in application._bound_deployment.init_args if isinstance(a, dict)]
     shares = {
-        bound._bound_deployment.name: bound._bound_deployment.ray_actor_options["num_gpus"]
-        for bound in handles.values()
+        name: deployment.ray_actor_options["num_gpus"]
+        for name, deployment in _deployments(application).items()
     }
     assert shares.pop("model-starter-token-classifier") == 0
     [share] = shares.values()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,65 @@ def test_known_facts_are_asked_again_without_being_waited_for(
         assert (await models.facts("m")).fingerprint == "three"
 
     asyncio.run(scenario())
+
+
+def test_what_a_busy_model_is_is_asked_once_for_all_who_wait() -> None:
+    """In a front that has just started every request wants to know."""
+
+    async def scenario() -> None:
+        later: asyncio.Future[ModelFacts] = asyncio.get_running_loop().create_future()
+        models, handle = _models([later])
+        waiting = [asyncio.create_task(models.facts("m")) for _ in range(5)]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        await asyncio.sleep(0)
+        later.set_result(_facts("one"))
+        assert [facts.fingerprint for facts in await asyncio.gather(*waiting[1:])] == ["one"] * 4
+        assert handle.calls == 1
+        assert not handle.responses[0].cancelled
+
+    asyncio.run(scenario())
+
+
+def test_who_waits_for_facts_waits_no_longer_than_the_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Silent(LocalModels):
+        async def facts(self, model: str) -> ModelFacts:
+            await asyncio.sleep(60)
+            raise AssertionError
+
+    monkeypatch.setattr("serve_fakes.LocalModels", Silent)
+    monkeypatch.setattr("pipelines.serve.app._FACTS_S", 0.05)
+    monkeypatch.setattr("pipelines.serve.app._PROBE_S", 0.05)
+    asked = {"text": "insulin", "deadline_s": 0.1}
+    with TestClient(make_app(tmp_path), base_url="http://127.0.0.1") as client:
+        for answer, status, code in (
+            (client.post("/v1/extract", json=asked), 504, "deadline_exceeded"),
+            (client.post("/v1/extract/stream", json=asked), 504, "deadline_exceeded"),
+            (client.get("/v1/models"), 503, "model_unavailable"),
+            (client.get("/readyz"), 503, "model_unavailable"),
+        ):
+            assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+
+
+def test_who_waits_for_facts_has_a_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Silent(LocalModels):
+        async def facts(self, model: str) -> ModelFacts:
+            waits.set()
+            await asyncio.sleep(60)
+            raise AssertionError
+
+    waits = threading.Event()
+    monkeypatch.setattr("serve_fakes.LocalModels", Silent)
+    app = make_app(tmp_path, "{limits: {queue_documents: 1}}")
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        asked = {"text": "insulin", "deadline_s": 2}
+        first = threading.Thread(target=lambda: client.post("/v1/extract", json=asked))
+        first.start()
+        assert waits.wait(10)
+        assert client.post("/v1/extract", json=asked).status_code == 429
+        first.join()
 
 
 def test_facts_of_a_model_whose_queue_is_full_are_a_429_and_not_an_error_of_ours(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -272,6 +273,25 @@ def test_a_file_that_went_bad_is_not_loaded_and_the_server_goes_on(
         pipeline.write_text(good)
 
 
+def test_weights_that_went_bad_are_not_loaded_and_the_server_goes_on(
+    server: Server, pipeline: Path
+) -> None:
+    """The files say nothing wrong: only a replica finds out, when it loads."""
+    model = pipeline.parent / "tiny.yaml"
+    good = model.read_text()
+    (pipeline.parent / "bad.gguf").write_bytes(b"no weights")
+    model.write_text(good.replace("tiny.gguf", "bad.gguf"))
+    try:
+        os.kill(server.process.pid, signal.SIGHUP)
+        server.wait_for("a model does not load")
+        assert server.post(SHORT).status_code == 200
+        server.wait_for("what was served before goes on")
+        for body in (SHORT, SHORT | {"model": "tiny"}):
+            assert server.post(body).status_code == 200
+    finally:
+        model.write_text(good)
+
+
 def test_a_replica_killed_in_the_middle_of_a_request_is_replaced(server: Server) -> None:
     answers: list[httpx2.Response] = []
     asking = threading.Thread(target=lambda: answers.append(server.post(LONG)))
@@ -289,6 +309,18 @@ def test_a_replica_killed_in_the_middle_of_a_request_is_replaced(server: Server)
     assert pid not in _replicas(server)
 
 
+def test_no_log_of_ray_or_serve_has_a_word_of_a_document(server: Server, pipeline: Path) -> None:
+    logs = _logs(server)
+    assert any(name.startswith("serve/replica_medspan") for name in logs)
+    assert any(name.startswith("serve/proxy") for name in logs)
+    sent = pq.read_table(pipeline.parent / "notes.parquet", columns=["text"])["text"].to_pylist()
+    sent += [SHORT["text"], LONG["documents"][0]["text"], "the patient takes metformin"]
+    said = set().union(*map(_phrases, sent))
+    assert len(said) > 500
+    leaks = {name for name, text in logs.items() if said & _phrases(text) or "metformin" in text}
+    assert leaks == set()
+
+
 def test_the_end_finishes_what_is_under_way(server: Server) -> None:
     answers: list[httpx2.Response] = []
     asking = threading.Thread(target=lambda: answers.append(server.post(LONG)))
@@ -302,16 +334,42 @@ def test_the_end_finishes_what_is_under_way(server: Server) -> None:
     assert "metformin" not in server.log
 
 
+def _logs(server: Server) -> dict[str, str]:
+    """The files in the folder of logs of the server's Ray, by path there."""
+    [session] = {
+        found[0]
+        for _, title in _processes(server)
+        if (found := re.findall(r"/\S*/session_[\w.-]*\d", title))
+    }
+    folder = Path(session) / "logs"
+    return {
+        str(file.relative_to(folder)): file.read_text(errors="ignore").lower()
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
+
+
+def _phrases(text: str) -> set[str]:
+    """Three words in a row, of which one is long enough to be none of Ray's own by chance."""
+    words = re.findall(r"\w+", text.lower())
+    rows = zip(words, words[1:], words[2:], strict=False)
+    return {" ".join(row) for row in rows if any(len(word) > 5 for word in row)}
+
+
 def _replicas(server: Server, name: str = "") -> set[int]:
     """Ids of the processes that host replicas of this server's application."""
-    found = set()
+    wanted = f"ServeReplica:medspan:{name}"
+    return {number for number, title in _processes(server) if wanted in title}
+
+
+def _processes(server: Server) -> Iterator[tuple[int, str]]:
+    """Ids and titles of the server's processes: Ray's children stay in the session of the process
+    that began it."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             title = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="ignore")
-            # The session of a process: Ray's children stay in that of the server that began it.
             session = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[3])
         except (OSError, ValueError):
             continue
-        if f"ServeReplica:medspan:{name}" in title and session == server.process.pid:
-            found.add(int(folder.name))
-    return found
+        if session == server.process.pid:
+            yield int(folder.name), title

@@ -10,10 +10,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from collections.abc import Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from time import perf_counter
 
+from actors.engine.inbox import Inbox
 from actors.engine.request import Completion, EngineLost, Request, RequestRefused
 from actors.engine.runner import Block, Logits, Runner
 from actors.engine.scheduler import Scheduler
@@ -45,7 +47,7 @@ class Engine:
         self._techniques = techniques or Techniques()
         self._scheduler = Scheduler(runner, slots, self._techniques)
         self.counters = Counters()
-        self._inbox: deque[tuple[Request, Future[Completion], Tell | None]] = deque()
+        self._inbox: Inbox[tuple[Request, Future[Completion], Tell | None]] = Inbox()
         self._ready: deque[SequenceState] = deque()
         self._ahead = slots
         self._changed = threading.Condition()
@@ -57,17 +59,19 @@ class Engine:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, request: Request, tell: Tell | None = None) -> Future[Completion]:
+    def submit(
+        self, request: Request, tell: Tell | None = None, asker: Hashable = None
+    ) -> Future[Completion]:
         """Queue a request. Its future can be cancelled at any time until it is done; it holds
         RequestRefused where this request cannot be served, EngineLost where the model is gone.
 
         ``tell`` is called with the output's text as it comes, the last time before the future is
-        done.
+        done. ``asker``: whose request it is; askers take turns, and who is not named is alone.
         """
         future: Future[Completion] = Future()
         with self._changed:
             if self._lost is None:
-                self._inbox.append((request, future, tell))
+                self._inbox.put((request, future, tell), future if asker is None else asker)
                 self._changed.notify_all()
                 return future
         future.set_exception(self._lost)
@@ -89,7 +93,7 @@ class Engine:
                 )
                 if self._lost:
                     return
-                request, future, tell = self._inbox.popleft()
+                request, future, tell = self._inbox.take()
             state = self._prepare(request, future, tell)
             with self._changed:
                 if state is not None and self._lost is None:

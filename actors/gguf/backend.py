@@ -191,7 +191,9 @@ class GgufBackend:
         ]
         reading = Reading(document, future, asking, places)
         reading.asked = [
-            self._engine.submit(request, None if tell is None else partial(tell, index))
+            self._engine.submit(
+                request, None if tell is None else partial(tell, index), asker=future
+            )
             for index, request in enumerate(requests)
         ]
         return reading

@@ -133,7 +133,9 @@ class VisionBackend(GgufBackend):
         ]
         reading = Reading(document, future, asking, [(0, len(text))] * len(prompts), notes=notes)
         reading.asked = [
-            self._engine.submit(request, None if tell is None else partial(tell, index))
+            self._engine.submit(
+                request, None if tell is None else partial(tell, index), asker=future
+            )
             for index, request in enumerate(requests)
         ]
         return reading

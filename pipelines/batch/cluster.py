@@ -21,7 +21,7 @@ from ray.autoscaler.sdk import request_resources
 
 from actors.config import ConfigError
 from pipelines.config import LoadedPipeline, Ocr, Pool, Step
-from pipelines.cores import Node, check_threads, nodes
+from pipelines.cores import check_nodes, check_threads, nodes
 from pipelines.fractions import on_cpu, sized, smallest_card
 
 log = logging.getLogger(__name__)
@@ -166,35 +166,9 @@ def placed_pools(loaded: LoadedPipeline) -> list[Pool]:
                 f"lower pool.num_{kind.lower()}s or pool.min_actors{more}"
             )
     where = nodes()
-    _check_nodes(pools, where)
+    check_nodes(pools, where)
     check_threads(pools, where)
     return pools
-
-
-def _check_nodes(pools: Sequence[Pool], where: Sequence[Node]) -> None:
-    """Raise ConfigError where sums fit and single actors do not: an actor is on one node, and its
-    fraction on one card."""
-    widest = max((node.cpus for node in where), default=0.0)
-    for pool in pools:
-        if pool.num_cpus > widest + 1e-6:
-            raise ConfigError(
-                f"steps: an actor asks for {pool.num_cpus:g} CPUs, and no node has more than "
-                f"{widest:g}: its threads would share cores; lower pool.num_cpus"
-            )
-    room = [1.0] * sum(int(node.gpus) for node in where)
-    parts = [pool.gpus for pool in pools for _ in range(pool.min_actors) if pool.gpus]
-    for part in sorted(parts, reverse=True):
-        whole = part >= 1
-        free = [i for i, left in enumerate(room) if left >= (1 if whole else part) - 1e-6]
-        count = int(part) if whole else 1
-        if len(free) < count:
-            raise ConfigError(
-                f"steps: {len(room)} cards cannot be cut into the least actors' fractions "
-                f"({', '.join(f'{p:g}' for p in sorted(parts, reverse=True))}): a fraction lies on "
-                "one card; lower pool.num_gpus or pool.min_actors"
-            )
-        for i in free[:count]:
-            room[i] -= min(part, 1.0)
 
 
 def _needs(pools: Sequence[Pool]) -> list[tuple[str, float, float]]:

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from actors.config import ConfigError
 
 if TYPE_CHECKING:
     from pipelines.serve.catalogue import Catalogue
+
+log = logging.getLogger(__name__)
 
 
 def serve(
@@ -31,7 +34,7 @@ def serve(
 ) -> None:
     """Serve a pipeline's models and its page. SIGHUP reads the files again; Ctrl-C ends."""
     from pipelines.batch.cluster import cluster
-    from pipelines.serve.running import prepare, start, stop, update
+    from pipelines.serve.running import prepare, start, stop
 
     catalogue = _catalogue(config)
     host = host or catalogue.serve.host
@@ -47,16 +50,41 @@ def serve(
             console.print(f"medspan serves [bold]{catalogue.default}[/] at http://{shown}:{port}/")
             console.print("API: /v1/openapi.json  reload: SIGHUP  end: Ctrl-C", style="dim")
             for _ in _reloads():
-                try:
-                    update(_catalogue(config))
-                    console.print("reloaded")
-                except (ConfigError, OSError) as error:
-                    console.print(f"[red]not reloaded:[/] {error}", soft_wrap=True)
+                catalogue = _reloaded(config, catalogue, console)
             console.print("ending: requests under way are finished", style="dim")
         except KeyboardInterrupt:
             pass
         finally:
             stop()
+
+
+def _reloaded(config: Path, now: Catalogue, console: Console) -> Catalogue:
+    """The catalogue of the file, served in the place of ``now``; ``now`` where it cannot be."""
+    from pipelines.serve.running import update
+
+    try:
+        new = _catalogue(config)
+        update(new)
+    except (ConfigError, OSError) as error:
+        _not_reloaded(console, str(error))
+    except RuntimeError as error:
+        # A replica's constructor failed: Serve tells it with a traceback, which is for the log.
+        log.info("not reloaded: %s", error)
+        _not_reloaded(console, "a model does not load; the log of its replica says why")
+        try:
+            update(now)
+            console.print("what was served before goes on")
+        except (ConfigError, OSError, RuntimeError) as again:
+            log.info("not gone back: %s", again)
+            _not_reloaded(console, "what was served before does not load again; mend it, SIGHUP")
+    else:
+        console.print("reloaded")
+        return new
+    return now
+
+
+def _not_reloaded(console: Console, why: str) -> None:
+    console.print("[red]not reloaded:[/]", escape(why), soft_wrap=True)
 
 
 def _reloads() -> Iterator[None]:

@@ -12,7 +12,9 @@ from base64 import b64encode
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import zip_longest
+from typing import TypeVar
 
 from actors.guideline import Guideline
 from actors.merge import merge
@@ -38,15 +40,16 @@ from pipelines.serve.schema import (
 )
 from pipelines.serve.service import (
     Event,
-    ModelFacts,
     Models,
     ModelUnavailable,
     Printed,
     QueueFull,
 )
 
-_PICTURES = "(pictures)"
+PICTURES = "(pictures)"  # the queue of what reads them, beside those of the models
 _PAGE_CHARACTERS = 3_000  # of a document whose text nobody knows yet, for the bounds of queues
+_LARGE = 200_000  # characters: their entities take some tenths of a second to merge and write
+_T = TypeVar("_T")
 
 Said = StartOut | TextOut | DocumentOut | DoneOut
 """What an answer is made of where it is given as it comes, in this order."""
@@ -58,14 +61,13 @@ class Gone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What a request comes down to."""
+    """What a request comes down to, before anything is asked of a model."""
 
     options: Options
     given: Sequence[Given]
     target: Target
-    guideline: Guideline | None
-    deadline: float
     began: float
+    until: float  # of the event loop's time
 
 
 @dataclass(slots=True)
@@ -88,7 +90,7 @@ class Answerer:
         self._fetcher = fetcher
         self._queues = {
             name: Queue(limits.queue_documents, limits.queue_characters)
-            for name in (*catalogue.models, _PICTURES)
+            for name in (*catalogue.models, PICTURES)
         }
 
     def target(self, name: str | None) -> Target:
@@ -98,42 +100,54 @@ class Answerer:
         except KeyError:
             raise Problem("model_not_found") from None
 
+    def moves(self, model: str, seconds: float) -> bool:
+        """Whether a model, or PICTURES, has work under way and did some in the last ``seconds``."""
+        return self._queues[model].moves(seconds)
+
     async def answer(
         self,
         options: Options,
         given: Sequence[Given],
         request_id: str,
         gone: Callable[[], Awaitable[None]],
-    ) -> ExtractResponse:
-        """The answer; raises Problem, or Gone when ``gone`` returns before it is there."""
-        plan = await self._plan(options, given)
+    ) -> str:
+        """The answer, an ExtractResponse as JSON; raises Problem, or Gone when ``gone`` returns
+        before it is there."""
+        plan = self._plan(options, given)
         with self._let_in(plan):
             told = await _before_gone(self._read(plan), gone)
-        return ExtractResponse(
-            request_id=request_id,
-            model=plan.target.name,
-            documents=[_document(plan, one) for one in told],
-            seconds=_since(plan.began),
-        )
+
+        def whole() -> str:
+            return ExtractResponse(
+                request_id=request_id,
+                model=plan.target.name,
+                documents=[_document(plan, one) for one in told],
+                seconds=_since(plan.began),
+            ).model_dump_json()
+
+        return await _apart(told, whole)
 
     async def stream(
         self, options: Options, given: Sequence[Given], request_id: str
     ) -> AsyncGenerator[Said]:
         """The same answer as it comes; raises Problem. Closing it ends the work."""
-        plan = await self._plan(options, given)
+        plan = self._plan(options, given)
         with self._let_in(plan):
+            # Twice, since what follows the first event may be waited for by another task.
+            async with asyncio.timeout_at(plan.until):
+                guideline = await self._guideline(plan)
             yield StartOut(request_id=request_id, model=plan.target.name)
-            async with asyncio.timeout(plan.deadline):
+            async with asyncio.timeout_at(plan.until):
                 told = await self._texts(plan)
                 for one in told:
                     if one.failure is not None:
                         yield _document(plan, one)
-                async with aclosing(self._hear(plan, told)) as said:
+                async with aclosing(self._hear(plan, guideline, told)) as said:
                     async for event in said:
                         yield event
         yield DoneOut(seconds=_since(plan.began))
 
-    async def _plan(self, options: Options, given: Sequence[Given]) -> _Plan:
+    def _plan(self, options: Options, given: Sequence[Given]) -> _Plan:
         began = time.perf_counter()
         target = self.target(options.model)
         limits = self._limits
@@ -146,29 +160,26 @@ class Answerer:
             raise Problem("pictures_not_read")
         if any(one.url is not None and not self._fetcher.allows(one.url) for one in given):
             raise Problem("url_forbidden")
-        facts = [await self._facts(name) for name in target.models]
-        if any(one.prompt is not None for one in given) and not all(f.prompts for f in facts):
+        deadline = min(options.deadline_s or limits.deadline_s, limits.max_deadline_s)
+        until = asyncio.get_running_loop().time() + deadline
+        return _Plan(options, given, target, began, until)
+
+    async def _guideline(self, plan: _Plan) -> Guideline | None:
+        """The request's own guideline, once the models are known to take what it asks for."""
+        facts = [await self._models.facts(name) for name in plan.target.models]
+        if any(one.prompt is not None for one in plan.given) and not all(f.prompts for f in facts):
             # Ignored in silence, a prompt would look obeyed.
             raise Problem("prompt_not_supported")
-        guideline = chosen(options.guideline, self._catalogue.guidelines, facts)
-        deadline = min(options.deadline_s or limits.deadline_s, limits.max_deadline_s)
-        return _Plan(options, given, target, guideline, deadline, began)
-
-    async def _facts(self, name: str) -> ModelFacts:
-        try:
-            return await self._models.facts(name)
-        except QueueFull:
-            raise Problem("overloaded", headers={"retry-after": "1"}) from None
-        except ModelUnavailable:
-            raise Problem("model_unavailable", headers={"retry-after": "2"}) from None
+        return chosen(plan.options.guideline, self._catalogue.guidelines, facts)
 
     @contextmanager
     def _let_in(self, plan: _Plan) -> Iterator[None]:
         """A place in every queue for the duration; whatever ends the work becomes a Problem."""
+        deadline = plan.until - asyncio.get_running_loop().time()
         with ExitStack() as places:
             try:
-                for queue, count, size in self._wanted(plan):
-                    places.enter_context(queue.place(count, size, plan.deadline))
+                for queue, sizes in self._wanted(plan):
+                    places.enter_context(queue.place(sizes, deadline))
                 yield
             except Refused as refused:
                 retry = {"retry-after": str(refused.retry_after)}
@@ -180,17 +191,20 @@ class Answerer:
             except TimeoutError:
                 raise Problem("deadline_exceeded") from None
 
-    def _wanted(self, plan: _Plan) -> Iterator[tuple[Queue, int, int]]:
+    def _wanted(self, plan: _Plan) -> Iterator[tuple[Queue, list[int]]]:
         pictures = sum(one.is_picture for one in plan.given)
-        characters = sum(len(one.text or one.file or "") for one in plan.given)
-        characters += pictures * _PAGE_CHARACTERS
         if pictures and self._catalogue.ocr is not None:
-            yield self._queues[_PICTURES], pictures, pictures * _PAGE_CHARACTERS
+            yield self._queues[PICTURES], [_PAGE_CHARACTERS] * pictures
+        sizes = [
+            len(one.text or one.file or "") + one.is_picture * _PAGE_CHARACTERS
+            for one in plan.given
+        ]
         for name in plan.target.models:
-            yield self._queues[name], len(plan.given), characters
+            yield self._queues[name], sizes
 
     async def _read(self, plan: _Plan) -> list[_Told]:
-        async with asyncio.timeout(plan.deadline):
+        async with asyncio.timeout_at(plan.until):
+            guideline = await self._guideline(plan)
             told = await self._texts(plan)
             readable = [one for one in told if one.failure is None]
             names = plan.target.models
@@ -198,7 +212,7 @@ class Answerer:
                 async with asyncio.TaskGroup() as group:
                     tasks = [
                         group.create_task(
-                            self._models.extract(name, self._shown(name, readable), plan.guideline)
+                            self._models.extract(name, self._shown(name, readable), guideline)
                         )
                         for name in names
                     ]
@@ -210,7 +224,9 @@ class Answerer:
                 one.steps[name] = extraction
         return told
 
-    async def _hear(self, plan: _Plan, told: Sequence[_Told]) -> AsyncGenerator[Said]:
+    async def _hear(
+        self, plan: _Plan, guideline: Guideline | None, told: Sequence[_Told]
+    ) -> AsyncGenerator[Said]:
         """What the models say of the readable documents, whichever is first."""
         readable = [one for one in told if one.failure is None]
         came: asyncio.Queue[tuple[str, list[Event] | Exception]] = asyncio.Queue()
@@ -218,7 +234,7 @@ class Answerer:
         async def listen(name: str) -> None:
             try:
                 shown = self._shown(name, readable)
-                stream = self._models.stream(name, shown, plan.guideline)
+                stream = self._models.stream(name, shown, guideline)
                 async with aclosing(stream) as batches:
                     async for batch in batches:
                         came.put_nowait((name, batch))
@@ -245,7 +261,7 @@ class Answerer:
                     one.steps[name] = extraction
                     if len(one.steps) == len(names):
                         left -= 1
-                        yield _document(plan, one)
+                        yield await _apart([one], partial(_document, plan, one))
         finally:
             for task in listening:
                 task.cancel()
@@ -298,6 +314,14 @@ async def _before_gone(
         if not working.done():
             working.cancel()
             await asyncio.wait({working})
+
+
+async def _apart(told: Sequence[_Told], make: Callable[[], _T]) -> _T:
+    """What is made of documents; in another thread where they are so large that all other requests
+    would wait for it."""
+    if sum(len(one.document.text or "") for one in told) > _LARGE:
+        return await asyncio.to_thread(make)
+    return make()
 
 
 def _since(began: float) -> float:

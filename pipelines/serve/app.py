@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 
@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from pipelines.markup.colours import looks
 from pipelines.serve.admission import Rate, Refused
-from pipelines.serve.answer import Answerer, Gone
+from pipelines.serve.answer import PICTURES, Answerer, Gone
 from pipelines.serve.asked import ExtractRequest, Options
 from pipelines.serve.catalogue import Catalogue, Target
 from pipelines.serve.errors import CODES, Problem, answers, install
@@ -34,7 +34,7 @@ from pipelines.serve.schema import (
     ModelsResponse,
     ReplicaOut,
 )
-from pipelines.serve.service import Models, ModelUnavailable, QueueFull
+from pipelines.serve.service import ModelFacts, Models, ModelUnavailable, QueueFull
 from pipelines.serve.streaming import DESCRIPTION, EVENTS, EventStream
 from pipelines.serve.tokens import Token, Tokens
 from pipelines.serve.uploads import OPENAPI, read_form
@@ -48,6 +48,7 @@ Every answer that is not a success has one form, `{"error": {"code", "message", 
 "details"}}`. The codes:
 """
 _BEARER = HTTPBearer(auto_error=False, description="Needed where the server has a tokens file.")
+_FACTS_S = 5.0  # for a model to say what it is, where nobody asked before
 _PROBE_S = 20.0
 _PROBED_FOR_S = 5.0
 _COMMON = ("unauthorized", "host_forbidden", "rate_limited", "internal")
@@ -90,7 +91,7 @@ class _Api:
         per_minute = serve.limits.requests_per_minute
         self._rate = Rate(per_minute) if per_minute else None
         self._ready = 0.0  # when all models last answered a probe
-        self._probing = asyncio.Lock()
+        self._probing: asyncio.Task[bool] | None = None
 
     def add_to(self, app: FastAPI) -> None:
         app.add_api_route(
@@ -171,7 +172,7 @@ class _Api:
             )
         except Gone:
             return Response(status_code=499)  # nobody reads it
-        return Response(found.model_dump_json(), media_type="application/json")
+        return Response(found, media_type="application/json")
 
     def _check(self, options: Options, request: Request) -> None:
         if not _allowed(request.state.token, self._answerer.target(options.model)):
@@ -180,15 +181,18 @@ class _Api:
     async def models(self, request: Request) -> Response:
         token: Token | None = request.state.token
         targets = [t for t in self._catalogue.targets.values() if _allowed(token, t)]
+        names = list(dict.fromkeys(name for target in targets for name in target.models))
         try:
-            shown = [await self._shown(target) for target in targets]
+            async with asyncio.timeout(_FACTS_S):
+                found = await asyncio.gather(*(self._models.facts(name) for name in names))
         except QueueFull:
             raise Problem("overloaded", headers={"retry-after": "1"}) from None
-        except ModelUnavailable:
+        except (ModelUnavailable, TimeoutError):
             raise Problem("model_unavailable", headers={"retry-after": "2"}) from None
+        facts = dict(zip(names, found, strict=True))
         limits = self._catalogue.serve.limits
         content = ModelsResponse(
-            models=shown,
+            models=[await self._shown(target, facts) for target in targets],
             guidelines=[
                 GuidelineOut(
                     name=known.name,
@@ -215,22 +219,35 @@ class _Api:
         return Health(status="ok")
 
     async def ready(self) -> Health:
-        # One probe at a time, and its good answer holds a while: anybody may ask this.
-        async with self._probing:
-            if time.monotonic() - self._ready > _PROBED_FOR_S:
-                try:
-                    async with asyncio.timeout(_PROBE_S):
-                        good = [await probe(self._models, name) for name in self._catalogue.models]
-                        if self._catalogue.ocr is not None:
-                            good.append(await probe_reader(self._models))
-                except QueueFull:
-                    good = []  # overloaded and working
-                except (ModelUnavailable, TimeoutError):
-                    good = [False]
-                if not all(good):
-                    raise Problem("model_unavailable", headers={"retry-after": "2"})
-                self._ready = time.monotonic()
+        # One probing at a time for all who ask, and its good answer holds a while: anybody may ask.
+        if time.monotonic() - self._ready > _PROBED_FOR_S:
+            if self._probing is None or self._probing.done():
+                self._probing = asyncio.create_task(self._all_read())
+            if not await asyncio.shield(self._probing):
+                raise Problem("model_unavailable", headers={"retry-after": "2"})
         return Health(status="ok")
+
+    async def _all_read(self) -> bool:
+        probes = {name: probe(self._models, name) for name in self._catalogue.models}
+        if self._catalogue.ocr is not None:
+            probes[PICTURES] = probe_reader(self._models)
+        good = all(await asyncio.gather(*(self._reads(*one) for one in probes.items())))
+        if good:
+            self._ready = time.monotonic()
+        return good
+
+    async def _reads(self, model: str, probing: Awaitable[bool]) -> bool:
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(_PROBE_S):
+                return await probing
+        except QueueFull:
+            return True  # overloaded and working
+        except ModelUnavailable:
+            return False
+        except TimeoutError:
+            # Behind work that moved meanwhile it only waits.
+            return self._answerer.moves(model, time.monotonic() - began)
 
     def let_in(self, authorization: str, address: str) -> Token | None:
         """The token of a request under /v1; raises Problem where it may not come in."""
@@ -249,8 +266,8 @@ class _Api:
                 raise Problem("rate_limited", headers=retry) from None
         return token
 
-    async def _shown(self, target: Target) -> ModelOut:
-        facts = [await self._models.facts(name) for name in target.models]
+    async def _shown(self, target: Target, known: Mapping[str, ModelFacts]) -> ModelOut:
+        facts = [known[name] for name in target.models]
         held = [] if target.pipeline else await self._models.held(target.name)
         return ModelOut(
             name=target.name,

@@ -6,6 +6,7 @@ gives ``args: {config: <pipeline file>}``; see configs/deploy/serve.yaml.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -16,10 +17,11 @@ from pydantic import Field, TypeAdapter
 from ray import serve
 from ray.serve import Application
 
-from actors.config import ConfigError, Section
+from actors.config import ConfigError, GgufModel, ModelConfig, Section
 from actors.config.load import validate
+from actors.config.ocr import OcrModel
 from pipelines.config import Pool, load_pipeline
-from pipelines.cores import check_threads, nodes
+from pipelines.cores import Node, check_nodes, check_threads, nodes
 from pipelines.fractions import on_cpu, sized_reader, sized_step, smallest_card
 from pipelines.serve.catalogue import Catalogue, catalogue_of
 from pipelines.serve.health import Settings
@@ -76,7 +78,7 @@ def build(catalogue: Catalogue) -> Application:
             .options(
                 name=f"model-{config.name}",
                 ray_actor_options={"num_cpus": pool.num_cpus, "num_gpus": pool.gpus},
-                max_ongoing_requests=max(8, round(options.target_ongoing_requests * 4)),
+                max_ongoing_requests=_ongoing(config, options.target_ongoing_requests),
                 max_queued_requests=limits.queue_documents,
                 health_check_period_s=5,
                 # A check never waits for the model, so an answer that is late is none.
@@ -101,6 +103,13 @@ def build(catalogue: Catalogue) -> Application:
         )
         .bind(catalogue, handles)
     )
+
+
+def _ongoing(config: ModelConfig | OcrModel, target: float) -> int:
+    """Requests that a replica takes at a time: a language model's slots are to be full also while
+    the next requests are on their way."""
+    slots = config.context.slots if isinstance(config, GgufModel) else 0
+    return max(8, round(target * 4), 2 * slots)
 
 
 def _settings(pool: Pool, wedged_s: float) -> Settings:
@@ -159,9 +168,9 @@ def _placed(catalogue: Catalogue) -> tuple[dict[str, Pool], int]:
         if pool.num_gpus and not gpus and pool.cpu_fallback:
             pool = on_cpu(pool, name)
         pools[name] = pool
-    surge = 100
+    where, replicas, surge = nodes(), list(pools.values()), 100
     for word, key, there in (("CPUs", "num_cpus", cpus), ("GPUs", "gpus", gpus)):
-        need = sum(getattr(pool, key) * pool.min_actors for pool in pools.values())
+        need = sum(getattr(pool, key) * pool.min_actors for pool in replicas)
         if 2 * need > there + 1e-6:
             surge = 0
         if need > there + 1e-6:
@@ -169,5 +178,14 @@ def _placed(catalogue: Catalogue) -> tuple[dict[str, Pool], int]:
                 f"serve: the least replicas need {need:g} {word} and the cluster has {there:g}; "
                 f"lower num_{word.lower()} or min_actors of serve.pools or of the steps' pools"
             )
-    check_threads(list(pools.values()), nodes(), "serve.pools")
-    return pools, surge
+    check_nodes(replicas, where, "serve.pools")
+    check_threads(replicas, where, "serve.pools")
+    return pools, surge if _holds(replicas * 2, where) else 0
+
+
+def _holds(pools: Sequence[Pool], where: Sequence[Node]) -> bool:
+    try:
+        check_nodes(pools, where)
+    except ConfigError:
+        return False
+    return True

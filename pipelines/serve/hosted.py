@@ -87,16 +87,24 @@ class HostedModels:
         raise ModelUnavailable(f"the model {model} cannot answer")
 
     async def facts(self, model: str) -> ModelFacts:
-        """As Models.facts. Once known they are asked again now and then, but not waited for: the
-        question stands in the model's queue like any other."""
+        """As Models.facts. The question stands in the model's queue like any other, so there is one
+        at a time, for all who wait; once known they are asked again now and then without a wait."""
         known = self._facts.get(model)
         if known is None:
-            return await self._learn(model)
+            return await asyncio.shield(
+                self._learning_of(model)
+            )  # who gives up leaves it to others
         at, facts = known
-        if time.monotonic() - at > _FACTS_FOR_S and model not in self._learning:
+        if time.monotonic() - at > _FACTS_FOR_S:
+            self._learning_of(model)
+        return facts
+
+    def _learning_of(self, model: str) -> asyncio.Task[ModelFacts]:
+        task = self._learning.get(model)
+        if task is None:
             task = self._learning[model] = asyncio.create_task(self._learn(model))
             task.add_done_callback(lambda done: self._learned(model, done))
-        return facts
+        return task
 
     async def _learn(self, model: str) -> ModelFacts:
         facts: ModelFacts = await self._ask(model, "facts")

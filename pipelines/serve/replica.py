@@ -23,7 +23,7 @@ from actors.spans import Document, Extraction, Failure
 from pipelines.serve.health import Health, Settings
 from pipelines.serve.logs import log_with_serve
 from pipelines.serve.probing import PROBE_PIXELS, picture_probe, probe_of, read_well, says_well
-from pipelines.serve.service import Event, ModelFacts, facts_of, gather, heard
+from pipelines.serve.service import Event, ModelFacts, facts_of, gather, heard, submitted
 from pipelines.serve.sheets import sheets
 from pipelines.storage import Storage
 from pipelines.worker.vitals import Held, Vitals
@@ -52,7 +52,9 @@ class Replica:
     ) -> list[Extraction]:
         """The documents' Extractions, in order. A model that is lost ends the process."""
         with self._lost_is_the_end(), self._health.watch.work():
-            futures = [self._extractor.submit(d, guideline, self._printed) for d in documents]
+            futures = await submitted(
+                self._extractor, documents, guideline, lambda _: self._printed
+            )
             for future in futures:
                 future.add_done_callback(self._answered)
             found = await gather(futures)

@@ -20,7 +20,8 @@ def prepare() -> None:
     """Before Ray is started: have what is served share one event loop with Serve's own work.
 
     By default Serve gives each its own thread, and every request changes threads several times. A
-    handler here never blocks (models have threads of their own), and a request that is refused
+    handler here does not block for long (models have threads of their own, and documents that are
+    large are cut up, and their answers put together, in others), and a request that is refused
     costs 5 ms less. Has no effect on a cluster that is joined: see configs/deploy/README.md.
     """
     for name, value in _ENVIRONMENT.items():

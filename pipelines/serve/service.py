@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import threading
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -111,6 +112,42 @@ class Models(Protocol):
 
 
 _T = TypeVar("_T")
+_AT_ONCE = 4_000  # characters: about a window, which costs no more than another thread's turn
+
+
+async def submitted(
+    extractor: Submits,
+    documents: Sequence[Document],
+    guideline: Guideline | None = None,
+    tell: Callable[[int], Tell] | None = None,
+) -> list[Future[Extraction]]:
+    """Futures of the documents; ``tell`` gives what hears of each, by its index.
+
+    What is large is submitted from another thread: it is cut into windows and made into prompts by
+    whoever submits it. A cancelled wait cancels what was submitted, and what is just being.
+    """
+    futures: list[Future[Extraction]] = []
+    over = threading.Event()
+
+    def submit() -> None:
+        for index, document in enumerate(documents):
+            futures.append(extractor.submit(document, guideline, tell and tell(index)))
+            if over.is_set():  # looked at after each was added: one side or the other cancels it
+                futures[-1].cancel()
+                return
+
+    small = sum(len(document.text or "") for document in documents) <= _AT_ONCE
+    try:
+        if small and not any(document.image for document in documents):
+            submit()
+        else:
+            await asyncio.to_thread(submit)
+    except BaseException:
+        over.set()
+        for future in tuple(futures):
+            future.cancel()
+        raise
+    return futures
 
 
 async def gather(futures: Sequence[Future[_T]]) -> list[_T]:
@@ -139,10 +176,7 @@ async def heard(
         if not future.cancelled():
             loop.call_soon_threadsafe(events.put_nowait, (index, future))
 
-    futures = [
-        extractor.submit(document, guideline, partial(tell, index))
-        for index, document in enumerate(documents)
-    ]
+    futures = await submitted(extractor, documents, guideline, lambda i: partial(tell, i))
     for index, future in enumerate(futures):
         future.add_done_callback(partial(done, index))
     left = len(futures)
@@ -217,7 +251,7 @@ class LocalModels:
         """As Models.extract."""
         try:
             extractor = self._extractors[model]
-            return await gather([extractor.submit(document, guideline) for document in documents])
+            return await gather(await submitted(extractor, documents, guideline))
         except Exception as error:
             # An Extractor makes a document's failure data: what is raised is a lost model.
             raise ModelUnavailable(f"the model {model} is lost") from error

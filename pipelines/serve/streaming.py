@@ -16,6 +16,7 @@ from pipelines.serve.errors import Problem, body
 from pipelines.serve.schema import DocumentOut, DoneOut, StartOut
 
 _QUIET_S = 15.0  # proxies close what says nothing for longer
+_MANY = 2_000  # entities, which take some hundredths of a second to write
 _NAMES: dict[type, str] = {StartOut: "start", DocumentOut: "document", DoneOut: "done"}
 
 DESCRIPTION = """Events, each with one line of JSON as its data, in this order:
@@ -64,7 +65,8 @@ class EventStream(Response):
                 try:
                     await write(_event(self._first))
                     async for one in said:
-                        await write(_event(one))
+                        large = isinstance(one, DocumentOut) and len(one.entities) > _MANY
+                        await write(await asyncio.to_thread(_event, one) if large else _event(one))
                 except Problem as problem:
                     error = body(problem, self._request_id).model_dump_json()
                     await write(format_sse_event(event="error", data_str=error))
