@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from actors.config import Decode
+from actors.model_folder import ModelFileError
 from actors.onnx.decode import Decoder, Part
-from actors.onnx.folder import ModelFileError
 from actors.onnx.labels import Labels, read_labels
 from actors.onnx.packing import pack
 from actors.onnx.viterbi import Viterbi

@@ -14,6 +14,7 @@ from actors.memory.header import Header, read_header
 from actors.memory.llama import llama_take
 from actors.memory.pictures import encoder_take, largest_picture
 from actors.memory.shape import shape_of
+from actors.model_folder import longest
 
 CUDA_CONTEXT = 500 * 2**20
 """Bytes that a process takes of a card before it has a model: context, kernels, library handles. An
@@ -126,9 +127,6 @@ def longest_window(file: OnnxFile, model: OnnxModel) -> int:
 def read_onnx(folder: Path) -> OnnxFile:
     """The sizes of a model folder as optimum exports it; raises ConfigError where config.json does
     not say them and FileNotFoundError where files are missing."""
-    # Here: onnxruntime takes a moment to import, and the package imports this one.
-    from actors.onnx.folder import longest
-
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     # DistilBERT has names of its own.
     names = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
+from actors.model_folder import ModelFileError
 from actors.onnx.backend import ModelLost, OnnxBackend
-from actors.onnx.folder import ModelFileError
 
 __all__ = ["ModelFileError", "ModelLost", "OnnxBackend"]

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from actors.onnx.folder import ModelFileError
+from actors.model_folder import ModelFileError
 
 Scheme = Literal["auto", "bio", "bioes", "io", "plain"]
 Bools = npt.NDArray[np.bool_]

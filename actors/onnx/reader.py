@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from actors.chunking import Window, windows
 from actors.config import ConfigError, OnnxModel, OnnxSession, fingerprint
+from actors.model_folder import FILES, Folder, ModelFileError, read_folder
 from actors.onnx.decode import Decoder, Part, TokenSpan
 from actors.onnx.entities import Chooser
-from actors.onnx.folder import FILES, Folder, ModelFileError, read_folder
 from actors.onnx.labels import read_labels
 from actors.onnx.packing import pack
 from actors.onnx.reading import Reading

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from actors.config import ConfigError, OnnxSession
 from actors.memory import CUDA_CONTEXT, card_memory, cores
-from actors.onnx.folder import ModelFileError
+from actors.model_folder import ModelFileError
 
 _LOG = logging.getLogger(__name__)
 _KNOWN_INPUTS = {"input_ids", "attention_mask", "token_type_ids"}

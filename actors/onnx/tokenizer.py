@@ -14,7 +14,7 @@ import numpy.typing as npt
 import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
-from actors.onnx.folder import ModelFileError, tokenizer_config
+from actors.model_folder import ModelFileError, tokenizer_config
 
 Ints = npt.NDArray[np.int32]
 

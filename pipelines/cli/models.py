@@ -87,7 +87,7 @@ def describe(
         card = llama_take(header, model.context, gpu=True)
         facts["card_megabytes"], facts["card_host_megabytes"] = _mb(card.device), _mb(card.host)
     else:
-        from actors.onnx.folder import read_folder
+        from actors.model_folder import read_folder
 
         folder = read_folder(path)
         facts["megabytes"] = round(folder.model.stat().st_size / 1e6, 1)
@@ -126,7 +126,7 @@ def _files(reference: str) -> tuple[ModelConfig, list[tuple[Path, str | None]]]:
     model = load_model(reference)
     files: tuple[str, ...] = ()
     if model.kind == "onnx":
-        from actors.onnx.folder import FILES
+        from actors.model_folder import FILES
 
         files = FILES
     found = [(fetch_weights(uri, sha256, files), sha256) for uri, sha256 in model.weights.files]

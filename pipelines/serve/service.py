@@ -221,7 +221,7 @@ def _labels(config: ModelConfig) -> tuple[str, ...]:
         known = set(guideline.labels)
     else:
         # Imported here, as in actors.extractor: only a process that holds such a model pays.
-        from actors.onnx.folder import FILES, read_folder
+        from actors.model_folder import FILES, read_folder
         from actors.onnx.labels import read_labels
         from actors.weights import fetch
 
