@@ -48,6 +48,25 @@ def test_one_at_a_time_holds_it_and_then_the_next(sink: Sink) -> None:
     assert attempt(5)
 
 
+def test_who_saw_an_old_state_does_not_get_in_beside_the_holder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = Sink(str(tmp_path / "out"))
+    late = Lease(sink, "x")
+    with Lease(sink, "x"):
+        old = [late._numbers()]
+    with Lease(sink, "x"):  # the second, which removes the first
+        pass
+    with Lease(sink, "x") as holder:  # the third, which removes the second
+        now = late._numbers
+        monkeypatch.setattr(late, "_numbers", lambda: old.pop() if old else now())
+        with pytest.raises(LeaseHeldError, match="meanwhile"):
+            late.__enter__()
+        assert holder.held()
+    with Lease(sink, "x"):
+        pass
+
+
 def test_who_waits_gets_it(sink: Sink) -> None:
     with ThreadPoolExecutor(1) as pool, Lease(sink, "x"):
         later = pool.submit(lambda: Lease(sink, "x", wait=30).__enter__())

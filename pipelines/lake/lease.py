@@ -73,6 +73,11 @@ class Lease:
             self._read(self._number).get("token") != self._token
         ):
             raise LeaseHeldError(f"{self._sink.path}: {self._name} was taken a moment ago")
+        if not self.held():
+            # What was listed was old: the number had been given out and removed, and higher ones
+            # are there.
+            self._sink.remove(self._object(self._number))
+            raise LeaseHeldError(f"{self._sink.path}: {self._name} was taken meanwhile")
         for number in numbers:
             self._sink.remove(self._object(number))
         self._ended.clear()
