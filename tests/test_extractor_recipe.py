@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib
 import json
 import random
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +39,7 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def recipe() -> Iterator[dict[str, Any]]:
     """The modules of the recipe that need no torch."""
-    names = ("corpora", "tokenizer", "samples", "export", "reference")
+    names = ("corpora", "swaps", "tokenizer", "samples", "export", "reference")
     sys.path.insert(0, str(RECIPE))
     try:
         yield {name: importlib.import_module(name) for name in names}
@@ -53,6 +54,31 @@ def tokenizer(recipe: dict[str, Any]) -> Any:
     """A vocabulary of the recipe's kind, of little text."""
     texts = [(path.read_text("utf-8"), 1) for path in sorted((ROOT / "recipes").rglob("*.txt"))]
     return recipe["tokenizer"].train([*texts, *((text, 5) for text in TEXTS)], 600)
+
+
+def test_mentions_change_places_and_the_rest_of_a_text_stays(recipe: dict[str, Any]) -> None:
+    text_of, span_of = recipe["corpora"].Text, recipe["corpora"].Span
+
+    def made(text: str, *words: str) -> Any:
+        places = sorted((m.start(), m.end()) for word in words for m in re.finditer(word, text))
+        return text_of(text, tuple(span_of(*place, "Chemical") for place in places))
+
+    window = made("Given aspirin 5 mg; aspirin, zinc.", "aspirin", "zinc")
+    corpora = {"bc5cdr": [window, made("Carbamazepine", "Carbamazepine")]}
+    corpora["phee"] = [text_of("Naproxen 220", (span_of(0, 12, "Drug"),))]
+    mentions = recipe["swaps"].Mentions(corpora)
+    seen = set()
+    for seed in range(200):
+        changed = mentions.changed("bc5cdr", window, random.Random(seed))
+        first, second, third = (changed.text[s.start : s.end] for s in changed.spans)
+        assert changed.text == f"Given {first} 5 mg; {second}, {third}."
+        assert first == second
+        assert {span.label for span in changed.spans} == {"Chemical"}
+        seen.add(first)
+    assert {"aspirin", "zinc", "Carbamazepine", "Naproxen 220"} <= seen  # also a donor's
+    assert any(word not in " aspirin zinc Carbamazepine Naproxen 220" for word in seen)  # invented
+    nested = text_of("zinc oxide", (span_of(0, 10, "Chemical"), span_of(0, 4, "Chemical")))
+    assert mentions.changed("bc5cdr", nested, random.Random(1)) is nested
 
 
 def written(path: Path, recipe: dict[str, Any], tokenizer: Any, **changed: Any) -> Path:
