@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from corpora import Span, Text, read
+from gguf import GGUFReader
 from samples import plain
 
 import actors
@@ -145,7 +146,17 @@ def main() -> None:
             shown = {part: row[part]["f1"] for part in ("all", "unseen")}
             print(f"{name:14} {len(gold):4} documents  {form:17} {shown}", flush=True)
         results[name] = {"documents": len(gold), **rows}
-    print(json.dumps({"model": given.model.name, "tokens": given.tokens, "scores": results}))
+    parameters = sum(int(tensor.n_elements) for tensor in GGUFReader(given.model).tensors)
+    print(
+        json.dumps(
+            {
+                "model": given.model.name,
+                "parameters": parameters,
+                "tokens": given.tokens,
+                "scores": results,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":
