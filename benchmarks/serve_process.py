@@ -24,16 +24,16 @@ LEVELS = (0.25, 0.5, 0.75, 0.9)
 
 @contextmanager
 def process(
-    command: list[str], ready: str, seconds: float = 300
+    command: list[str], ready: str, seconds: float = 300, statuses: tuple[int, ...] = (200, 404)
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A server's process, once it answers at ``ready``."""
+    """A server's process, once it answers at ``ready`` with one of the statuses."""
     with tempfile.TemporaryFile() as log:
         server = subprocess.Popen(
             command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
         try:
             ends = time.monotonic() + seconds
-            while not _answers(ready):
+            while not _answers(ready, statuses):
                 if server.poll() is not None or time.monotonic() > ends:
                     log.seek(0)
                     raise SystemExit(f"{log.read().decode()}\n{command} does not serve")
@@ -47,9 +47,9 @@ def process(
                 os.killpg(server.pid, signal.SIGKILL)
 
 
-def _answers(url: str) -> bool:
+def _answers(url: str, statuses: tuple[int, ...]) -> bool:
     try:
-        return httpx2.get(url, timeout=30).status_code in (200, 404)
+        return httpx2.get(url, timeout=30).status_code in statuses
     except httpx2.HTTPError:
         return False
 
@@ -77,5 +77,6 @@ def medspan(model: str, folder: Path, threads: int = 1) -> Iterator[tuple[str, i
     code = "from pipelines.cli import main; main()"
     command = [sys.executable, "-c", code, "serve", str(path), "--port", str(port)]
     root = f"http://127.0.0.1:{port}"
-    with process(command, f"{root}/readyz") as server:
+    # Serve's proxy says 404 before the application is there.
+    with process(command, f"{root}/readyz", statuses=(200,)) as server:
         yield f"{root}/v1/extract", server.pid
