@@ -21,7 +21,7 @@ from actors.pages import Page, PageSize, PixelBudget, Reading, TooManyPixels, Wo
 from actors.spans import Box, Document, Extraction, Failure, Status, Tell, Usage, spanning
 from pipelines.config import load_pipeline
 from pipelines.serve.app import create_app
-from pipelines.serve.catalogue import catalogue_of
+from pipelines.serve.catalogue import Catalogue, catalogue_of
 from pipelines.serve.service import GuidelineUse, LocalModels, ModelFacts
 
 MODEL = "starter-token-classifier"
@@ -153,6 +153,18 @@ def make_app(
     facts = ModelFacts(MODEL, "onnx", FakeExtractor.fingerprint, tuple(labels), prompts, guideline)
     models = LocalModels({MODEL: fake or FakeExtractor()}, {MODEL: facts}, FakeReader())
     return create_app(catalogue_of(load_pipeline(path)), models)
+
+
+def two_models(folder: Path) -> Catalogue:
+    """A pipeline of MODEL and starter-extractor."""
+    path = folder / "two.yaml"
+    path.write_text(
+        "name: two\n"
+        "source: {path: notes/}\n"
+        'steps: [{model: "starter:token-classifier"}, {model: "starter:extractor"}]\n'
+        "sink: {path: out/}\n"
+    )
+    return catalogue_of(load_pipeline(path))
 
 
 def make_client(

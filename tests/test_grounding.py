@@ -12,8 +12,6 @@ from actors.grounding import ground, mark_further
 from actors.spans import Entity, Grounding, Mention
 from actors.words import clusters
 
-MARK_ALL = GroundingOptions(mark_all=True)
-
 
 def said(*words: str, label: str = "X") -> list[Mention]:
     return [Mention(label, word) for word in words]
@@ -103,7 +101,7 @@ def test_two_labels_may_share_a_place() -> None:
 
 def test_mark_all_marks_every_further_occurrence() -> None:
     text = "Aspirin 5 mg. aspirin again, ASPIRINS"
-    first, further = ground(said("aspirin"), text, MARK_ALL)
+    first, further = mark_further(ground(said("aspirin"), text), text)
     assert (first.start, further.start) == (14, 0)
     assert further.attributes == {"occurrence": "further"}
 
@@ -220,7 +218,8 @@ def test_repeats_take_successive_places(plant: tuple[str, int, int], times: int)
 
 @given(st.text(max_size=60), st.lists(st.text(max_size=8), max_size=5), st.booleans())
 def test_every_entity_is_its_text(text: str, mentions: list[str], mark_all: bool) -> None:
-    for entity in ground(said(*mentions), text, GroundingOptions(mark_all=mark_all)):
+    found = ground(said(*mentions), text)
+    for entity in mark_further(found, text) if mark_all else found:
         if entity.start is not None:
             assert text[entity.start : entity.end] == entity.text
 

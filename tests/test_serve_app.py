@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from serve_fakes import MODEL, PIPELINE, FakeExtractor, make_app, make_client
+from serve_fakes import MODEL, PIPELINE, FakeExtractor, make_app, make_client, two_models
 from starlette.testclient import TestClient
 
 from actors.config import ConfigError
@@ -223,18 +223,11 @@ def test_a_lost_model_is_not_ready_and_says_so(tmp_path: Path) -> None:
 
 
 def test_a_lost_model_ends_what_the_others_do_for_the_request(tmp_path: Path) -> None:
-    path = tmp_path / "two.yaml"
-    path.write_text(
-        "name: two\n"
-        "source: {path: notes/}\n"
-        'steps: [{model: "starter:token-classifier"}, {model: "starter:extractor"}]\n'
-        "sink: {path: out/}\n"
-    )
     lost, slow = FakeExtractor(), FakeExtractor("starter-extractor", hold=True)
     lost.error = RuntimeError("gone")
     fakes = {MODEL: lost, slow.name: slow}
     facts = {name: ModelFacts(name, "onnx", "f", (), False, "labels") for name in fakes}
-    app = create_app(catalogue_of(load_pipeline(path)), LocalModels(fakes, facts))
+    app = create_app(two_models(tmp_path), LocalModels(fakes, facts))
     client = TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False)
     assert _code(client.post("/v1/extract", json={"text": "x"})) == "model_unavailable"
     assert [future.cancelled() for _, future in slow.held] == [True]

@@ -8,14 +8,12 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from serve_fakes import MODEL, FakeExtractor, make_app
+from serve_fakes import MODEL, FakeExtractor, make_app, two_models
 from starlette.testclient import TestClient
 
 from actors.guideline import Guideline
 from actors.spans import Document
-from pipelines.config import load_pipeline
 from pipelines.serve.app import create_app
-from pipelines.serve.catalogue import catalogue_of
 from pipelines.serve.service import Event, LocalModels, ModelFacts, ModelUnavailable, QueueFull
 
 
@@ -61,15 +59,8 @@ def test_a_model_that_is_overloaded_hides_no_other_that_is_lost(
     status: int,
 ) -> None:
     monkeypatch.setattr("pipelines.serve.app._PROBE_S", 0.1)
-    path = tmp_path / "two.yaml"
-    path.write_text(
-        "name: two\n"
-        "source: {path: notes/}\n"
-        'steps: [{model: "starter:token-classifier"}, {model: "starter:extractor"}]\n'
-        "sink: {path: out/}\n"
-    )
     models = Two(one=one, two=two)
-    app = create_app(catalogue_of(load_pipeline(path)), models)
+    app = create_app(two_models(tmp_path), models)
     with TestClient(app, base_url="http://127.0.0.1") as client:
         assert client.get("/readyz").status_code == status
     assert sorted(models.asked) == ["starter-extractor", MODEL]

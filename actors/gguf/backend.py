@@ -189,10 +189,13 @@ class GgufBackend:
             self._request(document, asking, index, text[start:end])
             for index, (start, end) in enumerate(places)
         ]
-        reading = Reading(document, future, asking, places)
+        return self._asked(Reading(document, future, asking, places), requests, tell)
+
+    def _asked(self, reading: Reading, requests: Sequence[Request], tell: Tell | None) -> Reading:
+        """The reading, with the requests of its windows or pages in the engine."""
         reading.asked = [
             self._engine.submit(
-                request, None if tell is None else partial(tell, index), asker=future
+                request, None if tell is None else partial(tell, index), asker=reading.future
             )
             for index, request in enumerate(requests)
         ]
@@ -267,7 +270,7 @@ class GgufBackend:
             ground(
                 [scored(said, completion, self._model.pieces) for said in part.said],
                 text,
-                grounding.model_copy(update={"mark_all": False}),  # of the whole text, below
+                grounding,
                 model=self._config.name,
                 window=place,
             )
@@ -284,8 +287,10 @@ class GgufBackend:
         entities = filtered(entities, asking.labels)
         if self._config.overlaps != "all":
             entities = merge([entities], self._config.overlaps)
-        short = any(completion.finish_reason != "stop" for completion in completions)
-        short = short or any(part.bounded for part in parts)
+        short = any(
+            completion.finish_reason != "stop" or part.bounded
+            for part, completion in zip(parts, completions, strict=True)
+        )
         return Extraction(
             document_id=reading.document.id,
             model=self._config.name,

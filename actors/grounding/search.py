@@ -34,9 +34,9 @@ def ground(
 ) -> list[Entity]:
     """The entities of ``mentions`` in ``text``, in the order of the mentions.
 
-    ``window`` keeps the search to ``text[start:end]``; offsets stay those of the whole text. With
-    ``mark_all``, see ``mark_further``. Repeats of one and the same entity come out once, with the
-    best score.
+    ``window`` keeps the search to ``text[start:end]``; offsets stay those of the whole text.
+    ``mark_all`` of the options is for whoever has all windows: see ``mark_further``. Repeats of one and
+    the same entity come out once, with the best score.
     """
     options = options or GroundingOptions()
     offset, end = window or (0, len(text))
@@ -47,26 +47,21 @@ def ground(
         known = entities.get(key := _identity(entity))
         if known is None or (entity.score or 0) > (known.score or 0):
             entities[key] = entity
-    found = list(entities.values())
-    return mark_further(found, text, window) if options.mark_all else found
+    return list(entities.values())
 
 
-def mark_further(
-    entities: Sequence[Entity], text: str, window: tuple[int, int] | None = None
-) -> list[Entity]:
+def mark_further(entities: Sequence[Entity], text: str) -> list[Entity]:
     """The entities, each with every further occurrence of its words after it.
 
     These have the attribute ``occurrence: further`` and their entity's score; words that an entity
-    of the same label covers are no occurrence, and nothing is found by likeness. ``window`` as of
-    ``ground``.
+    of the same label covers are no occurrence, and nothing is found by likeness.
     """
-    offset, end = window or (0, len(text))
-    search = _Search(text[offset:end], fuzzy_threshold=1)
+    search = _Search(text, fuzzy_threshold=1)
     covered: dict[str, _Cover] = {}
     for entity in entities:
         if entity.start is not None and entity.end is not None:
             cover = covered.setdefault(entity.label, _Cover(search.length))
-            cover.take(max(0, entity.start - offset), entity.end - offset)
+            cover.take(entity.start, entity.end)
     further: list[list[Entity]] = [[] for _ in entities]
     # As in _assign: the longest choose first.
     for i in sorted(range(len(entities)), key=lambda i: (-len(entities[i].text), i)):
@@ -77,12 +72,11 @@ def mark_further(
         for place in search.places(entity.text):
             if cover.is_free(place):
                 cover.take(place.start, place.end)
-                start, end = place.start + offset, place.end + offset
                 marked = replace(
                     entity,
-                    text=text[start:end],
-                    start=start,
-                    end=end,
+                    text=text[place.start : place.end],
+                    start=place.start,
+                    end=place.end,
                     grounding=place.grounding,
                     attributes={**entity.attributes, OCCURRENCE: "further"},
                 )
@@ -123,7 +117,6 @@ class _Cover:
         return self._flags.find(1, place.start, place.end) < 0
 
     def take(self, start: int, end: int) -> None:
-        end = min(end, len(self._flags))
         self._flags[start:end] = b"\1" * (end - start)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from typing import ClassVar
 
 from actors.config import ConfigError, GgufModel, ImageOptions
@@ -132,13 +131,7 @@ class VisionBackend(GgufBackend):
             for index, shown in enumerate(prompts)
         ]
         reading = Reading(document, future, asking, [(0, len(text))] * len(prompts), notes=notes)
-        reading.asked = [
-            self._engine.submit(
-                request, None if tell is None else partial(tell, index), asker=future
-            )
-            for index, request in enumerate(requests)
-        ]
-        return reading
+        return self._asked(reading, requests, tell)
 
     def _space(self, document: Document, asking: Asking, printed: str) -> int:
         """Tokens that the pictures of one prompt may take, those around them included."""

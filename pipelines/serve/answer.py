@@ -46,7 +46,8 @@ from pipelines.serve.service import (
     QueueFull,
 )
 
-PICTURES = "(pictures)"  # the queue of what reads them, beside those of the models
+PICTURES = "(pictures)"
+"""What reads them, beside the models: no model may have this name."""
 _PAGE_CHARACTERS = 3_000  # of a document whose text nobody knows yet, for the bounds of queues
 _LARGE = 200_000  # characters: their entities take some tenths of a second to merge and write
 _T = TypeVar("_T")

@@ -23,9 +23,10 @@ from actors.config.ocr import OcrModel
 from pipelines.config import Pool, load_pipeline
 from pipelines.cores import Node, check_nodes, check_threads, nodes
 from pipelines.fractions import on_cpu, sized_reader, sized_step, smallest_card
+from pipelines.serve.answer import PICTURES
 from pipelines.serve.catalogue import Catalogue, catalogue_of
 from pipelines.serve.health import Settings
-from pipelines.serve.hosted import READER, Ingress
+from pipelines.serve.hosted import Ingress
 from pipelines.serve.replica import PictureReplica, Replica
 
 # Requests that an ingress process holds at a time; the queues of ``admission`` are the real bound.
@@ -69,7 +70,7 @@ def build(catalogue: Catalogue) -> Application:
     limits, options = catalogue.serve.limits, catalogue.serve
     hosts: dict[str, tuple[type, Any]] = {n: (Replica, c) for n, c in catalogue.models.items()}
     if catalogue.ocr is not None:
-        hosts[READER] = (PictureReplica, catalogue.ocr[0])
+        hosts[PICTURES] = (PictureReplica, catalogue.ocr[0])
     handles = {}
     for name, (host, config) in hosts.items():
         pool = pools[name]
@@ -163,7 +164,7 @@ def _placed(catalogue: Catalogue) -> tuple[dict[str, Pool], int]:
     pools = {}
     wanted = dict(catalogue.pools)
     if catalogue.ocr is not None:
-        wanted[READER] = catalogue.ocr[1]
+        wanted[PICTURES] = catalogue.ocr[1]
     for name, pool in wanted.items():
         if pool.num_gpus and not gpus and pool.cpu_fallback:
             pool = on_cpu(pool, name)

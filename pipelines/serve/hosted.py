@@ -26,6 +26,7 @@ from actors.guideline import Guideline
 from actors.pages import Reading
 from actors.spans import Document, Extraction, Failure
 from pipelines.config import Limits
+from pipelines.serve.answer import PICTURES
 from pipelines.serve.app import create_app
 from pipelines.serve.catalogue import Catalogue
 from pipelines.serve.logs import log_with_serve
@@ -37,8 +38,6 @@ log = logging.getLogger("ray.serve")
 _FACTS_FOR_S = 5.0  # what is asked of replicas beside the work
 _HELD_S = 2.0
 _ATTEMPTS = 3
-# No model may have this name (see Catalogue), so its handle can lie among theirs.
-READER = "(pictures)"
 
 
 class HostedModels:
@@ -91,9 +90,8 @@ class HostedModels:
         at a time, for all who wait; once known they are asked again now and then without a wait."""
         known = self._facts.get(model)
         if known is None:
-            return await asyncio.shield(
-                self._learning_of(model)
-            )  # who gives up leaves it to others
+            # Shielded: who gives up leaves it to others.
+            return await asyncio.shield(self._learning_of(model))
         at, facts = known
         if time.monotonic() - at > _FACTS_FOR_S:
             self._learning_of(model)
@@ -131,12 +129,12 @@ class HostedModels:
 
     async def read(self, documents: Sequence[Document], pixels: int) -> list[Reading | Failure]:
         """As Models.read."""
-        found: list[Reading | Failure] = await self._ask(READER, "read", list(documents), pixels)
+        found: list[Reading | Failure] = await self._ask(PICTURES, "read", list(documents), pixels)
         return found
 
     async def sheets(self, document: Document) -> list[bytes]:
         """As Models.sheets."""
-        found: list[bytes] = await self._ask(READER, "sheets", document)
+        found: list[bytes] = await self._ask(PICTURES, "sheets", document)
         return found
 
     async def _ask(self, model: str, method: str, *arguments: Any) -> Any:
