@@ -35,8 +35,8 @@ def ground(
     """The entities of ``mentions`` in ``text``, in the order of the mentions.
 
     ``window`` keeps the search to ``text[start:end]``; offsets stay those of the whole text.
-    ``mark_all`` of the options is for whoever has all windows: see ``mark_further``. Repeats of one and
-    the same entity come out once, with the best score.
+    ``mark_all`` of the options is for whoever has all windows: see ``mark_further``. Repeats of
+    one and the same entity come out once, with the best score.
     """
     options = options or GroundingOptions()
     offset, end = window or (0, len(text))
