@@ -75,6 +75,87 @@ class Mention:
     attributes: Mapping[str, str] = field(default_factory=dict)
 
 
+class Experiencer(StrEnum):
+    """Whose finding an entity is."""
+
+    PATIENT = "patient"
+    FAMILY = "family"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """The words that decided one attribute of an assertion: text[start:end], and the rule's id."""
+
+    attribute: str
+    rule: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Assertion:
+    """The status of an entity: whether, when and for whom the text claims it.
+
+    All False and PATIENT: the text states it of the patient, now. ``cues`` are the evidence, one
+    or more for each attribute that is not at its default; a section heading can be a cue.
+    """
+
+    negated: bool = False
+    uncertain: bool = False
+    hypothetical: bool = False
+    historical: bool = False
+    conditional: bool = False
+    experiencer: Experiencer = Experiencer.PATIENT
+    cues: tuple[Cue, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of a document under a heading: [start, end), the heading included.
+
+    ``name`` is the normalised name (``family_history``); ``loinc`` the code of the document
+    section where there is one; ``heading_end`` the code point after the heading.
+    """
+
+    name: str
+    start: int
+    end: int
+    heading_end: int
+    loinc: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A concept of a vocabulary that an entity was linked to. ``score`` is in [0, 1].
+
+    ``how``: the method that found it, such as exact, folded, abbreviation or ngram.
+    """
+
+    system: str
+    code: str
+    term: str
+    score: float
+    how: str
+    parents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A link between two entities of one document, by their ordinals in its list.
+
+    ``attributes`` hold a normalised reading of the tail where it is certain: ``value``, ``unit``
+    (UCUM), ``per_day``.
+    """
+
+    head: int
+    tail: int
+    type: str
+    score: float | None = None
+    how: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Entity:
     """What we stand behind: a label and a place in the text, or a flag that it has none.
@@ -82,6 +163,8 @@ class Entity:
     Invariant: where ``start`` is not None, ``text == document.text[start:end]``; ``start`` and
     ``end`` are None exactly when ``grounding`` is UNGROUNDED. ``score`` is a probability in
     [0, 1] or None where the model gives none. ``model`` is the name of the model that said it.
+    ``section``, ``assertion`` and ``codes`` are set by the stages that refine entities; None and ()
+    mean that no such stage ran, or that it found none.
     """
 
     label: str
@@ -94,6 +177,9 @@ class Entity:
     model: str = ""
     boxes: tuple[Box, ...] = ()
     ocr_confidence: float | None = None
+    section: str | None = None
+    assertion: Assertion | None = None
+    codes: tuple[Code, ...] = ()
 
     def __post_init__(self) -> None:
         # Messages carry numbers only: an entity's text is patients' data.
@@ -174,6 +260,24 @@ class Extraction:
         if (self.failure is not None) != (self.status is Status.FAILED):
             raise ValueError("an extraction has a failure exactly when it failed")
 
+
+@dataclass(frozen=True, slots=True)
+class Annotations:
+    """What all models together say of one document's text, after merging: what stages refine.
+
+    ``entities`` are in the order of the entities table; a Relation refers to their places in it.
+    ``abbreviations`` maps a short form, as it stands in the text, to its long form.
+    """
+
+    entities: tuple[Entity, ...] = ()
+    sections: tuple[Section, ...] = ()
+    relations: tuple[Relation, ...] = ()
+    abbreviations: Mapping[str, str] = field(default_factory=dict)
+
+
+Refine = Callable[[str, Annotations], Annotations]
+"""A stage without a model: a pure function of a document's text and its annotations. It never
+drops or reorders entities."""
 
 Tell = Callable[[int, str], None]
 """Hears what a generative model prints of a document as it comes: the window, from 0, and further
