@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipelines.batch import Outcome, Progress, drive_run, write_plan
-from pipelines.batch.step import Load
+from pipelines.batch.stage import Load
 from pipelines.config import LoadedPipeline
 from pipelines.enrich.decide import Decision, decide
 from pipelines.lake.layout import Sink

@@ -8,12 +8,11 @@ from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from actors.config import ModelConfig
 from actors.config.load import STARTERS
-from actors.config.ocr import OcrModel
 from actors.weights import digest
 from pipelines.config import LoadedPipeline
 from pipelines.lake.files import list_files
+from pipelines.stages import StageConfig
 
 _STARTER = "starter:"
 # What of a source decides which documents there are and what the models see.
@@ -29,10 +28,10 @@ def pipeline_fingerprint(loaded: LoadedPipeline) -> str:
     Raises ConfigError where there are no weights.
     """
     models = []
-    for model in (*loaded.models, *((loaded.ocr,) if loaded.ocr else ())):
-        facts = model.model_dump(mode="json")
+    for stage in loaded.stages:
+        facts = stage.config.model_dump(mode="json")
         facts.pop("weights")
-        models.append({"config": facts, "weights": _weights(model)})
+        models.append({"config": facts, "weights": _weights(stage.config)})
     pipeline = loaded.pipeline
     content = {
         "models": models,
@@ -43,7 +42,7 @@ def pipeline_fingerprint(loaded: LoadedPipeline) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _weights(model: ModelConfig | OcrModel) -> list[str]:
+def _weights(model: StageConfig) -> list[str]:
     if model.weights is None:  # what comes in the package of the reader
         return [version("rapidocr")]
     scales = [f"x{one.scale}" for one in getattr(model.weights, "lora", ())]
