@@ -63,6 +63,8 @@ class Source(Section):
         64.0, gt=0, description="A longer text is a failed row, not a killed worker."
     )
 
+    RUNNING = frozenset({"path", "format", "keep", "unit_rows", "unit_images", "unit_mb"})
+
 
 class Step(Section):
     """One model applied to every document."""

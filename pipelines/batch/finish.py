@@ -199,7 +199,7 @@ def write_unit(block: pa.Table, loaded: LoadedPipeline, run_id: str) -> pa.Table
     lake = Sink(pipeline.sink.path)
     carried = Carried(lake, table)
     entities, documents, tally = finish_unit(table, pipeline.merge, datetime.now(UTC), carried)
-    tally.busy.update(busy(table))  # type: ignore[arg-type]
+    tally.busy.update(busy(table))
     tally.over_share.update(over(table))
     try:
         lake.write_unit(run_id, unit, entities, documents, json.dumps(tally.as_dict()))
