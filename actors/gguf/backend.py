@@ -29,6 +29,7 @@ from actors.engine import (
 )
 from actors.gguf.asking import Asking, Askings, check_labels
 from actors.gguf.model import LlamaModel
+from actors.gguf.parameters import check_parameters
 from actors.gguf.reading import Reading, choices, cut, scored, united
 from actors.gguf.runner import LlamaRunner
 from actors.grounding import check, ground, mark_further
@@ -79,6 +80,7 @@ class GgufBackend:
     ) -> None:
         path = fetch(config.weights.model, config.weights.sha256)
         check_labels(config)
+        check_parameters(config.name, config.context.llama_cpp)
         self._config = config = _settled(config, gpu)
         weights = {"weights": config.weights.sha256 or digest(path), **self._digests()}
         self._model = model = LlamaModel(path, config.context, gpu=gpu != 0)

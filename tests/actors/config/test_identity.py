@@ -26,26 +26,23 @@ ONNX = (
 GGUF = (
     """
     name kind weights.lora.scale context.n_ctx context.flash_attn context.type_k
-    context.type_v context.swa_full context.rope_freq_base context.rope_freq_scale
-    context.rope_scaling_type context.yarn_ext_factor context.yarn_attn_factor
-    context.yarn_beta_fast context.yarn_beta_slow context.yarn_orig_ctx prompt.format
-    prompt.guideline prompt.instruction prompt.chat_template prompt.system prompt.constrained
-    prompt.verbatim prompt.max_items prompt.max_length prompt.json_style
-    prompt.reasoning_budget prompt.tables prompt.check prompt.examples
-    prompt.grounding.fuzzy_threshold prompt.grounding.mark_all images.pages images.too_large
-    images.text images.min_tokens images.max_tokens images.max_pixels images.output_tokens
-    images.dpi images.max_pages images.max_megapixels sampling.temperature sampling.top_k
-    sampling.top_p sampling.min_p sampling.typical_p sampling.min_keep sampling.repeat_penalty
-    sampling.repeat_last_n sampling.frequency_penalty sampling.presence_penalty
-    sampling.dynatemp_range sampling.dynatemp_exponent sampling.seed sampling.n_predict
-    sampling.stop sampling.ignore_eos window.size window.overlap labels.white_list
-    labels.black_list labels.threshold labels.thresholds labels.replace overlaps
+    context.type_v context.swa_full context.llama_cpp prompt.format prompt.guideline
+    prompt.instruction prompt.chat_template prompt.system prompt.constrained prompt.verbatim
+    prompt.max_items prompt.max_length prompt.json_style prompt.reasoning_budget prompt.tables
+    prompt.check prompt.examples prompt.grounding.fuzzy_threshold prompt.grounding.mark_all
+    images.pages images.too_large images.text images.min_tokens images.max_tokens
+    images.max_pixels images.output_tokens images.dpi images.max_pages images.max_megapixels
+    sampling.temperature sampling.top_k sampling.top_p sampling.min_p sampling.typical_p
+    sampling.min_keep sampling.repeat_penalty sampling.repeat_last_n
+    sampling.frequency_penalty sampling.presence_penalty sampling.dynatemp_range
+    sampling.dynatemp_exponent sampling.seed sampling.n_predict sampling.stop
+    sampling.ignore_eos window.size window.overlap labels.white_list labels.black_list
+    labels.threshold labels.thresholds labels.replace overlaps
 """,
     """
     weights.model weights.sha256 weights.mmproj weights.mmproj_sha256 weights.lora.model
     weights.lora.sha256 context.sequences context.kv_tokens context.prefixes
-    context.n_gpu_layers context.n_batch context.n_ubatch context.offload_kqv context.main_gpu
-    context.split_mode context.tensor_split context.defrag_thold context.use_mmap
+    context.n_gpu_layers context.n_batch context.n_ubatch context.offload_kqv context.use_mmap
     context.use_extra_bufts context.use_mlock images.encode_tokens sampling.n_probs
     sampling.tfs_z sampling.penalize_nl sampling.n_keep sampling.cache_prompt
 """,
@@ -78,6 +75,7 @@ SOURCE = (
     path format keep unit_rows unit_images unit_mb
 """,
 )
+
 
 CASES = {OnnxModel: ONNX, GgufModel: GGUF, OcrModel: OCR, Merge: MERGE, Source: SOURCE}
 
