@@ -42,6 +42,11 @@ def is_mark(character: str) -> bool:
     return unicodedata.category(character)[0] == "M"
 
 
+def is_unspaced(character: str) -> bool:
+    """Whether a character is of a script that is written without spaces."""
+    return _unspaced().match(character) is not None
+
+
 @cache
 def marks() -> str:
     """Every combining mark, as the inside of a regular expression's character class."""
@@ -63,6 +68,11 @@ def _pattern() -> re.Pattern[str]:
     mark = f"[{marks()}]*"
     letter = rf"[^\W\d_{_NO_SPACES}]"
     return re.compile(rf"{_NUMBER}{mark}|(?:{letter}{mark})+|.{mark}", re.DOTALL)
+
+
+@cache
+def _unspaced() -> re.Pattern[str]:
+    return re.compile(f"[{_NO_SPACES}]")
 
 
 @cache

@@ -36,6 +36,8 @@ class Session:
 
     ``rows`` and ``length``: the batch size and the sequence length where the file fixes them.
     ``parallel``: how many calls of ``run`` at a time fill the threads that it was given.
+    ``masked``: whether the file is told what is padding; where it is not, padding changes the
+    logits, so every row of a batch must be of one length.
     """
 
     def __init__(
@@ -45,6 +47,8 @@ class Session:
 
         providers = _providers(settings, gpu)
         options = onnxruntime.SessionOptions()
+        self._quiet = onnxruntime.RunOptions()
+        self._quiet.log_severity_level = 4
         threads, on_card = threads or cores(), len(providers) > 1
         # Threads that share a batch wait for each other at every operator, and lose a core's time
         # whenever one of them is interrupted. Batches of a thread each do not.
@@ -74,20 +78,28 @@ class Session:
         shape = self._session.get_inputs()[0].shape
         self.rows = shape[0] if isinstance(shape[0], int) else None
         self.length = shape[1] if isinstance(shape[1], int) else None
+        self.masked = "attention_mask" in self._inputs
+        if self.length is not None and not self.masked:
+            raise ModelFileError(
+                f"{file}: takes sequences of {self.length} tokens only and has no attention_mask, "
+                "so shorter texts would be read with their padding; export it with an attention "
+                "mask or with a sequence length of any size"
+            )
 
     def run(
-        self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64]
+        self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64], quiet: bool = False
     ) -> npt.NDArray[np.float32]:
         """Logits of shape (rows, length, labels) for ids and mask of shape (rows, length).
 
-        Raises whatever onnxruntime raises; see ``is_fatal``.
+        ``quiet``: onnxruntime does not print what fails. Raises whatever it raises; see
+        ``is_fatal``.
         """
         given, zeros = {"input_ids": ids, "attention_mask": mask}, np.zeros_like(ids)
         feed = {
             name: given.get(name, zeros).astype(kind, copy=False)
             for name, kind in self._inputs.items()
         }
-        (logits,) = self._session.run([self._output], feed)
+        (logits,) = self._session.run([self._output], feed, self._quiet if quiet else None)
         return np.asarray(logits, np.float32)
 
 
