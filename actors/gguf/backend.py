@@ -273,6 +273,7 @@ class GgufBackend:
                 grounding,
                 model=self._config.name,
                 window=place,
+                in_order=self._config.prompt.format == "entity-list",
             )
             for part, completion, place in zip(parts, completions, reading.places, strict=True)
         ]
