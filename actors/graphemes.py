@@ -1,8 +1,8 @@
 """Grapheme clusters: what a reader takes for one character, however many code points it has.
 
 A letter with its marks, a Hangul syllable in its letters, a flag, a family of emoji. No offset of
-an entity lies inside one. Unlike in Unicode's definition, nothing joins white space, since no entity
-begins or ends with it.
+an entity lies inside one. Unlike in Unicode's definition, nothing joins white space, because no
+entity begins or ends with it.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -131,6 +132,8 @@ def test_the_limits_reach_the_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
     class Sees:
         def __init__(self, settings: object) -> None:
             given.append(dict(settings.engine_cfg.cuda_ep_cfg))  # type: ignore[attr-defined]
+            providers = SimpleNamespace(get_providers=lambda: ["CUDAExecutionProvider"])
+            self.session = SimpleNamespace(session=providers)
             self.postprocess_op = type("Op", (), {"character": ["a"]})
 
     monkeypatch.setattr(models, "TextDetector", Sees)

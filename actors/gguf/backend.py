@@ -28,6 +28,7 @@ from actors.engine import (
     Thinking,
 )
 from actors.gguf.asking import Asking, Askings, check_labels
+from actors.gguf.library import usable_share
 from actors.gguf.model import LlamaModel
 from actors.gguf.reading import Reading, choices, cut, scored, united
 from actors.gguf.runner import LlamaRunner
@@ -64,6 +65,7 @@ class GgufBackend:
 
     ``threads``: CPU threads, None for all of this process. ``gpu``: the share of one card, 0 for
     none, None for whatever is visible. ``techniques``: the engine's switches, for measuring.
+    ``cpu_fallback``: a share that llama.cpp cannot use is a warning, not an error.
     Raises ConfigError, FileNotFoundError or ValueError where the model cannot be loaded.
     """
 
@@ -76,7 +78,10 @@ class GgufBackend:
         threads: int | None = None,
         gpu: float | None = None,
         techniques: Techniques | None = None,
+        cpu_fallback: bool = False,
     ) -> None:
+        if config.context.n_gpu_layers:
+            gpu = usable_share(config.name, gpu, cpu_fallback)
         path = fetch(config.weights.model, config.weights.sha256)
         check_labels(config)
         self._config = config = _settled(config, gpu)

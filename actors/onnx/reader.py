@@ -49,7 +49,13 @@ class Reader:
     where the weights lie and how they are run (``session``) are not in it.
     """
 
-    def __init__(self, config: OnnxModel, threads: int | None, gpu: float | None) -> None:
+    def __init__(
+        self,
+        config: OnnxModel,
+        threads: int | None,
+        gpu: float | None,
+        cpu_fallback: bool = False,
+    ) -> None:
         folder = read_folder(fetch(config.weights.model, config.weights.sha256, FILES))
         labels = read_labels(folder.labels, config.decode.scheme, config.decode.outside)
         _say_doubts(config.name, labels)
@@ -59,7 +65,7 @@ class Reader:
         self._decoder = Decoder(labels, config.decode)
         self._tokenizer = TextTokenizer(folder.path)
         self._special = len(self._tokenizer.before) + len(self._tokenizer.after)
-        self._session = Session(folder.model, config.session, threads, gpu)
+        self._session = Session(folder.model, config.session, threads, gpu, cpu_fallback)
         self._runners = ThreadPoolExecutor(self._session.parallel, f"onnx-{config.name}")
         self._probe()
         self._size, self._overlap = self._window()

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from actors.config import ConfigError, OnnxSession
-from actors.memory import CUDA_CONTEXT, card_memory, cores
+from actors.memory import CUDA_CONTEXT, card_memory, cores, onnx_cuda_problem
 from actors.model_folder import ModelFileError
 
 _LOG = logging.getLogger(__name__)
@@ -41,11 +41,16 @@ class Session:
     """
 
     def __init__(
-        self, file: Path, settings: OnnxSession, threads: int | None, gpu: float | None
+        self,
+        file: Path,
+        settings: OnnxSession,
+        threads: int | None,
+        gpu: float | None,
+        cpu_fallback: bool = False,
     ) -> None:
         import onnxruntime  # here: medspan's commands that run no model need not wait for it
 
-        providers = _providers(settings, gpu)
+        providers = _providers(settings, gpu, cpu_fallback)
         options = onnxruntime.SessionOptions()
         self._quiet = onnxruntime.RunOptions()
         self._quiet.log_severity_level = 4
@@ -69,9 +74,10 @@ class Session:
             raise ModelFileError(f"{file}: onnxruntime cannot load it: {error}") from error
         self.provider = str(self._session.get_providers()[0])
         if on_card and self.provider == "CPUExecutionProvider":
+            problem = onnx_cuda_problem()
             if settings.provider == "cuda":
-                raise ConfigError("session.provider is cuda, but onnxruntime could not start CUDA")
-            _say_cpu("a card is visible, but CUDA could not start", logging.WARNING)
+                raise ConfigError(f"session.provider is cuda, but {problem}")
+            _fall_back(problem, gpu, cpu_fallback)
         self.parallel = 1 if self.provider == "CUDAExecutionProvider" else threads // shared
         self._inputs = _inputs(self._session, file)
         self._output = _output(self._session, file)
@@ -108,7 +114,7 @@ def is_fatal(error: Exception) -> bool:
     return any(sign in str(error) for sign in _FATAL)
 
 
-def _providers(settings: OnnxSession, gpu: float | None) -> list[Any]:
+def _providers(settings: OnnxSession, gpu: float | None, cpu_fallback: bool = False) -> list[Any]:
     """onnxruntime's providers in order of preference; CPU alone where there is no card to use."""
     cpu = "CPUExecutionProvider"
     if settings.provider == "cpu" or gpu == 0:
@@ -119,7 +125,10 @@ def _providers(settings: OnnxSession, gpu: float | None) -> list[Any]:
     if memory is None:
         if settings.provider == "cuda":
             raise ConfigError("session.provider is cuda, but no CUDA card is visible")
-        _say_cpu("no CUDA card is visible")
+        if gpu:
+            _fall_back("no CUDA card is visible to this process", gpu, cpu_fallback)
+        else:
+            _say_cpu("no CUDA card is visible")
         return [cpu]
     limit: float = memory
     if gpu is not None:
@@ -134,6 +143,16 @@ def _providers(settings: OnnxSession, gpu: float | None) -> list[Any]:
         )
     cuda = {"gpu_mem_limit": str(int(limit)), "arena_extend_strategy": "kSameAsRequested"}
     return [("CUDAExecutionProvider", cuda), cpu]
+
+
+def _fall_back(problem: str, gpu: float | None, cpu_fallback: bool) -> None:
+    """Say that the CPU is used; an error where a share of a card was given to be used."""
+    if gpu and not cpu_fallback:
+        raise ConfigError(
+            f"the model has {gpu:g} of a GPU and would run on the CPU: {problem}; or set "
+            "pool.cpu_fallback to run on the CPU"
+        )
+    _say_cpu(problem, logging.WARNING)
 
 
 def _say_cpu(reason: str, level: int = logging.INFO) -> None:

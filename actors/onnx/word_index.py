@@ -1,8 +1,8 @@
 """Which tokens are pieces of one word, as the stored text has it.
 
 A tokenizer's own words follow its normaliser and pre-tokenizer: some have one word for a whole
-text, some put spaces where the text has none. Here a word is what stands between white space. Within
-that, a word begins at every character of a script without spaces and after an elided article
+text, some put spaces where the text has none. Here a word is what stands between white space.
+Within that, a word begins at every character of a script without spaces, after an elided article
 ("l'insuline"), and where the tokenizer cuts at punctuation, but never inside a number ("5.97").
 """
 

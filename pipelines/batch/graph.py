@@ -143,7 +143,11 @@ def _pooled(
     return dataset.map_batches(
         actor,
         fn_constructor_args=(*what, pool.threads, pool.gpus, storage),
-        fn_constructor_kwargs={"lifespan": lifespan, **more},
+        fn_constructor_kwargs={
+            "lifespan": lifespan,
+            "cpu_fallback": pool.cpu_fallback,
+            **more,
+        },
         batch_size=1,
         batch_format="pyarrow",
         zero_copy_batch=True,

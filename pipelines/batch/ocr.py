@@ -38,11 +38,12 @@ class OcrActor:
         storage: Storage,
         keep_pictures: bool = False,
         lifespan: Lifespan = FOR_EVER,
+        cpu_fallback: bool = False,
     ) -> None:
         """``keep_pictures``: whether a later step is to see them, too."""
         storage.apply()  # the weights may be on an object store
         started = time.monotonic()
-        self._reader = OcrReader(config, threads=threads, gpu=gpu)
+        self._reader = OcrReader(config, threads, gpu, cpu_fallback=cpu_fallback)
         self._attempts = attempts
         self._dropped = [] if keep_pictures else ["image"]
         self._careful = Careful(attempts, self._submit)

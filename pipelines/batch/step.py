@@ -122,13 +122,14 @@ class StepActor:
         gpu: float,
         storage: Storage,
         lifespan: Lifespan = FOR_EVER,
+        cpu_fallback: bool = False,
     ) -> None:
         storage.apply()  # the weights may be on an object store
         self._work = work
         self._sees = isinstance(work.config, GgufModel) and work.config.sees
         self._watch = Stopwatch()
         started = time.monotonic()
-        self._model = work.load(work.config, Share(threads=threads, gpu=gpu))
+        self._model = work.load(work.config, Share(threads, gpu, cpu_fallback))
         attempts = Attempts(
             work.sink, work.run_id, str(work.index), work.config.name, work.most_tries
         )

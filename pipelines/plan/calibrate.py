@@ -41,7 +41,8 @@ def calibrate(loaded: LoadedPipeline, tokens_per_document: float, documents: int
     rates, lengths = {}, {}
     for step, model in zip(loaded.pipeline.steps, loaded.models, strict=True):
         gpu = step.pool.gpus if card else 0.0
-        with Extractor(model, Share(threads=step.pool.threads, gpu=gpu)) as extractor:
+        share = Share(step.pool.threads, gpu, step.pool.cpu_fallback)
+        with Extractor(model, share) as extractor:
             extractor.extract(sample[:_WARM])
             started = time.perf_counter()
             found = extractor.extract(sample[_WARM:])
