@@ -11,6 +11,11 @@ import regex
 
 # Between two plain characters there is always a break.
 _PLAIN = regex.compile(r"[\p{Grapheme_Cluster_Break=Other}\p{Grapheme_Cluster_Break=Control}]")
+# Composed syllables of Hangul are clusters alone, unless another kind follows.
+_JOINING = regex.compile(
+    r"[^\p{Grapheme_Cluster_Break=Other}\p{Grapheme_Cluster_Break=Control}"
+    r"\p{Grapheme_Cluster_Break=LV}\p{Grapheme_Cluster_Break=LVT}]"
+)
 _CLUSTER = regex.compile(r"\X")
 
 
@@ -30,6 +35,8 @@ def inner_places(text: str) -> list[int]:
     """Every place that lies inside a cluster, in order."""
     if text.isascii():  # but for a carriage return and its line feed
         return [match.start() + 1 for match in regex.finditer("\r\n", text)]
+    if _JOINING.search(text) is None:
+        return []
     return [
         place
         for match in _CLUSTER.finditer(text)

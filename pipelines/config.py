@@ -83,7 +83,7 @@ class Pool(Section):
     )
     cpu_fallback: bool = Field(
         False,
-        description="Run on the CPU, and say so, where the cluster has no GPU, or where the runtime "
+        description="Run on the CPU, and say so, where the cluster has no GPU or the runtime "
         "cannot use it.",
     )
     units_in_flight: int = Field(

@@ -38,10 +38,11 @@ class Spelling:
     def _of(self, character: str) -> str:
         if character not in self._known:
             spelt = unicodedata.normalize("NFKC", character)
-            keep = spelt == character or self._misses(spelt) >= self._misses(character)
+            keep = spelt == character or self._knows(character)
             self._known[character] = character if keep else spelt
         return self._known[character]
 
-    def _misses(self, characters: str) -> int:
+    def _knows(self, character: str) -> bool:
         # WordPiece knows a character alone, inside a word, or both.
-        return self._unknown(characters) + self._unknown("a" + characters)
+        inside = self._unknown("a" + character) <= self._unknown("a")
+        return inside and not self._unknown(character)

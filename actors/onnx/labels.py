@@ -129,12 +129,13 @@ def _is_outside(name: str) -> bool:
 def _style(names: Sequence[str], scheme: Scheme) -> re.Pattern[str] | None:
     """Where at least half of the labels have their role; None where they have none.
 
-    A letter alone is weak evidence ("E-mail", "Hepatitis-B"), so a beginning or an inside must be
-    among the roles, and both of them where the role is not at the beginning; unless the scheme is
-    stated.
+    A letter alone is weak evidence ("E-mail", "Hepatitis-B"), so an end counts with the beginning
+    of its type only, and a beginning or an inside must be among the roles, both of them where the
+    role is not at the beginning; unless the scheme is stated.
     """
     for style in (_BEFORE, _AFTER, _ALONE):
-        roles = [_role(match["role"]) for name in names if (match := style.fullmatch(name))]
+        found = [(_role(m["role"]), m["type"]) for name in names if (m := style.fullmatch(name))]
+        roles = [role for role, kind in found if role != "E" or ("B", kind) in found]
         needed = {"B", "I"} - set(roles)
         enough = len(needed) < 2 if style is _BEFORE else not needed
         if roles and 2 * len(roles) >= len(names) and (enough or scheme != "auto"):
