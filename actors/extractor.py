@@ -25,10 +25,13 @@ class Share:
 
     ``threads``: CPU threads for computation; None: all that this process may run on.
     ``gpu``: the fraction of one card, 0 for none; None: whatever card is visible, whole.
+    ``cpu_fallback``: run on the CPU, with a warning, where the runtime cannot use the card of a
+    fraction; without it that is an error.
     """
 
     threads: int | None = None
     gpu: float | None = None
+    cpu_fallback: bool = False
 
 
 class Backend(Protocol):
@@ -121,11 +124,11 @@ def _load(config: ModelConfig, share: Share, moved: Moved) -> Backend:
     if isinstance(config, GgufModel) and config.sees:
         from actors.vision import VisionBackend
 
-        return VisionBackend(config, threads=share.threads, gpu=share.gpu)
+        return VisionBackend(config, share.threads, share.gpu, cpu_fallback=share.cpu_fallback)
     if isinstance(config, GgufModel):
         from actors.gguf import GgufBackend
 
-        return GgufBackend(config, threads=share.threads, gpu=share.gpu)
+        return GgufBackend(config, share.threads, share.gpu, cpu_fallback=share.cpu_fallback)
     from actors.onnx import OnnxBackend
 
-    return OnnxBackend(config, threads=share.threads, gpu=share.gpu, moved=moved)
+    return OnnxBackend(config, share.threads, share.gpu, moved, cpu_fallback=share.cpu_fallback)

@@ -92,6 +92,29 @@ def test_entities_and_scores_do_not_follow_from_the_neighbours(
     assert together == backwards[::-1]
 
 
+@settings(max_examples=25, deadline=None)
+@given(texts=documents)
+def test_without_a_mask_no_text_is_padded(unmasked: Extractor, texts: list[str]) -> None:
+    alone = [unmasked.extract([Document("1", text)])[0].entities for text in texts]
+    together = unmasked.extract(Document(str(i), text) for i, text in enumerate(texts))
+    for one, other in zip(alone, together, strict=True):
+        assert [(e.start, e.end, e.label) for e in one] == [
+            (e.start, e.end, e.label) for e in other.entities
+        ]
+        scores = [e.score for e in other.entities]
+        assert [e.score for e in one] == pytest.approx(scores, abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def unmasked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Extractor]:
+    """A model whose file has no attention_mask, so that padding would change its logits."""
+    tokenizer = tiny_onnx.wordpiece()
+    model = tiny_onnx.mixing(tokenizer.get_vocab_size(), len(tiny_onnx.BIO))
+    path = tiny_onnx.save(tmp_path_factory.mktemp("unmasked"), model, tokenizer)
+    with load(path, threads=2, window={"size": 48}) as made:
+        yield made
+
+
 @pytest.mark.weights
 def test_the_starter_gives_the_same_whatever_shares_its_batch() -> None:
     from actors import load_extractor

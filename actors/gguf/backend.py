@@ -28,6 +28,7 @@ from actors.engine import (
     Thinking,
 )
 from actors.gguf.asking import Asking, Askings, check_labels
+from actors.gguf.library import usable_share
 from actors.gguf.model import LlamaModel
 from actors.gguf.parameters import check_parameters
 from actors.gguf.reading import Reading, choices, cut, scored, united
@@ -65,6 +66,7 @@ class GgufBackend:
 
     ``threads``: CPU threads, None for all of this process. ``gpu``: the share of one card, 0 for
     none, None for whatever is visible. ``techniques``: the engine's switches, for measuring.
+    ``cpu_fallback``: a share that llama.cpp cannot use is a warning, not an error.
     Raises ConfigError, FileNotFoundError or ValueError where the model cannot be loaded.
     """
 
@@ -77,7 +79,10 @@ class GgufBackend:
         threads: int | None = None,
         gpu: float | None = None,
         techniques: Techniques | None = None,
+        cpu_fallback: bool = False,
     ) -> None:
+        if config.context.n_gpu_layers:
+            gpu = usable_share(config.name, gpu, cpu_fallback)
         path = fetch(config.weights.model, config.weights.sha256)
         check_labels(config)
         check_parameters(config.name, config.context.llama_cpp)
@@ -281,6 +286,7 @@ class GgufBackend:
                 grounding,
                 model=self._config.name,
                 window=place,
+                in_order=self._config.prompt.format == "entity-list",
             )
             for part, completion, place in zip(parts, completions, reading.places, strict=True)
         ]

@@ -34,8 +34,9 @@ class OnnxBackend:
     """A token classifier behind ``submit``. Its configuration says what it is (``OnnxModel``).
 
     ``threads``: CPU threads, None for all of this process. ``gpu``: the share of one card, 0 for
-    none, None for whatever is visible. ``moved`` is called after each batch. Raises as
-    ``Reader`` where the model cannot be loaded.
+    none, None for whatever is visible. ``moved`` is called after each batch. ``cpu_fallback``: a
+    share that onnxruntime cannot use is a warning. Raises as ``Reader`` where the model cannot be
+    loaded.
     """
 
     def __init__(
@@ -44,9 +45,10 @@ class OnnxBackend:
         threads: int | None,
         gpu: float | None,
         moved: Moved = unheard,
+        cpu_fallback: bool = False,
     ) -> None:
         before = memory_held()
-        self._reader = Reader(config, threads, gpu)
+        self._reader = Reader(config, threads, gpu, cpu_fallback)
         self.took = taken_since(before)
         """Bytes that the process has grown by while the model was loaded and tried."""
         self._name = config.name

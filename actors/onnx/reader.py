@@ -1,12 +1,14 @@
 """A loaded token classifier that reads documents: tokens, windows, batches, labels, entities.
 
 Windows of different documents share batches. On the CPU a document's entities and scores do not
-depend on its neighbours: padding is masked out and adds exact zeros. That holds for float and for
-static int8 files; dynamic int8 takes one scale over the whole batch, so it cannot hold there.
+depend on its neighbours: padding is masked out and adds exact zeros, and a file that takes no mask
+gets windows of one length together. That holds for float and for static int8 files; dynamic int8
+takes one scale over the whole batch, so it cannot hold there.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,17 +17,23 @@ import numpy as np
 import numpy.typing as npt
 
 from actors.chunking import Window, windows
-from actors.config import ConfigError, OnnxModel, fingerprint, results_of
+from actors.config import ConfigError, OnnxModel, OnnxSession, fingerprint, results_of
 from actors.model_folder import FILES, Folder, ModelFileError, read_folder
 from actors.onnx.decode import Decoder, Part, TokenSpan
 from actors.onnx.entities import Chooser
-from actors.onnx.labels import read_labels
+from actors.onnx.labels import Labels, read_labels
+from actors.onnx.length import usable_length
 from actors.onnx.packing import pack
 from actors.onnx.reading import Reading
 from actors.onnx.session import Session, is_fatal
 from actors.onnx.tokenizer import TextTokenizer
 from actors.spans import Document, Entity, Extraction, Failure, Moved, Status, Usage
 from actors.weights import digest, fetch
+
+_LOG = logging.getLogger(__name__)
+_CUDA = "CUDAExecutionProvider"
+_MOST_UNKNOWN = 0.05
+"""The part of a document's tokens that may be unknown to the model without a word."""
 
 _Outcome = tuple[list[TokenSpan], int] | Exception
 _Work = tuple[Reading, Window]
@@ -41,19 +49,26 @@ class Reader:
     where the weights lie and how they are run (``session``) are not in it.
     """
 
-    def __init__(self, config: OnnxModel, threads: int | None, gpu: float | None) -> None:
+    def __init__(
+        self,
+        config: OnnxModel,
+        threads: int | None,
+        gpu: float | None,
+        cpu_fallback: bool = False,
+    ) -> None:
         folder = read_folder(fetch(config.weights.model, config.weights.sha256, FILES))
-        labels = read_labels(folder.labels, config.decode.scheme)
+        labels = read_labels(folder.labels, config.decode.scheme, config.decode.outside)
+        _say_doubts(config.name, labels)
         self._config = config
         self._folder = folder
         self._chooser = Chooser(config.labels, labels.types, config.name)
         self._decoder = Decoder(labels, config.decode)
         self._tokenizer = TextTokenizer(folder.path)
         self._special = len(self._tokenizer.before) + len(self._tokenizer.after)
-        self._session = Session(folder.model, config.session, threads, gpu)
+        self._session = Session(folder.model, config.session, threads, gpu, cpu_fallback)
         self._runners = ThreadPoolExecutor(self._session.parallel, f"onnx-{config.name}")
-        self._size, self._overlap = self._window()
         self._probe()
+        self._size, self._overlap = self._window()
         self.fingerprint = _fingerprint(config, folder)
 
     def open(self, document: Document, given_up: Callable[[], bool]) -> Reading:
@@ -121,6 +136,7 @@ class Reader:
             status=Status.OK if failure is None else Status.FAILED,
             entities=tuple(entities),
             failure=failure,
+            problems=_problems(reading),
             usage=Usage(
                 prompt_tokens=len(reading.tokens),
                 seconds=reading.seconds + time.perf_counter() - began,
@@ -139,7 +155,8 @@ class Reader:
         budget = min(self._config.session.batch_tokens, -(-sum(lengths) // parallel))
         running: list[Future[list[_Run]]] = []
         try:
-            for batch in pack(lengths, max(budget, 1), self._session.rows):
+            one = self._session
+            for batch in pack(lengths, max(budget, 1), one.rows, padded=one.masked):
                 if not go_on():
                     return
                 if len(running) > parallel:
@@ -173,8 +190,13 @@ class Reader:
             for row, (reading, window) in zip(logits, batch, strict=True)
         ]
 
-    def _run(self, sequences: Sequence[npt.NDArray[np.int32]]) -> npt.NDArray[np.float32]:
-        """Logits of token sequences, special tokens added here; shape (rows, length, labels)."""
+    def _run(
+        self, sequences: Sequence[npt.NDArray[np.int32]], session: Session | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Logits of token sequences, special tokens added here; shape (rows, length, labels).
+
+        ``session``: another one of the same file, which is being tried.
+        """
         before, after = self._tokenizer.before, self._tokenizer.after
         width = self._session.length or max(len(ids) for ids in sequences) + self._special
         shape = (self._session.rows or len(sequences), width)
@@ -186,18 +208,35 @@ class Reader:
             ids[row, len(before) : end] = sequence
             ids[row, end : end + len(after)] = after
             mask[row, : end + len(after)] = 1
-        return self._session.run(ids, mask)[: len(sequences)]
+        tried = session is not None
+        return (session or self._session).run(ids, mask, quiet=tried)[: len(sequences)]
 
     def _window(self) -> tuple[int, int]:
         """The window's tokens without the special ones, and how many neighbours share."""
+        name, asked = self._config.name, self._config.window.size
         longest = self._folder.longest
         if self._session.length is not None:
             longest = min(longest, self._session.length)
-        size = self._config.window.size or longest
-        if size > longest:
+        if asked is not None and asked > longest:
             raise ConfigError(
-                f"model {self._config.name}: window.size is {size}, but {self._folder.path} "
+                f"model {name}: window.size is {asked}, but {self._folder.path} "
                 f"takes at most {longest} tokens"
+            )
+        session = self._session
+        if session.provider == _CUDA:  # a position that is not there is no error of a card's
+            settings = OnnxSession(provider="cpu")
+            session = Session(self._folder.model, settings, None, 0)
+
+        def attempt(length: int) -> None:
+            # of a token that is not padding
+            tokens = np.full(length - self._special, self._folder.pad_id == 0, np.int32)
+            self._run([tokens], session)
+
+        size = usable_length(attempt, asked or longest, self._special + 1)
+        if asked is not None and size < asked:
+            raise ConfigError(
+                f"model {name}: window.size is {asked}, but {self._folder.path} "
+                f"takes at most {size} tokens"
             )
         overlap = self._config.window.overlap
         overlap = size // 4 if overlap is None else overlap
@@ -214,6 +253,31 @@ class Reader:
             raise ModelFileError(
                 f"{file}: gives {found} logits a token, but id2label in config.json has {expected}"
             )
+
+
+def _say_doubts(model: str, labels: Labels) -> None:
+    """Name what is doubtful in a table of labels, which nothing else would show."""
+    if labels.unfit:
+        _LOG.warning(
+            "model %s: labels %s have no role, unlike the others: each is taken for a type of its "
+            "own; one that means no entity belongs in decode.outside",
+            model,
+            ", ".join(labels.unfit),
+        )
+    if ((labels.kind >= 0) | labels.ignored).all():
+        _LOG.warning(
+            "model %s: none of the labels %s means no entity, so every token is one; name the one "
+            "that does in decode.outside",
+            model,
+            ", ".join(labels.names),
+        )
+
+
+def _problems(reading: Reading) -> tuple[str, ...]:
+    unknown, tokens = reading.tokens.unknown, len(reading.tokens)
+    if unknown <= _MOST_UNKNOWN * tokens:
+        return ()
+    return (f"{unknown} of {tokens} tokens are unknown to the model",)
 
 
 def _each_alone(decoder: Decoder, parts: Sequence[Part]) -> list[_Outcome]:

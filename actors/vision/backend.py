@@ -40,13 +40,14 @@ class VisionBackend(GgufBackend):
         threads: int | None = None,
         gpu: float | None = None,
         techniques: Techniques | None = None,
+        cpu_fallback: bool = False,
     ) -> None:
         """As of ``GgufBackend``; raises ConfigError also for an mmproj of another model."""
         if config.weights.mmproj is None:
             raise ConfigError(f"model {config.name}: no weights.mmproj")
         self._images = config.images or ImageOptions.model_validate({})
         self._mmproj = fetch(config.weights.mmproj, config.weights.mmproj_sha256)
-        super().__init__(config, threads, gpu, techniques)
+        super().__init__(config, threads, gpu, techniques, cpu_fallback)
         self._pages = ThreadPoolExecutor(1, thread_name_prefix=f"pages-{config.name}")
         self._held, self._most = 0, self._config.context.slots + _AHEAD
         self._room = threading.Condition()

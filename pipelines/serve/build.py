@@ -116,6 +116,7 @@ def _settings(pool: Pool, wedged_s: float) -> Settings:
         wedged_s=wedged_s,
         recycle_documents=pool.recycle_documents,
         recycle_growth_mb=pool.recycle_growth_mb,
+        cpu_fallback=pool.cpu_fallback,
     )
 
 
