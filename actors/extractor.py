@@ -121,14 +121,17 @@ def load_extractor(reference: str | Path, share: Share | None = None) -> Extract
 
 def _load(config: ModelConfig, share: Share, moved: Moved) -> Backend:
     # Imported here: a process pays only for the runtime of the model that it holds.
-    if isinstance(config, GgufModel) and config.sees:
-        from actors.vision import VisionBackend
-
-        return VisionBackend(config, share.threads, share.gpu, cpu_fallback=share.cpu_fallback)
     if isinstance(config, GgufModel):
-        from actors.gguf import GgufBackend
+        from actors.gguf import GenerativeBackend, Inputs, TextInputs
 
-        return GgufBackend(config, share.threads, share.gpu, cpu_fallback=share.cpu_fallback)
+        inputs: Inputs = TextInputs()
+        if config.sees:
+            from actors.vision import PageInputs
+
+            inputs = PageInputs(config)
+        return GenerativeBackend(
+            config, share.threads, share.gpu, cpu_fallback=share.cpu_fallback, inputs=inputs
+        )
     from actors.onnx import OnnxBackend
 
     return OnnxBackend(config, share.threads, share.gpu, moved, cpu_fallback=share.cpu_fallback)

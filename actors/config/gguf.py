@@ -286,6 +286,11 @@ class GgufSampling(Section):
         default=None, description="No effect: what prompts share is always computed once."
     )
 
+    @property
+    def limit(self) -> int | None:
+        """``n_predict`` as a bound; None: what the context has room for."""
+        return self.n_predict if self.n_predict >= 0 else None
+
     RUNNING = frozenset({"n_probs", "tfs_z", "penalize_nl", "n_keep", "cache_prompt"})
 
     @model_validator(mode="before")

@@ -8,6 +8,7 @@ from collections import deque
 from concurrent.futures import Future
 
 from actors.config import OnnxModel
+from actors.futures import settle
 from actors.guideline import Guideline
 from actors.memory import memory_held, taken_since
 from actors.onnx.narrowing import narrowed
@@ -127,8 +128,10 @@ class OnnxBackend:
         if not reading.given_up():
             found = narrowed(self._reader.extraction(reading), guideline)
         # From here on it cannot be cancelled any more, so that the result always finds its place.
-        if future.set_running_or_notify_cancel() and found is not None:
-            future.set_result(found)
+        if found is None:
+            future.set_running_or_notify_cancel()
+        else:
+            settle(future, found)
 
     def _wait(self, busy: bool) -> bool:
         """Whether to go on; sleeps until there is something to do."""
@@ -155,5 +158,6 @@ class OnnxBackend:
         for future in [*waiting, *under_way]:
             if lost is None:
                 future.cancel()
-            if future.set_running_or_notify_cancel():
-                future.set_exception(lost)
+                future.set_running_or_notify_cancel()
+            else:
+                settle(future, lost)

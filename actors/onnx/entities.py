@@ -23,23 +23,12 @@ class Chooser:
     def __init__(self, settings: LabelFilter, types: Iterable[str], model: str) -> None:
         """Raises ConfigError where the filter names a label that the model does not have."""
         known = sorted(set(types))
-        named = {
-            *settings.white_list,
-            *settings.black_list,
-            *settings.thresholds,
-            *settings.replace,
-        }
-        strange = sorted(named - set(known))
-        if strange:
+        if strange := settings.unknown(known):
             raise ConfigError(
                 f"model {model}: labels names {', '.join(strange)}; "
                 f"the model has {', '.join(known)}"
             )
-        wanted = set(settings.white_list or known) - set(settings.black_list)
-        self._floor = {
-            label: settings.thresholds.get(label, settings.threshold) for label in wanted
-        }
-        self._replace = settings.replace
+        self._filter = settings
         self._model = model
 
     def entities(self, text: str, tokens: Tokens, spans: Iterable[TokenSpan]) -> list[Entity]:
@@ -48,7 +37,7 @@ class Chooser:
         found = []
         done = 0
         for span in spans:
-            if span.score < self._floor.get(span.type, 2.0):
+            if not self._filter.keeps(span.type, span.score):
                 continue
             first, last = _trim(text, int(tokens.starts[span.first]), int(tokens.ends[span.last]))
             start, end = whole(text, first, last) if first < last else (first, last)
@@ -56,7 +45,7 @@ class Chooser:
                 start, end = _trim(text, done, end)
             if start < end:
                 done = end
-                label = self._replace.get(span.type, span.type)
+                label = self._filter.replace.get(span.type, span.type)
                 score = round(span.score, 6)
                 found.append(spanning(text, start, end, label, score=score, model=self._model))
         return found

@@ -27,7 +27,7 @@ from actors.onnx.packing import pack
 from actors.onnx.reading import Reading
 from actors.onnx.session import Session, is_fatal
 from actors.onnx.tokenizer import TextTokenizer
-from actors.spans import Document, Entity, Extraction, Failure, Moved, Status, Usage
+from actors.spans import Document, Entity, Extraction, Failure, Moved, Status, Usage, utf8_error
 from actors.weights import digest, fetch
 
 _LOG = logging.getLogger(__name__)
@@ -78,11 +78,9 @@ class Reader:
             if document.text is None:
                 failure = Failure("MissingText", "there is no text")
                 return Reading(document, given_up, failure=failure)
-            document.text.encode()
+            if problem := utf8_error(document.text):
+                return Reading(document, given_up, failure=Failure("InvalidText", problem))
             tokens = self._tokenizer.encode(document.text)
-        except UnicodeEncodeError as error:
-            message = f"a lone surrogate at character {error.start} is no text"
-            return Reading(document, given_up, failure=Failure("InvalidText", message))
         except Exception as error:  # told by its type alone: its message may hold text
             message = "the text could not be tokenized"
             return Reading(document, given_up, failure=Failure(type(error).__name__, message))

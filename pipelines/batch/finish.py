@@ -14,7 +14,7 @@ import pyarrow as pa
 from actors.config.merge import Merge
 from actors.merge import merge
 from actors.pages import place
-from actors.spans import Entity, Extraction, Status
+from actors.spans import Entity, Extraction, Status, worst
 from pipelines.batch.packing import busy, over, unpack
 from pipelines.batch.stage import is_stage_column
 from pipelines.config import LoadedPipeline
@@ -123,9 +123,8 @@ def _document(
     row: dict[str, Any], steps: list[Extraction], entity_count: int, finished: datetime
 ) -> dict[str, Any]:
     error_type, error_message = row["error_type"], row["error_message"]
-    status = Status.FAILED if error_type else Status.OK
+    status = Status.FAILED if error_type else worst(step.status for step in steps)
     for step in steps:
-        status = max(status, step.status, key=lambda s: s.severity)
         if step.failure is not None and not error_type:
             error_type = step.failure.type
             error_message = f"{step.model}: {step.failure.message}"

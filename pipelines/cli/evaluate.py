@@ -64,7 +64,7 @@ def evaluate(
 def _extracted(loaded: LoadedPipeline, texts: dict[str, str]) -> Iterator[Prediction]:
     from actors.extractor import Extractor
     from actors.merge import merge
-    from actors.spans import Document
+    from actors.spans import Document, worst
     from pipelines.evaluate import Prediction
 
     documents = [Document(id=id_, text=text) for id_, text in texts.items()]
@@ -75,8 +75,8 @@ def _extracted(loaded: LoadedPipeline, texts: dict[str, str]) -> Iterator[Predic
     policy = loaded.pipeline.merge
     for document, extractions in zip(documents, zip(*found, strict=True), strict=True):
         entities = merge([e.entities for e in extractions], policy.overlaps, policy.priority)
-        worst = max((e.status for e in extractions), key=lambda status: status.severity)
-        yield Prediction(document.id, document.text, entities, worst)
+        status = worst(e.status for e in extractions)
+        yield Prediction(document.id, document.text, entities, status)
 
 
 def _stored(path: str, run: str) -> Iterator[Prediction]:
