@@ -225,9 +225,11 @@ class Reader:
             settings = OnnxSession(provider="cpu")
             session = Session(self._folder.model, settings, None, 0)
 
+        # A token of text: positions are not counted at padding, whose id config.json may not say.
+        text = self._tokenizer.encode("a").ids[:1]
+
         def attempt(length: int) -> None:
-            # of a token that is not padding
-            tokens = np.full(length - self._special, self._folder.pad_id == 0, np.int32)
+            tokens = np.resize(text, length - self._special) if len(text) else text
             self._run([tokens], session)
 
         size = usable_length(attempt, asked or longest, self._special + 1)
