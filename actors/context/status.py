@@ -16,6 +16,9 @@ from actors.spans import Assertion, Cue, Experiencer
 PRESENT = Assertion()
 """What the text states of the patient, now: shared, since most entities are."""
 
+LONGEST_ITEM = 6
+"""Words of an item of a negated enumeration."""
+
 _NEW_ITEM = frozenset(
     {
         ("negated", "uncertain"),
@@ -133,15 +136,21 @@ def _after_comma(text: str, mark: Mark) -> bool:
 def _decides(text: str, scope: Scope, start: int, end: int) -> bool:
     """Whether a scope decides the entity at [start, end)."""
     mark = scope.mark
+    if mark.start < start and end <= mark.end:
+        return True  # within the cue: "evidence" in "no evidence of"
     # A cue may be the beginning or the end of an entity, "no fever" as one; not all of it.
     if scope.forward:
-        if not (mark.start <= start < scope.end and mark.end < end):
+        if not mark.start <= start < scope.end or (start == mark.start and end <= mark.end):
             return False
         between = text[mark.end : start]
     else:
-        if not (scope.start < end <= mark.end and start < mark.start):
+        if not scope.start < end <= mark.end or (end == mark.end and start >= mark.start):
             return False
         between = text[end : mark.start]
+    if scope.rule.effect == "negated" and "," in between:
+        # "No fever, chills or cough" is a list of short items; a long one is a clause of its own.
+        if any(len(item.split()) > LONGEST_ITEM for item in between.split(",")):
+            return False
     reach = scope.rule.reach
     return reach is None or len(between.split()) <= reach
 
