@@ -17,6 +17,9 @@ from actors.context.scan import Mark
 WRAPPED = 45
 """A line of at least so many characters may have been wrapped, so its end is no sentence's."""
 
+MOST_MARKS = 100
+"""Cues of one sentence; where there are more, as in text without any stop, it is cut."""
+
 _MAY_END = re.compile(r"[.!?;\n\t|]|\d{1,2}\)(?:(?<=\s\s\d\))|(?<=\s\s\d\d\)))")
 _NEXT_LINE = re.compile(r"\n[ \t\r]*(\n|[-*\u2022\u2013\u25cf\u25aa>+][ \t]|\d{1,2}[.)][ \t]|\Z)?")
 _WORD_BEFORE = re.compile(r"[^\W\d_](?:[^\W\d_]|\.)*\Z")
@@ -49,6 +52,10 @@ def sentences(text: str, lexicon: Lexicon, edges: Iterable[int] = ()) -> list[Se
         upto = at
         while upto < len(marks) and marks[upto].start < end:
             upto += 1
+        while upto - at > MOST_MARKS:
+            cut = marks[at + MOST_MARKS].start
+            found.append(Sentence(start, cut, carried + marks[at : at + MOST_MARKS], item))
+            at, start, carried = at + MOST_MARKS, cut, []
         found.append(Sentence(start, end, carried + marks[at:upto], item))
         carried = _carried(text, found[-1], end) if listed else []
         at, start, item = upto, end, listed

@@ -10,6 +10,7 @@ MOST_FORMS = 2000
 
 _PART = re.compile(r"[()\[\]|]|[^()\[\]|]+")
 
+
 def written_out(phrase: str) -> list[str]:
     """Every form of a phrase with choices: ``no (sign|signs) [at all]`` has four.
 

@@ -28,6 +28,7 @@ _DECORATION = " \t\r#*_=-\u2013\u2014\u2022>.:"
 _NUMBER = re.compile(r"\(?(?:\d{1,2}|[ivxIVX]{1,4}|[a-hA-H])[.)]\s+")
 _PLURAL = re.compile(r"\(e?s\)")
 _BEFORE_INLINE = re.compile(r"[.;,!?)\]|]\s+|\s{2,}|\t")
+_VISIBLE = re.compile(r"\S")
 _DASH = re.compile(r"[ \t]+[-\u2013\u2014][ \t]+")
 
 
@@ -66,7 +67,9 @@ def folded(heading: str) -> str:
     if not bare.isascii():
         # The Vietnamese d with stroke has no decomposition.
         bare = bare.replace("\u0111", "d").replace("\u0110", "D")
-        bare = "".join(c for c in unicodedata.normalize("NFD", bare) if not unicodedata.combining(c))
+        bare = "".join(
+            c for c in unicodedata.normalize("NFD", bare) if not unicodedata.combining(c)
+        )
     return " ".join(_PLURAL.sub("", bare.lower()).split())
 
 
@@ -147,7 +150,7 @@ def _formed(line: str, text: str, end: int) -> bool:
     if line.startswith("**") and line.rstrip(":").endswith("**"):
         return True
     words = line.split()
-    if len(words) > 8 or not text[end:].strip():
+    if len(words) > 8 or _VISIBLE.search(text, end) is None:
         return False
     letters = sum(c.isalpha() for c in line)
     if letters < 4 or letters < len(line) * 0.6:

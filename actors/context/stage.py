@@ -30,8 +30,8 @@ class _Compiled:
 class ContextStage:
     """Sections and assertions for the annotations of a document; see ``actors.config.context``.
 
-    Construct it once a process (it compiles the lexicons, some 100 ms for all languages); it holds
-    nothing of a document, so threads may share it.
+    Construct it once a process: compiling the lexicons of all languages takes half a second.
+    It holds nothing of a document, so threads may share it.
     """
 
     def __init__(self, config: Context) -> None:

@@ -16,6 +16,9 @@ from actors.spans import Assertion, Cue, Experiencer
 PRESENT = Assertion()
 """What the text states of the patient, now: shared, since most entities are."""
 
+FARTHEST = 1000
+"""Characters that no scope reaches over, whatever the sentence: text may come without stops."""
+
 LONGEST_ITEM = 6
 """Words of an item of a negated enumeration."""
 
@@ -105,13 +108,11 @@ def _scopes(text: str, sentence: Sentence) -> list[Scope]:
             if effect in ("pseudo", "stop"):
                 continue
             if rule.forward:
-                end = next((m.start for m in marks[place + 1 :] if _stops(text, m, effect)), sentence.end)
-                scopes.append(Scope(mark.end, end, True, mark, rule))
+                ends = (m.start for m in marks[place + 1 :] if _stops(text, m, effect))
+                scopes.append(Scope(mark.end, next(ends, sentence.end), True, mark, rule))
             if rule.backward:
-                start = next(
-                    (m.end for m in reversed(marks[:place]) if _stops(text, m, effect)), sentence.start
-                )
-                scopes.append(Scope(start, mark.start, False, mark, rule))
+                begins = (m.end for m in reversed(marks[:place]) if _stops(text, m, effect))
+                scopes.append(Scope(next(begins, sentence.start), mark.start, False, mark, rule))
     return scopes
 
 
@@ -142,15 +143,18 @@ def _decides(text: str, scope: Scope, start: int, end: int) -> bool:
     if scope.forward:
         if not mark.start <= start < scope.end or (start == mark.start and end <= mark.end):
             return False
-        between = text[mark.end : start]
+        left, right = mark.end, start
     else:
         if not scope.start < end <= mark.end or (end == mark.end and start >= mark.start):
             return False
-        between = text[end : mark.start]
-    if scope.rule.effect == "negated" and "," in between:
-        # "No fever, chills or cough" is a list of short items; a long one is a clause of its own.
-        if any(len(item.split()) > LONGEST_ITEM for item in between.split(",")):
-            return False
+        left, right = end, mark.start
+    if right - left > FARTHEST:
+        return False
+    between = text[left:right]
+    if scope.rule.effect == "negated" and any(
+        len(item.split()) > LONGEST_ITEM for item in between.split(",")[:-1]
+    ):
+        return False  # "no fever, chills or cough" has short items: a long one is a clause
     reach = scope.rule.reach
     return reach is None or len(between.split()) <= reach
 

@@ -37,11 +37,10 @@ def _definitions(text: str) -> Iterator[tuple[str, int, int]]:
                 yield inner, at, match.start()
         else:
             word = _LAST_WORD.search(text, max(0, match.start() - 12), match.start())
-            if word is not None and _is_short(word.group()) and word.group().upper() == word.group():
-                long = match.group(1)
-                begin = _begin(word.group(), long)
-                if begin == 0:
-                    yield word.group(), match.start(1), match.start(1) + len(long)
+            short = "" if word is None else word.group()
+            long = match.group(1)
+            if _is_short(short) and short.upper() == short and _begin(short, long) == 0:
+                yield short, match.start(1), match.end(1)
 
 
 def _is_short(words: str) -> bool:

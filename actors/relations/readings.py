@@ -19,8 +19,12 @@ from actors.config import Section, read_yaml
 from actors.config.load import validate
 
 _FILE = Path(__file__).parent / "readings.yaml"
-_QUANTITY = re.compile(r"([<>]=?\s*)?(\d{1,6})(?:([.,])(\d{1,4}))?\s*-?\s*(\D[^\d]*(?:m2|m\u00b2)?)?\Z")
-_EVERY = re.compile(r"(?:q|every|cada|toutes les|alle)\s*(\d{1,2})\s*(?:h|hrs?|hours?|horas?|heures?|stunden)\Z")
+_QUANTITY = re.compile(
+    r"([<>]=?\s*)?(\d{1,6})(?:([.,])(\d{1,4}))?\s*-?\s*(\D[^\d]*(?:m2|m\u00b2)?)?\Z"
+)
+_EVERY = re.compile(
+    r"(?:q|every|cada|toutes les|alle)\s*(\d{1,2})\s*(?:h|hrs?|hours?|horas?|heures?|stunden)\Z"
+)
 _TIMES = re.compile(
     r"(\d{1,2})\s*(?:x|times|veces|fois|mal)\s*(?:a|per|al|par|pro)?\s*(?:day|daily|d\u00eda|dia|jour|tag|t\u00e4glich)\Z"
 )
@@ -29,9 +33,9 @@ _FOLLOWING = re.compile(r"\s?(%|[^\W\d_\u4e00-\u9fff][^\s,;()]{0,11}|/min\b)")
 
 class _ReadingsFile(Section):
     units: dict[str, tuple[str, ...]]
-    per_day: dict[
-        Annotated[str, StringConstraints(pattern=r"^\d+(/\d+)?$")], tuple[str, ...]
-    ] = Field(min_length=1)
+    per_day: dict[Annotated[str, StringConstraints(pattern=r"^\d+(/\d+)?$")], tuple[str, ...]] = (
+        Field(min_length=1)
+    )
 
 
 @cache

@@ -8,7 +8,8 @@ or a conjunction, a line break and the end of a sentence cost more. "Aspirin and
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from actors.config.relations import RelationRule, folded
@@ -22,6 +23,9 @@ _JOINT = re.compile(
 )
 _WORD = re.compile(r"[^\W_]+")
 
+_LONGEST_WORD = 40
+"""Characters a word may have for the first, rough look at what is near."""
+
 _COST_JOINT, _COST_LINE, _COST_SENTENCE, _COST_SIDE = 3, 2, 4, 1
 
 
@@ -31,6 +35,26 @@ class _Placed:
     start: int
     end: int
     label: str
+
+
+class _Row:
+    """Placed entities in reading order, found by place."""
+
+    def __init__(self, entities: Iterable[_Placed]) -> None:
+        self.all = sorted(entities, key=lambda one: (one.start, one.end))
+        self._starts = [one.start for one in self.all]
+        self._longest = max((one.end - one.start for one in self.all), default=0)
+
+    def near(self, start: int, end: int) -> list[_Placed]:
+        """Those that share a character with [start, end)."""
+        first = bisect_left(self._starts, start - self._longest)
+        last = bisect_left(self._starts, end)
+        return [one for one in self.all[first:last] if one.end > start]
+
+    def between(self, start: int, end: int) -> list[_Placed]:
+        """Those that lie whole in [start, end)."""
+        first, last = bisect_left(self._starts, start), bisect_left(self._starts, end)
+        return [one for one in self.all[first:last] if one.end <= end]
 
 
 class RelationFinder:
@@ -51,96 +75,28 @@ class RelationFinder:
 
     def __call__(self, text: str, entities: Sequence[Entity]) -> tuple[Relation, ...]:
         """The relations among ``entities``, by ordinal of head, then tail, then type."""
-        placed = sorted(
-            (
-                _Placed(index, entity.start, entity.end, folded(entity.label))
-                for index, entity in enumerate(entities)
-                if entity.start is not None and entity.end is not None
-            ),
-            key=lambda one: (one.start, one.end),
+        placed = _Row(
+            _Placed(index, entity.start, entity.end, folded(entity.label))
+            for index, entity in enumerate(entities)
+            if entity.start is not None and entity.end is not None
         )
+        tails = _Row(one for one in placed.all if one.label in self._tails)
         found = []
         for rule, head_labels, tail_labels, blocking in self._rules:
-            heads = [one for one in placed if one.label in head_labels]
-            if not heads:
+            heads = _Row(one for one in placed.all if one.label in head_labels)
+            if not heads.all:
                 continue
-            blockers = heads + [one for one in placed if one.label in blocking]
-            for tail in placed:
+            barred = head_labels | blocking if rule.pick == "nearest" else frozenset()
+            blockers = _Row(one for one in placed.all if one.label in barred)
+            for tail in tails.all:
                 if tail.label in tail_labels:
-                    found += [
-                        self._relation(text, rule, head, tail, cost)
-                        for head, cost in self._heads(text, rule, tail, heads, blockers, placed)
-                    ]
+                    pairs = list(_candidates(text, rule, tail, heads, blockers, tails))
+                    if rule.pick == "nearest" and pairs:
+                        pairs = [
+                            min(pairs, key=lambda one: (one[1], abs(one[0].start - tail.start)))
+                        ]
+                    found += [self._relation(text, rule, head, tail, cost) for head, cost in pairs]
         return tuple(sorted(found, key=lambda one: (one.head, one.tail, one.type)))
-
-    def _heads(
-        self,
-        text: str,
-        rule: RelationRule,
-        tail: _Placed,
-        heads: Sequence[_Placed],
-        blockers: Sequence[_Placed],
-        placed: Sequence[_Placed],
-    ) -> list[tuple[_Placed, float]]:
-        candidates = list(self._candidates(text, rule, tail, heads, blockers, placed))
-        if rule.pick == "all" or not candidates:
-            return candidates
-        return [min(candidates, key=lambda one: (one[1], abs(one[0].start - tail.start)))]
-
-    def _candidates(
-        self,
-        text: str,
-        rule: RelationRule,
-        tail: _Placed,
-        heads: Sequence[_Placed],
-        blockers: Sequence[_Placed],
-        placed: Sequence[_Placed],
-    ) -> Iterator[tuple[_Placed, float]]:
-        """Heads that the tail may belong to, with their cost."""
-        for head in heads:
-            after = tail.start >= head.end
-            if not after and tail.end > head.start:
-                continue  # one lies in the other
-            if rule.side in ("after", "before") and after != (rule.side == "after"):
-                continue
-            first, second = (head, tail) if after else (tail, head)
-            # An entity is at least a character, so a far pair is sorted out before any scan.
-            if second.start - first.end > 40 * (rule.reach + 5):
-                continue
-            if rule.pick == "nearest" and any(
-                first.end <= one.start and one.end <= second.start
-                for one in blockers
-                if one is not head and one is not tail
-            ):
-                continue
-            gap = text[first.end : second.start]
-            cost = self._cost(rule, gap, first.end, second.start, placed)
-            if cost is None or (rule.link and not _linked(gap, rule.link)):
-                continue
-            if not after and rule.side == "either_after":
-                cost += _COST_SIDE
-            yield head, cost
-
-    def _cost(
-        self, rule: RelationRule, gap: str, start: int, end: int, placed: Sequence[_Placed]
-    ) -> float | None:
-        """What stands between, or None where the rule does not reach so far."""
-        lines = gap.count("\n")
-        if _ITEM.search(gap) or (lines and rule.within == "line"):
-            return None
-        sentences = len(_SENTENCE.findall(gap))
-        if sentences and rule.within in ("sentence", "line"):
-            return None
-        bare = gap
-        for one in placed:
-            if one.start >= start and one.end <= end and one.label in self._tails:
-                # Blanked, not cut: the places of the others stay.
-                bare = bare[: one.start - start] + " " * (one.end - one.start) + bare[one.end - start :]
-        words = len(_WORD.findall(bare))
-        if words > rule.reach:
-            return None
-        joints = len(_JOINT.findall(bare.lower()))
-        return words + joints * _COST_JOINT + lines * _COST_LINE + sentences * _COST_SENTENCE
 
     def _relation(
         self, text: str, rule: RelationRule, head: _Placed, tail: _Placed, cost: float
@@ -153,6 +109,47 @@ class RelationFinder:
             how="rule",
             attributes=read_tail(text, tail.start, tail.end) if self._readings else {},
         )
+
+
+def _candidates(
+    text: str, rule: RelationRule, tail: _Placed, heads: _Row, blockers: _Row, tails: _Row
+) -> Iterator[tuple[_Placed, float]]:
+    """Heads that the tail may belong to, with their cost; the earlier of equals first."""
+    far = _LONGEST_WORD * (rule.reach + 5)
+    for head in heads.near(tail.start - far, tail.end + far):
+        after = tail.start >= head.end
+        if not after and tail.end > head.start:
+            continue  # one lies in the other
+        if rule.side in ("after", "before") and after != (rule.side == "after"):
+            continue
+        start, end = (head.end, tail.start) if after else (tail.end, head.start)
+        if blockers.between(start, end):
+            continue
+        gap = text[start:end]
+        if rule.link and not _linked(gap, rule.link):
+            continue
+        # What other tails say is blanked, not cut: the places of the rest stay.
+        bare = gap
+        for one in tails.between(start, end):
+            bare = bare[: one.start - start] + " " * (one.end - one.start) + bare[one.end - start :]
+        cost = _cost(rule, gap, bare)
+        if cost is not None:
+            yield head, cost + (_COST_SIDE if rule.side == "either_after" and not after else 0)
+
+
+def _cost(rule: RelationRule, gap: str, bare: str) -> float | None:
+    """What stands between two entities, or None where the rule does not reach so far."""
+    lines = gap.count("\n")
+    sentences = len(_SENTENCE.findall(gap))
+    if _ITEM.search(gap) or (lines and rule.within == "line"):
+        return None
+    if sentences and rule.within != "block":
+        return None
+    words = len(_WORD.findall(bare))
+    if words > rule.reach:
+        return None
+    joints = len(_JOINT.findall(bare.lower()))
+    return words + joints * _COST_JOINT + lines * _COST_LINE + sentences * _COST_SENTENCE
 
 
 def _linked(gap: str, links: Sequence[str]) -> bool:
