@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from actors.context.phrases import lowered
 
-SAMPLE = 2000
+SAMPLE = 1000
 """Characters of a text that are looked at."""
 
 _WORD = re.compile(r"[^\W\d_]+")
@@ -30,7 +29,8 @@ class LanguageChoice:
         if len(self._languages) == 1:
             return self._languages[0]
         counts = [0] * len(self._languages)
-        for word, times in Counter(_WORD.findall(lowered(text[:SAMPLE]))).items():
-            for place in self._of.get(word, ()):
-                counts[place] += times
+        of = self._of
+        for word in _WORD.findall(lowered(text[:SAMPLE])):
+            for place in of.get(word, ()):
+                counts[place] += 1
         return self._languages[counts.index(max(counts))]
