@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from unicodedata import normalize
 
 from actors.context.phrases import lowered
 
@@ -22,7 +23,8 @@ class LanguageChoice:
         self._of: dict[str, tuple[int, ...]] = {}
         for place, language in enumerate(self._languages):
             for word in words[language]:
-                self._of[word.lower()] = (*self._of.get(word.lower(), ()), place)
+                word = normalize("NFC", word.lower())
+                self._of[word] = (*self._of.get(word, ()), place)
 
     def __call__(self, text: str) -> str:
         """The language of a text: the one with the most function words in it."""
@@ -30,7 +32,7 @@ class LanguageChoice:
             return self._languages[0]
         counts = [0] * len(self._languages)
         of = self._of
-        for word in _WORD.findall(lowered(text[:SAMPLE])):
+        for word in _WORD.findall(normalize("NFC", lowered(text[:SAMPLE]))):
             for place in of.get(word, ()):
                 counts[place] += 1
         return self._languages[counts.index(max(counts))]

@@ -28,6 +28,7 @@ _DECORATION = " \t\r#*_=-\u2013\u2014\u2022>.:"
 _NUMBER = re.compile(r"\(?(?:\d{1,2}|[ivxIVX]{1,4}|[a-hA-H])[.)]\s+")
 _PLURAL = re.compile(r"\(e?s\)")
 _BEFORE_INLINE = re.compile(r"[.;,!?)\]|]\s+|\s{2,}|\t")
+_LIST = re.compile(r"\s*(?:[-*\u2022]|\d{1,2}[.)])\s")
 _VISIBLE = re.compile(r"\S")
 _DASH = re.compile(r"[ \t]+[-\u2013\u2014][ \t]+")
 
@@ -156,5 +157,6 @@ def _formed(line: str, text: str, end: int) -> bool:
     if letters < 4 or letters < len(line) * 0.6:
         return False
     if line.endswith(":"):
-        return len(words) <= 6 and line[:1].isupper()
+        # What leads into a list, as "Denies:" does, is no heading.
+        return len(words) <= 6 and line[:1].isupper() and _LIST.match(text, end) is None
     return line.isupper() and line[-1] not in ".,;!?"
