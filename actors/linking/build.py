@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 from array import array
 from collections.abc import Iterable
@@ -31,6 +32,7 @@ FORMAT = 1
 MOST_LEFT_OUT = 60
 """How much of a word's weight, in percent, is taken from it because names do without it."""
 MANIFEST = "vocabulary.json"
+_PART = re.compile(r"\w[\w.-]*")
 TABLES = ("concepts", "types", "names", "words", "keys", "grams")
 
 Ids = npt.NDArray[np.int32]
@@ -40,8 +42,14 @@ Hashes = npt.NDArray[np.uint64]
 def build(vocabulary: Vocabulary, folder: Path) -> Path:
     """The index of a vocabulary, as ``folder/<name>-<version>``; returns its path.
 
-    The folder appears whole or not at all. Raises VocabularyError where it exists.
+    The folder appears whole or not at all. Raises VocabularyError where it exists, and for a name
+    or version that cannot be part of a folder's name.
     """
+    for part in (vocabulary.name, vocabulary.version):
+        if not _PART.fullmatch(part):
+            raise VocabularyError(
+                f"{part!r}: a name or version has letters, digits, dots, dashes and underscores only"
+            )
     target = folder / f"{vocabulary.name}-{vocabulary.version}"
     if target.exists():
         raise VocabularyError(f"{target} exists: an index never changes; choose another version")

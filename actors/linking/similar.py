@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from rapidfuzz.distance import LCSseq
 
 from actors.linking import folding
 from actors.linking.build import Ids, weight
@@ -31,11 +32,17 @@ MOST_WORDS = 24
 """Words of a mention that count; the longest names of the usual vocabularies have fewer."""
 MOST_NEIGHBOURS = 12
 LEAST_SIMILARITY = 55
+ALIKE = 80
+"""What the same spelling would be worth where a word is not in the vocabulary."""
 DICE_SHARE = 90
 """What full agreement in trigrams is worth, in hundredths: less than a substitute."""
 LEAST_DICE = 350
 """Thousandths of shared trigrams below which two words are not compared."""
 MOST_GRAM_POSTINGS = 40_000
+_TURNING = (
+    "non", "hyper", "hypo", "anti", "pre", "post", "micro", "macro", "intra", "extra", "inter",
+    "a", "an", "de", "dys", "in", "un",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +136,7 @@ class Similar:
                 index.substitutes[own].tolist(), index.similarities[own].tolist(), strict=True
             ):
                 found[other] = similarity
-        for other, similarity in self._similar_words(stem):
+        for other, similarity in self._similar_words(stem, known=own is not None):
             found[other] = max(found.get(other, 0), similarity)
         best = sorted(found.items(), key=lambda item: (-item[1], item[0]))[: MOST_NEIGHBOURS + 1]
         known = weight(0, names) if own is None else int(index.weights[own])
@@ -141,7 +148,7 @@ class Similar:
             known,
         )
 
-    def _similar_words(self, stem: str) -> list[tuple[int, int]]:
+    def _similar_words(self, stem: str, *, known: bool) -> list[tuple[int, int]]:
         own = grams(stem)
         places = self._index.gram_places(own)
         lists = sorted((self._index.gram_words[at] for at in places), key=len)
@@ -163,8 +170,11 @@ class Similar:
         for at in np.flatnonzero(dice >= LEAST_DICE).tolist():
             word = int(words[at])
             similarity = DICE_SHARE * int(dice[at]) // 1000
-            similarity = max(similarity, _by_prefix(stem, self._index.spelling(word)))
-            if similarity >= LEAST_SIMILARITY:
+            spelling = self._index.spelling(word)
+            similarity = max(similarity, _by_prefix(stem, spelling))
+            if not known:
+                similarity = max(similarity, _misspelt(stem, spelling))
+            if similarity >= LEAST_SIMILARITY and not _opposite(stem, spelling):
                 found.append((word, min(FULL - 5, similarity)))
         return found
 
@@ -177,6 +187,24 @@ def _by_prefix(one: str, other: str) -> int:
     if shared < 4 or shared < short - 2 or long - shared > 5:
         return 0
     return FULL * 2 * shared // (short + long)
+
+
+def _opposite(one: str, other: str) -> bool:
+    """Whether two words differ in a prefix that turns the meaning: hypertension, hypotension."""
+    (prefix, rest), (other_prefix, other_rest) = _prefix(one), _prefix(other)
+    return prefix != other_prefix and rest == other_rest
+
+
+def _prefix(word: str) -> tuple[str, str]:
+    for prefix in _TURNING:
+        if word.startswith(prefix):
+            return prefix, word[len(prefix) :]
+    return "", word
+
+
+def _misspelt(one: str, other: str) -> int:
+    """The similarity of spellings that may be of one word: that of their common subsequence."""
+    return ALIKE * 2 * LCSseq.similarity(one, other) // (len(one) + len(other))
 
 
 def _best(names: Ids, ranks: np.ndarray) -> Ids:
