@@ -293,6 +293,12 @@ Refine = Callable[[str, Annotations], Annotations]
 """A stage without a model: a pure function of a document's text and its annotations. It never
 drops or reorders entities."""
 
+
+def unrefined(text: str, annotations: Annotations) -> Annotations:
+    """A ``Refine`` that changes nothing."""
+    return annotations
+
+
 Tell = Callable[[int, str], None]
 """Hears what a generative model prints of a document as it comes: the window, from 0, and further
 text of its completion. It runs in a thread of the model's, so it must not wait."""

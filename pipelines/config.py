@@ -15,11 +15,14 @@ from urllib.parse import urlsplit
 from pydantic import Field, TypeAdapter, field_validator
 
 from actors.config import ConfigError, Section, load_model
+from actors.config.context import Context
+from actors.config.linking import Linking, resolve_linking
 from actors.config.load import read_yaml, resolve, validate
 from actors.config.merge import Merge
 from actors.config.ocr import load_ocr
+from actors.config.relations import Relations
 from pipelines.pool import Pool
-from pipelines.stages import Stage
+from pipelines.stages import REFINING, Stage
 from pipelines.storage import Storage, refuse_secrets
 
 
@@ -216,6 +219,13 @@ class Pipeline(Section):
     )
     steps: tuple[Step, ...] = Field(min_length=1)
     merge: Merge = Merge()
+    context: Context | None = Field(
+        None, description="Finds sections, and the status of each entity: negated, historical..."
+    )
+    relations: Relations | None = Field(
+        None, description="Relates entities: a dose to its drug, a value to its test."
+    )
+    linking: Linking | None = Field(None, description="Gives entities the codes of vocabularies.")
     sink: Sink
     max_failure_rate: float = Field(
         1.0, ge=0, le=1, description="End the run when more of its documents than this have failed."
@@ -314,6 +324,7 @@ def load_pipeline(path: str | Path) -> LoadedPipeline:
             "source": pipeline.source.model_copy(update={"path": source}),
             "steps": steps,
             "ocr": ocr,
+            "linking": pipeline.linking and resolve_linking(pipeline.linking, path),
             "sink": Sink(path=resolve(pipeline.sink.path, path)),
             "serve": _resolved(pipeline.serve, path),
         }
@@ -336,7 +347,7 @@ def load_pipeline(path: str | Path) -> LoadedPipeline:
 
 
 def _stages(pipeline: Pipeline) -> tuple[Stage, ...]:
-    """The stages of a pipeline file: what reads pictures, then one per step."""
+    """The stages of a pipeline file: what reads pictures, one per step, then those that refine."""
     stages: list[Stage] = []
     if pipeline.ocr is not None:
         reader = load_ocr(pipeline.ocr.model)
@@ -344,6 +355,10 @@ def _stages(pipeline: Pipeline) -> tuple[Stage, ...]:
     for step in pipeline.steps:
         model = load_model(step.model)
         stages.append(Stage(model.name, model, step.pool))
+    for kind in REFINING:
+        config = getattr(pipeline, kind)
+        if config is not None:
+            stages.append(Stage(kind, config, None))
     return tuple(stages)
 
 

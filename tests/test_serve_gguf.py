@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from without_ray import _without_ray  # noqa: F401
 
 from actors.extractor import Extractor, Share
-from actors.gguf import GgufBackend
+from actors.gguf import GenerativeBackend
 from actors.spans import Document, Entity
 from pipelines.batch import begin_run, drive_run
 from pipelines.config import load_pipeline
@@ -171,7 +171,7 @@ def test_a_short_document_overtakes_a_long_one(served: tuple[TestClient, Extract
 def test_a_deadline_frees_the_model(served: tuple[TestClient, Extractor]) -> None:
     client, extractor = served
     backend = extractor._backend
-    assert isinstance(backend, GgufBackend)
+    assert isinstance(backend, GenerativeBackend)
     counters = backend._engine.counters
 
     def computed() -> int:

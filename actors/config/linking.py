@@ -29,6 +29,8 @@ class LinkedVocabulary(Section):
         "strength and form from relations choose the clinical drug.",
     )
 
+    RUNNING = frozenset({"index"})
+
 
 class Linking(Section):
     """The stage that gives entities codes."""

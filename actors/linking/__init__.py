@@ -9,11 +9,10 @@ from __future__ import annotations
 from actors.linking.build import build
 from actors.linking.index import Manifest, read_manifest
 from actors.linking.readers import read
-from actors.linking.stage import RESULTS, LinkingStage
+from actors.linking.stage import LinkingStage
 from actors.linking.vocabulary import VocabularyError, gather
 
 __all__ = [
-    "RESULTS",
     "LinkingStage",
     "Manifest",
     "VocabularyError",

@@ -48,7 +48,8 @@ def build(vocabulary: Vocabulary, folder: Path) -> Path:
     for part in (vocabulary.name, vocabulary.version):
         if not _PART.fullmatch(part):
             raise VocabularyError(
-                f"{part!r}: a name or version has letters, digits, dots, dashes and underscores only"
+                f"{part!r}: a name or version may have letters, digits, dots, dashes and "
+                "underscores only"
             )
     target = folder / f"{vocabulary.name}-{vocabulary.version}"
     if target.exists():

@@ -13,8 +13,6 @@ from actors.linking.mentions import written_out
 from actors.linking.similar import Similar
 from actors.spans import Annotations, Code, Entity, Relation
 
-RESULTS = 1
-"""Raised by hand when the codes of the same entities in the same index change."""
 ABBREVIATION, RELATIONS = "abbreviation", "relations"
 STRENGTH_AND_FORM = frozenset({"strength", "form"})
 """Types of the relations whose tails choose the clinical drug."""
@@ -41,24 +39,6 @@ class LinkingStage:
             for at, entity in enumerate(annotations.entities)
         )
         return replace(annotations, entities=entities)
-
-    def identity(self) -> dict[str, object]:
-        """What can change a code: the rules, the settings and the bytes of the indexes."""
-        config = self._config
-        return {
-            "results": RESULTS,
-            "top_k": config.top_k,
-            "threshold": config.threshold,
-            "parents": config.parents,
-            "vocabularies": [
-                {
-                    "digest": links.manifest.digest,
-                    "labels": {name: list(types) for name, types in sorted(one.labels.items())},
-                    "drugs": sorted(one.drugs),
-                }
-                for links, one in zip(self._links, config.vocabularies, strict=True)
-            ],
-        }
 
     @property
     def manifests(self) -> tuple[Manifest, ...]:

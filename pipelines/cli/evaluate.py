@@ -63,18 +63,18 @@ def evaluate(
 
 def _extracted(loaded: LoadedPipeline, texts: dict[str, str]) -> Iterator[Prediction]:
     from actors.extractor import Extractor
-    from actors.merge import merge
     from actors.spans import Document, worst
     from pipelines.evaluate import Prediction
+    from pipelines.refine import annotate, refiner
 
     documents = [Document(id=id_, text=text) for id_, text in texts.items()]
     found = []
     for stage in loaded.models:
         with Extractor(stage.model) as extractor:
             found.append(extractor.extract(documents))
-    policy = loaded.pipeline.merge
+    policy, refine = loaded.pipeline.merge, refiner(loaded.stages)
     for document, extractions in zip(documents, zip(*found, strict=True), strict=True):
-        entities = merge([e.entities for e in extractions], policy.overlaps, policy.priority)
+        entities = annotate(document.text, extractions, policy, refine).entities
         status = worst(e.status for e in extractions)
         yield Prediction(document.id, document.text, entities, status)
 

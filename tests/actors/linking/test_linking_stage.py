@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from actors.config import ConfigError
+from actors.config import RESULTS, ConfigError
 from actors.config.linking import LinkedVocabulary, Linking, resolve_linking
-from actors.linking import RESULTS, LinkingStage, VocabularyError, build, gather
+from actors.linking import LinkingStage, VocabularyError, build, gather, read_manifest
 from actors.linking.vocabulary import Name
 from actors.spans import Annotations, Code, Entity, Grounding, Relation, spanning
 
@@ -94,16 +94,22 @@ def test_an_entity_without_a_place_is_linked_too(config: Linking) -> None:
 
 
 def test_identity_is_what_can_change_a_code(config: Linking, tmp_path: Path) -> None:
-    same = LinkingStage(config).identity()
+    same = identity(config)
     other = build(gather("small", "1", [Name("C", "cold", "list", 1)]), tmp_path)
     vocabulary = config.vocabularies[0].model_copy(update={"index": str(other)})
 
-    assert LinkingStage(config).identity() == same
+    assert identity(config) == same
     for change in ({"top_k": 2}, {"threshold": 0.8}, {"parents": True}):
-        assert LinkingStage(config.model_copy(update=change)).identity() != same
+        assert identity(config.model_copy(update=change)) != same
     changed = config.model_copy(update={"vocabularies": (vocabulary,)})
-    assert LinkingStage(changed).identity() != same
-    assert str(tmp_path) not in str(LinkingStage(changed).identity())
+    assert identity(changed) != same
+    assert str(tmp_path) not in str(identity(changed))
+
+
+def identity(config: Linking) -> list[object]:
+    """What of a configuration and its indexes can change a code."""
+    digests = [read_manifest(Path(one.index)).digest for one in config.vocabularies]
+    return [config.identity(), digests]
 
 
 def test_answers_are_the_golden_ones(config: Linking) -> None:
@@ -120,7 +126,7 @@ def test_answers_are_the_golden_ones(config: Linking) -> None:
     refined = LinkingStage(low).refine(text, given)
 
     found = [[(code.code, code.score) for code in one.codes] for one in refined.entities]
-    assert (RESULTS, found) == (
+    assert (RESULTS["linking"], found) == (
         1,
         [[("D1", 0.7654), ("D2", 0.5222)], [("D3", 0.8707), ("D1", 0.4671)], [("R1", 0.9)]],
     )

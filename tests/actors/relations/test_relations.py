@@ -260,7 +260,7 @@ def test_entities_stay_and_relations_hold(text: str, data: st.DataObject) -> Non
         *(spanning(text, s, min(len(text), s + n), label) for s, n, label in spans),
         Entity("Drug", "x", None, None, grounding=Grounding.UNGROUNDED),
     )
-    refined = stage.refine(text, Annotations(entities))
+    refined = RelationStage(Relations()).refine(text, Annotations(entities))
     assert refined.entities == entities
     keys = [(r.head, r.tail, r.type) for r in refined.relations]
     assert keys == sorted(set(keys))
