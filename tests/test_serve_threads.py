@@ -141,7 +141,7 @@ def test_a_large_answer_is_made_in_another_thread(
 
         return call
 
-    monkeypatch.setattr(answer, "_document", noted(answer._document))
+    monkeypatch.setattr(answer, "document_out", noted(answer.document_out))
     monkeypatch.setattr(streaming, "_event", noted(streaming._event))
     with TestClient(make_app(tmp_path), base_url="http://127.0.0.1") as client:
         small, large = {"text": "insulin"}, {"text": "insulin " * 30_000}

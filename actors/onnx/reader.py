@@ -25,6 +25,7 @@ from actors.onnx.reading import Reading
 from actors.onnx.session import Session, is_fatal
 from actors.onnx.tokenizer import TextTokenizer
 from actors.spans import Document, Entity, Extraction, Failure, Moved, Status, Usage
+from actors.turns import TURN_TOKENS
 from actors.weights import digest, fetch
 
 _Outcome = tuple[list[TokenSpan], int] | Exception
@@ -74,17 +75,20 @@ class Reader:
         cut = windows(len(tokens), self._size, self._overlap, tokens.words)
         return Reading(document, given_up, tokens, cut, seconds=time.perf_counter() - began)
 
-    def advance(self, readings: Sequence[Reading], go_on: Callable[[], bool], moved: Moved) -> None:
-        """Read the next windows of all of them, and decode what is complete.
+    def advance(
+        self, readings: Sequence[Reading], tokens: int, go_on: Callable[[], bool], moved: Moved
+    ) -> None:
+        """Read the next windows of all of them, ``tokens`` of each, and decode what is complete.
 
         A long document takes several calls. Of one that is given up the windows are passed over.
-        Returns early, to no effect, where ``go_on`` says no before a batch. Raises only where the
-        model is lost to this process. ``moved`` is called after each batch.
+        Where ``go_on`` says no, the batches that run are the last: the other windows wait for the
+        next call. Each thread runs one batch in any case. Raises only where the model is lost to
+        this process. ``moved`` is called after each batch.
         """
         work = [
             (reading, window)
             for reading in readings
-            for window in reading.next_windows(len(self._folder.labels))
+            for window in reading.next_windows(len(self._folder.labels), tokens)
         ]
         for ran in self._run_all(work, go_on):
             moved()
@@ -93,11 +97,9 @@ class Reader:
                     reading.failure = found
                 else:
                     reading.put(window, found, seconds)
-        if not go_on():
-            return
-        whole = [one for one in readings if one.failure is None and not one.given_up()]
-        outcomes = _each_alone(self._decoder, [reading.part() for reading in whole])
-        for reading, outcome in zip(whole, outcomes, strict=True):
+        ready = [reading for reading in readings if reading.decodable]
+        outcomes = _each_alone(self._decoder, [reading.part() for reading in ready])
+        for reading, outcome in zip(ready, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 reading.failure = Failure(type(outcome).__name__, "its labels make no entities")
             else:
@@ -132,18 +134,19 @@ class Reader:
         self._runners.shutdown()
 
     def _run_all(self, work: Sequence[_Work], go_on: Callable[[], bool]) -> Iterator[list[_Run]]:
-        """Run all windows in batches, as many at a time as the session takes."""
+        """Run windows in batches, as many at a time as the session takes, while ``go_on``."""
         lengths = [window.end - window.start + self._special for _, window in work]
         parallel = self._session.parallel
         # Few windows are shared out, so that no thread is idle while another has all of them.
-        budget = min(self._config.session.batch_tokens, -(-sum(lengths) // parallel))
+        budget = min(self._most(work), -(-sum(lengths) // parallel))
         running: list[Future[list[_Run]]] = []
         try:
-            for batch in pack(lengths, max(budget, 1), self._session.rows):
-                if not go_on():
-                    return
+            batches = pack(lengths, max(budget, 1), self._session.rows)
+            for number, batch in enumerate(batches):
                 if len(running) > parallel:
                     yield running.pop(0).result()
+                if number >= parallel and not go_on():
+                    break
                 # Asked late: the windows of a round of long documents take minutes.
                 if wanted := [work[k] for k in batch if not work[k][0].given_up()]:
                     running.append(self._runners.submit(self._read, wanted))
@@ -152,6 +155,14 @@ class Reader:
         finally:
             for left in running:
                 left.cancel()
+
+    def _most(self, work: Sequence[_Work]) -> int:
+        """Tokens of a batch. On a CPU a batch of long documents is no longer than a turn: it gives
+        as many tokens a second, and whoever comes meanwhile waits for it."""
+        most = self._config.session.batch_tokens
+        if not self._session.on_card and any(one.left > TURN_TOKENS for one, _ in work):
+            return min(most, TURN_TOKENS)
+        return most
 
     def _read(self, batch: Sequence[_Work]) -> list[_Run]:
         """Run a batch; where it fails, its windows one by one."""

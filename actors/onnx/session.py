@@ -68,7 +68,8 @@ class Session:
             if settings.provider == "cuda":
                 raise ConfigError("session.provider is cuda, but onnxruntime could not start CUDA")
             _say_cpu("a card is visible, but CUDA could not start", logging.WARNING)
-        self.parallel = 1 if self.provider == "CUDAExecutionProvider" else threads // shared
+        self.on_card = self.provider == "CUDAExecutionProvider"
+        self.parallel = 1 if self.on_card else threads // shared
         self._inputs = _inputs(self._session, file)
         self._output = _output(self._session, file)
         shape = self._session.get_inputs()[0].shape
