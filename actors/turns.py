@@ -1,7 +1,7 @@
 """How much of one document a model reads before it turns to another.
 
-Models that read documents side by side take turns of this length, and whoever estimates how long a
-short document waits beside a long one (admission, online) reckons with the same number.
+Models that read documents side by side take turns of this length, a document of one turn waits for
+no long one, and whoever estimates such a wait (admission, online) reckons with the same number.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""The ONNX Extractor backend: one thread that reads whatever is queued.
+"""The ONNX Extractor backend: a lane for short documents and one for long ones.
 
-Documents that one turn reads to their end go first, as they come; the long ones are read side by
-side between them. So a short document waits for the batches that run when it comes, however many
-and however long the others are.
+Each lane is a thread that reads whatever is queued in it, in batches on threads of its own. A short
+document shares the cores with the batches of long ones that run when it comes, and waits for none.
 """
 
 from __future__ import annotations
@@ -10,8 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 from actors.config import OnnxModel
 from actors.guideline import Guideline
@@ -25,14 +24,24 @@ from actors.turns import CHARACTERS_PER_TOKEN, TURN_CHARACTERS, TURN_TOKENS
 _LOG = logging.getLogger(__name__)
 
 # Text taken out of the queue at a time, in batches' worth of tokens: enough windows to pack well,
-# few enough that the first document of a long queue comes out soon. The long ones read as much at a
-# time where nobody comes.
+# few enough that the first document of a long queue comes out soon.
 _BATCHES_AHEAD = 16
 # Of documents whose tokens are held at a time; the next long one waits until there are fewer.
 _MOST_CHARACTERS = 16_000_000
 
 _Asked = tuple[Document, Guideline | None, Future[Extraction]]
 _UnderWay = dict[Future[Extraction], tuple[Reading, Guideline | None]]
+
+
+@dataclass(slots=True, eq=False)
+class _Lane:
+    """Documents of one kind that wait, and the threads that run their batches. ``came``: whether
+    any came since the queue was last looked at."""
+
+    long: bool
+    runners: ThreadPoolExecutor
+    queue: deque[_Asked] = field(default_factory=deque)
+    came: bool = False
 
 
 class ModelLost(RuntimeError):
@@ -61,13 +70,21 @@ class OnnxBackend:
         self._name = config.name
         self._moved = moved
         self._ahead = _BATCHES_AHEAD * config.session.batch_tokens
-        self._short: deque[_Asked] = deque()
-        self._long: deque[_Asked] = deque()
         self._changed = threading.Condition()
-        self._closed = self._came = False
+        self._closed = False
         self._lost: ModelLost | None = None
-        self._thread = threading.Thread(target=self._work, name=f"onnx-{config.name}", daemon=True)
-        self._thread.start()
+        self._lanes = [
+            _Lane(long, ThreadPoolExecutor(self._reader.parallel, f"onnx-{config.name}"))
+            for long in (False, True)
+        ]
+        self._threads = [
+            threading.Thread(
+                target=self._work, args=(lane,), name=f"onnx-{config.name}", daemon=True
+            )
+            for lane in self._lanes
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def fingerprint(self) -> str:
@@ -90,72 +107,64 @@ class OnnxBackend:
             if self._lost is not None:
                 future.set_exception(self._lost)
                 return future
-            long = len(document.text or "") > TURN_CHARACTERS
-            (self._long if long else self._short).append((document, guideline, future))
-            self._came = True
-            self._changed.notify()
+            lane = self._lanes[len(document.text or "") > TURN_CHARACTERS]
+            lane.queue.append((document, guideline, future))
+            lane.came = True
+            self._changed.notify_all()
         return future
 
     def close(self) -> None:
-        """End the thread after the batch that it runs; what is not done by then is cancelled."""
+        """End the threads after the batches that run; what is not done by then is cancelled."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
-        self._thread.join()
-        self._reader.close()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+        for lane in self._lanes:
+            lane.runners.shutdown()
 
-    def _work(self) -> None:
+    def _work(self, lane: _Lane) -> None:
         under_way: _UnderWay = {}
         try:
-            while self._wait(busy=bool(under_way)):
-                self._open(under_way, self._take_short())
-                self._read_short(under_way)
-                self._open(under_way, self._take_long(under_way))
-                self._read_long(under_way)
+            while self._wait(lane, busy=bool(under_way)):
+                for document, guideline, future in self._take(lane, under_way):
+                    # Its future can be cancelled until it has its result.
+                    if future.cancelled():
+                        future.set_running_or_notify_cancel()
+                    else:
+                        under_way[future] = self._reader.open(document, future.cancelled), guideline
+                self._read(lane, under_way)
         except Exception as error:
             _LOG.error("model %s is lost: %s", self._name, type(error).__name__)
             lost = ModelLost(f"model {self._name} is lost: {type(error).__name__}")
             lost.__cause__ = error
-            self._abandon(under_way, lost)
-        else:
-            self._abandon(under_way, None)
+            with self._changed:
+                self._lost = lost
+                self._changed.notify_all()
+        self._abandon(lane, under_way)
 
-    def _open(self, under_way: _UnderWay, taken: Sequence[_Asked]) -> None:
-        for document, guideline, future in taken:
-            # Its future can be cancelled until it has its result.
-            if future.cancelled():
-                future.set_running_or_notify_cancel()
-            else:
-                under_way[future] = self._reader.open(document, future.cancelled), guideline
-
-    def _read_short(self, under_way: _UnderWay) -> None:
-        """Read to their end, and answer, the documents that have a turn left at most."""
-        short = [future for future, (one, _) in under_way.items() if one.left <= TURN_TOKENS]
-        self._read(under_way, short, TURN_TOKENS, lambda: not self._closed)
-
-    def _read_long(self, under_way: _UnderWay) -> None:
-        """Read on in the long ones until somebody comes; whose turn is over goes to the end."""
-        turns = list(under_way)[: max(1, self._ahead // TURN_TOKENS)]
-        tokens = max(TURN_TOKENS, self._ahead // max(1, len(turns)))
-        self._read(under_way, turns, tokens, lambda: not (self._closed or self._came))
+    def _read(self, lane: _Lane, under_way: _UnderWay) -> None:
+        """Read on. The short ones are read to their end; of the long ones as many get a turn as
+        fill the batches ahead, which ends as soon as others come, and then go to the end."""
+        turns, tokens = list(under_way), self._ahead
+        if lane.long:
+            turns = turns[: max(1, self._ahead // TURN_TOKENS)]
+            tokens = max(TURN_TOKENS, self._ahead // max(1, len(turns)))
+        unread = [under_way[future][0] for future in turns if not under_way[future][0].done]
+        self._reader.advance(
+            unread,
+            tokens,
+            lane.runners,
+            lambda: not (self._closed or (lane.long and lane.came)),
+            self._moved,
+        )
         for future in turns:
-            if future in under_way and not under_way[future][0].waiting:
-                under_way[future] = under_way.pop(future)
-
-    def _read(
-        self,
-        under_way: _UnderWay,
-        futures: Sequence[Future[Extraction]],
-        tokens: int,
-        go_on: Callable[[], bool],
-    ) -> None:
-        unread = [under_way[future][0] for future in futures if not under_way[future][0].done]
-        self._reader.advance(unread, tokens, go_on, self._moved)
-        for future in futures:
             reading, guideline = under_way[future]
             if reading.done:
                 self._answer(future, reading, guideline)
                 del under_way[future]
+            elif not reading.waiting:
+                under_way[future] = under_way.pop(future)
 
     def _answer(
         self, future: Future[Extraction], reading: Reading, guideline: Guideline | None
@@ -168,43 +177,32 @@ class OnnxBackend:
         if future.set_running_or_notify_cancel() and found is not None:
             future.set_result(found)
 
-    def _wait(self, busy: bool) -> bool:
+    def _wait(self, lane: _Lane, busy: bool) -> bool:
         """Whether to go on; sleeps until there is something to do."""
         with self._changed:
-            while not (busy or self._short or self._long or self._closed):
+            while not (busy or lane.queue or self._closed or self._lost):
                 self._changed.wait()
-            return not self._closed
+            return not (self._closed or self._lost)
 
-    def _take_short(self) -> list[_Asked]:
-        with self._changed:
-            taken = _first(self._short, self._ahead * CHARACTERS_PER_TOKEN)
-            self._came = bool(self._short)
-            return taken
-
-    def _take_long(self, under_way: _UnderWay) -> list[_Asked]:
+    def _take(self, lane: _Lane, under_way: _UnderWay) -> list[_Asked]:
+        """The documents to open next."""
         held = sum(len(reading.document.text or "") for reading, _ in under_way.values())
         room = min(self._ahead * CHARACTERS_PER_TOKEN, _MOST_CHARACTERS - held)
+        taken: list[_Asked] = []
         with self._changed:
-            return _first(self._long, room)
+            lane.came = False
+            while lane.queue and room > 0:
+                taken.append(lane.queue.popleft())
+                room -= len(taken[-1][0].text or "")
+        return taken
 
-    def _abandon(self, under_way: _UnderWay, lost: ModelLost | None) -> None:
-        """Cancel every future that still waits, or give it the loss of the model."""
+    def _abandon(self, lane: _Lane, under_way: _UnderWay) -> None:
+        """Cancel every future that still waits in the lane, or give it the loss of the model."""
         with self._changed:
-            self._lost = lost
-            waiting = [future for queue in (self._short, self._long) for _, _, future in queue]
-            self._short.clear()
-            self._long.clear()
+            lost, waiting = self._lost, [future for _, _, future in lane.queue]
+            lane.queue.clear()
         for future in [*waiting, *under_way]:
             if lost is None:
                 future.cancel()
             if future.set_running_or_notify_cancel():
                 future.set_exception(lost)
-
-
-def _first(queue: deque[_Asked], characters: int) -> list[_Asked]:
-    """Taken from a queue: documents until there are so many characters."""
-    taken: list[_Asked] = []
-    while queue and characters > 0:
-        taken.append(queue.popleft())
-        characters -= len(taken[-1][0].text or "")
-    return taken

@@ -25,7 +25,6 @@ from actors.onnx.reading import Reading
 from actors.onnx.session import Session, is_fatal
 from actors.onnx.tokenizer import TextTokenizer
 from actors.spans import Document, Entity, Extraction, Failure, Moved, Status, Usage
-from actors.turns import TURN_TOKENS
 from actors.weights import digest, fetch
 
 _Outcome = tuple[list[TokenSpan], int] | Exception
@@ -35,7 +34,8 @@ _Run = tuple[Reading, Window, npt.NDArray[np.float32] | Failure, float]
 
 
 class Reader:
-    """A model, loaded and tried. Not thread-safe; see ``OnnxBackend``.
+    """A model, loaded and tried. Its calls may come from several threads, each with readings of its
+    own; see ``OnnxBackend``.
 
     Raises ConfigError, ModelFileError, WeightsError or FileNotFoundError where it cannot be
     loaded as configured. ``fingerprint`` is of the settings and of the contents of the folder;
@@ -52,7 +52,6 @@ class Reader:
         self._tokenizer = TextTokenizer(folder.path)
         self._special = len(self._tokenizer.before) + len(self._tokenizer.after)
         self._session = Session(folder.model, config.session, threads, gpu)
-        self._runners = ThreadPoolExecutor(self._session.parallel, f"onnx-{config.name}")
         self._size, self._overlap = self._window()
         self._probe()
         self.fingerprint = _fingerprint(config, folder)
@@ -75,12 +74,23 @@ class Reader:
         cut = windows(len(tokens), self._size, self._overlap, tokens.words)
         return Reading(document, given_up, tokens, cut, seconds=time.perf_counter() - began)
 
+    @property
+    def parallel(self) -> int:
+        """Batches that fill its threads when they run at a time."""
+        return self._session.parallel
+
     def advance(
-        self, readings: Sequence[Reading], tokens: int, go_on: Callable[[], bool], moved: Moved
+        self,
+        readings: Sequence[Reading],
+        tokens: int,
+        runners: ThreadPoolExecutor,
+        go_on: Callable[[], bool],
+        moved: Moved,
     ) -> None:
         """Read the next windows of all of them, ``tokens`` of each, and decode what is complete.
 
         A long document takes several calls. Of one that is given up the windows are passed over.
+        Batches run on ``runners``, which has ``parallel`` threads.
         Where ``go_on`` says no, the batches that run are the last: the other windows wait for the
         next call. Each thread runs one batch in any case. Raises only where the model is lost to
         this process. ``moved`` is called after each batch.
@@ -90,7 +100,7 @@ class Reader:
             for reading in readings
             for window in reading.next_windows(len(self._folder.labels), tokens)
         ]
-        for ran in self._run_all(work, go_on):
+        for ran in self._run_all(work, runners, go_on):
             moved()
             for reading, window, found, seconds in ran:
                 if isinstance(found, Failure):
@@ -129,16 +139,14 @@ class Reader:
             ),
         )
 
-    def close(self) -> None:
-        """End the threads that run batches."""
-        self._runners.shutdown()
-
-    def _run_all(self, work: Sequence[_Work], go_on: Callable[[], bool]) -> Iterator[list[_Run]]:
+    def _run_all(
+        self, work: Sequence[_Work], runners: ThreadPoolExecutor, go_on: Callable[[], bool]
+    ) -> Iterator[list[_Run]]:
         """Run windows in batches, as many at a time as the session takes, while ``go_on``."""
         lengths = [window.end - window.start + self._special for _, window in work]
         parallel = self._session.parallel
         # Few windows are shared out, so that no thread is idle while another has all of them.
-        budget = min(self._most(work), -(-sum(lengths) // parallel))
+        budget = min(self._config.session.batch_tokens, -(-sum(lengths) // parallel))
         running: list[Future[list[_Run]]] = []
         try:
             batches = pack(lengths, max(budget, 1), self._session.rows)
@@ -149,20 +157,12 @@ class Reader:
                     break
                 # Asked late: the windows of a round of long documents take minutes.
                 if wanted := [work[k] for k in batch if not work[k][0].given_up()]:
-                    running.append(self._runners.submit(self._read, wanted))
+                    running.append(runners.submit(self._read, wanted))
             while running:
                 yield running.pop(0).result()
         finally:
             for left in running:
                 left.cancel()
-
-    def _most(self, work: Sequence[_Work]) -> int:
-        """Tokens of a batch. On a CPU a batch of long documents is no longer than a turn: it gives
-        as many tokens a second, and whoever comes meanwhile waits for it."""
-        most = self._config.session.batch_tokens
-        if not self._session.on_card and any(one.left > TURN_TOKENS for one, _ in work):
-            return min(most, TURN_TOKENS)
-        return most
 
     def _read(self, batch: Sequence[_Work]) -> list[_Run]:
         """Run a batch; where it fails, its windows one by one."""

@@ -45,11 +45,6 @@ class Reading:
         return self.failure is not None or self.settled == len(self.tokens) or self.given_up()
 
     @property
-    def left(self) -> int:
-        """Tokens from the first that was not read to the end of the document."""
-        return len(self.tokens) - (self.waiting[0].first if self.waiting else self.read)
-
-    @property
     def decodable(self) -> bool:
         """Whether a stretch was read that is worth decoding."""
         whole = self.read == len(self.tokens) or self.read - self.settled >= _SEGMENT

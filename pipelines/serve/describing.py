@@ -25,8 +25,9 @@ def describe(app: FastAPI, requests: Sequence[type[BaseModel]]) -> None:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             schemas = plain()["components"]["schemas"]
-            models = [(model, "validation") for model in requests]
-            _, found = models_json_schema(models, ref_template=_SCHEMA)
+            _, found = models_json_schema(
+                [(model, "validation") for model in requests], ref_template=_SCHEMA
+            )
             schemas |= found["$defs"]
         return plain()
 

@@ -20,7 +20,7 @@ import httpcore2
 
 from pipelines.config import UrlSource
 
-_ALLOWED = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\])?[A-Za-z0-9._~!$&'()*+,;=:@/%?-]+", re.I)
+_ALLOWED = re.compile(r"https?://(\[[0-9A-F:.]+\](?=[:/]))?[A-Za-z0-9._~!$&'()*+,;=:@/%?-]+", re.I)
 _PORTS = {"http": 80, "https": 443}
 _CONNECT_S, _READ_S = 5.0, 20.0
 _HEADERS = [("accept", "*/*"), ("accept-encoding", "identity"), ("user-agent", "medspan")]
