@@ -101,8 +101,8 @@ def way_to_fit(pools: Sequence[Pool], there: float) -> str:
     """What can be done where the least actors of some pools need more than so many cores."""
     if len(pools) > there + _SLACK:
         return (
-            f"{len(pools)} models need a core each (an actor has a thread at least): take some out "
-            "of the file, or use a machine or cluster with more cores"
+            f"each of the {len(pools)} models needs a core (an actor has a thread at least): have "
+            "fewer of them in the file, or a machine or cluster with more cores"
         )
     ways = ["pool.num_cpus"] if any(pool.num_cpus > 1 for pool in pools) else []
     ways += ["pool.min_actors"] if any(pool.min_actors > 1 for pool in pools) else []
