@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -135,18 +136,17 @@ def test_all_that_a_request_may_have_is_let_in(client: TestClient) -> None:
 def test_a_large_body_is_parsed_in_another_thread(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    apart: list[int] = []
-    to_thread = bodies.asyncio.to_thread
+    apart: list[bool] = []
 
-    async def noted(function: Any, body: bytes, *more: Any) -> Any:
-        apart.append(len(body))
-        return await to_thread(function, body, *more)
+    def noted(*given: Any) -> Any:
+        apart.append(threading.current_thread().name.startswith("asyncio_"))
+        return parsed(*given)
 
-    monkeypatch.setattr(bodies.asyncio, "to_thread", noted)
+    monkeypatch.setattr(bodies, "parsed", noted)
     assert client.post("/v1/extract", json={"text": "insulin"}).status_code == 200
-    assert not apart
+    assert apart == [False]
     assert client.post("/v1/extract", json={"text": "a" * 150_000}).status_code == 200
-    assert len(apart) == 1
+    assert apart == [False, True]
 
 
 @pytest.mark.parametrize(
