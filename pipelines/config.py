@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -132,6 +133,7 @@ class UrlSource(Section):
     @classmethod
     def _is_a_beginning(cls, prefix: str) -> str:
         parts = urlsplit(prefix)
+        _ = parts.port  # raises where it is none
         if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
             raise ValueError("must be http:// or https:// and a host")
         if not parts.path.endswith("/") or parts.query or parts.fragment:
@@ -146,6 +148,11 @@ class Serve(Section):
     port: int = Field(8000, ge=0, le=65535)
     hosts: tuple[str, ...] = Field(
         (), description="Host names that are answered without tokens, beside those of loopback."
+    )
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = Field(
+        (),
+        description="Addresses or networks of reverse proxies, whose X-Forwarded-For says for whom "
+        "limits.requests_per_minute counts; of others the header is not believed.",
     )
     tokens: str | None = Field(
         None, description="File of bearer tokens' digests, made with `medspan token`."

@@ -42,7 +42,8 @@ _Run = tuple[Reading, Window, npt.NDArray[np.float32] | Failure, float]
 
 
 class Reader:
-    """A model, loaded and tried. Not thread-safe; see ``OnnxBackend``.
+    """A model, loaded and tried. Its calls may come from several threads, each with readings of its
+    own; see ``OnnxBackend``.
 
     Raises ConfigError, ModelFileError, WeightsError or FileNotFoundError where it cannot be
     loaded as configured. ``fingerprint`` is of the settings and of the contents of the folder;
@@ -66,7 +67,6 @@ class Reader:
         self._tokenizer = TextTokenizer(folder.path)
         self._special = len(self._tokenizer.before) + len(self._tokenizer.after)
         self._session = Session(folder.model, config.session, threads, gpu, cpu_fallback)
-        self._runners = ThreadPoolExecutor(self._session.parallel, f"onnx-{config.name}")
         self._probe()
         self._size, self._overlap = self._window()
         self.fingerprint = _fingerprint(config, folder)
@@ -87,30 +87,42 @@ class Reader:
         cut = windows(len(tokens), self._size, self._overlap, tokens.words)
         return Reading(document, given_up, tokens, cut, seconds=time.perf_counter() - began)
 
-    def advance(self, readings: Sequence[Reading], go_on: Callable[[], bool], moved: Moved) -> None:
-        """Read the next windows of all of them, and decode what is complete.
+    @property
+    def parallel(self) -> int:
+        """Batches that fill its threads when they run at a time."""
+        return self._session.parallel
+
+    def advance(
+        self,
+        readings: Sequence[Reading],
+        tokens: int,
+        runners: ThreadPoolExecutor,
+        go_on: Callable[[], bool],
+        moved: Moved,
+    ) -> None:
+        """Read the next windows of all of them, ``tokens`` of each, and decode what is complete.
 
         A long document takes several calls. Of one that is given up the windows are passed over.
-        Returns early, to no effect, where ``go_on`` says no before a batch. Raises only where the
-        model is lost to this process. ``moved`` is called after each batch.
+        Batches run on ``runners``, which has ``parallel`` threads.
+        Where ``go_on`` says no, the batches that run are the last: the other windows wait for the
+        next call. Each thread runs one batch in any case. Raises only where the model is lost to
+        this process. ``moved`` is called after each batch.
         """
         work = [
             (reading, window)
             for reading in readings
-            for window in reading.next_windows(len(self._folder.labels))
+            for window in reading.next_windows(len(self._folder.labels), tokens)
         ]
-        for ran in self._run_all(work, go_on):
+        for ran in self._run_all(work, runners, go_on):
             moved()
             for reading, window, found, seconds in ran:
                 if isinstance(found, Failure):
                     reading.failure = found
                 else:
                     reading.put(window, found, seconds)
-        if not go_on():
-            return
-        whole = [one for one in readings if one.failure is None and not one.given_up()]
-        outcomes = _each_alone(self._decoder, [reading.part() for reading in whole])
-        for reading, outcome in zip(whole, outcomes, strict=True):
+        ready = [reading for reading in readings if reading.decodable]
+        outcomes = _each_alone(self._decoder, [reading.part() for reading in ready])
+        for reading, outcome in zip(ready, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 reading.failure = Failure(type(outcome).__name__, "its labels make no entities")
             else:
@@ -141,12 +153,10 @@ class Reader:
             ),
         )
 
-    def close(self) -> None:
-        """End the threads that run batches."""
-        self._runners.shutdown()
-
-    def _run_all(self, work: Sequence[_Work], go_on: Callable[[], bool]) -> Iterator[list[_Run]]:
-        """Run all windows in batches, as many at a time as the session takes."""
+    def _run_all(
+        self, work: Sequence[_Work], runners: ThreadPoolExecutor, go_on: Callable[[], bool]
+    ) -> Iterator[list[_Run]]:
+        """Run windows in batches, as many at a time as the session takes, while ``go_on``."""
         lengths = [window.end - window.start + self._special for _, window in work]
         parallel = self._session.parallel
         # Few windows are shared out, so that no thread is idle while another has all of them.
@@ -154,14 +164,15 @@ class Reader:
         running: list[Future[list[_Run]]] = []
         try:
             one = self._session
-            for batch in pack(lengths, max(budget, 1), one.rows, padded=one.masked):
-                if not go_on():
-                    return
+            batches = pack(lengths, max(budget, 1), one.rows, padded=one.masked)
+            for number, batch in enumerate(batches):
                 if len(running) > parallel:
                     yield running.pop(0).result()
+                if number >= parallel and not go_on():
+                    break
                 # Asked late: the windows of a round of long documents take minutes.
                 if wanted := [work[k] for k in batch if not work[k][0].given_up()]:
-                    running.append(self._runners.submit(self._read, wanted))
+                    running.append(runners.submit(self._read, wanted))
             while running:
                 yield running.pop(0).result()
         finally:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +80,12 @@ class Session:
             if settings.provider == "cuda":
                 raise ConfigError(f"session.provider is cuda, but {problem}")
             _fall_back(problem, gpu, cpu_fallback)
-        self.parallel = 1 if self.provider == "CUDAExecutionProvider" else threads // shared
+        self.on_card = self.provider == "CUDAExecutionProvider"
+        self.parallel = 1 if self.on_card else threads // shared
+        # Two calls at a time would take twice the memory that its share was planned for.
+        self._turn: AbstractContextManager[Any] = (
+            threading.Lock() if self.on_card else nullcontext()
+        )
         self._inputs = _inputs(self._session, file)
         self._output = _output(self._session, file)
         shape = self._session.get_inputs()[0].shape
@@ -105,7 +112,8 @@ class Session:
             name: given.get(name, zeros).astype(kind, copy=False)
             for name, kind in self._inputs.items()
         }
-        (logits,) = self._session.run([self._output], feed, self._quiet if quiet else None)
+        with self._turn:
+            (logits,) = self._session.run([self._output], feed, self._quiet if quiet else None)
         return np.asarray(logits, np.float32)
 
 

@@ -20,7 +20,7 @@ from ray.autoscaler.sdk import request_resources
 
 from actors.config import ConfigError
 from pipelines.config import LoadedPipeline
-from pipelines.cores import check_nodes, check_threads, nodes
+from pipelines.cores import check_nodes, check_threads, nodes, way_to_fit
 from pipelines.fractions import on_cpu, sized, smallest_card
 from pipelines.pool import Pool
 from pipelines.stages import Stage
@@ -159,10 +159,12 @@ def placed(loaded: LoadedPipeline) -> LoadedPipeline:
     pools = [stage.actors for stage in loaded.pooled]
     for kind, need, have in _needs(pools):
         if need > have + 1e-6:
-            more = ", or set pool.cpu_fallback to run on the CPU" if kind == "GPU" else ""
+            how = way_to_fit(pools, have)
+            if kind == "GPU":
+                how = "lower pool.num_gpus or pool.min_actors, or set pool.cpu_fallback to run on "
+                how += "the CPU"
             raise ConfigError(
-                f"steps: the least actors need {need:g} {kind}s and the cluster has {have:g}; "
-                f"lower pool.num_{kind.lower()}s or pool.min_actors{more}"
+                f"steps: the least actors need {need:g} {kind}s and the cluster has {have:g}; {how}"
             )
     where = nodes()
     check_nodes(pools, where)
