@@ -51,11 +51,11 @@ def _answer(parent: socket.socket, pages: Generator[Page], seconds: float) -> No
         answer = TooLarge("a page asks for more memory than there is")
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
-    picture = answer.picture if isinstance(answer, Page) else None
-    if picture is None:
-        send(parent, (answer, None))
-    else:
+    if isinstance(answer, Page) and answer.picture is not None:
+        picture = answer.picture
         send(parent, (replace(answer, picture=None), picture.shape), picture.data.cast("B"))
+    else:
+        send(parent, (answer, None))
 
 
 if __name__ == "__main__":
