@@ -72,13 +72,12 @@ def test_a_ray_of_this_machine_listens_on_loopback_and_wants_its_token(
     for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)
 
-    @ray.remote
     def worker() -> int:
         return os.getpid()
 
     before = descendants(os.getpid())
     with cluster():
-        pid = ray.get(worker.remote())
+        pid = ray.get(ray.remote(worker).remote())
         ours = descendants(os.getpid()) - before
         assert pid in ours
         found = listened(ours)

@@ -111,8 +111,7 @@ class _Child:
         self._number += 1
         try:
             send(self._socket, "next")
-            self._await(cancelled)
-            if self._process.returncode is not None:
+            if not self._answers(cancelled):
                 return None
             (answer, shape), pixels = receive(self._socket)
         except (EOFError, OSError):
@@ -130,13 +129,15 @@ class _Child:
         self._process.wait()
         self._socket.close()
 
-    def _await(self, cancelled: Callable[[], bool]) -> None:
+    def _answers(self, cancelled: Callable[[], bool]) -> bool:
+        """Wait for an answer, or the end of the process; False where ``cancelled`` says so, after
+        which the process is ended. Raises TooLarge or TooSlow, likewise."""
         limits = self._limits
         ends = monotonic() + _CLOCK * limits.page_seconds
         while not wait([self._socket], _TICK):
             if cancelled():
                 self.kill()
-                return
+                return False
             if self._memory() - self._own - self._file > limits.page_bytes:
                 self.kill()
                 raise TooLarge(
@@ -145,6 +146,7 @@ class _Child:
             if monotonic() > ends:
                 self.kill()
                 raise self._too_slow()
+        return True
 
     def _ended(self) -> Exception:
         """The error of a process that ended by itself."""
