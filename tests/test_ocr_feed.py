@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
 from threading import Timer
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 from pages_bombs import endless_pdf, text_pdf
+from pages_kit import Blank
 from PIL import Image
 
 from actors.config.ocr import OcrModel, PageLimits
@@ -22,22 +22,6 @@ from actors.pages import Limits, Picture, Reading
 from actors.spans import Document, Failure
 
 PAGES = 60
-
-
-class Blank:
-    """In the place of the networks: finds no line on any page, each once ``go`` is set."""
-
-    last: Blank
-
-    def __init__(self, *_: Any) -> None:
-        self.begun, self.go, self.count = threading.Event(), threading.Event(), 0
-        Blank.last = self
-
-    def lines(self, picture: Picture) -> list[Any]:
-        self.count += 1
-        self.begun.set()
-        self.go.wait(30)
-        return []
 
 
 def pages(count: int) -> Document:
