@@ -126,7 +126,7 @@ class Feed:
             job.fail("MissingImage", "the document has no picture")
             return True
         self._job = job
-        self._pages = open_pages(job.document.image, self._limits)
+        self._pages = open_pages(job.document.image, self._limits, job.over)
         self._number = 0
         return True
 
