@@ -67,7 +67,7 @@ class OcrReader(Closing):
         gpu: float | None = None,
         moved: Moved = unheard,
     ) -> None:
-        """``moved`` is called after each page."""
+        """``moved`` is called after each page, and while one is decoded."""
         threads = threads or cores()
         # Several workers of few threads each: a page's boxes and letters are decoded in Python,
         # and meanwhile another worker uses the CPUs that one alone would leave idle.
