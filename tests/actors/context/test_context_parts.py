@@ -105,6 +105,6 @@ def test_omop_modifiers() -> None:
         "historical=false"
     )
     for attribute in ("negated", "uncertain", "hypothetical", "conditional"):
-        said = omop_modifiers(Assertion(**{attribute: True}))
+        said = omop_modifiers(Assertion(**{attribute: True}))  # type: ignore[arg-type]
         assert said.term_exists == "N"
         assert f"{attribute}=true" in said.term_modifiers

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from marked_text import attributes, marked
 
 from actors.config import ConfigError
 from actors.config.context import Context, Language, SectionFilter
@@ -9,7 +10,6 @@ from actors.context.filters import apply_filters
 from actors.context.lexicon import lexicon_file, read_lexicon, sections_file
 from actors.context.sections import compile_headings, find_sections
 from actors.spans import Annotations, Entity, Grounding, Relation, spanning
-from tests.actors.context.marked import attributes, marked
 
 EN = compile_headings("en", Context())
 

@@ -6,13 +6,13 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from marked_text import attributes, marked
 
 from actors.config import ConfigError
 from actors.config.context import Context, CueRule
 from actors.context import ContextStage
 from actors.context.clauses import MOST_MARKS
 from actors.spans import Annotations, Entity, Grounding, spanning
-from tests.actors.context.marked import attributes, marked
 
 ALL = ContextStage(Context())
 
