@@ -9,8 +9,6 @@ from typing import Any
 
 from actors.config import ConfigError
 
-# These count positions from the padding id on, so that many of the table are not usable.
-_OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "mpnet", "longformer"}
 FILES = (
     "model.onnx",
     "config.json",
@@ -30,7 +28,8 @@ class ModelFileError(ConfigError):
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A model folder: labels by index, the padding id, and the longest sequence in tokens."""
+    """A model folder: labels by index, the padding id, and the longest sequence in tokens, or a
+    few more."""
 
     path: Path
     labels: tuple[str, ...]
@@ -101,7 +100,8 @@ def _pad_id(config: dict[str, Any]) -> int:
 def longest(config: dict[str, Any], path: Path) -> int:
     """The longest sequence in tokens, special ones included, of a folder with this config.json.
 
-    Raises ModelFileError where its tokenizer_config.json cannot be read.
+    Some families begin their positions at an offset, so that a few of these are not usable: see
+    ``actors.onnx.length``. Raises ModelFileError where its tokenizer_config.json cannot be read.
     """
     limits = [
         limit
@@ -110,6 +110,5 @@ def longest(config: dict[str, Any], path: Path) -> int:
     ]
     positions = config.get("max_position_embeddings")
     if isinstance(positions, int) and positions > 0:
-        offset = _pad_id(config) + 1 if config.get("model_type") in _OFFSET_POSITIONS else 0
-        limits.append(positions - offset)
+        limits.append(positions)
     return int(min(limits, default=_DEFAULT_SIZE))

@@ -26,7 +26,6 @@ SWITCHES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "all on": ({}, {}),
     "no shared prefix": ({"share": False}, {}),
     "no forced tokens": ({"forced": False}, {}),
-    "lookup of 8": ({"lookup": 8}, {}),
     "verbatim off": ({}, {"verbatim": "off"}),
 }
 """By name: what differs in the engine's techniques, and in the prompt."""
@@ -216,7 +215,7 @@ def engine_switch(size: str, slots: int, switch: str, rehearse: bool) -> dict[st
     from actors import Document
     from actors.config import GgufModel
     from actors.engine import Techniques
-    from actors.gguf import GgufBackend
+    from actors.gguf import GenerativeBackend
 
     techniques, prompt = SWITCHES[switch]
     count, _, answer = _sizes(rehearse)
@@ -237,7 +236,7 @@ def engine_switch(size: str, slots: int, switch: str, rehearse: bool) -> dict[st
             },
             "sampling": {"n_predict": answer},
         }
-        backend = GgufBackend(
+        backend = GenerativeBackend(
             GgufModel.model_validate(content), 1, 0.0 if rehearse else 1.0, Techniques(**techniques)
         )
         documents = [Document(id=str(i), text=NOTE * (1 + i % 3)) for i in range(count)]

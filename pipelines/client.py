@@ -17,7 +17,7 @@ from tenacity.wait import wait_random_exponential
 
 from actors.closing import Closing
 from actors.guideline import Guideline
-from actors.spans import Box, Document, Entity, Extraction, Failure, Grounding, Status, Usage
+from actors.spans import Box, Document, Entity, Extraction, Failure, Grounding, Status, Usage, worst
 
 _RETRIED = (429, 502, 503)
 _PER_REQUEST, _REQUEST_CHARACTERS = 16, 500_000
@@ -55,7 +55,7 @@ class Answered:
         """The worst of the steps."""
         if self.failure is not None:
             return Status.FAILED
-        return max((step.status for step in self.steps), key=lambda status: status.severity)
+        return worst(step.status for step in self.steps)
 
 
 class Client(Closing):

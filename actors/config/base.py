@@ -4,15 +4,46 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from actors.spans import Entity
 
 
 class Section(BaseModel):
     """A part of a configuration file: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    RUNNING: ClassVar[frozenset[str]] = frozenset()
+    """Fields that cannot change an answer: threads, batch sizes, memory mapping, paths."""
+
+    def identity(self) -> dict[str, Any]:
+        """The part of this section that can change an answer, as JSON values.
+
+        Weights count by what is in their files, so their paths are left out here; see
+        ``fingerprint``.
+        """
+        return {
+            name: _identity_of(getattr(self, name))
+            for name in type(self).model_fields
+            if name not in self.RUNNING
+        }
+
+
+def _identity_of(value: Any) -> Any:
+    if isinstance(value, Section):
+        return value.identity()
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, tuple | list):
+        return [_identity_of(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _identity_of(item) for key, item in value.items()}
+    return value
 
 
 class Weights(Section):
@@ -33,6 +64,8 @@ class Weights(Section):
             "fetching.",
         ),
     ] = None
+
+    RUNNING = frozenset({"model", "sha256"})
 
     @property
     def files(self) -> tuple[tuple[str, str | None], ...]:
@@ -58,13 +91,44 @@ class LabelFilter(Section):
         default_factory=dict, description="Old label name to new label name, applied last."
     )
 
+    def unknown(self, known: Iterable[str]) -> list[str]:
+        """Labels that the filter names and that are not among the known ones, sorted."""
+        named = {*self.white_list, *self.black_list, *self.thresholds, *self.replace}
+        return sorted(named - set(known))
 
-def fingerprint(config: BaseModel, **more: str) -> str:
-    """A stable 16-hex-digit digest of a configuration: the staleness test of enrichment.
+    def names(self, known: Iterable[str]) -> list[str]:
+        """The labels that can come out, under their new names, sorted."""
+        wanted = set(self.white_list or known) - set(self.black_list)
+        return sorted({self.replace.get(label, label) for label in wanted})
 
-    ``more`` adds facts that the file does not hold, such as the digest of the weights.
-    Raises TypeError where a value has no stable serialisation.
+    def keeps(self, label: str, score: float | None) -> bool:
+        """Whether an entity of this label and score comes out."""
+        if self.white_list and label not in self.white_list:
+            return False
+        least = self.thresholds.get(label, self.threshold)
+        return label not in self.black_list and (score is None or score >= least)
+
+    def apply(self, entities: Iterable[Entity]) -> list[Entity]:
+        """The entities that come out, under their new names."""
+        return [
+            replace(entity, label=self.replace.get(entity.label, entity.label))
+            for entity in entities
+            if self.keeps(entity.label, entity.score)
+        ]
+
+
+def fingerprint(content: BaseModel | Mapping[str, Any], **more: str) -> str:
+    """A stable digest of 16 hex digits; equal digests, equal answers.
+
+    ``content``: a section, of which the identity counts, or JSON values. ``more`` adds facts that
+    no file holds, such as the digest of the weights. Raises TypeError for a value without a stable
+    serialisation.
     """
-    content = {"config": config.model_dump(mode="json"), "more": dict(sorted(more.items()))}
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    value = _identity_of(content) if isinstance(content, BaseModel) else dict(content)
+    canonical = json.dumps(
+        {"content": value, "more": dict(sorted(more.items()))},
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=True,
+    )
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]

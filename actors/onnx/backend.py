@@ -1,29 +1,48 @@
-"""The ONNX Extractor backend: one thread that reads whatever is queued, in rounds."""
+"""The ONNX Extractor backend: a lane for short documents and one for long ones.
+
+Each lane is a thread that reads whatever is queued in it, in batches on threads of its own. A short
+document shares the cores with the batches of long ones that run when it comes, and waits for none.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections import deque
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 from actors.config import OnnxModel
+from actors.futures import settle
 from actors.guideline import Guideline
 from actors.memory import memory_held, taken_since
 from actors.onnx.narrowing import narrowed
 from actors.onnx.reader import Reader
 from actors.onnx.reading import Reading
 from actors.spans import Document, Extraction, Moved, Tell, unheard
+from actors.turns import CHARACTERS_PER_TOKEN, TURN_CHARACTERS, TURN_TOKENS
 
 _LOG = logging.getLogger(__name__)
 
 # Text taken out of the queue at a time, in batches' worth of tokens: enough windows to pack well,
 # few enough that the first document of a long queue comes out soon.
 _BATCHES_AHEAD = 16
-_CHARACTERS_PER_TOKEN = 4
+# Of documents whose tokens are held at a time; the next long one waits until there are fewer.
+_MOST_CHARACTERS = 16_000_000
 
 _Asked = tuple[Document, Guideline | None, Future[Extraction]]
 _UnderWay = dict[Future[Extraction], tuple[Reading, Guideline | None]]
+
+
+@dataclass(slots=True, eq=False)
+class _Lane:
+    """Documents of one kind that wait, and the threads that run their batches. ``came``: whether
+    any came since the queue was last looked at."""
+
+    long: bool
+    runners: ThreadPoolExecutor
+    queue: deque[_Asked] = field(default_factory=deque)
+    came: bool = False
 
 
 class ModelLost(RuntimeError):
@@ -34,8 +53,9 @@ class OnnxBackend:
     """A token classifier behind ``submit``. Its configuration says what it is (``OnnxModel``).
 
     ``threads``: CPU threads, None for all of this process. ``gpu``: the share of one card, 0 for
-    none, None for whatever is visible. ``moved`` is called after each batch. Raises as
-    ``Reader`` where the model cannot be loaded.
+    none, None for whatever is visible. ``moved`` is called after each batch. ``cpu_fallback``: a
+    share that onnxruntime cannot use is a warning. Raises as ``Reader`` where the model cannot be
+    loaded.
     """
 
     def __init__(
@@ -44,20 +64,30 @@ class OnnxBackend:
         threads: int | None,
         gpu: float | None,
         moved: Moved = unheard,
+        cpu_fallback: bool = False,
     ) -> None:
         before = memory_held()
-        self._reader = Reader(config, threads, gpu)
+        self._reader = Reader(config, threads, gpu, cpu_fallback)
         self.took = taken_since(before)
         """Bytes that the process has grown by while the model was loaded and tried."""
         self._name = config.name
         self._moved = moved
-        self._room = _BATCHES_AHEAD * config.session.batch_tokens * _CHARACTERS_PER_TOKEN
-        self._queue: deque[_Asked] = deque()
+        self._ahead = _BATCHES_AHEAD * config.session.batch_tokens
         self._changed = threading.Condition()
         self._closed = False
         self._lost: ModelLost | None = None
-        self._thread = threading.Thread(target=self._work, name=f"onnx-{config.name}", daemon=True)
-        self._thread.start()
+        self._lanes = [
+            _Lane(long, ThreadPoolExecutor(self._reader.parallel, f"onnx-{config.name}"))
+            for long in (False, True)
+        ]
+        self._threads = [
+            threading.Thread(
+                target=self._work, args=(lane,), name=f"onnx-{config.name}", daemon=True
+            )
+            for lane in self._lanes
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def fingerprint(self) -> str:
@@ -80,42 +110,64 @@ class OnnxBackend:
             if self._lost is not None:
                 future.set_exception(self._lost)
                 return future
-            self._queue.append((document, guideline, future))
-            self._changed.notify()
+            lane = self._lanes[len(document.text or "") > TURN_CHARACTERS]
+            lane.queue.append((document, guideline, future))
+            lane.came = True
+            self._changed.notify_all()
         return future
 
     def close(self) -> None:
-        """End the thread after the batch that it runs; what is not done by then is cancelled."""
+        """End the threads after the batches that run; what is not done by then is cancelled."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
-        self._thread.join()
-        self._reader.close()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+        for lane in self._lanes:
+            lane.runners.shutdown()
 
-    def _work(self) -> None:
+    def _work(self, lane: _Lane) -> None:
         under_way: _UnderWay = {}
         try:
-            while self._wait(busy=bool(under_way)):
-                for document, guideline, future in self._take():
+            while self._wait(lane, busy=bool(under_way)):
+                for document, guideline, future in self._take(lane, under_way):
                     # Its future can be cancelled until it has its result.
                     if future.cancelled():
                         future.set_running_or_notify_cancel()
                     else:
-                        reading = self._reader.open(document, future.cancelled)
-                        under_way[future] = reading, guideline
-                unread = [reading for reading, _ in under_way.values() if not reading.done]
-                self._reader.advance(unread, lambda: not self._closed, self._moved)
-                for future, (reading, guideline) in list(under_way.items()):
-                    if reading.done:
-                        self._answer(future, reading, guideline)
-                        del under_way[future]
+                        under_way[future] = self._reader.open(document, future.cancelled), guideline
+                self._read(lane, under_way)
         except Exception as error:
             _LOG.error("model %s is lost: %s", self._name, type(error).__name__)
             lost = ModelLost(f"model {self._name} is lost: {type(error).__name__}")
             lost.__cause__ = error
-            self._abandon(under_way, lost)
-        else:
-            self._abandon(under_way, None)
+            with self._changed:
+                self._lost = lost
+                self._changed.notify_all()
+        self._abandon(lane, under_way)
+
+    def _read(self, lane: _Lane, under_way: _UnderWay) -> None:
+        """Read on. The short ones are read to their end; of the long ones as many get a turn as
+        fill the batches ahead, which ends as soon as others come, and then go to the end."""
+        turns, tokens = list(under_way), self._ahead
+        if lane.long:
+            turns = turns[: max(1, self._ahead // TURN_TOKENS)]
+            tokens = max(TURN_TOKENS, self._ahead // max(1, len(turns)))
+        unread = [under_way[future][0] for future in turns if not under_way[future][0].done]
+        self._reader.advance(
+            unread,
+            tokens,
+            lane.runners,
+            lambda: not (self._closed or (lane.long and lane.came)),
+            self._moved,
+        )
+        for future in turns:
+            reading, guideline = under_way[future]
+            if reading.done:
+                self._answer(future, reading, guideline)
+                del under_way[future]
+            elif not reading.waiting:
+                under_way[future] = under_way.pop(future)
 
     def _answer(
         self, future: Future[Extraction], reading: Reading, guideline: Guideline | None
@@ -125,33 +177,38 @@ class OnnxBackend:
         if not reading.given_up():
             found = narrowed(self._reader.extraction(reading), guideline)
         # From here on it cannot be cancelled any more, so that the result always finds its place.
-        if future.set_running_or_notify_cancel() and found is not None:
-            future.set_result(found)
+        if found is None:
+            future.set_running_or_notify_cancel()
+        else:
+            settle(future, found)
 
-    def _wait(self, busy: bool) -> bool:
+    def _wait(self, lane: _Lane, busy: bool) -> bool:
         """Whether to go on; sleeps until there is something to do."""
         with self._changed:
-            while not (busy or self._queue or self._closed):
+            while not (busy or lane.queue or self._closed or self._lost):
                 self._changed.wait()
-            return not self._closed
+            return not (self._closed or self._lost)
 
-    def _take(self) -> list[_Asked]:
+    def _take(self, lane: _Lane, under_way: _UnderWay) -> list[_Asked]:
+        """The documents to open next."""
+        held = sum(len(reading.document.text or "") for reading, _ in under_way.values())
+        room = min(self._ahead * CHARACTERS_PER_TOKEN, _MOST_CHARACTERS - held)
         taken: list[_Asked] = []
-        room = self._room
         with self._changed:
-            while self._queue and room > 0:
-                taken.append(self._queue.popleft())
+            lane.came = False
+            while lane.queue and room > 0:
+                taken.append(lane.queue.popleft())
                 room -= len(taken[-1][0].text or "")
         return taken
 
-    def _abandon(self, under_way: _UnderWay, lost: ModelLost | None) -> None:
-        """Cancel every future that still waits, or give it the loss of the model."""
+    def _abandon(self, lane: _Lane, under_way: _UnderWay) -> None:
+        """Cancel every future that still waits in the lane, or give it the loss of the model."""
         with self._changed:
-            self._lost = lost
-            waiting = [future for _, _, future in self._queue]
-            self._queue.clear()
+            lost, waiting = self._lost, [future for _, _, future in lane.queue]
+            lane.queue.clear()
         for future in [*waiting, *under_way]:
             if lost is None:
                 future.cancel()
-            if future.set_running_or_notify_cancel():
-                future.set_exception(lost)
+                future.set_running_or_notify_cancel()
+            else:
+                settle(future, lost)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from actors.config import ConfigError, OnnxSession
-from actors.memory import CUDA_CONTEXT, card_memory, cores
+from actors.memory import CUDA_CONTEXT, card_memory, cores, onnx_cuda_problem
 from actors.model_folder import ModelFileError
 
 _LOG = logging.getLogger(__name__)
@@ -36,15 +38,24 @@ class Session:
 
     ``rows`` and ``length``: the batch size and the sequence length where the file fixes them.
     ``parallel``: how many calls of ``run`` at a time fill the threads that it was given.
+    ``masked``: whether the file is told what is padding; where it is not, padding changes the
+    logits, so every row of a batch must be of one length.
     """
 
     def __init__(
-        self, file: Path, settings: OnnxSession, threads: int | None, gpu: float | None
+        self,
+        file: Path,
+        settings: OnnxSession,
+        threads: int | None,
+        gpu: float | None,
+        cpu_fallback: bool = False,
     ) -> None:
         import onnxruntime  # here: medspan's commands that run no model need not wait for it
 
-        providers = _providers(settings, gpu)
+        providers = _providers(settings, gpu, cpu_fallback)
         options = onnxruntime.SessionOptions()
+        self._quiet = onnxruntime.RunOptions()
+        self._quiet.log_severity_level = 4
         threads, on_card = threads or cores(), len(providers) > 1
         # Threads that share a batch wait for each other at every operator, and lose a core's time
         # whenever one of them is interrupted. Batches of a thread each do not.
@@ -65,29 +76,44 @@ class Session:
             raise ModelFileError(f"{file}: onnxruntime cannot load it: {error}") from error
         self.provider = str(self._session.get_providers()[0])
         if on_card and self.provider == "CPUExecutionProvider":
+            problem = onnx_cuda_problem()
             if settings.provider == "cuda":
-                raise ConfigError("session.provider is cuda, but onnxruntime could not start CUDA")
-            _say_cpu("a card is visible, but CUDA could not start", logging.WARNING)
-        self.parallel = 1 if self.provider == "CUDAExecutionProvider" else threads // shared
+                raise ConfigError(f"session.provider is cuda, but {problem}")
+            _fall_back(problem, gpu, cpu_fallback)
+        self.on_card = self.provider == "CUDAExecutionProvider"
+        self.parallel = 1 if self.on_card else threads // shared
+        # Two calls at a time would take twice the memory that its share was planned for.
+        self._turn: AbstractContextManager[Any] = (
+            threading.Lock() if self.on_card else nullcontext()
+        )
         self._inputs = _inputs(self._session, file)
         self._output = _output(self._session, file)
         shape = self._session.get_inputs()[0].shape
         self.rows = shape[0] if isinstance(shape[0], int) else None
         self.length = shape[1] if isinstance(shape[1], int) else None
+        self.masked = "attention_mask" in self._inputs
+        if self.length is not None and not self.masked:
+            raise ModelFileError(
+                f"{file}: takes sequences of {self.length} tokens only and has no attention_mask, "
+                "so shorter texts would be read with their padding; export it with an attention "
+                "mask or with a sequence length of any size"
+            )
 
     def run(
-        self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64]
+        self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64], quiet: bool = False
     ) -> npt.NDArray[np.float32]:
         """Logits of shape (rows, length, labels) for ids and mask of shape (rows, length).
 
-        Raises whatever onnxruntime raises; see ``is_fatal``.
+        ``quiet``: onnxruntime does not print what fails. Raises whatever it raises; see
+        ``is_fatal``.
         """
         given, zeros = {"input_ids": ids, "attention_mask": mask}, np.zeros_like(ids)
         feed = {
             name: given.get(name, zeros).astype(kind, copy=False)
             for name, kind in self._inputs.items()
         }
-        (logits,) = self._session.run([self._output], feed)
+        with self._turn:
+            (logits,) = self._session.run([self._output], feed, self._quiet if quiet else None)
         return np.asarray(logits, np.float32)
 
 
@@ -96,7 +122,7 @@ def is_fatal(error: Exception) -> bool:
     return any(sign in str(error) for sign in _FATAL)
 
 
-def _providers(settings: OnnxSession, gpu: float | None) -> list[Any]:
+def _providers(settings: OnnxSession, gpu: float | None, cpu_fallback: bool = False) -> list[Any]:
     """onnxruntime's providers in order of preference; CPU alone where there is no card to use."""
     cpu = "CPUExecutionProvider"
     if settings.provider == "cpu" or gpu == 0:
@@ -107,7 +133,10 @@ def _providers(settings: OnnxSession, gpu: float | None) -> list[Any]:
     if memory is None:
         if settings.provider == "cuda":
             raise ConfigError("session.provider is cuda, but no CUDA card is visible")
-        _say_cpu("no CUDA card is visible")
+        if gpu:
+            _fall_back("no CUDA card is visible to this process", gpu, cpu_fallback)
+        else:
+            _say_cpu("no CUDA card is visible")
         return [cpu]
     limit: float = memory
     if gpu is not None:
@@ -122,6 +151,16 @@ def _providers(settings: OnnxSession, gpu: float | None) -> list[Any]:
         )
     cuda = {"gpu_mem_limit": str(int(limit)), "arena_extend_strategy": "kSameAsRequested"}
     return [("CUDAExecutionProvider", cuda), cpu]
+
+
+def _fall_back(problem: str, gpu: float | None, cpu_fallback: bool) -> None:
+    """Say that the CPU is used; an error where a share of a card was given to be used."""
+    if gpu and not cpu_fallback:
+        raise ConfigError(
+            f"the model has {gpu:g} of a GPU and would run on the CPU: {problem}; or set "
+            "pool.cpu_fallback to run on the CPU"
+        )
+    _say_cpu(problem, logging.WARNING)
 
 
 def _say_cpu(reason: str, level: int = logging.INFO) -> None:

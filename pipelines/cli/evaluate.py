@@ -63,20 +63,20 @@ def evaluate(
 
 def _extracted(loaded: LoadedPipeline, texts: dict[str, str]) -> Iterator[Prediction]:
     from actors.extractor import Extractor
-    from actors.merge import merge
-    from actors.spans import Document
+    from actors.spans import Document, worst
     from pipelines.evaluate import Prediction
+    from pipelines.refine import annotate, refiner
 
     documents = [Document(id=id_, text=text) for id_, text in texts.items()]
     found = []
-    for model in loaded.models:
-        with Extractor(model) as extractor:
+    for stage in loaded.models:
+        with Extractor(stage.model) as extractor:
             found.append(extractor.extract(documents))
-    policy = loaded.pipeline.merge
+    policy, refine = loaded.pipeline.merge, refiner(loaded.stages)
     for document, extractions in zip(documents, zip(*found, strict=True), strict=True):
-        entities = merge([e.entities for e in extractions], policy.overlaps, policy.priority)
-        worst = max((e.status for e in extractions), key=lambda status: status.severity)
-        yield Prediction(document.id, document.text, entities, worst)
+        entities = annotate(document.text, extractions, policy, refine).entities
+        status = worst(e.status for e in extractions)
+        yield Prediction(document.id, document.text, entities, status)
 
 
 def _stored(path: str, run: str) -> Iterator[Prediction]:

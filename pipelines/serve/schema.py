@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from actors.spans import Entity, Extraction
+from pipelines.serve.offsets import OffsetUnit
 
 
 class _Response(BaseModel):
@@ -32,8 +33,10 @@ class EntityOut(_Response):
 
     label: str
     text: str
-    start: int | None = Field(description="First code point; null when ungrounded.")
-    end: int | None = Field(description="Code point after the last; null when ungrounded.")
+    start: int | None = Field(
+        description="Where it begins, in the unit of the answer's `offsets`; null when ungrounded."
+    )
+    end: int | None = Field(description="Where it has ended; null when ungrounded.")
     score: float | None
     grounding: Literal["exact", "normalized", "fuzzy", "ungrounded"]
     boxes: list[BoxOut]
@@ -131,6 +134,7 @@ class StartOut(_Response):
 
     request_id: str
     model: str
+    offsets: OffsetUnit = Field(description="What `start` and `end` count.")
 
 
 class TextOut(_Response):
@@ -153,6 +157,7 @@ class ExtractResponse(_Response):
 
     request_id: str
     model: str
+    offsets: OffsetUnit = Field(description="What `start` and `end` count.")
     documents: list[DocumentOut]
     seconds: float
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -105,6 +106,6 @@ def test_omop_modifiers() -> None:
         "historical=false"
     )
     for attribute in ("negated", "uncertain", "hypothetical", "conditional"):
-        said = omop_modifiers(Assertion(**{attribute: True}))  # type: ignore[arg-type]
+        said = omop_modifiers(replace(Assertion(), **{attribute: True}))  # type: ignore[arg-type]
         assert said.term_exists == "N"
         assert f"{attribute}=true" in said.term_modifiers

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from marked_text import attributes
+from marked import attributes
 
 from actors.config.context import Context
 from actors.config.relations import Relations
-from actors.context import RESULTS as CONTEXT_RESULTS
+from actors.config.results import RESULTS
 from actors.context import ContextStage
-from actors.relations import RESULTS as RELATIONS_RESULTS
 from actors.relations import RelationStage
 from actors.spans import Annotations, spanning
 
@@ -89,6 +88,5 @@ def test_answers_change_only_with_their_number(answers: dict[str, Annotations]) 
         digest["context"].update(f"{name}{context}".encode())
         found = [refined.relations, sorted(refined.abbreviations.items())]
         digest["relations"].update(f"{name}{found}".encode())
-    numbers = {"context": CONTEXT_RESULTS, "relations": RELATIONS_RESULTS}
-    now = {room: [numbers[room], one.hexdigest()[:16]] for room, one in digest.items()}
+    now = {room: [RESULTS[room], one.hexdigest()[:16]] for room, one in digest.items()}
     assert now == json.loads(GOLDEN.read_text())

@@ -26,7 +26,11 @@ def relations(source: str, stage: RelationStage = STAGE) -> set[tuple[str, str, 
         at = match.end()
     text += source[at:]
     entities = tuple(spanning(text, s, e, label) for s, e, label in spans)
-    refined = stage.refine(text, Annotations(entities))
+    refined = (
+        STAGE.refine(text, Annotations(entities))
+        if stage is STAGE
+        else stage.refine(text, Annotations(entities))
+    )
     assert refined.entities == entities
     return {(entities[r.head].text, r.type, entities[r.tail].text) for r in refined.relations}
 
@@ -256,7 +260,7 @@ def test_entities_stay_and_relations_hold(text: str, data: st.DataObject) -> Non
         *(spanning(text, s, min(len(text), s + n), label) for s, n, label in spans),
         Entity("Drug", "x", None, None, grounding=Grounding.UNGROUNDED),
     )
-    refined = STAGE.refine(text, Annotations(entities))
+    refined = RelationStage(Relations()).refine(text, Annotations(entities))
     assert refined.entities == entities
     keys = [(r.head, r.tail, r.type) for r in refined.relations]
     assert keys == sorted(set(keys))
