@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -169,9 +170,9 @@ def _at(found: list[list[str]], gold: list[frozenset[str]]) -> dict[str, float]:
     }
 
 
-def _share(flags: Any) -> float:
-    flags = list(flags)
-    return round(sum(flags) / len(flags), 4)
+def _share(flags: Iterable[bool]) -> float:
+    known = list(flags)
+    return round(sum(known) / len(known), 4)
 
 
 def _ratios(scores: dict[str, Any]) -> dict[str, float]:
