@@ -68,8 +68,8 @@ class OcrReader(Closing):
         moved: Moved = unheard,
         cpu_fallback: bool = False,
     ) -> None:
-        """``moved`` is called after each page. ``cpu_fallback``: a share of a card that cannot be
-        used is a warning, not an error."""
+        """``moved`` is called after each page, and while one is decoded. ``cpu_fallback``: a share
+        of a card that cannot be used is a warning, not an error."""
         threads = threads or cores()
         # Several workers of few threads each: a page's boxes and letters are decoded in Python,
         # and meanwhile another worker uses the CPUs that one alone would leave idle.
