@@ -20,7 +20,8 @@ def evaluate(
     gold: Annotated[
         str,
         typer.Option(
-            help='JSONL: {"id", "text", "entities": [{"start", "end", "label", "text"}]} a line.'
+            help='JSONL: {"id", "text", "entities": [{"start", "end", "label", "text"}]} a line; '
+            'also "status" and "relations" where people judged them.'
         ),
     ],
     run: Annotated[
@@ -74,9 +75,11 @@ def _extracted(loaded: LoadedPipeline, texts: dict[str, str]) -> Iterator[Predic
             found.append(extractor.extract(documents))
     policy, refine = loaded.pipeline.merge, refiner(loaded.stages)
     for document, extractions in zip(documents, zip(*found, strict=True), strict=True):
-        entities = annotate(document.text, extractions, policy, refine).entities
+        annotations = annotate(document.text, extractions, policy, refine)
         status = worst(e.status for e in extractions)
-        yield Prediction(document.id, document.text, entities, status)
+        yield Prediction(
+            document.id, document.text, annotations.entities, status, annotations.relations
+        )
 
 
 def _stored(path: str, run: str) -> Iterator[Prediction]:
