@@ -56,19 +56,20 @@ class Lookup:
             return ()
         stems = folding.stems(words)
         for names, how in self._by_key(words, stems):
+            if _SCORES[how] < threshold:
+                continue
             found = self._ranked(names, np.ones(len(names), dtype=np.int32), most)
             if found:
                 label = EXACT if how == "exact" else FOLDED
                 hits = [Hit(concept, _SCORES[how], label) for concept, _ in found]
                 if len(hits) < most:
                     known = {hit.concept for hit in hits}
-                    more = self.similar(stems, most + len(hits), threshold)
+                    more = self._similar_concepts(stems, most + len(hits), threshold)
                     hits += [hit for hit in more if hit.concept not in known]
                 return tuple(hits[:most])
-        return self.similar(stems, most, threshold)
+        return self._similar_concepts(stems, most, threshold)
 
-    def similar(self, stems: list[str], most: int, threshold: float) -> tuple[Hit, ...]:
-        """Concepts with similar names only."""
+    def _similar_concepts(self, stems: list[str], most: int, threshold: float) -> tuple[Hit, ...]:
         names, scores = self._similar.find(stems)
         least = int(threshold / MOST_SIMILAR * 1e6)
         enough = scores >= least

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 
 import numpy as np
 from rapidfuzz.distance import LCSseq
@@ -59,11 +60,13 @@ class Neighbours:
 
 
 class Similar:
-    """Finds similar names in an index; not for several threads at once."""
+    """Finds similar names in an index."""
 
     def __init__(self, index: Index) -> None:
         self._index = index
+        # One array for all mentions, zero between them: of a size that is not made each time.
         self._scores = np.zeros(len(index.concept_of), dtype=np.int32)
+        self._scores_are_used = Lock()
         self._neighbours = lru_cache(maxsize=1 << 15)(self._find_neighbours)
 
     def find(self, stems: list[str]) -> tuple[Ids, Ids]:
@@ -87,18 +90,19 @@ class Similar:
         postings.sort(key=lambda posting: posting[:3])
         touched: list[Ids] = []
         seen = 0
-        for size, _, _, worth, names in postings:
-            if touched and seen + size > MOST_POSTINGS:
-                break
-            names = names[: MOST_POSTINGS - seen]
-            scores[names] += worth
-            touched.append(names)
-            seen += size
-        if not touched:
-            return np.empty(0, dtype=np.int32)
-        names = np.concatenate(touched)
-        ranks = scores[names].astype(np.int64) * 1000 // (total + index.totals[names])
-        scores[names] = 0
+        with self._scores_are_used:
+            for size, _, _, worth, names in postings:
+                if touched and seen + size > MOST_POSTINGS:
+                    break
+                names = names[: MOST_POSTINGS - seen]
+                scores[names] += worth
+                touched.append(names)
+                seen += size
+            if not touched:
+                return np.empty(0, dtype=np.int32)
+            names = np.concatenate(touched)
+            ranks = scores[names].astype(np.int64) * 1000 // (total + index.totals[names])
+            scores[names] = 0
         return _best(names, ranks)
 
     def _compare(self, words: list[Neighbours], total: int, names: Ids) -> Ids:
