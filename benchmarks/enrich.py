@@ -12,14 +12,15 @@ import tempfile
 import time
 from pathlib import Path
 
+from pipelines.lake.state import Held, write_state
+
 from actors.config import load_model
 from pipelines.config import Enrich, LoadedPipeline, Pipeline, Sink, Source, Step
 from pipelines.enrich import decide
-from pipelines.lake.fingerprint import pipeline_fingerprint
-from pipelines.lake.layout import Sink as Lake
-from pipelines.lake.plan import Plan
-from pipelines.lake.state import Held, write_state
 from pipelines.lake.units import Slice, plan_source, source_files
+from pipelines.runs.identity import pipeline_fingerprint
+from pipelines.runs.plan import RunPlan
+from pipelines.runs.store import RunStore as Lake
 
 _PER_UNIT = 512
 
@@ -79,7 +80,7 @@ def _commit_all(loaded: LoadedPipeline, files: int) -> None:
         slices = tuple(Slice(f.uri, f.version, f.format, 0, 1) for f in part)
         held.append(Held("r1", f"u{start}", fingerprint, len(slices), 0, slices))
     keep = plan_source(source, listed[:1]).keep
-    sink.begin("r1", Plan(loaded.as_json(), (), keep, (), fingerprint))
+    sink.begin("r1", RunPlan(loaded.as_json(), (), keep, (), fingerprint))
     write_state(sink, "r1", held)
     sink.commit("r1", {})
 

@@ -59,23 +59,23 @@ def main() -> None:
 
 def _driver(count: int, unit_rows: int) -> dict[str, float]:
     import pyarrow as pa
-
-    from pipelines.batch.finish import Tally
-    from pipelines.lake.layout import Sink
-    from pipelines.lake.plan import Plan
     from pipelines.lake.state import Held, read_state, write_state
+
     from pipelines.lake.units import Slice, Unit
+    from pipelines.runs.plan import RunPlan
+    from pipelines.runs.store import RunStore
+    from pipelines.runs.tally import Tally
 
     labels = {f"L{i}": 9 for i in range(21)}
     counts = json.dumps({"documents": {"ok": unit_rows}, "entities": labels})
     before, clock = _resident_mb(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="medspan-driver-") as folder:
-        sink = Sink(folder)
+        sink = RunStore(folder)
         units = tuple(
             Unit((Slice(f"s3://lake/notes/{i // 25:05d}", "e" * 32, "parquet", i % 25, unit_rows),))
             for i in range(count)
         )
-        sink.begin("r1", Plan("{}", units, pa.schema([])))
+        sink.begin("r1", RunPlan("{}", units, pa.schema([])))
         plan, tally = sink.plan("r1"), Tally()
         for _ in plan.units:
             tally += Tally.from_dict(json.loads(counts))
@@ -102,8 +102,8 @@ def _one(rows: int, unit_rows: int) -> dict[str, float]:
 
     from pipelines.batch import begin_run, drive_run
     from pipelines.batch.cluster import cluster
-    from pipelines.lake.layout import Sink
     from pipelines.lake.units import plan_source
+    from pipelines.runs.store import RunStore
 
     with tempfile.TemporaryDirectory(prefix="medspan-scale-") as folder:
         source = Path(folder) / "in"
@@ -119,7 +119,7 @@ def _one(rows: int, unit_rows: int) -> dict[str, float]:
         run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
         planned = time.monotonic() - clock
         with cluster():
-            outcome = drive_run(Sink(loaded.pipeline.sink.path), run_id, Quiet(), hashing())
+            outcome = drive_run(RunStore(loaded.pipeline.sink.path), run_id, Quiet(), hashing())
         assert outcome.tally.documents["ok"] == rows
         return {
             "rows": rows,

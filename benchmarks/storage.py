@@ -21,10 +21,10 @@ import pyarrow.parquet as pq
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from pipelines.config import Source
-from pipelines.lake.layout import Sink
-from pipelines.lake.plan import Plan
 from pipelines.lake.read import read_units
 from pipelines.lake.units import plan_source
+from pipelines.runs.plan import RunPlan
+from pipelines.runs.store import RunStore
 from pipelines.storage import S3, Storage
 
 _WRITERS = 4
@@ -50,8 +50,8 @@ def main() -> None:
         source = Source(path=("s3://lake/in",), id="id", unit_rows=options.rows)
         plan = plan_source(source)
         names = [unit.id for unit in plan.units]
-        sink = Sink("s3://lake/out")
-        sink.begin("r1", Plan("{}", plan.units, plan.keep))
+        sink = RunStore("s3://lake/out")
+        sink.begin("r1", RunPlan("{}", plan.units, plan.keep))
 
         def read() -> list[pa.Table]:
             return list(read_units(plan.units, source, plan.keep))

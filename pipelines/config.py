@@ -139,7 +139,13 @@ class Ocr(Section):
 class Sink(Section):
     """Where the tables go."""
 
-    path: str = Field(description="A folder, local or any fsspec URL.")
+    path: str = Field(
+        description="A folder: local, s3://, gs://, az:// or abfs://. Below it are the Delta "
+        "tables documents, entities, relations and units."
+    )
+    entity_columns: tuple[str, ...] = Field(
+        (), description="Columns of source.keep that the entities table has as well."
+    )
 
 
 class Limits(Section):
@@ -245,8 +251,8 @@ class Enrich(Section):
     )
     deleted: Literal["drop", "keep"] = Field(
         "drop",
-        description="Documents of files that are gone: they hold no longer, and are listed in the "
-        "tombstones table; or they stay (then no unit mixes files).",
+        description="Documents of files that are gone: they leave the tables in the commit of the "
+        "next pass; or they stay (then no unit mixes files).",
     )
     check_ids: Literal["lake", "pass"] = Field(
         "lake",
@@ -294,6 +300,13 @@ class Pipeline(Section):
     )
     storage: Storage = Storage()
     serve: Serve = Serve()
+
+    @model_validator(mode="after")
+    def _entity_columns_are_kept(self) -> Pipeline:
+        unknown = sorted(set(self.sink.entity_columns) - set(self.source.keep))
+        if unknown:
+            raise ValueError(f"sink.entity_columns: {', '.join(unknown)} is not in source.keep")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,7 +375,7 @@ def load_pipeline(path: str | Path) -> LoadedPipeline:
             "source": pipeline.source.model_copy(update={"path": source}),
             "steps": steps,
             "ocr": ocr,
-            "sink": Sink(path=resolve(pipeline.sink.path, path)),
+            "sink": pipeline.sink.model_copy(update={"path": resolve(pipeline.sink.path, path)}),
             "serve": _resolved(pipeline.serve, path),
         }
     )

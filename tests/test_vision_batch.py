@@ -24,9 +24,9 @@ from pipelines.batch.finish import finish_unit
 from pipelines.batch.ocr import OcrActor
 from pipelines.batch.step import StepActor, StepWork, pack, unpack
 from pipelines.config import load_pipeline
-from pipelines.lake.carry import content_hash
 from pipelines.lake.read import read_units
 from pipelines.lake.units import plan_source
+from pipelines.runs.carry import content_hash
 from pipelines.storage import Storage
 
 pytestmark = pytest.mark.weights
@@ -83,9 +83,9 @@ def run(lake: Path, path: Path) -> tuple[list[dict[str, Any]], list[dict[str, An
         block = asyncio.run(reader(block))
     work = StepWork(0, load_model(lake / "vlm.yaml"), str(lake / "out"), "r", 3)
     _, table = unpack(asyncio.run(StepActor(work, 1, 0.0, Storage())(block)))
-    entities, documents, _ = finish_unit(table, 1, Merge(), datetime.now(UTC))
-    assert "image" not in documents.schema.names
-    return entities.to_pylist(), documents.to_pylist()
+    rows, _ = finish_unit(table, 1, Merge(), datetime.now(UTC))
+    assert "image" not in rows.documents.schema.names
+    return rows.entities.to_pylist(), rows.documents.to_pylist()
 
 
 def test_a_vision_step_sees_the_picture_and_is_held_against_what_was_read(lake: Path) -> None:

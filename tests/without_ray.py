@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -11,26 +11,32 @@ import pytest
 
 from pipelines.batch import run
 from pipelines.batch.finish import write_unit
-from pipelines.batch.graph import ReadTaskBody, read_work
+from pipelines.batch.graph import ReadTaskBody, read_work, write_work
 from pipelines.batch.step import Load, StepActor, StepWork
 from pipelines.config import LoadedPipeline, Pool
-from pipelines.lake.carry import Place
-from pipelines.lake.plan import Plan
 from pipelines.lake.units import Unit
+from pipelines.runs.carry import StoredUnit
+from pipelines.runs.plan import RunPlan
 
 
 @pytest.fixture
 def _without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_ray(monkeypatch.setattr)
+
+
+def without_ray(setattr_: Callable[[object, str, object], None]) -> None:
+    """Put this module's way of doing units in the place of Ray's."""
+
     def pools(loaded: LoadedPipeline) -> list[Pool]:
         return [step.pool for step in loaded.pipeline.steps]
 
     def rows(found: Generator[dict[str, Any], None, None]) -> Generator[dict[str, Any], None, None]:
         return found
 
-    monkeypatch.setattr(run, "placed_pools", pools)
-    monkeypatch.setattr(run, "fitted", lambda loaded: loaded)
-    monkeypatch.setattr(run, "build", _build)
-    monkeypatch.setattr(run, "patiently", rows)
+    setattr_(run, "placed_pools", pools)
+    setattr_(run, "fitted", lambda loaded: loaded)
+    setattr_(run, "build", _build)
+    setattr_(run, "patiently", rows)
 
 
 def _build(
@@ -38,8 +44,8 @@ def _build(
     loaded: LoadedPipeline,
     pools: Sequence[Pool],
     units: Sequence[Unit],
-    plan: Plan,
-    prior: Mapping[str, tuple[Place, ...]],
+    plan: RunPlan,
+    prior: Mapping[str, tuple[StoredUnit, ...]],
     load: Load,
 ) -> Generator[dict[str, Any], None, None]:
     pipeline = loaded.pipeline
@@ -52,7 +58,4 @@ def _build(
         return [await actor(block) for block in blocks]
 
     for block in asyncio.run(through(list(ReadTaskBody(units, work.of(units))()))):
-        done = write_unit(
-            block, pipeline.storage, pipeline.sink.path, run_id, "test", 1, pipeline.merge
-        )
-        yield done.to_pylist()[0]
+        yield write_unit(block, write_work(run_id, loaded)).to_pylist()[0]

@@ -1,88 +1,63 @@
-"""The end of a unit: merge what the steps said, write both tables, and report in numbers."""
+"""The end of a unit: merge what the steps said, write its rows, and report in numbers."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from actors.config.merge import Merge
 from actors.merge import merge
 from actors.pages import place
 from actors.spans import Entity, Extraction, Status
 from pipelines.batch.step import BUSY, OVER, unpack
-from pipelines.lake.carry import Carried, content_hash
-from pipelines.lake.layout import Sink
+from pipelines.lake.read import READ
 from pipelines.lake.readings import row_reading
-from pipelines.lake.schema import (
-    DOCUMENTS,
-    ENTITIES,
-    READ,
-    entity_row,
-    extraction_row,
-    row_extraction,
-)
+from pipelines.runs.carry import Carried, content_hash
+from pipelines.runs.tally import Tally
 from pipelines.storage import Storage
+from pipelines.tables.columns import as_column, extra_columns
+from pipelines.tables.folder import Folder
+from pipelines.tables.rows import entity_row, extraction_row, row_extraction
+from pipelines.tables.schema import DOCUMENTS, ENTITIES, RELATIONS
+from pipelines.tables.unit_files import write_unit as write_files
 from pipelines.worker.events import count_unit, say
 
 
-@dataclass
-class Tally:
-    """Counts of documents and entities; what a unit adds to a run."""
+@dataclass(frozen=True, slots=True)
+class UnitRows:
+    """The rows of a unit, by table, without provenance. ``documents`` has the kept columns, as
+    they were read, after its own."""
 
-    documents: Counter[str] = field(default_factory=Counter)
-    """By status."""
-    entities: Counter[str] = field(default_factory=Counter)
-    """By label."""
-    grounding: Counter[str] = field(default_factory=Counter)
-    """Entities by grounding."""
-    failures: Counter[str] = field(default_factory=Counter)
-    """Failed documents by error type."""
-    seconds: Counter[str] = field(default_factory=Counter)
-    """Model seconds by model."""
-    tokens: Counter[str] = field(default_factory=Counter)
-    """Tokens read and written by model."""
-    busy: Counter[str] = field(default_factory=Counter)
-    """Seconds that workers of a stage were busy: read, each model, write."""
-    carried: Counter[str] = field(default_factory=Counter)
-    """Documents whose results are an earlier run's, by status."""
-    over_share: Counter[str] = field(default_factory=Counter)
-    """Units after which a model's actor held more of a card than its share, by model."""
+    documents: pa.Table
+    entities: pa.Table
+    relations: pa.Table
 
-    def __iadd__(self, other: Tally) -> Tally:
-        for name, counter in vars(other).items():
-            getattr(self, name).update(counter)
-        return self
-
-    @property
-    def total(self) -> int:
-        """Documents of whatever status."""
-        return sum(self.documents.values())
-
-    @property
-    def failure_rate(self) -> float:
-        """Failed documents among all, 0 to 1."""
-        return self.documents[Status.FAILED.value] / max(self.total, 1)
-
-    def as_dict(self) -> dict[str, dict[str, Any]]:
-        """Plain dictionaries, the largest count first."""
-        return {name: dict(counter.most_common()) for name, counter in vars(self).items()}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, dict[str, Any]]) -> Tally:
-        """The reverse of ``as_dict``."""
-        return cls(**{name: Counter(counts) for name, counts in values.items()})
+    def tables(self, entity_columns: Sequence[str]) -> dict[str, pa.Table]:
+        """By name, with the kept columns in the types of the tables, and some of them in
+        ``entities`` as well."""
+        documents, entities = self.documents, self.entities
+        kept = [f for f in documents.schema if f.name not in DOCUMENTS.names]
+        rows = pc.index_in(entities["doc_id"], value_set=documents["doc_id"].combine_chunks())
+        for field in extra_columns(pa.schema(kept)):
+            column = as_column(documents[field.name], field.type)
+            at = documents.schema.get_field_index(field.name)
+            documents = documents.set_column(at, field, column)
+            if field.name in entity_columns:
+                entities = entities.append_column(field, column.take(rows))
+        return {"documents": documents, "entities": entities, "relations": self.relations}
 
 
 def finish_unit(
     table: pa.Table, models: int, policy: Merge, finished: datetime, carried: Carried | None = None
-) -> tuple[pa.Table, pa.Table, Tally]:
-    """The entities table and the documents table of a unit, and its counts.
+) -> tuple[UnitRows, Tally]:
+    """The rows of a unit, and its counts.
 
     ``table`` has the columns of READ, kept ones, and ``step_0`` to ``step_<models - 1>``; where
     pictures were read also ``reading`` and ``step_ocr``. ``carried`` has the
@@ -93,10 +68,12 @@ def finish_unit(
     kept = [name for name in table.schema.names if name not in ours]
     entities: list[dict[str, Any]] = []
     documents: list[dict[str, Any]] = []
+    relations: list[dict[str, Any]] = []
     for row in table.drop_columns(kept).to_pylist():
         if row["prior"] and carried is not None:
             documents.append(carried.document(row))
             entities.extend(carried.entities(row))
+            relations.extend(carried.relations(row))
             _count_carried(tally, documents[-1], carried.entities(row))
             continue
         steps = [
@@ -116,7 +93,9 @@ def finish_unit(
     written = pa.Table.from_pylist(documents, schema=DOCUMENTS)
     for name in kept:
         written = written.append_column(table.schema.field(name), table[name])
-    return pa.Table.from_pylist(entities, schema=ENTITIES), written, tally
+    found = pa.Table.from_pylist(entities, schema=ENTITIES)
+    links = pa.Table.from_pylist(relations, schema=RELATIONS)
+    return UnitRows(written, found, links), tally
 
 
 def _document(
@@ -189,32 +168,40 @@ def _count_carried(tally: Tally, document: dict[str, Any], entities: list[dict[s
     tally.grounding.update(entity["grounding"] for entity in entities)
 
 
-def write_unit(
-    block: pa.Table,
-    storage: Storage,
-    sink: str,
-    run_id: str,
-    pipeline: str,
-    models: int,
-    policy: Merge,
-) -> pa.Table:
-    """The last map of the graph: write one packed unit's files; a row of its id, its counts, and
-    what kept it from being written."""
-    storage.apply()
+@dataclass(frozen=True, slots=True)
+class WriteWork:
+    """What the tasks that write need beside their units."""
+
+    sink: str
+    run_id: str
+    pipeline: str
+    models: int
+    policy: Merge
+    storage: Storage
+    entity_columns: tuple[str, ...] = ()
+
+
+def write_unit(block: pa.Table, work: WriteWork) -> pa.Table:
+    """The last map of the graph: write one packed unit's files; a row of its id, what stands in
+    the footer of its documents file, its counts, and what kept it from being written."""
+    work.storage.apply()
     unit, table = unpack(block)
     started = time.monotonic()
-    lake = Sink(sink)
-    carried = Carried(lake, table)
-    entities, documents, tally = finish_unit(table, models, policy, datetime.now(UTC), carried)
+    folder = Folder(work.sink)
+    carried = Carried(folder, table)
+    rows, tally = finish_unit(table, work.models, work.policy, datetime.now(UTC), carried)
     tally.busy.update(json.loads((table.schema.metadata or {}).get(BUSY, b"{}")))
     tally.over_share.update(json.loads((table.schema.metadata or {}).get(OVER, b"[]")))
+    tables = rows.tables(work.entity_columns)
     try:
-        lake.write_unit(run_id, unit, entities, documents, json.dumps(tally.as_dict()))
+        files = write_files(folder, work.run_id, unit, tables, tally.as_json())
     except OSError as error:
         # As data, because Ray would hand on no more than its own wrapper of it.
-        return pa.table({"unit": [unit], "tally": ["{}"], "error": [str(error)]})
+        return pa.table({"unit": [unit], "files": [""], "tally": ["{}"], "error": [str(error)]})
     tally.busy["write"] += time.monotonic() - started  # type: ignore[assignment]
     new = tally.documents - tally.carried
-    count_unit(pipeline, new, tally.entities, tally.failures)
-    say("unit written", run=run_id, unit=unit, documents=tally.total, failed=new["failed"])
-    return pa.table({"unit": [unit], "tally": [json.dumps(tally.as_dict())], "error": [""]})
+    count_unit(work.pipeline, new, tally.entities, tally.failures)
+    say("unit written", run=work.run_id, unit=unit, documents=tally.total, failed=new["failed"])
+    return pa.table(
+        {"unit": [unit], "files": [files.as_json()], "tally": [tally.as_json()], "error": [""]}
+    )

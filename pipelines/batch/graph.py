@@ -23,17 +23,17 @@ from ray.data.block import BlockMetadata
 
 from actors.extractor import Extractor
 from pipelines.batch.careful import Attempts
-from pipelines.batch.finish import write_unit
-from pipelines.batch.marker import IO_TASKS
+from pipelines.batch.finish import WriteWork, write_unit
 from pipelines.batch.ocr import OcrActor
 from pipelines.batch.step import Load, StepActor, StepWork, add_busy, pack
 from pipelines.config import LoadedPipeline, Pool, Source
-from pipelines.lake.carry import Carrier, Place
-from pipelines.lake.layout import Sink
-from pipelines.lake.plan import Plan
 from pipelines.lake.read import read_units
 from pipelines.lake.units import Unit
+from pipelines.runs.carry import Carrier, StoredUnit
+from pipelines.runs.marker import IO_TASKS
+from pipelines.runs.plan import RunPlan
 from pipelines.storage import Storage
+from pipelines.tables.folder import Folder
 from pipelines.worker.vitals import Lifespan
 
 _UNITS_A_READ = 32
@@ -50,8 +50,8 @@ class ReadWork:
     keep: pa.Schema
     storage: Storage
     sink: str
-    prior: Mapping[str, tuple[Place, ...]]
-    """By file, units of earlier runs whose rows may be carried over."""
+    prior: Mapping[str, tuple[StoredUnit, ...]]
+    """By file, live units of earlier runs whose rows may be carried over."""
     retry_failed: bool
 
     def of(self, units: Sequence[Unit]) -> ReadWork:
@@ -109,7 +109,7 @@ class ReadTaskBody:
         """The units, packed, in their order."""
         work = self._work
         work.storage.apply()
-        carrier = Carrier(Sink(work.sink), work.prior, work.retry_failed)
+        carrier = Carrier(Folder(work.sink), work.prior, work.retry_failed)
         tables = read_units(self._units, work.source, work.keep)
         for unit in self._units:
             started = time.monotonic()
@@ -159,7 +159,7 @@ def _pooled(
 
 
 def read_work(
-    loaded: LoadedPipeline, plan: Plan, prior: Mapping[str, tuple[Place, ...]]
+    loaded: LoadedPipeline, plan: RunPlan, prior: Mapping[str, tuple[StoredUnit, ...]]
 ) -> ReadWork:
     """What reading is to do in a run."""
     return ReadWork(
@@ -172,17 +172,31 @@ def read_work(
     )
 
 
+def write_work(run_id: str, loaded: LoadedPipeline) -> WriteWork:
+    """What writing is to do in a run."""
+    pipeline = loaded.pipeline
+    return WriteWork(
+        sink=pipeline.sink.path,
+        run_id=run_id,
+        pipeline=pipeline.name,
+        models=len(loaded.models),
+        policy=pipeline.merge,
+        storage=pipeline.storage,
+        entity_columns=pipeline.sink.entity_columns,
+    )
+
+
 def build(
     run_id: str,
     loaded: LoadedPipeline,
     pools: Sequence[Pool],
     units: Sequence[Unit],
-    plan: Plan,
-    prior: Mapping[str, tuple[Place, ...]],
+    plan: RunPlan,
+    prior: Mapping[str, tuple[StoredUnit, ...]],
     load: Load = Extractor,
 ) -> Dataset:
-    """The lazy dataset of a run; iterating it does the work and gives a row a unit: its id and
-    its counts."""
+    """The lazy dataset of a run; iterating it does the work and gives a row a unit: its id,
+    its files and its counts."""
     context = DataContext.get_current()
     # One unit a block: Ray closes a block at the row that passes this size, and a row is a unit.
     context.target_max_block_size = 1
@@ -214,14 +228,7 @@ def build(
         dataset = _pooled(dataset, StepActor, pool, (step,), pipeline.storage)
     return dataset.map_batches(
         write_unit,
-        fn_kwargs={
-            "storage": pipeline.storage,
-            "sink": pipeline.sink.path,
-            "run_id": run_id,
-            "pipeline": pipeline.name,
-            "models": len(loaded.models),
-            "policy": pipeline.merge,
-        },
+        fn_kwargs={"work": write_work(run_id, loaded)},
         batch_size=1,
         batch_format="pyarrow",
         zero_copy_batch=True,

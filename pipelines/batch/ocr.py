@@ -15,10 +15,11 @@ from actors.spans import Document, Extraction, Failure, Status, Usage
 from pipelines.batch.careful import Attempts, Careful, poison
 from pipelines.batch.life import Life
 from pipelines.batch.step import Stopwatch, add_busy, pack, unpack
-from pipelines.lake.carry import content_hash
 from pipelines.lake.readings import READING, reading_row
-from pipelines.lake.schema import EXTRACTION, extraction_row
+from pipelines.runs.carry import content_hash
 from pipelines.storage import Storage
+from pipelines.tables.rows import extraction_row
+from pipelines.tables.schema import EXTRACTION
 from pipelines.worker.events import count_batch
 from pipelines.worker.vitals import FOR_EVER, Lifespan
 

@@ -16,8 +16,9 @@ from actors.extractor import Extractor, Share
 from actors.spans import Document, Extraction, Failure, Status
 from pipelines.batch.careful import Attempts, Careful, poison
 from pipelines.batch.life import Life
-from pipelines.lake.schema import EXTRACTION, extraction_row
 from pipelines.storage import Storage
+from pipelines.tables.rows import extraction_row
+from pipelines.tables.schema import EXTRACTION
 from pipelines.worker.events import count_batch
 from pipelines.worker.vitals import FOR_EVER, Lifespan
 

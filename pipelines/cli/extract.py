@@ -203,7 +203,7 @@ def _show(
 def _as_json(
     document: Document, extractions: list[Extraction], entities: list[Entity]
 ) -> dict[str, Any]:
-    from pipelines.lake.schema import entity_row, extraction_row
+    from pipelines.tables.rows import entity_row, extraction_row
 
     read = {} if document.image is None else {"text": document.text}
     return {
