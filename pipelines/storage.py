@@ -80,7 +80,7 @@ class S3(Section):
     single_writer: bool = Field(
         False,
         description="State that never more than one process writes to the sink: then a store "
-        "without conditional puts will do.",
+        "that ignores conditional puts will do.",
     )
     connections: int = Field(32, ge=1, description="Connections a process keeps open at most.")
 
@@ -156,10 +156,8 @@ def _delta_s3(s3: S3) -> dict[str, str]:
         "max_retries": str(s3.attempts - 1),
         "connect_timeout": f"{s3.connect_timeout_s:g} seconds",
         "timeout": f"{s3.read_timeout_s:g} seconds",
-        "aws_conditional_put": "disabled" if s3.single_writer else "etag",
+        "aws_conditional_put": "etag",  # a store that ignores it, with one writer, does no harm
     }
-    if s3.single_writer:
-        options["aws_s3_allow_unsafe_rename"] = "true"
     if endpoint:
         options["aws_endpoint_url"] = endpoint
         options["aws_allow_http"] = str(endpoint.startswith("http://")).lower()

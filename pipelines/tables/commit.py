@@ -149,7 +149,8 @@ class _Prepared:
         retries = Retries(tables.folder.path)
         while (table := tables.existing(name)).number < self.number:
             try:
-                return self.apply(tables, table)
+                self.apply(tables, table)
+                return
             except (ConflictError, StoreError) as error:
                 retries.again(error)
 
@@ -169,7 +170,8 @@ class _Prepared:
             add = write_data(tables.folder, "units", path, merged)
             versions = {f"medspan.{n}": str(tables.existing(n).version) for n in DATA}
             try:
-                return table.commit([add], files, self.number, self.run_id, versions)
+                table.commit([add], files, self.number, self.run_id, versions)
+                return
             except (ConflictError, StoreError) as error:
                 retries.again(error)
 
