@@ -56,6 +56,8 @@ def _pass(folder: Path, forgive: str = "", **more: object) -> int:
 def test_small_files_become_one_with_the_same_rows_and_units(folder: Path) -> None:
     store = RunStore(str(folder / "out"))
     before, rows, units = store.snapshot(), rows_of(store), store.snapshot().units
+    for name in ("documents", "entities"):  # told by the log alone: nothing is opened to look
+        assert {f.key for f in before.table(name).files()} <= {one.key for one in units}
     done = compact(store)
     assert done.before["documents"] == 6
     assert done.before["entities"] == 5  # nothing was found in the unit that failed

@@ -81,8 +81,8 @@ ENTITIES = pa.schema(
     [
         _field("doc_id", pa.string(), "id of the document", nullable=False),
         _field("ordinal", pa.int32(), "place in the document's list, from 0", nullable=False),
-        *_ENTITY_FIELDS,
         _field("source", pa.string(), "URI of the file the document came from", nullable=False),
+        *_ENTITY_FIELDS,
     ]
 )
 
@@ -169,8 +169,9 @@ UNITS = pa.schema(
 )
 """The ledger: a row a live unit and a row a run. Committed last, it makes a run count."""
 
+# Provenance before all that is nested: delta-rs 1.6 reads no statistics of columns behind a struct.
 DATA: dict[str, pa.Schema] = {
-    name: pa.schema([*columns, *_PROVENANCE])
+    name: pa.schema([columns[0], *_PROVENANCE, *list(columns)[1:]])
     for name, columns in (
         ("documents", DOCUMENTS),
         ("entities", ENTITIES),

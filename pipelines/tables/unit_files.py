@@ -144,7 +144,7 @@ def _cut(value: object, more: str = "") -> object:
 
 def _placed(table: pa.Table, run_id: str, unit: str) -> pa.Table:
     schema = DATA["documents"]
-    for name, value in (("run_id", run_id), ("unit", unit)):
+    for name, value in (("unit", unit), ("run_id", run_id)):
         column = pa.array([value], pa.string()).take(pa.array([0] * table.num_rows, pa.int32()))
-        table = table.append_column(schema.field(name), column)
+        table = table.add_column(1, schema.field(name), column)
     return table
