@@ -26,6 +26,8 @@ from pipelines.lake.units import plan_source
 from pipelines.runs.plan import RunPlan
 from pipelines.runs.store import RunStore
 from pipelines.storage import S3, Storage
+from pipelines.tables.folder import ahead
+from pipelines.tables.unit_files import done_units, read_units_done, write_unit
 
 _WRITERS = 4
 
@@ -56,19 +58,24 @@ def main() -> None:
         def read() -> list[pa.Table]:
             return list(read_units(plan.units, source, plan.keep))
 
+        rows = pa.table({"doc_id": table["id"], "source": table["id"], "status": table["text"]})
+        part = {"documents": rows.slice(0, 99)}
+
         def write() -> None:
             with ThreadPoolExecutor(_WRITERS) as pool:
                 for done in [
-                    pool.submit(sink.write_unit, "r1", name, table.slice(0, 99), table.slice(0, 99))
-                    for name in names
+                    pool.submit(write_unit, sink.folder, "r1", name, part) for name in names
                 ]:
                     done.result()
 
         def resume() -> int:
-            return len(sink.done_units("r1")) + len(list(sink.facts("r1", names)))
+            done = done_units(sink.folder, "r1")
+            return len(list(read_units_done(sink.folder, done, names)))
 
         def ids() -> int:
-            return sum(t.num_rows for t in sink.tables("r1", "documents", names, ["id"]))
+            paths = [f"documents/{path}" for path, _ in done_units(sink.folder, "r1").values()]
+            read = ahead(lambda path: sink.folder.read_table(path, ["doc_id"]), paths)
+            return sum(t.num_rows for t in read)
 
         work: dict[str, Callable[[], object]] = {"read": read, "write": write}
         work |= {"resume": resume, "ids": ids}

@@ -143,6 +143,11 @@ class Sink(Section):
         description="A folder: local, s3://, gs://, az:// or abfs://. Below it are the Delta "
         "tables documents, entities, relations and units."
     )
+    format: Literal["delta", "parquet"] = Field(
+        "delta",
+        description="parquet: plain files and no log, for one full run that nothing is added to: "
+        "no enrich, no runs, no retry; any fsspec URL.",
+    )
     entity_columns: tuple[str, ...] = Field(
         (), description="Columns of source.keep that the entities table has as well."
     )

@@ -34,6 +34,10 @@ class StoreError(OSError):
     """A store that cannot be reached, knows no credentials, or does not answer."""
 
 
+class NoTablesError(StoreError):
+    """A kind of store that delta-rs does not know."""
+
+
 @contextmanager
 def store_errors() -> Iterator[None]:
     """Raise StoreError for what the clients of object stores raise beside OSError; also a
@@ -129,7 +133,8 @@ _applied = Storage()
 def delta_options(path: str) -> dict[str, str]:
     """What delta-rs is told to reach a path: the same as fsspec, by the last ``Storage.apply``.
 
-    Raises StoreError for a scheme that delta-rs does not know, or where there are no credentials.
+    Raises NoTablesError for a scheme that delta-rs does not know, and StoreError where there are
+    no credentials.
     """
     scheme = path.partition("://")[0] if "://" in path else "file"
     if scheme == "file":
@@ -140,7 +145,7 @@ def delta_options(path: str) -> dict[str, str]:
         return _delta_gs(_applied.options.get("gs", {}))
     if scheme in ("az", "abfs", "abfss"):
         return _delta_az(_applied.options.get(scheme, {}))
-    raise StoreError(
+    raise NoTablesError(
         f"sink.path: tables cannot be kept on {scheme}://, only on a local path, s3://, gs://, "
         "az:// or abfs://; set sink.format to parquet for plain files"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -366,6 +368,29 @@ def test_more_kept_columns_later_are_null_in_older_rows(lake: Lake) -> None:
     entities = DeltaTable(f"{lake.sink.path}/entities").to_pyarrow_table().to_pylist()
     assert {row["ward"] for row in entities if row["doc_id"] == "w0"} == {"7"}
     assert {row["ward"] for row in entities if row["doc_id"] != "w0"} == {None}
+
+
+def test_plain_parquet_is_one_full_run(lake: Lake) -> None:
+    plain = {"path": lake.sink.path, "format": "parquet"}
+    loaded = lake.loaded()
+    sink = loaded.pipeline.sink.model_copy(update=plain)
+    loaded = replace(loaded, pipeline=loaded.pipeline.model_copy(update={"sink": sink}))
+    run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
+    stray = Path(lake.sink.path) / "documents" / run_id / "0123.feed.parquet"
+    stray.parent.mkdir(parents=True)
+    stray.write_bytes(b"of an attempt that no commit takes")
+    outcome = drive_run(lake.sink, run_id, Quiet(), hashing())
+    rows = pl.read_parquet(f"{lake.sink.path}/documents/*/*.parquet")
+    assert sorted(rows["doc_id"]) == sorted(f"{name}{i}" for name in "abc" for i in range(5))
+    assert outcome.marker["current"]["documents"] == 15
+    assert json.loads((Path(lake.sink.path) / "run.json").read_text())["run_id"] == run_id
+    assert not [*Path(lake.sink.path).rglob("_delta_log")]
+    with pytest.raises(RunError, match="keeps one"):
+        begin_run(loaded, plan_source(loaded.pipeline.source))
+    with pytest.raises(ConfigError, match="increments need delta"):
+        decide(loaded)
+    with pytest.raises(RunError, match="has plain Parquet files"):
+        lake.enrich()
 
 
 def test_what_leaves_the_tables_stands_in_their_change_feed(lake: Lake) -> None:

@@ -39,13 +39,13 @@ class UnitRows:
     entities: pa.Table
     relations: pa.Table
 
-    def tables(self, entity_columns: Sequence[str]) -> dict[str, pa.Table]:
-        """By name, with the kept columns in the types of the tables, and some of them in
-        ``entities`` as well."""
+    def tables(self, entity_columns: Sequence[str], plain: bool) -> dict[str, pa.Table]:
+        """By name, with the kept columns in the types of the tables (``plain``: in their own), and
+        some of them in ``entities`` as well."""
         documents, entities = self.documents, self.entities
         kept = [f for f in documents.schema if f.name not in DOCUMENTS.names]
         rows = pc.index_in(entities["doc_id"], value_set=documents["doc_id"].combine_chunks())
-        for field in extra_columns(pa.schema(kept)):
+        for field in kept if plain else extra_columns(pa.schema(kept)):
             column = as_column(documents[field.name], field.type)
             at = documents.schema.get_field_index(field.name)
             documents = documents.set_column(at, field, column)
@@ -179,6 +179,7 @@ class WriteWork:
     policy: Merge
     storage: Storage
     entity_columns: tuple[str, ...] = ()
+    plain: bool = False
 
 
 def write_unit(block: pa.Table, work: WriteWork) -> pa.Table:
@@ -192,7 +193,7 @@ def write_unit(block: pa.Table, work: WriteWork) -> pa.Table:
     rows, tally = finish_unit(table, work.models, work.policy, datetime.now(UTC), carried)
     tally.busy.update(json.loads((table.schema.metadata or {}).get(BUSY, b"{}")))
     tally.over_share.update(json.loads((table.schema.metadata or {}).get(OVER, b"[]")))
-    tables = rows.tables(work.entity_columns)
+    tables = rows.tables(work.entity_columns, work.plain)
     try:
         files = write_files(folder, work.run_id, unit, tables, tally.as_json())
     except OSError as error:

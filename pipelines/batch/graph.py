@@ -183,6 +183,7 @@ def write_work(run_id: str, loaded: LoadedPipeline) -> WriteWork:
         policy=pipeline.merge,
         storage=pipeline.storage,
         entity_columns=pipeline.sink.entity_columns,
+        plain=pipeline.sink.format == "parquet",
     )
 
 

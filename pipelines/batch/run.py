@@ -90,8 +90,13 @@ def write_plan(loaded: LoadedPipeline, plan: RunPlan) -> str:
     cannot take it."""
     run_id = new_run_id()
     store = RunStore(loaded.pipeline.sink.path)
-    store.check(loaded.pipeline.storage.s3.single_writer)
-    store.begin(run_id, plan, loaded.pipeline.sink.entity_columns)
+    sink = loaded.pipeline.sink
+    if sink.format == "parquet":
+        store.check_plain()
+        store.write_plan(run_id, plan)
+    else:
+        store.check(loaded.pipeline.storage.s3.single_writer)
+        store.begin(run_id, plan, sink.entity_columns)
     return run_id
 
 
@@ -163,7 +168,9 @@ def _drive(
         def facts(live: Sequence[LiveUnit]) -> Mapping[str, Any]:
             return marker(run_id, loaded, plan, tally, live, started, seconds, spent)
 
-        told = store.commit(FinishedRun(run_id, plan, loaded, done, facts))
+        finished = FinishedRun(run_id, plan, loaded, done, facts)
+        plain = loaded.pipeline.sink.format == "parquet"
+        told = store.commit_plain(finished) if plain else store.commit(finished)
     return Outcome(run_id, tally, seconds, told)
 
 

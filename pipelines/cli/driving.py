@@ -102,7 +102,9 @@ def show(outcome: Outcome, store: RunStore, console: Console, as_json: bool) -> 
     from pipelines.cli.report import write_report
     from pipelines.terminal import run_table
 
-    report = write_report(store, outcome.run_id, limit=_REPORT_DOCUMENTS)
+    report = None
+    if outcome.marker["config"]["pipeline"]["sink"]["format"] == "delta":
+        report = write_report(store, outcome.run_id, limit=_REPORT_DOCUMENTS)
     counts = outcome.tally.as_dict()
     if as_json:
         facts = {

@@ -79,9 +79,12 @@ def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
         if model.weights is not None:
             for uri, _ in model.weights.files:
                 check(uri)
-    extra_columns(plan.keep)
     store = RunStore(loaded.pipeline.sink.path)
-    store.check(loaded.pipeline.storage.s3.single_writer)
+    if loaded.pipeline.sink.format == "parquet":
+        store.check_plain()
+    else:
+        extra_columns(plan.keep)
+        store.check(loaded.pipeline.storage.s3.single_writer)
     found = describe(loaded, plan)
     if as_json:
         print(json.dumps(found, indent=1))

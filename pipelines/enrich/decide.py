@@ -48,6 +48,10 @@ def decide(loaded: LoadedPipeline) -> Decision:
     """
     pipeline = loaded.pipeline
     pipeline.storage.apply()
+    if pipeline.sink.format == "parquet":
+        raise ConfigError(
+            "sink.format: plain Parquet files hold one full run; increments need delta"
+        )
     store = RunStore(pipeline.sink.path)
     identity = pipeline_fingerprint(loaded)
     snapshot = store.snapshot()

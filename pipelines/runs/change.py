@@ -46,7 +46,7 @@ class FinishedRun:
         replaced = self._replaced(snapshot, live)
         self._check_files(snapshot, live, replaced)
         moved = self._moved(snapshot, live, replaced)
-        mine = self._units(snapshot, live)
+        mine = self.units(live, snapshot.ledger.number + 1)
         lighter = [_without(snapshot, live[key], ids) for key, ids in moved.items()]
         stay = [one for key, one in live.items() if key not in replaced and key not in moved]
         return Change(
@@ -125,14 +125,16 @@ class FinishedRun:
             check_moved(self.run_id, live, taken, {f.uri for f in source_files(pipeline.source)})
         return taken
 
-    def _units(self, snapshot: Snapshot, live: Mapping[Key, LiveUnit]) -> list[LiveUnit]:
+    def units(self, live: Mapping[Key, LiveUnit] | None = None, number: int = 1) -> list[LiveUnit]:
+        """Its units. ``live``: those that it may replace; ``number``: of its commit."""
         # Rows that are carried over may be of another identity: their unit is then as stale.
         older: dict[str, str] = {}
         increment = self.plan.increment
         if increment is not None and increment.keep_models:
             for key in increment.replaces:
-                if live[key].identity != self.plan.identity:
-                    older |= {part.uri: live[key].identity for part in live[key].slices}
+                was = (live or {})[key]
+                if was.identity != self.plan.identity:
+                    older |= {part.uri: was.identity for part in was.slices}
         units = []
         for unit in self.plan.units:
             tally = Tally.from_json(self.done[unit.id].facts)
@@ -145,7 +147,7 @@ class FinishedRun:
                     documents=tally.total,
                     failed=tally.documents[Status.FAILED.value],
                     slices=unit.slices,
-                    number=snapshot.ledger.number + 1,
+                    number=number,
                     entities=sum(tally.entities.values()),
                     failures=dict(tally.failures),
                 )

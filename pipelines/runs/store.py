@@ -12,6 +12,7 @@ the ledger.
 from __future__ import annotations
 
 import io
+import json
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -30,6 +31,8 @@ from pipelines.tables.ledger import Ledger
 from pipelines.tables.schema import DATA
 from pipelines.tables.snapshot import Snapshot, snapshot
 
+PLAIN = "run.json"
+"""Below a sink of plain files: what its run says of itself, written last."""
 _TIME = "r%Y%m%dT%H%M%S"
 
 
@@ -54,9 +57,23 @@ class RunStore:
         self.tables = Tables(self.folder)
         self.path = self.folder.path
 
+    def check_plain(self) -> None:
+        """Raise RunError where the folder cannot take plain Parquet files: it has a run."""
+        self.folder.check_writable()
+        if self.folder.read(PLAIN) is not None or self.tables.open("units") is not None:
+            raise RunError(
+                f"sink.path: {self.path} has a run, and sink.format: parquet keeps one; give it "
+                "another path, or remove what is there"
+            )
+
     def check(self, single_writer: bool = False) -> None:
         """Raise RunError where the sink cannot be written to, is in a layout of before the
         tables, or where its store ignores conditional puts, on which commits rest."""
+        if self.folder.read(PLAIN) is not None:
+            raise RunError(
+                f"sink.path: {self.path} has plain Parquet files (sink.format: parquet), and not "
+                "tables; give the tables another path"
+            )
         if self.folder.names("_order"):
             raise RunError(
                 f"sink.path: {self.path} has runs in medspan's old layout (_order/, _runs/*.json), "
@@ -136,6 +153,20 @@ class RunStore:
         """
         commit(self.tables, run.run_id, run.change)
         facts = self.marker(run.run_id)
+        self.folder.remove(f"_runs/{run.run_id}")
+        return facts
+
+    def commit_plain(self, run: FinishedRun) -> dict[str, Any]:
+        """Make plain Parquet files complete: those of attempts that lost go, and ``run.json`` is
+        written last; what the run says of itself. Raises RunError where another was quicker."""
+        chosen = {f"{f.table}/{f.path}" for one in run.done.values() for f in one.files}
+        for name in DATA:
+            for file in self.folder.names(f"{name}/{run.run_id}"):
+                if (path := f"{name}/{run.run_id}/{file}") not in chosen:
+                    self.folder.remove(path)
+        facts = dict(run.facts(run.units()))
+        if not self.folder.create(PLAIN, json.dumps(facts, indent=1, sort_keys=True).encode()):
+            self.check_plain()
         self.folder.remove(f"_runs/{run.run_id}")
         return facts
 

@@ -20,7 +20,7 @@ from deltalake import CommitProperties, DeltaTable, Field, TableFeatures, Transa
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
-from pipelines.storage import StoreError, delta_options
+from pipelines.storage import NoTablesError, StoreError, delta_options
 from pipelines.tables.folder import Folder, RunError
 from pipelines.tables.schema import DATA, STATISTICS, UNITS
 from pipelines.tables.unit_files import DataFile
@@ -206,7 +206,7 @@ class Tables:
         try:
             with table_errors(name):
                 return Table(name, DeltaTable(path, version, delta_options(path)))
-        except TableNotFoundError:
+        except (TableNotFoundError, NoTablesError):
             return None
 
     def existing(self, name: str, version: int | None = None) -> Table:

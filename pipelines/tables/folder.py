@@ -176,7 +176,10 @@ class Folder:
     ) -> pa.Table:
         """A Parquet file, or the rows of it for which ``where`` is true."""
         with self._fs.open(self._at(inner), "rb") as file:
-            return pq.read_table(file, columns=columns, filters=where, partitioning=None)
+            # Not pq.read_table: threads of Arrow's scanner that read from a Python file may still
+            # be there when the process ends, and abort it.
+            table = pq.ParquetFile(file).read(columns=columns)
+        return table if where is None else table.filter(where)
 
     @store_errors()
     def read_schema(self, inner: str) -> pa.Schema:
