@@ -68,7 +68,7 @@ def main() -> None:
         if here and work["when"] == "after":
             os.kill(os.getpid(), number)
 
-    Table.commit = commit  # type: ignore[method-assign]
+    setattr(Table, "commit", commit)  # noqa: B010
     loaded = pipeline(work["source"], work["sink"])
     try:
         if "resume" in work:

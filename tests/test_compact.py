@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deltalake import DeltaTable
@@ -124,7 +125,7 @@ def test_no_text_of_a_document_stands_in_a_log(folder: Path) -> None:
 
 
 def test_units_keep_the_identity_that_they_were_made_with(folder: Path) -> None:
-    other: dict[str, object] = {"merge": {"overlaps": "longest"}}
+    other: dict[str, Any] = {"merge": {"overlaps": "longest"}}
     for number in range(20, 22):
         write_rows(folder / f"in/{number}.jsonl", [f"{number}"])
         _pass(folder, enrich={"on_model_change": "keep"}, **other)
