@@ -185,7 +185,7 @@ def test_requests_are_bounded_and_ids_are_sent() -> None:
     def answer(request: httpx2.Request) -> httpx2.Response:
         documents = json.loads(request.content)["documents"]
         sent.append(documents)
-        refined = {"sections": [], "relations": [], "abbreviations": {}}
+        refined: dict[str, Any] = {"sections": [], "relations": [], "abbreviations": {}}
         empty = {"status": "ok", "entities": [], "steps": []} | refined
         return httpx2.Response(200, json={"documents": [empty for _ in documents]})
 

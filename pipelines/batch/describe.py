@@ -39,8 +39,6 @@ def describe(loaded: LoadedPipeline, plan: SourcePlan) -> dict[str, Any]:
         ],
         "merge": loaded.pipeline.merge.model_dump(),
         "output": {
-            "documents": f"{sink}/documents/run_id=<run>/",
-            "entities": f"{sink}/entities/run_id=<run>/",
-            "commit": f"{sink}/_runs/<run>.json",
+            name: f"{sink}/{name}" for name in ("documents", "entities", "relations", "units")
         },
     }

@@ -37,7 +37,7 @@ def evaluate(
     """Strict and partial precision, recall and F1 of a pipeline, per label, with its errors."""
     from pipelines.config import load_pipeline
     from pipelines.evaluate import GoldError, compare, load_gold, table, write_errors
-    from pipelines.lake.layout import RunError
+    from pipelines.tables.folder import RunError
 
     loaded = load_pipeline(config)
     loaded.pipeline.storage.apply()
@@ -85,10 +85,9 @@ def _extracted(loaded: LoadedPipeline, texts: dict[str, str]) -> Iterator[Predic
 def _stored(path: str, run: str) -> Iterator[Prediction]:
     from actors.spans import Status
     from pipelines.evaluate import Prediction
-    from pipelines.lake.layout import Sink
-    from pipelines.lake.results import read_results
+    from pipelines.runs.results import read_results
+    from pipelines.runs.store import RunStore
 
-    sink = Sink(path)
-    run_id = sink.latest() if run == "latest" else run
-    for result in read_results(sink, run_id, sink.marker(run_id)["units"]):
+    snapshot = RunStore(path).snapshot(None if run == "latest" else run)
+    for result in read_results(snapshot, snapshot.run_id):
         yield Prediction(result.doc_id, result.text, result.entities, Status(result.status))

@@ -253,7 +253,7 @@ def _show(
 def _as_json(
     document: Document, extractions: list[Extraction], refined: Annotations
 ) -> dict[str, Any]:
-    from pipelines.lake.schema import extraction_row
+    from pipelines.tables.rows import extraction_row
 
     read = {} if document.image is None else {"text": document.text}
     return {

@@ -7,8 +7,8 @@ import typing
 import pytest
 
 from actors.config import OnnxModel, Section, fingerprint, results_of
-from actors.config.gguf import GgufModel
 from actors.config.context import Context
+from actors.config.gguf import GgufModel
 from actors.config.linking import Linking
 from actors.config.merge import Merge
 from actors.config.ocr import OcrModel

@@ -87,7 +87,6 @@ def test_a_stage_is_pickled_as_its_configuration(config: Linking) -> None:
 
     copied = pickle.loads(pickle.dumps(stage))
 
-    assert copied.identity() == stage.identity()
     assert copied.refine("lung cancer", given) == before
     assert len(pickle.dumps(stage)) < 1000
 
