@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -65,9 +66,21 @@ def test_polars_and_pandas_and_arrow_read_what_is_live(store: RunStore) -> None:
 
 
 def test_daft_reads_what_is_live(store: RunStore) -> None:
-    daft = pytest.importorskip("daft")
+    daft = pytest.importorskip("daft", minversion="0.7")
     found = daft.read_deltalake(f"{store.path}/documents").select("doc_id").to_pydict()
     assert sorted(found["doc_id"]) == ["c", "d"]
+
+
+def test_duckdb_reads_what_is_live(store: RunStore) -> None:
+    """By DuckDB's own reader, where the index has it for the DuckDB that is here."""
+    module = pytest.importorskip("duckdb_extension_delta")
+    built = [*Path(module.__path__[0]).rglob("*.duckdb_extension")]
+    if f"v{duckdb.__version__}" not in str(built):
+        pytest.skip(f"no delta extension for DuckDB {duckdb.__version__}")
+    with duckdb.connect() as connection:
+        connection.load_extension(str(built[0]))
+        found = connection.sql(f"SELECT doc_id FROM delta_scan('{store.path}/documents')")
+        assert sorted(found.fetchall()) == [("c",), ("d",)]
 
 
 def test_the_protocol_is_one_that_spark_3_5_and_4_read(store: RunStore) -> None:

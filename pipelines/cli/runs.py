@@ -24,8 +24,7 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 def list_runs(sink: SinkPath, as_json: _Json = False) -> None:
     """The runs of a sink in the order of their commits, and then those without one."""
     store = store_of(sink)
-    ledger = store.ledger()
-    rows = [_row(run, ledger.facts(run)) for run in ledger.runs]
+    rows = [_row(run, facts) for run, facts in store.ledger().all_facts.items()]
     rows += [{"run_id": run, "state": "open"} for run in store.open_runs()]
     if as_json:
         print(json.dumps(rows))

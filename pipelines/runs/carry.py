@@ -59,8 +59,9 @@ class StoredUnit:
     ) -> Iterator[dict[str, Any]]:
         """Its rows of a table."""
         mine = (pc.field("run_id") == self.run_id) & (pc.field("unit") == self.unit)
+        wanted = None if columns is None else [*columns, "run_id", "unit"]
         for path in getattr(self, table):
-            yield from folder.read_table(path, columns, mine).to_pylist()
+            yield from folder.read_table(path, wanted, mine).to_pylist()
 
 
 def prior_units(snapshot: Snapshot, plan: RunPlan) -> dict[str, tuple[StoredUnit, ...]]:

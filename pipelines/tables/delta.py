@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -103,7 +104,7 @@ class Table:
         """The version in Delta's log."""
         return self.delta.version()
 
-    @property
+    @cached_property
     def number(self) -> int:
         """The number of the last run's commit; 0 where there is none."""
         return self.delta.transaction_version(APP) or 0

@@ -174,7 +174,7 @@ class Folder:
         columns: list[str] | None = None,
         where: pc.Expression | None = None,
     ) -> pa.Table:
-        """A Parquet file, or the rows of it for which ``where`` is true."""
+        """A Parquet file, or the rows of it for which ``where``, of these columns, is true."""
         with self._fs.open(self._at(inner), "rb") as file:
             # Not pq.read_table: threads of Arrow's scanner that read from a Python file may still
             # be there when the process ends, and abort it.

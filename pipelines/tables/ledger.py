@@ -71,6 +71,14 @@ class Ledger:
         return json.loads(rows["facts"][0].as_py())  # type: ignore[no-any-return]
 
     @cached_property
+    def all_facts(self) -> dict[str, dict[str, Any]]:
+        """What each run said of itself, in the order of their commits."""
+        rows = self._read(["run_id", "number", "facts", "unit"], pc.field("unit").is_null())
+        rows = rows.sort_by("number")
+        pairs = zip(rows["run_id"].to_pylist(), rows["facts"].to_pylist(), strict=True)
+        return {run: json.loads(facts) for run, facts in pairs}
+
+    @cached_property
     def live(self) -> tuple[LiveUnit, ...]:
         """The units whose rows are in the tables, in the order of their commits."""
         rows = self._read(_LIVE, ~pc.field("unit").is_null()).sort_by("number")
