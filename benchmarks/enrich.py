@@ -16,11 +16,11 @@ from pathlib import Path
 from actors.config import load_model
 from pipelines.config import Enrich, LoadedPipeline, Pipeline, Sink, Source, Step
 from pipelines.enrich import decide
-from pipelines.lake.units import Slice, plan_source, source_files
 from pipelines.pool import Pool
 from pipelines.runs.identity import pipeline_fingerprint
 from pipelines.runs.plan import RunPlan
 from pipelines.runs.store import RunStore
+from pipelines.source.units import Slice, plan_source, source_files
 from pipelines.stages import Stage
 from pipelines.tables.commit import Change, commit
 from pipelines.tables.ledger import LiveUnit

@@ -61,10 +61,10 @@ def main() -> None:
 def _driver(count: int, unit_rows: int) -> dict[str, float]:
     import pyarrow as pa
 
-    from pipelines.lake.units import Slice, Unit
     from pipelines.runs.plan import RunPlan
     from pipelines.runs.store import RunStore
     from pipelines.runs.tally import Tally
+    from pipelines.source.units import Slice, Unit
     from pipelines.tables.commit import Change, commit
     from pipelines.tables.ledger import LiveUnit
 
@@ -105,8 +105,8 @@ def _one(rows: int, unit_rows: int) -> dict[str, float]:
 
     from pipelines.batch import begin_run, drive_run
     from pipelines.batch.cluster import cluster
-    from pipelines.lake.units import plan_source
     from pipelines.runs.store import RunStore
+    from pipelines.source.units import plan_source
 
     with tempfile.TemporaryDirectory(prefix="medspan-scale-") as folder:
         source = Path(folder) / "in"

@@ -21,10 +21,10 @@ import pyarrow.parquet as pq
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from pipelines.config import Source
-from pipelines.lake.read import read_units
-from pipelines.lake.units import plan_source
 from pipelines.runs.plan import RunPlan
 from pipelines.runs.store import RunStore
+from pipelines.source.read import read_units
+from pipelines.source.units import plan_source
 from pipelines.storage import S3, Storage
 from pipelines.tables.folder import ahead
 from pipelines.tables.unit_files import done_units, read_units_done, write_unit

@@ -28,10 +28,10 @@ import pyarrow as pa
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from pipelines.lake.units import Slice
 from pipelines.runs.maintenance import compact, vacuum
 from pipelines.runs.plan import RunPlan
 from pipelines.runs.store import RunStore
+from pipelines.source.units import Slice
 from pipelines.storage import S3, Storage
 from pipelines.tables.commit import Change, commit
 from pipelines.tables.ledger import LiveUnit

@@ -23,10 +23,10 @@ from actors.extractor import Share
 from actors.spans import Document, Extraction, Failure, Status, Usage, spanning
 from pipelines.batch.stage import Load
 from pipelines.config import LoadedPipeline, Pipeline, Sink, Source, Step
-from pipelines.lake.units import Slice
 from pipelines.pool import Pool
 from pipelines.runs.store import RunStore as Lake
 from pipelines.runs.tally import Tally
+from pipelines.source.units import Slice
 from pipelines.stages import Stage
 from pipelines.tables.commit import Change, commit
 from pipelines.tables.ledger import LiveUnit

@@ -20,8 +20,8 @@ from actors.extractor import Share
 from actors.spans import Document
 from pipelines.batch import RunFailedError, begin_run, drive_run
 from pipelines.batch.cluster import cluster
-from pipelines.lake.units import plan_source
 from pipelines.runs.store import RunStore
+from pipelines.source.units import plan_source
 from pipelines.storage import S3, Storage
 
 pytestmark = [pytest.mark.ray, pytest.mark.s3]

@@ -17,9 +17,9 @@ from without_ray import _without_ray  # noqa: F401
 from pipelines.batch import begin_run, drive_run
 from pipelines.config import LoadedPipeline
 from pipelines.enrich import enrich
-from pipelines.lake.units import plan_source
 from pipelines.runs.plan import RunPlan
 from pipelines.runs.store import RunStore
+from pipelines.source.units import plan_source
 from pipelines.tables.folder import RunError
 
 pytestmark = [pytest.mark.usefixtures("_without_ray"), pytest.mark.timeout(290)]

@@ -22,9 +22,9 @@ from actors.config import ConfigError
 from pipelines.batch import RunFailedError, begin_run, drive_run, write_plan
 from pipelines.config import LoadedPipeline
 from pipelines.enrich import Pass, decide, decide_retry, enrich
-from pipelines.lake.units import plan_source
 from pipelines.runs.lease import Lease, LeaseHeldError
 from pipelines.runs.store import RunStore
+from pipelines.source.units import plan_source
 from pipelines.tables.folder import RunError
 
 pytestmark = pytest.mark.usefixtures("_without_ray")

@@ -25,9 +25,9 @@ from pipelines.batch import Outcome, begin_run, drive_run
 from pipelines.batch.cluster import cluster
 from pipelines.cores import nodes
 from pipelines.fractions import smallest_card
-from pipelines.lake.units import plan_source
 from pipelines.runs.store import RunStore
 from pipelines.runs.tally import Tally
+from pipelines.source.units import plan_source
 from pipelines.stages import Stage
 from pipelines.worker import vitals
 

@@ -10,11 +10,11 @@ import pytest
 from lake_fakes import store_rows
 
 from actors.config import ConfigError
-from pipelines.lake.read import DuplicateIdsError
-from pipelines.lake.units import Slice, Unit
 from pipelines.runs.check import check_unique_ids
 from pipelines.runs.plan import Increment, RunPlan
 from pipelines.runs.store import RunStore, begun_at, new_run_id
+from pipelines.source.read import DuplicateIdsError
+from pipelines.source.units import Slice, Unit
 from pipelines.tables.folder import RunError
 from pipelines.tables.unit_files import done_units, read_units_done, write_unit
 

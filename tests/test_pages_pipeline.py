@@ -32,13 +32,13 @@ from pipelines.batch.packing import pack, unpack
 from pipelines.batch.stage import StageWork, stage_column
 from pipelines.cli.app import app
 from pipelines.config import LoadedPipeline, Source, load_pipeline
-from pipelines.lake.read import read_units
 from pipelines.lake.readings import reading_row, row_reading
-from pipelines.lake.units import plan_source
 from pipelines.pool import Pool
 from pipelines.runs.carry import content_hash
 from pipelines.runs.store import RunStore
 from pipelines.runs.tally import Tally
+from pipelines.source.read import read_units
+from pipelines.source.units import plan_source
 from pipelines.stages import Stage
 from pipelines.storage import Storage
 from pipelines.tables.rows import extraction_row

@@ -20,11 +20,11 @@ from actors.config.merge import Merge
 from pipelines.batch import RunFailedError, begin_run, drive_run
 from pipelines.batch.cluster import cluster
 from pipelines.config import LoadedPipeline, Pipeline, Sink, Source, Step, load_pipeline
-from pipelines.lake.units import plan_source
 from pipelines.pool import Pool
 from pipelines.runs.results import Result, read_results
 from pipelines.runs.store import RunStore as Lake
 from pipelines.runs.tally import Tally
+from pipelines.source.units import plan_source
 from pipelines.stages import Stage
 from pipelines.tables.unit_files import done_units
 

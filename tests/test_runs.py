@@ -15,10 +15,10 @@ from pipelines.batch import begin_run, drive_run, write_plan
 from pipelines.cli.app import app
 from pipelines.config import LoadedPipeline
 from pipelines.enrich import decide
-from pipelines.lake.units import plan_source
 from pipelines.runs.lease import Lease
 from pipelines.runs.maintenance import Waste, vacuum
 from pipelines.runs.store import RunStore
+from pipelines.source.units import plan_source
 from pipelines.tables.diff import compare
 
 pytestmark = pytest.mark.usefixtures("_without_ray")

@@ -20,12 +20,12 @@ from actors.gguf import GenerativeBackend
 from actors.spans import Document, Entity
 from pipelines.batch import begin_run, drive_run
 from pipelines.config import load_pipeline
-from pipelines.lake.units import plan_source
 from pipelines.runs.results import read_results
 from pipelines.runs.store import RunStore
 from pipelines.serve.app import create_app
 from pipelines.serve.catalogue import catalogue_of
 from pipelines.serve.service import LocalModels, facts_of
+from pipelines.source.units import plan_source
 
 pytestmark = pytest.mark.weights
 

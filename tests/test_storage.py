@@ -18,10 +18,10 @@ from s3_server import S3Server, serving
 from actors.config import ConfigError
 from actors.weights import fetch
 from pipelines.config import Source, load_pipeline
-from pipelines.lake.read import read_units
-from pipelines.lake.units import plan_source
 from pipelines.runs.plan import RunPlan
 from pipelines.runs.store import RunStore
+from pipelines.source.read import read_units
+from pipelines.source.units import plan_source
 from pipelines.storage import S3, Storage, StoreError, delta_options
 from pipelines.tables.folder import RunError
 from pipelines.tables.unit_files import done_units, write_unit

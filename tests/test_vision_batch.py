@@ -24,9 +24,9 @@ from pipelines.batch.ocr import OcrActor
 from pipelines.batch.packing import pack, unpack
 from pipelines.batch.stage import StageWork
 from pipelines.config import load_pipeline
-from pipelines.lake.read import read_units
-from pipelines.lake.units import plan_source
 from pipelines.runs.carry import content_hash
+from pipelines.source.read import read_units
+from pipelines.source.units import plan_source
 from pipelines.storage import Storage
 
 pytestmark = pytest.mark.weights

@@ -6,7 +6,7 @@ from typing import Any
 
 from actors.config import ConfigError
 from pipelines.config import LoadedPipeline
-from pipelines.lake.units import SourcePlan
+from pipelines.source.units import SourcePlan
 
 
 def check_reader(loaded: LoadedPipeline, plan: SourcePlan) -> None:

@@ -17,11 +17,11 @@ from actors.spans import Entity, Extraction, Refine, Status, unrefined, worst
 from pipelines.batch.packing import busy, over, unpack
 from pipelines.batch.stage import is_stage_column
 from pipelines.config import LoadedPipeline
-from pipelines.lake.read import READ
 from pipelines.lake.readings import row_reading
 from pipelines.refine import annotate, refiner
 from pipelines.runs.carry import Carried, content_hash
 from pipelines.runs.tally import Tally
+from pipelines.source.read import READ
 from pipelines.tables.columns import as_column, extra_columns
 from pipelines.tables.folder import Folder
 from pipelines.tables.rows import (

@@ -28,11 +28,11 @@ from pipelines.batch.ocr import OcrActor
 from pipelines.batch.packing import add_busy, pack
 from pipelines.batch.stage import Load, StageWork
 from pipelines.config import LoadedPipeline, Source
-from pipelines.lake.read import read_units
-from pipelines.lake.units import Unit
 from pipelines.runs.carry import Carrier, StoredUnit
 from pipelines.runs.marker import IO_TASKS
 from pipelines.runs.plan import RunPlan
+from pipelines.source.read import read_units
+from pipelines.source.units import Unit
 from pipelines.storage import Storage
 from pipelines.tables.folder import Folder
 

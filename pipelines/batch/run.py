@@ -20,8 +20,6 @@ from pipelines.batch.graph import RunWork
 from pipelines.batch.patience import StalledError
 from pipelines.batch.stage import Load
 from pipelines.config import LoadedPipeline
-from pipelines.lake.read import DuplicateIdsError, SourceChangedError
-from pipelines.lake.units import SourcePlan
 from pipelines.runs.carry import prior_units
 from pipelines.runs.change import FinishedRun
 from pipelines.runs.check import check_unique_ids
@@ -31,6 +29,8 @@ from pipelines.runs.marker import balance, marker, timing
 from pipelines.runs.plan import RunPlan
 from pipelines.runs.store import RunStore, new_run_id
 from pipelines.runs.tally import Tally
+from pipelines.source.read import DuplicateIdsError, SourceChangedError
+from pipelines.source.units import SourcePlan
 from pipelines.tables.folder import RunError
 from pipelines.tables.ledger import LiveUnit
 from pipelines.tables.unit_files import UnitFiles, done_units, read_units_done

@@ -70,8 +70,8 @@ def run(
 def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
     from actors.weights import check
     from pipelines.batch.describe import describe
-    from pipelines.lake.units import plan_source
     from pipelines.runs.store import RunStore
+    from pipelines.source.units import plan_source
     from pipelines.tables.columns import extra_columns
 
     plan = plan_source(loaded.pipeline.source)
@@ -147,7 +147,7 @@ def _run(
 def _begin(loaded: LoadedPipeline, retry_failed: str | None) -> str:
     from pipelines.batch import begin_run, write_plan
     from pipelines.enrich import decide_retry
-    from pipelines.lake.units import plan_source
+    from pipelines.source.units import plan_source
 
     if retry_failed is not None:
         return write_plan(loaded, decide_retry(loaded, retry_failed))

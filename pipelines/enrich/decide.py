@@ -11,11 +11,11 @@ import pyarrow as pa
 from actors.config import ConfigError
 from pipelines.batch.describe import check_reader
 from pipelines.config import LoadedPipeline, Source
-from pipelines.lake.files import SourceFile
-from pipelines.lake.units import Slice, Unit, plan_source, source_files
 from pipelines.runs.identity import pipeline_fingerprint
 from pipelines.runs.plan import Increment, RunPlan
 from pipelines.runs.store import RunStore
+from pipelines.source.files import SourceFile
+from pipelines.source.units import Slice, Unit, plan_source, source_files
 from pipelines.tables.folder import RunError
 from pipelines.tables.ledger import LiveUnit
 from pipelines.tables.snapshot import Snapshot

@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 
 from actors.spans import Status
 from pipelines.config import LoadedPipeline
-from pipelines.lake.units import Slice, source_files
 from pipelines.runs.check import check_moved, taken_ids
 from pipelines.runs.plan import RunPlan
 from pipelines.runs.tally import Tally
+from pipelines.source.units import Slice, source_files
 from pipelines.tables.commit import Change
 from pipelines.tables.delta import Key
 from pipelines.tables.folder import RunError

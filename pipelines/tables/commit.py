@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.lake.units import Slice
+from pipelines.source.units import Slice
 from pipelines.storage import StoreError
 from pipelines.tables.delta import ConflictError, Key, LiveFile, Retries, Table, Tables
 from pipelines.tables.ledger import LiveUnit, ledger_rows, run_row

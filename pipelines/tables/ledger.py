@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.lake.units import Slice
+from pipelines.source.units import Slice
 from pipelines.tables.delta import Key, Table
 from pipelines.tables.folder import Folder, RunError, ahead
 from pipelines.tables.schema import UNITS

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from actors.config import ConfigError
 from pipelines.config import Source
-from pipelines.lake.files import SourceFile, list_files
+from pipelines.source.files import SourceFile, list_files
 from pipelines.storage import StoreError, store_errors
 
 _LISTING_THREADS = 16

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 
 from actors.spans import Failure
 from pipelines.config import Source
-from pipelines.lake.files import version_of
-from pipelines.lake.units import Slice, Unit, csv_rows
+from pipelines.source.files import version_of
+from pipelines.source.units import Slice, Unit, csv_rows
 
 _BATCH_ROWS = 1024
 _NAMED_IDS = 5
