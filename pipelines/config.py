@@ -315,6 +315,13 @@ class LoadedPipeline:
         """Whether pictures need no text for any step."""
         return all(_sees(model) for model in self.models)
 
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """The extras of the distribution that its models need (see ``actors.extras``)."""
+        gguf = any(isinstance(model, GgufModel) for model in self.models)
+        pages = self.ocr is not None or self.any_sees
+        return ("gguf",) * gguf + ("pages",) * pages
+
     def as_json(self) -> str:
         """Everything that decides the output, as JSON: what a run's plan and marker keep."""
         return json.dumps(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from actors.gguf.backend import GgufBackend, Unreadable, request_sampling
-from actors.gguf.model import LlamaModel
-from actors.gguf.reading import Reading
-from actors.gguf.runner import LlamaRunner
+from actors.extras import optional_imports
+
+with optional_imports("a GGUF model"):
+    from actors.gguf.backend import GgufBackend, Unreadable, request_sampling
+    from actors.gguf.model import LlamaModel
+    from actors.gguf.reading import Reading
+    from actors.gguf.runner import LlamaRunner
 
 __all__ = [
     "GgufBackend",

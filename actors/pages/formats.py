@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 
-from actors.pages.dicom import dicom_pages
+from actors.extras import MissingExtraError, optional_imports
 from actors.pages.errors import DamagedFile, EmptyFile, PageError, UnknownFormat
 from actors.pages.page import Limits, Page
-from actors.pages.pdf import pdf_pages
-from actors.pages.pictures import picture_pages
 
 _PDF_WITHIN = 1024  # readers allow junk before the header, and so do scanners
 
@@ -23,7 +21,7 @@ def open_pages(content: bytes, limits: Limits | None = None) -> Generator[Page]:
         raise EmptyFile("the file has no bytes")
     try:
         yield from _reader(content)(content, limits)
-    except PageError:
+    except (PageError, MissingExtraError):
         raise
     except Exception as error:
         # Decoders of damaged files raise whatever they stumble over, and their messages may
@@ -60,4 +58,15 @@ def _reader(content: bytes) -> Callable[[bytes, Limits], Iterator[Page]]:
     kind = kind_of(content)
     if kind is None:
         raise UnknownFormat("neither a picture (PNG, JPEG, TIFF, WebP, BMP, GIF), PDF nor DICOM")
-    return {"pdf": pdf_pages, "dicom": dicom_pages}.get(kind, picture_pages)
+    # Imported here: what tells texts from pictures (`kind_of`) needs no decoder.
+    with optional_imports("opening pictures"):
+        if kind == "pdf":
+            from actors.pages.pdf import pdf_pages
+
+            return pdf_pages
+        if kind == "dicom":
+            from actors.pages.dicom import dicom_pages
+
+            return dicom_pages
+        from actors.pages.pictures import picture_pages
+    return picture_pages

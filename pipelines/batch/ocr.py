@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from actors.config.ocr import OcrModel
-from actors.ocr import OcrReader
 from actors.pages import Reading
 from actors.spans import Document, Extraction, Failure, Status, Usage
 from pipelines.batch.careful import Attempts, Careful, poison
@@ -21,6 +20,9 @@ from pipelines.lake.schema import EXTRACTION, extraction_row
 from pipelines.storage import Storage
 from pipelines.worker.events import count_batch
 from pipelines.worker.vitals import FOR_EVER, Lifespan
+
+if TYPE_CHECKING:
+    from actors.ocr import OcrReader
 
 STEP = "step_ocr"
 _Told = tuple[Reading | Failure, float]
@@ -40,6 +42,8 @@ class OcrActor:
         lifespan: Lifespan = FOR_EVER,
     ) -> None:
         """``keep_pictures``: whether a later step is to see them, too."""
+        from actors.ocr import OcrReader  # here: a run without pictures needs no extra for them
+
         storage.apply()  # the weights may be on an object store
         started = time.monotonic()
         self._reader = OcrReader(config, threads=threads, gpu=gpu)

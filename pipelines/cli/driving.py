@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,6 +19,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from pipelines.cli.errors import show_error
 
 if TYPE_CHECKING:
     from pipelines.batch import Outcome
@@ -83,14 +86,15 @@ def telling(console: Console, config: str, sink: str, run_id: str | None = None)
     try:
         yield
     except RunError as error:
-        console.print(f"[red]medspan:[/] {error}", soft_wrap=True, highlight=False)
+        show_error(error, console)
         raise typer.Exit(2) from error
     except KeyboardInterrupt:
-        console.print(f"\nInterrupted. {ways(run_id)}", soft_wrap=True, highlight=False)
+        console.print(f"\nInterrupted. {escape(ways(run_id))}", soft_wrap=True, highlight=False)
         raise typer.Exit(1) from None
     except RunFailedError as error:
         console.print(
-            f"[red]The run {error.run_id} failed:[/] {error}\n{ways(error.run_id)}",
+            f"[red]The run {error.run_id} failed:[/]",
+            escape(f"{error}\n{ways(error.run_id)}"),
             soft_wrap=True,
             highlight=False,
         )
@@ -125,7 +129,8 @@ def show(outcome: Outcome, sink: Sink, console: Console, as_json: bool) -> None:
         )
     )
     console.print(_time_went(outcome), soft_wrap=True, highlight=False)
-    console.print(f"run {outcome.run_id} in {sink.path}", soft_wrap=True, highlight=False)
+    where = escape(sink.path)
+    console.print(f"run {outcome.run_id} in {where}", soft_wrap=True, highlight=False)
 
 
 def _time_went(outcome: Outcome) -> str:

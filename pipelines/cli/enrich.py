@@ -39,10 +39,13 @@ def enrich(
     ] = False,
 ) -> None:
     """Bring the tables up to date with the lake: new and changed files, by path and version."""
+    from actors.extras import require
     from pipelines.config import load_pipeline
-    from pipelines.enrich.schedule import check_expression, run_on_schedule, stopping_on_sigterm
 
     loaded = load_pipeline(config)
+    require("medspan enrich", *loaded.extras, "lake")
+    from pipelines.enrich.schedule import check_expression, run_on_schedule, stopping_on_sigterm
+
     changes = {"on_model_change": on_model_change, "failed": failed}
     given = {name: value for name, value in changes.items() if value is not None}
     section = loaded.pipeline.enrich.model_copy(update=given)

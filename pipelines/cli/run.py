@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines.cli.driving import bar_on, show, telling
+from pipelines.cli.errors import show_error
 
 if TYPE_CHECKING:
     from pipelines.config import LoadedPipeline
@@ -42,12 +43,15 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
     """Read a lake, extract entities, write entity Parquet, commit the run."""
+    from actors.extras import require
     from actors.weights import WeightsError
     from pipelines.config import Sink as SinkSection
     from pipelines.config import load_pipeline
-    from pipelines.lake.layout import RunError
 
     loaded = load_pipeline(config)
+    require("medspan run", *loaded.extras, "lake")
+    from pipelines.lake.layout import RunError
+
     loaded.pipeline.storage.apply()
     changes: dict[str, object] = {}
     if max_failure_rate is not None:
@@ -61,7 +65,7 @@ def run(
         try:
             _dry_run(loaded, console, as_json)
         except (RunError, WeightsError) as error:
-            console.print(f"[red]medspan:[/] {error}", soft_wrap=True, highlight=False)
+            show_error(error, console)
             raise typer.Exit(2) from error
         return
     _run(loaded, resume, retry_failed, address, console, as_json)

@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from pipelines.cli.errors import show_error
 from pipelines.cli.sinks import SinkPath, lake_of
 
 if TYPE_CHECKING:
@@ -194,5 +195,5 @@ def discard(sink: SinkPath, run: _Run) -> None:
 
 
 def _refuse(error: Exception) -> None:
-    Console(stderr=True, highlight=False).print(f"[red]medspan:[/] {error}", soft_wrap=True)
+    show_error(error)
     raise typer.Exit(2) from error
