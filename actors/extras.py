@@ -17,7 +17,7 @@ _MODULES = {
     "serve": ("fastapi", "httpcore2", "python_multipart", "ray"),
     "client": ("httpx2", "tenacity"),
 }
-"""Extra -> the modules that are imported of it; a module of two extras is looked for in the first."""
+"""Extra -> the modules that are imported of it; of two extras with a module the first is named."""
 
 
 class MissingExtraError(ImportError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
@@ -20,9 +20,6 @@ from pipelines.lake.schema import EXTRACTION, extraction_row
 from pipelines.storage import Storage
 from pipelines.worker.events import count_batch
 from pipelines.worker.vitals import FOR_EVER, Lifespan
-
-if TYPE_CHECKING:
-    from actors.ocr import OcrReader
 
 STEP = "step_ocr"
 _Told = tuple[Reading | Failure, float]
