@@ -225,7 +225,8 @@ def _step(extraction: Extraction) -> dict[str, Any]:
         del step["choices"]
     failure = step.pop("failure") or {"type": "", "message": ""}
     step |= {f"error_{key}": value for key, value in failure.items()}
-    return step | step.pop("usage")
+    step.update(step.pop("usage"))
+    return step
 
 
 def _plain(value: Any) -> Any:
