@@ -96,10 +96,13 @@ def balance(
     return {demand.name: count for demand, count in zip(demands, found.counts, strict=True)}
 
 
-def timing(loaded: LoadedPipeline, pools: Sequence[Pool], tally: Tally, seconds: float) -> Any:
+def timing(
+    loaded: LoadedPipeline, pools: Sequence[Pool], busy: Mapping[str, float], seconds: float
+) -> Any:
     """Where the time went: how busy each stage's workers were, 0 to 1, and which stage was
     busiest: it holds the others back when it is near 1. Starting Ray and loading models are in
-    ``seconds`` and in no stage."""
+    ``seconds`` and in no stage. ``busy``: seconds by stage, of the units that were done in these
+    ``seconds``; a resumed run leaves out those of before."""
     workers = {"read": IO_TASKS, "write": IO_TASKS}
     # The pool that reads pictures, where there is one, comes before those of the steps.
     steps = pools[len(pools) - len(loaded.models) :]
@@ -109,11 +112,11 @@ def timing(loaded: LoadedPipeline, pools: Sequence[Pool], tally: Tally, seconds:
         workers[loaded.ocr.name] = pools[0].max_actors
     stages = {
         stage: {
-            "seconds": round(float(busy), 3),
+            "seconds": round(float(took), 3),
             "workers": workers[stage],
-            "share": round(busy / (workers[stage] * max(seconds, 1e-9)), 3),
+            "share": round(took / (workers[stage] * max(seconds, 1e-9)), 3),
         }
-        for stage, busy in tally.busy.items()
+        for stage, took in busy.items()
         if stage in workers
     }
     busiest = max(stages, key=lambda stage: stages[stage]["share"], default=None)

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -119,6 +120,7 @@ def _drive(
     tally, counts = Tally(), dict[str, tuple[int, int]]()
     for unit_id, facts in sink.facts(run_id, sorted(done)):
         _add(tally, counts, unit_id, Tally.from_dict(json.loads(facts)))
+    earlier = Counter(tally.busy)  # what this process did not do is not of its time
     progress.update(tally, total)
     missing = [unit for unit in plan.units if unit.id not in done]
     base = read_state(sink, plan.increment.base) if plan.increment else []
@@ -146,7 +148,7 @@ def _drive(
             )
         check_unique_ids(sink, run_id, list(planned))
         seconds = time.monotonic() - clock
-        spent = timing(loaded, pools, tally, seconds)
+        spent = timing(loaded, pools, tally.busy - earlier, seconds)
         spent["balanced"] = _balanced(loaded, pools, tally)
         told = _commit(sink, run_id, plan, loaded, tally, counts, started, seconds, spent)
     return Outcome(run_id, tally, seconds, told)

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
-from pipelines.cli.driving import bar_on, show, telling
+from pipelines.cli.driving import (
+    bar_on,
+    interrupted_by_sigterm,
+    show,
+    stdout_to_stderr,
+    telling,
+)
 
 if TYPE_CHECKING:
     from pipelines.config import LoadedPipeline
@@ -55,7 +61,7 @@ def enrich(
     if dry_run:
         _dry_run(loaded, console, as_json)
     elif cron is None:
-        with telling(console, loaded.path, pipeline.sink.path):
+        with interrupted_by_sigterm(), telling(console, loaded.path, pipeline.sink.path):
             _pass(loaded, address, console, as_json)
     else:
         expression = check_expression(cron)
@@ -68,7 +74,7 @@ def _pass(loaded: LoadedPipeline, address: str | None, console: Console, as_json
     from pipelines.enrich import enrich as one_pass
     from pipelines.lake.layout import Sink
 
-    with bar_on(console) as bar:
+    with stdout_to_stderr(as_json), bar_on(console) as bar:
         done = one_pass(loaded, bar, cluster(address))
     if done.outcome is not None:
         if not as_json:

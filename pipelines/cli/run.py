@@ -12,7 +12,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.cli.driving import bar_on, show, telling
+from pipelines.cli.driving import (
+    bar_on,
+    interrupted_by_sigterm,
+    show,
+    stdout_to_stderr,
+    telling,
+)
 from pipelines.cli.errors import show_error
 
 if TYPE_CHECKING:
@@ -127,12 +133,12 @@ def _run(
     from pipelines.lake.layout import Sink
 
     sink = Sink(loaded.pipeline.sink.path)
-    with telling(console, loaded.path, sink.path, resume):
+    with interrupted_by_sigterm(), telling(console, loaded.path, sink.path, resume):
         run_id = resume or _begin(loaded, retry_failed)
         if resume is not None:
             sink.plan(resume)  # an unknown run is said before Ray is started
-    with telling(console, loaded.path, sink.path, run_id):
-        with bar_on(console) as bar, cluster(address):
+    with interrupted_by_sigterm(), telling(console, loaded.path, sink.path, run_id):
+        with stdout_to_stderr(as_json), bar_on(console) as bar, cluster(address):
             outcome = drive_run(sink, run_id, bar)
         show(outcome, sink, console, as_json)
 

@@ -11,7 +11,7 @@ from typing import Any
 import fsspec
 
 from actors.config import ConfigError
-from pipelines.storage import StoreError, store_errors
+from pipelines.storage import StoreError, reason, store_errors
 
 SUFFIXES = {
     ".parquet": "parquet",
@@ -87,7 +87,7 @@ def _list(path: str, format_: str) -> Iterator[SourceFile]:
     except FileNotFoundError as error:
         raise ConfigError(f"source.path: there is nothing at {path}") from error
     except (PermissionError, OSError) as error:
-        raise ConfigError(f"source.path: cannot list {path}: {type(error).__name__}") from error
+        raise ConfigError(f"source.path: cannot list {path}: {reason(error)}") from error
     for info in infos:
         if info["type"] != "file":
             continue

@@ -23,7 +23,7 @@ from actors.config import ConfigError
 from pipelines.config import Source
 from pipelines.lake.files import SourceFile, list_files
 from pipelines.lake.schema import DOCUMENTS
-from pipelines.storage import StoreError, store_errors
+from pipelines.storage import StoreError, reason, store_errors
 
 _LISTING_THREADS = 16
 
@@ -182,7 +182,7 @@ def _count(file: SourceFile, source: Source) -> tuple[int, pa.Schema | None]:
     except StoreError:
         raise
     except OSError as error:
-        raise ConfigError(f"{file.uri}: cannot be opened: {type(error).__name__}") from error
+        raise ConfigError(f"{file.uri}: cannot be opened: {reason(error)}") from error
 
 
 def csv_rows(stream: IO[bytes]) -> Iterator[list[str]]:

@@ -119,6 +119,30 @@ def on_card(loaded: LoadedPipeline, memory: int) -> LoadedPipeline:
     return sized(replace(loaded, pipeline=pipeline), lambda: memory)
 
 
+def on_cpus(loaded: LoadedPipeline) -> LoadedPipeline:
+    """The pipeline where no card is: pools with ``cpu_fallback`` give up theirs. Raises ConfigError
+    for a pool that needs one."""
+
+    def without(name: str, pool: Pool) -> Pool:
+        if pool.num_gpus == 0:
+            return pool
+        if not pool.cpu_fallback:
+            raise ConfigError(
+                f"{name}: pool.num_gpus is {pool.num_gpus}: say --gpu NAME:GB, such as --gpu "
+                "a10g:24, or set pool.cpu_fallback"
+            )
+        return pool.model_copy(update={"num_gpus": 0.0, "fill": False})
+
+    steps = tuple(
+        step.model_copy(update={"pool": without(model.name, step.pool)})
+        for step, model in zip(loaded.pipeline.steps, loaded.models, strict=True)
+    )
+    changes: dict[str, object] = {"steps": steps}
+    if (ocr := loaded.pipeline.ocr) is not None:
+        changes["ocr"] = ocr.model_copy(update={"pool": without("ocr", ocr.pool)})
+    return replace(loaded, pipeline=loaded.pipeline.model_copy(update=changes))
+
+
 def _demands(loaded: LoadedPipeline, machine: Machine, work: Work) -> list[Demand]:
     found = []
     ocr = loaded.pipeline.ocr
