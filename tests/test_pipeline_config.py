@@ -54,8 +54,8 @@ def test_it_survives_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("name: x", "name: x\nnmae: y"), r"p\.yaml:\n  nmae: Extra inputs"),
-        (("path: notes/", "path: notes/, formt: csv"), r"source\.formt: Extra inputs"),
+        (("name: x", "name: x\nnmae: y"), r"p\.yaml:\n  nmae: unknown key"),
+        (("path: notes/", "path: notes/, formt: csv"), r"source\.formt: unknown key"),
         (("name: x", "name: ../x"), r"name: String should match"),
         (("steps: [", "steps: []\nx: ["), r"steps: Tuple should have at least 1"),
         (("starter:token-classifier", "starter:nope"), r"no starter model 'nope'; there are: "),
@@ -79,7 +79,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
     step = '{model: "starter:token-classifier"}'
-    with pytest.raises(ConfigError, match="two models share a name"):
+    with pytest.raises(ConfigError, match="two stages share a name"):
         load_pipeline(_write(tmp_path, MINIMAL.replace(step, f"{step}, {step}")))
 
 

@@ -89,7 +89,11 @@ def _settings(package: Package) -> tuple[dict[str, dict[str, Any]], list[str]]:
         place = spark_place(key, value)
         if place is not None and place[0] in sections and _is_valid(*place):
             section, name, value = place
-            sections[section][name] = value
+            part, _, inner = name.partition(".")
+            if inner:
+                sections[section].setdefault(part, {})[inner] = value
+            else:
+                sections[section][name] = value
         else:
             left.append(key)
     if given.get("useChatTemplate") is False:
@@ -102,7 +106,8 @@ def _is_valid(section: str, name: str, value: Any) -> bool:
         if section == "prompt":
             PromptSection.model_validate({"format": "prose", name: value})
         else:
-            _SECTIONS[section].model_validate({name: value})
+            part, _, inner = name.partition(".")
+            _SECTIONS[section].model_validate({part: {inner: value} if inner else value})
     except ValidationError:
         return False
     return True

@@ -64,7 +64,7 @@ def plan(
         loaded, card, memory, gpus = on_cpus(loaded), "GPU", 0, 0
     else:
         card, memory = card_bytes(gpu)
-    names = [model.name for model in loaded.models] + ([loaded.ocr.name] if loaded.ocr else [])
+    names = [stage.name for stage in loaded.pooled]
     rates: dict[str, float] = {}
     source: dict[str, str] = {}
     if calibrate:
