@@ -19,8 +19,8 @@ from pipelines.lake.fingerprint import pipeline_fingerprint
 from pipelines.lake.layout import Sink as Lake
 from pipelines.lake.plan import Plan
 from pipelines.lake.state import Held, write_state
-from pipelines.lake.units import Slice, plan_source, source_files
 from pipelines.pool import Pool
+from pipelines.source.units import Slice, plan_source, source_files
 from pipelines.stages import Stage
 
 _PER_UNIT = 512

@@ -38,8 +38,8 @@ from pipelines.batch.finish import Tally
 from pipelines.batch.marker import versions
 from pipelines.config import LoadedPipeline, Pipeline, Sink, Source, Step
 from pipelines.lake.layout import Sink as Lake
-from pipelines.lake.units import plan_source
 from pipelines.pool import Pool
+from pipelines.source.units import plan_source
 from pipelines.stages import Stage
 
 ROOT = Path(__file__).resolve().parent.parent

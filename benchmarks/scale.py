@@ -64,7 +64,7 @@ def _driver(count: int, unit_rows: int) -> dict[str, float]:
     from pipelines.lake.layout import Sink
     from pipelines.lake.plan import Plan
     from pipelines.lake.state import Held, read_state, write_state
-    from pipelines.lake.units import Slice, Unit
+    from pipelines.source.units import Slice, Unit
 
     labels = {f"L{i}": 9 for i in range(21)}
     counts = json.dumps({"documents": {"ok": unit_rows}, "entities": labels})
@@ -103,7 +103,7 @@ def _one(rows: int, unit_rows: int) -> dict[str, float]:
     from pipelines.batch import begin_run, drive_run
     from pipelines.batch.cluster import cluster
     from pipelines.lake.layout import Sink
-    from pipelines.lake.units import plan_source
+    from pipelines.source.units import plan_source
 
     with tempfile.TemporaryDirectory(prefix="medspan-scale-") as folder:
         source = Path(folder) / "in"

@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from pipelines.config import Source
 from pipelines.lake.layout import Sink
 from pipelines.lake.plan import Plan
-from pipelines.lake.read import read_units
-from pipelines.lake.units import plan_source
+from pipelines.source.read import read_units
+from pipelines.source.units import plan_source
 from pipelines.storage import S3, Storage
 
 _WRITERS = 4

@@ -6,13 +6,14 @@ Unknown keys are errors; relative paths are relative to the file that holds them
 
 from __future__ import annotations
 
+import codecs
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, TypeAdapter, field_validator
+from pydantic import ConfigDict, Field, TypeAdapter, field_validator
 
 from actors.config import ConfigError, Section, load_model
 from actors.config.load import read_yaml, resolve, validate
@@ -23,6 +24,31 @@ from pipelines.stages import Stage
 from pipelines.storage import Storage, refuse_secrets
 
 
+class Between(Section):
+    """A range of values, both ends in it: numbers where both sides are, else as text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    from_: str | int | float | None = Field(None, alias="from")
+    to: str | int | float | None = None
+
+
+class Csv(Section):
+    """How CSV files are written, where it is not as usual."""
+
+    delimiter: str | None = Field(
+        None, min_length=1, max_length=1, description="Default: a comma; of .tsv files a tab."
+    )
+    quote: str = Field('"', min_length=1, max_length=1)
+    escape: str | None = Field(
+        None,
+        min_length=1,
+        max_length=1,
+        description='A character before quotes within fields, such as "\\" as Spark writes them; '
+        "default: quotes are doubled.",
+    )
+
+
 class Source(Section):
     """Where documents come from."""
 
@@ -30,11 +56,35 @@ class Source(Section):
         description="A file, a folder, a glob, or a list of them: local, s3://, gs://, az://, "
         "any fsspec URL."
     )
-    format: Literal["auto", "parquet", "jsonl", "csv", "text", "image"] = Field(
+    format: Literal["auto", "parquet", "jsonl", "json", "csv", "tsv", "text", "image", "delta"] = (
+        Field(
+            "auto",
+            description="auto goes by the suffix: .parquet, .jsonl or .ndjson, .json, .csv, .tsv, "
+            ".txt (all but Parquet also with .gz, .bz2, .xz or .zst after it); and image, a "
+            "document a file: .png, .jpg, .tiff, .webp, .bmp, .gif, .pdf, .dcm. An image file is "
+            "read by what it holds, not by its suffix. delta: a Delta table's latest snapshot.",
+        )
+    )
+    strict: bool = Field(
+        False, description="Files that would be passed over (an unknown suffix, hidden) are errors."
+    )
+    where: dict[str, tuple[str | int | float, ...] | Between] = Field(
+        default_factory=dict,
+        description="Only files whose path has these values, as Hive writes them: "
+        "{site: [a, b], year: {from: 2024, to: 2025}} for site=a/year=2024/.",
+    )
+    encoding: str = Field(
+        "utf-8",
+        description="Of text, JSON and CSV files that have no byte-order mark, such as cp1252.",
+    )
+    csv: Csv = Field(Csv(), description="How CSV files are written, where not as usual.")
+    markup: Literal["auto", "html", "rtf", "cda", "fhir", "hl7", "none"] = Field(
         "auto",
-        description="auto goes by the suffix: .parquet, .jsonl or .ndjson, .csv, .txt; and image, "
-        "a document a file: .png, .jpg, .tiff, .webp, .bmp, .gif, .pdf, .dcm. An image file is "
-        "read by what it holds, not by its suffix.",
+        description="What texts are. Of markup the visible text is read and stored, and offsets "
+        "are in it; the stored original's hash is kept. auto: what each text's beginning says.",
+    )
+    max_inflated_mb: float = Field(
+        16_000.0, gt=0, description="Most MB that a compressed file may become; more is a BadFile."
     )
     id: str | None = Field(
         None,
@@ -63,7 +113,28 @@ class Source(Section):
         64.0, gt=0, description="A longer text is a failed row, not a killed worker."
     )
 
-    RUNNING = frozenset({"path", "format", "keep", "unit_rows", "unit_images", "unit_mb"})
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, encoding: str) -> str:
+        try:
+            codecs.lookup(encoding)
+        except LookupError:
+            raise ValueError(f"{encoding!r} is no encoding that Python knows") from None
+        return encoding
+
+    RUNNING = frozenset(
+        {
+            "path",
+            "format",
+            "strict",
+            "where",
+            "max_inflated_mb",
+            "keep",
+            "unit_rows",
+            "unit_images",
+            "unit_mb",
+        }
+    )
 
 
 class Step(Section):

@@ -146,7 +146,7 @@ def main() -> None:
     from pipelines.batch import begin_run, drive_run
     from pipelines.batch.cluster import cluster
     from pipelines.lake.layout import Sink
-    from pipelines.lake.units import plan_source
+    from pipelines.source.units import plan_source
     from pipelines.storage import S3, Storage
 
     work = json.loads(sys.argv[1])

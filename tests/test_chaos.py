@@ -21,7 +21,7 @@ from actors.spans import Document
 from pipelines.batch import RunFailedError, begin_run, drive_run
 from pipelines.batch.cluster import cluster
 from pipelines.lake.layout import Sink
-from pipelines.lake.units import plan_source
+from pipelines.source.units import plan_source
 from pipelines.storage import S3, Storage
 
 pytestmark = [pytest.mark.ray, pytest.mark.s3]

@@ -17,7 +17,7 @@ from without_ray import _without_ray  # noqa: F401
 from pipelines.batch import begin_run, drive_run
 from pipelines.batch.cluster import cluster
 from pipelines.lake.layout import Sink
-from pipelines.lake.units import plan_source
+from pipelines.source.units import plan_source
 from pipelines.worker import events
 
 SECRET = "Nguyễn-Văn-An"

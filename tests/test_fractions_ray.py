@@ -27,7 +27,7 @@ from pipelines.batch.finish import Tally
 from pipelines.cores import nodes
 from pipelines.fractions import smallest_card
 from pipelines.lake.layout import Sink
-from pipelines.lake.units import plan_source
+from pipelines.source.units import plan_source
 from pipelines.stages import Stage
 from pipelines.worker import vitals
 

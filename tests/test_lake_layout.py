@@ -10,8 +10,8 @@ import pytest
 from pipelines.lake.check import check_unique_ids
 from pipelines.lake.layout import RunError, Sink, new_run_id
 from pipelines.lake.plan import Plan
-from pipelines.lake.read import DuplicateIdsError
-from pipelines.lake.units import Slice, Unit
+from pipelines.source.read import DuplicateIdsError
+from pipelines.source.units import Slice, Unit
 
 UNITS = (
     Unit((Slice("file:///a", "v", "jsonl", 0, 2), Slice("file:///b", "v", "text", 0, 1))),

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.config import Source
-from pipelines.lake.read import DuplicateIdsError, SourceChangedError, read_units
-from pipelines.lake.units import plan_source
+from pipelines.source.read import DuplicateIdsError, read_units
+from pipelines.source.units import plan_source
 
 
 def _rows(source: Source) -> list[dict[str, Any]]:
@@ -118,14 +118,19 @@ def test_ids_twice_in_a_unit_are_an_error_that_names_them(tmp_path: Path) -> Non
         _rows(Source(path=str(tmp_path), id="id"))
 
 
-def test_a_file_that_shrank_is_an_error(tmp_path: Path) -> None:
+def test_a_file_that_changed_since_it_was_planned_is_a_failed_row(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "x"}\n{"text": "y"}')
+    (tmp_path / "b.jsonl").write_text('{"text": "z"}')
     source = Source(path=str(tmp_path))
     plan = plan_source(source)
     path.write_text('{"text": "x"}')
-    with pytest.raises(SourceChangedError, match=r"a\.jsonl: was changed after"):
-        list(read_units(plan.units, source, plan.keep))
+    rows = [r for table in read_units(plan.units, source, plan.keep) for r in table.to_pylist()]
+    assert [(row["text"], row["error_type"]) for row in rows] == [(None, "BadFile"), ("z", "")]
+    path.unlink()
+    rows = [r for table in read_units(plan.units, source, plan.keep) for r in table.to_pylist()]
+    assert rows[0]["error_message"] == "the file is gone"
+    assert rows[0]["doc_id"] == path.as_uri()
 
 
 @settings(max_examples=30, deadline=None)

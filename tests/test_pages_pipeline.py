@@ -34,11 +34,11 @@ from pipelines.cli.app import app
 from pipelines.config import LoadedPipeline, Source, load_pipeline
 from pipelines.lake.carry import content_hash
 from pipelines.lake.layout import Sink
-from pipelines.lake.read import read_units
 from pipelines.lake.readings import reading_row, row_reading
 from pipelines.lake.schema import EXTRACTION, extraction_row
-from pipelines.lake.units import plan_source
 from pipelines.pool import Pool
+from pipelines.source.read import read_units
+from pipelines.source.units import plan_source
 from pipelines.stages import Stage
 from pipelines.storage import Storage
 

@@ -13,7 +13,7 @@ from lake_fakes import FAILING, POISON, Quiet, hashing, never, pipeline, rows_of
 from pipelines.batch import RunFailedError, begin_run, drive_run
 from pipelines.batch.cluster import cluster
 from pipelines.lake.layout import Sink
-from pipelines.lake.units import plan_source
+from pipelines.source.units import plan_source
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 

@@ -23,8 +23,8 @@ from pipelines.batch.finish import Tally
 from pipelines.config import LoadedPipeline, Pipeline, Sink, Source, Step, load_pipeline
 from pipelines.lake.layout import Sink as Lake
 from pipelines.lake.results import Result, read_results
-from pipelines.lake.units import plan_source
 from pipelines.pool import Pool
+from pipelines.source.units import plan_source
 from pipelines.stages import Stage
 
 pytestmark = [pytest.mark.ray, pytest.mark.weights, pytest.mark.timeout(600)]

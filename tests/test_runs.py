@@ -22,8 +22,8 @@ from pipelines.enrich import decide
 from pipelines.lake.diff import compare
 from pipelines.lake.layout import Sink
 from pipelines.lake.state import current
-from pipelines.lake.units import plan_source
 from pipelines.lake.vacuum import find_waste, remove
+from pipelines.source.units import plan_source
 
 pytestmark = pytest.mark.usefixtures("_without_ray")
 LATER = datetime.now(UTC) + timedelta(days=30)

@@ -21,10 +21,10 @@ from pipelines.batch import begin_run, drive_run
 from pipelines.config import load_pipeline
 from pipelines.lake.layout import Sink
 from pipelines.lake.results import read_results
-from pipelines.lake.units import plan_source
 from pipelines.serve.app import create_app
 from pipelines.serve.catalogue import catalogue_of
 from pipelines.serve.service import LocalModels, facts_of
+from pipelines.source.units import plan_source
 
 pytestmark = pytest.mark.weights
 

@@ -20,8 +20,8 @@ from actors.weights import fetch
 from pipelines.config import Source, load_pipeline
 from pipelines.lake.layout import RunError, Sink
 from pipelines.lake.plan import Plan
-from pipelines.lake.read import read_units
-from pipelines.lake.units import plan_source
+from pipelines.source.read import read_units
+from pipelines.source.units import plan_source
 from pipelines.storage import S3, Storage, StoreError, reason
 
 

@@ -25,8 +25,8 @@ from pipelines.batch.packing import pack, unpack
 from pipelines.batch.stage import StageWork
 from pipelines.config import load_pipeline
 from pipelines.lake.carry import content_hash
-from pipelines.lake.read import read_units
-from pipelines.lake.units import plan_source
+from pipelines.source.read import read_units
+from pipelines.source.units import plan_source
 from pipelines.storage import Storage
 
 pytestmark = pytest.mark.weights

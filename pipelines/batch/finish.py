@@ -24,11 +24,11 @@ from pipelines.lake.readings import row_reading
 from pipelines.lake.schema import (
     DOCUMENTS,
     ENTITIES,
-    READ,
     entity_row,
     extraction_row,
     row_extraction,
 )
+from pipelines.source.read import READ
 from pipelines.worker.events import count_unit, say
 
 
@@ -141,6 +141,7 @@ def _document(
         "text": text,
         "entity_count": entity_count,
         "steps": [extraction_row(step)["step"] for step in steps],
+        "original_hash": row["original_hash"],
         "content_hash": _identity(row),
         **_pages(row.get("reading")),
         "finished_at": finished,

@@ -32,8 +32,8 @@ from pipelines.config import LoadedPipeline, Source
 from pipelines.lake.carry import Carrier, Place
 from pipelines.lake.layout import Sink
 from pipelines.lake.plan import Plan
-from pipelines.lake.read import read_units
-from pipelines.lake.units import Unit
+from pipelines.source.read import read_units
+from pipelines.source.units import Unit
 from pipelines.storage import Storage
 
 _UNITS_A_READ = 32

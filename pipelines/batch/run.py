@@ -31,10 +31,10 @@ from pipelines.lake.fingerprint import pipeline_fingerprint
 from pipelines.lake.layout import RunError, Sink, new_run_id
 from pipelines.lake.lease import Lease
 from pipelines.lake.plan import Plan
-from pipelines.lake.read import DuplicateIdsError, SourceChangedError
 from pipelines.lake.state import read_state, state_after, write_state
 from pipelines.lake.tombstones import write_tombstones
-from pipelines.lake.units import SourcePlan, source_files
+from pipelines.source.read import DuplicateIdsError
+from pipelines.source.units import SourcePlan, source_files
 
 log = logging.getLogger(__name__)
 # Below this many documents a failure rate says little: one bad row must not end a run of three.
@@ -149,10 +149,11 @@ def _drive(
                 model,
                 units,
             )
-        if tally.total != total or not planned.keys() <= sink.done_units(run_id):
-            raise RunFailedError(
-                run_id, f"{tally.total} of {total} documents came back; resume the run"
-            )
+        # Documents are not counted again: of a file that turned out to be damaged, many that were
+        # planned are one failed row.
+        lost = planned.keys() - sink.done_units(run_id)
+        if lost or not planned.keys() <= counts.keys():
+            raise RunFailedError(run_id, f"{len(lost)} units did not come back; resume the run")
         check_unique_ids(sink, run_id, list(planned))
         seconds = time.monotonic() - clock
         spent = timing(loaded, tally.busy - earlier, seconds)
@@ -213,7 +214,7 @@ def _add(tally: Tally, counts: dict[str, tuple[int, int]], unit: str, more: Tall
 
 
 _SYSTEM_ERROR = re.compile(r"OSError: (\[Errno \d+\] [A-Za-z ]+)")
-_TELLING = (DuplicateIdsError, SourceChangedError, StalledError, RunError, OSError)
+_TELLING = (DuplicateIdsError, StalledError, RunError, OSError)
 
 
 @contextmanager

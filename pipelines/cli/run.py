@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipelines.cli.driving import (
@@ -81,7 +82,7 @@ def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
     from actors.weights import check
     from pipelines.batch.describe import describe
     from pipelines.lake.layout import Sink
-    from pipelines.lake.units import plan_source
+    from pipelines.source.units import plan_source
 
     plan = plan_source(loaded.pipeline.source)
     for stage in loaded.pooled:
@@ -105,6 +106,9 @@ def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
     for number, stage in enumerate(found["stages"], start=1):
         actors = _actors(stage["pool"])
         table.add_row(f"stage {number}", f"{stage['name']} ({stage['kind']}){actors}")
+    if found["passed_over"]:
+        passed = ", ".join(f"{count:,} {suffix}" for suffix, count in found["passed_over"].items())
+        table.add_row("passed over", escape(passed))
     table.add_row("merge", f"overlaps: {found['merge']['overlaps']}")
     for name, path in found["output"].items():
         table.add_row(name, path)
@@ -151,7 +155,7 @@ def _run(
 def _begin(loaded: LoadedPipeline, retry_failed: str | None) -> str:
     from pipelines.batch import begin_run, write_plan
     from pipelines.enrich import decide_retry
-    from pipelines.lake.units import plan_source
+    from pipelines.source.units import plan_source
 
     if retry_failed is not None:
         return write_plan(loaded, decide_retry(loaded, retry_failed))

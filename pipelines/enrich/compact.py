@@ -19,7 +19,7 @@ from pipelines.lake.lease import Lease
 from pipelines.lake.plan import Increment, Plan
 from pipelines.lake.rewrite import rewrite
 from pipelines.lake.state import Held, read_state, write_state
-from pipelines.lake.units import Unit
+from pipelines.source.units import Unit
 
 _COMMIT_SECONDS = 120.0
 

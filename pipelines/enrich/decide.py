@@ -11,12 +11,12 @@ import pyarrow as pa
 from actors.config import ConfigError
 from pipelines.batch.describe import check_reader
 from pipelines.config import LoadedPipeline
-from pipelines.lake.files import SourceFile
 from pipelines.lake.fingerprint import pipeline_fingerprint
 from pipelines.lake.layout import RunError, Sink
 from pipelines.lake.plan import Increment, Plan
 from pipelines.lake.state import Held, read_state
-from pipelines.lake.units import Slice, SourcePlan, Unit, plan_source, source_files
+from pipelines.source.files import SourceFile
+from pipelines.source.units import Slice, SourcePlan, Unit, plan_source, source_files
 
 log = logging.getLogger(__name__)
 # Below this many files a share of lost ones says little.

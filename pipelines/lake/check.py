@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.lake.layout import Sink
-from pipelines.lake.read import DuplicateIdsError
 from pipelines.lake.rewrite import rewrite
 from pipelines.lake.state import Held
+from pipelines.source.read import DuplicateIdsError
 
 _IDS = pa.schema([("doc_id", pa.string())])
 _NAMED = 20

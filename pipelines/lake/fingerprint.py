@@ -11,7 +11,7 @@ from actors.config import RESULTS, fingerprint, results_of
 from actors.config.load import STARTERS
 from actors.weights import digest
 from pipelines.config import LoadedPipeline
-from pipelines.lake.files import list_files
+from pipelines.source.files import list_files
 from pipelines.stages import StageConfig
 
 _STARTER = "starter:"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.lake.units import Slice, Unit
+from pipelines.source.units import Slice, Unit
 
 _EMPTY = -1
 SLICE = [

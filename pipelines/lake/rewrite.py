@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from pipelines.lake.layout import Sink, ahead
 from pipelines.lake.state import Held
-from pipelines.lake.units import Unit
+from pipelines.source.units import Unit
 
 
 @dataclass(frozen=True, slots=True)

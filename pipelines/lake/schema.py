@@ -77,6 +77,11 @@ DOCUMENTS = pa.schema(
         _field("entity_count", pa.int32(), "rows of this document in entities", nullable=False),
         _field("steps", pa.list_(_STEP), "what each model of the pipeline did with it"),
         _field(
+            "original_hash",
+            pa.string(),
+            "BLAKE2b-128 of the stored text, where it is markup and text is what one sees of it",
+        ),
+        _field(
             "content_hash",
             pa.string(),
             "BLAKE2b-128 of text (of a picture: its bytes) and own prompt",
@@ -98,23 +103,6 @@ EXTRACTION = pa.struct(
         pa.field("entities", pa.list_(pa.struct(_ENTITY_FIELDS))),
     ]
 )
-
-READ = pa.schema(
-    [
-        pa.field("doc_id", pa.string()),
-        pa.field("source", pa.string()),
-        pa.field("source_version", pa.string()),
-        pa.field("source_row", pa.int64()),
-        pa.field("text", pa.string()),
-        pa.field("image", pa.binary()),
-        pa.field("prompt", pa.string()),
-        pa.field("prior", pa.string()),
-        pa.field("error_type", pa.string()),
-        pa.field("error_message", pa.string()),
-    ]
-)
-"""A unit between reading and writing; kept columns and one EXTRACTION a step follow. The pool
-that reads pictures takes ``image`` away and adds ``reading`` (see readings) and ``step_ocr``."""
 
 
 def entity_row(entity: Entity) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from pipelines.lake.layout import RunError, Sink
 from pipelines.lake.plan import SLICE, Plan, slice_table
-from pipelines.lake.units import Slice
+from pipelines.source.units import Slice
 
 _STATE = pa.schema(
     [

@@ -1,0 +1,347 @@
+"""Reading units: from slices of files to tables of documents, where a bad row is a failed row.
+
+Files are read forwards once for the units of one task, so a row group is decoded once, however
+many units it holds. What follows the place where a file turns out to be damaged is one failed row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from actors.spans import Failure
+from pipelines.config import Source
+from pipelines.source.columns import ExtraColumns
+from pipelines.source.files import IMMUTABLE, version_of
+from pipelines.source.ids import column_ids, value_id
+from pipelines.source.markup import BadMarkupError, visible_text
+from pipelines.source.opening import BadFileError, content_errors, open_raw, open_source
+from pipelines.source.partitions import partitions_of
+from pipelines.source.records import Record, decoded, records
+from pipelines.source.units import BAD, Slice, Unit
+
+_BATCH_ROWS = 1024
+_NAMED_IDS = 5
+
+READ = pa.schema(
+    [
+        pa.field("doc_id", pa.string()),
+        pa.field("source", pa.string()),
+        pa.field("source_version", pa.string()),
+        pa.field("source_row", pa.int64()),
+        pa.field("text", pa.string()),
+        pa.field("original_hash", pa.string()),
+        pa.field("image", pa.binary()),
+        pa.field("prompt", pa.string()),
+        pa.field("prior", pa.string()),
+        pa.field("error_type", pa.string()),
+        pa.field("error_message", pa.string()),
+    ]
+)
+"""A unit between reading and writing; kept columns and one EXTRACTION a step follow. The pool
+that reads pictures takes ``image`` away and adds ``reading`` (see readings) and ``step_ocr``."""
+
+
+class DuplicateIdsError(ValueError):
+    """Documents share an id; the message names the first few."""
+
+    @classmethod
+    def of(cls, ids: Sequence[str], where: str) -> DuplicateIdsError:
+        """The error for these ids; no __init__, so that it survives pickling between workers."""
+        named = ", ".join(ids[:_NAMED_IDS]) + (" …" if len(ids) > _NAMED_IDS else "")
+        return cls(
+            f"{where}: several documents have the id {named}. Ids must be unique: "
+            "set source.id to a column that is, or leave it out to have ids derived."
+        )
+
+
+def read_units(units: Iterable[Unit], source: Source, keep: pa.Schema) -> Iterator[pa.Table]:
+    """One table a unit, in order; the columns are those of READ and then those of ``keep``.
+
+    Raises DuplicateIdsError for an id that occurs twice in a unit. A file that is gone, was changed
+    since it was planned, or cannot be read to its end is a failed row (BadFile) in the place of the
+    rows that it does not give.
+    """
+    reader = _ForwardReader(source)
+    try:
+        for unit in units:
+            rows: list[dict[str, Any]] = []
+            extra = ExtraColumns(keep)
+            for part in unit.slices:
+                for chunk in reader.chunks(part):
+                    rows += _documents(chunk, part, source)
+                    chunk.add_to(extra, partitions_of(part.uri))
+            _check_ids([row["doc_id"] for row in rows], unit.slices[0].uri)
+            table = pa.Table.from_pylist(rows, schema=READ)
+            for field, column in extra.columns():
+                table = table.append_column(field, column)
+            yield table
+    finally:
+        reader.close()
+
+
+def _check_ids(ids: list[str], where: str) -> None:
+    twice = sorted(id_ for id_, count in Counter(ids).items() if count > 1)
+    if twice:
+        raise DuplicateIdsError.of(twice, where)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Neighbouring rows of a file: their values as Python has them, from row ``start`` on, and for
+    Parquet their extra columns, which stay Arrow."""
+
+    start: int
+    rows: Sequence[Record]
+    arrow: Mapping[str, pa.Array] | None = None
+
+    def add_to(self, extra: ExtraColumns, path: Mapping[str, str | None]) -> None:
+        if self.arrow is not None:
+            extra.add_arrow(len(self.rows), self.arrow, path)
+        else:
+            extra.add_values(self.rows, path)
+
+
+def _documents(chunk: _Chunk, part: Slice, source: Source) -> Iterator[dict[str, Any]]:
+    for number, values in enumerate(chunk.rows, start=chunk.start):
+        bad = isinstance(values, Failure) and values.type == "BadFile"
+        # The file is the document; or it is what failed.
+        whole = part.format in ("text", "image") or (bad and number == 0)
+        derived = part.uri if whole else f"{part.uri}#{number}"
+        row: dict[str, Any] = {
+            "doc_id": derived,
+            "source": part.uri,
+            "source_version": part.version,
+            "source_row": number,
+            "error_type": "",
+            "error_message": "",
+        }
+        if isinstance(values, Failure):
+            yield row | {"error_type": values.type, "error_message": values.message}
+            continue
+        failures = []
+        if source.id is not None and not whole:
+            identity = value_id(values.get(source.id), source.id)
+            if isinstance(identity, Failure):
+                failures.append(identity)
+            else:
+                row["doc_id"] = identity or derived
+        if source.image is not None or part.format == "image":
+            image = _image(values, source.image or source.text, source.max_document_mb)
+            if isinstance(image, Failure):
+                failures.append(image)
+            else:
+                row["image"] = image
+        else:
+            text = _text(values, source.text, source.max_document_mb)
+            if not isinstance(text, Failure) and source.markup != "none":
+                row["original_hash"], text = _visible(text, source)
+            if isinstance(text, Failure):
+                failures.append(text)
+            else:
+                row["text"] = text
+        if source.prompt is not None and values.get(source.prompt) is not None:
+            prompt = _text(values, source.prompt, source.max_document_mb)
+            if isinstance(prompt, Failure):
+                failures.append(prompt)
+            else:
+                row["prompt"] = prompt
+        if failures:
+            row |= {"error_type": failures[0].type, "error_message": failures[0].message}
+        yield row
+
+
+def _text(values: Mapping[str, Any], column: str, most_mb: float) -> str | Failure:
+    value = values.get(column)
+    if value is None:
+        return Failure("MissingText", f"{column}: is null or missing")
+    if isinstance(value, bytes):
+        try:
+            value = value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            return Failure("InvalidUTF8", f"{column}: not valid UTF-8 at byte {error.start}")
+    if not isinstance(value, str):
+        return Failure("WrongType", f"{column}: is a {type(value).__name__}, not a string")
+    if len(value) > most_mb * 1e6:
+        return Failure(
+            "TooLarge",
+            f"{column}: {len(value) / 1e6:.1f} MB, more than source.max_document_mb = {most_mb:g}",
+        )
+    if not _encodable(value):
+        return Failure("InvalidUTF8", f"{column}: holds lone surrogates or bytes that are no UTF-8")
+    return value
+
+
+def _visible(text: str, source: Source) -> tuple[str | None, str | Failure]:
+    """The hash of a text that is markup, None for a plain one, and what a reader sees of it."""
+    try:
+        visible = visible_text(text, source.markup)
+    except BadMarkupError as error:
+        return None, Failure("BadMarkup", f"{source.text}: {error}")
+    if visible == text:
+        return None, text
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest(), visible
+
+
+def _image(values: Mapping[str, Any], column: str, most_mb: float) -> bytes | Failure:
+    value = values.get(column)
+    if value is None:
+        return Failure("MissingImage", f"{column}: is null or missing")
+    if not isinstance(value, bytes):
+        return Failure("WrongType", f"{column}: is a {type(value).__name__}, not bytes")
+    if len(value) > most_mb * 1e6:
+        return Failure(
+            "TooLarge",
+            f"{column}: {len(value) / 1e6:.1f} MB, more than source.max_document_mb = {most_mb:g}",
+        )
+    return value
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+class _ForwardReader:
+    """Rows of slices, one open file at a time, read forwards."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._uri = ""
+        self._at = 0
+        self._chunks: Iterator[_Chunk] = iter(())
+        self._left: _Chunk | None = None
+        self._stream: Any = None
+
+    def chunks(self, part: Slice) -> Iterator[_Chunk]:
+        """The rows of a slice. From where they cannot be read on, one row that is a Failure."""
+        try:
+            if self._uri != part.uri or self._at > part.start:
+                self._open(part)
+            while self._at < part.start + part.count:
+                chunk = self._next(part)
+                low = max(part.start - chunk.start, 0)
+                high = min(part.start + part.count - chunk.start, len(chunk.rows))
+                self._left = _cut(chunk, high, len(chunk.rows))
+                self._at = chunk.start + high
+                if low < high:
+                    yield _cut(chunk, low, high) or chunk
+        except BadFileError as error:
+            at = max(self._at, part.start) if self._uri == part.uri else part.start
+            self.close()
+            yield _Chunk(at, [Failure("BadFile", str(error))])
+
+    def _next(self, part: Slice) -> _Chunk:
+        if self._left is not None:
+            return self._left
+        with content_errors(part.format):
+            chunk = next(self._chunks, None)
+        if chunk is None:
+            raise BadFileError("the file has fewer rows than when the run was planned")
+        return chunk
+
+    def _open(self, part: Slice) -> None:
+        self.close()
+        source = self._source
+        format_ = part.format.removeprefix(BAD)
+        with content_errors(format_):
+            if not part.version.startswith(IMMUTABLE) and version_of(part.uri) != part.version:
+                raise BadFileError("the file was changed after the run was planned")
+            if part.format.startswith(BAD):
+                raise BadFileError(f"the file is empty or cannot be read as {format_}")
+            if format_ in ("parquet", "image"):
+                self._stream = open_raw(part.uri)
+            else:
+                self._stream = open_source(part.uri, int(source.max_inflated_mb * 1e6))
+            self._uri, self._at = part.uri, 0
+            if format_ == "parquet":
+                self._chunks = self._parquet(part.start)
+            elif format_ == "image":
+                self._chunks = iter([_Chunk(0, [{source.text: self._stream.read()}])])
+            elif format_ == "text":
+                self._chunks = iter([_Chunk(0, [{source.text: self._whole()}])])
+            else:
+                self._chunks = _chunked(records(self._stream, format_, source))
+
+    def _whole(self) -> str:
+        """A text file. One too long is not held whole: what is over the limit is enough to see."""
+        return decoded(self._stream, self._source.encoding).read(
+            int(self._source.max_document_mb * 1e6) + 1
+        )
+
+    def _parquet(self, start: int) -> Iterator[_Chunk]:
+        file = pq.ParquetFile(self._stream)
+        sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
+        first = at = 0
+        while first < len(sizes) and at + sizes[first] <= start:
+            at += sizes[first]  # a row group before the slice is not decoded at all
+            first += 1
+        self._at = at
+        return self._parquet_chunks(file, list(range(first, len(sizes))), at)
+
+    def _parquet_chunks(self, file: pq.ParquetFile, groups: list[int], at: int) -> Iterator[_Chunk]:
+        source = self._source
+        content = source.image or source.text
+        there = set(file.schema_arrow.names)
+        read = [content, *(column for column in (source.id, source.prompt) if column)]
+        keep = [name for name in source.keep if name in there]
+        columns = list(dict.fromkeys([*read, *keep]))
+        # Group by group: a batch over two of them would be lost with the second.
+        for group in groups:
+            for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=columns):
+                values: dict[str, list[Any]] = {}
+                for name in dict.fromkeys(read):
+                    column = batch.column(name)
+                    values[name] = (
+                        column_ids(column, name)
+                        if name == source.id
+                        else _column(column, name in (source.text, source.prompt))
+                    )
+                rows = [
+                    dict(zip(values, row, strict=True))
+                    for row in zip(*values.values(), strict=True)
+                ]
+                yield _Chunk(at, rows, {name: batch.column(name) for name in keep})
+                at += len(rows)
+
+    def close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+        self._stream, self._uri, self._left = None, "", None
+
+
+def _cut(chunk: _Chunk, low: int, high: int) -> _Chunk | None:
+    """Rows [low, high) of a chunk; None where these are none."""
+    if low >= high:
+        return None
+    arrow = chunk.arrow
+    if arrow is not None:
+        arrow = {name: column.slice(low, high - low) for name, column in arrow.items()}
+    return _Chunk(chunk.start + low, chunk.rows[low:high], arrow)
+
+
+def _chunked(rows: Iterator[Record]) -> Iterator[_Chunk]:
+    for number, row in enumerate(rows):
+        yield _Chunk(number, [row])
+
+
+def _column(column: pa.Array, as_bytes: bool) -> list[Any]:
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_string_view(column.type):
+        column = column.cast(pa.large_string())
+    # A Parquet string is not checked to be UTF-8 by its writer: take bytes, and judge row by row.
+    if as_bytes and pa.types.is_string(column.type):
+        column = column.cast(pa.binary())
+    elif as_bytes and pa.types.is_large_string(column.type):
+        column = column.cast(pa.large_binary())
+    return column.to_pylist()  # type: ignore[no-any-return]

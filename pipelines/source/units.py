@@ -1,0 +1,259 @@
+"""Planning: from files to units of work, each with an id that follows from what it is.
+
+A unit is one slice of a large file or a handful of small files; its output has a name that follows
+from its id, so it is done when its file is there, and doing it twice is the same as once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from actors.config import ConfigError
+from actors.spans import Failure
+from pipelines.config import Source
+from pipelines.source.columns import unified
+from pipelines.source.files import Listing, SourceFile, list_source
+from pipelines.source.ids import may_be_ids
+from pipelines.source.opening import BadFileError, content_errors, open_raw, open_source
+from pipelines.source.partitions import partitions_of
+from pipelines.source.records import csv_rows, records
+from pipelines.storage import StoreError, reason, store_errors
+
+log = logging.getLogger(__name__)
+_LISTING_THREADS = 16
+_NAMED = 8
+BAD = "bad:"
+"""Before the format of a file that could not be read when it was planned: one row, which fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Rows [start, start + count) of one version of one file."""
+
+    uri: str
+    version: str
+    format: str
+    start: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """The work that is done or lost as one."""
+
+    slices: tuple[Slice, ...]
+
+    @property
+    def rows(self) -> int:
+        """Documents in this unit."""
+        return sum(part.count for part in self.slices)
+
+    @property
+    def id(self) -> str:
+        """20 hex digits that follow from paths, versions and row ranges alone."""
+        facts = "\n".join(f"{s.uri}\t{s.version}\t{s.start}\t{s.count}" for s in self.slices)
+        return hashlib.sha256(facts.encode()).hexdigest()[:20]
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePlan:
+    """What a source holds: its files, its units in the order of the files, and the types of the
+    columns that are carried through."""
+
+    files: tuple[SourceFile, ...]
+    units: tuple[Unit, ...]
+    keep: pa.Schema
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """Files that were passed over, by suffix."""
+
+    @property
+    def rows(self) -> int:
+        """Documents in the source."""
+        return sum(unit.rows for unit in self.units)
+
+    @property
+    def empty(self) -> tuple[Slice, ...]:
+        """The files without a document."""
+        used = {part.uri for unit in self.units for part in unit.slices}
+        return tuple(
+            Slice(file.uri, file.version, file.format, 0, 0)
+            for file in self.files
+            if file.uri not in used
+        )
+
+
+def source_files(source: Source) -> list[SourceFile]:
+    """The files of a source now; raises what ``list_source`` raises."""
+    return list_source(source).files
+
+
+def plan_source(
+    source: Source, files: Sequence[SourceFile] | None = None, mix: bool = True
+) -> SourcePlan:
+    """List and count a source, or count these files of it. ``mix``: small files share units.
+
+    A file that cannot be read is planned as one row, which fails. Raises ConfigError for a file
+    that lacks a column, naming both, and where no file of the source can be read.
+    """
+    listing = list_source(source) if files is None else Listing(list(files))
+    with ThreadPoolExecutor(_LISTING_THREADS) as pool:
+        counted = list(pool.map(lambda file: _count(file, source), listing.files))
+    bad = [(f, c.bad) for f, c in zip(listing.files, counted, strict=True) if c.bad]
+    if files is None and bad and len(bad) == len(counted):
+        file, why = bad[0]
+        raise ConfigError(f"source.path: no file can be read, such as {file.uri}: {why}")
+    for file, why in bad[:_NAMED]:
+        log.warning("%s: %s; it becomes a failed row (BadFile)", file.uri, why)
+    if len(bad) > _NAMED:
+        log.warning("and %d more files that cannot be read", len(bad) - _NAMED)
+    good = [(f.uri, c.columns) for f, c in zip(listing.files, counted, strict=True) if not c.bad]
+    keep = unified(good, source.keep) if good else pa.schema([])
+    planned = [
+        replace(file, format=BAD + file.format) if found.bad else file
+        for file, found in zip(listing.files, counted, strict=True)
+    ]
+    rows = zip(planned, (found.rows for found in counted), strict=True)
+    units = tuple(_pack(rows, source, mix))
+    return SourcePlan(tuple(planned), units, keep, dict(listing.skipped))
+
+
+def _pack(
+    counted: Iterable[tuple[SourceFile, int]], source: Source, mix: bool = True
+) -> Iterator[Unit]:
+    most_bytes = source.unit_mb * 1e6
+    images = source.image is not None
+    small: list[Slice] = []
+    small_bytes = 0
+    for file, rows in counted:
+        per_row = file.size / max(rows, 1)
+        most_rows = source.unit_images if images or file.format == "image" else source.unit_rows
+        step = max(1, min(most_rows, int(most_bytes / max(per_row, 1))))
+        whole = Slice(file.uri, file.version, file.format, 0, rows)
+        fits = (
+            mix
+            and sum(s.count for s in small) + rows <= most_rows
+            and small_bytes + file.size <= most_bytes
+        )
+        if small and not fits:
+            yield Unit(tuple(small))
+            small, small_bytes = [], 0
+        if rows > step:
+            for start in range(0, rows, step):
+                part = Slice(file.uri, file.version, file.format, start, min(step, rows - start))
+                yield Unit((part,))
+        elif rows:
+            small.append(whole)
+            small_bytes += file.size
+    if small:
+        yield Unit(tuple(small))
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """Documents in a file, the types of its columns, and why it cannot be read, if so."""
+
+    rows: int
+    columns: Mapping[str, pa.DataType] = field(default_factory=dict)
+    bad: str = ""
+
+
+def _count(file: SourceFile, source: Source) -> _Counted:
+    path = dict.fromkeys(partitions_of(file.uri), pa.string())
+    try:
+        if file.size == 0:
+            raise BadFileError("the file has no bytes")
+        if file.format in ("text", "image"):
+            return _Counted(1, path)
+        with store_errors(), content_errors(file.format):
+            if file.format == "parquet":
+                return _count_parquet(file.uri, source, path)
+            with open_source(file.uri, int(source.max_inflated_mb * 1e6)) as stream:
+                return _count_records(stream, file, source, path)
+    except BadFileError as error:
+        return _Counted(1, bad=str(error))
+    except StoreError:
+        raise
+    except OSError as error:
+        raise ConfigError(f"{file.uri}: cannot be opened: {reason(error)}") from error
+
+
+def _count_parquet(uri: str, source: Source, path: Mapping[str, pa.DataType]) -> _Counted:
+    with open_raw(uri) as stream:
+        reader = pq.ParquetFile(stream)
+        schema = reader.schema_arrow
+        _check_columns(uri, schema.names, source)
+        if source.image is None:
+            _check_text(uri, schema.field(source.text).type)
+        else:
+            _check_image(uri, schema.field(source.image).type)
+        if source.id is not None and not may_be_ids(schema.field(source.id).type):
+            raise ConfigError(
+                f"{uri}: source.id: {source.id} has the type {schema.field(source.id).type}, of "
+                "which no ids can be made; choose another column, or none to have ids derived"
+            )
+        own = {column.name: column.type for column in schema if column.name in source.keep}
+        return _Counted(int(reader.metadata.num_rows), {**path, **own})
+
+
+def _count_records(
+    stream: IO[bytes], file: SourceFile, source: Source, path: Mapping[str, pa.DataType]
+) -> _Counted:
+    if file.format not in ("csv", "tsv"):
+        own = dict.fromkeys(source.keep, pa.string())  # which a line may have or lack
+        return _Counted(sum(1 for _ in records(stream, file.format, source)), {**path, **own})
+    rows = csv_rows(stream, file.format, source)
+    header = next(rows, [])
+    if isinstance(header, Failure):
+        raise BadFileError("the file has no header")
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise ConfigError(f"{file.uri}: the header has {', '.join(twice)} more than once")
+    _check_columns(file.uri, header, source)
+    own = dict.fromkeys(set(source.keep) & set(header), pa.string())
+    count = 0
+    for row in rows:
+        count += 1
+        if isinstance(row, Failure) and "quote" in row.message:
+            log.warning("%s: %s", file.uri, row.message)
+    return _Counted(count, {**path, **own})
+
+
+def _check_columns(uri: str, names: list[str], source: Source) -> None:
+    wanted = [
+        source.image or source.text,
+        *(column for column in (source.id, source.prompt) if column),
+    ]
+    missing = [column for column in wanted if column not in names]
+    if missing:
+        raise ConfigError(
+            f"{uri}: no column {', '.join(missing)}; the file has {', '.join(names) or 'none'}"
+        )
+
+
+def _check_image(uri: str, type_: pa.DataType) -> None:
+    if not (
+        pa.types.is_binary(type_) or pa.types.is_large_binary(type_) or pa.types.is_null(type_)
+    ):
+        raise ConfigError(f"{uri}: the image column has the type {type_}, not binary")
+
+
+def _check_text(uri: str, type_: pa.DataType) -> None:
+    if pa.types.is_dictionary(type_):
+        type_ = type_.value_type
+    if not (
+        pa.types.is_string(type_)
+        or pa.types.is_large_string(type_)
+        or pa.types.is_string_view(type_)
+        or pa.types.is_binary(type_)
+        or pa.types.is_large_binary(type_)
+        or pa.types.is_null(type_)
+    ):
+        raise ConfigError(f"{uri}: the text column has the type {type_}, not a string")
