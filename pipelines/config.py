@@ -305,7 +305,10 @@ class Pipeline(Section):
         "join late) before it says that the least actors do not fit.",
     )
     stall_minutes: float = Field(
-        60.0, gt=0, description="End the run (it can be resumed) when no unit was done for so long."
+        60.0,
+        gt=0,
+        description="End the run (it can be resumed) when nothing was done for so long: no unit, "
+        "and no document, window or token within one.",
     )
     storage: Storage = Storage()
     serve: Serve = Serve()

@@ -32,9 +32,11 @@ class OcrActor(StageActor):
         from actors.ocr import OcrReader  # here: a run without pictures needs no extra for them
 
         share = work.share
-        self._reader = OcrReader(work.stage.config, threads=share.threads or 1, gpu=share.gpu or 0)
+        self._reader = OcrReader(
+            work.stage.config, threads=share.threads or 1, gpu=share.gpu or 0, moved=work.moved
+        )
         self._dropped = [] if work.keep_pictures else ["image"]
-        self._careful = Careful(work.attempts, self._submit)
+        self._careful = Careful(work.attempts, self._submit, work.moved)
         self._last = 0.0
         return self._reader.took
 
