@@ -91,6 +91,11 @@ class Source(Section):
         description="Column with the document's id; without it, or where it is null, the id is "
         "<file>#<row>, the same at each run over the same files.",
     )
+    on_duplicate: Literal["fail_row", "keep_first", "error"] = Field(
+        "fail_row",
+        description="Rows whose id an earlier row of the source has: failed rows (DuplicateId), "
+        "left out, or an error before work starts.",
+    )
     text: str = Field("text", description="Column with the text; not used for plain-text files.")
     image: str | None = Field(
         None, description="Parquet: column with the bytes of a picture or PDF, instead of a text."
@@ -129,6 +134,7 @@ class Source(Section):
             "strict",
             "where",
             "max_inflated_mb",
+            "on_duplicate",
             "keep",
             "unit_rows",
             "unit_images",

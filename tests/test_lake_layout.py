@@ -10,7 +10,7 @@ import pytest
 from pipelines.lake.check import check_unique_ids
 from pipelines.lake.layout import RunError, Sink, new_run_id
 from pipelines.lake.plan import Plan
-from pipelines.source.read import DuplicateIdsError
+from pipelines.source.duplicates import DuplicateIdsError
 from pipelines.source.units import Slice, Unit
 
 UNITS = (

@@ -33,7 +33,7 @@ from pipelines.lake.lease import Lease
 from pipelines.lake.plan import Plan
 from pipelines.lake.state import read_state, state_after, write_state
 from pipelines.lake.tombstones import write_tombstones
-from pipelines.source.read import DuplicateIdsError
+from pipelines.source.duplicates import DuplicateIdsError
 from pipelines.source.units import SourcePlan, source_files
 
 log = logging.getLogger(__name__)

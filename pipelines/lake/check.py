@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from pipelines.lake.layout import Sink
 from pipelines.lake.rewrite import rewrite
 from pipelines.lake.state import Held
-from pipelines.source.read import DuplicateIdsError
+from pipelines.source.duplicates import DuplicateIdsError
 
 _IDS = pa.schema([("doc_id", pa.string())])
 _NAMED = 20

@@ -7,7 +7,6 @@ many units it holds. What follows the place where a file turns out to be damaged
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,16 +17,16 @@ import pyarrow.parquet as pq
 from actors.spans import Failure
 from pipelines.config import Source
 from pipelines.source.columns import ExtraColumns
+from pipelines.source.duplicates import DuplicateIdsError
 from pipelines.source.files import IMMUTABLE, version_of
 from pipelines.source.ids import column_ids, value_id
 from pipelines.source.markup import BadMarkupError, visible_text
 from pipelines.source.opening import BadFileError, content_errors, open_raw, open_source
 from pipelines.source.partitions import partitions_of
 from pipelines.source.records import Record, decoded, records
-from pipelines.source.units import BAD, Slice, Unit
+from pipelines.source.units import BAD, DUPLICATE, Slice, Unit
 
 _BATCH_ROWS = 1024
-_NAMED_IDS = 5
 
 READ = pa.schema(
     [
@@ -48,25 +47,12 @@ READ = pa.schema(
 that reads pictures takes ``image`` away and adds ``reading`` (see readings) and ``step_ocr``."""
 
 
-class DuplicateIdsError(ValueError):
-    """Documents share an id; the message names the first few."""
-
-    @classmethod
-    def of(cls, ids: Sequence[str], where: str) -> DuplicateIdsError:
-        """The error for these ids; no __init__, so that it survives pickling between workers."""
-        named = ", ".join(ids[:_NAMED_IDS]) + (" …" if len(ids) > _NAMED_IDS else "")
-        return cls(
-            f"{where}: several documents have the id {named}. Ids must be unique: "
-            "set source.id to a column that is, or leave it out to have ids derived."
-        )
-
-
 def read_units(units: Iterable[Unit], source: Source, keep: pa.Schema) -> Iterator[pa.Table]:
     """One table a unit, in order; the columns are those of READ and then those of ``keep``.
 
-    Raises DuplicateIdsError for an id that occurs twice in a unit. A file that is gone, was changed
-    since it was planned, or cannot be read to its end is a failed row (BadFile) in the place of the
-    rows that it does not give.
+    A file that is gone, was changed since it was planned, or cannot be read to its end is a failed
+    row (BadFile) in the place of the rows that it does not give. Raises DuplicateIdsError for an id
+    that occurs twice where that is an error.
     """
     reader = _ForwardReader(source)
     try:
@@ -77,7 +63,7 @@ def read_units(units: Iterable[Unit], source: Source, keep: pa.Schema) -> Iterat
                 for chunk in reader.chunks(part):
                     rows += _documents(chunk, part, source)
                     chunk.add_to(extra, partitions_of(part.uri))
-            _check_ids([row["doc_id"] for row in rows], unit.slices[0].uri)
+            _check_ids(rows, source.on_duplicate)
             table = pa.Table.from_pylist(rows, schema=READ)
             for field, column in extra.columns():
                 table = table.append_column(field, column)
@@ -86,10 +72,24 @@ def read_units(units: Iterable[Unit], source: Source, keep: pa.Schema) -> Iterat
         reader.close()
 
 
-def _check_ids(ids: list[str], where: str) -> None:
-    twice = sorted(id_ for id_, count in Counter(ids).items() if count > 1)
-    if twice:
-        raise DuplicateIdsError.of(twice, where)
+def _check_ids(rows: Sequence[dict[str, Any]], policy: str) -> None:
+    """Fail rows whose id an earlier row of the unit has, which planning could not see (of a file
+    whose ids it could not read). Raises DuplicateIdsError where that is an error."""
+    seen: set[str] = set()
+    for row in rows:
+        if row["doc_id"] in seen:
+            if policy == "error":
+                raise DuplicateIdsError.of([row["doc_id"]], row["source"])
+            row |= _duplicate(row["source"], row["source_row"])
+        seen.add(row["doc_id"])
+
+
+def _duplicate(uri: str, number: int) -> dict[str, Any]:
+    return {
+        "doc_id": f"{uri}#{number}",
+        "error_type": "DuplicateId",
+        "error_message": "an earlier row of the source has the same id",
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,9 @@ def _documents(chunk: _Chunk, part: Slice, source: Source) -> Iterator[dict[str,
                 failures.append(prompt)
             else:
                 row["prompt"] = prompt
-        if failures:
+        if part.format.startswith(DUPLICATE):
+            row |= _duplicate(part.uri, number)
+        elif failures:
             row |= {"error_type": failures[0].type, "error_message": failures[0].message}
         yield row
 
@@ -252,7 +254,7 @@ class _ForwardReader:
     def _open(self, part: Slice) -> None:
         self.close()
         source = self._source
-        format_ = part.format.removeprefix(BAD)
+        format_ = part.format.removeprefix(DUPLICATE).removeprefix(BAD)
         with content_errors(format_):
             if not part.version.startswith(IMMUTABLE) and version_of(part.uri) != part.version:
                 raise BadFileError("the file was changed after the run was planned")

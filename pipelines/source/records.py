@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, Any
 
 import ijson
@@ -52,7 +52,7 @@ def records(stream: IO[bytes], format_: str, source: Source) -> Iterator[Record]
         header = next(rows, None)
         if header is None or isinstance(header, Failure):
             raise BadFileError("the file has no header")
-        return (_by_header(header, row) for row in rows)
+        return by_header(header, rows)
     if format_ == "json":
         return _json(stream, source, most)
     return (_json_row(line) for line in _lines(decoded(stream, source.encoding), most))
@@ -108,12 +108,15 @@ class _Lines:
         return line
 
 
-def _by_header(header: list[str], row: list[str] | Failure) -> Record:
-    if isinstance(row, Failure):
-        return row
-    if len(row) != len(header):
-        return Failure("BadRow", f"{len(row)} fields, but the header has {len(header)}")
-    return dict(zip(header, row, strict=True))
+def by_header(header: list[str], rows: Iterable[list[str] | Failure]) -> Iterator[Record]:
+    """Rows of a CSV file by the names of their columns; a ragged one is a Failure."""
+    for row in rows:
+        if isinstance(row, Failure):
+            yield row
+        elif len(row) != len(header):
+            yield Failure("BadRow", f"{len(row)} fields, but the header has {len(header)}")
+        else:
+            yield dict(zip(header, row, strict=True))
 
 
 def _lines(text: io.TextIOWrapper, most: int) -> Iterator[str | Failure]:

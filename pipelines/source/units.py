@@ -10,9 +10,12 @@ import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import IO
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -20,16 +23,20 @@ from actors.config import ConfigError
 from actors.spans import Failure
 from pipelines.config import Source
 from pipelines.source.columns import unified
+from pipelines.source.duplicates import Digests, DuplicateIdsError, digests, repeated, stretches
 from pipelines.source.files import Listing, SourceFile, list_source
-from pipelines.source.ids import may_be_ids
+from pipelines.source.ids import Id, column_ids, may_be_ids, value_id
 from pipelines.source.opening import BadFileError, content_errors, open_raw, open_source
 from pipelines.source.partitions import partitions_of
-from pipelines.source.records import csv_rows, records
+from pipelines.source.records import Record, by_header, csv_rows, records
 from pipelines.storage import StoreError, reason, store_errors
 
 log = logging.getLogger(__name__)
 _LISTING_THREADS = 16
 _NAMED = 8
+_BATCH_ROWS = 65_536
+DUPLICATE = "duplicate:"
+"""Before the format of rows whose ids earlier rows have: each is a failed row."""
 BAD = "bad:"
 """Before the format of a file that could not be read when it was planned: one row, which fails."""
 
@@ -122,7 +129,42 @@ def plan_source(
     ]
     rows = zip(planned, (found.rows for found in counted), strict=True)
     units = tuple(_pack(rows, source, mix))
+    if source.id is not None:
+        units = _apart(units, planned, repeated([found.ids for found in counted]), source)
     return SourcePlan(tuple(planned), units, keep, dict(listing.skipped))
+
+
+def _apart(
+    units: Sequence[Unit],
+    files: Sequence[SourceFile],
+    rows: Sequence[npt.NDArray[np.int64]],
+    source: Source,
+) -> tuple[Unit, ...]:
+    """The units with rows of repeated ids in slices of their own, or without them."""
+    by_file = {file.uri: found for file, found in zip(files, rows, strict=True) if len(found)}
+    if not by_file:
+        return tuple(units)
+    total = sum(len(found) for found in by_file.values())
+    words = f"source.id: {total:,} rows have the id of an earlier row, the first in "
+    words += next(iter(by_file))
+    if source.on_duplicate == "error":
+        raise DuplicateIdsError(f"{words}; set source.on_duplicate, or choose another column")
+    log.warning("%s (source.on_duplicate: %s)", words, source.on_duplicate)
+    apart: list[Unit] = []
+    for unit in units:
+        slices: list[Slice] = []
+        for part in unit.slices:
+            if part.uri not in by_file:
+                slices.append(part)
+                continue
+            for start, count, again in stretches(part.start, part.count, by_file[part.uri]):
+                if again and source.on_duplicate == "keep_first":
+                    continue
+                format_ = DUPLICATE + part.format if again else part.format
+                slices.append(replace(part, format=format_, start=start, count=count))
+        if slices:
+            apart.append(Unit(tuple(slices)))
+    return tuple(apart)
 
 
 def _pack(
@@ -163,6 +205,7 @@ class _Counted:
     rows: int
     columns: Mapping[str, pa.DataType] = field(default_factory=dict)
     bad: str = ""
+    ids: Digests = field(default_factory=lambda: digests(()))
 
 
 def _count(file: SourceFile, source: Source) -> _Counted:
@@ -200,7 +243,26 @@ def _count_parquet(uri: str, source: Source, path: Mapping[str, pa.DataType]) ->
                 "which no ids can be made; choose another column, or none to have ids derived"
             )
         own = {column.name: column.type for column in schema if column.name in source.keep}
-        return _Counted(int(reader.metadata.num_rows), {**path, **own})
+        rows = int(reader.metadata.num_rows)
+        return _Counted(rows, {**path, **own}, ids=_parquet_ids(reader, rows, source.id))
+
+
+def _parquet_ids(reader: pq.ParquetFile, rows: int, name: str | None) -> Digests:
+    if name is None:
+        return digests(())
+    found: list[Id] = []
+    with suppress(BadFileError), content_errors("parquet"):  # reading finds it again, row by row
+        for batch in reader.iter_batches(_BATCH_ROWS, columns=[name]):
+            found += column_ids(batch.column(name), name)
+    return digests([*found, *([None] * (rows - len(found)))])
+
+
+def _record_ids(rows: Iterable[Record], name: str | None) -> tuple[int, Digests]:
+    """How many rows there are, and the digests of their ids."""
+    if name is None:
+        return sum(1 for _ in rows), digests(())
+    ids = [None if isinstance(r, Failure) else value_id(r.get(name), name) for r in rows]
+    return len(ids), digests(ids)
 
 
 def _count_records(
@@ -208,7 +270,8 @@ def _count_records(
 ) -> _Counted:
     if file.format not in ("csv", "tsv"):
         own = dict.fromkeys(source.keep, pa.string())  # which a line may have or lack
-        return _Counted(sum(1 for _ in records(stream, file.format, source)), {**path, **own})
+        count, ids = _record_ids(records(stream, file.format, source), source.id)
+        return _Counted(count, {**path, **own}, ids=ids)
     rows = csv_rows(stream, file.format, source)
     header = next(rows, [])
     if isinstance(header, Failure):
@@ -218,12 +281,16 @@ def _count_records(
         raise ConfigError(f"{file.uri}: the header has {', '.join(twice)} more than once")
     _check_columns(file.uri, header, source)
     own = dict.fromkeys(set(source.keep) & set(header), pa.string())
-    count = 0
+    count, ids = _record_ids(_warned(by_header(header, rows), file.uri), source.id)
+    return _Counted(count, {**path, **own}, ids=ids)
+
+
+def _warned(rows: Iterable[Record], uri: str) -> Iterator[Record]:
+    """The rows; one whose quote is never closed is logged, since others are lost in it."""
     for row in rows:
-        count += 1
         if isinstance(row, Failure) and "quote" in row.message:
-            log.warning("%s: %s", file.uri, row.message)
-    return _Counted(count, {**path, **own})
+            log.warning("%s: %s", uri, row.message)
+        yield row
 
 
 def _check_columns(uri: str, names: list[str], source: Source) -> None:
