@@ -13,7 +13,18 @@ from importlib.util import find_spec
 _MODULES = {
     "gguf": ("llama_cpp", "llguidance"),
     "pages": ("PIL", "cv2", "pydicom", "pypdfium2", "rapidocr"),
-    "lake": ("croniter", "duckdb", "pyarrow", "ray"),
+    "lake": (
+        "croniter",
+        "defusedxml",
+        "deltalake",
+        "duckdb",
+        "hl7",
+        "ijson",
+        "pyarrow",
+        "ray",
+        "selectolax",
+        "striprtf",
+    ),
     "serve": ("fastapi", "httpcore2", "python_multipart", "ray"),
     "client": ("httpx2", "tenacity"),
 }

@@ -49,7 +49,7 @@ class Csv(Section):
         min_length=1,
         max_length=1,
         description='A character before quotes within fields, such as "\\" as Spark writes them; '
-        "default: quotes are doubled.",
+        "quotes may be doubled, too.",
     )
 
 

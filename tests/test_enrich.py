@@ -426,7 +426,7 @@ def test_two_passes_at_a_time_are_refused(lake: Lake) -> None:
 
 def test_files_without_rows_are_known(lake: Lake) -> None:
     lake.enrich()
-    (lake.source / "empty.jsonl").write_text("")
+    (lake.source / "empty.jsonl").write_text("\n")
     assert lake.enrich()[0].changes["new"] == 1
     assert lake.enrich()[0].outcome is None
     lake.write("d", "d0")

@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from actors.config import ConfigError
 from actors.spans import Failure
 from pipelines.source.ids import Id
 
@@ -19,7 +20,7 @@ _NONE = bytes(16)
 _NAMED_IDS = 5
 
 
-class DuplicateIdsError(ValueError):
+class DuplicateIdsError(ConfigError):
     """Documents share an id; the message names the first few."""
 
     @classmethod

@@ -70,7 +70,6 @@ def csv_rows(stream: IO[bytes], format_: str, source: Source) -> Iterator[list[s
         delimiter=options.delimiter or ("\t" if format_ == "tsv" else ","),
         quotechar=options.quote,
         escapechar=options.escape,
-        doublequote=options.escape is None,
     )
     while True:
         first = reader.line_num + 1
