@@ -20,6 +20,8 @@ from pipelines.lake.layout import Sink as Lake
 from pipelines.lake.plan import Plan
 from pipelines.lake.state import Held, write_state
 from pipelines.lake.units import Slice, plan_source, source_files
+from pipelines.pool import Pool
+from pipelines.stages import Stage
 
 _PER_UNIT = 512
 
@@ -63,7 +65,8 @@ def _pipeline(source: str, sink: str) -> LoadedPipeline:
         sink=Sink(path=sink),
         enrich=Enrich(),
     )
-    return LoadedPipeline("bench", pipeline, (load_model("starter:token-classifier"),))
+    model = load_model("starter:token-classifier")
+    return LoadedPipeline("bench", pipeline, (Stage(model.name, model, Pool()),))
 
 
 def _commit_all(loaded: LoadedPipeline, files: int) -> None:

@@ -16,8 +16,6 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
     "as shipped": {},
     "prefix not shared": {"techniques": Techniques(share=False)},
     "forced tokens one by one": {"techniques": Techniques(forced=False)},
-    "lookup of 2 tokens": {"techniques": Techniques(lookup=2)},
-    "lookup of 4 tokens": {"techniques": Techniques(lookup=4)},
     "prompts in chunks of 128": {"techniques": Techniques(chunk=128)},
     "one KV room": {"context": {"kv_tokens": 16384}},
     "one KV room, flash attention": {"context": {"kv_tokens": 16384, "flash_attn": "on"}},

@@ -26,7 +26,6 @@ SWITCHES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "all on": ({}, {}),
     "no shared prefix": ({"share": False}, {}),
     "no forced tokens": ({"forced": False}, {}),
-    "lookup of 8": ({"lookup": 8}, {}),
     "verbatim off": ({}, {"verbatim": "off"}),
 }
 """By name: what differs in the engine's techniques, and in the prompt."""

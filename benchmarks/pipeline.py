@@ -36,9 +36,11 @@ from pipelines.batch import begin_run, drive_run
 from pipelines.batch.cluster import cluster
 from pipelines.batch.finish import Tally
 from pipelines.batch.marker import versions
-from pipelines.config import LoadedPipeline, Pipeline, Pool, Sink, Source, Step
+from pipelines.config import LoadedPipeline, Pipeline, Sink, Source, Step
 from pipelines.lake.layout import Sink as Lake
 from pipelines.lake.units import plan_source
+from pipelines.pool import Pool
+from pipelines.stages import Stage
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "starter:token-classifier"
@@ -119,7 +121,7 @@ def _actors() -> list[float]:
         if not folder.name.isdigit():
             continue
         try:
-            if b"StepActor" in (folder / "cmdline").read_bytes():
+            if b"ExtractActor" in (folder / "cmdline").read_bytes():
                 found.append(_resident(int(folder.name)))
         except OSError:  # it ended while we looked
             continue
@@ -139,7 +141,9 @@ def job(texts: list[str], folder: Path, threads: int) -> Clock:
         steps=(Step(model=MODEL, pool=Pool(num_cpus=threads)),),
         sink=Sink(path=str(sink)),
     )
-    loaded = LoadedPipeline("benchmark", pipeline, (load_model(MODEL),))
+    model = load_model(MODEL)
+    stages = (Stage(model.name, model, Pool(num_cpus=threads)),)
+    loaded = LoadedPipeline("benchmark", pipeline, stages)
     run_id = begin_run(loaded, plan_source(pipeline.source))
     clock = Clock()
     outcome = drive_run(Lake(str(sink)), run_id, clock)

@@ -9,15 +9,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, TypeAdapter, field_validator, model_validator
+from pydantic import Field, TypeAdapter, field_validator
 
-from actors.config import ConfigError, GgufModel, ModelConfig, Section, load_model
+from actors.config import ConfigError, Section, load_model
 from actors.config.load import read_yaml, resolve, validate
 from actors.config.merge import Merge
-from actors.config.ocr import OcrModel, load_ocr
+from actors.config.ocr import load_ocr
+from pipelines.pool import Pool
+from pipelines.stages import Stage
 from pipelines.storage import Storage, refuse_secrets
 
 
@@ -61,65 +63,7 @@ class Source(Section):
         64.0, gt=0, description="A longer text is a failed row, not a killed worker."
     )
 
-
-class Pool(Section):
-    """The actors of one step, and what each may take."""
-
-    min_actors: int = Field(1, ge=1)
-    max_actors: int = Field(1, ge=1)
-    num_cpus: float = Field(1.0, gt=0, description="CPUs an actor; also its threads, rounded down.")
-    num_gpus: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
-        0.0,
-        description="The fraction of a card an actor takes; auto: what its model needs, from its "
-        "file. A fraction that is too small is an error before work starts.",
-    )
-    card_gb: float | None = Field(
-        None, gt=0, description="Memory of a card (10^9 bytes); default: the cluster is asked."
-    )
-    fill: bool = Field(
-        False,
-        description="Use all of num_gpus: as many sequences (GGUF) or as large batches (ONNX) as "
-        "fit, at least the model file's. Answers do not depend on it.",
-    )
-    cpu_fallback: bool = Field(
-        False, description="Run on the CPU, and say so, where the cluster has no GPU."
-    )
-    units_in_flight: int = Field(
-        3, ge=1, description="Units an actor holds at a time, so that its model is never idle."
-    )
-
-    recycle_documents: int | None = Field(
-        None,
-        ge=1,
-        description="Begin an actor anew, between units, after so many documents. Online: replace "
-        "a replica after so many to a quarter more, so that not all go at once.",
-    )
-    recycle_growth_mb: float | None = Field(
-        None,
-        gt=0,
-        description="Begin an actor anew, between units, when its main memory has grown by so much "
-        "since its first unit. Online: replace a replica, as by recycle_documents.",
-    )
-
-    @model_validator(mode="after")
-    def _sizes_fit(self) -> Pool:
-        if self.max_actors < self.min_actors:
-            raise ValueError("max_actors must be at least min_actors")
-        if self.fill and self.num_gpus in (0, "auto"):
-            raise ValueError("fill needs num_gpus as a number: auto is the least that fits")
-        return self
-
-    @property
-    def gpus(self) -> float:
-        """``num_gpus`` as a number; raises ConfigError where auto was not resolved."""
-        if self.num_gpus == "auto":
-            raise ConfigError("pool.num_gpus is auto, and no card's memory is known")
-        return self.num_gpus
-
-    @property
-    def threads(self) -> int:
-        """CPU threads of an actor's model."""
-        return max(1, int(self.num_cpus))
+    RUNNING = frozenset({"path", "format", "keep", "unit_rows", "unit_images", "unit_mb"})
 
 
 class Step(Section):
@@ -298,22 +242,33 @@ class Pipeline(Section):
 
 @dataclass(frozen=True, slots=True)
 class LoadedPipeline:
-    """A pipeline with absolute paths, and the models of its steps, in order."""
+    """A pipeline with absolute paths, and its stages in the order in which documents pass them."""
 
     path: str
     pipeline: Pipeline
-    models: tuple[ModelConfig, ...]
-    ocr: OcrModel | None = None
+    stages: tuple[Stage, ...]
 
     @property
-    def any_sees(self) -> bool:
-        """Whether a step is shown the pictures themselves."""
-        return any(_sees(model) for model in self.models)
+    def pooled(self) -> tuple[Stage, ...]:
+        """The stages that run in actors of their own."""
+        return tuple(stage for stage in self.stages if stage.pool is not None)
 
     @property
-    def all_see(self) -> bool:
-        """Whether pictures need no text for any step."""
-        return all(_sees(model) for model in self.models)
+    def models(self) -> tuple[Stage, ...]:
+        """The stages whose models find entities."""
+        return tuple(stage for stage in self.pooled if not stage.reads_pictures)
+
+    @property
+    def sees_pictures(self) -> bool:
+        """Whether a model is shown the pictures themselves."""
+        return any(stage.sees_pictures for stage in self.models)
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether documents may be pictures: they are read first, or all models see them."""
+        return any(stage.reads_pictures for stage in self.stages) or all(
+            stage.sees_pictures for stage in self.models
+        )
 
     def as_json(self) -> str:
         """Everything that decides the output, as JSON: what a run's plan and marker keep."""
@@ -321,8 +276,7 @@ class LoadedPipeline:
             {
                 "file": self.path,
                 "pipeline": self.pipeline.model_dump(mode="json"),
-                "models": [model.model_dump(mode="json") for model in self.models],
-                "ocr": None if self.ocr is None else self.ocr.model_dump(mode="json"),
+                "stages": [stage.as_dict() for stage in self.stages],
             }
         )
 
@@ -330,12 +284,10 @@ class LoadedPipeline:
     def from_json(cls, content: str) -> LoadedPipeline:
         """The reverse of ``as_json``: what a resumed run works with."""
         values = json.loads(content)
-        models: TypeAdapter[ModelConfig] = TypeAdapter(ModelConfig)
         return cls(
             path=values["file"],
             pipeline=Pipeline.model_validate(values["pipeline"]),
-            models=tuple(models.validate_python(model) for model in values["models"]),
-            ocr=None if values.get("ocr") is None else OcrModel.model_validate(values["ocr"]),
+            stages=tuple(Stage.from_dict(stage) for stage in values["stages"]),
         )
 
 
@@ -366,18 +318,16 @@ def load_pipeline(path: str | Path) -> LoadedPipeline:
             "serve": _resolved(pipeline.serve, path),
         }
     )
-    models = tuple(load_model(step.model) for step in steps)
-    names = [model.name for model in models]
-    if len(set(names)) != len(names):
-        raise ConfigError(f"{path}: steps: two models share a name: {', '.join(names)}")
-    unknown = sorted(set(pipeline.merge.priority) - set(names))
+    stages = _stages(pipeline)
+    names = [stage.name for stage in stages]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"{path}: two stages share a name: {', '.join(twice)}")
+    loaded = LoadedPipeline(str(path.resolve()), pipeline, stages)
+    unknown = sorted(set(pipeline.merge.priority) - {stage.name for stage in loaded.models})
     if unknown:
         raise ConfigError(f"{path}: merge.priority: no step has the model {', '.join(unknown)}")
-    reader = None if ocr is None else load_ocr(ocr.model)
-    if reader is not None and reader.name in names:
-        raise ConfigError(f"{path}: ocr: a step's model has the name {reader.name}, too")
-    loaded = LoadedPipeline(str(path.resolve()), pipeline, models, reader)
-    if pipeline.source.image is not None and reader is None and not loaded.all_see:
+    if pipeline.source.image is not None and not loaded.takes_pictures:
         raise ConfigError(
             f"{path}: source.image needs an `ocr` section, which reads the pictures, unless every "
             "step is a vision model"
@@ -385,8 +335,16 @@ def load_pipeline(path: str | Path) -> LoadedPipeline:
     return loaded
 
 
-def _sees(model: ModelConfig) -> bool:
-    return isinstance(model, GgufModel) and model.sees
+def _stages(pipeline: Pipeline) -> tuple[Stage, ...]:
+    """The stages of a pipeline file: what reads pictures, then one per step."""
+    stages: list[Stage] = []
+    if pipeline.ocr is not None:
+        reader = load_ocr(pipeline.ocr.model)
+        stages.append(Stage(reader.name, reader, pipeline.ocr.pool))
+    for step in pipeline.steps:
+        model = load_model(step.model)
+        stages.append(Stage(model.name, model, step.pool))
+    return tuple(stages)
 
 
 def _resolved(serve: Serve, path: Path) -> Serve:

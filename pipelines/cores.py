@@ -15,7 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.config import ConfigError
 from actors.memory import cores
-from pipelines.config import Pool
+from pipelines.pool import Pool
 
 log = logging.getLogger(__name__)
 _ASK_SECONDS = 30.0

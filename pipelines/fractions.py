@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from actors.config import ConfigError, GgufModel, ModelConfig
+from actors.config import ConfigError, GgufModel, OnnxModel
 from actors.config.ocr import OcrModel
 from actors.memory import (
     GgufFile,
@@ -30,7 +30,9 @@ from actors.memory import (
     settled_gguf,
 )
 from actors.weights import fetch, open_weights
-from pipelines.config import LoadedPipeline, Pool
+from pipelines.config import LoadedPipeline
+from pipelines.pool import Pool
+from pipelines.stages import Stage, StageConfig
 
 log = logging.getLogger(__name__)
 Card = Callable[[], int | None]
@@ -48,53 +50,27 @@ def sized(loaded: LoadedPipeline, card: Card) -> LoadedPipeline:
 
     Raises ConfigError, with the numbers and what would fit, where a model does not fit.
     """
-    steps, models = [], []
-    for step, model in zip(loaded.pipeline.steps, loaded.models, strict=True):
-        pool, model = sized_step(step.pool, model, card)
-        steps.append(step.model_copy(update={"pool": pool}))
-        models.append(model)
-    changes: dict[str, object] = {"steps": tuple(steps)}
-    ocr = loaded.pipeline.ocr
-    if ocr is not None and loaded.ocr is not None:
-        changes["ocr"] = ocr.model_copy(update={"pool": sized_reader(ocr.pool, loaded.ocr, card)})
-    pipeline = loaded.pipeline.model_copy(update=changes)
-    return replace(loaded, pipeline=pipeline, models=tuple(models))
+    return replace(loaded, stages=tuple(sized_stage(stage, card) for stage in loaded.stages))
 
 
-def sized_step(pool: Pool, model: ModelConfig, card: Card) -> tuple[Pool, ModelConfig]:
-    """One step's pool and model, as ``sized``."""
-    if pool.num_gpus == 0:
-        return pool, model
-    memory = _memory(pool, model.name, card)
+def sized_stage(stage: Stage, card: Card) -> Stage:
+    """One stage, as ``sized``."""
+    pool, config = stage.pool, stage.config
+    if pool is None or pool.num_gpus == 0:
+        return stage
+    memory = _memory(pool, stage.name, card)
     if memory is None:
-        return pool, model
+        return stage
     if pool.num_gpus == "auto":
         # What the model file leaves open is as usual where a card holds that, else less.
-        model = _settled(model, 1.0, memory, grow=False)
-        fraction = fraction_for(need_of(model), memory)
+        config = _settled(config, 1.0, memory, grow=False)
+        fraction = fraction_for(need_of(config), memory)
         if fraction > 1:
-            _check(model, 1.0, memory)
-        return pool.model_copy(update={"num_gpus": fraction}), model
-    model = _settled(model, pool.num_gpus, memory)
-    _check(model, pool.num_gpus, memory)
-    return pool, _filled(model, pool.num_gpus, memory) if pool.fill else model
-
-
-def sized_reader(pool: Pool, model: OcrModel, card: Card) -> Pool:
-    """The pool of what reads pictures, as ``sized``."""
-    if pool.num_gpus == 0:
-        return pool
-    memory = _memory(pool, model.name, card)
-    if memory is None:
-        return pool
-    files = _ocr_files(model)
-    if pool.num_gpus != "auto":
-        check_ocr(files, model, pool.num_gpus, memory)
-        return pool
-    fraction = fraction_for(ocr_need(files, model), memory)
-    if fraction > 1:
-        check_ocr(files, model, 1.0, memory)
-    return pool.model_copy(update={"num_gpus": fraction})
+            _check(config, 1.0, memory)
+        return replace(stage, config=config, pool=pool.model_copy(update={"num_gpus": fraction}))
+    config = _settled(config, pool.num_gpus, memory)
+    _check(config, pool.num_gpus, memory)
+    return replace(stage, config=_filled(config, pool.num_gpus, memory) if pool.fill else config)
 
 
 def _memory(pool: Pool, name: str, card: Card) -> int | None:
@@ -116,22 +92,19 @@ def _memory(pool: Pool, name: str, card: Card) -> int | None:
     return memory
 
 
-def on_cpu(pool: Pool, name: str) -> Pool:
-    """The pool without a card, and a warning that says so: its cluster has none."""
-    log.warning("no GPU in this cluster: %s runs on the CPU", name)
-    return pool.model_copy(update={"num_gpus": 0.0})
+def on_cpu(stage: Stage) -> Stage:
+    """The stage without a card, and a warning that says so: its cluster has none."""
+    log.warning("no GPU in this cluster: %s runs on the CPU", stage.name)
+    return replace(stage, pool=stage.actors.model_copy(update={"num_gpus": 0.0}))
 
 
-def reader_need(model: OcrModel) -> Need:
-    """What a reader of pictures needs of a card."""
-    return ocr_need(_ocr_files(model), model)
-
-
-def need_of(model: ModelConfig) -> Need:
-    """What a model needs of a card; of a remote GGUF file only the head is read."""
-    if isinstance(model, GgufModel):
-        return gguf_need(_gguf_file(model), model)
-    return onnx_need(_onnx_file(model), model)
+def need_of(config: StageConfig) -> Need:
+    """What a stage's model needs of a card; of a remote GGUF file only the head is read."""
+    if isinstance(config, OcrModel):
+        return ocr_need(_ocr_files(config), config)
+    if isinstance(config, GgufModel):
+        return gguf_need(_gguf_file(config), config)
+    return onnx_need(_onnx_file(config), config)
 
 
 def smallest_card() -> int | None:
@@ -157,23 +130,27 @@ def smallest_card() -> int | None:
     return min(known, default=None)
 
 
-def _settled(model: ModelConfig, share: float, memory: int, grow: bool = True) -> ModelConfig:
-    if not isinstance(model, GgufModel) or not is_open(model):
-        return model
-    return settled_gguf(_gguf_file(model), model, share, memory, grow)
+def _settled(config: StageConfig, share: float, memory: int, grow: bool = True) -> StageConfig:
+    if not isinstance(config, GgufModel) or not is_open(config):
+        return config
+    return settled_gguf(_gguf_file(config), config, share, memory, grow)
 
 
-def _check(model: ModelConfig, share: float, memory: int) -> None:
-    if isinstance(model, GgufModel):
-        check_gguf(model.name, _gguf_file(model), model, share, memory)
+def _check(config: StageConfig, share: float, memory: int) -> None:
+    if isinstance(config, OcrModel):
+        check_ocr(_ocr_files(config), config, share, memory)
+    elif isinstance(config, GgufModel):
+        check_gguf(config.name, _gguf_file(config), config, share, memory)
     else:
-        check_onnx(model.name, _onnx_file(model), model, share, memory)
+        check_onnx(config.name, _onnx_file(config), config, share, memory)
 
 
-def _filled(model: ModelConfig, share: float, memory: int) -> ModelConfig:
-    if isinstance(model, GgufModel):
-        return filled_gguf(_gguf_file(model), model, share, memory)
-    return filled_onnx(_onnx_file(model), model, share, memory)
+def _filled(config: StageConfig, share: float, memory: int) -> StageConfig:
+    if isinstance(config, OcrModel):
+        return config
+    if isinstance(config, GgufModel):
+        return filled_gguf(_gguf_file(config), config, share, memory)
+    return filled_onnx(_onnx_file(config), config, share, memory)
 
 
 def _ocr_files(model: OcrModel) -> OcrFiles:
@@ -186,5 +163,5 @@ def _gguf_file(model: GgufModel) -> GgufFile:
     return read_gguf(open_weights, model)
 
 
-def _onnx_file(model: ModelConfig) -> OnnxFile:
+def _onnx_file(model: OnnxModel) -> OnnxFile:
     return read_onnx(fetch(model.weights.model, None, _ONNX_FILES))

@@ -113,7 +113,7 @@ class Arena:
             self._nodes.append(self._cluster.add_node(num_cpus=2))
             return True
         # What Ray calls the process of an actor depends on whether a call is under way.
-        actors = ("MapWorker", "StepActor")
+        actors = ("MapWorker", "ExtractActor")
         raylets = {node.all_processes["raylet"][0].process.pid for node in self._nodes}
         victims = [
             pid

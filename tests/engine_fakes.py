@@ -121,11 +121,9 @@ def echo(after: str, text: str) -> Script:
     return script
 
 
-def ask(prefix: str, suffix: str, document: str = "", **fields: Any) -> Request:
+def ask(prefix: str, suffix: str, **fields: Any) -> Request:
     """A request of the fake's byte tokens."""
-    parts = (tuple(text.encode()) for text in (prefix, suffix, document))
-    before, after, source = parts
-    return Request(before, after, document=source, **fields)
+    return Request(tuple(prefix.encode()), tuple(suffix.encode()), **fields)
 
 
 def notes(count: int, seed: int = 0) -> list[str]:

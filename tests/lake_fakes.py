@@ -10,6 +10,7 @@ import time
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,10 +20,12 @@ from actors.config import ModelConfig, load_model
 from actors.extractor import Share
 from actors.spans import Document, Extraction, Failure, Status, Usage, spanning
 from pipelines.batch.finish import Tally
-from pipelines.batch.step import Load
-from pipelines.config import LoadedPipeline, Pipeline, Pool, Sink, Source, Step
+from pipelines.batch.stage import Load
+from pipelines.config import LoadedPipeline, Pipeline, Sink, Source, Step
 from pipelines.lake.layout import Sink as Lake
 from pipelines.lake.state import current
+from pipelines.pool import Pool
+from pipelines.stages import Stage
 
 POISON = "the-text-that-ends-its-process"
 FAILING = "the-text-that-fails"
@@ -98,7 +101,17 @@ def pipeline(
                 **more,
             }
         ),
-        (model,),
+        (Stage(model.name, model, pool),),
+    )
+
+
+def with_pool(loaded: LoadedPipeline, **changes: object) -> LoadedPipeline:
+    """The pipeline with other settings for every pool."""
+    return replace(
+        loaded,
+        stages=tuple(
+            replace(stage, pool=stage.actors.model_copy(update=changes)) for stage in loaded.stages
+        ),
     )
 
 

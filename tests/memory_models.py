@@ -14,6 +14,10 @@ from typing import Any
 import gguf
 import numpy as np
 
+from pipelines.fractions import Card, sized_stage
+from pipelines.pool import Pool
+from pipelines.stages import Stage, StageConfig
+
 Kind = gguf.GGMLQuantizationType
 ARCHITECTURES = ("qwen2", "qwen2vl", "qwen3", "qwen3vl", "llama", "gemma3")
 _QK_NORM = ("qwen3", "qwen3vl", "gemma3")
@@ -127,3 +131,9 @@ def tensors(shape: Shape) -> Iterator[tuple[str, int, int]]:
         yield block + "ffn_gate.weight", shape.feed, shape.width
         yield block + "ffn_up.weight", shape.feed, shape.width
         yield block + "ffn_down.weight", shape.width, shape.feed
+
+
+def sized_model(pool: Pool, model: StageConfig, card: Card) -> tuple[Pool, Any]:
+    """The pool and the model of a stage that was sized for a card."""
+    stage = sized_stage(Stage(model.name, model, pool), card)
+    return stage.actors, stage.config

@@ -17,8 +17,12 @@ from actors import Extractor
 from actors.config import load_model
 from actors.engine.runner import Block, Logits
 from actors.gguf import GgufBackend
-from pipelines.batch.step import StepActor, StepWork, pack, unpack
+from pipelines.batch.extract import ExtractActor
+from pipelines.batch.packing import pack, unpack
+from pipelines.batch.stage import StageWork, stage_column
 from pipelines.cli.app import app
+from pipelines.pool import Pool
+from pipelines.stages import Stage
 from pipelines.storage import Storage
 
 pytestmark = pytest.mark.weights
@@ -42,14 +46,14 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def actor(model: Path, tmp_path: Path) -> Iterator[StepActor]:
-    work = StepWork(0, load_model(model), str(tmp_path / "sink"), "run", 2)
-    made = StepActor(work, 1, 0.0, Storage())
+def actor(model: Path, tmp_path: Path) -> Iterator[ExtractActor]:
+    stage = Stage("tiny", load_model(model), Pool())
+    made = ExtractActor(StageWork(0, stage, str(tmp_path / "sink"), "run", 2, Storage()))
     yield made
     _extractor(made).close()
 
 
-def _extractor(actor: StepActor) -> Extractor:
+def _extractor(actor: ExtractActor) -> Extractor:
     assert isinstance(actor._model, Extractor)
     return actor._model
 
@@ -70,14 +74,15 @@ def _unit(number: int, size: int = 2) -> pa.Table:
 
 
 def _said(blocks: Sequence[pa.Table]) -> dict[str, list[tuple[str, int, int]]]:
+    column = stage_column(0)
     return {
-        row["doc_id"]: [(e["label"], e["start"], e["end"]) for e in row["step_0"]["entities"]]
+        row["doc_id"]: [(e["label"], e["start"], e["end"]) for e in row[column]["entities"]]
         for block in blocks
         for row in unpack(block)[1].to_pylist()
     }
 
 
-def test_units_in_flight_share_the_slots_of_one_engine(actor: StepActor) -> None:
+def test_units_in_flight_share_the_slots_of_one_engine(actor: ExtractActor) -> None:
     units = [_unit(number) for number in range(3)]
 
     async def one_by_one() -> list[pa.Table]:
@@ -105,7 +110,7 @@ def test_units_in_flight_share_the_slots_of_one_engine(actor: StepActor) -> None
 
 
 def test_a_lost_model_ends_the_process_so_that_ray_starts_another(
-    actor: StepActor, ended: list[int], tmp_path: Path
+    actor: ExtractActor, ended: list[int], tmp_path: Path
 ) -> None:
     backend = _extractor(actor)._backend
     assert isinstance(backend, GgufBackend)
@@ -121,7 +126,7 @@ def test_a_lost_model_ends_the_process_so_that_ray_starts_another(
     assert [*(tmp_path / "sink").rglob("attempts/unit-0.0.json")]
 
 
-async def _call(actor: StepActor, unit: pa.Table) -> pa.Table:
+async def _call(actor: ExtractActor, unit: pa.Table) -> pa.Table:
     return await actor(unit)
 
 

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
-from lake_fakes import pipeline
+from lake_fakes import pipeline, with_pool
 
 from actors.config import ConfigError
 from pipelines.batch import cluster
-from pipelines.config import LoadedPipeline, Pool
+from pipelines.config import LoadedPipeline
 from pipelines.cores import Node, check_threads
 from pipelines.enrich.schedule import stopping_on_sigterm
+from pipelines.pool import Pool
 
 
 @pytest.fixture
@@ -40,11 +41,12 @@ def _loaded(
     gpus: float | Literal["auto"] = 0.0, fallback: bool = False, minutes: float = 0.0
 ) -> LoadedPipeline:
     loaded = pipeline("in", "out", actors=2, cluster_wait_minutes=minutes)
-    (step,) = loaded.pipeline.steps
-    pool = step.pool.model_copy(update={"num_gpus": gpus, "cpu_fallback": fallback})
-    steps = (step.model_copy(update={"pool": pool}),)
-    changed = loaded.pipeline.model_copy(update={"steps": steps})
-    return LoadedPipeline(loaded.path, changed, loaded.models)
+    return with_pool(loaded, num_gpus=gpus, cpu_fallback=fallback)
+
+
+def _pool(loaded: LoadedPipeline) -> Pool:
+    (stage,) = loaded.pooled
+    return stage.actors
 
 
 def test_what_does_not_fit_is_refused_with_the_numbers(
@@ -52,11 +54,11 @@ def test_what_does_not_fit_is_refused_with_the_numbers(
 ) -> None:
     _cluster(monkeypatch, {"CPU": 0.5})
     with pytest.raises(ConfigError, match=r"need 1 CPUs and the cluster has 0\.5"):
-        cluster.placed_pools(_loaded())
+        cluster.placed(_loaded())
     _cluster(monkeypatch, {"CPU": 8.0})
     with pytest.raises(ConfigError, match=r"need 1 GPUs and the cluster has 0; .*cpu_fallback"):
-        cluster.placed_pools(_loaded(gpus=0.5))
-    assert cluster.placed_pools(_loaded(gpus=0.5, fallback=True))[0].num_gpus == 0
+        cluster.placed(_loaded(gpus=0.5))
+    assert _pool(cluster.placed(_loaded(gpus=0.5, fallback=True))).num_gpus == 0
     assert asked == []
 
 
@@ -65,7 +67,7 @@ def test_a_cluster_that_grows_is_asked_and_waited_for(
 ) -> None:
     empty: dict[str, float] = {}
     _cluster(monkeypatch, empty, empty, {"CPU": 4.0}, {"CPU": 4.0, "GPU": 1.0})
-    (pool,) = cluster.placed_pools(_loaded(gpus=0.5, fallback=True, minutes=1))
+    pool = _pool(cluster.placed(_loaded(gpus=0.5, fallback=True, minutes=1)))
     assert pool.num_gpus == 0.5
     assert asked == [{"CPU": 0.5, "GPU": 0.5}] * 2
 
@@ -76,18 +78,18 @@ def test_it_is_asked_for_a_card_before_a_fraction_of_one_is_chosen(
     loaded = _loaded(gpus="auto", fallback=True, minutes=1)
     monkeypatch.setattr(cluster, "sized", lambda loaded, card: loaded)
     _cluster(monkeypatch, {}, {"CPU": 4.0}, {"CPU": 4.0, "GPU": 1.0})
-    assert cluster.fitted(loaded).pipeline.steps[0].pool.num_gpus == "auto"
+    assert _pool(cluster.fitted(loaded)).num_gpus == "auto"
     assert asked == [{"CPU": 0.5, "GPU": 1.0}]
     _cluster(monkeypatch, {"CPU": 4.0})
     without = _loaded(gpus="auto", fallback=True)
-    assert cluster.fitted(without).pipeline.steps[0].pool.num_gpus == 0
+    assert _pool(cluster.fitted(without)).num_gpus == 0
     assert "no GPU in this cluster" in caplog.text
 
 
 def test_it_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch, asked: list[Any]) -> None:
     _cluster(monkeypatch, {})
     with pytest.raises(ConfigError, match="need 1 CPUs and the cluster has 0"):
-        cluster.placed_pools(_loaded(minutes=0.005))
+        cluster.placed(_loaded(minutes=0.005))
 
 
 def test_a_scheduler_keeps_its_signal_though_ray_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:

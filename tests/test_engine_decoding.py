@@ -5,20 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import random
 import time
 from collections import Counter
 from typing import Any
 
 import numpy as np
 import pytest
-from engine_fakes import END, FakeRunner, ask, echo, notes
+from engine_fakes import END, FakeRunner, ask, notes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_engine_scheduling import run, texts
 
 from actors.engine import Engine, Request, Sampling, Techniques, Thinking
-from actors.engine.lookup import Lookup
 from actors.engine.sampling import Sampler, log_probability
 
 
@@ -34,7 +32,7 @@ def verbatim(document: str) -> str:
 
 
 def constrained(count: int = 10, **fields: Any) -> list[Request]:
-    return [ask("Read: ", note, note, grammar=verbatim(note), **fields) for note in notes(count)]
+    return [ask("Read: ", note, grammar=verbatim(note), **fields) for note in notes(count)]
 
 
 def test_output_under_a_grammar_parses_and_is_verbatim() -> None:
@@ -43,7 +41,7 @@ def test_output_under_a_grammar_parses_and_is_verbatim() -> None:
         if completion.finish_reason == "stop":
             for said in json.loads(completion.text)["drug"]:
                 assert said
-                assert said in bytes(request.document).decode()
+                assert said in bytes(request.suffix).decode()
         else:
             assert completion.finish_reason == "length"
 
@@ -97,49 +95,6 @@ def test_an_output_without_any_choice_needs_no_model() -> None:
     assert not runner.steps
 
 
-@pytest.mark.parametrize("temperature", [0.0, 0.8])
-@pytest.mark.parametrize("grammar", [True, False])
-def test_speculation_changes_nothing(temperature: float, grammar: bool) -> None:
-    def script(state: list[int]) -> int:  # copies from the document, with slips
-        draw = random.Random(len(state) * 31 + state[-1])
-        text = bytes(state[6:])
-        place = text.find(bytes([state[-1]]))
-        return text[place + 1] if draw.random() < 0.8 and place + 1 < len(text) else 97
-
-    requests = [
-        dataclasses.replace(
-            request,
-            grammar=request.grammar if grammar else None,
-            sampling=Sampling(temperature=temperature, seed=i),
-        )
-        for i, request in enumerate(constrained(max_tokens=60))
-    ]
-    plain = run(FakeRunner(script=script, context=300), requests)
-    for longest in (1, 4, 9):
-        drafted = run(
-            FakeRunner(script=script, context=300), requests, techniques=Techniques(lookup=longest)
-        )
-        assert texts(drafted) == texts(plain)
-        assert [c.logprobs for c in drafted] == [c.logprobs for c in plain]
-        assert sum(c.accepted_tokens for c in drafted) > 0
-
-
-def test_speculation_saves_steps_where_the_model_copies() -> None:
-    note = "metoprolol succinate 25 mg twice daily?"
-    answer = "metoprolol succinate 25 mg twice daily"
-    plain, drafted = (FakeRunner(script=echo("?", answer)) for _ in range(2))
-    request = ask("", note, note, max_tokens=60)
-    assert run(plain, [request])[0].text == answer
-    assert run(drafted, [request], techniques=Techniques(lookup=8))[0].text == answer
-    assert len(drafted.steps) < len(plain.steps) / 3
-
-
-def test_the_lazy_mask_changes_nothing() -> None:
-    requests = constrained(max_tokens=80, logprobs=False)
-    eager = run(FakeRunner(context=300), requests, techniques=Techniques(lazy=False))
-    assert texts(run(FakeRunner(context=300), requests)) == texts(eager)
-
-
 def test_draws_depend_on_the_seed_and_on_nothing_else() -> None:
     requests = [
         ask("", note, max_tokens=20, sampling=Sampling(temperature=0.9, top_k=50, seed=i))
@@ -165,7 +120,7 @@ def test_probability_is_among_the_allowed() -> None:
 
 def test_the_likeliest_tokens_are_those_of_the_model_under_the_grammar() -> None:
     grammar = 'start: ("a" | "b" | "c") "!" '
-    asked = ask("", "say", grammar=grammar, n_probs=2, logprobs=False)
+    asked = ask("", "say", grammar=grammar, n_probs=2)
     completion = run(FakeRunner(), [asked])[0]
     row = FakeRunner()._logits(list(b"say")).astype(np.float64)
     some = {token: row[token] for token in b"abc"}
@@ -175,7 +130,6 @@ def test_the_likeliest_tokens_are_those_of_the_model_under_the_grammar() -> None
     assert [token for token, _ in first] == best
     assert [chance for _, chance in first] == pytest.approx([some[t] - total for t in best])
     assert forced == ((ord("!"), 0.0),)
-    assert completion.logprobs == ()
 
 
 def test_the_likeliest_tokens_without_a_grammar_are_of_the_whole_vocabulary() -> None:
@@ -265,15 +219,6 @@ def test_any_text_can_be_a_verbatim_document(document: str) -> None:
             assert said in document
 
 
-def test_a_draft_is_what_the_document_says_next() -> None:
-    lookup = Lookup((1, 2, 3, 4, 1, 2, 9, 9), longest=2)
-    assert lookup.draft([7, 1, 2]) == [3, 4]
-    assert lookup.draft([4, 1, 2]) == [9, 9]
-    assert lookup.draft([7, 7, 4]) == [1, 2]
-    assert lookup.draft([8]) == []
-    assert lookup.draft([]) == []
-
-
 @pytest.mark.parametrize(
     ("printed", "bound", "opened"),
     [
@@ -297,3 +242,29 @@ def test_thinking_ends_with_its_budget(printed: str, bound: str, opened: str) ->
     requests = [ask("", f"Think {i}!", thinking=thinking) for i in range(3)]
     said = [completion.text for completion in run(FakeRunner(script=script), requests)]
     assert said == [bound] * 3
+
+
+@pytest.mark.parametrize(
+    ("printed", "answered", "opened", "budget"),
+    [
+        ("<think>ok</think>", "<think>ok</think>[1]", "<think>", 19),
+        ("<think>" + "hmm " * 30, "<think>hmm hmm hmm </think>[1]", "<think>", 19),
+        ("[1]", "[1]", "<think>", 19),
+        ("so be it</think>", "so be it</think>[1]", "", 19),
+        ("hmm " * 30, "</think>[1]", "", 0),
+    ],
+    ids=["closed", "endless", "none", "opened by the prompt", "no budget"],
+)
+def test_a_grammar_holds_after_the_thinking(
+    printed: str, answered: str, opened: str, budget: int
+) -> None:
+    def script(state: list[int]) -> int:
+        said = bytes(state).decode().partition("!")[2]
+        return printed.encode()[len(said)] if len(said) < len(printed) else END
+
+    thinking = Thinking(budget, opened, "</think>", tuple(b"</think>"))
+    request = ask("", "Think!", grammar='start: "[" /[0-9]/ "]"', thinking=thinking)
+    (completion,) = run(FakeRunner(script=script), [request])
+    assert completion.finish_reason == "stop"
+    before, bracket, rest = completion.text.rpartition("[")
+    assert (before + bracket, rest[1:]) == (answered[: answered.rindex("[") + 1], "]")

@@ -20,8 +20,9 @@ from actors.engine import (
     RequestRefused,
     Techniques,
 )
+from actors.engine.decoder import Choice, Decoder
 from actors.engine.inbox import Inbox
-from actors.engine.sequence import SequenceState
+from actors.engine.output import Output
 
 
 def run(
@@ -188,14 +189,14 @@ def test_a_fault_in_choosing_a_token_is_that_requests_own(monkeypatch: pytest.Mo
     class Panic(BaseException):
         """What a panic in Rust looks like."""
 
-    whole = SequenceState._choose
+    whole = Decoder.choose
 
-    def broken(self: SequenceState, row: Logits) -> None:
-        if self.request.max_tokens == 7 and self.generated == 3:
+    def broken(self: Decoder, row: Logits, output: Output) -> Choice | None:
+        if self._request.max_tokens == 7 and len(output.ends) == 3:
             raise Panic("secret")
-        whole(self, row)
+        return whole(self, row, output)
 
-    monkeypatch.setattr(SequenceState, "_choose", broken)
+    monkeypatch.setattr(Decoder, "choose", broken)
     engine = Engine(FakeRunner(), 3)
     try:
         good, bad, after = (engine.submit(ask("", "r", max_tokens=n)) for n in (9, 7, 8))

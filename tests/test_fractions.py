@@ -12,7 +12,7 @@ from typing import Any
 import fsspec
 import pytest
 import tiny_onnx
-from memory_models import Kind, Shape, write
+from memory_models import Kind, Shape, sized_model, write
 from vision_models import make_vision
 
 from actors.config import ConfigError, GgufModel, OnnxModel, load_model
@@ -29,9 +29,11 @@ from actors.memory import (
 )
 from pipelines.batch import cluster, life
 from pipelines.batch.life import Life
-from pipelines.config import LoadedPipeline, Pipeline, Pool
+from pipelines.config import LoadedPipeline, Pipeline
 from pipelines.cores import Node, check_nodes
-from pipelines.fractions import need_of, sized, sized_step
+from pipelines.fractions import need_of, sized
+from pipelines.pool import Pool
+from pipelines.stages import Stage
 from pipelines.worker import vitals
 from pipelines.worker.vitals import Lifespan
 
@@ -64,17 +66,17 @@ def test_auto_is_the_least_hundredth_that_holds_the_model(model: GgufModel) -> N
     assert need.parts["KV cache"] == 18 * 4096 * 28 * 2 * 128 * 2 * 2
     assert need.parts["weights"] == pytest.approx(1.65e9, rel=0.01)
     assert need.parts["CUDA context"] == CUDA_CONTEXT
-    pool, same = sized_step(Pool(num_gpus="auto"), model, lambda: A10G)
+    pool, same = sized_model(Pool(num_gpus="auto"), model, lambda: A10G)
     assert pool.gpus * A10G >= need.device * 1.05 > (pool.gpus - 0.01) * A10G
     assert same == model
     # A stated memory counts instead of the cluster's.
-    smaller, _ = sized_step(Pool(num_gpus="auto", card_gb=16), model, lambda: A10G)
+    smaller, _ = sized_model(Pool(num_gpus="auto", card_gb=16), model, lambda: A10G)
     assert smaller.gpus == pytest.approx(pool.gpus * 24 / 16, abs=0.011)
 
 
 def test_a_fraction_that_is_too_small_is_refused_with_what_would_fit(model: GgufModel) -> None:
     with pytest.raises(ConfigError) as refused:
-        sized_step(Pool(num_gpus=0.15), model, lambda: A10G)
+        sized_model(Pool(num_gpus=0.15), model, lambda: A10G)
     said = str(refused.value)
     assert said.startswith("m: num_gpus 0.15 of a card of 24.0 GB is 3.60 GB, and it needs ")
     assert "(weights 1.64, KV cache 2.11, compute " in said
@@ -92,21 +94,21 @@ def test_a_fraction_that_is_too_small_is_refused_with_what_would_fit(model: Gguf
     halved = gguf_need(file, context(model, type_k="q8_0", type_v="q8_0"))
     assert ("context.type_k and type_v" in ways) == (halved.device * 1.05 <= share)
     enough = float(ways["pool.num_gpus"])
-    assert sized_step(Pool(num_gpus=enough), model, lambda: A10G)[0].gpus == enough
+    assert sized_model(Pool(num_gpus=enough), model, lambda: A10G)[0].gpus == enough
     with pytest.raises(ConfigError, match="it needs"):
-        sized_step(Pool(num_gpus=enough - 0.01), model, lambda: A10G)
+        sized_model(Pool(num_gpus=enough - 0.01), model, lambda: A10G)
 
 
 def test_a_model_that_no_card_holds_says_so(model: GgufModel) -> None:
     with pytest.raises(ConfigError, match=r"num_gpus 1 of a card of 1\.0 GB .*n_gpu_layers"):
-        sized_step(Pool(num_gpus="auto", card_gb=1), model, lambda: None)
+        sized_model(Pool(num_gpus="auto", card_gb=1), model, lambda: None)
     with pytest.raises(ConfigError, match="nothing smaller fits"):
-        sized_step(Pool(num_gpus="auto", card_gb=0.5), model, lambda: None)
+        sized_model(Pool(num_gpus="auto", card_gb=0.5), model, lambda: None)
 
 
 def test_a_share_is_filled_with_sequences(model: GgufModel) -> None:
     pool = Pool(num_gpus=0.5, fill=True)
-    _, filled = sized_step(pool, model, lambda: A10G)
+    _, filled = sized_model(pool, model, lambda: A10G)
     assert isinstance(filled, GgufModel)
     count = filled.context.sequences
     assert isinstance(count, int)
@@ -132,11 +134,11 @@ def test_a_token_classifier_is_sized_by_its_batches() -> None:
     assert need.parts["activations"] == pytest.approx(29.95e6, rel=0.1)
     wide = model.model_copy(update={"window": model.window.model_copy(update={"size": 512})})
     assert onnx_need(file, wide).parts["activations"] == pytest.approx(54.9e6, rel=0.1)
-    pool, _ = sized_step(Pool(num_gpus="auto"), model, lambda: A10G)
+    pool, _ = sized_model(Pool(num_gpus="auto"), model, lambda: A10G)
     assert pool.gpus == 0.03
     with pytest.raises(ConfigError, match=r"token-classifier: num_gpus 0\.02 .*pool\.num_gpus: 0"):
-        sized_step(Pool(num_gpus=0.02), model, lambda: A10G)
-    _, filled = sized_step(Pool(num_gpus=0.1, fill=True), model, lambda: A10G)
+        sized_model(Pool(num_gpus=0.02), model, lambda: A10G)
+    _, filled = sized_model(Pool(num_gpus=0.1, fill=True), model, lambda: A10G)
     assert isinstance(filled, OnnxModel)
     assert filled.session.batch_tokens == 16384
 
@@ -161,7 +163,7 @@ def test_an_encoder_of_long_texts_is_planned_with_the_windows_that_it_reads(
     assert need_of(own).parts["activations"] > 12 * 4 * 8192**2
     assert 12 * 4 * 2048**2 < need_of(chosen).parts["activations"] < 12 * 4 * 2560**2
     with pytest.raises(ConfigError, match=r"window\.size: \d+") as refused:
-        sized_step(Pool(num_gpus=0.1), own, lambda: A10G)
+        sized_model(Pool(num_gpus=0.1), own, lambda: A10G)
     named = re.search(r"window\.size: (\d+)", str(refused.value))
     assert named is not None
     size = int(named[1])
@@ -178,10 +180,10 @@ def test_without_a_card_that_says_its_memory(
     model: GgufModel, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(ConfigError, match=r"m: pool\.num_gpus is auto.*set pool\.card_gb"):
-        sized_step(Pool(num_gpus="auto"), model, lambda: None)
-    assert sized_step(Pool(num_gpus=0.001), model, lambda: None)[0].gpus == 0.001
+        sized_model(Pool(num_gpus="auto"), model, lambda: None)
+    assert sized_model(Pool(num_gpus=0.001), model, lambda: None)[0].gpus == 0.001
     assert "m: no card says its memory: num_gpus 0.001 is not checked" in caplog.text
-    assert sized_step(Pool(), model, lambda: 1 // 0)[0].gpus == 0  # nobody is asked
+    assert sized_model(Pool(), model, lambda: 1 // 0)[0].gpus == 0  # nobody is asked
 
 
 def test_what_is_loaded_beside_a_model_counts(model: GgufModel, tmp_path: Path) -> None:
@@ -220,19 +222,20 @@ def test_a_card_is_named_with_its_memory() -> None:
 def _loaded(model: GgufModel, *pools: Pool) -> LoadedPipeline:
     steps = [{"model": "m", "pool": pool.model_dump()} for pool in pools]
     content = {"name": "p", "source": {"path": "in"}, "steps": steps, "sink": {"path": "out"}}
-    return LoadedPipeline("p", Pipeline.model_validate(content), (model,) * len(pools))
+    stages = tuple(Stage(f"m{i}", model, pool) for i, pool in enumerate(pools))
+    return LoadedPipeline("p", Pipeline.model_validate(content), stages)
 
 
 def test_a_pipeline_is_sized_for_the_cards_of_its_cluster(
     model: GgufModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = _loaded(model, Pool(num_gpus="auto", cpu_fallback=True), Pool())
-    assert [s.pool.num_gpus for s in sized(loaded, lambda: A10G).pipeline.steps] == [0.2, 0]
+    assert [s.actors.num_gpus for s in sized(loaded, lambda: A10G).stages] == [0.2, 0]
     monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 4.0})
-    assert [s.pool.num_gpus for s in cluster.fitted(loaded).pipeline.steps] == [0, 0]
+    assert [s.actors.num_gpus for s in cluster.fitted(loaded).stages] == [0, 0]
     monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 4.0, "GPU": 1.0})
     monkeypatch.setattr(cluster, "smallest_card", lambda: 16 * 10**9)
-    assert cluster.fitted(loaded).pipeline.steps[0].pool.gpus == pytest.approx(0.28, abs=0.011)
+    assert cluster.fitted(loaded).stages[0].actors.gpus == pytest.approx(0.28, abs=0.011)
 
 
 def _pool(gpus: float, actors: int) -> Pool:

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 from gguf_models import make
-from memory_models import Kind, Shape, write
+from memory_models import Kind, Shape, sized_model, write
 
 from actors.config import ConfigError, GgufModel
 from actors.extractor import Extractor, Share
 from actors.gguf import backend
 from actors.memory import GgufFile, gguf_need, open_header, settled_gguf, usual_gguf
 from actors.spans import Document
-from pipelines.config import Pool
-from pipelines.fractions import need_of, sized_step
+from pipelines.fractions import need_of
+from pipelines.pool import Pool
 
 SHAPE = Shape("qwen2", 1536, 28, 12, 2, 128, 8960, 151936, Kind.Q8_0, tied=True)
 CARD = 24 * 10**9
@@ -41,7 +41,7 @@ def model_of(path: Path, **context: Any) -> GgufModel:
 
 
 def sized(model: GgufModel, share: float, card: int = CARD) -> GgufModel:
-    _, found = sized_step(Pool(num_gpus=share), model, lambda: card)
+    _, found = sized_model(Pool(num_gpus=share), model, lambda: card)
     assert isinstance(found, GgufModel)
     return found
 
@@ -118,14 +118,14 @@ def test_what_does_not_even_fit_at_the_least_is_refused_with_the_numbers(path: P
 
 
 def test_a_fraction_that_is_auto_holds_the_usual_numbers(path: Path) -> None:
-    pool, found = sized_step(Pool(num_gpus="auto"), model_of(path, n_ctx="auto"), lambda: CARD)
+    pool, found = sized_model(Pool(num_gpus="auto"), model_of(path, n_ctx="auto"), lambda: CARD)
     stated = model_of(path, n_ctx=4096, sequences=8)
     assert isinstance(found, GgufModel)
     assert numbers(found) == (8, 4096)
-    assert pool.gpus == sized_step(Pool(num_gpus="auto"), stated, lambda: CARD)[0].gpus
+    assert pool.gpus == sized_model(Pool(num_gpus="auto"), stated, lambda: CARD)[0].gpus
     # A card that is too small for them is taken whole, with what it holds.
     small = 3 * 10**9
-    pool, found = sized_step(Pool(num_gpus="auto"), model_of(path, n_ctx="auto"), lambda: small)
+    pool, found = sized_model(Pool(num_gpus="auto"), model_of(path, n_ctx="auto"), lambda: small)
     assert isinstance(found, GgufModel)
     assert 0.9 < pool.gpus <= 1
     assert found.context.slots < 8

@@ -9,14 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from memory_models import sized_model
 
 from actors.config import ConfigError
 from actors.config.ocr import OcrModel, load_ocr
 from actors.memory import CUDA_CONTEXT, ocr_need, ocr_parts, read_ocr
 from actors.ocr import models, network_files
 from pipelines.batch import cluster
-from pipelines.config import LoadedPipeline, Pool, load_pipeline
-from pipelines.fractions import reader_need, sized, sized_reader
+from pipelines.config import LoadedPipeline, load_pipeline
+from pipelines.fractions import need_of, sized
+from pipelines.pool import Pool
 
 A10G = 24 * 10**9
 ROOT = Path(__file__).resolve().parent.parent
@@ -65,13 +67,13 @@ def test_what_the_networks_take_is_what_onnxruntime_says() -> None:
 
 def test_auto_is_a_fraction_that_holds_the_reader() -> None:
     model = load_ocr("starter:ocr")
-    need = reader_need(model)
+    need = need_of(model)
     assert need.parts["CUDA context"] == CUDA_CONTEXT
     assert 1.3e9 < need.device < 1.7e9
-    pool = sized_reader(Pool(num_gpus="auto"), model, lambda: A10G)
+    pool, _ = sized_model(Pool(num_gpus="auto"), model, lambda: A10G)
     assert pool.gpus * A10G >= need.device * 1.05 > (pool.gpus - 0.01) * A10G
     with pytest.raises(ConfigError) as refused:
-        sized_reader(Pool(num_gpus=0.05), model, lambda: A10G)
+        sized_model(Pool(num_gpus=0.05), model, lambda: A10G)
     said = str(refused.value)
     assert "num_gpus 0.05 of a card of 24.0 GB is 1.20 GB, and it needs" in said
     assert f"pool.num_gpus: {pool.gpus:g}" in said
@@ -79,26 +81,24 @@ def test_auto_is_a_fraction_that_holds_the_reader() -> None:
     assert 320 <= side < model.detection.max_side
     detection = model.detection.model_copy(update={"max_side": side})
     smaller = model.model_copy(update={"detection": detection})
-    assert sized_reader(Pool(num_gpus=0.05), smaller, lambda: A10G).gpus == 0.05
+    assert sized_model(Pool(num_gpus=0.05), smaller, lambda: A10G)[0].gpus == 0.05
     with pytest.raises(ConfigError, match=r"num_gpus is auto.*set pool\.card_gb"):
-        sized_reader(Pool(num_gpus="auto"), model, lambda: None)
+        sized_model(Pool(num_gpus="auto"), model, lambda: None)
 
 
 def _loaded(pool: Pool) -> LoadedPipeline:
     loaded = load_pipeline(ROOT / "configs" / "quickstart-pages.yaml")
-    assert loaded.pipeline.ocr is not None
-    ocr = loaded.pipeline.ocr.model_copy(update={"pool": pool})
-    return replace(loaded, pipeline=loaded.pipeline.model_copy(update={"ocr": ocr}))
+    reader, *models = loaded.stages
+    assert reader.reads_pictures
+    return replace(loaded, stages=(replace(reader, pool=pool), *models))
 
 
 def test_a_pipeline_that_reads_pictures_is_sized(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = sized(_loaded(Pool(num_gpus="auto")), lambda: A10G).pipeline.ocr
-    assert found is not None
-    assert found.pool.gpus == pytest.approx(0.07, abs=0.011)
+    found = sized(_loaded(Pool(num_gpus="auto")), lambda: A10G).stages[0]
+    assert found.actors.gpus == pytest.approx(0.07, abs=0.011)
     monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 4.0})
-    fallen = cluster.fitted(_loaded(Pool(num_gpus="auto", cpu_fallback=True))).pipeline.ocr
-    assert fallen is not None
-    assert fallen.pool.num_gpus == 0
+    fallen = cluster.fitted(_loaded(Pool(num_gpus="auto", cpu_fallback=True))).stages[0]
+    assert fallen.actors.num_gpus == 0
     monkeypatch.setattr(cluster, "smallest_card", lambda: None)
     with pytest.raises(ConfigError, match=r"set pool\.card_gb"):
         cluster.fitted(_loaded(Pool(num_gpus="auto")))

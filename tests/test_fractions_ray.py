@@ -9,13 +9,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
-from lake_fakes import HashModel, Row, pipeline, rows_of, write_rows
+from lake_fakes import HashModel, Row, pipeline, rows_of, with_pool, write_rows
 
 from actors.config import ConfigError, ModelConfig
 from actors.extractor import Share
@@ -24,11 +24,11 @@ from actors.spans import Document, Extraction
 from pipelines.batch import Outcome, begin_run, drive_run
 from pipelines.batch.cluster import cluster
 from pipelines.batch.finish import Tally
-from pipelines.config import LoadedPipeline
 from pipelines.cores import nodes
 from pipelines.fractions import smallest_card
 from pipelines.lake.layout import Sink
 from pipelines.lake.units import plan_source
+from pipelines.stages import Stage
 from pipelines.worker import vitals
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -107,12 +107,7 @@ def test_threads_that_would_share_cores_are_refused_before_any_work(tmp_path: Pa
     write_rows(tmp_path / "in" / "a.jsonl", ["d1"])
     count = 4 * cores()
     loaded = pipeline(str(tmp_path / "in"), str(tmp_path / "out"))
-    (step,) = loaded.pipeline.steps
-    pool = step.pool.model_copy(update={"num_cpus": 0.25, "max_actors": count})
-    changed = loaded.pipeline.model_copy(
-        update={"steps": (step.model_copy(update={"pool": pool}),)}
-    )
-    loaded = type(loaded)(loaded.path, changed, loaded.models)
+    loaded = with_pool(loaded, num_cpus=0.25, max_actors=count)
     run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
     (tmp_path / "processes").mkdir()
     load = Counted(str(tmp_path / "processes"))
@@ -148,11 +143,13 @@ def _drive(
     write_rows(folder / "in" / "a.jsonl", ids)
     (folder / "processes").mkdir(parents=True)
     loaded = pipeline(str(folder / "in"), str(folder / "out"), unit_rows=8)
-    (step,) = loaded.pipeline.steps
-    step = step.model_copy(update={"pool": step.pool.model_copy(update=pool)})
-    models = [loaded.models[0].model_copy(update={"name": f"m{i}"}) for i in range(steps)]
-    changed = loaded.pipeline.model_copy(update={"steps": (step,) * steps})
-    loaded = LoadedPipeline(loaded.path, changed, tuple(models))
+    loaded = with_pool(loaded, **pool)
+    (stage,) = loaded.stages
+    stages = tuple(
+        Stage(f"m{i}", stage.model.model_copy(update={"name": f"m{i}"}), stage.pool)
+        for i in range(steps)
+    )
+    loaded = replace(loaded, stages=stages)
     run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
     outcome = drive_run(Sink(str(folder / "out")), run_id, Quiet(), load=load)
     return outcome, rows_of(str(folder / "out"))

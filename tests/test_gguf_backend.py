@@ -262,9 +262,7 @@ def test_scores_hold_after_bytes_that_are_no_text() -> None:
     raw = b"".join(pieces[token] for token in tokens)
     text = raw.decode(errors="replace")
     ends = tuple(accumulate(len(pieces[token]) for token in tokens))
-    rest: dict[str, Any] = dict.fromkeys(
-        ["prompt_tokens", "shared_tokens", "forced_tokens", "drafted_tokens", "accepted_tokens"], 0
-    )
+    rest: dict[str, Any] = dict.fromkeys(["prompt_tokens", "shared_tokens", "forced_tokens"], 0)
     completion = Completion(text, tokens, ends, logprobs, "stop", seconds=0, waited=0, **rest)
     at = text.index("pain")
     said = Said(Mention("PROBLEM", "pain"), (at, at + 4))

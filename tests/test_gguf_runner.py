@@ -85,7 +85,6 @@ def requests(model: LlamaModel, tokens: int = 48) -> list[Request]:
             Request(
                 tuple(prefix),
                 tuple(prompt[len(prefix) :]),
-                document=tuple(model.tokenize_text(note)),
                 max_tokens=tokens,
             )
         )
@@ -182,8 +181,8 @@ def test_in_flight_is_as_llama_cpps_own_llama(
 
 @pytest.mark.parametrize(
     "techniques",
-    [Techniques(), Techniques(share=False), Techniques(lookup=4), Techniques(chunk=16)],
-    ids=["plain", "unshared", "lookup", "chunk"],
+    [Techniques(), Techniques(share=False), Techniques(chunk=16)],
+    ids=["plain", "unshared", "chunk"],
 )
 def test_in_flight_is_as_alone(path: Path, techniques: Techniques) -> None:
     asked = requests(LlamaModel(path, OPTIONS))
@@ -247,9 +246,7 @@ def test_verbatim_output_is_in_the_document_whatever_the_weights(
         weights = make(path.parent / f"{seed}-{path.name}", path.stem, seed=seed + 1)
         runner = load(weights)
         asked = [
-            Request(
-                r.prefix, r.suffix, verbatim(note), r.document, Sampling(temperature, seed=seed)
-            )
+            Request(r.prefix, r.suffix, verbatim(note), Sampling(temperature, seed=seed))
             for r, note in zip(requests(runner.model), NOTES, strict=True)
         ]
         for completion, note in zip(run(runner, asked), NOTES, strict=True):
@@ -263,18 +260,6 @@ def test_verbatim_output_is_in_the_document_whatever_the_weights(
                 said_at_all += 1
             assert all(logprob <= 0 for logprob in completion.logprobs)
     assert said_at_all > 10
-
-
-def test_speculation_and_forced_tokens_under_a_grammar(path: Path) -> None:
-    model = LlamaModel(path, OPTIONS)
-    asked = [
-        Request(r.prefix, r.suffix, verbatim(note), r.document, max_tokens=120)
-        for r, note in zip(requests(model), NOTES, strict=True)
-    ]
-    plain = run(load(path), asked)
-    drafted = run(load(path), asked, techniques=Techniques(lookup=4))
-    assert_same(path, asked, tokens(plain), tokens(drafted))
-    assert sum(c.drafted_tokens for c in drafted) > 0
 
 
 def test_tokens_are_llama_cpps_own_and_a_document_cannot_end_its_turn(runner: LlamaRunner) -> None:

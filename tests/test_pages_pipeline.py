@@ -23,13 +23,13 @@ from actors.memory import memory_held
 from actors.pages import PageSize, Reading, Word
 from actors.spans import Box, Extraction, spanning
 from pipelines.batch import begin_run, drive_run
-from pipelines.batch.careful import Attempts
 from pipelines.batch.cluster import cluster
 from pipelines.batch.describe import check_reader
 from pipelines.batch.finish import Tally, finish_unit
 from pipelines.batch.life import Life
 from pipelines.batch.ocr import OcrActor
-from pipelines.batch.step import pack, unpack
+from pipelines.batch.packing import pack, unpack
+from pipelines.batch.stage import StageWork, stage_column
 from pipelines.cli.app import app
 from pipelines.config import LoadedPipeline, Source, load_pipeline
 from pipelines.lake.carry import content_hash
@@ -38,6 +38,8 @@ from pipelines.lake.read import read_units
 from pipelines.lake.readings import reading_row, row_reading
 from pipelines.lake.schema import EXTRACTION, extraction_row
 from pipelines.lake.units import plan_source
+from pipelines.pool import Pool
+from pipelines.stages import Stage
 from pipelines.storage import Storage
 
 LINE = "Metformin 500 mg daily"
@@ -106,7 +108,7 @@ def test_a_picture_needs_a_reader(lake: Path) -> None:
 
 def test_a_run_s_plan_keeps_the_reader(lake: Path) -> None:
     loaded = load_pipeline(pipeline(lake))
-    assert loaded.ocr is not None
+    assert [stage.kind for stage in loaded.stages] == ["ocr", "onnx"]
     assert LoadedPipeline.from_json(loaded.as_json()) == loaded
 
 
@@ -126,10 +128,10 @@ def test_a_unit_is_read_and_its_entities_get_places(
     source = Source(path=str(lake / "in"))
     plan = plan_source(source)
     (table,) = read_units(plan.units, source, plan.keep)
-    attempts = Attempts(str(lake / "out"), "r", "ocr", "ocr", 3)
     born: list[Mapping[str, int]] = []
     monkeypatch.setattr(Life, "born", lambda self, seconds, took: born.append(took))
-    actor = OcrActor(load_ocr("starter:ocr"), attempts, 1, 0.0, Storage())
+    stage = Stage("ocr", load_ocr("starter:ocr"), Pool())
+    actor = OcrActor(StageWork(0, stage, str(lake / "out"), "r", 3, Storage()))
     assert [set(took) for took in born] == [set(memory_held())]
     unit, table = unpack(asyncio.run(actor(pack("u", table))))
     assert unit == "u"
@@ -139,7 +141,7 @@ def test_a_unit_is_read_and_its_entities_get_places(
     found = Extraction("a", "m", "f", entities=(spanning(LINE, 0, 9, "Drug", model="m"),))
     step = pa.array([extraction_row(found), None], EXTRACTION)
     entities, documents, tally = finish_unit(
-        table.append_column("step_0", step), 1, Merge(), datetime.now(UTC)
+        table.append_column(stage_column(1), step), Merge(), datetime.now(UTC)
     )
     (entity,) = entities.to_pylist()
     (box,) = entity["boxes"]

@@ -79,7 +79,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
     step = '{model: "starter:token-classifier"}'
-    with pytest.raises(ConfigError, match="two models share a name"):
+    with pytest.raises(ConfigError, match="two stages share a name"):
         load_pipeline(_write(tmp_path, MINIMAL.replace(step, f"{step}, {step}")))
 
 

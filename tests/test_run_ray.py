@@ -20,10 +20,12 @@ from actors.config.merge import Merge
 from pipelines.batch import RunFailedError, begin_run, drive_run
 from pipelines.batch.cluster import cluster
 from pipelines.batch.finish import Tally
-from pipelines.config import LoadedPipeline, Pipeline, Pool, Sink, Source, Step, load_pipeline
+from pipelines.config import LoadedPipeline, Pipeline, Sink, Source, Step, load_pipeline
 from pipelines.lake.layout import Sink as Lake
 from pipelines.lake.results import Result, read_results
 from pipelines.lake.units import plan_source
+from pipelines.pool import Pool
+from pipelines.stages import Stage
 
 pytestmark = [pytest.mark.ray, pytest.mark.weights, pytest.mark.timeout(600)]
 SENTENCE = (
@@ -80,7 +82,8 @@ def _pipeline(
         sink=Sink(path=str(sink)),
         max_failure_rate=failure_rate,
     )
-    return LoadedPipeline("test.yaml", pipeline, models)
+    stages = tuple(Stage(model.name, model, pool) for model in models)
+    return LoadedPipeline("test.yaml", pipeline, stages)
 
 
 def _run(loaded: LoadedPipeline) -> tuple[Lake, str]:
@@ -217,7 +220,7 @@ def test_a_fraction_of_a_gpu_reaches_ray(tmp_path: Path) -> None:
 def test_the_quickstart_does_what_the_readme_says(tmp_path: Path) -> None:
     loaded = load_pipeline(Path(__file__).parent.parent / "configs/quickstart.yaml")
     pipeline = loaded.pipeline.model_copy(update={"sink": Sink(path=str(tmp_path / "out"))})
-    sink, run_id = _run(LoadedPipeline(loaded.path, pipeline, loaded.models))
+    sink, run_id = _run(LoadedPipeline(loaded.path, pipeline, loaded.stages))
     facts = _facts(sink, run_id)
     assert len(facts) == 66
     assert {fact.status for fact in facts} == {"ok"}

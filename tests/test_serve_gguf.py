@@ -69,7 +69,7 @@ def served(folder: Path) -> Iterator[tuple[TestClient, Extractor]]:
     }
     (folder / "pipe.yaml").write_text(json.dumps(pipeline))
     catalogue = catalogue_of(load_pipeline(folder / "pipe.yaml"))
-    config = catalogue.models["tiny"]
+    config = catalogue.models["tiny"].model
     with Extractor(config, Share(threads=1)) as extractor:
         facts = facts_of(config, extractor.fingerprint)
         app = create_app(catalogue, LocalModels({"tiny": extractor}, {"tiny": facts}))

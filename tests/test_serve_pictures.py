@@ -16,9 +16,11 @@ from starlette.testclient import TestClient
 
 from actors.config import GgufModel
 from pipelines.config import load_pipeline
+from pipelines.pool import Pool
 from pipelines.serve.app import create_app
 from pipelines.serve.catalogue import catalogue_of
 from pipelines.serve.service import LocalModels, ModelFacts
+from pipelines.stages import Stage
 
 PICTURE = b"takes metformin daily"
 
@@ -137,7 +139,7 @@ def test_a_model_that_sees_is_shown_the_picture_itself(tmp_path: Path, ocr: bool
     fake = FakeExtractor()
     facts = ModelFacts(MODEL, "gguf", fake.fingerprint, (), prompts=True, guideline="none")
     models = LocalModels({MODEL: fake}, {MODEL: facts}, FakeReader())
-    app = create_app(replace(catalogue, models={MODEL: sees}), models)
+    app = create_app(replace(catalogue, models={MODEL: Stage(MODEL, sees, Pool())}), models)
     client = TestClient(app, base_url="http://127.0.0.1")
     content = picture("takes metformin daily")
     [told] = _ask(client, _image(content))

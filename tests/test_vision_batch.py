@@ -15,14 +15,14 @@ import yaml
 from pages_kit import encoded, written
 from vision_models import VisionFiles, make_vision, picture
 
-from actors.config import ConfigError, load_model
+from actors.config import ConfigError
 from actors.config.merge import Merge
-from actors.config.ocr import load_ocr
-from pipelines.batch.careful import Attempts
 from pipelines.batch.describe import check_reader
+from pipelines.batch.extract import ExtractActor
 from pipelines.batch.finish import finish_unit
 from pipelines.batch.ocr import OcrActor
-from pipelines.batch.step import StepActor, StepWork, pack, unpack
+from pipelines.batch.packing import pack, unpack
+from pipelines.batch.stage import StageWork
 from pipelines.config import load_pipeline
 from pipelines.lake.carry import content_hash
 from pipelines.lake.read import read_units
@@ -77,13 +77,12 @@ def run(lake: Path, path: Path) -> tuple[list[dict[str, Any]], list[dict[str, An
     check_reader(loaded, plan)
     (table,) = read_units(plan.units, loaded.pipeline.source, plan.keep)
     block = pack("u", table)
-    if loaded.ocr is not None:
-        attempts = Attempts(str(lake / "out"), "r", "ocr", "ocr", 3)
-        reader = OcrActor(load_ocr("starter:ocr"), attempts, 1, 0.0, Storage(), loaded.any_sees)
-        block = asyncio.run(reader(block))
-    work = StepWork(0, load_model(lake / "vlm.yaml"), str(lake / "out"), "r", 3)
-    _, table = unpack(asyncio.run(StepActor(work, 1, 0.0, Storage())(block)))
-    entities, documents, _ = finish_unit(table, 1, Merge(), datetime.now(UTC))
+    for index, stage in enumerate(loaded.stages):
+        actor = OcrActor if stage.reads_pictures else ExtractActor
+        work = StageWork(index, stage, str(lake / "out"), "r", 3, Storage(), loaded.sees_pictures)
+        block = asyncio.run(actor(work)(block))
+    _, table = unpack(block)
+    entities, documents, _ = finish_unit(table, Merge(), datetime.now(UTC))
     assert "image" not in documents.schema.names
     return entities.to_pylist(), documents.to_pylist()
 

@@ -10,9 +10,11 @@ from actors.config.base import LabelFilter, Section, Weights, fingerprint
 from actors.config.gguf import GgufContext, GgufModel, GgufSampling, GgufWeights
 from actors.config.load import ConfigError, ModelConfig, load_model, parse_model, read_yaml
 from actors.config.onnx import Decode, OnnxModel, OnnxSession, Window
+from actors.config.results import RESULTS, results_of
 from actors.config.vision import ImageOptions
 
 __all__ = [
+    "RESULTS",
     "ConfigError",
     "Decode",
     "GgufContext",
@@ -31,4 +33,5 @@ __all__ = [
     "load_model",
     "parse_model",
     "read_yaml",
+    "results_of",
 ]

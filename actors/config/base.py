@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,6 +14,33 @@ class Section(BaseModel):
     """A part of a configuration file: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    RUNNING: ClassVar[frozenset[str]] = frozenset()
+    """Fields that cannot change an answer: threads, batch sizes, memory mapping, paths."""
+
+    def identity(self) -> dict[str, Any]:
+        """The part of this section that can change an answer, as JSON values.
+
+        Weights count by what is in their files, so their paths are left out here; see
+        ``fingerprint``.
+        """
+        return {
+            name: _identity_of(getattr(self, name))
+            for name in type(self).model_fields
+            if name not in self.RUNNING
+        }
+
+
+def _identity_of(value: Any) -> Any:
+    if isinstance(value, Section):
+        return value.identity()
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, tuple | list):
+        return [_identity_of(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _identity_of(item) for key, item in value.items()}
+    return value
 
 
 class Weights(Section):
@@ -33,6 +61,8 @@ class Weights(Section):
             "fetching.",
         ),
     ] = None
+
+    RUNNING = frozenset({"model", "sha256"})
 
     @property
     def files(self) -> tuple[tuple[str, str | None], ...]:
@@ -59,12 +89,18 @@ class LabelFilter(Section):
     )
 
 
-def fingerprint(config: BaseModel, **more: str) -> str:
-    """A stable 16-hex-digit digest of a configuration: the staleness test of enrichment.
+def fingerprint(content: BaseModel | Mapping[str, Any], **more: str) -> str:
+    """A stable digest of 16 hex digits; equal digests, equal answers.
 
-    ``more`` adds facts that the file does not hold, such as the digest of the weights.
-    Raises TypeError where a value has no stable serialisation.
+    ``content``: a section, of which the identity counts, or JSON values. ``more`` adds facts that
+    no file holds, such as the digest of the weights. Raises TypeError for a value without a stable
+    serialisation.
     """
-    content = {"config": config.model_dump(mode="json"), "more": dict(sorted(more.items()))}
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    value = _identity_of(content) if isinstance(content, BaseModel) else dict(content)
+    canonical = json.dumps(
+        {"content": value, "more": dict(sorted(more.items()))},
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=True,
+    )
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -198,6 +198,14 @@ class GgufContext(Section):
     )
     use_mlock: bool = Field(default=False, description="Keep the weights from being swapped out.")
 
+    RUNNING = frozenset(
+        {
+            *("sequences", "kv_tokens", "prefixes", "n_gpu_layers", "n_batch", "n_ubatch"),
+            *("main_gpu", "split_mode", "tensor_split", "use_mmap", "use_mlock"),
+            *("use_extra_bufts", "offload_kqv", "defrag_thold"),
+        }
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _spark(cls, content: Any) -> Any:
@@ -277,6 +285,8 @@ class GgufSampling(Section):
         default=None, description="No effect: what prompts share is always computed once."
     )
 
+    RUNNING = frozenset({"n_probs", "tfs_z", "penalize_nl", "n_keep", "cache_prompt"})
+
     @model_validator(mode="before")
     @classmethod
     def _spark(cls, content: Any) -> Any:
@@ -314,6 +324,8 @@ class Adapter(Section):
     )
     scale: float = Field(default=1.0, description="How much of it; 1: as it was trained.")
 
+    RUNNING = frozenset({"model", "sha256"})
+
 
 class GgufWeights(Weights):
     """Where the model's files are."""
@@ -330,6 +342,8 @@ class GgufWeights(Weights):
         description="LoRA adapters (llama.cpp's convert_lora_to_gguf.py makes them), applied "
         "together: a list of model, sha256 and scale, or a mapping of paths to scales.",
     )
+
+    RUNNING = Weights.RUNNING | {"mmproj", "mmproj_sha256"}
 
     @model_validator(mode="before")
     @classmethod

@@ -76,6 +76,8 @@ class OcrModel(Section):
         8, ge=1, description="Pages whose lines are read together, and most pages in memory twice."
     )
 
+    RUNNING = frozenset({"batch_pixels", "wave_pages"})
+
 
 _OCR = TypeAdapter(OcrModel)
 

@@ -80,3 +80,5 @@ class OnnxModel(Section):
     decode: Decode = Decode()
     labels: LabelFilter = LabelFilter()
     session: OnnxSession = OnnxSession()
+
+    RUNNING = frozenset({"session"})

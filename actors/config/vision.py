@@ -65,6 +65,8 @@ class ImageOptions(Section):
         "coarser instead.",
     )
 
+    RUNNING = frozenset({"encode_tokens"})
+
     @model_validator(mode="after")
     def _in_order(self) -> ImageOptions:
         if self.min_tokens and self.max_tokens and self.max_tokens < self.min_tokens:

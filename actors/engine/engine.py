@@ -161,7 +161,7 @@ class Engine:
             place += block.rows
             if state not in scheduler.active:
                 continue
-            state.tell()
+            state.stream()
             if state.computed < block.start + len(block.tokens):
                 self._runner.trim(state.slot, state.computed)
             entry = state.entry
@@ -184,7 +184,7 @@ class Engine:
     def _finish(self) -> None:
         for state in [s for s in self._scheduler.active if s.finish_reason is not None]:
             self._scheduler.retire(state)
-            state.tell()
+            state.stream()
             _settle(state.future, state.completion())
 
     def _end(self, lost: EngineLost, cancel: bool = False) -> None:

@@ -44,14 +44,6 @@ class Constraint:
         """llguidance gave up: a limit of its own, or a token that was not allowed."""
         return bool(self._matcher.is_error())
 
-    def permits(self, token: int) -> bool:
-        """Whether this token may follow."""
-        return bool(self._matcher.validate_tokens([token]) == 1)
-
-    def longest(self, tokens: list[int]) -> int:
-        """How many of these tokens may follow, one after the other."""
-        return int(self._matcher.validate_tokens(tokens))
-
     def consume(self, token: int) -> bool:
         """Go on by one token; False when it was not allowed."""
         return bool(self._matcher.consume_token(token))

@@ -88,22 +88,19 @@ class Request:
     """One prompt, in tokens, to continue.
 
     ``prefix`` is the beginning that other requests share: it is computed once and its state is
-    copied. ``grammar`` is a Lark grammar of llguidance or None. ``document`` is the source, in
-    tokens, that drafts are looked up in; empty: nothing is drafted. ``max_tokens`` None: as many
-    as the context holds. ``logprobs``: whether the Completion carries them; ``n_probs``: of how
-    many of the likeliest tokens at each place too. ``media``: what stands at PLACEHOLDERs of
-    ``suffix``, each with its first place in prefix + suffix, in order; the last token of a prompt
-    is no placeholder. ``thinking``: the bound on its thinking, without a grammar.
+    copied. ``grammar`` is a Lark grammar of llguidance or None. ``max_tokens`` None: as many as the
+    context holds. ``n_probs``: how many of the likeliest tokens the Completion has at each place.
+    ``media``: what stands at PLACEHOLDERs of ``suffix``, each with its first place in prefix +
+    suffix, in order; the last token of a prompt is no placeholder. ``thinking``: the bound on its
+    thinking; a grammar holds after it.
     """
 
     prefix: tuple[int, ...]
     suffix: tuple[int, ...]
     grammar: str | None = None
-    document: tuple[int, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
-    logprobs: bool = True
     media: tuple[tuple[int, Media], ...] = ()
     n_probs: int = 0
     thinking: Thinking | None = None
@@ -116,7 +113,7 @@ class Completion:
     ``text`` is without the stop string. ``tokens`` are the generated ids, without the end token.
     ``ends[i]`` is the length in bytes of the UTF-8 output after token i. ``logprobs[i]`` is the
     natural logarithm of the model's probability of token i among the tokens that the grammar
-    allowed there, at temperature 1 before penalties; 0.0 for a forced token; empty when not asked.
+    allowed there, at temperature 1 before penalties; 0.0 for a forced token.
     ``likeliest[i]`` are the ids and log probabilities of the ``n_probs`` likeliest tokens there,
     falling; empty when not asked.
     ``seconds`` is the model time of this request: each step's time shared by tokens; ``waited``
@@ -131,8 +128,6 @@ class Completion:
     prompt_tokens: int
     shared_tokens: int
     forced_tokens: int
-    drafted_tokens: int
-    accepted_tokens: int
     seconds: float
     waited: float
     likeliest: tuple[Likeliest, ...] = ()

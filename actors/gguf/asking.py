@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
 
-from actors.config import ConfigError, GgufModel, LabelFilter, fingerprint
+from actors.config import ConfigError, GgufModel, LabelFilter, fingerprint, results_of
 from actors.gguf.model import LlamaModel
 from actors.guideline import Guideline
 from actors.prompts import ChatTemplate, Format, Prompt, PromptError, Segment, prompt_format
@@ -129,21 +129,9 @@ class Askings:
         return tuple(self._model.tokenize(prefix))
 
 
-_RUNNING = (
-    "sequences kv_tokens prefixes n_gpu_layers n_batch n_ubatch main_gpu split_mode tensor_split "
-    "use_mmap use_mlock use_extra_bufts offload_kqv"
-)
-
-
 def _fingerprint(config: GgufModel, weights: Mapping[str, str]) -> str:
-    kept = config.context.model_dump(exclude=set(_RUNNING.split()))
-    plain = config.model_copy(
-        update={
-            "context": type(config.context).model_validate(kept),
-            "weights": type(config.weights)(model=""),
-        }
-    )
-    return fingerprint(plain, **weights)
+    content = {"model": config.identity(), "results": results_of(config.kind)}
+    return fingerprint(content, **weights)
 
 
 def check_labels(config: GgufModel) -> None:

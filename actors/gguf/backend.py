@@ -90,10 +90,7 @@ class GgufBackend:
                 config.prompt.chat_template, gguf=model.chat_template, bos=bos, eos=eos
             )
             self._askings = Askings(config, weights, model, chat)
-            runner = self._runner(
-                threads or cores(),
-                output_rows(config.context, techniques.lookup if techniques else 0),
-            )
+            runner = self._runner(threads or cores(), output_rows(config.context))
         except Exception:
             model.close()
             raise
@@ -209,18 +206,27 @@ class GgufBackend:
             prefix=prefix,
             suffix=suffix,
             grammar=grammar,
-            document=tuple(self._model.tokenize_text(window)),
             sampling=request_sampling(self._config, document.id, index),
             max_tokens=sampling.n_predict if sampling.n_predict >= 0 else None,
             stop=() if grammar else sampling.stop,
             n_probs=sampling.n_probs,
-            thinking=self._thinking(prompt),
+            thinking=self._thinking(prompt, len(prefix) + len(suffix), bool(grammar)),
         )
 
-    def _thinking(self, prompt: Prompt) -> Thinking | None:
-        """The bound on a thinking block, which the prompt may have opened."""
-        budget = self._config.prompt.reasoning_budget
-        return self._model.thinking(budget, prompt.text.rstrip().endswith("<think>"))
+    def _thinking(self, prompt: Prompt, length: int, constrained: bool) -> Thinking | None:
+        """The bound on a thinking block, which the prompt of ``length`` tokens may have opened.
+
+        A constrained answer begins after it, so without a stated budget half of what there is room
+        for is kept for the answer.
+        """
+        opened = prompt.text.rstrip().endswith("<think>")
+        budget, most = self._config.prompt.reasoning_budget, self._config.sampling.n_predict
+        if constrained and budget < 0:
+            room = self._config.context.length - length
+            budget = (room if most < 0 else min(room, most)) // 2
+        if constrained and not opened and (budget == 0 or not self._model.can_think):
+            return None
+        return self._model.thinking(budget, opened)
 
     def _wait(self, reading: Reading) -> None:
         """Have the reading answered once its last window is done."""

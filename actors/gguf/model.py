@@ -164,6 +164,11 @@ class LlamaModel:
         """Whether the model thinks and answers in channels ("harmony")."""
         return {*_HARMONY} <= {piece for piece, kind in self._vocabulary if kind & _CONTROL}
 
+    @property
+    def can_think(self) -> bool:
+        """Whether the vocabulary has a token that opens a thinking block."""
+        return self._in_channels or any(piece == b"<think>" for piece, _ in self._vocabulary)
+
     def thinking(self, budget: int, opened: bool) -> Thinking | None:
         """The bound on a thinking block of ``budget`` tokens; -1: none. ``opened``: the prompt
         has begun the block."""

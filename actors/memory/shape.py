@@ -50,11 +50,10 @@ class Shape:
         return self.window_cells if self.windowed[layer] else self.cells
 
 
-def output_rows(options: GgufContext, drafted: int = 0) -> int:
-    """Rows of logits that a step can want: one a sequence, and its drafted tokens. llama.cpp is
-    told so; its own default is a row for every token of a batch."""
-    wanted = options.slots * (1 + drafted)
-    return max(options.slots + options.prefixes, min(wanted, options.n_batch))
+def output_rows(options: GgufContext) -> int:
+    """Rows of logits that a step can want: one a sequence. llama.cpp is told so; its own default
+    is a row for every token of a batch."""
+    return options.slots + options.prefixes
 
 
 def shape_of(header: Header, options: GgufContext, gpu: bool) -> Shape:

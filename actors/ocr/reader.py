@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from actors.closing import Closing
-from actors.config import fingerprint
+from actors.config import fingerprint, results_of
 from actors.config.ocr import OcrModel
 from actors.memory import cores, memory_held, taken_since
 from actors.ocr.feed import Feed, Job
@@ -73,7 +73,8 @@ class OcrReader(Closing):
         # and meanwhile another worker uses the CPUs that one alone would leave idle.
         workers = 1 if gpu else min(threads, _MOST_WORKERS)
         self.config = config
-        self.fingerprint = fingerprint(config, weights=weights_digest(config))
+        content = {"model": config.identity(), "results": results_of(config.kind)}
+        self.fingerprint = fingerprint(content, weights=weights_digest(config))
         self._fatal = bool(gpu)  # an error of a card is an error of all that follows, too
         before = memory_held()
         self._models = Models(config, max(1, threads // workers), gpu)

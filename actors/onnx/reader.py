@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from actors.chunking import Window, windows
-from actors.config import ConfigError, OnnxModel, OnnxSession, fingerprint
+from actors.config import ConfigError, OnnxModel, fingerprint, results_of
 from actors.model_folder import FILES, Folder, ModelFileError, read_folder
 from actors.onnx.decode import Decoder, Part, TokenSpan
 from actors.onnx.entities import Chooser
@@ -227,11 +227,6 @@ def _each_alone(decoder: Decoder, parts: Sequence[Part]) -> list[_Outcome]:
 
 
 def _fingerprint(config: OnnxModel, folder: Folder) -> str:
-    settings = config.model_copy(
-        update={
-            "weights": config.weights.model_copy(update={"model": "", "sha256": None}),
-            "session": OnnxSession(),
-        }
-    )
+    content = {"model": config.identity(), "results": results_of(config.kind)}
     there = sorted(path for path in folder.path.iterdir() if path.name.startswith(FILES))
-    return fingerprint(settings, **{path.name: digest(path) for path in there})
+    return fingerprint(content, **{path.name: digest(path) for path in there})

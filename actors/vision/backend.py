@@ -183,7 +183,7 @@ class VisionBackend(GgufBackend):
             stop=() if grammar else sampling.stop,
             n_probs=sampling.n_probs,
             media=tuple(media),
-            thinking=self._thinking(prompt),
+            thinking=self._thinking(prompt, len(tokens), bool(grammar)),
         )
 
     def _check(self, picture: Picture) -> None:

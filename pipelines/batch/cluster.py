@@ -14,19 +14,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from tempfile import TemporaryFile
-from typing import TypeVar
 
 import ray
 from ray.autoscaler.sdk import request_resources
 
 from actors.config import ConfigError
-from pipelines.config import LoadedPipeline, Ocr, Pool, Step
+from pipelines.config import LoadedPipeline
 from pipelines.cores import check_nodes, check_threads, nodes
 from pipelines.fractions import on_cpu, sized, smallest_card
+from pipelines.pool import Pool
+from pipelines.stages import Stage
 
 log = logging.getLogger(__name__)
 _POLL_SECONDS = 2.0
-_Pooled = TypeVar("_Pooled", Step, Ocr)
 # Ray ends a worker that was idle for a second where actors hold all CPUs, and starts another for
 # the next unit to be written: 2 CPU seconds each, a third of what 2 cores can do.
 _IDLE_MS = 600_000
@@ -98,26 +98,23 @@ def fitted(loaded: LoadedPipeline) -> LoadedPipeline:
     """The pipeline with fractions of this cluster's cards that hold its models; see
     ``pipelines.fractions``. A pool with ``cpu_fallback`` gives up its GPU where there is none, also
     after a cluster that grows was asked for one and waited for as long as the pipeline says."""
-    first = () if loaded.pipeline.ocr is None else (loaded.pipeline.ocr,)
-    pools = [step.pool for step in (*first, *loaded.pipeline.steps) if step.pool.num_gpus]
+    pools = [stage.actors for stage in loaded.pooled if stage.actors.num_gpus]
     if not pools:
         return loaded
     if any(pool.num_gpus == "auto" and pool.card_gb is None for pool in pools):
         one = {"CPU": pools[0].num_cpus, "GPU": 1.0}
         _grown([one], _has_cards, loaded.pipeline.cluster_wait_minutes)
     if not _has_cards():
-        changes: dict[str, object] = {"steps": tuple(map(_on_cpu, loaded.pipeline.steps))}
-        if loaded.pipeline.ocr is not None:
-            changes["ocr"] = _on_cpu(loaded.pipeline.ocr)
-        loaded = replace(loaded, pipeline=loaded.pipeline.model_copy(update=changes))
+        loaded = replace(loaded, stages=tuple(map(_without_card, loaded.stages)))
     return sized(loaded, cache(smallest_card))
 
 
-def _on_cpu(step: _Pooled) -> _Pooled:
-    """The step without a card, where it may fall back on the CPU and has no number yet."""
-    if step.pool.num_gpus != "auto" or not step.pool.cpu_fallback:
-        return step
-    return step.model_copy(update={"pool": on_cpu(step.pool, step.model)})
+def _without_card(stage: Stage) -> Stage:
+    """The stage without a card, where it may fall back on the CPU and has no number yet."""
+    pool = stage.pool
+    if pool is None or pool.num_gpus != "auto" or not pool.cpu_fallback:
+        return stage
+    return on_cpu(stage)
 
 
 def _has_cards() -> bool:
@@ -135,29 +132,31 @@ def _grown(bundles: list[dict[str, float]], there: Callable[[], bool], minutes: 
         time.sleep(_POLL_SECONDS)
 
 
-def placed_pools(loaded: LoadedPipeline) -> list[Pool]:
-    """The pools of the steps, and before them of `ocr`, as this cluster can place them.
+def placed(loaded: LoadedPipeline) -> LoadedPipeline:
+    """The pipeline with pools as this cluster can place them.
 
-    A cluster that grows is asked for the least actors of all steps at once, and waited for as long
+    A cluster that grows is asked for the least actors of all stages at once, and waited for as long
     as the pipeline says. Raises ConfigError, with the numbers, where it holds them even then not
     (Ray would wait for ever). A pool with ``cpu_fallback`` gives up its GPU where there is none.
     """
-    pipeline = loaded.pipeline
-    first = () if pipeline.ocr is None else (pipeline.ocr,)
-    steps = (*first, *pipeline.steps)
-    wanted = [step.pool for step in steps]
+    wanted = [stage.actors for stage in loaded.pooled]
     bundles = [
         {"CPU": pool.num_cpus, **({"GPU": pool.gpus} if pool.gpus else {})}
         for pool in wanted
         for _ in range(pool.min_actors)
     ]
-    _grown(bundles, lambda: _fits(wanted), pipeline.cluster_wait_minutes)
-    cards = _has_cards()
-    pools = []
-    for step, pool in zip(steps, wanted, strict=True):
-        if pool.num_gpus and not cards and pool.cpu_fallback:
-            pool = on_cpu(pool, step.model)
-        pools.append(pool)
+    _grown(bundles, lambda: _fits(wanted), loaded.pipeline.cluster_wait_minutes)
+    if not _has_cards():
+        loaded = replace(
+            loaded,
+            stages=tuple(
+                on_cpu(stage)
+                if stage.pool is not None and stage.pool.num_gpus and stage.pool.cpu_fallback
+                else stage
+                for stage in loaded.stages
+            ),
+        )
+    pools = [stage.actors for stage in loaded.pooled]
     for kind, need, have in _needs(pools):
         if need > have + 1e-6:
             more = ", or set pool.cpu_fallback to run on the CPU" if kind == "GPU" else ""
@@ -168,7 +167,7 @@ def placed_pools(loaded: LoadedPipeline) -> list[Pool]:
     where = nodes()
     check_nodes(pools, where)
     check_threads(pools, where)
-    return pools
+    return loaded
 
 
 def _needs(pools: Sequence[Pool]) -> list[tuple[str, float, float]]:

@@ -15,7 +15,9 @@ from actors.config.merge import Merge
 from actors.merge import merge
 from actors.pages import place
 from actors.spans import Entity, Extraction, Status
-from pipelines.batch.step import BUSY, OVER, unpack
+from pipelines.batch.packing import busy, over, unpack
+from pipelines.batch.stage import is_stage_column
+from pipelines.config import LoadedPipeline
 from pipelines.lake.carry import Carried, content_hash
 from pipelines.lake.layout import Sink
 from pipelines.lake.readings import row_reading
@@ -27,7 +29,6 @@ from pipelines.lake.schema import (
     extraction_row,
     row_extraction,
 )
-from pipelines.storage import Storage
 from pipelines.worker.events import count_unit, say
 
 
@@ -80,16 +81,17 @@ class Tally:
 
 
 def finish_unit(
-    table: pa.Table, models: int, policy: Merge, finished: datetime, carried: Carried | None = None
+    table: pa.Table, policy: Merge, finished: datetime, carried: Carried | None = None
 ) -> tuple[pa.Table, pa.Table, Tally]:
     """The entities table and the documents table of a unit, and its counts.
 
-    ``table`` has the columns of READ, kept ones, and ``step_0`` to ``step_<models - 1>``; where
-    pictures were read also ``reading`` and ``step_ocr``. ``carried`` has the
-    old rows of those that are carried over.
+    ``table`` has the columns of READ, extra ones, one of EXTRACTION for each stage with actors, and
+    ``reading`` where pictures were read. ``carried`` has the old rows of those that are carried
+    over.
     """
     tally = Tally()
-    ours = {*READ.names, "reading", "step_ocr", *(f"step_{i}" for i in range(models))}
+    columns = [name for name in table.schema.names if is_stage_column(name)]
+    ours = {*READ.names, "reading", *columns}
     kept = [name for name in table.schema.names if name not in ours]
     entities: list[dict[str, Any]] = []
     documents: list[dict[str, Any]] = []
@@ -100,9 +102,7 @@ def finish_unit(
             _count_carried(tally, documents[-1], carried.entities(row))
             continue
         steps = [
-            row_extraction(row[name], row["doc_id"])
-            for name in ("step_ocr", *(f"step_{i}" for i in range(models)))
-            if row.get(name) is not None
+            row_extraction(row[name], row["doc_id"]) for name in columns if row[name] is not None
         ]
         merged = merge([step.entities for step in steps], policy.overlaps, policy.priority)
         if row.get("reading") is not None:
@@ -189,25 +189,18 @@ def _count_carried(tally: Tally, document: dict[str, Any], entities: list[dict[s
     tally.grounding.update(entity["grounding"] for entity in entities)
 
 
-def write_unit(
-    block: pa.Table,
-    storage: Storage,
-    sink: str,
-    run_id: str,
-    pipeline: str,
-    models: int,
-    policy: Merge,
-) -> pa.Table:
+def write_unit(block: pa.Table, loaded: LoadedPipeline, run_id: str) -> pa.Table:
     """The last map of the graph: write one packed unit's files; a row of its id, its counts, and
     what kept it from being written."""
-    storage.apply()
+    pipeline = loaded.pipeline
+    pipeline.storage.apply()
     unit, table = unpack(block)
     started = time.monotonic()
-    lake = Sink(sink)
+    lake = Sink(pipeline.sink.path)
     carried = Carried(lake, table)
-    entities, documents, tally = finish_unit(table, models, policy, datetime.now(UTC), carried)
-    tally.busy.update(json.loads((table.schema.metadata or {}).get(BUSY, b"{}")))
-    tally.over_share.update(json.loads((table.schema.metadata or {}).get(OVER, b"[]")))
+    entities, documents, tally = finish_unit(table, pipeline.merge, datetime.now(UTC), carried)
+    tally.busy.update(busy(table))
+    tally.over_share.update(over(table))
     try:
         lake.write_unit(run_id, unit, entities, documents, json.dumps(tally.as_dict()))
     except OSError as error:
@@ -215,6 +208,6 @@ def write_unit(
         return pa.table({"unit": [unit], "tally": ["{}"], "error": [str(error)]})
     tally.busy["write"] += time.monotonic() - started  # type: ignore[assignment]
     new = tally.documents - tally.carried
-    count_unit(pipeline, new, tally.entities, tally.failures)
+    count_unit(pipeline.name, new, tally.entities, tally.failures)
     say("unit written", run=run_id, unit=unit, documents=tally.total, failed=new["failed"])
     return pa.table({"unit": [unit], "tally": [json.dumps(tally.as_dict())], "error": [""]})

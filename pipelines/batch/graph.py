@@ -1,4 +1,4 @@
-"""The Ray Data plan of a run: read units, one pool of actors a step, write units.
+"""The Ray Data plan of a run: read units, one pool of actors a stage, write units.
 
 A row of the dataset is a whole unit, so Ray can neither split one nor lose part of it.
 """
@@ -22,19 +22,19 @@ from ray.data import (
 from ray.data.block import BlockMetadata
 
 from actors.extractor import Extractor
-from pipelines.batch.careful import Attempts
+from pipelines.batch.extract import ExtractActor
 from pipelines.batch.finish import write_unit
 from pipelines.batch.marker import IO_TASKS
 from pipelines.batch.ocr import OcrActor
-from pipelines.batch.step import Load, StepActor, StepWork, add_busy, pack
-from pipelines.config import LoadedPipeline, Pool, Source
+from pipelines.batch.packing import add_busy, pack
+from pipelines.batch.stage import Load, StageWork
+from pipelines.config import LoadedPipeline, Source
 from pipelines.lake.carry import Carrier, Place
 from pipelines.lake.layout import Sink
 from pipelines.lake.plan import Plan
 from pipelines.lake.read import read_units
 from pipelines.lake.units import Unit
 from pipelines.storage import Storage
-from pipelines.worker.vitals import Lifespan
 
 _UNITS_A_READ = 32
 # Reading and writing wait for storage more than they compute. Asking for no CPU keeps them from
@@ -129,21 +129,13 @@ def _groups(units: Sequence[Unit]) -> Iterator[list[Unit]]:
         yield group
 
 
-def _pooled(
-    dataset: Dataset,
-    actor: type[OcrActor | StepActor],
-    pool: Pool,
-    what: tuple[object, ...],
-    storage: Storage,
-    **more: bool,
-) -> Dataset:
-    """A pool of actors over the units: each is constructed with ``what``, then its share of a
-    machine, then the storage, and by name how long it lives and ``more``."""
-    lifespan = Lifespan(pool.recycle_documents, pool.recycle_growth_mb)
+def _pooled(dataset: Dataset, work: StageWork) -> Dataset:
+    """A stage's pool of actors over the units."""
+    actor = OcrActor if work.stage.reads_pictures else ExtractActor
+    pool = work.stage.actors
     return dataset.map_batches(
         actor,
-        fn_constructor_args=(*what, pool.threads, pool.gpus, storage),
-        fn_constructor_kwargs={"lifespan": lifespan, **more},
+        fn_constructor_args=(work,),
         batch_size=1,
         batch_format="pyarrow",
         zero_copy_batch=True,
@@ -158,70 +150,74 @@ def _pooled(
     )
 
 
-def read_work(
-    loaded: LoadedPipeline, plan: Plan, prior: Mapping[str, tuple[Place, ...]]
-) -> ReadWork:
-    """What reading is to do in a run."""
-    return ReadWork(
-        source=loaded.pipeline.source,
-        keep=plan.keep,
-        storage=loaded.pipeline.storage,
-        sink=loaded.pipeline.sink.path,
-        prior=prior,
-        retry_failed=plan.increment is not None and plan.increment.retry_failed,
-    )
+@dataclass(frozen=True, slots=True)
+class RunWork:
+    """What is left to do of a run: the units, and what reading and the stages need for them."""
+
+    run_id: str
+    loaded: LoadedPipeline
+    units: Sequence[Unit]
+    plan: Plan
+    prior: Mapping[str, tuple[Place, ...]]
+    load: Load = Extractor
+
+    @property
+    def reading(self) -> ReadWork:
+        """What reading tasks need."""
+        increment = self.plan.increment
+        return ReadWork(
+            source=self.loaded.pipeline.source,
+            keep=self.plan.keep,
+            storage=self.loaded.pipeline.storage,
+            sink=self.loaded.pipeline.sink.path,
+            prior=self.prior,
+            retry_failed=increment is not None and increment.retry_failed,
+        )
+
+    @property
+    def stages(self) -> list[StageWork]:
+        """The work of every stage with actors, in order."""
+        pipeline = self.loaded.pipeline
+        return [
+            StageWork(
+                index,
+                stage,
+                pipeline.sink.path,
+                self.run_id,
+                pipeline.most_tries,
+                pipeline.storage,
+                self.loaded.sees_pictures,
+                self.load,
+            )
+            for index, stage in enumerate(self.loaded.stages)
+            if stage.pool is not None
+        ]
 
 
-def build(
-    run_id: str,
-    loaded: LoadedPipeline,
-    pools: Sequence[Pool],
-    units: Sequence[Unit],
-    plan: Plan,
-    prior: Mapping[str, tuple[Place, ...]],
-    load: Load = Extractor,
-) -> Dataset:
+def build(work: RunWork) -> Dataset:
     """The lazy dataset of a run; iterating it does the work and gives a row a unit: its id and
     its counts."""
     context = DataContext.get_current()
     # One unit a block: Ray closes a block at the row that passes this size, and a row is a unit.
     context.target_max_block_size = 1
-    context.execution_no_progress_timeout_s = loaded.pipeline.stall_minutes * 60
+    context.execution_no_progress_timeout_s = work.loaded.pipeline.stall_minutes * 60
     context.enable_progress_bars = False
     # A task that is no unit's fault (a lost node, a full disk) is tried again by Ray; an error
     # raised by our own code is not, and must end the run with its message.
     context.max_errored_blocks = 0
-    pipeline = loaded.pipeline
-    source = UnitSource(units, read_work(loaded, plan, prior))
     # Without the number of read tasks, Ray splits their blocks to reach a parallelism of its own.
-    reads = sum(1 for _ in _groups(units))
+    reads = sum(1 for _ in _groups(work.units))
     dataset = ray.data.read_datasource(
-        source, num_cpus=_IO_CPUS, concurrency=min(IO_TASKS, reads), override_num_blocks=reads
+        UnitSource(work.units, work.reading),
+        num_cpus=_IO_CPUS,
+        concurrency=min(IO_TASKS, reads),
+        override_num_blocks=reads,
     )
-    if loaded.ocr is not None:
-        attempts = Attempts(pipeline.sink.path, run_id, "ocr", loaded.ocr.name, pipeline.most_tries)
-        dataset = _pooled(
-            dataset,
-            OcrActor,
-            pools[0],
-            (loaded.ocr, attempts),
-            pipeline.storage,
-            keep_pictures=loaded.any_sees,
-        )
-    steps = pools[len(pools) - len(loaded.models) :]
-    for index, (model, pool) in enumerate(zip(loaded.models, steps, strict=True)):
-        step = StepWork(index, model, pipeline.sink.path, run_id, pipeline.most_tries, load)
-        dataset = _pooled(dataset, StepActor, pool, (step,), pipeline.storage)
+    for stage in work.stages:
+        dataset = _pooled(dataset, stage)
     return dataset.map_batches(
         write_unit,
-        fn_kwargs={
-            "storage": pipeline.storage,
-            "sink": pipeline.sink.path,
-            "run_id": run_id,
-            "pipeline": pipeline.name,
-            "models": len(loaded.models),
-            "policy": pipeline.merge,
-        },
+        fn_kwargs={"loaded": work.loaded, "run_id": work.run_id},
         batch_size=1,
         batch_format="pyarrow",
         zero_copy_batch=True,

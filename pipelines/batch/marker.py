@@ -12,7 +12,7 @@ from typing import Any
 
 from pipelines.balance import Demand, balanced
 from pipelines.batch.finish import Tally
-from pipelines.config import LoadedPipeline, Pool
+from pipelines.config import LoadedPipeline
 from pipelines.lake.plan import Plan
 from pipelines.lake.state import Held
 
@@ -42,7 +42,7 @@ def marker(
         "base": None if increment is None else increment.base,
         "changes": {} if increment is None else dict(increment.changes),
         "fingerprint": plan.fingerprint,
-        "models": {model.name: model.kind for model in loaded.models},
+        "models": {stage.name: stage.kind for stage in loaded.models},
         "config": json.loads(plan.pipeline),
         "counts": tally.as_dict(),
         "source": {
@@ -74,21 +74,18 @@ def versions() -> dict[str, str]:
     return found
 
 
-def balance(
-    loaded: LoadedPipeline, pools: Sequence[Pool], tally: Tally, cards: int, cpus: float
-) -> dict[str, int]:
-    """Actors of each step that would let none starve another on so many cards and CPUs, by how long
-    a busy actor took for a document in this run; empty where a step had nothing to do."""
-    models = ([loaded.ocr] if loaded.ocr is not None else []) + [*loaded.models]
+def balance(loaded: LoadedPipeline, tally: Tally, cards: int, cpus: float) -> dict[str, int]:
+    """Actors of each stage that would let none starve another on so many cards and CPUs, by how
+    long a busy actor took for a document in this run; empty where a stage had nothing to do."""
     new = sum((tally.documents - tally.carried).values())
     demands = [
         Demand(
-            model.name,
-            pool.gpus,
-            max(pool.num_cpus, pool.threads),
-            new / tally.busy[model.name] if tally.busy[model.name] else None,
+            stage.name,
+            stage.actors.gpus,
+            max(stage.actors.num_cpus, stage.actors.threads),
+            new / tally.busy[stage.name] if tally.busy[stage.name] else None,
         )
-        for model, pool in zip(models, pools, strict=True)
+        for stage in loaded.pooled
     ]
     found = balanced(demands, cards, cpus)
     if found is None or found.total is None:
@@ -96,17 +93,12 @@ def balance(
     return {demand.name: count for demand, count in zip(demands, found.counts, strict=True)}
 
 
-def timing(loaded: LoadedPipeline, pools: Sequence[Pool], tally: Tally, seconds: float) -> Any:
+def timing(loaded: LoadedPipeline, tally: Tally, seconds: float) -> Any:
     """Where the time went: how busy each stage's workers were, 0 to 1, and which stage was
     busiest: it holds the others back when it is near 1. Starting Ray and loading models are in
     ``seconds`` and in no stage."""
     workers = {"read": IO_TASKS, "write": IO_TASKS}
-    # The pool that reads pictures, where there is one, comes before those of the steps.
-    steps = pools[len(pools) - len(loaded.models) :]
-    for model, pool in zip(loaded.models, steps, strict=True):
-        workers[model.name] = pool.max_actors
-    if loaded.ocr is not None and len(pools) > len(loaded.models):
-        workers[loaded.ocr.name] = pools[0].max_actors
+    workers |= {stage.name: stage.actors.max_actors for stage in loaded.pooled}
     stages = {
         stage: {
             "seconds": round(float(busy), 3),

@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,14 +16,14 @@ import ray
 
 from actors.extractor import Extractor
 from actors.spans import Status
-from pipelines.batch.cluster import fitted, placed_pools
 from pipelines.batch.describe import check_reader
+from pipelines.batch.execution import Execution, OnRay
 from pipelines.batch.finish import Tally
-from pipelines.batch.graph import build
+from pipelines.batch.graph import RunWork
 from pipelines.batch.marker import balance, marker, timing
-from pipelines.batch.patience import StalledError, patiently
-from pipelines.batch.step import Load
-from pipelines.config import LoadedPipeline, Pool
+from pipelines.batch.patience import StalledError
+from pipelines.batch.stage import Load
+from pipelines.config import LoadedPipeline
 from pipelines.lake.carry import prior_units
 from pipelines.lake.check import check_unique_ids, give_way, taken_ids
 from pipelines.lake.fingerprint import pipeline_fingerprint
@@ -84,22 +84,29 @@ def write_plan(loaded: LoadedPipeline, plan: Plan) -> str:
     return run_id
 
 
-def drive_run(sink: Sink, run_id: str, progress: Progress, load: Load = Extractor) -> Outcome:
+def drive_run(
+    sink: Sink,
+    run_id: str,
+    progress: Progress,
+    load: Load = Extractor,
+    execution: Execution | None = None,
+) -> Outcome:
     """Do the units of a run that are not done, then commit it.
 
     The same for a new run and a resumed one: the plan says what to do, the sink what is done.
-    Needs a connected Ray. Raises RunFailedError, after which the run can be resumed, ConfigError
-    where the cluster cannot hold it, and RunError where another process is driving it.
+    Needs a connected Ray, unless another ``execution`` is given. Raises RunFailedError, after
+    which the run can be resumed, ConfigError where the cluster cannot hold it, and RunError where
+    another process is driving it.
     """
     plan = sink.plan(run_id)
     loaded = LoadedPipeline.from_json(plan.pipeline)
     loaded.pipeline.storage.apply()
-    loaded = fitted(loaded)
-    pools = placed_pools(loaded)
+    execution = execution or OnRay()
+    loaded = execution.place(loaded)
     with Lease(sink, f"run-{run_id}"):
         if run_id in sink.committed():
             raise RunError(f"the run {run_id} is committed; there is nothing to resume")
-        return _drive(sink, run_id, plan, loaded, pools, progress, load)
+        return _drive(sink, run_id, plan, loaded, progress, load, execution)
 
 
 def _drive(
@@ -107,9 +114,9 @@ def _drive(
     run_id: str,
     plan: Plan,
     loaded: LoadedPipeline,
-    pools: Sequence[Pool],
     progress: Progress,
     load: Load,
+    execution: Execution,
 ) -> Outcome:
     started = datetime.now(UTC)
     clock = time.monotonic()
@@ -125,8 +132,8 @@ def _drive(
     limit = loaded.pipeline.max_failure_rate
     with _telling(run_id):
         if missing:
-            dataset = build(run_id, loaded, pools, missing, plan, prior_units(base, plan), load)
-            with closing(patiently(dataset)) as rows:
+            work = RunWork(run_id, loaded, missing, plan, prior_units(base, plan), load)
+            with closing(execution.rows(work)) as rows:
                 for row in rows:
                     if row["error"]:
                         raise RunFailedError(run_id, f"a unit could not be written: {row['error']}")
@@ -146,17 +153,17 @@ def _drive(
             )
         check_unique_ids(sink, run_id, list(planned))
         seconds = time.monotonic() - clock
-        spent = timing(loaded, pools, tally, seconds)
-        spent["balanced"] = _balanced(loaded, pools, tally)
+        spent = timing(loaded, tally, seconds)
+        spent["balanced"] = _balanced(loaded, tally)
         told = _commit(sink, run_id, plan, loaded, tally, counts, started, seconds, spent)
     return Outcome(run_id, tally, seconds, told)
 
 
-def _balanced(loaded: LoadedPipeline, pools: Sequence[Pool], tally: Tally) -> dict[str, int]:
-    if not ray.is_initialized() or len(pools) < 2:
+def _balanced(loaded: LoadedPipeline, tally: Tally) -> dict[str, int]:
+    if not ray.is_initialized() or len(loaded.pooled) < 2:
         return {}
     there = ray.cluster_resources()
-    return balance(loaded, pools, tally, int(there.get("GPU", 0.0)), there.get("CPU", 0.0))
+    return balance(loaded, tally, int(there.get("GPU", 0.0)), there.get("CPU", 0.0))
 
 
 def _commit(

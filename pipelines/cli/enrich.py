@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -47,7 +48,7 @@ def enrich(
     given = {name: value for name, value in changes.items() if value is not None}
     section = loaded.pipeline.enrich.model_copy(update=given)
     pipeline = loaded.pipeline.model_copy(update={"enrich": section})
-    loaded = type(loaded)(loaded.path, pipeline, loaded.models, loaded.ocr)
+    loaded = replace(loaded, pipeline=pipeline)
     console = Console(stderr=as_json)
     if dry_run:
         _dry_run(loaded, console, as_json)

@@ -69,8 +69,8 @@ def _extracted(loaded: LoadedPipeline, texts: dict[str, str]) -> Iterator[Predic
 
     documents = [Document(id=id_, text=text) for id_, text in texts.items()]
     found = []
-    for model in loaded.models:
-        with Extractor(model) as extractor:
+    for stage in loaded.models:
+        with Extractor(stage.model) as extractor:
             found.append(extractor.extract(documents))
     policy = loaded.pipeline.merge
     for document, extractions in zip(documents, zip(*found, strict=True), strict=True):

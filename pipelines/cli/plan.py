@@ -55,7 +55,7 @@ def plan(
     loaded = load_pipeline(config)
     loaded.pipeline.storage.apply()
     card, memory = card_bytes(gpu)
-    names = [model.name for model in loaded.models] + ([loaded.ocr.name] if loaded.ocr else [])
+    names = [stage.name for stage in loaded.pooled]
     rates: dict[str, float] = {}
     source: dict[str, str] = {}
     if calibrate:

@@ -56,12 +56,12 @@ def write_report(sink: Sink, run_id: str, limit: int, path: str | None = None) -
     config = marker["config"]
     steps = [
         ReportStep(
-            model=model["name"],
-            pool=_pool(step["pool"]),
-            prompt_tokens=counts["tokens"].get(model["name"], 0),
-            seconds=counts["seconds"].get(model["name"], 0.0),
+            model=stage["name"],
+            pool="none" if stage["pool"] is None else _pool(stage["pool"]),
+            prompt_tokens=counts["tokens"].get(stage["name"], 0),
+            seconds=counts["seconds"].get(stage["name"], 0.0),
         )
-        for step, model in _steps(config)
+        for stage in config["stages"]
     ]
     about = ReportRun(
         name=marker["name"],
@@ -81,13 +81,6 @@ def write_report(sink: Sink, run_id: str, limit: int, path: str | None = None) -
     path = path or f"{sink.path}/_reports/{run_id}.html"
     write(path, about, _documents(sink, run_id, marker, limit), limit=limit)
     return path
-
-
-def _steps(config: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """The steps of a run with their models; what reads pictures comes first."""
-    if config.get("ocr") is not None:
-        yield config["pipeline"]["ocr"], config["ocr"]
-    yield from zip(config["pipeline"]["steps"], config["models"], strict=True)
 
 
 def _pool(pool: dict[str, float]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
@@ -74,9 +74,9 @@ def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
     from pipelines.lake.units import plan_source
 
     plan = plan_source(loaded.pipeline.source)
-    for model in (*loaded.models, *((loaded.ocr,) if loaded.ocr else ())):
-        if model.weights is not None:
-            for uri, _ in model.weights.files:
+    for stage in loaded.pooled:
+        if stage.config.weights is not None:
+            for uri, _ in stage.config.weights.files:
                 check(uri)
     Sink(loaded.pipeline.sink.path).check_writable()
     found = describe(loaded, plan)
@@ -92,22 +92,27 @@ def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
         f"{found['documents']:,} documents in {found['files']:,} files, "
         f"{found['megabytes']:,.1f} MB, {found['units']:,} units",
     )
-    for number, step in enumerate(found["steps"], start=1):
-        pool = step["pool"]
-        actors = str(pool["min_actors"])
-        if pool["max_actors"] != pool["min_actors"]:
-            actors += f" to {pool['max_actors']}"
-        table.add_row(
-            f"step {number}",
-            f"{step['model']} ({step['kind']}): {actors} actor{'s' * (actors != '1')}, "
-            f"each {pool['num_cpus']:g} CPU, "
-            f"{pool['num_gpus'] or 0} GPU{' or none' if pool['cpu_fallback'] else ''}",
-        )
+    for number, stage in enumerate(found["stages"], start=1):
+        actors = _actors(stage["pool"])
+        table.add_row(f"stage {number}", f"{stage['name']} ({stage['kind']}){actors}")
     table.add_row("merge", f"overlaps: {found['merge']['overlaps']}")
     for name, path in found["output"].items():
         table.add_row(name, path)
     console.print(table)
     console.print("Everything that can be checked before the work is in order.")
+
+
+def _actors(pool: dict[str, Any] | None) -> str:
+    if pool is None:
+        return ""
+    actors = str(pool["min_actors"])
+    if pool["max_actors"] != pool["min_actors"]:
+        actors += f" to {pool['max_actors']}"
+    fallback = " or none" if pool["cpu_fallback"] else ""
+    return (
+        f": {actors} actor{'s' * (actors != '1')}, each {pool['num_cpus']:g} CPU, "
+        f"{pool['num_gpus'] or 0} GPU{fallback}"
+    )
 
 
 def _run(

@@ -21,7 +21,10 @@ def sheets(result: Result, config: Mapping[str, Any], most: int) -> list[Sheet]:
     content = _content(result, config["pipeline"]["source"].get("image"))
     if content is None:
         return []
-    asked = PageLimits.model_validate((config.get("ocr") or {}).get("pages") or {})
+    reader: dict[str, Any] = next(
+        (s["config"] for s in config["stages"] if s["config"]["kind"] == "ocr"), {}
+    )
+    asked = PageLimits.model_validate(reader.get("pages") or {})
     limits = replace(Limits.of(asked), text_layer=False)
     found: list[Sheet] = []
     try:

@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
+from actors.extractor import Extractor
 from pipelines.batch import Outcome, Progress, drive_run, write_plan
-from pipelines.batch.step import Load
+from pipelines.batch.stage import Load
 from pipelines.config import LoadedPipeline
 from pipelines.enrich.decide import Decision, decide
 from pipelines.lake.layout import Sink
@@ -29,7 +30,7 @@ def enrich(
     loaded: LoadedPipeline,
     progress: Progress,
     ray: AbstractContextManager[Any],
-    load: Load | None = None,
+    load: Load = Extractor,
 ) -> Pass:
     """Bring the sink up to date with the source; ``ray`` is entered only when there is work.
 
@@ -38,13 +39,12 @@ def enrich(
     """
     loaded.pipeline.storage.apply()
     sink = Sink(loaded.pipeline.sink.path)
-    more = {} if load is None else {"load": load}
     with Lease(sink, f"enrich-{loaded.pipeline.name}"):
         decision, run_id = _next(loaded, sink)
         if run_id is None:
             return Pass(decision.changes)
         with ray:
-            return Pass(decision.changes, drive_run(sink, run_id, progress, **more))
+            return Pass(decision.changes, drive_run(sink, run_id, progress, load))
 
 
 def _next(loaded: LoadedPipeline, sink: Sink) -> tuple[Decision, str | None]:

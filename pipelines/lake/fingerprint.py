@@ -2,52 +2,52 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from actors.config import ModelConfig
+from actors.config import RESULTS, fingerprint, results_of
 from actors.config.load import STARTERS
-from actors.config.ocr import OcrModel
 from actors.weights import digest
 from pipelines.config import LoadedPipeline
 from pipelines.lake.files import list_files
+from pipelines.stages import StageConfig
 
 _STARTER = "starter:"
-# What of a source decides which documents there are and what the models see.
-_SOURCE = ("id", "text", "image", "prompt", "max_document_mb")
 
 
 def pipeline_fingerprint(loaded: LoadedPipeline) -> str:
-    """16 hex digits that follow from the models' configuration (guidelines and prompts are in it),
-    their weights, the merge, the columns read, and the version of medspan.
+    """16 hex digits that follow from the identity of every stage (guidelines and prompts are in
+    it), its weights, the merge, the columns read, and the RESULTS numbers of the rooms involved.
 
-    Pools, paths and unit sizes are not in it. Local weights are digested (a second a GB) unless
-    their configuration says the SHA-256; remote ones go by the version that their store gives.
-    Raises ConfigError where there are no weights.
+    Pools, paths, unit sizes and medspan's version are not in it. Local weights are digested (a
+    second a GB) unless their configuration says the SHA-256; remote ones go by the version that
+    their store gives. Raises ConfigError where there are no weights.
     """
-    models = []
-    for model in (*loaded.models, *((loaded.ocr,) if loaded.ocr else ())):
-        facts = model.model_dump(mode="json")
-        facts.pop("weights")
-        models.append({"config": facts, "weights": _weights(model)})
+    models: list[dict[str, Any]] = []
+    for stage in loaded.stages:
+        models.append(
+            {
+                "model": stage.config.identity(),
+                "results": results_of(stage.kind),
+                "weights": _weights(stage.config),
+            }
+        )
     pipeline = loaded.pipeline
     content = {
-        "models": models,
-        "merge": pipeline.merge.model_dump(mode="json"),
-        "source": pipeline.source.model_dump(mode="json", include=set(_SOURCE)),
-        "medspan": version("medspan"),
+        "stages": models,
+        "merge": pipeline.merge.identity(),
+        "source": pipeline.source.identity(),
+        "results": RESULTS["merge"],
     }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    return fingerprint(content)
 
 
-def _weights(model: ModelConfig | OcrModel) -> list[str]:
+def _weights(model: StageConfig) -> list[str]:
     if model.weights is None:  # what comes in the package of the reader
         return [version("rapidocr")]
-    scales = [f"x{one.scale}" for one in getattr(model.weights, "lora", ())]
-    return [said for file in model.weights.files for said in _file(*file)] + scales
+    return [said for file in model.weights.files for said in _file(*file)]
 
 
 def _file(uri: str, sha256: str | None) -> list[str]:

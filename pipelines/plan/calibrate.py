@@ -39,18 +39,18 @@ def calibrate(loaded: LoadedPipeline, tokens_per_document: float, documents: int
     sample = _sample(loaded, documents + _WARM)
     card = card_memory()
     rates, lengths = {}, {}
-    for step, model in zip(loaded.pipeline.steps, loaded.models, strict=True):
-        gpu = step.pool.gpus if card else 0.0
-        with Extractor(model, Share(threads=step.pool.threads, gpu=gpu)) as extractor:
+    for stage in loaded.models:
+        gpu = stage.actors.gpus if card else 0.0
+        with Extractor(stage.model, Share(threads=stage.actors.threads, gpu=gpu)) as extractor:
             extractor.extract(sample[:_WARM])
             started = time.perf_counter()
             found = extractor.extract(sample[_WARM:])
             seconds = time.perf_counter() - started
         tokens = sum(one.usage.prompt_tokens for one in found)
         if not tokens:
-            raise ConfigError(f"{model.name}: counted no token in the sample: calibrate is no use")
-        lengths[model.name] = tokens / len(found)
-        rates[model.name] = tokens / seconds / tokens_per_document
+            raise ConfigError(f"{stage.name}: counted no token in the sample: calibrate is no use")
+        lengths[stage.name] = tokens / len(found)
+        rates[stage.name] = tokens / seconds / tokens_per_document
     where = "a card" if card else "CPUs"
     return Calibration(len(sample) - _WARM, rates, lengths, where)
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from actors.config import ConfigError, GgufModel, ModelConfig
-from actors.memory import Need
 from pipelines.balance import Balance, Demand, balanced, per_card
-from pipelines.config import LoadedPipeline, Pool
-from pipelines.fractions import need_of, reader_need, sized, sized_step
+from pipelines.config import LoadedPipeline
+from pipelines.fractions import need_of, sized, sized_stage
+from pipelines.pool import Pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,26 +107,17 @@ def _slowest(balance: Balance) -> int:
 
 def on_card(loaded: LoadedPipeline, memory: int) -> LoadedPipeline:
     """The pipeline with fractions of a card of so many bytes, whatever cards its file tells of."""
-    steps = tuple(
-        step.model_copy(update={"pool": step.pool.model_copy(update={"card_gb": None})})
-        for step in loaded.pipeline.steps
+    stages = tuple(
+        stage
+        if stage.pool is None
+        else replace(stage, pool=stage.pool.model_copy(update={"card_gb": None}))
+        for stage in loaded.stages
     )
-    changes: dict[str, object] = {"steps": steps}
-    if (ocr := loaded.pipeline.ocr) is not None:
-        pool = ocr.pool.model_copy(update={"card_gb": None})
-        changes["ocr"] = ocr.model_copy(update={"pool": pool})
-    pipeline = loaded.pipeline.model_copy(update=changes)
-    return sized(replace(loaded, pipeline=pipeline), lambda: memory)
+    return sized(replace(loaded, stages=stages), lambda: memory)
 
 
 def _demands(loaded: LoadedPipeline, machine: Machine, work: Work) -> list[Demand]:
-    found = []
-    ocr = loaded.pipeline.ocr
-    if ocr is not None and loaded.ocr is not None:
-        found.append(_demand(loaded.ocr.name, ocr.pool, machine, work))
-    for step, model in zip(loaded.pipeline.steps, loaded.models, strict=True):
-        found.append(_demand(model.name, step.pool, machine, work))
-    return found
+    return [_demand(stage.name, stage.actors, machine, work) for stage in loaded.pooled]
 
 
 def _demand(name: str, pool: Pool, machine: Machine, work: Work) -> Demand:
@@ -153,37 +144,24 @@ def _steps(
     balance: Balance,
     work: Work,
 ) -> Iterator[StepPlan]:
-    pipeline = loaded.pipeline
-    pools = [s.pool for s in pipeline.steps]
-    models: list[ModelConfig | None] = list(loaded.models)
-    if len(demands) > len(pools) and pipeline.ocr is not None:
-        pools.insert(0, pipeline.ocr.pool)
-        models.insert(0, None)
     total = balance.total
-    for demand, count, rate, pool, model in zip(
-        demands, balance.counts, balance.rates, pools, models, strict=True
+    for demand, count, rate, stage in zip(
+        demands, balance.counts, balance.rates, loaded.pooled, strict=True
     ):
-        need = _need(loaded, model) if demand.gpus else None
+        need = need_of(stage.config) if demand.gpus else None
         yield StepPlan(
-            model=demand.name,
-            kind="ocr" if model is None else model.kind,
+            model=stage.name,
+            kind=stage.kind,
             gpus=demand.gpus,
             needs_gb={k: round(v / 1e9, 3) for k, v in need.parts.items()} if need else None,
             exact=need.exact if need else None,
             actors_per_card=per_card(demand.gpus),
             actors=count,
-            stated_actors=pool.max_actors,
+            stated_actors=stage.actors.max_actors,
             documents_per_s=rate,
             busy=total / rate if total and rate else None,
-            figures=work.source.get(demand.name, "none: state one or calibrate"),
+            figures=work.source.get(stage.name, "none: state one or calibrate"),
         )
-
-
-def _need(loaded: LoadedPipeline, model: ModelConfig | None) -> Need | None:
-    """What a step's model needs; that of the reader of pictures for None."""
-    if model is not None:
-        return need_of(model)
-    return None if loaded.ocr is None else reader_need(loaded.ocr)
 
 
 def _changes(
@@ -203,12 +181,11 @@ def _changes(
         if faster is not None and faster > now * 1.01:
             gains.append((faster, f"{words}: {faster:,.1f} documents/s instead of {now:,.1f}"))
 
-    index = slowest - (len(demands) - len(loaded.models))
-    model = loaded.models[index] if index >= 0 else None
-    if model is not None and demands[slowest].gpus:
-        for words, smaller in _smaller(model):
-            pool = Pool(num_gpus="auto")
-            fraction = sized_step(pool, smaller, lambda: machine.memory)[0].gpus
+    stage = loaded.pooled[slowest]
+    if not stage.reads_pictures and demands[slowest].gpus:
+        for words, smaller in _smaller(stage.model):
+            open_ = replace(stage, config=smaller, pool=Pool(num_gpus="auto"))
+            fraction = sized_stage(open_, lambda: machine.memory).actors.gpus
             changed = [*demands]
             changed[slowest] = replace(demands[slowest], gpus=fraction)
             tried(f"{name}: {words} (a fraction of {fraction:g})", changed, *_room(machine))

@@ -194,7 +194,7 @@ class Answerer:
 
     def _wanted(self, plan: _Plan) -> Iterator[tuple[Queue, list[int]]]:
         pictures = sum(one.is_picture for one in plan.given)
-        if pictures and self._catalogue.ocr is not None:
+        if pictures and self._catalogue.reader is not None:
             yield self._queues[PICTURES], [_PAGE_CHARACTERS] * pictures
         sizes = [
             len(one.text or one.file or "") + one.is_picture * _PAGE_CHARACTERS
@@ -278,7 +278,7 @@ class Answerer:
             for given, one in zip(plan.given, found, strict=True)
         ]
         seen = [one for one in told if one.document.image is not None]
-        if seen and self._catalogue.ocr is not None:
+        if seen and self._catalogue.reader is not None:
             pixels = int(limits.megapixels * 1_000_000)
             readings = await self._models.read([one.document for one in seen], pixels)
             for one, read in zip(seen, readings, strict=True):
@@ -295,7 +295,7 @@ class Answerer:
 
     def _shown(self, model: str, told: Sequence[_Told]) -> list[Document]:
         """The documents as batch gives them to the model: pictures only to one that sees."""
-        if self._catalogue.sees(model):
+        if self._catalogue.models[model].sees_pictures:
             return [one.document for one in told]
         return [replace(one.document, image=None) for one in told]
 

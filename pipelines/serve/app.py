@@ -229,7 +229,7 @@ class _Api:
 
     async def _all_read(self) -> bool:
         probes = {name: probe(self._models, name) for name in self._catalogue.models}
-        if self._catalogue.ocr is not None:
+        if self._catalogue.reader is not None:
             probes[PICTURES] = probe_reader(self._models)
         good = all(await asyncio.gather(*(self._reads(*one) for one in probes.items())))
         if good:

@@ -6,7 +6,7 @@ gives ``args: {config: <pipeline file>}``; see configs/deploy/serve.yaml.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -17,17 +17,18 @@ from pydantic import Field, TypeAdapter
 from ray import serve
 from ray.serve import Application
 
-from actors.config import ConfigError, GgufModel, ModelConfig, Section
+from actors.config import ConfigError, GgufModel, Section
 from actors.config.load import validate
-from actors.config.ocr import OcrModel
-from pipelines.config import Pool, load_pipeline
+from pipelines.config import load_pipeline
 from pipelines.cores import Node, check_nodes, check_threads, nodes
-from pipelines.fractions import on_cpu, sized_reader, sized_step, smallest_card
+from pipelines.fractions import on_cpu, sized_stage, smallest_card
+from pipelines.pool import Pool
 from pipelines.serve.answer import PICTURES
 from pipelines.serve.catalogue import Catalogue, catalogue_of
 from pipelines.serve.health import Settings
 from pipelines.serve.hosted import Ingress
 from pipelines.serve.replica import PictureReplica, Replica
+from pipelines.stages import Stage
 
 # Requests that an ingress process holds at a time; the queues of ``admission`` are the real bound.
 _INGRESS_REQUESTS = 1_000
@@ -66,20 +67,17 @@ def build(catalogue: Catalogue) -> Application:
     """The application of a catalogue, for a Ray that is connected. Raises ConfigError where the
     cluster can never hold the least replicas of all models at once."""
     catalogue = _fitted(catalogue)
-    pools, surge = _placed(catalogue)
+    catalogue, surge = _placed(catalogue)
     limits, options = catalogue.serve.limits, catalogue.serve
-    hosts: dict[str, tuple[type, Any]] = {n: (Replica, c) for n, c in catalogue.models.items()}
-    if catalogue.ocr is not None:
-        hosts[PICTURES] = (PictureReplica, catalogue.ocr[0])
     handles = {}
-    for name, (host, config) in hosts.items():
-        pool = pools[name]
-        handles[name] = (
-            serve.deployment(host)
+    for stage in catalogue.stages:
+        pool = stage.actors
+        handles[PICTURES if stage.reads_pictures else stage.name] = (
+            serve.deployment(PictureReplica if stage.reads_pictures else Replica)
             .options(
-                name=f"model-{config.name}",
+                name=f"model-{stage.name}",
                 ray_actor_options={"num_cpus": pool.num_cpus, "num_gpus": pool.gpus},
-                max_ongoing_requests=_ongoing(config, options.target_ongoing_requests),
+                max_ongoing_requests=_ongoing(stage, options.target_ongoing_requests),
                 max_queued_requests=limits.queue_documents,
                 health_check_period_s=5,
                 # A check never waits for the model, so an answer that is late is none.
@@ -89,7 +87,7 @@ def build(catalogue: Catalogue) -> Application:
                 max_surge_percent=surge,
                 **_scaling(pool, options.target_ongoing_requests),
             )
-            .bind(config, _settings(pool, options.wedged_s), catalogue.storage)
+            .bind(stage.config, _settings(pool, options.wedged_s), catalogue.storage)
         )
     return (
         serve.deployment(Ingress)
@@ -106,10 +104,10 @@ def build(catalogue: Catalogue) -> Application:
     )
 
 
-def _ongoing(config: ModelConfig | OcrModel, target: float) -> int:
+def _ongoing(stage: Stage, target: float) -> int:
     """Requests that a replica takes at a time: a language model's slots are to be full also while
     the next requests are on their way."""
-    slots = config.context.slots if isinstance(config, GgufModel) else 0
+    slots = stage.config.context.slots if isinstance(stage.config, GgufModel) else 0
     return max(8, round(target * 4), 2 * slots)
 
 
@@ -136,40 +134,40 @@ def _scaling(pool: Pool, target: float) -> dict[str, Any]:
 
 def _fitted(catalogue: Catalogue) -> Catalogue:
     """The catalogue with fractions that hold its models, and models that fill them."""
-    reader = () if catalogue.ocr is None else (catalogue.ocr[1],)
-    if not any(pool.num_gpus for pool in (*catalogue.pools.values(), *reader)):
+    if not any(stage.actors.num_gpus for stage in catalogue.stages):
         return catalogue
     none = not ray.cluster_resources().get("GPU", 0.0)
-    card, pools, models = cache(smallest_card), dict(catalogue.pools), dict(catalogue.models)
+    card = cache(smallest_card)
 
-    def possible(name: str, pool: Pool) -> Pool:
-        if none and pool.cpu_fallback and pool.num_gpus == "auto":
-            return on_cpu(pool, name)
-        return pool
+    def fitted(stage: Stage) -> Stage:
+        if none and stage.actors.cpu_fallback and stage.actors.num_gpus == "auto":
+            stage = on_cpu(stage)
+        return sized_stage(stage, card)
 
-    for name, model in catalogue.models.items():
-        pools[name], models[name] = sized_step(possible(name, pools[name]), model, card)
-    ocr = catalogue.ocr
-    if ocr is not None:
-        ocr = (ocr[0], sized_reader(possible(ocr[0].name, ocr[1]), ocr[0], card))
-    return replace(catalogue, pools=pools, models=models, ocr=ocr)
+    return _each(catalogue, fitted)
 
 
-def _placed(catalogue: Catalogue) -> tuple[dict[str, Pool], int]:
+def _each(catalogue: Catalogue, change: Callable[[Stage], Stage]) -> Catalogue:
+    """The catalogue with every stage changed."""
+    models = {name: change(stage) for name, stage in catalogue.models.items()}
+    reader = None if catalogue.reader is None else change(catalogue.reader)
+    return replace(catalogue, models=models, reader=reader)
+
+
+def _placed(catalogue: Catalogue) -> tuple[Catalogue, int]:
     # The pools as this cluster can place them, and the surge of an update: where there is room for
     # two of each, the new replicas are up before the old ones go; where there is not, Serve would
     # wait for ever for them, so it stops the old ones first and requests wait in their queue.
     total = ray.cluster_resources()
     gpus, cpus = total.get("GPU", 0.0), total.get("CPU", 0.0)
-    pools = {}
-    wanted = dict(catalogue.pools)
-    if catalogue.ocr is not None:
-        wanted[PICTURES] = catalogue.ocr[1]
-    for name, pool in wanted.items():
-        if pool.num_gpus and not gpus and pool.cpu_fallback:
-            pool = on_cpu(pool, name)
-        pools[name] = pool
-    where, replicas, surge = nodes(), list(pools.values()), 100
+
+    def without_card(stage: Stage) -> Stage:
+        pool = stage.actors
+        return on_cpu(stage) if pool.num_gpus and not gpus and pool.cpu_fallback else stage
+
+    catalogue = _each(catalogue, without_card)
+    replicas = [stage.actors for stage in catalogue.stages]
+    where, surge = nodes(), 100
     for word, key, there in (("CPUs", "num_cpus", cpus), ("GPUs", "gpus", gpus)):
         need = sum(getattr(pool, key) * pool.min_actors for pool in replicas)
         if 2 * need > there + 1e-6:
@@ -181,7 +179,7 @@ def _placed(catalogue: Catalogue) -> tuple[dict[str, Pool], int]:
             )
     check_nodes(replicas, where, "serve.pools")
     check_threads(replicas, where, "serve.pools")
-    return pools, surge if _holds(replicas * 2, where) else 0
+    return catalogue, surge if _holds(replicas * 2, where) else 0
 
 
 def _holds(pools: Sequence[Pool], where: Sequence[Node]) -> bool:

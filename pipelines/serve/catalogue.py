@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from actors.config import ConfigError, GgufModel, ModelConfig, load_model
+from actors.config import ConfigError, load_model
 from actors.config.load import load_guideline
 from actors.config.merge import Merge
-from actors.config.ocr import OcrModel
 from actors.guideline import Guideline
-from pipelines.config import LoadedPipeline, Pool, Serve
+from pipelines.config import LoadedPipeline, Serve
+from pipelines.stages import Stage
 from pipelines.storage import Storage
 
 
@@ -28,44 +28,43 @@ class Target:
 class Catalogue:
     """All names, the models behind them, and the replicas of each model.
 
-    ``default`` is what a request without a name gets: the pipeline. ``ocr`` is what reads pictures,
-    where the pipeline file has it, with its replicas. ``guidelines`` may be named, too.
-    ``storage`` is for whoever loads weights.
+    ``default`` is what a request without a name gets: the pipeline. ``models``: the stages that
+    find entities, by name. ``reader``: the stage that reads pictures, where the pipeline file has
+    it. ``guidelines`` may be named, too. ``storage`` is for whoever loads weights.
     """
 
     default: str
     targets: Mapping[str, Target]
-    models: Mapping[str, ModelConfig]
-    pools: Mapping[str, Pool]
+    models: Mapping[str, Stage]
     serve: Serve
-    ocr: tuple[OcrModel, Pool] | None = None
+    reader: Stage | None = None
     guidelines: Mapping[str, Guideline] = field(default_factory=dict)
     storage: Storage = field(default_factory=Storage)
 
-    def sees(self, model: str) -> bool:
-        """Whether the model is shown the pictures themselves."""
-        config = self.models[model]
-        return isinstance(config, GgufModel) and config.sees
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Every stage with replicas."""
+        return (*self.models.values(), *(() if self.reader is None else (self.reader,)))
 
     def takes_pictures(self, target: Target) -> bool:
         """Whether a document may be a picture: one that is read first, or that all models see."""
-        return self.ocr is not None or all(self.sees(model) for model in target.models)
+        return self.reader is not None or all(
+            self.models[model].sees_pictures for model in target.models
+        )
 
 
 def catalogue_of(loaded: LoadedPipeline) -> Catalogue:
     """The catalogue of a pipeline file; raises ConfigError where two names are the same."""
     pipeline, serve = loaded.pipeline, loaded.pipeline.serve
-    steps = (*pipeline.steps, *serve.models)
-    configs = (*loaded.models, *(load_model(step.model) for step in serve.models))
-    models: dict[str, ModelConfig] = {}
-    pools: dict[str, Pool] = {}
-    for step, config in zip(steps, configs, strict=True):
-        if config.name in models:
-            raise ConfigError(f"{loaded.path}: serve.models: {config.name} is there twice")
-        models[config.name] = config
-        pools[config.name] = serve.pools.get(config.name, step.pool)
-    readers = {loaded.ocr.name} if loaded.ocr is not None else set()
-    unknown = sorted(set(serve.pools) - set(models) - readers)
+    more = (Stage(m.name, m, step.pool) for step in serve.models for m in [load_model(step.model)])
+    models: dict[str, Stage] = {}
+    for stage in (*loaded.models, *more):
+        if stage.name in models:
+            raise ConfigError(f"{loaded.path}: serve.models: {stage.name} is there twice")
+        models[stage.name] = _replicated(stage, serve)
+    reader = next((stage for stage in loaded.stages if stage.reads_pictures), None)
+    known = {*models, *(() if reader is None else (reader.name,))}
+    unknown = sorted(set(serve.pools) - known)
     if unknown:
         raise ConfigError(f"{loaded.path}: serve.pools: no model is named {', '.join(unknown)}")
     if pipeline.name in models:
@@ -77,10 +76,6 @@ def catalogue_of(loaded: LoadedPipeline) -> Catalogue:
     whole = Target(
         pipeline.name, tuple(m.name for m in loaded.models), pipeline.merge, pipeline=True
     )
-    ocr = None
-    if pipeline.ocr is not None and loaded.ocr is not None:
-        pool = serve.pools.get(loaded.ocr.name, pipeline.ocr.pool)
-        ocr = (loaded.ocr, pool)
     guidelines: dict[str, Guideline] = {}
     for file in serve.guidelines:
         guideline = load_guideline(file)
@@ -91,9 +86,13 @@ def catalogue_of(loaded: LoadedPipeline) -> Catalogue:
         pipeline.name,
         {whole.name: whole} | targets,
         models,
-        pools,
         serve,
-        ocr,
+        None if reader is None else _replicated(reader, serve),
         guidelines,
         pipeline.storage,
     )
+
+
+def _replicated(stage: Stage, serve: Serve) -> Stage:
+    """The stage with the pool of its replicas, where that differs from its actors' in batch."""
+    return replace(stage, pool=serve.pools.get(stage.name, stage.pool))

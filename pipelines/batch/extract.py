@@ -1,0 +1,57 @@
+"""The actor of a stage that finds entities: gives every document of a unit its Extraction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from actors.spans import Document, Extraction, Failure, Status
+from pipelines.batch.careful import Careful, poison
+from pipelines.batch.stage import StageActor, StageWork
+from pipelines.lake.schema import EXTRACTION, extraction_row
+from pipelines.worker.events import count_batch
+
+
+class ExtractActor(StageActor):
+    """An Extractor, applied to units."""
+
+    def _load(self, work: StageWork) -> Mapping[str, int]:
+        self._model = work.load(work.stage.model, work.share)
+        self._careful = Careful(work.attempts, self._model.submit)
+        # A model of a test does not report its memory.
+        return getattr(self._model, "took", {})
+
+    async def _apply(self, unit: str, table: pa.Table) -> tuple[pa.Table, int]:
+        # The column is null where a row could not be read, or is carried over from an earlier run.
+        columns = ["doc_id", "text", "prompt", "prior", "error_type"]
+        columns += ["image"] if self._work.stage.sees_pictures else []
+        rows = table.select(columns).to_pylist()
+        wanted = [i for i, row in enumerate(rows) if not row["error_type"] and not row["prior"]]
+        documents = [
+            Document(rows[i]["doc_id"], rows[i]["text"], rows[i].get("image"), rows[i]["prompt"])
+            for i in wanted
+        ]
+        results: list[dict[str, Any] | None] = [None] * len(rows)
+        answers = await self._careful.give(unit, documents)
+        found = [one or self._poison(d) for one, d in zip(answers, documents, strict=True)]
+        for i, extraction in zip(wanted, found, strict=True):
+            results[i] = extraction_row(extraction)
+        count_batch(
+            self._work.stage.name,
+            len(found),
+            sum(e.usage.prompt_tokens + e.usage.completion_tokens for e in found),
+            sum(e.usage.seconds for e in found),
+        )
+        column = pa.array(results, type=EXTRACTION)
+        return table.append_column(self._work.column, column), len(found)
+
+    def _poison(self, document: Document) -> Extraction:
+        return Extraction(
+            document_id=document.id,
+            model=self._work.stage.name,
+            fingerprint=self._model.fingerprint,
+            status=Status.FAILED,
+            failure=Failure("PoisonDocument", poison(self._work.most_tries)),
+        )

@@ -1,0 +1,117 @@
+"""The actor of a stage: holds a model and applies it to units, whatever kind of stage it is."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
+
+from actors.config import ModelConfig
+from actors.extractor import Extractor, Share
+from actors.spans import Document, Extraction
+from pipelines.batch.careful import Attempts
+from pipelines.batch.life import Life
+from pipelines.batch.packing import Stopwatch, add_busy, add_over, pack, unpack
+from pipelines.stages import Stage
+from pipelines.storage import Storage
+from pipelines.worker.vitals import Lifespan
+
+
+class Model(Protocol):
+    """The part of an Extractor that a stage uses."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the configuration and the weights."""
+
+    def submit(self, document: Document) -> Future[Extraction]:
+        """Queue a document; an exception in the future means that the model is lost."""
+
+
+# An extra column of a source must not pass for a stage: "/" is in no SQL identifier.
+_COLUMN = "medspan/stage/"
+
+Load = Callable[[ModelConfig, Share], Model]
+
+
+@dataclass(frozen=True, slots=True)
+class StageWork:
+    """Which stage of which run an actor works on.
+
+    ``index``: the stage's place in the pipeline, which names its column. ``keep_pictures``: whether
+    a later stage is shown them too. ``load`` is Extractor but for tests and benchmarks.
+    """
+
+    index: int
+    stage: Stage
+    sink: str
+    run_id: str
+    most_tries: int
+    storage: Storage
+    keep_pictures: bool = False
+    load: Load = Extractor
+
+    @property
+    def column(self) -> str:
+        """The column of a unit that holds what this stage says of each document."""
+        return stage_column(self.index)
+
+    @property
+    def attempts(self) -> Attempts:
+        """Where the attempts at units are recorded."""
+        return Attempts(self.sink, self.run_id, str(self.index), self.stage.name, self.most_tries)
+
+    @property
+    def share(self) -> Share:
+        """The part of a machine that the actor may take."""
+        return Share(threads=self.stage.actors.threads, gpu=self.stage.actors.gpus)
+
+
+def stage_column(index: int) -> str:
+    """The column of a unit for the stage at this place in the pipeline."""
+    return f"{_COLUMN}{index}"
+
+
+def is_stage_column(name: str) -> bool:
+    """Whether a unit's column is that of a stage."""
+    return name.startswith(_COLUMN)
+
+
+class StageActor(ABC):
+    """One model, applied to units. Calls may overlap, so that the model stays busy across the
+    edges of units."""
+
+    def __init__(self, work: StageWork) -> None:
+        work.storage.apply()  # the weights may be on an object store
+        self._work = work
+        self._watch = Stopwatch()
+        started = time.monotonic()
+        memory = self._load(work)
+        pool = work.stage.actors
+        lifespan = Lifespan(pool.recycle_documents, pool.recycle_growth_mb)
+        self._life = Life(lifespan, pool.gpus, work.run_id, work.stage.name)
+        self._life.born(round(time.monotonic() - started, 3), memory)
+
+    async def __call__(self, block: pa.Table) -> pa.Table:
+        """A packed unit with the stage's column added."""
+        async with self._life.turn():
+            self._watch.enter()
+            unit, table = unpack(block)
+            table, documents = await self._apply(unit, table)
+            self._life.did(documents)
+            if self._life.over_share:
+                table = add_over(table, self._work.stage.name)
+            return pack(unit, add_busy(table, self._work.stage.name, self._watch.leave()))
+
+    @abstractmethod
+    def _load(self, work: StageWork) -> Mapping[str, int]:
+        """Load the model; the bytes that it took, by place and purpose."""
+
+    @abstractmethod
+    async def _apply(self, unit: str, table: pa.Table) -> tuple[pa.Table, int]:
+        """The unit with the stage's column, and how many documents the model was given."""

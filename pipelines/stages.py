@@ -1,0 +1,78 @@
+"""Stages: the kinds of work that a pipeline does on every document, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter
+
+from actors.config import ConfigError, GgufModel, ModelConfig, OnnxModel
+from actors.config.ocr import OcrModel
+from pipelines.pool import Pool
+
+StageConfig = OcrModel | OnnxModel | GgufModel
+_CONFIG: TypeAdapter[StageConfig] = TypeAdapter(
+    Annotated[OcrModel | OnnxModel | GgufModel, Field(discriminator="kind")]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One kind of work on every document, with its settings and its actors.
+
+    ``name`` is unique in a pipeline. ``pool`` is None for a stage without a model: it refines the
+    merged entities where a unit is written, or in the process that answers a request.
+    """
+
+    name: str
+    config: StageConfig
+    pool: Pool | None
+
+    @property
+    def kind(self) -> str:
+        """The kind of its configuration: ocr, onnx, gguf..."""
+        return self.config.kind
+
+    @property
+    def reads_pictures(self) -> bool:
+        """Whether it turns pictures into text, for the stages after it."""
+        return isinstance(self.config, OcrModel)
+
+    @property
+    def sees_pictures(self) -> bool:
+        """Whether it is shown the pictures themselves."""
+        return isinstance(self.config, GgufModel) and self.config.sees
+
+    @property
+    def actors(self) -> Pool:
+        """Its pool; raises ConfigError for a stage that has none."""
+        if self.pool is None:
+            raise ConfigError(f"{self.name}: this stage has no actors of its own")
+        return self.pool
+
+    @property
+    def model(self) -> ModelConfig:
+        """The model of a stage that finds entities; raises ConfigError for any other."""
+        if isinstance(self.config, OcrModel):
+            raise ConfigError(f"{self.name}: this stage finds no entities")
+        return self.config
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "name": self.name,
+            "config": self.config.model_dump(mode="json"),
+            "pool": None if self.pool is None else self.pool.model_dump(mode="json"),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Stage:
+        """The reverse of ``as_dict``."""
+        pool = values["pool"]
+        return cls(
+            values["name"],
+            _CONFIG.validate_python(values["config"]),
+            None if pool is None else Pool.model_validate(pool),
+        )
