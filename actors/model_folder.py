@@ -98,6 +98,21 @@ def _pad_id(config: dict[str, Any]) -> int:
     return pad_id if isinstance(pad_id, int) and pad_id >= 0 else 0
 
 
+def pad_id(path: Path) -> int:
+    """The id of the padding token of a folder: by its tokenizer.json, else 0."""
+    file = path / "tokenizer.json"
+    content = _json(file) if file.is_file() else {}
+    stated = content.get("padding")
+    if isinstance(stated, dict) and isinstance(stated.get("pad_id"), int):
+        return int(stated["pad_id"])
+    named = tokenizer_config(path).get("pad_token")
+    named = named.get("content") if isinstance(named, dict) else named
+    for token in content.get("added_tokens") or ():
+        if token.get("content") in (named, "[PAD]", "<pad>"):
+            return int(token["id"])
+    return 0
+
+
 def longest(config: dict[str, Any], path: Path) -> int:
     """The longest sequence in tokens, special ones included, of a folder with this config.json.
 

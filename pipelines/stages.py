@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
-from actors.config import ConfigError, GgufModel, ModelConfig, OnnxModel
+from actors.config import ConfigError, GgufModel, GlinerModel, ModelConfig, OnnxModel
 from actors.config.ocr import OcrModel
 from pipelines.pool import Pool
 
-StageConfig = OcrModel | OnnxModel | GgufModel
+StageConfig = OcrModel | OnnxModel | GlinerModel | GgufModel
 _CONFIG: TypeAdapter[StageConfig] = TypeAdapter(
-    Annotated[OcrModel | OnnxModel | GgufModel, Field(discriminator="kind")]
+    Annotated[OcrModel | OnnxModel | GlinerModel | GgufModel, Field(discriminator="kind")]
 )
 
 

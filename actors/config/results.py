@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 RESULTS: Mapping[str, int] = {
     "engine": 1,
+    "gliner": 1,
     "grounding": 1,
     "merge": 1,
     "ocr": 1,
@@ -22,6 +23,7 @@ RESULTS: Mapping[str, int] = {
 
 _ROOMS: Mapping[str, tuple[str, ...]] = {
     "gguf": ("engine", "grounding", "merge", "prompts", "vision", "windows"),
+    "gliner": ("gliner", "merge", "onnx"),
     "ocr": ("ocr", "pages"),
     "onnx": ("merge", "onnx", "windows"),
 }

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from typing import Any, Protocol, TypeVar
 
-from actors.config import OnnxModel
+from actors.config import GlinerModel, OnnxModel
 from actors.guideline import Guideline
 from actors.memory import memory_held, taken_since
-from actors.onnx.narrowing import narrowed
+from actors.onnx.gliner.reader import GlinerReader
 from actors.onnx.reader import Reader
-from actors.onnx.reading import Reading
 from actors.spans import Document, Extraction, Moved, Tell, unheard
 
 _LOG = logging.getLogger(__name__)
@@ -23,7 +24,41 @@ _BATCHES_AHEAD = 16
 _CHARACTERS_PER_TOKEN = 4
 
 _Asked = tuple[Document, Guideline | None, Future[Extraction]]
-_UnderWay = dict[Future[Extraction], tuple[Reading, Guideline | None]]
+R = TypeVar("R", bound="Opened")
+
+
+class Opened(Protocol):
+    """One document on its way through a model."""
+
+    @property
+    def given_up(self) -> Callable[[], bool]:
+        """Whether nobody waits for it any more."""
+
+    @property
+    def done(self) -> bool:
+        """Whether its extraction is ready."""
+
+
+class Reads(Protocol[R]):
+    """A loaded model that reads documents in rounds."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of what can change an answer."""
+
+    def open(
+        self, document: Document, guideline: Guideline | None, given_up: Callable[[], bool]
+    ) -> R:
+        """A document, ready to be read."""
+
+    def advance(self, readings: Sequence[R], go_on: Callable[[], bool], moved: Moved) -> None:
+        """Read the next windows of all of them."""
+
+    def extraction(self, reading: R) -> Extraction:
+        """What came out of a document that is done."""
+
+    def close(self) -> None:
+        """End its threads."""
 
 
 class ModelLost(RuntimeError):
@@ -31,22 +66,26 @@ class ModelLost(RuntimeError):
 
 
 class OnnxBackend:
-    """A token classifier behind ``submit``. Its configuration says what it is (``OnnxModel``).
+    """A token classifier or a GLiNER model behind ``submit``; its configuration says which.
 
     ``threads``: CPU threads, None for all of this process. ``gpu``: the share of one card, 0 for
     none, None for whatever is visible. ``moved`` is called after each batch. Raises as
-    ``Reader`` where the model cannot be loaded.
+    the reader where the model cannot be loaded.
     """
 
     def __init__(
         self,
-        config: OnnxModel,
+        config: OnnxModel | GlinerModel,
         threads: int | None,
         gpu: float | None,
         moved: Moved = unheard,
     ) -> None:
         before = memory_held()
-        self._reader = Reader(config, threads, gpu)
+        self._reader: Reads[Any] = (
+            GlinerReader(config, threads, gpu)
+            if isinstance(config, GlinerModel)
+            else Reader(config, threads, gpu)
+        )
         self.took = taken_since(before)
         """Bytes that the process has grown by while the model was loaded and tried."""
         self._name = config.name
@@ -69,8 +108,8 @@ class OnnxBackend:
     ) -> Future[Extraction]:
         """Queue a document; thread-safe. The future has an exception only if the model is lost.
 
-        Cancelling it frees the model for others at the next batch. ``guideline`` chooses among the
-        model's labels. ``tell`` hears nothing: nothing is printed.
+        Cancelling it frees the model for others at the next batch. ``guideline`` chooses among a
+        token classifier's labels; GLiNER takes any. ``tell`` hears nothing: nothing is printed.
         Raises RuntimeError after ``close``.
         """
         future: Future[Extraction] = Future()
@@ -93,7 +132,7 @@ class OnnxBackend:
         self._reader.close()
 
     def _work(self) -> None:
-        under_way: _UnderWay = {}
+        under_way: dict[Future[Extraction], Opened] = {}
         try:
             while self._wait(busy=bool(under_way)):
                 for document, guideline, future in self._take():
@@ -101,13 +140,13 @@ class OnnxBackend:
                     if future.cancelled():
                         future.set_running_or_notify_cancel()
                     else:
-                        reading = self._reader.open(document, future.cancelled)
-                        under_way[future] = reading, guideline
-                unread = [reading for reading, _ in under_way.values() if not reading.done]
+                        reading = self._reader.open(document, guideline, future.cancelled)
+                        under_way[future] = reading
+                unread = [reading for reading in under_way.values() if not reading.done]
                 self._reader.advance(unread, lambda: not self._closed, self._moved)
-                for future, (reading, guideline) in list(under_way.items()):
+                for future, reading in list(under_way.items()):
                     if reading.done:
-                        self._answer(future, reading, guideline)
+                        self._answer(future, reading)
                         del under_way[future]
         except Exception as error:
             _LOG.error("model %s is lost: %s", self._name, type(error).__name__)
@@ -117,13 +156,11 @@ class OnnxBackend:
         else:
             self._abandon(under_way, None)
 
-    def _answer(
-        self, future: Future[Extraction], reading: Reading, guideline: Guideline | None
-    ) -> None:
+    def _answer(self, future: Future[Extraction], reading: Opened) -> None:
         """Give a reading that is done to its future, unless that is cancelled."""
         found = None
         if not reading.given_up():
-            found = narrowed(self._reader.extraction(reading), guideline)
+            found = self._reader.extraction(reading)
         # From here on it cannot be cancelled any more, so that the result always finds its place.
         if future.set_running_or_notify_cancel() and found is not None:
             future.set_result(found)
@@ -144,7 +181,7 @@ class OnnxBackend:
                 room -= len(taken[-1][0].text or "")
         return taken
 
-    def _abandon(self, under_way: _UnderWay, lost: ModelLost | None) -> None:
+    def _abandon(self, under_way: Iterable[Future[Extraction]], lost: ModelLost | None) -> None:
         """Cancel every future that still waits, or give it the loss of the model."""
         with self._changed:
             self._lost = lost

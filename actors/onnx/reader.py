@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
 
 from actors.chunking import Window, windows
 from actors.config import ConfigError, OnnxModel, fingerprint, results_of
+from actors.guideline import Guideline
 from actors.model_folder import FILES, Folder, ModelFileError, read_folder
+from actors.onnx.batches import alone_where_it_fails, run_batches
 from actors.onnx.decode import Decoder, Part, TokenSpan
 from actors.onnx.entities import Chooser
 from actors.onnx.labels import read_labels
+from actors.onnx.narrowing import narrowed
 from actors.onnx.packing import pack
 from actors.onnx.reading import Reading
-from actors.onnx.session import Session, is_fatal
+from actors.onnx.session import Session
 from actors.onnx.tokenizer import TextTokenizer
 from actors.spans import Document, Entity, Extraction, Failure, Moved, Status, Usage
 from actors.weights import digest, fetch
@@ -56,23 +59,32 @@ class Reader:
         self._probe()
         self.fingerprint = _fingerprint(config, folder)
 
-    def open(self, document: Document, given_up: Callable[[], bool]) -> Reading:
-        """The document in tokens; one that cannot be read has its failure already."""
+    def open(
+        self, document: Document, guideline: Guideline | None, given_up: Callable[[], bool]
+    ) -> Reading:
+        """The document in tokens; one that cannot be read has its failure already.
+
+        ``guideline`` chooses among the model's labels.
+        """
         began = time.perf_counter()
         try:
             if document.text is None:
                 failure = Failure("MissingText", "there is no text")
-                return Reading(document, given_up, failure=failure)
+                return Reading(document, guideline, given_up, failure=failure)
             document.text.encode()
             tokens = self._tokenizer.encode(document.text)
         except UnicodeEncodeError as error:
             message = f"a lone surrogate at character {error.start} is no text"
-            return Reading(document, given_up, failure=Failure("InvalidText", message))
+            return Reading(document, guideline, given_up, failure=Failure("InvalidText", message))
         except Exception as error:  # told by its type alone: its message may hold text
             message = "the text could not be tokenized"
-            return Reading(document, given_up, failure=Failure(type(error).__name__, message))
+            return Reading(
+                document, guideline, given_up, failure=Failure(type(error).__name__, message)
+            )
         cut = windows(len(tokens), self._size, self._overlap, tokens.words)
-        return Reading(document, given_up, tokens, cut, seconds=time.perf_counter() - began)
+        return Reading(
+            document, guideline, given_up, tokens, cut, seconds=time.perf_counter() - began
+        )
 
     def advance(self, readings: Sequence[Reading], go_on: Callable[[], bool], moved: Moved) -> None:
         """Read the next windows of all of them, and decode what is complete.
@@ -114,7 +126,7 @@ class Reader:
                 entities = self._chooser.entities(text, reading.tokens, reading.spans)
             except Exception as error:  # its message may hold text
                 failure = Failure(type(error).__name__, "its spans make no entities")
-        return Extraction(
+        extraction = Extraction(
             document_id=reading.document.id,
             model=self._config.name,
             fingerprint=self.fingerprint,
@@ -126,6 +138,7 @@ class Reader:
                 seconds=reading.seconds + time.perf_counter() - began,
             ),
         )
+        return narrowed(extraction, reading.guideline)
 
     def close(self) -> None:
         """End the threads that run batches."""
@@ -137,35 +150,19 @@ class Reader:
         parallel = self._session.parallel
         # Few windows are shared out, so that no thread is idle while another has all of them.
         budget = min(self._config.session.batch_tokens, -(-sum(lengths) // parallel))
-        running: list[Future[list[_Run]]] = []
-        try:
-            for batch in pack(lengths, max(budget, 1), self._session.rows):
-                if not go_on():
-                    return
-                if len(running) > parallel:
-                    yield running.pop(0).result()
-                # Asked late: the windows of a round of long documents take minutes.
-                if wanted := [work[k] for k in batch if not work[k][0].given_up()]:
-                    running.append(self._runners.submit(self._read, wanted))
-            while running:
-                yield running.pop(0).result()
-        finally:
-            for left in running:
-                left.cancel()
+        packed = pack(lengths, max(budget, 1), self._session.rows)
+        return run_batches(
+            [[work[index] for index in batch] for batch in packed],
+            lambda batch: alone_where_it_fails(batch, self._read, _failed),
+            self._runners,
+            parallel,
+            wanted=lambda one: not one[0].given_up(),
+            go_on=go_on,
+        )
 
     def _read(self, batch: Sequence[_Work]) -> list[_Run]:
-        """Run a batch; where it fails, its windows one by one."""
         began = time.perf_counter()
-        try:
-            logits = self._run([reading.tokens.ids[w.start : w.end] for reading, w in batch])
-        except Exception as error:
-            if is_fatal(error):
-                raise
-            if len(batch) > 1:
-                return [ran for one in batch for ran in self._read([one])]
-            ((reading, window),) = batch
-            # onnxruntime's messages name nodes and shapes, never text
-            return [(reading, window, Failure(type(error).__name__, str(error)[:300]), 0.0)]
+        logits = self._run([reading.tokens.ids[w.start : w.end] for reading, w in batch])
         seconds = (time.perf_counter() - began) / len(batch)
         skip = len(self._tokenizer.before)
         return [
@@ -214,6 +211,10 @@ class Reader:
             raise ModelFileError(
                 f"{file}: gives {found} logits a token, but id2label in config.json has {expected}"
             )
+
+
+def _failed(work: _Work, failure: Failure) -> _Run:
+    return (*work, failure, 0.0)
 
 
 def _each_alone(decoder: Decoder, parts: Sequence[Part]) -> list[_Outcome]:

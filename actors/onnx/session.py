@@ -1,8 +1,12 @@
-"""One onnxruntime session: token ids in, logits out. The only file that imports onnxruntime."""
+"""Loading a model file, and one session of a token classifier: token ids in, logits out.
+
+The only file that imports onnxruntime.
+"""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +35,55 @@ _FATAL = (
 _said_cpu = False
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model file in onnxruntime, the provider that runs it, and how many calls of ``run`` at a
+    time fill the threads that it was given."""
+
+    session: Any
+    provider: str
+    parallel: int
+
+
+def load(file: Path, settings: OnnxSession, threads: int | None, gpu: float | None) -> Loaded:
+    """A model file, loaded.
+
+    ``threads``: CPU threads, None for all of this process. ``gpu``: the share of one card, 0 for
+    none, None for whatever is visible. Raises ConfigError or ModelFileError.
+    """
+    import onnxruntime  # here: medspan's commands that run no model need not wait for it
+
+    providers = _providers(settings, gpu)
+    options = onnxruntime.SessionOptions()
+    threads, on_card = threads or cores(), len(providers) > 1
+    # Threads that share a batch wait for each other at every operator, and lose a core's time
+    # whenever one of them is interrupted. Batches of a thread each do not.
+    shared = min(settings.threads_per_batch, threads)
+    options.intra_op_num_threads = shared
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Patterns are kept per input shape, and shapes are as many as lengths of text.
+    options.enable_mem_pattern = False
+    # Where threads do share: an actor's CPUs are its own, and one that spins between two
+    # operators burns nobody else's; 8% more tokens/s on an idle machine.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+    if on_card:
+        onnxruntime.preload_dlls()  # CUDA and cuDNN out of NVIDIA's own packages
+    try:
+        session = onnxruntime.InferenceSession(str(file), options, providers=providers)
+    except Exception as error:  # onnxruntime's own hierarchy is private
+        raise ModelFileError(f"{file}: onnxruntime cannot load it: {error}") from error
+    provider = str(session.get_providers()[0])
+    if on_card and provider == "CPUExecutionProvider":
+        if settings.provider == "cuda":
+            raise ConfigError("session.provider is cuda, but onnxruntime could not start CUDA")
+        _say_cpu("a card is visible, but CUDA could not start", logging.WARNING)
+    parallel = 1 if provider == "CUDAExecutionProvider" else threads // shared
+    return Loaded(session, provider, parallel)
+
+
 class Session:
-    """A loaded model file.
+    """A loaded token classifier.
 
     ``rows`` and ``length``: the batch size and the sequence length where the file fixes them.
     ``parallel``: how many calls of ``run`` at a time fill the threads that it was given.
@@ -41,34 +92,9 @@ class Session:
     def __init__(
         self, file: Path, settings: OnnxSession, threads: int | None, gpu: float | None
     ) -> None:
-        import onnxruntime  # here: medspan's commands that run no model need not wait for it
-
-        providers = _providers(settings, gpu)
-        options = onnxruntime.SessionOptions()
-        threads, on_card = threads or cores(), len(providers) > 1
-        # Threads that share a batch wait for each other at every operator, and lose a core's time
-        # whenever one of them is interrupted. Batches of a thread each do not.
-        shared = min(settings.threads_per_batch, threads)
-        options.intra_op_num_threads = shared
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Patterns are kept per input shape, and shapes are as many as lengths of text.
-        options.enable_mem_pattern = False
-        # Where threads do share: an actor's CPUs are its own, and one that spins between two
-        # operators burns nobody else's; 8% more tokens/s on an idle machine.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "1")
-        if on_card:
-            onnxruntime.preload_dlls()  # CUDA and cuDNN out of NVIDIA's own packages
-        try:
-            self._session = onnxruntime.InferenceSession(str(file), options, providers=providers)
-        except Exception as error:  # onnxruntime's own hierarchy is private
-            raise ModelFileError(f"{file}: onnxruntime cannot load it: {error}") from error
-        self.provider = str(self._session.get_providers()[0])
-        if on_card and self.provider == "CPUExecutionProvider":
-            if settings.provider == "cuda":
-                raise ConfigError("session.provider is cuda, but onnxruntime could not start CUDA")
-            _say_cpu("a card is visible, but CUDA could not start", logging.WARNING)
-        self.parallel = 1 if self.provider == "CUDAExecutionProvider" else threads // shared
+        loaded = load(file, settings, threads, gpu)
+        self._session = loaded.session
+        self.provider, self.parallel = loaded.provider, loaded.parallel
         self._inputs = _inputs(self._session, file)
         self._output = _output(self._session, file)
         shape = self._session.get_inputs()[0].shape

@@ -22,6 +22,7 @@ Ints = npt.NDArray[np.int32]
 # code points.
 _PIECE = 200_000
 _LOOK_BACK = 2_000
+_WORDS = 50_000  # the same for texts that come in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,9 @@ NO_TOKENS = Tokens(_NONE, _NONE, _NONE, _NONE)
 class TextTokenizer:
     """A model's tokenizer: ``encode`` texts, and ``before`` and ``after``, its special tokens."""
 
-    def __init__(self, folder: Path) -> None:
-        self._tokenizer = _load(folder)
+    def __init__(self, folder: Path, name: str = "tokenizer.json") -> None:
+        """``name``: the file in the folder. Raises FileNotFoundError or ModelFileError."""
+        self._tokenizer = _load(folder, name)
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         # "[SEP]" written in a note is five characters, not the end of a sequence
@@ -65,6 +67,26 @@ class TextTokenizer:
                 for at, piece in _cut(text)
             ]
         )
+
+    def encode_words(self, words: Sequence[str]) -> tuple[Ints, Ints]:
+        """The ids of the pieces of all words, and how many pieces each word has.
+
+        Each word is tokenized for itself, as transformers does with ``is_split_into_words``.
+        """
+        ids: list[Ints] = [_NONE]
+        counts: list[Ints] = [_NONE]
+        for at in range(0, len(words), _WORDS):
+            part = list(words[at : at + _WORDS])
+            encoding = self._tokenizer.encode(part, is_pretokenized=True, add_special_tokens=False)
+            ids.append(np.array(encoding.ids, np.int32))
+            of = np.array(encoding.word_ids, np.int32)
+            counts.append(np.bincount(of, minlength=len(part)).astype(np.int32))
+        return np.concatenate(ids), np.concatenate(counts)
+
+    def token_id(self, token: str) -> int | None:
+        """The id of a token of the vocabulary, special ones too; None where it has none."""
+        found = self._tokenizer.token_to_id(token)
+        return None if found is None else int(found)
 
     def _template(self) -> tuple[list[int], list[int]]:
         """The ids that the post-processor sets before and after a single sequence."""
@@ -119,8 +141,8 @@ def _join(parts: Sequence[Tokens]) -> Tokens:
     )
 
 
-def _load(folder: Path) -> tokenizers.Tokenizer:
-    file, vocabulary = folder / "tokenizer.json", folder / "vocab.txt"
+def _load(folder: Path, name: str) -> tokenizers.Tokenizer:
+    file, vocabulary = folder / name, folder / "vocab.txt"
     if file.is_file():
         try:
             return tokenizers.Tokenizer.from_file(str(file))

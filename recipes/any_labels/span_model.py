@@ -24,7 +24,7 @@ def projection(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class Table(nn.Module):
-    """The encoder's word embeddings, which stay as they are, and those of the two added tokens."""
+    """The encoder's word embeddings, and those of the two added tokens."""
 
     def __init__(self, vocabulary: int, hidden: int) -> None:
         super().__init__()

