@@ -110,8 +110,6 @@ def make(folder: Path, asked: dict[str, Any]) -> None:
     """Write every variant's export below `folder`, with `said.json` beside it."""
     for name, settings in VARIANTS.items():
         out = folder / name
-        if (out / "said.json").exists():
-            continue
         torch.manual_seed(7)
         kind = settings.get("encoder", "bert")
         base = str(encoder(kind, asked["corpus"], folder / "encoders"))

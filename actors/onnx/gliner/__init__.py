@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.onnx.gliner.folder import GlinerFolder, read_gliner_folder
+from actors.gliner_folder import GlinerFolder, read_gliner_folder
 from actors.onnx.gliner.reader import GlinerReader
 
 __all__ = ["GlinerFolder", "GlinerReader", "read_gliner_folder"]

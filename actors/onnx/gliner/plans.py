@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from actors.config import ConfigError, GlinerModel, LabelFilter, fingerprint, results_of
+from actors.gliner_folder import GlinerFolder
 from actors.guideline import Guideline
 from actors.model_folder import ModelFileError
 from actors.onnx.entities import Chooser
-from actors.onnx.gliner.folder import GlinerFolder
 from actors.onnx.gliner.prompts import Asked, Prompt, names_of, share_out, tokens_of
 from actors.onnx.gliner.session import label_feed
 from actors.onnx.tokenizer import TextTokenizer

@@ -16,12 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from actors.config import ConfigError, GlinerModel
+from actors.gliner_folder import FILES, read_gliner_folder
 from actors.guideline import Guideline
 from actors.model_folder import ModelFileError, pad_id
 from actors.onnx.batches import alone_where_it_fails, run_batches
 from actors.onnx.decode import TokenSpan
 from actors.onnx.gliner.decode import Candidate, select, span_candidates, token_candidates
-from actors.onnx.gliner.folder import FILES, read_gliner_folder
 from actors.onnx.gliner.plans import Plan, Plans
 from actors.onnx.gliner.prompts import LabelTooLong
 from actors.onnx.gliner.reading import GlinerReading, Task

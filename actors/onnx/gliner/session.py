@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from actors.config import OnnxSession
+from actors.gliner_folder import GlinerFolder
 from actors.model_folder import ModelFileError
-from actors.onnx.gliner.folder import GlinerFolder
 from actors.onnx.session import load
 
 Floats = npt.NDArray[np.float32]

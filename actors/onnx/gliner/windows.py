@@ -40,9 +40,11 @@ def word_windows(
         found.append(WordWindow(start, end))
         if end == count:
             break
-        following = int(np.searchsorted(before, before[end] - overlap, side="right")) - 1
-        following = min(following, end - least_shared)
-        start = max(following, start + (end - start + 1) // 2)
+        shared = int(np.searchsorted(before, before[end] - overlap, side="right")) - 1
+        following = max(min(shared, end - least_shared), start + (end - start + 1) // 2)
+        # The next window has room for the word that this one ends before.
+        reaching = int(np.searchsorted(before, before[end + 1] - room, side="left"))
+        start = min(max(following, reaching, end + 1 - most_words), end)
     return found
 
 

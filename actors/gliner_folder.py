@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,8 @@ class GlinerFolder:
     labels have an encoder of their own and stand in no prompt. ``width``: words of the longest
     span that is scored. ``most_words`` and ``longest``: words and tokens of the longest sequence.
     ``pooling``: the piece that stands for a word, all of them for mean and max. ``sees_padding``:
-    whether a span's score depends on the padding behind its text.
+    whether a span's score depends on the padding behind its text. ``encoder``: the text encoder's
+    own settings, empty where the file does not have them.
     """
 
     path: Path
@@ -60,6 +62,7 @@ class GlinerFolder:
     text_mark: str
     mark_id: int
     sees_padding: bool
+    encoder: Mapping[str, Any]
 
     @property
     def labels_tokenizer(self) -> str:
@@ -109,6 +112,7 @@ def read_gliner_folder(path: Path) -> GlinerFolder:
         mark_id=_number(config, "class_token_index", -1, file),
         sees_padding=config.get("span_mode") in ("markerV1", "markerV2")
         or bool(config.get("span_encoder_config")),
+        encoder=encoder,
     )
 
 
