@@ -45,8 +45,14 @@ class Loaded:
     parallel: int
 
 
-def load(file: Path, settings: OnnxSession, threads: int | None, gpu: float | None) -> Loaded:
-    """A model file, loaded.
+def load(
+    file: Path,
+    settings: OnnxSession,
+    threads: int | None,
+    gpu: float | None,
+    part: bytes | None = None,
+) -> Loaded:
+    """A model file, loaded; ``part``: a model made of a part of it, to be loaded instead.
 
     ``threads``: CPU threads, None for all of this process. ``gpu``: the share of one card, 0 for
     none, None for whatever is visible. Raises ConfigError or ModelFileError.
@@ -70,7 +76,7 @@ def load(file: Path, settings: OnnxSession, threads: int | None, gpu: float | No
     if on_card:
         onnxruntime.preload_dlls()  # CUDA and cuDNN out of NVIDIA's own packages
     try:
-        session = onnxruntime.InferenceSession(str(file), options, providers=providers)
+        session = onnxruntime.InferenceSession(part or str(file), options, providers=providers)
     except Exception as error:  # onnxruntime's own hierarchy is private
         raise ModelFileError(f"{file}: onnxruntime cannot load it: {error}") from error
     provider = str(session.get_providers()[0])

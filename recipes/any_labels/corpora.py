@@ -81,6 +81,7 @@ class Pieces:
         self._known: dict[str, list[int]] = {}
 
     def __call__(self, word: str) -> list[int]:
+        """Their ids."""
         if word not in self._known:
             self._known[word] = self._tokenizer.encode(word, add_special_tokens=False).ids
         return self._known[word]

@@ -61,8 +61,8 @@ class SpanModel(nn.Module):
     def forward(self, ids: Tensor, attention: Tensor, words: Tensor, labels: Tensor) -> Tensor:
         """Logits (batch, width, words, labels); `words` and `labels` are places among the ids."""
         hidden = self.encoder.encode(ids, attention)
-        at = _rows(hidden, words)
-        asked = self.label(_rows(hidden, labels))
+        at = rows_at(hidden, words)
+        asked = self.label(rows_at(hidden, labels))
         first, last = self.out[0], self.out[3]
         size = at.shape[2]
         starts = functional.linear(self.start(at).relu(), first.weight[:, :size], first.bias)
@@ -110,6 +110,7 @@ class SpanScores(torch.autograd.Function):
         return of_starts, of_ends, of_weights, of_constant
 
 
-def _rows(hidden: Tensor, places: Tensor) -> Tensor:
+def rows_at(hidden: Tensor, places: Tensor) -> Tensor:
+    """The hidden states at these places of the sequence, (batch, places, hidden)."""
     index = places.unsqueeze(-1).expand(-1, -1, hidden.shape[2])
     return torch.gather(hidden, 1, index)

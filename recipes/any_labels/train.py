@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import time
 from pathlib import Path
@@ -177,8 +176,9 @@ def train(data: Path, work: Path, minutes: float, starter: Path | None) -> None:
         state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
         state |= {"rng": rng.getstate(), "torch": torch.get_rng_state()}
         state |= {"step": step, "tokens": tokens, "spent": spent}
-        torch.save(state, checkpoint.with_suffix(".part"))
-        os.replace(checkpoint.with_suffix(".part"), checkpoint)
+        partial = checkpoint.with_suffix(".part")
+        torch.save(state, partial)
+        partial.replace(checkpoint)
 
     while spent < minutes * 60:
         left = max(0.02, 1 - spent / (minutes * 60))
@@ -207,7 +207,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds the corpora")
     parser.add_argument("--work", type=Path, required=True, help="folder with notes.jsonl")
-    parser.add_argument("--minutes", type=float, required=True, help="of training, resumes included")
+    parser.add_argument(
+        "--minutes", type=float, required=True, help="of training, resumes included"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--plain", action="store_true", help="start from the bare encoder")
     given = parser.parse_args()

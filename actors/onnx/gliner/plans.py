@@ -14,7 +14,7 @@ from actors.guideline import Guideline
 from actors.model_folder import ModelFileError
 from actors.onnx.entities import Chooser
 from actors.onnx.gliner.prompts import Asked, Prompt, names_of, share_out, tokens_of
-from actors.onnx.gliner.session import label_feed
+from actors.onnx.gliner.session import GlinerSession, label_feed
 from actors.onnx.tokenizer import TextTokenizer
 
 _KEPT = 64  # guidelines of requests; the model file's own is kept besides
@@ -24,12 +24,12 @@ _KEPT = 64  # guidelines of requests; the model file's own is kept besides
 class Plan:
     """A guideline as a model is asked. ``labels``: names of labels, by their place in it.
 
-    ``feeds``: per prompt what the labels' encoder reads, empty where there is none.
+    ``encoded``: per prompt what the labels' encoder made of it, empty where there is none.
     """
 
     labels: tuple[str, ...]
     prompts: tuple[Prompt, ...]
-    feeds: tuple[dict[str, Any], ...]
+    encoded: tuple[dict[str, Any], ...]
     chooser: Chooser
     fingerprint: str
 
@@ -42,13 +42,18 @@ class Plans:
         config: GlinerModel,
         folder: GlinerFolder,
         tokenizer: TextTokenizer,
+        session: GlinerSession,
+        *,
         room: int,
         digests: dict[str, str],
         pad: int,
     ) -> None:
-        """``room``: tokens of a prompt. Raises ConfigError, LabelTooLong or ModelFileError."""
+        """``room``: tokens of a prompt; ``pad``: the padding token.
+
+        Raises ConfigError, LabelTooLong or ModelFileError.
+        """
         self._config, self._folder, self._room, self._digests = config, folder, room, digests
-        self._pad = pad
+        self._pad, self._session = pad, session
         self._marks = _marks(folder, tokenizer)
         own = folder.labels_tokenizer
         self._labels = tokenizer if own == "tokenizer.json" else TextTokenizer(folder.path, own)
@@ -90,7 +95,7 @@ class Plans:
                 ids, _ = self._labels.encode_words([name])
                 asked.append(Asked(place, name, tuple(ids.tolist())))
         room = None if self._folder.two_encoders else self._room
-        prompts, feeds = [], []
+        prompts, encoded = [], []
         for group in share_out(asked, room, prompt.most_labels) if asked else []:
             floors = [filter_.thresholds.get(labels[one.label], filter_.threshold) for one in group]
             ids = tokens_of(group, *self._marks) if room is not None else np.zeros(0, np.int32)
@@ -102,11 +107,11 @@ class Plans:
                     tuple(one.name for one in group),
                 )
             )
-            feeds.append(self._feed(group) if self._folder.two_encoders else {})
+            encoded.append(self._encoded(group) if self._folder.two_encoders else {})
         return Plan(
             labels,
             tuple(prompts),
-            tuple(feeds),
+            tuple(encoded),
             Chooser(filter_, labels, config.name),
             fingerprint(
                 {"model": asked_with.identity(), "results": results_of(config.kind)},
@@ -114,9 +119,10 @@ class Plans:
             ),
         )
 
-    def _feed(self, group: list[Asked]) -> dict[str, Any]:
+    def _encoded(self, group: list[Asked]) -> dict[str, Any]:
         pieces = [np.array(one.pieces, np.int32) for one in group]
-        return label_feed(pieces, self._labels.before, self._labels.after, self._pad)
+        feed = label_feed(pieces, self._labels.before, self._labels.after, self._pad)
+        return self._session.encode_labels(feed)
 
 
 def _narrowed(settings: LabelFilter, labels: tuple[str, ...]) -> LabelFilter:

@@ -55,19 +55,20 @@ class GlinerReader:
         special = len(self._tokenizer.before) + len(self._tokenizer.after)
         self._size = self._window()
         self._room = self._size - special
+        self._session = GlinerSession(folder, config.session, threads, gpu)
         there = sorted(path for path in folder.path.iterdir() if path.name.startswith(FILES))
         try:
             self._plans = Plans(
                 config,
                 folder,
                 self._tokenizer,
+                self._session,
                 room=self._room // 2,
                 digests={path.name: digest(path) for path in there},
                 pad=self._pad,
             )
         except LabelTooLong as error:
             raise ConfigError(f"model {config.name}: {error}") from error
-        self._session = GlinerSession(folder, config.session, threads, gpu)
         self._runners = ThreadPoolExecutor(self._session.parallel, f"onnx-{config.name}")
         self._probe()
         self.fingerprint = self._plans.own.fingerprint
@@ -169,9 +170,7 @@ class GlinerReader:
         rooms = [self._room - len(prompt.ids) for prompt in plan.prompts]
         reading.windows = tuple(self._windows(pieces, room) for room in rooms)
         if long := int((pieces > min(rooms, default=self._room)).sum()):
-            reading.problems = (
-                f"of {long} words longer than a window only the beginning was read",
-            )
+            reading.problems = (f"words longer than a window, read only in part: {long}",)
 
     def _windows(self, pieces: Ints, room: int) -> list[WordWindow]:
         overlap = self._config.window.overlap
@@ -207,7 +206,7 @@ class GlinerReader:
         began = time.perf_counter()
         rows = [self._row(task) for task in batch]
         first = batch[0]
-        logits = self._session.run(rows, self._pad, _plan(first).feeds[first.prompt])
+        logits = self._session.run(rows, self._pad, _plan(first).encoded[first.prompt])
         seconds = (time.perf_counter() - began) / len(batch)
         return [
             (task, self._candidates(task, scores, row.words), len(row.ids), seconds)
@@ -282,7 +281,7 @@ class GlinerReader:
             prompt = _plan(task).prompts[task.prompt]
             row = self._row(task)
             try:
-                found = self._session.run([row], self._pad, _plan(task).feeds[task.prompt]).shape
+                found = self._session.run([row], self._pad, _plan(task).encoded[task.prompt]).shape
             except Exception as error:
                 raise ModelFileError(
                     f"{self._folder.model}: onnxruntime cannot run it: {error}"

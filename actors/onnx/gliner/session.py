@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from actors.config import OnnxSession
 from actors.gliner_folder import GlinerFolder
 from actors.model_folder import ModelFileError
+from actors.onnx.gliner.halves import cut
 from actors.onnx.session import load
 
 Floats = npt.NDArray[np.float32]
@@ -44,19 +44,37 @@ class GlinerSession:
     def __init__(
         self, folder: GlinerFolder, settings: OnnxSession, threads: int | None, gpu: float | None
     ) -> None:
-        loaded = load(folder.model, settings, threads, gpu)
+        self._folder = folder
+        self._labels: Any = None
+        part, joint = None, dict[str, str]()
+        if folder.two_encoders and (halves := cut(folder.model, _LABELS)):
+            self._labels = load(folder.model, settings, threads, gpu, halves.labels()).session
+            joint = {one.name: str(one.type) for one in self._labels.get_outputs()}
+            part = halves.text(joint)
+        loaded = load(folder.model, settings, threads, gpu, part)
         self.provider, self.parallel = loaded.provider, loaded.parallel
         self._session = loaded.session
-        self._folder = folder
-        self._inputs = _inputs(self._session, folder)
+        self._inputs = _inputs(self._session, folder, joint)
+
+    def encode_labels(self, feed: Mapping[str, Any]) -> dict[str, Any]:
+        """What ``run`` takes for labels, of what the labels' encoder reads; see ``label_feed``."""
+        if self._labels is None:
+            return dict(feed)
+        kinds = {one.name: _KINDS[one.type] for one in self._labels.get_inputs()}
+        given = {name: feed[name].astype(kind) for name, kind in kinds.items()}
+        names = [one.name for one in self._labels.get_outputs()]
+        return dict(zip(names, self._labels.run(names, given), strict=True))
 
     def run(self, rows: Sequence[Row], pad: int, labels: Mapping[str, Any]) -> Floats:
         """Logits of shape (rows, words, widths, labels), of a token-level model (rows, words,
-        labels, 3). ``labels``: what the labels' encoder reads, empty without one."""
+        labels, 3). ``labels``: of ``encode_labels``, empty where labels have no encoder."""
         feed: dict[str, Any] = {**_text_feed(rows, pad), **labels}
         if not self._folder.token_level:
             feed |= _span_feed(rows, self._folder.width)
-        given = {name: feed[name].astype(kind, copy=False) for name, kind in self._inputs.items()}
+        given = {
+            name: feed[name] if kind is None else feed[name].astype(kind, copy=False)
+            for name, kind in self._inputs.items()
+        }
         (logits,) = self._session.run(["logits"], given)
         return np.asarray(logits, np.float32)
 
@@ -103,14 +121,15 @@ def _span_feed(rows: Sequence[Row], width: int) -> dict[str, Any]:
     return {"span_idx": np.where(mask[..., None], spans[None], 0), "span_mask": mask}
 
 
-def _inputs(session: Any, folder: GlinerFolder) -> dict[str, np.dtype[Any]]:
-    """The inputs of the graph and their types."""
-    file: Path = folder.model
-    types = {item.name: item.type for item in session.get_inputs()}
+def _inputs(
+    session: Any, folder: GlinerFolder, joint: Mapping[str, str]
+) -> dict[str, np.dtype[Any] | None]:
+    """The inputs of the graph and their types; None for what comes from the labels' encoder."""
+    types = {item.name: item.type for item in session.get_inputs() if item.name not in joint}
     known = _TEXT | (set() if folder.token_level else _SPANS)
     # Inputs that the graph has no use for are left out: some span representations need no spans.
     needed = {"input_ids", "words_mask"}
-    if folder.two_encoders:
+    if folder.two_encoders and not joint:
         known, needed = known | _LABELS, needed | _LABELS
     if set(types) - known - {"token_type_ids"} or needed - set(types):
         hint = (
@@ -119,12 +138,14 @@ def _inputs(session: Any, folder: GlinerFolder) -> dict[str, np.dtype[Any]]:
             else ""
         )
         raise ModelFileError(
-            f"{file}: its inputs are {', '.join(sorted(types))}; by its gliner_config.json they "
-            f"should be among {', '.join(sorted(known))}{hint}"
+            f"{folder.model}: its inputs are {', '.join(sorted(types))}; by its "
+            f"gliner_config.json they should be among {', '.join(sorted(known))}{hint}"
         )
     if "logits" not in {item.name for item in session.get_outputs()}:
-        raise ModelFileError(f"{file}: has no output named logits")
+        raise ModelFileError(f"{folder.model}: has no output named logits")
     for name, kind in types.items():
         if kind not in _KINDS:
-            raise ModelFileError(f"{file}: input {name} is {kind}, not int64, int32 or bool")
-    return {name: _KINDS[kind] for name, kind in types.items()}
+            raise ModelFileError(
+                f"{folder.model}: input {name} is {kind}, not int64, int32 or bool"
+            )
+    return {**{name: _KINDS[kind] for name, kind in types.items()}, **dict.fromkeys(joint)}
