@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tiny_gliner
+from typer.testing import CliRunner
 
 from actors import ConfigError, Document, Extraction, Extractor, Failure, Status
 from actors.config import GlinerModel
 from actors.guideline import Guideline
+from actors.memory import onnx_need, read_gliner
 from actors.onnx import ModelFileError
+from pipelines.cli.app import app
+from pipelines.serve.service import facts_of
 
 WORDS = ["drug", "medicine", "disease", "dose", "the", "patient", "took", "met", "##formin", "and"]
 WORDS += [
@@ -316,3 +321,36 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
 def test_the_filter_names_labels_of_the_guideline(folder: Path) -> None:
     with pytest.raises(ConfigError, match="labels names DRUG"):
         read(folder, TEXT, labels={"white_list": ["DRUG"]})
+
+
+def test_what_a_service_and_a_plan_know_of_it(folder: Path) -> None:
+    model = config(folder, labels={"replace": {"dose": "DOSE"}})
+    facts = facts_of(model, "f")
+    assert (facts.labels, facts.guideline) == (("DOSE", "disease", "drug"), "any")
+    encoder = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4}
+    encoder["max_position_embeddings"] = 64
+    (folder / "sized").mkdir()
+    file = read_gliner(made(folder / "sized", encoder_config=encoder))
+    assert (file.longest, file.width) == (64, 32)
+    small, large = (
+        onnx_need(file, config(folder, session={"batch_tokens": tokens})).parts["activations"]
+        for tokens in (1024, 2048)
+    )
+    # Spans of up to 4 words take more than a feed-forward of 64.
+    assert large == 2 * small == 2 * 4 * 1024 * 4 * 32 * 13
+    with pytest.raises(ConfigError, match="has no hidden_size"):
+        read_gliner(folder)
+
+
+def test_its_model_file_is_described(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.yaml").write_text(
+        f"name: tiny\nkind: gliner\nweights: {{model: {folder}}}\n"
+        "prompt: {guideline: {name: g, labels: {drug: '', dose: ''}}}\n"
+    )
+    shown = CliRunner().invoke(app, ["models", "describe", str(tmp_path / "model.yaml"), "--json"])
+    assert shown.exit_code == 0, shown.output
+    facts = json.loads(shown.stdout)
+    assert (facts["labels"], facts["longest_words"]) == (["drug", "dose"], 384)
+    assert (facts["scores"], facts["encoders"]) == ("spans of 4 words", 1)
+    verified = CliRunner().invoke(app, ["models", "verify", str(tmp_path / "model.yaml")])
+    assert "model.onnx" in verified.stdout

@@ -6,7 +6,7 @@ import typing
 
 import pytest
 
-from actors.config import OnnxModel, Section, fingerprint, results_of
+from actors.config import GlinerModel, OnnxModel, Section, fingerprint, results_of
 from actors.config.gguf import GgufModel
 from actors.config.merge import Merge
 from actors.config.ocr import OcrModel
@@ -51,6 +51,17 @@ GGUF = (
 """,
 )
 
+GLINER = (
+    """
+    name kind prompt.guideline prompt.ask prompt.synonyms prompt.most_labels window.size
+    window.overlap decode.splitter decode.overlaps decode.multi_label labels.white_list
+    labels.black_list labels.threshold labels.thresholds labels.replace
+""",
+    """
+    weights.model weights.sha256 session
+""",
+)
+
 OCR = (
     """
     name kind pages.dpi pages.text_layer pages.max_pages pages.max_megapixels
@@ -79,7 +90,14 @@ SOURCE = (
 """,
 )
 
-CASES = {OnnxModel: ONNX, GgufModel: GGUF, OcrModel: OCR, Merge: MERGE, Source: SOURCE}
+CASES = {
+    OnnxModel: ONNX,
+    GlinerModel: GLINER,
+    GgufModel: GGUF,
+    OcrModel: OCR,
+    Merge: MERGE,
+    Source: SOURCE,
+}
 
 
 @pytest.mark.parametrize("section", CASES, ids=lambda section: section.__name__)
