@@ -25,10 +25,13 @@ class Share:
 
     ``threads``: CPU threads for computation; None: all that this process may run on.
     ``gpu``: the fraction of one card, 0 for none; None: whatever card is visible, whole.
+    ``cpu_fallback``: run on the CPU, with a warning, where the runtime cannot use the card of a
+    fraction; without it that is an error.
     """
 
     threads: int | None = None
     gpu: float | None = None
+    cpu_fallback: bool = False
 
 
 class Backend(Protocol):
@@ -118,14 +121,17 @@ def load_extractor(reference: str | Path, share: Share | None = None) -> Extract
 
 def _load(config: ModelConfig, share: Share, moved: Moved) -> Backend:
     # Imported here: a process pays only for the runtime of the model that it holds.
-    if isinstance(config, GgufModel) and config.sees:
-        from actors.vision import VisionBackend
-
-        return VisionBackend(config, threads=share.threads, gpu=share.gpu)
     if isinstance(config, GgufModel):
-        from actors.gguf import GgufBackend
+        from actors.gguf import GenerativeBackend, Inputs, TextInputs
 
-        return GgufBackend(config, threads=share.threads, gpu=share.gpu)
+        inputs: Inputs = TextInputs()
+        if config.sees:
+            from actors.vision import PageInputs
+
+            inputs = PageInputs(config)
+        return GenerativeBackend(
+            config, share.threads, share.gpu, cpu_fallback=share.cpu_fallback, inputs=inputs
+        )
     from actors.onnx import OnnxBackend
 
-    return OnnxBackend(config, threads=share.threads, gpu=share.gpu, moved=moved)
+    return OnnxBackend(config, share.threads, share.gpu, moved, cpu_fallback=share.cpu_fallback)

@@ -9,8 +9,6 @@ from typing import Any
 
 from actors.config import ConfigError
 
-# These count positions from the padding id on, so that many of the table are not usable.
-_OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "mpnet", "longformer"}
 FILES = (
     "model.onnx",
     "config.json",
@@ -30,7 +28,8 @@ class ModelFileError(ConfigError):
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A model folder: labels by index, the padding id, and the longest sequence in tokens."""
+    """A model folder: labels by index, the padding id, and the longest sequence in tokens, or a
+    few more."""
 
     path: Path
     labels: tuple[str, ...]
@@ -98,25 +97,27 @@ def _pad_id(config: dict[str, Any]) -> int:
     return pad_id if isinstance(pad_id, int) and pad_id >= 0 else 0
 
 
-def pad_id(path: Path) -> int:
-    """The id of the padding token of a folder: by its tokenizer.json, else 0."""
+def added_tokens(path: Path) -> dict[str, int]:
+    """The tokens that a folder's tokenizer.json has beside or above its vocabulary, and their ids:
+    special ones and the like. Empty where there is no such file."""
     file = path / "tokenizer.json"
     content = _json(file) if file.is_file() else {}
-    stated = content.get("padding")
-    if isinstance(stated, dict) and isinstance(stated.get("pad_id"), int):
-        return int(stated["pad_id"])
+    return {str(one["content"]): int(one["id"]) for one in content.get("added_tokens") or ()}
+
+
+def pad_id(path: Path) -> int:
+    """The id of the padding token of a folder's tokenizer, 0 where it names none."""
     named = tokenizer_config(path).get("pad_token")
     named = named.get("content") if isinstance(named, dict) else named
-    for token in content.get("added_tokens") or ():
-        if token.get("content") in (named, "[PAD]", "<pad>"):
-            return int(token["id"])
-    return 0
+    known = added_tokens(path)
+    return next((known[name] for name in (named, "[PAD]", "<pad>") if name in known), 0)
 
 
 def longest(config: dict[str, Any], path: Path) -> int:
     """The longest sequence in tokens, special ones included, of a folder with this config.json.
 
-    Raises ModelFileError where its tokenizer_config.json cannot be read.
+    Some families begin their positions at an offset, so that a few of these are not usable: see
+    ``actors.onnx.length``. Raises ModelFileError where its tokenizer_config.json cannot be read.
     """
     limits = [
         limit
@@ -125,6 +126,5 @@ def longest(config: dict[str, Any], path: Path) -> int:
     ]
     positions = config.get("max_position_embeddings")
     if isinstance(positions, int) and positions > 0:
-        offset = _pad_id(config) + 1 if config.get("model_type") in _OFFSET_POSITIONS else 0
-        limits.append(positions - offset)
+        limits.append(positions)
     return int(min(limits, default=_DEFAULT_SIZE))

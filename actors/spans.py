@@ -6,7 +6,7 @@ text exactly as stored, start inclusive, end exclusive; nothing is ever normalis
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -35,6 +35,11 @@ class Status(StrEnum):
     def severity(self) -> int:
         """0 for ok, 1 for truncated, 2 for failed."""
         return _SEVERITY[self]
+
+
+def worst(statuses: Iterable[Status]) -> Status:
+    """The worst of some statuses; OK where there are none."""
+    return max(statuses, key=lambda status: status.severity, default=Status.OK)
 
 
 _SEVERITY = {Status.OK: 0, Status.TRUNCATED: 1, Status.FAILED: 2}
@@ -198,6 +203,15 @@ class Entity:
             raise ValueError(f"score {self.score} is no probability")
 
 
+def utf8_error(text: str) -> str | None:
+    """Why a text has no UTF-8, without quoting it; None where it has."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"a lone surrogate at character {error.start} is no text"
+    return None
+
+
 def spanning(text: str, start: int, end: int, label: str, **fields: object) -> Entity:
     """The entity at ``text[start:end]``; further fields as in Entity."""
     return Entity(label=label, text=text[start:end], start=start, end=end, **fields)  # type: ignore[arg-type]
@@ -278,6 +292,12 @@ class Annotations:
 Refine = Callable[[str, Annotations], Annotations]
 """A stage without a model: a pure function of a document's text and its annotations. It never
 drops or reorders entities."""
+
+
+def unrefined(text: str, annotations: Annotations) -> Annotations:
+    """A ``Refine`` that changes nothing."""
+    return annotations
+
 
 Tell = Callable[[int, str], None]
 """Hears what a generative model prints of a document as it comes: the window, from 0, and further

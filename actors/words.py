@@ -3,8 +3,8 @@
 A text is cut into chunks. A run of letters is one chunk, and so is a number with its separators
 ("80.5mg" is two: a strength may end where its unit begins, but never inside a number). Any other
 character stands alone, and so does every character of a script written without spaces (Chinese,
-Japanese, Thai). Combining marks belong to what they stand on, so no chunk ever cuts an accented
-letter in two.
+Japanese, Thai). No chunk ever cuts a grapheme cluster (``actors.graphemes``): an accented letter, a
+syllable, a flag.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import re
 import unicodedata
 from functools import cache
 
+from actors.graphemes import inner_places
+
 # Kana, CJK ideographs with their extensions, Thai, Lao, Myanmar, Khmer.
 _NO_SPACES = "ก-๙ກ-ໝက-႟ក-៹぀-ヿㄅ-ㆿㇰ-ㇿ㐀-䶿一-鿿豈-﫿ｦ-ﾟ\U00020000-\U0003fffd"
 _NUMBER = r"\d+(?:[.,]\d+)*"
@@ -20,12 +22,12 @@ _NUMBER = r"\d+(?:[.,]\d+)*"
 
 def words(text: str) -> list[str]:
     """The chunks of a text; joined they are the text again."""
-    return _pattern().findall(text)
+    return _whole(_pattern().findall(text), text)
 
 
 def clusters(text: str) -> list[str]:
-    """The finest chunks: single characters with their marks, and whole numbers."""
-    return _clusters().findall(text)
+    """The finest chunks: grapheme clusters, and whole numbers."""
+    return _whole(_clusters().findall(text), text)
 
 
 def boundaries(text: str) -> bytearray:
@@ -34,12 +36,39 @@ def boundaries(text: str) -> bytearray:
     flags[0] = 1
     for match in _pattern().finditer(text):
         flags[match.end()] = 1
+    for place in _inner_places(text):
+        flags[place] = 0
     return flags
+
+
+def _whole(chunks: list[str], text: str) -> list[str]:
+    """The chunks of a text, with those put together whose common edge cuts a cluster."""
+    inner = set(_inner_places(text))
+    if not inner:
+        return chunks
+    found, at = [""], 0
+    for chunk in chunks:
+        if at in inner:
+            found[-1] += chunk
+        else:
+            found.append(chunk)
+        at += len(chunk)
+    return found[1:]
+
+
+def _inner_places(text: str) -> list[int]:
+    # The only cluster of ASCII is white space, which no word holds.
+    return [] if text.isascii() else inner_places(text)
 
 
 def is_mark(character: str) -> bool:
     """Whether a character stands on the one before it."""
     return unicodedata.category(character)[0] == "M"
+
+
+def is_unspaced(character: str) -> bool:
+    """Whether a character is of a script that is written without spaces."""
+    return _unspaced().match(character) is not None
 
 
 @cache
@@ -63,6 +92,11 @@ def _pattern() -> re.Pattern[str]:
     mark = f"[{marks()}]*"
     letter = rf"[^\W\d_{_NO_SPACES}]"
     return re.compile(rf"{_NUMBER}{mark}|(?:{letter}{mark})+|.{mark}", re.DOTALL)
+
+
+@cache
+def _unspaced() -> re.Pattern[str]:
+    return re.compile(f"[{_NO_SPACES}]")
 
 
 @cache

@@ -12,7 +12,7 @@ from unittest.mock import patch
 from actors import Document, Status
 from actors.config import GgufContext, GgufModel
 from actors.engine import Block, Logits, Techniques
-from actors.gguf import GgufBackend, LlamaModel, LlamaRunner, backend
+from actors.gguf import GenerativeBackend, LlamaModel, LlamaRunner, backend
 from actors.prompts import chat_template, prompt_format
 from benchmarks.gguf_work import LABELS, Job, make_note
 
@@ -106,7 +106,7 @@ class Ours:
     ) -> None:
         settings = config(model, {"sequences": slots, **(context or {})}, prompt)
         with patch.object(backend, "LlamaRunner", ScriptedRunner):
-            self.backend = GgufBackend(settings, threads=threads, techniques=techniques)
+            self.backend = GenerativeBackend(settings, threads=threads, techniques=techniques)
         # Once, at load: 0.5 s that a pass would see.
         self.backend._model.constraint_tokenizer()
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from actors import Document
 from actors.config import GgufModel
-from actors.gguf import GgufBackend
+from actors.gguf import GenerativeBackend
 from actors.guideline import Guideline
 from benchmarks.gguf_work import make_note
 
@@ -42,7 +42,7 @@ def megabytes() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def read(backend: GgufBackend, numbers: range) -> None:
+def read(backend: GenerativeBackend, numbers: range) -> None:
     """Some documents, ``IN_FLIGHT`` at a time; one in ten is cancelled."""
     draw = random.Random(numbers.start)
     for start in range(numbers.start, numbers.stop, IN_FLIGHT):
@@ -74,7 +74,7 @@ def soak(count: int) -> None:
                 "sampling": {"n_predict": 60},
             }
         )
-        backend = GgufBackend(config, threads=1)
+        backend = GenerativeBackend(config, threads=1)
         sizes, times, part = [megabytes()], [], count // PARTS
         for number in range(PARTS):
             began = time.perf_counter()

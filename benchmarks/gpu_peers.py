@@ -215,7 +215,7 @@ def engine_switch(size: str, slots: int, switch: str, rehearse: bool) -> dict[st
     from actors import Document
     from actors.config import GgufModel
     from actors.engine import Techniques
-    from actors.gguf import GgufBackend
+    from actors.gguf import GenerativeBackend
 
     techniques, prompt = SWITCHES[switch]
     count, _, answer = _sizes(rehearse)
@@ -236,7 +236,7 @@ def engine_switch(size: str, slots: int, switch: str, rehearse: bool) -> dict[st
             },
             "sampling": {"n_predict": answer},
         }
-        backend = GgufBackend(
+        backend = GenerativeBackend(
             GgufModel.model_validate(content), 1, 0.0 if rehearse else 1.0, Techniques(**techniques)
         )
         documents = [Document(id=str(i), text=NOTE * (1 + i % 3)) for i in range(count)]

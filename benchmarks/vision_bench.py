@@ -33,7 +33,8 @@ from llama_cpp.llama_chat_format import MTMDChatHandler
 
 from actors import Document
 from actors.config import GgufModel
-from actors.vision import VisionBackend
+from actors.gguf import GenerativeBackend
+from actors.vision import PageInputs
 from benchmarks.gguf_peers import sources
 from benchmarks.vision_work import SIZES, make_encoder, make_model, make_page
 
@@ -108,16 +109,18 @@ class Medspan:
             "prompt": {"format": "prose", "instruction": ASK},
             "sampling": {"n_predict": tokens},
         }
-        self._backend = VisionBackend(GgufModel.model_validate(content), threads=threads, gpu=0)
+        config = GgufModel.model_validate(content)
+        self._inputs = PageInputs(config)
+        self._backend = GenerativeBackend(config, threads, 0, inputs=self._inputs)
 
     def run(self, pages: list[bytes]) -> tuple[float, int, float]:
         """Seconds a picture, tokens printed, and the share of the time that encoding took."""
-        before, began, wall = self._backend.projector.seconds, CLOCK[0](), time.perf_counter()
+        before, began, wall = self._inputs.projector.seconds, CLOCK[0](), time.perf_counter()
         futures = [self._backend.submit(Document(str(i), image=p)) for i, p in enumerate(pages)]
         answers = [future.result() for future in futures]
         seconds = CLOCK[0]() - began
         assert not any(answer.failure for answer in answers)
-        share = (self._backend.projector.seconds - before) / (time.perf_counter() - wall)
+        share = (self._inputs.projector.seconds - before) / (time.perf_counter() - wall)
         return seconds / len(pages), sum(a.usage.completion_tokens for a in answers), share
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -15,11 +16,14 @@ from urllib.parse import urlsplit
 from pydantic import Field, TypeAdapter, field_validator
 
 from actors.config import ConfigError, Section, load_model
+from actors.config.context import Context
+from actors.config.linking import Linking, resolve_linking
 from actors.config.load import read_yaml, resolve, validate
 from actors.config.merge import Merge
 from actors.config.ocr import load_ocr
+from actors.config.relations import Relations
 from pipelines.pool import Pool
-from pipelines.stages import Stage
+from pipelines.stages import REFINING, Stage
 from pipelines.storage import Storage, refuse_secrets
 
 
@@ -129,6 +133,7 @@ class UrlSource(Section):
     @classmethod
     def _is_a_beginning(cls, prefix: str) -> str:
         parts = urlsplit(prefix)
+        _ = parts.port  # raises where it is none
         if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
             raise ValueError("must be http:// or https:// and a host")
         if not parts.path.endswith("/") or parts.query or parts.fragment:
@@ -143,6 +148,11 @@ class Serve(Section):
     port: int = Field(8000, ge=0, le=65535)
     hosts: tuple[str, ...] = Field(
         (), description="Host names that are answered without tokens, beside those of loopback."
+    )
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = Field(
+        (),
+        description="Addresses or networks of reverse proxies, whose X-Forwarded-For says for whom "
+        "limits.requests_per_minute counts; of others the header is not believed.",
     )
     tokens: str | None = Field(
         None, description="File of bearer tokens' digests, made with `medspan token`."
@@ -216,6 +226,13 @@ class Pipeline(Section):
     )
     steps: tuple[Step, ...] = Field(min_length=1)
     merge: Merge = Merge()
+    context: Context | None = Field(
+        None, description="Finds sections, and the status of each entity: negated, historical..."
+    )
+    relations: Relations | None = Field(
+        None, description="Relates entities: a dose to its drug, a value to its test."
+    )
+    linking: Linking | None = Field(None, description="Gives entities the codes of vocabularies.")
     sink: Sink
     max_failure_rate: float = Field(
         1.0, ge=0, le=1, description="End the run when more of its documents than this have failed."
@@ -314,6 +331,7 @@ def load_pipeline(path: str | Path) -> LoadedPipeline:
             "source": pipeline.source.model_copy(update={"path": source}),
             "steps": steps,
             "ocr": ocr,
+            "linking": pipeline.linking and resolve_linking(pipeline.linking, path),
             "sink": Sink(path=resolve(pipeline.sink.path, path)),
             "serve": _resolved(pipeline.serve, path),
         }
@@ -336,7 +354,7 @@ def load_pipeline(path: str | Path) -> LoadedPipeline:
 
 
 def _stages(pipeline: Pipeline) -> tuple[Stage, ...]:
-    """The stages of a pipeline file: what reads pictures, then one per step."""
+    """The stages of a pipeline file: what reads pictures, one per step, then those that refine."""
     stages: list[Stage] = []
     if pipeline.ocr is not None:
         reader = load_ocr(pipeline.ocr.model)
@@ -344,6 +362,10 @@ def _stages(pipeline: Pipeline) -> tuple[Stage, ...]:
     for step in pipeline.steps:
         model = load_model(step.model)
         stages.append(Stage(model.name, model, step.pool))
+    for kind in REFINING:
+        config = getattr(pipeline, kind)
+        if config is not None:
+            stages.append(Stage(kind, config, None))
     return tuple(stages)
 
 

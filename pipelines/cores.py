@@ -69,6 +69,13 @@ def _asked(names: Iterable[str]) -> dict[str, float]:
 def check_threads(pools: Sequence[Pool], where: Sequence[Node], what: str = "steps") -> None:
     """Raise ConfigError where a node could get more threads of actors than it has cores; ``what``
     is the key of the pipeline file that the pools stand under."""
+    together = sum(node.cores for node in where)
+    least = sum(pool.min_actors * pool.threads for pool in pools)
+    if least > together + _SLACK:
+        raise ConfigError(
+            f"{what}: the least actors have {least} threads and the cluster has {together:g} "
+            f"cores; {way_to_fit(pools, together)}"
+        )
     for node in where:
         placed = _most(pools, node)
         threads = sum(count * pool.threads for pool, count in placed)
@@ -88,6 +95,18 @@ def check_threads(pools: Sequence[Pool], where: Sequence[Node], what: str = "ste
             said += f", since it declares {node.cpus:g} CPUs to Ray"
             ways.insert(0, f"start Ray there with --num-cpus {node.cores:g}")
         raise ConfigError(f"{said}: they would share cores; {', or '.join(ways)}")
+
+
+def way_to_fit(pools: Sequence[Pool], there: float) -> str:
+    """What can be done where the least actors of some pools need more than so many cores."""
+    if len(pools) > there + _SLACK:
+        return (
+            f"each of the {len(pools)} models needs a core (an actor has a thread at least): have "
+            "fewer of them in the file, or a machine or cluster with more cores"
+        )
+    ways = ["pool.num_cpus"] if any(pool.num_cpus > 1 for pool in pools) else []
+    ways += ["pool.min_actors"] if any(pool.min_actors > 1 for pool in pools) else []
+    return f"lower {' or '.join(ways)}"
 
 
 def check_nodes(pools: Sequence[Pool], where: Sequence[Node], what: str = "steps") -> None:

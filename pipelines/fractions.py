@@ -34,7 +34,7 @@ from actors.memory import (
 from actors.weights import fetch, open_weights
 from pipelines.config import LoadedPipeline
 from pipelines.pool import Pool
-from pipelines.stages import Stage, StageConfig
+from pipelines.stages import PooledConfig, Stage
 
 log = logging.getLogger(__name__)
 Card = Callable[[], int | None]
@@ -57,9 +57,10 @@ def sized(loaded: LoadedPipeline, card: Card) -> LoadedPipeline:
 
 def sized_stage(stage: Stage, card: Card) -> Stage:
     """One stage, as ``sized``."""
-    pool, config = stage.pool, stage.config
+    pool = stage.pool
     if pool is None or pool.num_gpus == 0:
         return stage
+    config = stage.pooled
     memory = _memory(pool, stage.name, card)
     if memory is None:
         return stage
@@ -100,7 +101,7 @@ def on_cpu(stage: Stage) -> Stage:
     return replace(stage, pool=stage.actors.model_copy(update={"num_gpus": 0.0}))
 
 
-def need_of(config: StageConfig) -> Need:
+def need_of(config: PooledConfig) -> Need:
     """What a stage's model needs of a card; of a remote GGUF file only the head is read."""
     if isinstance(config, OcrModel):
         return ocr_need(_ocr_files(config), config)
@@ -132,13 +133,13 @@ def smallest_card() -> int | None:
     return min(known, default=None)
 
 
-def _settled(config: StageConfig, share: float, memory: int, grow: bool = True) -> StageConfig:
+def _settled(config: PooledConfig, share: float, memory: int, grow: bool = True) -> PooledConfig:
     if not isinstance(config, GgufModel) or not is_open(config):
         return config
     return settled_gguf(_gguf_file(config), config, share, memory, grow)
 
 
-def _check(config: StageConfig, share: float, memory: int) -> None:
+def _check(config: PooledConfig, share: float, memory: int) -> None:
     if isinstance(config, OcrModel):
         check_ocr(_ocr_files(config), config, share, memory)
     elif isinstance(config, GgufModel):
@@ -147,7 +148,7 @@ def _check(config: StageConfig, share: float, memory: int) -> None:
         check_onnx(config.name, _onnx_file(config), config, share, memory)
 
 
-def _filled(config: StageConfig, share: float, memory: int) -> StageConfig:
+def _filled(config: PooledConfig, share: float, memory: int) -> PooledConfig:
     if isinstance(config, OcrModel):
         return config
     if isinstance(config, GgufModel):

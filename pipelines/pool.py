@@ -29,7 +29,9 @@ class Pool(Section):
         "fit, at least the model file's. Answers do not depend on it.",
     )
     cpu_fallback: bool = Field(
-        False, description="Run on the CPU, and say so, where the cluster has no GPU."
+        False,
+        description="Run on the CPU, and say so, where the cluster has no GPU or the runtime "
+        "cannot use it.",
     )
     units_in_flight: int = Field(
         3, ge=1, description="Units an actor holds at a time, so that its model is never idle."

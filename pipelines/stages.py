@@ -9,13 +9,27 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter
 
 from actors.config import ConfigError, GgufModel, GlinerModel, ModelConfig, OnnxModel
+from actors.config.context import Context
+from actors.config.linking import Linking
 from actors.config.ocr import OcrModel
+from actors.config.relations import Relations
 from pipelines.pool import Pool
 
-StageConfig = OcrModel | OnnxModel | GlinerModel | GgufModel
-_CONFIG: TypeAdapter[StageConfig] = TypeAdapter(
+PooledConfig = OcrModel | OnnxModel | GlinerModel | GgufModel
+"""Configurations of stages that run in actors."""
+RefineConfig = Context | Relations | Linking
+"""Configurations of stages that refine entities, without a model."""
+StageConfig = PooledConfig | RefineConfig
+
+_POOLED: TypeAdapter[PooledConfig] = TypeAdapter(
     Annotated[OcrModel | OnnxModel | GlinerModel | GgufModel, Field(discriminator="kind")]
 )
+REFINING: Mapping[str, type[RefineConfig]] = {
+    "context": Context,
+    "relations": Relations,
+    "linking": Linking,
+}
+"""The sections of a pipeline file that are such stages, in the order in which they run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +46,9 @@ class Stage:
 
     @property
     def kind(self) -> str:
-        """The kind of its configuration: ocr, onnx, gguf..."""
+        """The kind of its configuration: ocr, onnx, gguf, context, relations, linking."""
+        if isinstance(self.config, RefineConfig):
+            return next(kind for kind, of in REFINING.items() if isinstance(self.config, of))
         return self.config.kind
 
     @property
@@ -55,14 +71,22 @@ class Stage:
     @property
     def model(self) -> ModelConfig:
         """The model of a stage that finds entities; raises ConfigError for any other."""
-        if isinstance(self.config, OcrModel):
-            raise ConfigError(f"{self.name}: this stage finds no entities")
+        if isinstance(self.config, OnnxModel | GgufModel):
+            return self.config
+        raise ConfigError(f"{self.name}: this stage finds no entities")
+
+    @property
+    def pooled(self) -> PooledConfig:
+        """The configuration of a stage with actors; raises ConfigError for any other."""
+        if isinstance(self.config, RefineConfig):
+            raise ConfigError(f"{self.name}: this stage has no actors of its own")
         return self.config
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
         return {
             "name": self.name,
+            "kind": self.kind,
             "config": self.config.model_dump(mode="json"),
             "pool": None if self.pool is None else self.pool.model_dump(mode="json"),
         }
@@ -70,9 +94,10 @@ class Stage:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Stage:
         """The reverse of ``as_dict``."""
-        pool = values["pool"]
-        return cls(
-            values["name"],
-            _CONFIG.validate_python(values["config"]),
-            None if pool is None else Pool.model_validate(pool),
+        pool, refining = values["pool"], REFINING.get(values["kind"])
+        config = (
+            _POOLED.validate_python(values["config"])
+            if refining is None
+            else refining.model_validate(values["config"])
         )
+        return cls(values["name"], config, None if pool is None else Pool.model_validate(pool))

@@ -16,7 +16,7 @@ import numpy as np
 
 from pipelines.fractions import Card, sized_stage
 from pipelines.pool import Pool
-from pipelines.stages import Stage, StageConfig
+from pipelines.stages import PooledConfig, Stage
 
 Kind = gguf.GGMLQuantizationType
 ARCHITECTURES = ("qwen2", "qwen2vl", "qwen3", "qwen3vl", "llama", "gemma3")
@@ -133,7 +133,7 @@ def tensors(shape: Shape) -> Iterator[tuple[str, int, int]]:
         yield block + "ffn_down.weight", shape.width, shape.feed
 
 
-def sized_model(pool: Pool, model: StageConfig, card: Card) -> tuple[Pool, Any]:
+def sized_model(pool: Pool, model: PooledConfig, card: Card) -> tuple[Pool, Any]:
     """The pool and the model of a stage that was sized for a card."""
     stage = sized_stage(Stage(model.name, model, pool), card)
-    return stage.actors, stage.config
+    return stage.actors, stage.pooled

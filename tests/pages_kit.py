@@ -1,14 +1,17 @@
-"""Small pictures and DICOM files for tests."""
+"""Small pictures and DICOM files for tests, and networks that read nothing in them."""
 
 from __future__ import annotations
 
 import io
+import threading
 from typing import Any
 
 import pydicom
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from pydicom.uid import UID, ExplicitVRLittleEndian
+
+from actors.pages import Picture
 
 
 def written(text: str, width: int = 480, height: int = 80) -> Image.Image:
@@ -44,3 +47,19 @@ def dicom(values: NDArray[Any], **elements: object) -> bytes:
     file = io.BytesIO()
     data.save_as(file, enforce_file_format=True)
     return file.getvalue()
+
+
+class Blank:
+    """In the place of the networks: finds no line on any page, each once ``go`` is set."""
+
+    last: Blank
+
+    def __init__(self, *_: Any) -> None:
+        self.begun, self.go, self.count = threading.Event(), threading.Event(), 0
+        Blank.last = self
+
+    def lines(self, picture: Picture) -> list[Any]:
+        self.count += 1
+        self.begun.set()
+        self.go.wait(30)
+        return []

@@ -21,6 +21,17 @@ FIXTURES = Path(__file__).parent / "fixtures"
 
 _BYTES = LLTokenizer("byte")
 
+VIETNAMESE_SYSTEM = (
+    "You are a medical expert. Your task is to identify and extract medical entities from the "
+    "given text.\nThe entity types to extract are:\n"
+    "- SYMPTOM_AND_DISEASE: Symptoms, signs of illness, diseases, or medical conditions.\n"
+    "- MEDICAL_PROCEDURE: Medical procedures, surgeries, therapies, or diagnostic methods.\n"
+    "- DRUG: Names of medicines, drugs, vitamins, or supplements.\n"
+    "- DEMOGRAPHICS: Age, gender, or patient ID.\n\n"
+    'Return the result as a JSON list containing dictionaries with "entity" and "type" keys. If no '
+    "relevant entities are found, return an empty list []"
+)
+
 
 def shipped(name: str) -> Guideline:
     path = GUIDELINES / f"{name}.yaml"

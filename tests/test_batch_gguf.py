@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from actors import Extractor
 from actors.config import load_model
 from actors.engine.runner import Block, Logits
-from actors.gguf import GgufBackend
+from actors.gguf import GenerativeBackend
 from pipelines.batch.extract import ExtractActor
 from pipelines.batch.packing import pack, unpack
 from pipelines.batch.stage import StageWork, stage_column
@@ -93,7 +93,7 @@ def test_units_in_flight_share_the_slots_of_one_engine(actor: ExtractActor) -> N
 
     alone = _said(asyncio.run(one_by_one()))
     backend = _extractor(actor)._backend
-    assert isinstance(backend, GgufBackend)
+    assert isinstance(backend, GenerativeBackend)
     runner, seen = backend.engine._runner, [0]
     decode = runner.decode
 
@@ -113,7 +113,7 @@ def test_a_lost_model_ends_the_process_so_that_ray_starts_another(
     actor: ExtractActor, ended: list[int], tmp_path: Path
 ) -> None:
     backend = _extractor(actor)._backend
-    assert isinstance(backend, GgufBackend)
+    assert isinstance(backend, GenerativeBackend)
 
     def broken(blocks: Sequence[Block]) -> Logits:
         raise RuntimeError("llama_decode returned -3")

@@ -69,7 +69,7 @@ def test_a_dry_run_tells_the_plan_and_starts_nothing(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     plan = json.loads(result.stdout)
     assert (plan["documents"], plan["files"]) == (66, 2)
-    assert plan["steps"][0]["pool"]["num_gpus"] == 0.25
+    assert plan["stages"][0]["pool"]["num_gpus"] == 0.25
     assert not list((tmp_path / "out").rglob("*.*"))
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from memory_models import sized_model
@@ -32,22 +33,25 @@ o.set_default_logger_severity(0)
 s = o.SessionOptions()
 s.add_session_config_entry("session.use_env_allocators", "1")
 s.intra_op_num_threads, s.log_severity_level = 1, 0
+if sys.argv[3] == "plain":  # the layout of a card, which no processor blocks
+    s.graph_optimization_level = o.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
 x = o.InferenceSession(sys.argv[1], s, providers=["CPUExecutionProvider"])
 shape = [int(n) for n in sys.argv[2].split(",")]
 x.run(None, {x.get_inputs()[0].name: numpy.zeros(shape, numpy.float32)})
 """
 
 
-def arena(file: Path, shape: str) -> int:
+def arena(file: Path, shape: str, layout: str) -> int:
     """Bytes that onnxruntime's arena took for one inference."""
-    told = subprocess.run(
-        [sys.executable, "-c", ARENA, str(file), shape], capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-c", ARENA, str(file), shape, layout]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
     return int(re.findall(r"Total allocated bytes: (\d+)", told.stderr)[-1])
 
 
 @pytest.mark.weights
-def test_what_the_networks_take_is_what_onnxruntime_says() -> None:
+@pytest.mark.parametrize("layout", ["own", "plain"])
+def test_the_estimate_holds_in_the_layout_of_any_processor(layout: str) -> None:
+    """onnxruntime blocks channels by 16 with AVX-512, by 8 with AVX2, and not at all on a card."""
     model = load_ocr("starter:ocr")
     files = read_ocr(*network_files(model))
     detector, recognizer = network_files(model)
@@ -59,10 +63,13 @@ def test_what_the_networks_take_is_what_onnxruntime_says() -> None:
         return page - 32 * 2**20, lines - 32 * 2**20
 
     page, lines = activations(960, 2048)
-    assert page == pytest.approx(arena(detector, "1,3,960,960"), rel=0.05)
-    assert lines == pytest.approx(arena(recognizer, "4,3,48,512"), rel=0.05)
     _, wide = activations(960, 4096)
-    assert wide == pytest.approx(arena(recognizer, "1,3,48,4096"), rel=0.05)
+    for estimate, taken in (
+        (page, arena(detector, "1,3,960,960", layout)),
+        (lines, arena(recognizer, "4,3,48,512", layout)),
+        (wide, arena(recognizer, "1,3,48,4096", layout)),
+    ):
+        assert taken <= estimate <= 1.6 * taken
 
 
 def test_auto_is_a_fraction_that_holds_the_reader() -> None:
@@ -125,6 +132,8 @@ def test_the_limits_reach_the_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
     class Sees:
         def __init__(self, settings: object) -> None:
             given.append(dict(settings.engine_cfg.cuda_ep_cfg))  # type: ignore[attr-defined]
+            providers = SimpleNamespace(get_providers=lambda: ["CUDAExecutionProvider"])
+            self.session = SimpleNamespace(session=providers)
             self.postprocess_op = type("Op", (), {"character": ["a"]})
 
     monkeypatch.setattr(models, "TextDetector", Sees)

@@ -22,7 +22,7 @@ from actors import Document, Extraction, Extractor, Status
 from actors.config import ConfigError, GgufModel
 from actors.engine import Completion
 from actors.extractor import Share
-from actors.gguf import GgufBackend, LlamaModel
+from actors.gguf import GenerativeBackend, LlamaModel
 from actors.gguf.reading import cut, scored
 from actors.guideline import Guideline
 from actors.memory import llama_take, open_header
@@ -446,7 +446,7 @@ def test_an_adapter_and_its_scale_are_part_of_the_fingerprint(load: Load, tmp_pa
 def test_a_lost_model_is_an_exception_of_the_future(load: Load) -> None:
     extractor = load()
     backend = extractor._backend
-    assert isinstance(backend, GgufBackend)
+    assert isinstance(backend, GenerativeBackend)
     runner = backend.engine._runner
 
     def broken(_: object) -> None:

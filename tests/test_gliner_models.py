@@ -121,11 +121,11 @@ def test_labels_with_an_encoder_of_their_own_are_encoded_once_a_guideline(tmp_pa
     with Extractor(config(made(tmp_path, "bi-span"))) as extractor:
         session = extractor._backend._reader._session  # type: ignore[attr-defined]
         encoder, calls = session._labels, []
-        assert {one.name for one in encoder.get_inputs()} == {
+        assert {one.name for one in encoder.inputs} == {
             "labels_input_ids",
             "labels_attention_mask",
         }
-        assert not {one.name for one in session._session.get_inputs()} & {"labels_input_ids"}
+        assert not {one.name for one in session._loaded.inputs} & {"labels_input_ids"}
 
         class Counted:
             def __getattr__(self, name: str) -> Any:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import re
 import unicodedata
+from collections.abc import Sequence
+from itertools import product
 from typing import Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.config.prompt import GroundingOptions
@@ -44,6 +47,17 @@ def test_exact_comes_before_an_earlier_normalized_place() -> None:
         ("đau bụng dữ dội", unicodedata.normalize("NFD", "ĐAU BỤNG")),
         ("b\u00ea\u0323nh", "bệnh"),
         ("Straße", "STRASSE"),
+        ("Ｍｅｔｆｏｒｍｉｎ ５００ mg", "metformin 500 mg"),
+        ("eﬃcacious", "efficacious"),
+        ("gave 5㎎ daily", "5mg"),
+        ("37.5℃ today", "37.5°C"),
+        ("20㎍/㎏", "20μg/kg"),
+        ("a dose of １．５ mg", "1.5 mg"),
+        ("metfor-\nmin", "metformin"),
+        ("on metfor-  \r\n   min again", "Metformin"),
+        ("a placebo-\ncontrolled trial", "placebo-controlled"),
+        ("met\u00ad\nformin", "metformin"),
+        ("stage Ⅳ disease", "stage IV"),
     ],
 )
 def test_normalized(text: str, words: str) -> None:
@@ -63,6 +77,14 @@ def test_normalized(text: str, words: str) -> None:
         ("New York, NY 10001", "United States"),
         ("anything", "   "),
         ("", "word"),
+        ("10² cells", "102 cells"),
+        ("1½ tablets", "11/2 tablets"),
+        ("① aspirin", "1 aspirin"),
+        ("１．５ mg", "5 mg"),
+        ("１．５ mg", "1"),
+        ("1㍘", "10点"),
+        ("12-\n5 mg", "125 mg"),
+        ("IL-\n2", "IL2"),
     ],
 )
 def test_no_place_is_invented(text: str, words: str) -> None:
@@ -74,6 +96,77 @@ def test_a_whole_word_comes_before_a_part_of_one() -> None:
     assert one("painful, then pain", "pain").start == 14
     assert one("an antiplatelet drug", "platelet").start == 7
     assert one("80mg", "mg").grounding is Grounding.EXACT
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "starts"),
+    [
+        ("alpha beta gamma delta", ["alpha", "delta"], [0, 17]),
+        ("delta alpha beta delta", ["alpha", "delta"], [6, 17]),
+        ("delta alpha delta beta delta", ["alpha", "beta", "delta"], [6, 18, 23]),
+        ("b a b a", ["a", "b", "a"], [2, 4, 6]),
+        ("a b a b", ["b", "a", "b"], [2, 4, 6]),
+        ("a b c", ["c", "b", "a"], [4, 2, 0]),
+        ("b a, b", ["a", "b", "b"], [2, 5, 0]),
+        ("pain, later chest pain", ["chest pain", "pain"], [12, 0]),
+    ],
+)
+def test_mentions_keep_the_order_of_reading(text: str, words: list[str], starts: list[int]) -> None:
+    assert [e.start for e in ground(said(*words), text)] == starts
+
+
+def test_the_frequency_is_that_of_the_drug_before_it() -> None:
+    text = "Aspirin daily. Metformin twice daily. Lisinopril daily."
+    mentions = [
+        Mention("Drug", "Metformin"),
+        Mention("Freq", "twice daily"),
+        Mention("Drug", "Lisinopril"),
+        Mention("Freq", "daily"),
+    ]
+    assert [e.start for e in ground(mentions, text)] == [15, 25, 38, 49]
+    # Label by label, each label has an order of its own.
+    by_label = [mentions[0], mentions[2], mentions[3]]
+    assert [e.start for e in ground(by_label, text, in_order=False)] == [15, 38, 8]
+
+
+WORDS = ["a", "b", "c", "a b"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.sampled_from("abc"), max_size=7).map(" ".join),
+    st.lists(st.tuples(st.sampled_from("XY"), st.sampled_from(WORDS)), min_size=1, max_size=4),
+)
+def test_the_order_of_reading_holds_wherever_it_can(
+    text: str, mentions: list[tuple[str, str]]
+) -> None:
+    """By trying: places in order, none of one label overlapping, exist or not."""
+    spans = [
+        [(m.start(), m.start() + len(words)) for m in re.finditer(rf"(?=\b{words}\b)", text)]
+        for _, words in mentions
+    ]
+    exists = all(spans) and any(_is_ordered(chosen, mentions) for chosen in product(*spans))
+    found = ground([Mention(*one) for one in mentions], text)
+    if exists:
+        assert _is_ordered([(e.start or 0, e.end or 0) for e in found], mentions)
+
+
+def _is_ordered(chosen: Sequence[tuple[int, int]], mentions: Sequence[tuple[str, str]]) -> bool:
+    ends: dict[str, int] = {}
+    at = 0
+    for (start, end), (label, _) in zip(chosen, mentions, strict=True):
+        if start < max(at, ends.get(label, 0)):
+            return False
+        at, ends[label] = start, end
+    return True
+
+
+@pytest.mark.parametrize("text", ["x👩‍⚕️y", "x🇻🇳y", unicodedata.normalize("NFD", "x환y")])
+def test_a_part_of_a_grapheme_cluster_is_not_found(text: str) -> None:
+    for part in text[1:-1]:
+        entity = one(text, part)
+        assert (entity.start, entity.end) in {(None, None), (1, len(text) - 1)}
+    assert one(text, text[1:-1]).text == text[1:-1]
 
 
 def test_three_repeats_take_three_places_and_a_fourth_adds_nothing() -> None:
@@ -211,9 +304,8 @@ def test_repeats_take_successive_places(plant: tuple[str, int, int], times: int)
     assert len({e.start for e in entities}) == len(entities)
     taken = [i for e in entities for i in range(e.start or 0, e.end or 0)]
     overlapping = len(set(taken)) < len(taken)
-    # Exact places come first, each kind in the order of the text; overlapping ones come last.
-    order = [(e.grounding is not Grounding.EXACT, e.start) for e in entities]
-    assert order == sorted(order) or overlapping
+    starts = [e.start or 0 for e in entities]
+    assert starts == sorted(starts) or overlapping
 
 
 @given(st.text(max_size=60), st.lists(st.text(max_size=8), max_size=5), st.booleans())

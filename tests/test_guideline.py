@@ -110,4 +110,7 @@ def test_the_shipped_guidelines_have_their_cards_labels() -> None:
     assert list(note.labels)[:3] == ["AGE", "CITY", "COUNTRY"]
     assert len(shipped("clinical-trial").labels) == 21
     assert all(label.definition for label in shipped("clinical-trial").labels.values())
-    assert shipped("vietnamese-medical").names["anatomy"] == "BODY_PART"
+    card, further = shipped("vietnamese-medical"), shipped("vietnamese-medical-further")
+    assert list(card.labels) == ["SYMPTOM_AND_DISEASE", "MEDICAL_PROCEDURE", "DRUG", "DEMOGRAPHICS"]
+    assert card.labels.items() <= further.labels.items()
+    assert further.names["anatomy"] == "BODY_PART"

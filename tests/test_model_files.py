@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from prompts_kit import FIXTURES, ROOT
+from prompts_kit import FIXTURES, ROOT, VIETNAMESE_SYSTEM
 
 from actors.config import load_model
 from actors.config.gguf import GgufModel
@@ -42,6 +42,15 @@ def test_the_vietnamese_model_sets_what_its_card_sets() -> None:
     assert (model.sampling.temperature, model.sampling.n_predict) == (0, 256)
     assert isinstance(model.prompt.guideline, Guideline)
     assert model.prompt.guideline.language == "vi"
+
+
+def test_the_vietnamese_model_file_prints_the_cards_prompt_byte_for_byte() -> None:
+    asked = prompt_format(gguf("Qwen2.5-7B-Vietnamese-Medical-NER").prompt, chat_template("chatml"))
+    text = "Bệnh nhân nam 45 tuổi nhập viện."
+    assert asked.render(text).text == (
+        f"<|im_start|>system\n{VIETNAMESE_SYSTEM}<|im_end|>\n<|im_start|>user\nText: {text}"
+        "<|im_end|>\n<|im_start|>assistant\n"
+    )
 
 
 def test_the_vision_model_sets_what_its_card_sets() -> None:

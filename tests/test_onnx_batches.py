@@ -19,10 +19,12 @@ from actors import Document, Extraction, Extractor
 from actors.config import OnnxModel
 from actors.extractor import Share
 from actors.guideline import Guideline
+from actors.memory import cores
 from actors.onnx import ModelLost
 from actors.spans import Moved, unheard
 
 WORDS = " ".join(tiny_onnx.CORPUS).split()
+THREADS = min(2, cores())
 documents = st.lists(
     st.lists(st.sampled_from(WORDS), max_size=120).map(" ".join), min_size=1, max_size=12
 )
@@ -76,7 +78,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module")
 def extractor(folder: Path) -> Iterator[Extractor]:
-    with load(folder, threads=2, window={"size": 48}) as made:
+    with load(folder, threads=THREADS, window={"size": 48}) as made:
         yield made
 
 
@@ -92,12 +94,35 @@ def test_entities_and_scores_do_not_follow_from_the_neighbours(
     assert together == backwards[::-1]
 
 
+@settings(max_examples=25, deadline=None)
+@given(texts=documents)
+def test_without_a_mask_no_text_is_padded(unmasked: Extractor, texts: list[str]) -> None:
+    alone = [unmasked.extract([Document("1", text)])[0].entities for text in texts]
+    together = unmasked.extract(Document(str(i), text) for i, text in enumerate(texts))
+    for one, other in zip(alone, together, strict=True):
+        assert [(e.start, e.end, e.label) for e in one] == [
+            (e.start, e.end, e.label) for e in other.entities
+        ]
+        scores = [e.score for e in other.entities]
+        assert [e.score for e in one] == pytest.approx(scores, abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def unmasked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Extractor]:
+    """A model whose file has no attention_mask, so that padding would change its logits."""
+    tokenizer = tiny_onnx.wordpiece()
+    model = tiny_onnx.mixing(tokenizer.get_vocab_size(), len(tiny_onnx.BIO))
+    path = tiny_onnx.save(tmp_path_factory.mktemp("unmasked"), model, tokenizer)
+    with load(path, threads=THREADS, window={"size": 48}) as made:
+        yield made
+
+
 @pytest.mark.weights
 def test_the_starter_gives_the_same_whatever_shares_its_batch() -> None:
     from actors import load_extractor
 
     texts = [" ".join(WORDS[i : i + 60]) for i in range(0, len(WORDS), 7)] + [" ".join(WORDS) * 4]
-    with load_extractor("starter:token-classifier", Share(threads=2)) as starter:
+    with load_extractor("starter:token-classifier", Share(threads=THREADS)) as starter:
         together = [extraction.entities for extraction in read(starter, texts)]
         assert together == [read(starter, [text])[0].entities for text in texts]
         assert any(together)
@@ -311,7 +336,7 @@ def test_it_is_told_that_long_documents_get_on(folder: Path) -> None:
 
 
 def test_cancelling_while_results_come_harms_nobody(folder: Path) -> None:
-    with load(folder, threads=2) as extractor:
+    with load(folder, threads=THREADS) as extractor:
         futures = [
             extractor.submit(Document(str(i), " ".join(WORDS[i % 40 :]))) for i in range(300)
         ]

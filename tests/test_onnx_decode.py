@@ -79,6 +79,59 @@ def test_pieces_of_a_type_without_inside_label_join_in_a_word() -> None:
     assert spans(names, path, [0, 0, 1, 2]) == [(0, 1, "Year"), (2, 2, "Year")]
 
 
+@pytest.mark.parametrize("algorithm", ["viterbi", "greedy"])
+@pytest.mark.parametrize(
+    ("names", "path", "words", "expected"),
+    [
+        (BIO, "B-A B-A B-A B-A", [0, 0, 0, 0], [(0, 3)]),
+        (BIO, "B-A B-A B-A", [0, 0, 1], [(0, 1), (2, 2)]),
+        (BIO, "B-A I-A B-A", [0, 0, 0], [(0, 1), (2, 2)]),
+        (BIOES, "S-A S-A S-A", [0, 0, 1], [(0, 1), (2, 2)]),
+    ],
+    ids=["one word", "two words", "a second entity in a word", "single"],
+)
+def test_a_beginning_on_every_piece_of_a_word_is_one_entity(
+    names: tuple[str, ...],
+    path: str,
+    words: list[int],
+    expected: list[tuple[int, int]],
+    algorithm: str,
+) -> None:
+    found = spans(names, path, words, algorithm=algorithm)
+    assert [(first, last) for first, last, _ in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "types", "unfit"),
+    [
+        (("O", "B-Drug", "I-Drug", "X"), ("Drug", "X"), ("X",)),
+        (("o", "b-drug", "i-drug"), ("drug",), ()),
+        (("Non-Entity", "B-A", "I-A"), ("A",), ()),
+        (("NONE", "B-A", "I-A", "<START>", "<STOP>"), ("A",), ()),
+        (("O", "Drug-B", "Drug-I", "Age-B"), ("Drug", "Age"), ()),
+        (("O", "B", "I"), ("Entity",), ()),
+        (("O", "B:Drug", "I:Drug"), ("Drug",), ()),
+        (("O", "E-mail", "Phone", "B-cell"), ("E-mail", "Phone", "B-cell"), ()),
+        (("O", "E-mail", "S-curve"), ("E-mail", "S-curve"), ()),
+        (("O", "Hepatitis-B", "Vitamin-B"), ("Hepatitis-B", "Vitamin-B"), ()),
+        (("O", "A", "B"), ("A", "B"), ()),
+    ],
+    ids=lambda value: value[-1] if value else "fits",
+)
+def test_the_scheme_is_what_most_labels_say(
+    names: tuple[str, ...], types: tuple[str, ...], unfit: tuple[str, ...]
+) -> None:
+    labels = read_labels(names)
+    assert labels.types == types
+    assert labels.unfit == unfit
+
+
+def test_labels_can_be_said_to_mean_no_entity() -> None:
+    labels = read_labels(("Nothing", "B-A", "I-A", "X"), "bio", ("Nothing", "X"))
+    assert labels.kind.tolist() == [-1, 0, 0, -1]
+    assert spans(("<START>", *BIO), "B-A I-A O") == [(0, 1, "A")]
+
+
 def test_first_piece_decides_the_word() -> None:
     path = "B-A O I-B B-B O"
     words = [0, 0, 0, 1, 2]
@@ -218,6 +271,13 @@ def test_a_document_decoded_in_parts_has_the_same_spans(
         settled += count
     assert settled == length
     assert parts == [(s.first, s.last, s.type) for s in whole]
+
+
+@given(st.lists(st.integers(1, 30), max_size=60))
+def test_packing_without_padding_keeps_lengths_apart(lengths: list[int]) -> None:
+    batches = pack(lengths, 40, padded=False)
+    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+    assert all(len({lengths[index] for index in batch}) == 1 for batch in batches)
 
 
 @given(

@@ -15,6 +15,8 @@ from onnx import TensorProto
 from actors import ConfigError, Document, Extraction, Extractor, Failure, Status
 from actors.config import OnnxModel
 from actors.onnx import ModelFileError
+from actors.onnx.length import usable_length
+from actors.onnx.tokenizer import TextTokenizer
 
 WORDS = ["patients", "took", "met", "##for", "##min", "and", "insulin", "aged", "61", "."]
 TAGS = {"met": "B-Drug", "##for": "I-Drug", "##min": "I-Drug", "insulin": "B-Drug", "61": "B-Age"}
@@ -78,18 +80,126 @@ def test_graphs_of_other_shapes(shape: dict[str, Any], tmp_path: Path) -> None:
         assert found(extraction) == ALL
 
 
-@pytest.mark.parametrize(
-    "model_type", ["bert", "distilbert", "roberta", "deberta-v2", "xlm-roberta"]
-)
-def test_the_longest_window_follows_from_the_family(model_type: str, tmp_path: Path) -> None:
-    """RoBERTa's positions begin after the padding id: 64 rows are 62 tokens with pad 1."""
+@pytest.mark.parametrize("offset", [0, 1, 2, 5])
+@pytest.mark.parametrize("model_type", ["bert", "data2vec-text", "esm", "of no family"])
+def test_the_longest_window_is_tried(model_type: str, offset: int, tmp_path: Path) -> None:
+    """64 positions that begin at 2 are 62 tokens, whatever the family is called."""
     tokenizer = tiny_onnx.byte_level()
     table = tiny_onnx.random_table(tokenizer, 5)
-    tiny_onnx.save(tmp_path, tiny_onnx.by_token(table), tokenizer, model_type=model_type)
-    longest = 62 if "roberta" in model_type else 64
-    read(tmp_path, "aspirin", window={"size": longest})
+    model = tiny_onnx.positioned(table, 64, offset)
+    tiny_onnx.save(tmp_path, model, tokenizer, model_type=model_type)
+    (long,) = read(tmp_path, "aspirin " * 200)
+    assert long.status is Status.OK
+    longest = 64 - offset
+    (stated,) = read(tmp_path, "aspirin " * 200, window={"size": longest})
+    assert stated.entities == long.entities
     with pytest.raises(ConfigError, match=f"at most {longest} tokens"):
         read(tmp_path, "aspirin", window={"size": longest + 1})
+
+
+@pytest.mark.parametrize("usable", [3, 4, 17, 62, 63, 64])
+def test_any_usable_length_is_found(usable: int) -> None:
+    tried = []
+
+    def attempt(length: int) -> None:
+        tried.append(length)
+        if length > usable:
+            raise RuntimeError("indices element out of data bounds")
+
+    assert usable_length(attempt, 64, 3) == usable
+    assert len(tried) <= 12
+
+
+def test_a_length_that_memory_bounds_is_an_error_not_a_shorter_window() -> None:
+    def attempt(length: int) -> None:
+        raise RuntimeError("Failed to allocate memory for requested buffer")
+
+    with pytest.raises(ModelFileError, match=r"set a smaller window\.size"):
+        usable_length(attempt, 4096, 3)
+
+
+def test_a_file_without_mask_and_of_one_length_is_refused(tmp_path: Path) -> None:
+    tokenizer = tiny_onnx.word_level(WORDS)
+    table = tiny_onnx.labelled(tokenizer, tiny_onnx.BIO, TAGS)
+    model = tiny_onnx.by_token(table, inputs=("input_ids",), length=8)
+    tiny_onnx.save(tmp_path, model, tokenizer)
+    with pytest.raises(ModelFileError, match="has no attention_mask"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("family", sorted(tiny_onnx.FAMILIES))
+def test_no_special_token_can_be_written_in_a_note(family: str, tmp_path: Path) -> None:
+    tokenizer = tiny_onnx.FAMILIES[family]()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    special = {
+        index: token.content for index, token in tokenizer.get_added_tokens_decoder().items()
+    }
+    made = TextTokenizer(tmp_path)
+    text = " ".join([*special.values(), *special.values(), "</s><s> <s>x <pad>"])
+    written = set(made.encode(text).ids.tolist()) & set(special)
+    assert {special[index] for index in written} <= {"<unk>", "[UNK]"}
+    plain = "aspirin, metformin 500 mg"
+    assert made.encode(plain).ids.tolist() == tokenizer.encode(plain, add_special_tokens=False).ids
+    whole = tokenizer.encode("a").ids
+    assert [*made.before, *made.encode("a").ids.tolist(), *made.after] == whole
+
+
+def test_labels_that_do_not_fit_are_named_and_can_be_stated(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tokenizer = tiny_onnx.word_level(WORDS)
+    names = ("O", "B-Drug", "I-Drug", "X")
+    tags = {"met": "B-Drug", "##for": "I-Drug", "##min": "I-Drug", "and": "X"}
+    table = tiny_onnx.labelled(tokenizer, names, tags)
+    tiny_onnx.save(tmp_path, tiny_onnx.by_token(table), tokenizer, names)
+    (extraction,) = read(tmp_path, TEXT)
+    assert found(extraction) == [("Metformin", "Drug"), ("and", "X")]
+    assert "labels X have no role" in caplog.text
+    caplog.clear()
+    (extraction,) = read(tmp_path, TEXT, decode={"outside": ["X"]})
+    assert found(extraction) == [("Metformin", "Drug")]
+    assert "no role" not in caplog.text
+    with pytest.raises(ModelFileError, match=r"decode\.outside names Y"):
+        read(tmp_path, decode={"outside": ["Y"]})
+
+
+def test_a_table_without_an_outside_label_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tokenizer = tiny_onnx.word_level(WORDS)
+    names = ("LABEL_0", "LABEL_1")
+    table = tiny_onnx.labelled(tokenizer, names, {"insulin": "LABEL_1"})
+    tiny_onnx.save(tmp_path, tiny_onnx.by_token(table), tokenizer, names)
+    read(tmp_path)
+    assert "none of the labels LABEL_0, LABEL_1 means no entity" in caplog.text
+    (extraction,) = read(tmp_path, TEXT, decode={"outside": ["LABEL_0"]})
+    assert found(extraction) == [("insulin", "LABEL_1")]
+
+
+def test_compatibility_characters_are_spelt_out_for_the_model(folder: Path) -> None:
+    texts = ["took 𝗆𝖾𝗍formin .", "took ｉｎｓｕｌｉｎ ."]
+    bold, wide = read(folder, *texts)
+    assert found(bold) == [("𝗆𝖾𝗍formin", "Drug")]
+    assert found(wide) == [("ｉｎｓｕｌｉｎ", "Drug")]
+    for text, extraction in zip(texts, (bold, wide), strict=True):
+        (entity,) = extraction.entities
+        assert text[entity.start : entity.end] == entity.text
+        assert extraction.problems == ()
+
+
+def test_what_the_vocabulary_knows_is_not_spelt_out(tmp_path: Path) -> None:
+    tokenizer = tiny_onnx.word_level([*WORDS, "½", "##½", "1"])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    made = TextTokenizer(tmp_path)
+    tokens = made.encode("½ ☃")
+    assert tokens.ids.tolist() == [tokenizer.token_to_id("½"), tokenizer.token_to_id("[UNK]")]
+    assert tokens.unknown == 1
+
+
+def test_many_unknown_tokens_are_a_problem(folder: Path) -> None:
+    few, many = read(folder, "patients took insulin . " * 30 + "☃", "☃ took ☂")
+    assert few.problems == ()
+    assert many.problems == ("2 of 3 tokens are unknown to the model",)
 
 
 def test_a_word_list_alone_is_a_tokenizer(folder: Path, tmp_path: Path) -> None:

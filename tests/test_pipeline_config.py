@@ -54,8 +54,8 @@ def test_it_survives_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("name: x", "name: x\nnmae: y"), r"p\.yaml:\n  nmae: Extra inputs"),
-        (("path: notes/", "path: notes/, formt: csv"), r"source\.formt: Extra inputs"),
+        (("name: x", "name: x\nnmae: y"), r"p\.yaml:\n  nmae: unknown key"),
+        (("path: notes/", "path: notes/, formt: csv"), r"source\.formt: unknown key"),
         (("name: x", "name: ../x"), r"name: String should match"),
         (("steps: [", "steps: []\nx: ["), r"steps: Tuple should have at least 1"),
         (("starter:token-classifier", "starter:nope"), r"no starter model 'nope'; there are: "),

@@ -161,7 +161,7 @@ def test_reasoning_is_kept_apart() -> None:
 
 
 def test_an_entity_list_keeps_only_the_types_asked_for() -> None:
-    asked = shipped("vietnamese-medical")
+    asked = shipped("vietnamese-medical-further")
     completion = (
         '[{"entity": "đau bụng", "type": "symptom_and_disease"}, {"entity": "dạ dày", "type": '
         '"ANATOMY"}, {"entity": "x", "type": "VIRUS"}, {"type": "DRUG"}, {"entity": "45 tuổi", '

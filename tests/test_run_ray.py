@@ -211,7 +211,8 @@ def test_a_fraction_of_a_gpu_reaches_ray(tmp_path: Path) -> None:
         def update(self, tally: Tally, documents: int) -> None:
             free.append(ray.available_resources().get("GPU", 0.0))
 
-    loaded = _pipeline(source, tmp_path / "out", Pool(num_cpus=0.5, num_gpus=0.25))
+    pool = Pool(num_cpus=0.5, num_gpus=0.25, cpu_fallback=True)
+    loaded = _pipeline(source, tmp_path / "out", pool)
     run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
     drive_run(Lake(loaded.pipeline.sink.path), run_id, Watch())
     assert 0.75 in free

@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 from actors.config import ConfigError
 from pipelines.config import load_pipeline
 from pipelines.serve.app import create_app
+from pipelines.serve.asked import ExtractRequest
 from pipelines.serve.catalogue import catalogue_of
 from pipelines.serve.errors import CODES
 from pipelines.serve.guard import HEADERS
@@ -332,7 +333,7 @@ def test_no_text_in_logs_or_errors(
     def broken(*_: object) -> None:
         raise RuntimeError(secret)
 
-    monkeypatch.setattr("pipelines.serve.answer.merge", broken)
+    monkeypatch.setattr("pipelines.serve.outgoing.annotate", broken)
     answers.append(client.post("/v1/extract", json={"text": secret}))
     assert [answer.status_code for answer in answers] == [404, 422, 422, 422, 422, 500]
     for answer in answers:
@@ -374,3 +375,21 @@ def test_a_catalogue_that_makes_no_sense(tmp_path: Path, serve: str, message: st
 def test_a_tokens_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"tokens\.yaml"):
         make_app(tmp_path, "{tokens: tokens.yaml}")
+
+
+def test_the_description_asks_for_a_bearer_where_the_server_does(tmp_path: Path) -> None:
+    open_ = make_client(tmp_path).get("/v1/openapi.json").json()
+    assert "security" not in json.dumps(open_)
+    _with_tokens(tmp_path)
+    guarded = make_client(tmp_path, "{tokens: tokens.yaml}").get("/v1/openapi.json").json()
+    asking = {path for path, item in guarded["paths"].items() if "security" in json.dumps(item)}
+    assert asking == {path for path in guarded["paths"] if path.startswith("/v1/")}
+
+
+def test_the_description_has_the_whole_request(client: TestClient) -> None:
+    schema = client.get("/v1/openapi.json").json()
+    body = schema["paths"]["/v1/extract"]["post"]["requestBody"]["content"]["application/json"]
+    assert body["schema"] == {"$ref": "#/components/schemas/ExtractRequest"}
+    schemas = schema["components"]["schemas"]
+    assert {"ExtractRequest", "DocumentIn", "Guideline"} <= set(schemas)
+    assert set(schemas["ExtractRequest"]["properties"]) == set(ExtractRequest.model_fields)

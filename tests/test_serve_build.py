@@ -98,6 +98,43 @@ def test_replicas_whose_threads_would_share_cores_are_refused(
         build(_catalogue(tmp_path, pool="{num_cpus: 0.5, max_actors: 4}"))
 
 
+@pytest.mark.parametrize("cpus", [1, 0.5])
+def test_three_models_on_two_cores_are_told_what_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cpus: float
+) -> None:
+    """Each has a thread at least, so whoever follows advice to lower a number is refused again."""
+    _cluster(monkeypatch, 2.0)
+    path = tmp_path / "three.yaml"
+    models = ("token-classifier", "extractor")
+    steps = ", ".join(f"{{model: 'starter:{m}', pool: {{num_cpus: {cpus}}}}}" for m in models)
+    path.write_text(
+        "name: three\n"
+        "source: {path: notes/}\n"
+        f"ocr: {{model: 'starter:ocr', pool: {{num_cpus: {cpus}}}}}\n"
+        f"steps: [{steps}]\n"
+        "sink: {path: out/}\n"
+    )
+    with pytest.raises(ConfigError, match="each of the 3 models needs a core") as refused:
+        build(catalogue_of(load_pipeline(path)))
+    assert "lower" not in str(refused.value)
+    assert "num_cpus to 1" not in str(refused.value)
+
+
+def test_replicas_that_are_too_many_or_too_wide_can_be_fewer_or_narrower(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _cluster(monkeypatch, 2.0)
+    for pool, how in (
+        ("{num_cpus: 1, min_actors: 3, max_actors: 3}", "; lower pool.min_actors$"),
+        (
+            "{num_cpus: 2, min_actors: 2, max_actors: 2}",
+            "; lower pool.num_cpus or pool.min_actors$",
+        ),
+    ):
+        with pytest.raises(ConfigError, match=how):
+            build(_catalogue(tmp_path, pool=pool))
+
+
 def test_what_reads_pictures_gets_a_share_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

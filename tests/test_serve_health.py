@@ -230,7 +230,9 @@ class Leafing:
 
     last: Leafing
 
-    def __init__(self, config: OcrModel, threads: int, gpu: float, moved: Moved) -> None:
+    def __init__(
+        self, config: OcrModel, threads: int, gpu: float, moved: Moved, cpu_fallback: bool
+    ) -> None:
         self.moved, self.took = moved, {"card": 3_000_000}
         Leafing.last = self
 

@@ -111,7 +111,7 @@ def test_a_picture_can_be_asked_for_by_curl_and_becomes_a_text(page: Page) -> No
     page.click("#as-text")
     assert page.is_hidden("#sheets")
     assert page.input_value("#text") == "stage III insulin"
-    _upload(page, "c.png", b"\xff")
+    _upload(page, "c.jpg", b"\xff\xd8\xff")
     says(page, "#problem", "cannot be read")
 
 

@@ -214,7 +214,7 @@ def test_beyond_loopback_tokens_are_needed(tmp_path: Path, host: str, fine: bool
 
 @pytest.mark.parametrize(
     ("args", "message"),
-    [({}, "tokens are needed"), ({"opne": True}, "opne: Extra inputs")],
+    [({}, "tokens are needed"), ({"opne": True}, "opne: unknown key")],
 )
 def test_a_cluster_needs_tokens_or_a_word(
     tmp_path: Path, args: dict[str, Any], message: str
@@ -245,8 +245,8 @@ def test_limits_of_a_serve_file_are_limits_and_wait_no_longer_than_what_waits_fo
     assert limited(catalogue, None).serve.limits == catalogue.serve.limits
     for asked, message in (
         ({"limits": {"max_deadline_s": 301}}, "can only be lowered"),
-        ({"limits": {"docs": 3}}, "docs: Extra inputs"),
-        ({"limit": {}}, "limit: Extra inputs"),
+        ({"limits": {"docs": 3}}, "docs: unknown key"),
+        ({"limit": {}}, "limit: unknown key"),
     ):
         with pytest.raises(ConfigError, match=message):
             limited(catalogue, asked)

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -327,8 +328,18 @@ def test_the_end_finishes_what_is_under_way(server: Server) -> None:
     asking.start()
     time.sleep(0.5)
     server.process.terminate()
+    others = []
+    while server.process.poll() is None:
+        with suppress(httpx2.TransportError):  # refused once its proxy has ended, too
+            others.append(server.post(SHORT))
+        time.sleep(0.2)
     asking.join()
     assert answers[0].status_code == 200, answers[0].text
+    refused = [other for other in others if other.status_code != 200]
+    assert refused, "while it finishes what is under way it lets in no more"
+    for other in refused:
+        assert (other.status_code, other.json()["error"]["code"]) == (503, "unavailable")
+        assert int(other.headers["retry-after"]) >= 1
     assert server.process.wait(120) == 0
     assert "Traceback" not in server.log
     assert "metformin" not in server.log

@@ -46,7 +46,11 @@ def test_text_comes_as_it_is_printed_and_the_documents_are_those_of_extract(
     came = events(answer.text)
     names = [name for name, _ in came]
     assert (names[0], names[-1]) == ("start", "done")
-    assert came[0][1] == {"request_id": answer.headers["x-request-id"], "model": MODEL}
+    assert came[0][1] == {
+        "request_id": answer.headers["x-request-id"],
+        "model": MODEL,
+        "offsets": "code_points",
+    }
     printed: dict[str, str] = {}
     for name, data in came:
         if name == "text":

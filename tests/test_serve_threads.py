@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from actors.guideline import Guideline
 from actors.spans import Document, Extraction, Tell
-from pipelines.serve import answer, streaming
+from pipelines.serve import answer, outgoing, streaming
 from pipelines.serve.service import LocalModels, ModelFacts, heard, submitted
 
 LARGE = Document("large", "insulin " * 10_000)
@@ -141,7 +141,7 @@ def test_a_large_answer_is_made_in_another_thread(
 
         return call
 
-    monkeypatch.setattr(answer, "_document", noted(answer._document))
+    monkeypatch.setattr(answer, "document_out", noted(outgoing.document_out))
     monkeypatch.setattr(streaming, "_event", noted(streaming._event))
     with TestClient(make_app(tmp_path), base_url="http://127.0.0.1") as client:
         small, large = {"text": "insulin"}, {"text": "insulin " * 30_000}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -110,6 +111,13 @@ def test_what_cannot_be_had_fails_alone(
         "{site}/notes/..%5csecret",
         "{site}/notes/%252e%252e/secret",
         "{site}/notes/..;/secret#",
+        "{site}/notes/..;/secret",
+        "{site}/notes/..;x=1/secret",
+        "{site}/notes/.;/..;/secret",
+        "{site}/notes/..%3b/secret",
+        "{site}/notes/%2e%2e%3Bx/secret",
+        "{site}/notes/..%20/secret",
+        "{site}/notes/%EF%BC%8E%EF%BC%8E/secret",
         "{site}/notes\\..\\secret",
         "{site}/notes/a.txt#@169.254.169.254/",
         "{site}/notes/\r\nhost: evil",
@@ -245,3 +253,46 @@ def test_an_address_is_in_no_log(
     assert "Miller" not in "".join(
         record.getMessage() for record in caplog.records if record.name.startswith("pipelines")
     )
+
+
+@pytest.mark.parametrize(
+    ("prefix", "url", "allowed"),
+    [
+        ("http://[::1]:8080/notes/", "http://[::1]:8080/notes/a", True),
+        ("http://[::1]:8080/notes/", "http://[0:0::1]:8080/notes/a", True),
+        ("http://[2001:DB8::A]/", "HTTP://[2001:db8:0:0::a]:80/a;v=1", True),
+        ("https://files.example:443/", "https://FILES.example/a", True),
+        ("http://[::1]:8080/notes/", "http://[::1]/notes/a", False),
+        ("http://[::1]:8080/notes/", "http://[::2]:8080/notes/a", False),
+        ("http://[::1]:8080/notes/", "http://u@[::1]:8080/notes/a", False),
+        ("http://[::1]:8080/notes/", "http://[::1]:8080@evil.example/notes/a", False),
+        ("http://[::1]:8080/notes/", "http://[::1]x:8080/notes/a", False),
+        ("http://[::1]:8080/notes/", "http://[::1]:99999/notes/a", False),
+        ("https://files.example/", "http://files.example:443/a", False),
+        (LISTED, f"{LISTED}a;b/..c/d..e", True),
+    ],
+)
+def test_an_origin_is_the_same_however_it_is_written(prefix: str, url: str, allowed: bool) -> None:
+    assert Fetcher([UrlSource(prefix=prefix)]).allows(url) is allowed
+
+
+def test_a_document_from_a_host_by_its_ipv6_address() -> None:
+    class Server(ThreadingHTTPServer):
+        address_family = socket.AF_INET6
+
+    try:
+        server = Server(("::1", 0), type("Site", (Handler,), {"asked": []}))
+    except OSError:
+        pytest.skip("no IPv6 on this machine")
+    with server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        source = UrlSource(prefix=f"http://[::1]:{server.server_port}/notes/", private=True)
+        fetching = Fetcher([source]).fetch(f"{source.prefix}a.txt", Room(1_000))
+        assert asyncio.run(fetching).decode() == "čistý insulin"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("prefix", ["http://h:no/", "http://h:99999/", "http://[::1/"])
+def test_a_prefix_that_is_no_address_is_refused(prefix: str) -> None:
+    with pytest.raises(ValidationError):
+        UrlSource(prefix=prefix)

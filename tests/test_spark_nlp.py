@@ -6,8 +6,10 @@ pairs), as Spark NLP does; metadata and engine files are made here.
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+import tracemalloc
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -102,7 +104,9 @@ def test_a_language_model_keeps_its_parameters_under_llama_cpps_names(
     assert model.context.n_ctx == 4096
     assert model.prompt.format == "template"
     assert isinstance(model.prompt.guideline, Guideline)
-    assert "left out: grammar, seed." in path.read_text()
+    said = path.read_text()
+    assert "Parameters without a counterpart, left out: grammar." in said
+    assert "Parameters whose values are not valid, left out: seed." in said
 
 
 def test_without_a_guideline_a_language_model_writes_prose(tmp_path: Path) -> None:
@@ -143,6 +147,55 @@ def test_a_token_classifier_runs_after_its_import(tmp_path: Path, as_zip: bool) 
         (extraction,) = extractor.extract([Document(id="1", text=text)])
     found = [(entity.label, entity.text) for entity in extraction.entities]
     assert found == [("Drug", "insulin"), ("Drug", "metformin")]
+
+
+@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "a/b", "..", ".x", "", "a\nkind: onnx"])
+def test_a_name_cannot_lead_out_of_the_folder(tmp_path: Path, name: str) -> None:
+    before = language_model(tmp_path / "saved")
+    there = sorted(tmp_path.rglob("*"))
+    for source in (before, classifier(tmp_path / "other" / "bert")):
+        with pytest.raises(SparkNlpError, match="is no name of a model"):
+            import_model(source, tmp_path / "a" / "b", name=name)
+    there += [*(tmp_path / "other").rglob("*"), tmp_path / "other"]
+    assert sorted(tmp_path.rglob("*")) == sorted(there)
+
+
+def test_a_small_zip_cannot_fill_the_memory(tmp_path: Path) -> None:
+    saved = language_model(tmp_path / "saved")
+    bomb = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(saved / "model.gguf", "model.gguf")
+        archive.writestr("metadata/part-00000", b" " * (64 << 20))
+    tracemalloc.start()
+    with pytest.raises(SparkNlpError, match="its metadata is larger than 4 MiB"):
+        import_model(bomb, tmp_path / "out")
+    assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    tracemalloc.stop()
+
+
+def test_a_field_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.spark_nlp.fields._MOST", 10)
+    (tmp_path / "data.json").write_text('{"O": 0, "B-Drug": "1"}')
+    with pytest.raises(UnreadableField, match="larger than"):
+        read_numbers(tmp_path)
+
+
+def test_names_from_the_package_stay_in_their_comment(tmp_path: Path) -> None:
+    saved = language_model(tmp_path / "saved", **{"x\nprompt: {format: prose}\u2028y": 1})
+    path = import_model(saved, tmp_path / "models", guideline=GUIDELINES / "clinical-note.yaml")
+    model = load_model(path)
+    assert isinstance(model, GgufModel)
+    assert model.prompt.format == "template"
+
+
+def test_parameters_of_the_wrong_kind_are_an_error_that_names_the_source(tmp_path: Path) -> None:
+    source = classifier(tmp_path / "a", maxSentenceLength="many")
+    with pytest.raises(SparkNlpError, match="maxSentenceLength is no number"):
+        import_model(source, tmp_path / "out")
+    none = language_model(tmp_path / "b")
+    (none / "metadata" / "part-00000").write_text('{"class": "x.MedicalLLM", "paramMap": [1]}')
+    with pytest.raises(SparkNlpError, match="holds no parameters"):
+        import_model(none, tmp_path / "out")
 
 
 def test_an_encrypted_file_is_named_with_a_way_out(tmp_path: Path) -> None:
@@ -216,8 +269,8 @@ def test_any_bytes_are_no_field(raw: bytes) -> None:
     class Part:
         name = "part-00000"
 
-        def read_bytes(self) -> bytes:
-            return b"SEQ\x06" + raw
+        def open(self, _: str) -> io.BytesIO:
+            return io.BytesIO(b"SEQ\x06" + raw)
 
     class Folder:
         name = "labels"

@@ -12,11 +12,13 @@ from actors import Document, Extractor, Status
 from actors.config import GgufModel, load_model
 from actors.extractor import Share
 from actors.guideline import Guideline
+from actors.memory import cores
 from pipelines.config import load_pipeline
 
 pytestmark = pytest.mark.weights
 
 ROOT = Path(__file__).resolve().parent.parent
+THREADS = min(2, cores())
 NOTE = (
     "The patient, a 58-year-old man, was admitted to Memorial Hospital on March 3, 2024 with chest "
     "pain and fever. He takes metformin 500 mg twice daily. A CT scan of the chest showed lung "
@@ -30,7 +32,7 @@ ABSTRACT = (
 
 @pytest.fixture(scope="module")
 def extractor() -> Iterator[Extractor]:
-    with actors.load_extractor("starter:extractor", Share(threads=2, gpu=0)) as loaded:
+    with actors.load_extractor("starter:extractor", Share(threads=THREADS, gpu=0)) as loaded:
         yield loaded
 
 
@@ -58,7 +60,7 @@ def test_other_labels_are_other_entities(extractor: Extractor) -> None:
     model = load_model("starter:extractor")
     content = model.model_dump(mode="json", exclude_unset=True)
     content["prompt"]["guideline"] = {"name": "trial", "labels": {"Drug": "", "PValue": ""}}
-    with Extractor(GgufModel.model_validate(content), Share(threads=2, gpu=0)) as other:
+    with Extractor(GgufModel.model_validate(content), Share(threads=THREADS, gpu=0)) as other:
         (said,) = other.extract([Document("abstract", ABSTRACT)])
     assert said.status is Status.OK
     assert {e.label for e in said.entities} <= {"Drug", "PValue"}

@@ -18,7 +18,8 @@ from vision_models import VisionFiles, make_vision, picture
 from actors import ConfigError, Document, Extraction, Extractor, Grounding, Status
 from actors.config import GgufModel
 from actors.extractor import Share
-from actors.vision import VisionBackend
+from actors.gguf import GenerativeBackend
+from actors.vision import PageInputs
 from pipelines.cli.app import app
 
 pytestmark = pytest.mark.weights
@@ -106,7 +107,7 @@ def test_bad_pictures_fail_alone(files: VisionFiles, load: Load) -> None:
     documents += [*shown(1), Document(id="dot", image=picture(2, 1, 1)), Document(id="none")]
     found = {e.document_id: e for e in extractor.extract(documents)}
     assert {name: kind(found[name]) for name in bad} == {name: name for name in bad}
-    assert kind(found["none"]) == "Unreadable"
+    assert kind(found["none"]) == "DocumentError"
     for name in ("p1", "dot"):
         assert found[name].failure is None
         assert found[name].completion
@@ -275,13 +276,14 @@ def test_the_backend_is_chosen_by_the_weights(files: VisionFiles) -> None:
             "prompt": {"format": "prose"},
         }
     )
-    backend = VisionBackend(config, threads=1)
+    inputs = PageInputs(config)
+    backend = GenerativeBackend(config, threads=1, inputs=inputs)
     extraction = backend.submit(Document("a", image=picture(1), prompt="Say a word.")).result()
     assert extraction.completion
     unasked = backend.submit(Document("b", image=picture(1))).result()
     assert unasked.failure is not None
     assert unasked.failure.type == "PromptError"
-    assert backend.projector.encoded == 1
+    assert inputs.projector.encoded == 1
     backend.close()
 
 

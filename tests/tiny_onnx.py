@@ -117,6 +117,42 @@ def attention(size: int, labels: int, seed: int = 0) -> onnx.ModelProto:
     return _model(nodes, weights, labels, inputs=("input_ids", "attention_mask"))
 
 
+def mixing(size: int, labels: int, seed: int = 0) -> onnx.ModelProto:
+    """A model that is not told what is padding, as exports of FNet: each token's logits follow from
+    the mean of all tokens, too."""
+    rng = np.random.default_rng(seed)
+    weights: dict[str, NDArray[Any]] = {
+        "table": rng.normal(size=(size, 16)).astype(np.float32),
+        "head": rng.normal(size=(16, labels)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["x"], axis=0),
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[1], keepdims=1),
+        helper.make_node("Add", ["x", "mean"], ["y"]),
+        helper.make_node("MatMul", ["y", "head"], ["logits"]),
+    ]
+    return _model(nodes, weights, labels, inputs=("input_ids",))
+
+
+def positioned(logits: NDArray[Any], positions: int, offset: int) -> onnx.ModelProto:
+    """As ``by_token``, with a table of ``positions`` whose first is at ``offset``: a longer text
+    asks for a row that is not there."""
+    weights: dict[str, NDArray[Any]] = {
+        "table": logits,
+        "places": np.zeros((positions, logits.shape[1]), np.float32),
+        "axis": np.array(1, np.int64),
+        "before": np.array(offset - 1, np.int64),
+    }
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["x"], axis=0),
+        helper.make_node("CumSum", ["attention_mask", "axis"], ["count"]),
+        helper.make_node("Add", ["count", "before"], ["at"]),
+        helper.make_node("Gather", ["places", "at"], ["p"], axis=0),
+        helper.make_node("Add", ["x", "p"], ["logits"]),
+    ]
+    return _model(nodes, weights, logits.shape[1], inputs=("input_ids", "attention_mask"))
+
+
 def _model(
     nodes: Sequence[onnx.NodeProto],
     weights: dict[str, NDArray[Any]],

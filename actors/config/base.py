@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from actors.spans import Entity
 
 
 class Section(BaseModel):
@@ -87,6 +90,31 @@ class LabelFilter(Section):
     replace: dict[str, str] = Field(
         default_factory=dict, description="Old label name to new label name, applied last."
     )
+
+    def unknown(self, known: Iterable[str]) -> list[str]:
+        """Labels that the filter names and that are not among the known ones, sorted."""
+        named = {*self.white_list, *self.black_list, *self.thresholds, *self.replace}
+        return sorted(named - set(known))
+
+    def names(self, known: Iterable[str]) -> list[str]:
+        """The labels that can come out, under their new names, sorted."""
+        wanted = set(self.white_list or known) - set(self.black_list)
+        return sorted({self.replace.get(label, label) for label in wanted})
+
+    def keeps(self, label: str, score: float | None) -> bool:
+        """Whether an entity of this label and score comes out."""
+        if self.white_list and label not in self.white_list:
+            return False
+        least = self.thresholds.get(label, self.threshold)
+        return label not in self.black_list and (score is None or score >= least)
+
+    def apply(self, entities: Iterable[Entity]) -> list[Entity]:
+        """The entities that come out, under their new names."""
+        return [
+            replace(entity, label=self.replace.get(entity.label, entity.label))
+            for entity in entities
+            if self.keeps(entity.label, entity.score)
+        ]
 
 
 def fingerprint(content: BaseModel | Mapping[str, Any], **more: str) -> str:

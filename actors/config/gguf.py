@@ -24,6 +24,9 @@ _log = logging.getLogger(__name__)
 USUAL_LENGTH, USUAL_SLOTS = 4096, 8
 """n_ctx and sequences where neither the model file nor a share of a card says them."""
 
+_LLAMA_CPP = "llama_cpp."
+_PLACEMENT = {"main_gpu", "split_mode", "tensor_split"}
+
 KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
 
 SPARK_NAMES = {
@@ -33,19 +36,18 @@ SPARK_NAMES = {
     "nBatch": "context.n_batch",
     "nUbatch": "context.n_ubatch",
     "flashAttention": "context.flash_attn",
-    "mainGpu": "context.main_gpu",
-    "gpuSplitMode": "context.split_mode",
-    "tensorSplit": "context.tensor_split",
-    "ropeFreqBase": "context.rope_freq_base",
-    "ropeFreqScale": "context.rope_freq_scale",
-    "ropeScalingType": "context.rope_scaling_type",
-    "yarnExtFactor": "context.yarn_ext_factor",
-    "yarnAttnFactor": "context.yarn_attn_factor",
-    "yarnBetaFast": "context.yarn_beta_fast",
-    "yarnBetaSlow": "context.yarn_beta_slow",
-    "yarnOrigCtx": "context.yarn_orig_ctx",
+    "mainGpu": "context.llama_cpp.main_gpu",
+    "gpuSplitMode": "context.llama_cpp.split_mode",
+    "tensorSplit": "context.llama_cpp.tensor_split",
+    "ropeFreqBase": "context.llama_cpp.rope_freq_base",
+    "ropeFreqScale": "context.llama_cpp.rope_freq_scale",
+    "ropeScalingType": "context.llama_cpp.rope_scaling_type",
+    "yarnExtFactor": "context.llama_cpp.yarn_ext_factor",
+    "yarnAttnFactor": "context.llama_cpp.yarn_attn_factor",
+    "yarnBetaFast": "context.llama_cpp.yarn_beta_fast",
+    "yarnBetaSlow": "context.llama_cpp.yarn_beta_slow",
+    "yarnOrigCtx": "context.llama_cpp.yarn_orig_ctx",
     "noKvOffload": "context.offload_kqv",
-    "defragmentationThreshold": "context.defrag_thold",
     "useMmap": "context.use_mmap",
     "useMlock": "context.use_mlock",
     "nPredict": "sampling.n_predict",
@@ -85,6 +87,7 @@ SPARK_ELSEWHERE = {
     "inputSuffix": "write it into prompt.instruction, or into an inline prompt.chat_template",
     "removeThinkingTag": "a thinking block is always kept apart from the answer; leave it out",
     "miroStat": "mirostat is not supported; temperature, top_k, top_p, min_p and typical_p are",
+    "defragmentationThreshold": "llama.cpp no longer has this parameter; leave it out",
     "samplers": "the order of samplers is llama.cpp's default one",
 }
 """Spark NLP's names that have no place here, and what to do instead."""
@@ -92,7 +95,6 @@ SPARK_ELSEWHERE = {
 _NO_EFFECT = {
     "tfs_z": "llama.cpp no longer has this parameter",
     "penalize_nl": "llama.cpp no longer has this parameter",
-    "defrag_thold": "llama.cpp no longer has this parameter",
     "n_keep": "nothing is ever shifted out of a context; a long document is read in windows",
     "cache_prompt": "what prompts share is always computed once",
 }
@@ -117,6 +119,12 @@ def _renamed(section: str, content: Any) -> Any:
         place, name, value = spark_place(key, value) or (section, key, value)
         if place != section:
             raise ValueError(f"{key} belongs under {place}, as {name}")
+        if name.startswith(_LLAMA_CPP):
+            inner = result.setdefault("llama_cpp", dict(content.get("llama_cpp") or {}))
+            inner[name.removeprefix(_LLAMA_CPP)] = value
+            continue
+        if name in result and key == "llama_cpp":
+            continue  # Spark NLP's names before it have taken it in
         if name in result or (name != key and name in content):
             raise ValueError(f"{name} is set twice, once as {key}")
         result[name] = value
@@ -172,24 +180,11 @@ class GgufContext(Section):
         default=True,
         description="The whole cache for sliding-window layers: needed to share prefixes.",
     )
-    main_gpu: int = Field(default=0, ge=0, description="The card that computes.")
-    split_mode: Literal["none", "layer", "row"] = Field(
-        default="layer", description="How several cards share the model."
+    llama_cpp: dict[str, bool | int | float | str | tuple[float, ...]] = Field(
+        default_factory=dict,
+        description="llama.cpp's own context and model parameters by their names there, such as "
+        "rope_freq_base, yarn_orig_ctx, main_gpu, split_mode, tensor_split.",
     )
-    tensor_split: tuple[float, ...] = Field(default=(), description="Each card's part.")
-    rope_freq_base: float = Field(default=0.0, ge=0, description="0: the model's own.")
-    rope_freq_scale: float = Field(default=0.0, ge=0, description="0: the model's own.")
-    rope_scaling_type: Literal["none", "linear", "yarn"] | None = Field(
-        default=None, description="How positions are stretched; default: the model's own."
-    )
-    yarn_ext_factor: float | None = Field(default=None, description="Default: the model's own.")
-    yarn_attn_factor: float | None = Field(default=None, description="Default: the model's own.")
-    yarn_beta_fast: float | None = Field(default=None, description="Default: the model's own.")
-    yarn_beta_slow: float | None = Field(default=None, description="Default: the model's own.")
-    yarn_orig_ctx: int | None = Field(
-        default=None, ge=0, description="Context in training; default: the model's own."
-    )
-    defrag_thold: float | None = Field(default=None, description="Dropped by llama.cpp; no effect.")
     use_mmap: bool = Field(default=True, description="Map the file instead of reading it.")
     use_extra_bufts: bool | None = Field(
         default=None,
@@ -201,10 +196,16 @@ class GgufContext(Section):
     RUNNING = frozenset(
         {
             *("sequences", "kv_tokens", "prefixes", "n_gpu_layers", "n_batch", "n_ubatch"),
-            *("main_gpu", "split_mode", "tensor_split", "use_mmap", "use_mlock"),
-            *("use_extra_bufts", "offload_kqv", "defrag_thold"),
+            *("use_mmap", "use_mlock", "use_extra_bufts", "offload_kqv"),
         }
     )
+
+    def identity(self) -> dict[str, Any]:
+        """As of any section; which GPU computes what changes no answer."""
+        content = super().identity()
+        for name in _PLACEMENT & content["llama_cpp"].keys():
+            del content["llama_cpp"][name]
+        return content
 
     @model_validator(mode="before")
     @classmethod
@@ -284,6 +285,11 @@ class GgufSampling(Section):
     cache_prompt: bool | None = Field(
         default=None, description="No effect: what prompts share is always computed once."
     )
+
+    @property
+    def limit(self) -> int | None:
+        """``n_predict`` as a bound; None: what the context has room for."""
+        return self.n_predict if self.n_predict >= 0 else None
 
     RUNNING = frozenset({"n_probs", "tfs_z", "penalize_nl", "n_keep", "cache_prompt"})
 

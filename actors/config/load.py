@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -95,8 +96,52 @@ def validate(adapter: TypeAdapter[_T], content: dict[str, Any], path: Path) -> _
     try:
         return adapter.validate_python(content)
     except ValidationError as error:
+        known = adapter.json_schema()
         lines = [
-            f"  {'.'.join(str(part) for part in item['loc']) or '(file)'}: {item['msg']}"
+            f"  {'.'.join(_place(item['loc'], content)) or '(file)'}: {_said(item, known)}"
             for item in error.errors(include_url=False, include_input=False)
         ]
         raise ConfigError(f"{path}:\n" + "\n".join(lines)) from error
+
+
+def _place(loc: tuple[int | str, ...], content: dict[str, Any]) -> list[str]:
+    """Where a value stands in the file; pydantic puts the kind of a model first."""
+    skip = bool(loc) and loc[0] == content.get("kind") and loc[0] not in content
+    return [str(part) for part in loc[skip:]]
+
+
+def _said(item: Any, schema: dict[str, Any]) -> str:
+    """What is wrong with a value; of an unknown key also the nearest known one."""
+    if item["type"] != "extra_forbidden":
+        return str(item["msg"])
+    *holder, key = (str(part) for part in item["loc"])
+    near = get_close_matches(key, _keys(schema, holder), 1)
+    return f"unknown key; did you mean {near[0]}?" if near else "unknown key"
+
+
+def _keys(schema: dict[str, Any], path: list[str]) -> set[str]:
+    """The keys that a mapping at ``path`` may have, by a JSON Schema."""
+    places = _alternatives(schema, schema)
+    for part in path:
+        found = [
+            inner
+            for place in places
+            for inner in (
+                place.get("properties", {}).get(part),
+                place.get("items") if part.isdigit() else None,
+                place.get("additionalProperties"),
+            )
+            if isinstance(inner, dict)
+        ]
+        # The name of a kind in a union stands in the path, and in no file.
+        if found:
+            places = [one for inner in found for one in _alternatives(inner, schema)]
+    return {key for place in places for key in place.get("properties", {})}
+
+
+def _alternatives(node: dict[str, Any], root: dict[str, Any]) -> list[dict[str, Any]]:
+    """A schema with its references and alternatives resolved."""
+    if "$ref" in node:
+        return _alternatives(root["$defs"][node["$ref"].rpartition("/")[2]], root)
+    others = [one for key in ("anyOf", "oneOf", "allOf") for one in node.get(key, ())]
+    return [node, *(one for other in others for one in _alternatives(other, root))]

@@ -26,12 +26,26 @@ class PageLimits(Section):
         description="Take a PDF page's own text where it has one; false: read every page by "
         "looking at it, for archives whose text layers are bad.",
     )
-    max_pages: int = Field(500, ge=1, description="A file with more pages fails.")
+    max_pages: int = Field(
+        500, ge=1, description="A file with more pages or frames fails before any is read."
+    )
     max_megapixels: float = Field(
         60.0,
         gt=0,
         description="A picture with more fails before it is decoded; a PDF page is "
         "rendered coarser instead.",
+    )
+    page_seconds: float = Field(
+        10.0,
+        gt=0,
+        description="A file fails (TooSlow) when decoding or rendering one of its pages takes more "
+        "CPU seconds; by the clock it may take six times as long.",
+    )
+    page_memory_mb: float = Field(
+        2000.0,
+        ge=100,
+        description="A file fails (TooLarge) when decoding or rendering one of its pages takes "
+        "more memory; 60 megapixels take up to 1,500. Watched on Linux only.",
     )
 
 

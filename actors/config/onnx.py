@@ -36,7 +36,13 @@ class Decode(Section):
     """How token predictions become spans."""
 
     scheme: Literal["auto", "bio", "bioes", "io", "plain"] = Field(
-        "auto", description="auto reads it from the prefixes in the model's id2label."
+        "auto",
+        description="auto reads it from what most labels of the model's id2label say: B-Drug, "
+        "b_drug, Drug-B, or B alone. A label that does not fit is named in the log.",
+    )
+    outside: tuple[str, ...] = Field(
+        (),
+        description="Labels that mean no entity, beside O, OUTSIDE, NONE, Non-Entity and the like.",
     )
     algorithm: Literal["viterbi", "greedy"] = Field(
         "viterbi",

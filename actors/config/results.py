@@ -9,23 +9,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 RESULTS: Mapping[str, int] = {
+    "context": 1,
     "engine": 1,
     "gliner": 1,
     "grounding": 1,
+    "linking": 1,
     "merge": 1,
     "ocr": 1,
     "onnx": 1,
     "pages": 1,
     "prompts": 1,
+    "relations": 1,
     "vision": 1,
     "windows": 1,
 }
 
 _ROOMS: Mapping[str, tuple[str, ...]] = {
+    "context": ("context",),
     "gguf": ("engine", "grounding", "merge", "prompts", "vision", "windows"),
     "gliner": ("gliner", "merge", "onnx"),
+    "linking": ("linking",),
     "ocr": ("ocr", "pages"),
     "onnx": ("merge", "onnx", "windows"),
+    "relations": ("relations",),
 }
 
 

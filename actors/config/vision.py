@@ -57,7 +57,7 @@ class ImageOptions(Section):
         "encoder can.",
     )
     dpi: int = Field(150, ge=36, le=600, description="Resolution at which PDF pages are rendered.")
-    max_pages: int = Field(50, ge=1, description="A file with more pages fails.")
+    max_pages: int = Field(50, ge=1, description="A file with more pages or frames fails.")
     max_megapixels: float = Field(
         60.0,
         gt=0,

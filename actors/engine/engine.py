@@ -21,6 +21,7 @@ from actors.engine.runner import Block, Logits, Runner
 from actors.engine.scheduler import Scheduler
 from actors.engine.sequence import SequenceState, Techniques
 from actors.engine.telling import Tell
+from actors.futures import settle
 
 _log = logging.getLogger(__name__)
 
@@ -96,10 +97,10 @@ class Engine:
                 request, future, tell = self._inbox.take()
             state = self._prepare(request, future, tell)
             with self._changed:
-                if state is not None and self._lost is None:
-                    self._ready.append(state)
+                if state is not None and self._lost is not None:
+                    settle(future, self._lost)
                 elif state is not None:
-                    _settle(future, self._lost)
+                    self._ready.append(state)
                 self._changed.notify_all()
 
     def _prepare(
@@ -110,11 +111,11 @@ class Engine:
         try:
             return SequenceState(request, future, self._runner, self._techniques, tell)
         except RequestRefused as refused:
-            _settle(future, refused)
+            settle(future, refused)
         except BaseException as error:
             # Whatever a compiler raises may quote its input: only its type goes on. A panic in
             # llguidance's Rust is a BaseException; nothing else of that kind comes to a thread.
-            _settle(future, RequestRefused(f"{type(error).__name__} while preparing the request"))
+            settle(future, RequestRefused(f"{type(error).__name__} while preparing the request"))
         return None
 
     def _step_all(self) -> None:
@@ -179,13 +180,13 @@ class Engine:
             state.advance(block, rows)
         except BaseException as error:  # also a panic in llguidance: this request fails alone
             self._scheduler.retire(state)
-            _settle(state.future, RequestRefused(f"{type(error).__name__} while choosing a token"))
+            settle(state.future, RequestRefused(f"{type(error).__name__} while choosing a token"))
 
     def _finish(self) -> None:
         for state in [s for s in self._scheduler.active if s.finish_reason is not None]:
             self._scheduler.retire(state)
             state.stream()
-            _settle(state.future, state.completion())
+            settle(state.future, state.completion())
 
     def _end(self, lost: EngineLost, cancel: bool = False) -> None:
         with self._changed:
@@ -203,14 +204,4 @@ class Engine:
         futures += [state.future for state in self._scheduler.active]
         for future in futures:
             if not (cancel and future.cancel()):
-                _settle(future, lost)
-
-
-def _settle(future: Future[Completion], outcome: Completion | Exception | None) -> None:
-    """Give a future its outcome unless somebody cancelled it meanwhile."""
-    if future.cancelled() or not future.set_running_or_notify_cancel():
-        return
-    if isinstance(outcome, Completion):
-        future.set_result(outcome)
-    else:
-        future.set_exception(outcome)
+                settle(future, lost)

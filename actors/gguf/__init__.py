@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from actors.gguf.backend import GgufBackend, Unreadable, request_sampling
+from actors.gguf.backend import GenerativeBackend
+from actors.gguf.inputs import (
+    DocumentError,
+    Inputs,
+    LoadedModel,
+    Prepared,
+    TextInputs,
+    request_sampling,
+    thinking,
+)
 from actors.gguf.model import LlamaModel
 from actors.gguf.reading import Reading
 from actors.gguf.runner import LlamaRunner
 
 __all__ = [
-    "GgufBackend",
+    "DocumentError",
+    "GenerativeBackend",
+    "Inputs",
     "LlamaModel",
     "LlamaRunner",
+    "LoadedModel",
+    "Prepared",
     "Reading",
-    "Unreadable",
+    "TextInputs",
     "request_sampling",
+    "thinking",
 ]

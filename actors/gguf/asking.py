@@ -139,9 +139,7 @@ def check_labels(config: GgufModel) -> None:
     guideline, labels = config.prompt.guideline, config.labels
     if not isinstance(guideline, Guideline):
         return
-    named = {*labels.white_list, *labels.black_list, *labels.thresholds, *labels.replace}
-    strange = sorted(named - set(guideline.labels))
-    if strange:
+    if strange := labels.unknown(guideline.labels):
         raise ConfigError(
             f"model {config.name}: labels names {', '.join(strange)}; "
             f"the guideline has {', '.join(guideline.labels)}"

@@ -8,8 +8,11 @@ import re
 import threading
 from collections import deque
 from dataclasses import dataclass
+from importlib.metadata import version
 
 import llama_cpp
+
+from actors.config import ConfigError
 
 _log = logging.getLogger(__name__)
 _ERROR = 4  # GGML_LOG_LEVEL_ERROR
@@ -55,6 +58,35 @@ def start() -> None:
             llama_cpp.llama_backend_init()
             llama_cpp.llama_log_set(capture, ctypes.c_void_p(0))
             _started = True
+
+
+def usable_share(model: str, gpu: float | None, cpu_fallback: bool) -> float | None:
+    """The share of a card that llama.cpp can use: ``gpu``, or none where it can use no card.
+
+    Raises ConfigError, with the command that mends it, where ``gpu`` is a share and the CPU may not
+    take its place.
+    """
+    if not gpu or llama_cpp.llama_supports_gpu_offload():
+        return gpu
+    if b"CUDA" in llama_cpp.llama_print_system_info():
+        problem = (
+            "llama.cpp sees no card: check that nvidia-smi shows it to this process and that its "
+            "driver is new enough"
+        )
+    else:
+        # pip may have a build without GPU support in its cache, whatever CMAKE_ARGS says
+        problem = (
+            'llama.cpp was built without GPU support: CMAKE_ARGS="-DGGML_CUDA=on" pip install '
+            "--force-reinstall --no-deps --no-cache-dir --no-binary llama-cpp-python "
+            f"llama-cpp-python=={version('llama-cpp-python')}"
+        )
+    if not cpu_fallback:
+        raise ConfigError(
+            f"model {model} has {gpu:g} of a GPU and would run on the CPU: {problem}; or set "
+            "pool.cpu_fallback to run on the CPU"
+        )
+    _log.warning("model %s runs on the CPU: %s", model, problem)
+    return 0.0
 
 
 def loading_errors() -> str:

@@ -17,8 +17,8 @@ from actors.config import ConfigError
 from actors.config.gguf import GgufContext
 from actors.engine import Thinking
 from actors.gguf import library
+from actors.gguf.parameters import apply_parameters
 
-_SPLIT = {"none": 0, "layer": 1, "row": 2}
 # Control tokens that an output shows, so that thinking can be told from the answer.
 _THINK = (b"<think>", b"</think>")
 _HARMONY = (b"<|start|>", b"<|channel|>", b"<|message|>", b"<|end|>")
@@ -56,8 +56,6 @@ class LlamaModel:
         params = llama_cpp.llama_model_default_params()
         params.n_gpu_layers = options.n_gpu_layers if gpu else 0
         self.on_card = bool(params.n_gpu_layers and llama_cpp.llama_supports_gpu_offload())
-        params.main_gpu = options.main_gpu
-        params.split_mode = _SPLIT[options.split_mode]
         params.load_mode = _load_mode(options)
         if options.use_extra_bufts is None:
             # GCC up to 12 drops stores to the tile configuration in ggml's AMX code (its
@@ -66,11 +64,7 @@ class LlamaModel:
             params.use_extra_bufts = b"AMX_INT8 = 1" not in llama_cpp.llama_print_system_info()
         else:
             params.use_extra_bufts = options.use_extra_bufts
-        if options.tensor_split:
-            count = llama_cpp.llama_max_devices()
-            split = [*options.tensor_split, *[0.0] * count][:count]
-            self._split = (ctypes.c_float * count)(*split)
-            params.tensor_split = self._split
+        self._kept = apply_parameters(params, options.llama_cpp)
         self.handle: Any = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
         if not self.handle:
             raise ConfigError(f"{path.name}: llama.cpp cannot load it: {library.loading_errors()}")

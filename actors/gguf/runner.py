@@ -19,10 +19,9 @@ from actors.config.gguf import GgufContext
 from actors.engine import Block, Logits
 from actors.gguf import library
 from actors.gguf.model import LlamaModel
+from actors.gguf.parameters import apply_parameters
 
 _TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "bf16": 30}
-_ROPE = {"none": 0, "linear": 1, "yarn": 2}
-_YARN = ("ext_factor", "attn_factor", "beta_fast", "beta_slow", "orig_ctx")
 _FLASH = {"auto": -1, "off": 0, "on": 1}
 
 
@@ -150,12 +149,7 @@ def _parameters(options: GgufContext, threads: int, sequences: int, on_card: boo
     params.type_v = _TYPES[options.type_v]
     params.offload_kqv = options.offload_kqv
     params.swa_full = options.swa_full
-    params.rope_freq_base, params.rope_freq_scale = options.rope_freq_base, options.rope_freq_scale
-    if options.rope_scaling_type is not None:
-        params.rope_scaling_type = _ROPE[options.rope_scaling_type]
-    for name in _YARN:
-        if (value := getattr(options, f"yarn_{name}")) is not None:
-            setattr(params, f"yarn_{name}", value)
+    apply_parameters(params, options.llama_cpp)
     params.no_perf = True
     return params
 

@@ -1,9 +1,11 @@
 """A text folded for comparison, with the way back to the code points it came from.
 
-Folding ignores letter case, Unicode form (NFC, NFD, and marks in another order), the kind and
+Folding ignores letter case, Unicode form (NFC, NFD, and marks in another order), compatibility
+forms (full-width letters and digits, ligatures, units of one character such as "㎎"), the kind and
 amount of white space, typographic quotes and dashes, and invisible characters (soft hyphens, zero
-width spaces, direction marks). The text itself is never changed: every folded character knows
-where it came from.
+width spaces, direction marks). It never changes a number: superscripts, fractions and circled
+digits stay what they are. The text itself is never changed: every folded character knows where it
+came from.
 """
 
 from __future__ import annotations
@@ -11,11 +13,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from functools import cache
+from enum import Enum, auto
+from functools import cache, cached_property
 
 import numpy as np
 
-from actors.words import marks
+from actors.words import boundaries, marks
 
 _SAME = {
     **dict.fromkeys("‘’‚‛′`´ʼʹ＇", "'"),
@@ -27,11 +30,34 @@ _SAME = {
 }
 
 
+_BROKEN = re.compile(r"(?<=[^\W\d_])([-‐\u00ad])[^\S\r\n]*(?:\r\n|\r|\n)\s*(?=[^\W\d_])")
+
+
+class Breaks(Enum):
+    """What becomes of a hyphen between letters at the end of a line."""
+
+    KEPT = auto()
+    """Both stay: "metfor-\\nmin" is two words."""
+    JOINED = auto()
+    """The hyphen and the white space go: "metformin"."""
+    HYPHENATED = auto()
+    """The white space goes: "placebo-controlled"."""
+
+
+def is_broken(text: str) -> bool:
+    """Whether a hyphen breaks a word at the end of a line."""
+    return _BROKEN.search(text) is not None
+
+
 class Folded:
     """``text`` folded for comparison; ``find`` answers in offsets of the text as stored."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, breaks: Breaks = Breaks.KEPT) -> None:
         parts = [_TABLE[character] for character in text]
+        if breaks is not Breaks.KEPT:
+            for match in _BROKEN.finditer(text):
+                start = match.start() if breaks is Breaks.JOINED else match.end(1)
+                parts[start : match.end()] = [""] * (match.end() - start)
         folded = "".join(parts)
         if len(folded) == len(text):
             origin = np.arange(len(text), dtype=np.int32)
@@ -53,11 +79,20 @@ class Folded:
         self.text = folded
         self._origin = origin
 
+    @cached_property
+    def _boundaries(self) -> bytearray:
+        return boundaries(self.text)
+
     def find(self, folded: str) -> Iterator[tuple[int, int]]:
-        """Every place of an already folded string, as offsets of the stored text."""
+        """Every place of an already folded string, as offsets of the stored text.
+
+        It begins and ends where a word of the folded text does: "５" is not in "１．５".
+        """
         at = self.text.find(folded)
         while at >= 0:
-            span = self.stored(at, at + len(folded))
+            end = at + len(folded)
+            whole = self._boundaries[at] and self._boundaries[end]
+            span = self.stored(at, end) if whole else None
             if span is not None:
                 yield span
             at = self.text.find(folded, at + 1)
@@ -95,8 +130,20 @@ def _folded(character: str) -> str:
         return _SAME[character]
     if unicodedata.category(character) == "Cf" or character == "\ufe0f":
         return ""
-    folded = unicodedata.normalize("NFD", character).casefold()
+    folded = unicodedata.normalize("NFD", _plain(character)).casefold()
     return unicodedata.normalize("NFD", folded)
+
+
+def _plain(character: str) -> str:
+    """A compatibility character spelt out, unless that would make or change a number."""
+    tag, *codes = unicodedata.decomposition(character).split() or [""]
+    if not tag.startswith("<"):
+        return character
+    spelt = "".join(_plain(chr(int(code, 16))) for code in codes)
+    if character.isdecimal():  # "５" is 5, whatever it looks like
+        return spelt
+    numeric = unicodedata.category(character) == "No"
+    return character if numeric or any(c.isdecimal() for c in spelt) else spelt
 
 
 @cache

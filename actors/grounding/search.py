@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 from actors.config.prompt import GroundingOptions
-from actors.grounding.folding import Folded, fold
+from actors.graphemes import is_break
+from actors.grounding.assign import Cover, Place, assign
+from actors.grounding.folding import Breaks, Folded, fold, is_broken
 from actors.grounding.fuzzy import WordIndex
 from actors.spans import Entity, Grounding, Mention
-from actors.words import boundaries, is_mark
+from actors.words import boundaries
 
 OCCURRENCE = "occurrence"
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a mention is, and how it was found."""
-
-    start: int
-    end: int
-    grounding: Grounding
 
 
 def ground(
@@ -31,9 +24,11 @@ def ground(
     *,
     model: str = "",
     window: tuple[int, int] | None = None,
+    in_order: bool = True,
 ) -> list[Entity]:
     """The entities of ``mentions`` in ``text``, in the order of the mentions.
 
+    ``in_order``: the mentions were said in the order of the text; else only those of one label.
     ``window`` keeps the search to ``text[start:end]``; offsets stay those of the whole text.
     ``mark_all`` of the options is for whoever has all windows: see ``mark_further``. Repeats of
     one and the same entity come out once, with the best score.
@@ -42,7 +37,9 @@ def ground(
     offset, end = window or (0, len(text))
     search = _Search(text[offset:end], options.fuzzy_threshold)
     entities: dict[object, Entity] = {}
-    for mention, place in zip(mentions, _assign(mentions, search), strict=True):
+    places = [search.places(mention.text) for mention in mentions]
+    assigned = assign(mentions, places, search.length, in_order)
+    for mention, place in zip(mentions, assigned, strict=True):
         entity = _entity(mention, text, place, offset, model)
         known = entities.get(key := _identity(entity))
         if known is None or (entity.score or 0) > (known.score or 0):
@@ -57,13 +54,13 @@ def mark_further(entities: Sequence[Entity], text: str) -> list[Entity]:
     of the same label covers are no occurrence, and nothing is found by likeness.
     """
     search = _Search(text, fuzzy_threshold=1)
-    covered: dict[str, _Cover] = {}
+    covered: dict[str, Cover] = {}
     for entity in entities:
         if entity.start is not None and entity.end is not None:
-            cover = covered.setdefault(entity.label, _Cover(search.length))
+            cover = covered.setdefault(entity.label, Cover(search.length))
             cover.take(entity.start, entity.end)
     further: list[list[Entity]] = [[] for _ in entities]
-    # As in _assign: the longest choose first.
+    # The longest choose first, so that nested words look elsewhere.
     for i in sorted(range(len(entities)), key=lambda i: (-len(entities[i].text), i)):
         entity = entities[i]
         if entity.start is None:
@@ -84,42 +81,6 @@ def mark_further(entities: Sequence[Entity], text: str) -> list[Entity]:
     return [one for entity, more in zip(entities, further, strict=True) for one in (entity, *more)]
 
 
-def _assign(mentions: Sequence[Mention], search: _Search) -> list[_Place | None]:
-    """The place of each mention; the longest choose first, so that nested words look elsewhere."""
-    placed: list[_Place | None] = [None] * len(mentions)
-    covered: dict[str, _Cover] = {}
-    taken: dict[tuple[str, str], set[int]] = {}
-    for i in sorted(range(len(mentions)), key=lambda i: (-len(mentions[i].text), i)):
-        mention = mentions[i]
-        places = search.places(mention.text)
-        if not places:
-            continue
-        cover = covered.setdefault(mention.label, _Cover(search.length))
-        before = taken.setdefault((mention.label, mention.text), set())
-        left = [k for k in range(len(places)) if k not in before]
-        if not left:  # as often as the document has it, and once more: all begin anew
-            before.clear()
-            left = list(range(len(places)))
-        at = next((k for k in left if cover.is_free(places[k])), left[0])
-        before.add(at)
-        cover.take(places[at].start, places[at].end)
-        placed[i] = places[at]
-    return placed
-
-
-class _Cover:
-    """The characters that entities of one label cover."""
-
-    def __init__(self, length: int) -> None:
-        self._flags = bytearray(length)
-
-    def is_free(self, place: _Place) -> bool:
-        return self._flags.find(1, place.start, place.end) < 0
-
-    def take(self, start: int, end: int) -> None:
-        self._flags[start:end] = b"\1" * (end - start)
-
-
 class _Search:
     """One text, searched for many mentions; what a search needs is built when first needed."""
 
@@ -128,23 +89,30 @@ class _Search:
         self._text = text
         self._threshold = fuzzy_threshold
         self._boundaries = boundaries(text)
-        self._known: dict[str, list[_Place]] = {}
+        self._known: dict[str, list[Place]] = {}
 
     @cached_property
     def _folded(self) -> Folded:
         return Folded(self._text)
 
     @cached_property
+    def _mended(self) -> list[Folded]:
+        """The text with the words put together that a hyphen breaks at a line's end."""
+        if not is_broken(self._text):
+            return []
+        return [Folded(self._text, breaks) for breaks in (Breaks.JOINED, Breaks.HYPHENATED)]
+
+    @cached_property
     def _words(self) -> WordIndex:
         return WordIndex(self._folded.text)
 
-    def places(self, mention: str) -> list[_Place]:
+    def places(self, mention: str) -> list[Place]:
         """Every place of a mention: exact ones first, each kind in the order of the text."""
         if mention not in self._known:
             self._known[mention] = self._find(mention.strip())
         return self._known[mention]
 
-    def _find(self, mention: str) -> list[_Place]:
+    def _find(self, mention: str) -> list[Place]:
         if not mention:
             return []
         exact = list(self._exact(mention))
@@ -152,45 +120,47 @@ class _Search:
         folded_mention = fold(mention)
         if folded_mention:
             known = {(place.start, place.end) for place in found}
-            found += [p for p in self._normalized(folded_mention) if (p.start, p.end) not in known]
+            others = sorted(set(self._normalized(folded_mention)), key=lambda place: place.start)
+            found += [place for place in others if (place.start, place.end) not in known]
         if not found:
             found = [place for place in exact if self._may_be_inside_a_word(place)]
         if not found and folded_mention and self._threshold < 1:
             found = list(self._fuzzy(folded_mention))
         return found
 
-    def _exact(self, mention: str) -> Iterator[_Place]:
+    def _exact(self, mention: str) -> Iterator[Place]:
         at = self._text.find(mention)
         while at >= 0:
-            yield _Place(at, at + len(mention), Grounding.EXACT)
+            yield Place(at, at + len(mention), Grounding.EXACT)
             at = self._text.find(mention, at + 1)
 
-    def _normalized(self, folded_mention: str) -> Iterator[_Place]:
-        for span in self._folded.find(folded_mention):
-            if self._is_whole(place := _Place(*span, Grounding.NORMALIZED)):
-                yield place
+    def _normalized(self, folded_mention: str) -> Iterator[Place]:
+        for folded in (self._folded, *self._mended):
+            for span in folded.find(folded_mention):
+                if self._is_whole(place := Place(*span, Grounding.NORMALIZED)):
+                    yield place
 
-    def _fuzzy(self, folded_mention: str) -> Iterator[_Place]:
+    def _fuzzy(self, folded_mention: str) -> Iterator[Place]:
         for start, end in self._words.similar(folded_mention, self._threshold):
             span = self._folded.stored(start, end)
-            if span is not None and self._is_whole(place := _Place(*span, Grounding.FUZZY)):
+            if span is not None and self._is_whole(place := Place(*span, Grounding.FUZZY)):
                 yield place
 
-    def _is_whole(self, place: _Place) -> bool:
+    def _is_whole(self, place: Place) -> bool:
         return bool(self._boundaries[place.start] and self._boundaries[place.end])
 
-    def _may_be_inside_a_word(self, place: _Place) -> bool:
+    def _may_be_inside_a_word(self, place: Place) -> bool:
         return self._may_cut(place.start) and self._may_cut(place.end)
 
     def _may_cut(self, at: int) -> bool:
-        """Whether a match may end here: not between a letter and its mark, nor inside a number."""
+        """Whether a match may end here: not inside a character or a number."""
         if self._boundaries[at]:
             return True
         before, after = self._text[at - 1], self._text[at]
-        return not (before.isdecimal() or after.isdecimal() or is_mark(after))
+        return not (before.isdecimal() or after.isdecimal()) and is_break(self._text, at)
 
 
-def _entity(mention: Mention, text: str, place: _Place | None, offset: int, model: str) -> Entity:
+def _entity(mention: Mention, text: str, place: Place | None, offset: int, model: str) -> Entity:
     start = end = None
     words, grounding = mention.text, Grounding.UNGROUNDED
     if place is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from actors.memory.choose import is_open, settled_gguf, usual_gguf
+from actors.memory.cuda import onnx_cuda_problem
 from actors.memory.device import (
     card_memory,
     card_used,
@@ -66,6 +67,7 @@ __all__ = [
     "memory_held",
     "ocr_need",
     "ocr_parts",
+    "onnx_cuda_problem",
     "onnx_need",
     "open_header",
     "output_rows",

@@ -1,61 +1,46 @@
-"""What a process sees of the machine's card and of its own memory, asked of the drivers themselves.
+"""The memory of the visible GPU and of this process, as NVIDIA's driver and the system count it.
 
-onnxruntime-gpu lists its CUDA provider on machines without a card, too, so it cannot be asked.
+onnxruntime-gpu lists its CUDA provider on machines without a GPU, too, so it cannot be asked.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Mapping
-from itertools import pairwise
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+import pynvml
+
 
 def card_memory() -> int | None:
-    """Bytes of the first visible card (CUDA_VISIBLE_DEVICES counts), or None without a card."""
-    driver, device = _first_card()
-    total = ctypes.c_size_t()
-    if driver is None or driver.cuDeviceTotalMem_v2(ctypes.byref(total), device):
+    """Bytes of the first visible GPU (CUDA_VISIBLE_DEVICES counts), or None without one."""
+    try:
+        handle = _first_card()
+        return None if handle is None else int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+    except pynvml.NVMLError:
         return None
-    return total.value
 
 
 def card_used() -> int | None:
-    """Bytes that this process holds on the first visible card, as the driver counts them; None
-    without a card, or where the driver does not see this process's id (a container may hide it).
+    """Bytes that this process holds on the first visible GPU, as the driver counts them; None
+    without a GPU, or where the driver does not see this process's id (a container may hide it).
     """
-    driver, device = _first_card()
-    name = (ctypes.c_char * 16)()
-    if driver is None or driver.cuDeviceGetUuid_v2(ctypes.byref(name), device):
-        return None
     try:
-        manager = ctypes.CDLL("libnvidia-ml.so.1")
-    except OSError:
-        return None
-    handle = ctypes.c_void_p()
-    digits = bytes(name).hex()
-    cuts = (0, 8, 12, 16, 20, 32)
-    parts = "-".join(digits[a:b] for a, b in pairwise(cuts))
-    uuid = f"GPU-{parts}".encode()
-    if manager.nvmlInit_v2() or manager.nvmlDeviceGetHandleByUUID(uuid, ctypes.byref(handle)):
-        return None
-    count = ctypes.c_uint(256)
-    found = (_Process * count.value)()
-    ask = manager.nvmlDeviceGetComputeRunningProcesses_v3
-    if ask(handle, ctypes.byref(count), found):
+        handle = _first_card()
+        found = () if handle is None else pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
+    except pynvml.NVMLError:
         return None
     own = os.getpid()
-    return next((int(p.used) for p in found[: count.value] if p.pid == own), None)
+    used = (one.usedGpuMemory for one in found if one.pid == own)
+    return next((int(size) for size in used if size is not None), None)
 
 
 def main_memory_used() -> int:
-    """Bytes of main memory that this process holds now; 0 where the system does not tell."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):  # not on macOS
-        return 0
+    """Bytes of main memory that this process holds now."""
+    return int(psutil.Process().memory_info().rss)
 
 
 def memory_held() -> dict[str, int]:
@@ -91,23 +76,22 @@ def _quota() -> int:
     return max(1, int(quota) // int(period)) if limited else 1 << 20
 
 
-class _Process(ctypes.Structure):
-    """nvmlProcessInfo_t, version 2 of it, which the _v3 call fills."""
+def _first_card() -> Any:
+    """NVML's handle of the first visible GPU; None where none is visible or there is no driver.
 
-    _fields_ = (
-        ("pid", ctypes.c_uint),
-        ("used", ctypes.c_ulonglong),
-        ("instance", ctypes.c_uint),
-        ("compute", ctypes.c_uint),
-    )
-
-
-def _first_card() -> tuple[Any, ctypes.c_int]:
-    device = ctypes.c_int()
+    NVML numbers GPUs by their place on the PCI bus. CUDA does so with CUDA_DEVICE_ORDER=PCI_BUS_ID;
+    by default it puts the fastest first, which differs only on machines with unlike GPUs.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    first = "0" if visible is None else visible.split(",")[0].strip()
+    if not first or first == "-1":
+        return None
     try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return None, device
-    if driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(device), 0):
-        return None, device
-    return driver, device
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    with suppress(pynvml.NVMLError):
+        if first.isdigit():
+            return pynvml.nvmlDeviceGetHandleByIndex(int(first))
+        return pynvml.nvmlDeviceGetHandleByUUID(first)  # GPU-... or MIG-...
+    return None

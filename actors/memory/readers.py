@@ -9,10 +9,12 @@ from actors.config.ocr import OcrModel
 from actors.memory.fraction import fits, largest, refusal
 from actors.memory.need import CUDA_CONTEXT, Need
 
-# By onnxruntime's arena on the CPU, of the networks that rapidocr brings (PP-OCRv6 small): 160
-# bytes for a pixel of a page, whatever its size (640 to 2016 pixels square); 29,078 for a column of
-# a line 48 pixels high, and 9.9 MB beside them. Others of the family are taken for these.
-_PAGE_PIXEL, _LINE_COLUMN, _BESIDE_LINES = 160, 29_078, 9_940_000
+# The most that onnxruntime's arena took for the networks that rapidocr brings (PP-OCRv6 small),
+# over the layouts that it computes in. A pixel of a page, whatever its size: 212 bytes in blocks of
+# 16 channels (AVX-512), 160 in blocks of 8 (AVX2), 156 without blocks, as on a card. A column of a
+# line 48 pixels high: 29,500 in blocks of 16, 31,400 without; and 10 MB beside them. So the
+# estimate holds on any processor and depends on none. Others of the family are taken for these.
+_PAGE_PIXEL, _LINE_COLUMN, _BESIDE_LINES = 213, 31_400, 10_200_000
 _GRID = 32  # a page's sides are rounded to it
 # cuDNN's room to compute in, for each network: its own bound where the search for the fastest
 # convolution is not given all that is left of the card.

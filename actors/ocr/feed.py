@@ -26,7 +26,7 @@ from actors.spans import Document, Failure, Moved
 class Job:
     """A document, the future of its reading, and its pages as far as they are read.
 
-    ``moved`` is called after each page.
+    ``moved`` is called after each page, and while one is decoded.
     The future can be cancelled until it has its answer. Several threads may answer: the first does.
     """
 
@@ -45,6 +45,12 @@ class Job:
         if self.future.cancelled():
             self._claim()  # those who wait for it by concurrent.futures are told
         return self.future.done()
+
+    def decoding_over(self) -> bool:
+        """As ``over``, asked while a page is decoded. That is a sign of life: a page has limits of
+        its own, and while they hold the reader does not hang."""
+        self.moved()
+        return self.over()
 
     def add(self, number: int, size: PageSize, strips: list[Strip]) -> None:
         """A page was read."""
@@ -126,7 +132,7 @@ class Feed:
             job.fail("MissingImage", "the document has no picture")
             return True
         self._job = job
-        self._pages = open_pages(job.document.image, self._limits)
+        self._pages = open_pages(job.document.image, self._limits, job.decoding_over)
         self._number = 0
         return True
 

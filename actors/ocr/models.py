@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,20 @@ from rapidocr import RapidOCR
 from rapidocr.ch_ppocr_det import TextDetector
 from rapidocr.ch_ppocr_rec import TextRecognizer
 
+from actors.config import ConfigError
 from actors.config.ocr import OcrModel
-from actors.memory import CUDA_CONTEXT, card_memory, check_ocr, ocr_parts, read_ocr
+from actors.memory import (
+    CUDA_CONTEXT,
+    card_memory,
+    check_ocr,
+    ocr_parts,
+    onnx_cuda_problem,
+    read_ocr,
+)
 from actors.pages import Picture
 from actors.weights import fetch
 
+_LOG = logging.getLogger(__name__)
 LINE_HEIGHT = 48
 _STRIP = 4  # a page so much longer than wide is searched in parts
 _GRID = 32  # both networks halve their input five times
@@ -50,8 +60,16 @@ class Letters:
 class Models:
     """Loaded networks. Both methods may be called by several threads at once."""
 
-    def __init__(self, config: OcrModel, threads: int, gpu: float | None) -> None:
-        """``gpu``: the share of a card that both networks have together; 0 or None: the CPU."""
+    def __init__(
+        self, config: OcrModel, threads: int, gpu: float | None, cpu_fallback: bool = False
+    ) -> None:
+        """``gpu``: the share of a card that both networks have together; 0 or None: the CPU.
+
+        Raises ConfigError where that card cannot be used, unless ``cpu_fallback``.
+        """
+        if gpu and card_memory() is None:
+            _fall_back(config.name, "no CUDA card is visible to this process", gpu, cpu_fallback)
+            gpu = None
         params: dict[str, Any] = {
             "Global.log_level": "error",
             "EngineConfig.onnxruntime.intra_op_num_threads": threads,
@@ -71,6 +89,10 @@ class Models:
         settings.Rec.font_path = None
         self._detector = TextDetector(settings.Det)
         self._recognizer = TextRecognizer(settings.Rec)
+        for network in (self._detector, self._recognizer):
+            used = network.session.session.get_providers()
+            if gpu and "CUDAExecutionProvider" not in used:
+                _fall_back(config.name, onnx_cuda_problem(), gpu, cpu_fallback)
         self._limits = config.detection
         self._alphabet = np.array(self._recognizer.postprocess_op.character, dtype=object)
 
@@ -181,6 +203,15 @@ def weights_digest(config: OcrModel) -> str:
     for file in network_files(config):
         digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+def _fall_back(name: str, problem: str, gpu: float, cpu_fallback: bool) -> None:
+    if not cpu_fallback:
+        raise ConfigError(
+            f"{name} has {gpu:g} of a GPU and would run on the CPU: {problem}; or set "
+            "pool.cpu_fallback to run on the CPU"
+        )
+    _LOG.warning("%s runs on the CPU: %s", name, problem)
 
 
 def _limits(config: OcrModel, gpu: float | None) -> list[dict[str, str]]:

@@ -66,8 +66,10 @@ class OcrReader(Closing):
         threads: int | None = None,
         gpu: float | None = None,
         moved: Moved = unheard,
+        cpu_fallback: bool = False,
     ) -> None:
-        """``moved`` is called after each page."""
+        """``moved`` is called after each page, and while one is decoded. ``cpu_fallback``: a share
+        of a card that cannot be used is a warning, not an error."""
         threads = threads or cores()
         # Several workers of few threads each: a page's boxes and letters are decoded in Python,
         # and meanwhile another worker uses the CPUs that one alone would leave idle.
@@ -77,7 +79,7 @@ class OcrReader(Closing):
         self.fingerprint = fingerprint(content, weights=weights_digest(config))
         self._fatal = bool(gpu)  # an error of a card is an error of all that follows, too
         before = memory_held()
-        self._models = Models(config, max(1, threads // workers), gpu)
+        self._models = Models(config, max(1, threads // workers), gpu, cpu_fallback)
         self.took = taken_since(before)
         """Bytes that the process has grown by while the networks were loaded."""
         self._feed = Feed(Limits.of(config.pages))

@@ -24,16 +24,16 @@ def run_batches(
 ) -> Iterator[list[R]]:
     """What ``read`` makes of each batch, in order, ``parallel`` of them at a time.
 
-    Members that are not ``wanted`` any more when their turn comes are left out. Ends early where
-    ``go_on`` says no before a batch.
+    Members that are not ``wanted`` any more when their turn comes are left out. Where ``go_on``
+    says no, the batches that run are the last; each thread runs one in any case.
     """
     running: list[Future[list[R]]] = []
     try:
-        for batch in batches:
-            if not go_on():
-                return
+        for number, batch in enumerate(batches):
             if len(running) > parallel:
                 yield running.pop(0).result()
+            if number >= parallel and not go_on():
+                break
             # Asked late: the windows of a round of long documents take minutes.
             if left := [one for one in batch if wanted(one)]:
                 running.append(runners.submit(read, left))

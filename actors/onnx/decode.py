@@ -4,8 +4,9 @@ The rules. A token's probabilities are the softmax of its logits, without labels
 no text has. ``pieces`` says who decides a word's label. Then ``algorithm`` gives every unit (token
 or word) its label, and neighbours of one type are one span unless the later one begins anew (B-,
 S-) or the earlier one ends (E-, S-); an I- that follows nothing of its type begins a span. Pieces
-of one word that repeat a B- are one span where the type has no I-. The score of a span is the mean
-over its tokens of the probability of its type, whatever the prefix.
+of one word that repeat a B- or an S- are one span: many models were trained with the label of the
+word copied to all of its pieces. The score of a span is the mean over its tokens of the probability
+of its type, whatever the prefix.
 """
 
 from __future__ import annotations
@@ -121,14 +122,12 @@ class Decoder:
         kind = table.kind[path]
         ahead = np.full(len(path), -1)
         ahead[1:] = kind[:-1]
-        begins = table.begins[path]
-        same_word = np.zeros(len(path), bool)
+        anew = table.begins[path]
+        anew[1:] |= table.ends[path[:-1]]
         words = part.words[units[:settled]]
-        same_word[1:] = words[1:] == words[:-1]
-        begins &= ~(table.single[path] & same_word)
-        ended = np.zeros(len(path), bool)
-        ended[1:] = table.ends[path[:-1]]
-        starts = (kind >= 0) & ((kind != ahead) | begins | ended)
+        repeats = (words[1:] == words[:-1]) & (path[1:] == path[:-1]) & table.begins[path[1:]]
+        anew[1:] &= ~repeats
+        starts = (kind >= 0) & ((kind != ahead) | anew)
         # Where a span begins, and where whatever it is ends: at the next change of any kind.
         edges = np.flatnonzero(starts | (kind != ahead))
         stops = np.append(edges, len(path))[1:]

@@ -1,12 +1,14 @@
 """What a model's label names mean: types, roles, and which label may follow which.
 
-BIO, BIOES (also written BILOU or BMES), IO, and plain names without a prefix.
+BIO, BIOES (also written BILOU or BMES), IO, and plain names. The role is before the type
+("B-Drug", "b_drug"), after it ("Drug-B"), or alone ("B", "I"): what most of the labels say. A label
+that does not fit is a type of its own and is named in ``unfit``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,11 +21,15 @@ Scheme = Literal["auto", "bio", "bioes", "io", "plain"]
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.intp]
 
-_OUTSIDE = {"O", "OUTSIDE"}
-# Said of positions that are no text. A token of text cannot be one of these.
-_IGNORED = {"PAD", "[PAD]", "<PAD>", "[CLS]", "[SEP]"}
-_PREFIXED = re.compile(r"([BIESLUM])[-_](.+)", re.DOTALL)
+_OUTSIDE = {"O", "OUTSIDE", "NONE", "NULL", "NIL", "NONENTITY", "NOENTITY", "NOTENTITY"}
+# Said of positions that are no text, such as <START> or [CLS]. No token of text can be one.
+_IGNORED = re.compile(r"PAD|<.+>|\[.+\]", re.IGNORECASE | re.DOTALL)
 _ROLES = {"L": "E", "U": "S", "M": "I"}
+_BEFORE = re.compile(r"(?P<role>[BIESLUM])[-_:|/](?P<type>.+)", re.IGNORECASE | re.DOTALL)
+_AFTER = re.compile(r"(?P<type>.+)[-_:|/](?P<role>[BIESLUM])", re.IGNORECASE | re.DOTALL)
+_ALONE = re.compile(r"(?P<role>[BIESLUM])(?P<type>)", re.IGNORECASE)
+_UNNAMED = "Entity"
+"""The type of labels that have a role alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +38,9 @@ class Labels:
 
     ``types``: the names of the entity types. ``kind``: the index of a label's type, -1 for
     outside. ``ignored``: labels that no token of text has. ``begins``: a new entity begins here
-    in any case. ``ends``: an entity ends here in any case. ``single``: the type has no label to
-    go on with. ``allowed[i, j]``: label j may follow label i; ``first`` and ``last``: it may be
-    the first or the last of a document.
+    in any case. ``ends``: an entity ends here in any case. ``allowed[i, j]``: label j may follow
+    label i; ``first`` and ``last``: it may be the first or the last of a document. ``unfit``: the
+    labels that do not say a role as most do; each is a type of its own.
     """
 
     names: tuple[str, ...]
@@ -43,10 +49,10 @@ class Labels:
     ignored: Bools
     begins: Bools
     ends: Bools
-    single: Bools
     allowed: Bools
     first: Bools
     last: Bools
+    unfit: tuple[str, ...] = ()
 
     @property
     def constrained(self) -> bool:
@@ -56,15 +62,38 @@ class Labels:
         return not (every and self.first[text].all() and self.last[text].all())
 
 
-def read_labels(names: Sequence[str], scheme: Scheme = "auto") -> Labels:
+def read_labels(
+    names: Sequence[str], scheme: Scheme = "auto", outside: Collection[str] = ()
+) -> Labels:
     """The meaning of label names, in the order of the model's outputs.
 
-    Raises ModelFileError where a scheme was asked for that the names do not have.
+    ``outside``: further names of the label outside of entities. Raises ModelFileError where a
+    scheme was asked for that the names do not have, and where ``outside`` is none of them.
     """
-    scheme = _found(names) if scheme == "auto" else scheme
-    parts = [_part(name, scheme) for name in names]
+    if strange := sorted(set(outside) - set(names)):
+        raise ModelFileError(
+            f"decode.outside names {', '.join(strange)}; the model's labels are {', '.join(names)}"
+        )
+    ignored = [name not in outside and bool(_IGNORED.fullmatch(name)) for name in names]
+    entities = [
+        name
+        for name, skipped in zip(names, ignored, strict=True)
+        if not (skipped or name in outside or _is_outside(name))
+    ]
+    style = None if scheme == "plain" else _style(entities, scheme)
+    unfit = [name for name in entities if style is not None and not style.fullmatch(name)]
+    if scheme == "auto":
+        scheme = _scheme(style, entities)
+    elif scheme != "plain" and (unfit or (style is None and entities)):
+        strange = sorted(unfit or entities)
+        raise ModelFileError(
+            f"config.json: label {', '.join(map(repr, strange))} in id2label has no role of the "
+            f"scheme {scheme}; if it means no entity, name it in decode.outside"
+        )
+    meant = set(entities)
+    parts = [_part(name, style, scheme) if name in meant else ("", "") for name in names]
     types = tuple(dict.fromkeys(kind for _, kind in parts if kind))
-    has = {(role, kind): index for index, (role, kind) in reversed(list(enumerate(parts))) if kind}
+    has = {(role, kind) for role, kind in parts if kind}
     size = len(names)
     opens = [role in ("B", "I") for role, _ in parts]
     goes_on = [role in ("I", "E") for role, _ in parts]
@@ -83,43 +112,58 @@ def read_labels(names: Sequence[str], scheme: Scheme = "auto") -> Labels:
         names=tuple(names),
         types=types,
         kind=np.array([types.index(kind) if kind else -1 for _, kind in parts], np.intp),
-        ignored=np.array([name.upper() in _IGNORED for name in names], bool),
+        ignored=np.array(ignored, bool),
         begins=np.array([role in ("B", "S") for role, _ in parts], bool),
         ends=np.array([role in ("E", "S") for role, _ in parts], bool),
-        single=np.array(
-            [bool(kind) and not {("I", kind), ("E", kind)} & set(has) for _, kind in parts], bool
-        ),
         allowed=allowed,
         first=first,
         last=last,
+        unfit=tuple(unfit),
     )
 
 
-def _found(names: Sequence[str]) -> Scheme:
-    entities = [name for name in names if name.upper() not in _OUTSIDE | _IGNORED]
-    roles = set()
-    for name in entities:
-        match = _PREFIXED.fullmatch(name)
-        if match is None:
-            return "plain"
-        roles.add(_ROLES.get(match[1], match[1]))
+def _is_outside(name: str) -> bool:
+    return re.sub(r"[-_ ]", "", name).upper() in _OUTSIDE
+
+
+def _style(names: Sequence[str], scheme: Scheme) -> re.Pattern[str] | None:
+    """Where at least half of the labels have their role; None where they have none.
+
+    A letter alone is weak evidence ("E-mail", "Hepatitis-B"), so an end counts with the beginning
+    of its type only, and a beginning or an inside must be among the roles, both of them where the
+    role is not at the beginning; unless the scheme is stated.
+    """
+    for style in (_BEFORE, _AFTER, _ALONE):
+        found = [(_role(m["role"]), m["type"]) for name in names if (m := style.fullmatch(name))]
+        roles = [role for role, kind in found if role != "E" or ("B", kind) in found]
+        needed = {"B", "I"} - set(roles)
+        enough = len(needed) < 2 if style is _BEFORE else not needed
+        if roles and 2 * len(roles) >= len(names) and (enough or scheme != "auto"):
+            return style
+    return None
+
+
+def _scheme(style: re.Pattern[str] | None, names: Sequence[str]) -> Scheme:
+    if style is None:
+        return "plain"
+    roles = {_role(match["role"]) for name in names if (match := style.fullmatch(name))}
     if roles & {"E", "S"}:
         return "bioes"
     return "bio" if "B" in roles else "io"
 
 
-def _part(name: str, scheme: Scheme) -> tuple[str, str]:
-    """The role and the type of a label; both empty outside of entities."""
-    if name.upper() in _OUTSIDE | _IGNORED:
-        return "", ""
-    if scheme == "plain":
-        return "I", name
-    match = _PREFIXED.fullmatch(name)
+def _role(letter: str) -> str:
+    return _ROLES.get(letter.upper(), letter.upper())
+
+
+def _part(name: str, style: re.Pattern[str] | None, scheme: Scheme) -> tuple[str, str]:
+    """The role and the type of an entity's label."""
+    match = None if style is None else style.fullmatch(name)
     if match is None:
-        raise ModelFileError(f"config.json: label {name!r} in id2label has no {scheme} prefix")
-    role = _ROLES.get(match[1], match[1])
+        return "I", name
+    role = _role(match["role"])
     if scheme == "io":
         role = "I"
     elif scheme == "bio":
         role = "B" if role in ("B", "S") else "I"
-    return role, match[2]
+    return role, match["type"] or _UNNAMED

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def pack(lengths: Sequence[int], budget: int, rows: int | None = None) -> list[list[int]]:
+def pack(
+    lengths: Sequence[int], budget: int, rows: int | None = None, padded: bool = True
+) -> list[list[int]]:
     """Batches of indices into ``lengths``, longest first.
 
     A batch padded to its longest member has at most ``budget`` tokens, unless one member alone
-    has more, and at most ``rows`` members. Every index is in exactly one batch.
+    has more, and at most ``rows`` members. Every index is in exactly one batch. ``padded`` False:
+    the members of a batch are of one length.
     """
     batches: list[list[int]] = []
     longest = 0
     for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
         full = not batches or (len(batches[-1]) + 1) * longest > budget
-        if full or len(batches[-1]) == rows:
+        if full or len(batches[-1]) == rows or not (padded or lengths[index] == longest):
             batches.append([])
             longest = lengths[index]
         batches[-1].append(index)

@@ -1,12 +1,14 @@
 """A loaded token classifier that reads documents: tokens, windows, batches, labels, entities.
 
 Windows of different documents share batches. On the CPU a document's entities and scores do not
-depend on its neighbours: padding is masked out and adds exact zeros. That holds for float and for
-static int8 files; dynamic int8 takes one scale over the whole batch, so it cannot hold there.
+depend on its neighbours: padding is masked out and adds exact zeros, and a file that takes no mask
+gets windows of one length together. That holds for float and for static int8 files; dynamic int8
+takes one scale over the whole batch, so it cannot hold there.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,20 +17,26 @@ import numpy as np
 import numpy.typing as npt
 
 from actors.chunking import Window, windows
-from actors.config import ConfigError, OnnxModel, fingerprint, results_of
+from actors.config import ConfigError, OnnxModel, OnnxSession, fingerprint, results_of
 from actors.guideline import Guideline
 from actors.model_folder import FILES, Folder, ModelFileError, read_folder
 from actors.onnx.batches import alone_where_it_fails, run_batches
 from actors.onnx.decode import Decoder, Part, TokenSpan
 from actors.onnx.entities import Chooser
-from actors.onnx.labels import read_labels
+from actors.onnx.labels import Labels, read_labels
+from actors.onnx.length import usable_length
 from actors.onnx.narrowing import narrowed
 from actors.onnx.packing import pack
 from actors.onnx.reading import Reading
 from actors.onnx.session import Session
 from actors.onnx.tokenizer import TextTokenizer
-from actors.spans import Document, Entity, Extraction, Failure, Moved, Status, Usage
+from actors.spans import Document, Entity, Extraction, Failure, Moved, Status, Usage, utf8_error
 from actors.weights import digest, fetch
+
+_LOG = logging.getLogger(__name__)
+_CUDA = "CUDAExecutionProvider"
+MOST_UNKNOWN = 0.05
+"""The part of a document's tokens that may be unknown to the model without a word."""
 
 _Outcome = tuple[list[TokenSpan], int] | Exception
 _Work = tuple[Reading, Window]
@@ -37,26 +45,33 @@ _Run = tuple[Reading, Window, npt.NDArray[np.float32] | Failure, float]
 
 
 class Reader:
-    """A model, loaded and tried. Not thread-safe; see ``OnnxBackend``.
+    """A model, loaded and tried. Its calls may come from several threads, each with readings of its
+    own; see ``OnnxBackend``.
 
     Raises ConfigError, ModelFileError, WeightsError or FileNotFoundError where it cannot be
     loaded as configured. ``fingerprint`` is of the settings and of the contents of the folder;
     where the weights lie and how they are run (``session``) are not in it.
     """
 
-    def __init__(self, config: OnnxModel, threads: int | None, gpu: float | None) -> None:
+    def __init__(
+        self,
+        config: OnnxModel,
+        threads: int | None,
+        gpu: float | None,
+        cpu_fallback: bool = False,
+    ) -> None:
         folder = read_folder(fetch(config.weights.model, config.weights.sha256, FILES))
-        labels = read_labels(folder.labels, config.decode.scheme)
+        labels = read_labels(folder.labels, config.decode.scheme, config.decode.outside)
+        _say_doubts(config.name, labels)
         self._config = config
         self._folder = folder
         self._chooser = Chooser(config.labels, labels.types, config.name)
         self._decoder = Decoder(labels, config.decode)
         self._tokenizer = TextTokenizer(folder.path)
         self._special = len(self._tokenizer.before) + len(self._tokenizer.after)
-        self._session = Session(folder.model, config.session, threads, gpu)
-        self._runners = ThreadPoolExecutor(self._session.parallel, f"onnx-{config.name}")
-        self._size, self._overlap = self._window()
+        self._session = Session(folder.model, config.session, threads, gpu, cpu_fallback)
         self._probe()
+        self._size, self._overlap = self._window()
         self.fingerprint = _fingerprint(config, folder)
 
     def open(
@@ -71,45 +86,53 @@ class Reader:
             if document.text is None:
                 failure = Failure("MissingText", "there is no text")
                 return Reading(document, guideline, given_up, failure=failure)
-            document.text.encode()
+            if problem := utf8_error(document.text):
+                failure = Failure("InvalidText", problem)
+                return Reading(document, guideline, given_up, failure=failure)
             tokens = self._tokenizer.encode(document.text)
-        except UnicodeEncodeError as error:
-            message = f"a lone surrogate at character {error.start} is no text"
-            return Reading(document, guideline, given_up, failure=Failure("InvalidText", message))
         except Exception as error:  # told by its type alone: its message may hold text
-            message = "the text could not be tokenized"
-            return Reading(
-                document, guideline, given_up, failure=Failure(type(error).__name__, message)
-            )
+            failure = Failure(type(error).__name__, "the text could not be tokenized")
+            return Reading(document, guideline, given_up, failure=failure)
         cut = windows(len(tokens), self._size, self._overlap, tokens.words)
-        return Reading(
-            document, guideline, given_up, tokens, cut, seconds=time.perf_counter() - began
-        )
+        seconds = time.perf_counter() - began
+        return Reading(document, guideline, given_up, tokens, cut, seconds=seconds)
 
-    def advance(self, readings: Sequence[Reading], go_on: Callable[[], bool], moved: Moved) -> None:
-        """Read the next windows of all of them, and decode what is complete.
+    @property
+    def parallel(self) -> int:
+        """Batches that fill its threads when they run at a time."""
+        return self._session.parallel
+
+    def advance(
+        self,
+        readings: Sequence[Reading],
+        tokens: int,
+        runners: ThreadPoolExecutor,
+        go_on: Callable[[], bool],
+        moved: Moved,
+    ) -> None:
+        """Read the next windows of all of them, ``tokens`` of each, and decode what is complete.
 
         A long document takes several calls. Of one that is given up the windows are passed over.
-        Returns early, to no effect, where ``go_on`` says no before a batch. Raises only where the
-        model is lost to this process. ``moved`` is called after each batch.
+        Batches run on ``runners``, which has ``parallel`` threads.
+        Where ``go_on`` says no, the batches that run are the last: the other windows wait for the
+        next call. Each thread runs one batch in any case. Raises only where the model is lost to
+        this process. ``moved`` is called after each batch.
         """
         work = [
             (reading, window)
             for reading in readings
-            for window in reading.next_windows(len(self._folder.labels))
+            for window in reading.next_windows(len(self._folder.labels), tokens)
         ]
-        for ran in self._run_all(work, go_on):
+        for ran in self._run_all(work, runners, go_on):
             moved()
             for reading, window, found, seconds in ran:
                 if isinstance(found, Failure):
                     reading.failure = found
                 else:
                     reading.put(window, found, seconds)
-        if not go_on():
-            return
-        whole = [one for one in readings if one.failure is None and not one.given_up()]
-        outcomes = _each_alone(self._decoder, [reading.part() for reading in whole])
-        for reading, outcome in zip(whole, outcomes, strict=True):
+        ready = [reading for reading in readings if reading.decodable]
+        outcomes = _each_alone(self._decoder, [reading.part() for reading in ready])
+        for reading, outcome in zip(ready, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 reading.failure = Failure(type(outcome).__name__, "its labels make no entities")
             else:
@@ -133,6 +156,7 @@ class Reader:
             status=Status.OK if failure is None else Status.FAILED,
             entities=tuple(entities),
             failure=failure,
+            problems=_problems(reading),
             usage=Usage(
                 prompt_tokens=len(reading.tokens),
                 seconds=reading.seconds + time.perf_counter() - began,
@@ -140,21 +164,20 @@ class Reader:
         )
         return narrowed(extraction, reading.guideline)
 
-    def close(self) -> None:
-        """End the threads that run batches."""
-        self._runners.shutdown()
-
-    def _run_all(self, work: Sequence[_Work], go_on: Callable[[], bool]) -> Iterator[list[_Run]]:
-        """Run all windows in batches, as many at a time as the session takes."""
+    def _run_all(
+        self, work: Sequence[_Work], runners: ThreadPoolExecutor, go_on: Callable[[], bool]
+    ) -> Iterator[list[_Run]]:
+        """Run windows in batches, as many at a time as the session takes, while ``go_on``."""
         lengths = [window.end - window.start + self._special for _, window in work]
         parallel = self._session.parallel
         # Few windows are shared out, so that no thread is idle while another has all of them.
         budget = min(self._config.session.batch_tokens, -(-sum(lengths) // parallel))
-        packed = pack(lengths, max(budget, 1), self._session.rows)
+        one = self._session
+        packed = pack(lengths, max(budget, 1), one.rows, padded=one.masked)
         return run_batches(
             [[work[index] for index in batch] for batch in packed],
             lambda batch: alone_where_it_fails(batch, self._read, _failed),
-            self._runners,
+            runners,
             parallel,
             wanted=lambda one: not one[0].given_up(),
             go_on=go_on,
@@ -170,8 +193,13 @@ class Reader:
             for row, (reading, window) in zip(logits, batch, strict=True)
         ]
 
-    def _run(self, sequences: Sequence[npt.NDArray[np.int32]]) -> npt.NDArray[np.float32]:
-        """Logits of token sequences, special tokens added here; shape (rows, length, labels)."""
+    def _run(
+        self, sequences: Sequence[npt.NDArray[np.int32]], session: Session | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Logits of token sequences, special tokens added here; shape (rows, length, labels).
+
+        ``session``: another one of the same file, which is being tried.
+        """
         before, after = self._tokenizer.before, self._tokenizer.after
         width = self._session.length or max(len(ids) for ids in sequences) + self._special
         shape = (self._session.rows or len(sequences), width)
@@ -183,18 +211,37 @@ class Reader:
             ids[row, len(before) : end] = sequence
             ids[row, end : end + len(after)] = after
             mask[row, : end + len(after)] = 1
-        return self._session.run(ids, mask)[: len(sequences)]
+        tried = session is not None
+        return (session or self._session).run(ids, mask, quiet=tried)[: len(sequences)]
 
     def _window(self) -> tuple[int, int]:
         """The window's tokens without the special ones, and how many neighbours share."""
+        name, asked = self._config.name, self._config.window.size
         longest = self._folder.longest
         if self._session.length is not None:
             longest = min(longest, self._session.length)
-        size = self._config.window.size or longest
-        if size > longest:
+        if asked is not None and asked > longest:
             raise ConfigError(
-                f"model {self._config.name}: window.size is {size}, but {self._folder.path} "
+                f"model {name}: window.size is {asked}, but {self._folder.path} "
                 f"takes at most {longest} tokens"
+            )
+        session = self._session
+        if session.provider == _CUDA:  # a position that is not there is no error of a card's
+            settings = OnnxSession(provider="cpu")
+            session = Session(self._folder.model, settings, None, 0)
+
+        # A token of text: positions are not counted at padding, whose id config.json may not say.
+        text = self._tokenizer.encode("a").ids[:1]
+
+        def attempt(length: int) -> None:
+            tokens = np.resize(text, length - self._special) if len(text) else text
+            self._run([tokens], session)
+
+        size = usable_length(attempt, asked or longest, self._special + 1)
+        if asked is not None and size < asked:
+            raise ConfigError(
+                f"model {name}: window.size is {asked}, but {self._folder.path} "
+                f"takes at most {size} tokens"
             )
         overlap = self._config.window.overlap
         overlap = size // 4 if overlap is None else overlap
@@ -211,6 +258,31 @@ class Reader:
             raise ModelFileError(
                 f"{file}: gives {found} logits a token, but id2label in config.json has {expected}"
             )
+
+
+def _say_doubts(model: str, labels: Labels) -> None:
+    """Name what is doubtful in a table of labels, which nothing else would show."""
+    if labels.unfit:
+        _LOG.warning(
+            "model %s: labels %s have no role, unlike the others: each is taken for a type of its "
+            "own; one that means no entity belongs in decode.outside",
+            model,
+            ", ".join(labels.unfit),
+        )
+    if ((labels.kind >= 0) | labels.ignored).all():
+        _LOG.warning(
+            "model %s: none of the labels %s means no entity, so every token is one; name the one "
+            "that does in decode.outside",
+            model,
+            ", ".join(labels.names),
+        )
+
+
+def _problems(reading: Reading) -> tuple[str, ...]:
+    unknown, tokens = reading.tokens.unknown, len(reading.tokens)
+    if unknown <= MOST_UNKNOWN * tokens:
+        return ()
+    return (f"{unknown} of {tokens} tokens are unknown to the model",)
 
 
 def _failed(work: _Work, failure: Failure) -> _Run:

@@ -14,7 +14,7 @@ from actors.onnx.decode import Part, TokenSpan
 from actors.onnx.tokenizer import NO_TOKENS, Tokens
 from actors.spans import Document, Failure
 
-# Logits held of one document at a time, in tokens: what keeps a document of 10 MB in bounds.
+# Logits held of one document before they are decoded, in tokens: what keeps one of 10 MB in bounds.
 _SEGMENT = 16_384
 
 
@@ -22,7 +22,8 @@ _SEGMENT = 16_384
 class Reading:
     """A document, its tokens and windows, and the logits of the windows that are being read.
 
-    Tokens before ``settled`` have their ``spans``; those from there to ``read`` have ``logits``.
+    Tokens before ``settled`` have their ``spans``; those from there to ``read`` have ``logits``,
+    but for those of ``waiting``, the windows that were taken and not run yet.
     ``given_up`` says whether nobody waits for it any more, which once true stays so: its windows
     may then be passed over.
     """
@@ -32,6 +33,7 @@ class Reading:
     given_up: Callable[[], bool]
     tokens: Tokens = NO_TOKENS
     windows: Iterator[Window] = field(default_factory=lambda: iter(()))
+    waiting: list[Window] = field(default_factory=list)
     seconds: float = 0.0
     failure: Failure | None = None
     spans: list[TokenSpan] = field(default_factory=list)
@@ -44,10 +46,19 @@ class Reading:
         """Whether every token is settled, or none will be any more."""
         return self.failure is not None or self.settled == len(self.tokens) or self.given_up()
 
-    def next_windows(self, labels: int) -> list[Window]:
-        """The next windows to read, with room made for their logits."""
+    @property
+    def decodable(self) -> bool:
+        """Whether a stretch was read that is worth decoding."""
+        whole = self.read == len(self.tokens) or self.read - self.settled >= _SEGMENT
+        return whole and not self.waiting and self.failure is None and not self.given_up()
+
+    def next_windows(self, labels: int, tokens: int) -> list[Window]:
+        """The windows to read next: those that wait, or others of so many tokens (one at least),
+        with room made for their logits."""
+        if self.waiting:
+            return self.waiting.copy()
         taken: list[Window] = []
-        while not taken or taken[-1].last - self.read < _SEGMENT:
+        while not taken or taken[-1].last - self.read < min(tokens, _SEGMENT):
             window = next(self.windows, None)
             if window is None:
                 break
@@ -56,10 +67,12 @@ class Reading:
             room = np.empty((taken[-1].last - self.settled, labels), np.float32)
             room[: len(self.logits)] = self.logits.reshape(-1, labels)
             self.logits, self.read = room, taken[-1].last
+        self.waiting = taken.copy()
         return taken
 
     def put(self, window: Window, logits: npt.NDArray[np.float32], seconds: float) -> None:
         """Keep what a window decides; ``logits`` has a row per token of the window."""
+        self.waiting.remove(window)
         self.seconds += seconds
         decided = logits[window.first - window.start : window.last - window.start]
         if not np.isfinite(decided).all():

@@ -5,9 +5,12 @@ Offsets are code points of the text as given, whatever the tokenizer's normalise
 
 from __future__ import annotations
 
+import json
+import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +18,8 @@ import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
 from actors.model_folder import ModelFileError, tokenizer_config
+from actors.onnx.compatibility import Spelling
+from actors.onnx.word_index import word_index
 
 Ints = npt.NDArray[np.int32]
 
@@ -30,13 +35,15 @@ class Tokens:
     """The tokens of one text, special ones left out; all arrays have one row per token.
 
     ``ids``: of the vocabulary. ``starts`` and ``ends``: code points. ``words``: the index of the
-    word of each token, never decreasing.
+    word of each token, never decreasing; see ``actors.onnx.word_index``. ``unknown``: how many of
+    the tokens the vocabulary does not know.
     """
 
     ids: Ints
     starts: Ints
     ends: Ints
     words: Ints
+    unknown: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -51,42 +58,69 @@ class TextTokenizer:
 
     def __init__(self, folder: Path, name: str = "tokenizer.json") -> None:
         """``name``: the file in the folder. Raises FileNotFoundError or ModelFileError."""
-        self._tokenizer = _load(folder, name)
+        self._tokenizer, self._unknown = _load(folder, name)
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         # "[SEP]" written in a note is five characters, not the end of a sequence
         self._tokenizer.encode_special_tokens = True
         self.before, self.after = self._template()
+        self._spelling = Spelling(lambda text: self._misses(self._encoded(text)))
 
     def encode(self, text: str) -> Tokens:
         """The tokens of a text that UTF-8 can hold."""
-        # One text a call: a batch would take every core of the machine, not the actor's share.
-        return _join(
-            [
-                _tokens(self._tokenizer.encode(piece, add_special_tokens=False), at)
-                for at, piece in _cut(text)
-            ]
-        )
+        return _join([self._tokens(piece, at) for at, piece in _cut(text)])
 
-    def encode_words(self, words: Sequence[str]) -> tuple[Ints, Ints]:
-        """The ids of the pieces of all words, and how many pieces each word has.
+    def encode_words(self, words: Sequence[str]) -> tuple[Ints, Ints, int]:
+        """The ids of the pieces of all words, how many pieces each word has, and how many pieces
+        the vocabulary does not know.
 
         Each word is tokenized for itself, as transformers does with ``is_split_into_words``.
         """
         ids: list[Ints] = [_NONE]
         counts: list[Ints] = [_NONE]
+        unknown = 0
         for at in range(0, len(words), _WORDS):
             part = list(words[at : at + _WORDS])
             encoding = self._tokenizer.encode(part, is_pretokenized=True, add_special_tokens=False)
             ids.append(np.array(encoding.ids, np.int32))
             of = np.array(encoding.word_ids, np.int32)
             counts.append(np.bincount(of, minlength=len(part)).astype(np.int32))
-        return np.concatenate(ids), np.concatenate(counts)
+            unknown += self._misses(encoding)
+        return np.concatenate(ids), np.concatenate(counts), unknown
 
-    def token_id(self, token: str) -> int | None:
-        """The id of a token of the vocabulary, special ones too; None where it has none."""
-        found = self._tokenizer.token_to_id(token)
-        return None if found is None else int(found)
+    def _tokens(self, text: str, at: int) -> Tokens:
+        """The tokens of a piece of text, which begins at ``at``."""
+        encoding = self._encoded(text)
+        unknown = self._misses(encoding)
+        spelt = self._spelling.spelt_out(text) if unknown else None
+        if spelt is not None:
+            encoding = self._encoded(spelt[0])
+            unknown = self._misses(encoding)
+        offsets = np.array(encoding.offsets, np.int32).reshape(-1, 2)
+        starts, ends = offsets[:, 0], offsets[:, 1]
+        if spelt is not None and len(spelt[1]):
+            origin = np.append(spelt[1], np.int32(len(text)))
+            empty = starts == ends
+            ends = np.where(empty, origin[starts], origin[np.maximum(ends - 1, 0)] + np.int32(1))
+            starts = origin[starts]
+        # a token without a word (rare: an added token in some versions) is a word of its own
+        words = np.array([-1 if word is None else word for word in encoding.word_ids], np.int32)
+        cuts = np.ones(len(words), bool)
+        cuts[1:] = (words[1:] != words[:-1]) | (words[1:] < 0)
+        return Tokens(
+            ids=np.array(encoding.ids, np.int32),
+            starts=starts + np.int32(at),
+            ends=ends + np.int32(at),
+            words=word_index(text, starts, ends, cuts),
+            unknown=unknown,
+        )
+
+    def _encoded(self, text: str) -> tokenizers.Encoding:
+        # One text a call: a batch would take every core of the machine, not the actor's share.
+        return self._tokenizer.encode(text, add_special_tokens=False)
+
+    def _misses(self, encoding: tokenizers.Encoding) -> int:
+        return 0 if self._unknown is None else encoding.ids.count(self._unknown)
 
     def _template(self) -> tuple[list[int], list[int]]:
         """The ids that the post-processor sets before and after a single sequence."""
@@ -112,20 +146,6 @@ def _cut(text: str) -> Iterator[tuple[int, str]]:
     yield start, text[start:]
 
 
-def _tokens(encoding: tokenizers.Encoding, at: int) -> Tokens:
-    offsets = np.array(encoding.offsets, np.int32).reshape(-1, 2) + np.int32(at)
-    # a token without a word (rare: an added token in some versions) is a word of its own
-    words = np.array([-1 if word is None else word for word in encoding.word_ids], np.int32)
-    fresh = np.ones(len(words), bool)
-    fresh[1:] = (words[1:] != words[:-1]) | (words[1:] < 0)
-    return Tokens(
-        ids=np.array(encoding.ids, np.int32),
-        starts=offsets[:, 0],
-        ends=offsets[:, 1],
-        words=np.cumsum(fresh, dtype=np.int32),
-    )
-
-
 def _join(parts: Sequence[Tokens]) -> Tokens:
     if len(parts) == 1:
         return parts[0]
@@ -138,19 +158,59 @@ def _join(parts: Sequence[Tokens]) -> Tokens:
         starts=np.concatenate([part.starts for part in parts]),
         ends=np.concatenate([part.ends for part in parts]),
         words=np.concatenate(words),
+        unknown=sum(part.unknown for part in parts),
     )
 
 
-def _load(folder: Path, name: str) -> tokenizers.Tokenizer:
+def _load(folder: Path, name: str) -> tuple[tokenizers.Tokenizer, int | None]:
+    """The tokenizer, and the id of its unknown token."""
     file, vocabulary = folder / name, folder / "vocab.txt"
     if file.is_file():
         try:
-            return tokenizers.Tokenizer.from_file(str(file))
+            content = json.loads(file.read_text(encoding="utf-8"))
+            unknown = _unknown_id(content["model"])
+            if _hide_special_tokens(content):
+                return tokenizers.Tokenizer.from_str(json.dumps(content)), unknown
+            return tokenizers.Tokenizer.from_file(str(file)), unknown
         except Exception as error:  # the library raises bare Exception
             raise ModelFileError(f"{file}: not a tokenizer: {error}") from error
     if vocabulary.is_file():
-        return _word_piece(vocabulary)
+        made = _word_piece(vocabulary)
+        return made, made.token_to_id("[UNK]")
     raise FileNotFoundError(f"{folder}: has neither tokenizer.json nor vocab.txt")
+
+
+def _unknown_id(model: dict[str, Any]) -> int | None:
+    found = model.get("unk_id")
+    if found is None and isinstance(model.get("vocab"), dict):
+        found = model["vocab"].get(model.get("unk_token"))
+    return found if isinstance(found, int) else None
+
+
+def _hide_special_tokens(content: dict[str, Any]) -> bool:
+    """Rename the special tokens in the vocabulary, so that no text can spell them; whether it did.
+
+    "<s>" written in a note would be the piece "<s>" of the vocabulary for the kinds of model that
+    look pieces up in it. The names are drawn anew in each process, so nobody can write them.
+    """
+    model = content["model"]
+    special = {one["content"] for one in content.get("added_tokens", ()) if one["special"]}
+    vocabulary = model["vocab"]
+    known = [piece for piece, _ in vocabulary] if isinstance(vocabulary, list) else vocabulary
+    hidden = {name: f"{secrets.token_hex(16)}{name}" for name in special.intersection(known)}
+    # BPE builds its pieces by merges, which make no special token, unless it looks words up.
+    if not hidden or (model.get("type") == "BPE" and not model.get("ignore_merges")):
+        return False
+    if isinstance(vocabulary, list):
+        model["vocab"] = [[hidden.get(piece, piece), score] for piece, score in vocabulary]
+    else:
+        model["vocab"] = {hidden.get(piece, piece): index for piece, index in vocabulary.items()}
+    if "unk_token" in model:
+        model["unk_token"] = hidden.get(model["unk_token"], model["unk_token"])
+    content["added_tokens"] = [
+        one for one in content["added_tokens"] if one["content"] not in hidden
+    ]
+    return True
 
 
 def _word_piece(file: Path) -> tokenizers.Tokenizer:

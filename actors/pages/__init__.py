@@ -1,7 +1,7 @@
 """From the bytes of a picture or PDF to pages, and from words on pages to places of entities.
 
-``open_pages`` decodes and guards, ``compose`` puts words into reading order, ``place`` gives
-entities their boxes. Reading the pictures is ``actors.ocr``.
+``open_pages`` decodes, in a process of its own and within limits; ``compose`` puts words into
+reading order, ``place`` gives entities their boxes. Reading the pictures is ``actors.ocr``.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from actors.pages.errors import (
     EmptyFile,
     PageError,
     PasswordNeeded,
+    TooLarge,
     TooManyPages,
     TooManyPixels,
+    TooSlow,
     UnknownFormat,
     UnsupportedEncoding,
 )
-from actors.pages.formats import kind_of, open_pages
+from actors.pages.formats import kind_of
 from actors.pages.page import (
     Limits,
     Page,
@@ -30,6 +32,7 @@ from actors.pages.page import (
     Strip,
     Word,
 )
+from actors.pages.process import open_pages
 
 __all__ = [
     "DamagedFile",
@@ -44,8 +47,10 @@ __all__ = [
     "PlacedWord",
     "Reading",
     "Strip",
+    "TooLarge",
     "TooManyPages",
     "TooManyPixels",
+    "TooSlow",
     "UnknownFormat",
     "UnsupportedEncoding",
     "Word",

@@ -52,6 +52,8 @@ def dicom_pages(content: bytes, limits: Limits) -> Iterator[Page]:
         except (RuntimeError, NotImplementedError):
             # pydicom's words for a transfer syntax without a plugin.
             raise UnsupportedEncoding("no decoder for the DICOM transfer syntax") from None
+        except MemoryError:
+            raise
         except Exception as error:
             raise DamagedFile(f"frame {index}: {type(error).__name__}") from None
         picture = _shown(values, dataset)

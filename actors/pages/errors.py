@@ -33,3 +33,11 @@ class PasswordNeeded(PageError):
 
 class UnsupportedEncoding(PageError):
     """A DICOM file whose pixels are compressed in a way that no decoder here reads."""
+
+
+class TooSlow(PageError):
+    """Decoding or rendering a page took longer than the limit; it was ended."""
+
+
+class TooLarge(PageError):
+    """Decoding or rendering a page took more memory than the limit; it was ended."""

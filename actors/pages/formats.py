@@ -13,17 +13,16 @@ from actors.pages.pictures import picture_pages
 _PDF_WITHIN = 1024  # readers allow junk before the header, and so do scanners
 
 
-def open_pages(content: bytes, limits: Limits | None = None) -> Generator[Page]:
-    """The pages of a PNG, JPEG, TIFF, WebP, BMP, GIF, PDF or DICOM file, decoded one at a time.
+def decode_pages(content: bytes, limits: Limits) -> Generator[Page]:
+    """The pages of a PNG, JPEG, TIFF, WebP, BMP, GIF, PDF or DICOM file, decoded one at a time in
+    this process, without its limits of time and memory.
 
     Raises a PageError, which says what is wrong without saying what is on the page.
     """
-    limits = limits or Limits()
-    if not content:
-        raise EmptyFile("the file has no bytes")
+    reader = _reader(content)
     try:
-        yield from _reader(content)(content, limits)
-    except PageError:
+        yield from reader(content, limits)
+    except (PageError, MemoryError):
         raise
     except Exception as error:
         # Decoders of damaged files raise whatever they stumble over, and their messages may
@@ -56,8 +55,15 @@ _MAGIC = (
 )
 
 
-def _reader(content: bytes) -> Callable[[bytes, Limits], Iterator[Page]]:
+def check_kind(content: bytes) -> str:
+    """The kind of a file; raises EmptyFile or UnknownFormat."""
+    if not content:
+        raise EmptyFile("the file has no bytes")
     kind = kind_of(content)
     if kind is None:
         raise UnknownFormat("neither a picture (PNG, JPEG, TIFF, WebP, BMP, GIF), PDF nor DICOM")
-    return {"pdf": pdf_pages, "dicom": dicom_pages}.get(kind, picture_pages)
+    return kind
+
+
+def _reader(content: bytes) -> Callable[[bytes, Limits], Iterator[Page]]:
+    return {"pdf": pdf_pages, "dicom": dicom_pages}.get(check_kind(content), picture_pages)

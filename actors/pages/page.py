@@ -18,18 +18,27 @@ Picture = NDArray[np.uint8]
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a file may ask for before it is refused. ``text_layer``: whether a PDF page's own text
-    is taken; else every page is rendered."""
+    is taken; else every page is rendered. ``page_seconds``: CPU seconds, and ``page_bytes``: memory
+    beside the file itself, that decoding or rendering one page may take."""
 
     dpi: int = 200
     max_pages: int = 500
     max_pixels: int = 60_000_000
     text_layer: bool = True
+    page_seconds: float = 10.0
+    page_bytes: int = 2_000_000_000
 
     @classmethod
     def of(cls, asked: PageLimits) -> Limits:
         """The limits that a model file asks for."""
-        pixels = int(asked.max_megapixels * 1e6)
-        return cls(asked.dpi, asked.max_pages, pixels, asked.text_layer)
+        return cls(
+            asked.dpi,
+            asked.max_pages,
+            int(asked.max_megapixels * 1e6),
+            asked.text_layer,
+            asked.page_seconds,
+            int(asked.page_memory_mb * 1e6),
+        )
 
 
 @dataclass(frozen=True, slots=True)

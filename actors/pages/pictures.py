@@ -12,11 +12,12 @@ from actors.pages.errors import DamagedFile, TooManyPages, TooManyPixels
 from actors.pages.page import Limits, Page, Picture
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF")
-_PAGED = "TIFF"  # the frames of the others are moments or previews, not pages
+_PAGED = ("TIFF", "GIF", "WEBP", "PNG")  # what else a JPEG holds is previews, not pages
 
 
 def picture_pages(content: bytes, limits: Limits) -> Iterator[Page]:
-    """The pages of a picture file: every frame of a TIFF, the first of any other."""
+    """The pages of a picture file: every frame of a TIFF, GIF, WebP or animated PNG. They are
+    counted before the first is decoded."""
     try:
         # The formats are named, so that no rarely tested decoder of Pillow sees hostile bytes.
         image = Image.open(io.BytesIO(content), formats=_FORMATS)
@@ -25,18 +26,12 @@ def picture_pages(content: bytes, limits: Limits) -> Iterator[Page]:
     except Image.DecompressionBombError:
         raise TooManyPixels(_too_many(limits)) from None
     with image:
-        number = 0
-        while True:
+        frames = getattr(image, "n_frames", 1) if image.format in _PAGED else 1
+        if frames > limits.max_pages:
+            raise TooManyPages(f"{frames} pages, more than {limits.max_pages}")
+        for number in range(frames):
+            image.seek(number)
             yield _page(image, limits)
-            number += 1
-            if image.format != _PAGED:
-                return
-            try:
-                image.seek(number)
-            except EOFError:
-                return
-            if number >= limits.max_pages:
-                raise TooManyPages(f"more than {limits.max_pages} pages")
 
 
 def _page(image: Image.Image, limits: Limits) -> Page:
@@ -47,6 +42,8 @@ def _page(image: Image.Image, limits: Limits) -> Page:
         raise DamagedFile("a picture without width or height")
     try:
         image.load()
+    except MemoryError:
+        raise
     except Exception as error:
         raise DamagedFile(f"cut off or corrupt: {type(error).__name__}") from None
     picture = to_picture(image)

@@ -8,13 +8,16 @@ written beside it, and a model file is made with the parameters under llama.cpp'
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from actors.config import load_model
 from actors.spark_nlp.gguf import import_gguf
 from actors.spark_nlp.onnx import import_onnx
 from actors.spark_nlp.package import GGUF, Package, SparkNlpError, beginning, opened
-from actors.spark_nlp.writing import write_model_file
+from actors.spark_nlp.writing import Left, write_model_file
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def import_model(
@@ -25,8 +28,13 @@ def import_model(
     ``name`` replaces the model's own. With a ``guideline`` a language model extracts by it, in the
     template format; without one it writes prose. Raises SparkNlpError, which names the source and
     says what to do, also where a file is encrypted for a licence; FileNotFoundError; and
-    FileExistsError where there is such a model file already.
+    FileExistsError where there is such a model file already. Nothing is written beside ``into``.
     """
+    if name is not None and not _NAME.fullmatch(name):
+        raise SparkNlpError(
+            f"{name!r} is no name of a model: use letters, digits, '.', '_' and '-', and begin "
+            "with a letter or a digit"
+        )
     with opened(source) as package:
         name = name or package.name
         path = into / f"{name}.yaml"
@@ -39,7 +47,7 @@ def import_model(
         elif guideline is not None:
             raise SparkNlpError(f"{source}: a {package.kind} has its own labels, no guideline")
         else:
-            content, left = import_onnx(package, into, name)
+            content, left = import_onnx(package, into, name), Left()
         write_model_file(path, package, content, left)
     load_model(path)
     return path

@@ -16,6 +16,8 @@ from actors.spark_nlp.java import Instance, NotJava, read_java
 _MAGIC = b"SEQ\x06"
 _PAIR = "scala.Tuple2"
 _SYNC = 16
+_MOST = 128 << 20
+"""Bytes of a field: a vocabulary of 250,000 words has about 20 million."""
 
 
 class UnreadableField(ValueError):
@@ -37,7 +39,7 @@ def read_numbers(folder: Traversable) -> dict[str, int]:
 
 
 def _from_json(folder: Traversable) -> dict[object, object]:
-    content = json.loads(folder.joinpath("data.json").read_text(encoding="utf-8"))
+    content = json.loads(_bounded(folder.joinpath("data.json"), _MOST))
     if not isinstance(content, dict):
         raise NotJava("data.json holds no mapping")
     return dict(content)
@@ -48,8 +50,21 @@ def _parts(folder: Traversable) -> dict[object, object]:
         (file for file in folder.iterdir() if file.name.startswith("part-")),
         key=lambda file: file.name,
     )
-    records = chain.from_iterable(_records(file.read_bytes()) for file in files)
-    return dict(chain.from_iterable(_pairs(read_java(record)) for record in records))
+    found: dict[object, object] = {}
+    room = _MOST
+    for file in files:
+        data = _bounded(file, room)
+        room -= len(data)
+        found.update(chain.from_iterable(_pairs(read_java(record)) for record in _records(data)))
+    return found
+
+
+def _bounded(file: Traversable, most: int) -> bytes:
+    with file.open("rb") as stream:
+        data = stream.read(most + 1)
+    if len(data) > most:
+        raise NotJava(f"it is larger than {_MOST >> 20} MiB")
+    return data
 
 
 def _pairs(batch: object) -> Iterator[tuple[object, object]]:

@@ -13,7 +13,7 @@ from actors.config import Section
 from actors.config.gguf import GgufContext, GgufSampling, spark_place
 from actors.config.prompt import PromptSection
 from actors.spark_nlp.package import ENCRYPTED, GGUF, Package, SparkNlpError, beginning
-from actors.spark_nlp.writing import copy, digest
+from actors.spark_nlp.writing import Left, copy, digest
 
 # The parameters whose Spark NLP default is worth keeping. Its nPredict of 100 is for chat and would
 # cut every extraction short; its batch size is about one machine.
@@ -26,7 +26,7 @@ _SECTIONS: dict[str, type[Section]] = {"context": GgufContext, "sampling": GgufS
 
 def import_gguf(
     package: Package, into: Path, name: str, guideline: str | None
-) -> tuple[dict[str, Any], list[str]]:
+) -> tuple[dict[str, Any], Left]:
     """Copies the weights to ``into``; the content of the model file, and what it left out."""
     file, encoder = _weights(package)
     weights = _copied(file, into / f"{name}.gguf", "model", "sha256")
@@ -77,24 +77,31 @@ def _is_encoder(file: Traversable) -> bool:
     return found[1].startswith(b"clip") if found else "mmproj" in file.name.casefold()
 
 
-def _settings(package: Package) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """The saved parameters by section, and the names of those that have no place."""
+def _settings(package: Package) -> tuple[dict[str, dict[str, Any]], Left]:
+    """The saved parameters by section, and the names of those that are left out."""
     given = {key: package.defaults[key] for key in _DEFAULTS if key in package.defaults}
     given.update(package.given)
     sections: dict[str, dict[str, Any]] = {"context": {}, "sampling": {}, "prompt": {}}
-    left: list[str] = []
+    unknown: list[str] = []
+    invalid: list[str] = []
     for key, value in given.items():
         if key in _NOT_SETTINGS:
             continue
         place = spark_place(key, value)
-        if place is not None and place[0] in sections and _is_valid(*place):
-            section, name, value = place
-            sections[section][name] = value
+        if place is None or place[0] not in sections:
+            unknown.append(key)
+        elif not _is_valid(*place):
+            invalid.append(key)
         else:
-            left.append(key)
+            section, name, value = place
+            part, _, inner = name.partition(".")
+            if inner:
+                sections[section].setdefault(part, {})[inner] = value
+            else:
+                sections[section][name] = value
     if given.get("useChatTemplate") is False:
         sections["prompt"]["chat_template"] = "none"
-    return sections, left
+    return sections, Left(tuple(unknown), tuple(invalid))
 
 
 def _is_valid(section: str, name: str, value: Any) -> bool:
@@ -102,7 +109,8 @@ def _is_valid(section: str, name: str, value: Any) -> bool:
         if section == "prompt":
             PromptSection.model_validate({"format": "prose", name: value})
         else:
-            _SECTIONS[section].model_validate({name: value})
+            part, _, inner = name.partition(".")
+            _SECTIONS[section].model_validate({part: {inner: value} if inner else value})
     except ValidationError:
         return False
     return True

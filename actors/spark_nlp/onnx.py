@@ -21,10 +21,14 @@ from actors.spark_nlp.writing import copy, digest
 
 _SPECIAL = ("[CLS]", "[SEP]", "[UNK]")
 _POSITIONS = 512  # BERT's
+_USUAL_SIZE, _LEAST_SIZE = 128, 8
 
 
-def import_onnx(package: Package, into: Path, name: str) -> tuple[dict[str, Any], list[str]]:
-    """Writes the model folder to ``into``; the content of the model file, and what it left out."""
+def import_onnx(package: Package, into: Path, name: str) -> dict[str, Any]:
+    """Writes the model folder to ``into``; the content of the model file."""
+    size = package.parameter("maxSentenceLength", _USUAL_SIZE)
+    if not isinstance(size, int) or size < _LEAST_SIZE:
+        raise SparkNlpError(f"{package.source}: maxSentenceLength is no number of tokens")
     vocabulary = _field(package, "vocabulary")
     labels = _field(package, "labels")
     missing = [token for token in _SPECIAL if token not in vocabulary]
@@ -50,8 +54,7 @@ def import_onnx(package: Package, into: Path, name: str) -> tuple[dict[str, Any]
             "max_position_embeddings": _POSITIONS,
         },
     )
-    size = int(package.parameter("maxSentenceLength", 128))
-    content = {
+    return {
         "name": name,
         "kind": "onnx",
         "weights": {"model": name, "sha256": digest(folder / "model.onnx")},
@@ -59,7 +62,6 @@ def import_onnx(package: Package, into: Path, name: str) -> tuple[dict[str, Any]
         # Spark NLP decides a word by its first piece.
         "decode": {"pieces": "first"},
     }
-    return content, []
 
 
 def _field(package: Package, name: str) -> dict[str, int]:

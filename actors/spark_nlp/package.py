@@ -14,6 +14,8 @@ from typing import Any
 
 GGUF = b"GGUF"
 ZIP = b"PK\x03\x04"
+# Bytes: real metadata has a few thousand. A small zip can hold a thousand times its own size.
+_MOST_METADATA = 4 << 20
 # The first field of an ONNX file is its version, a small number.
 _ONNX = re.compile(rb"\x08[\x01-\x40]")
 
@@ -95,6 +97,8 @@ def _package(folder: Traversable, source: Path) -> Package:
         stages = ", ".join(sorted(stage.name for stage in root.joinpath("stages").iterdir()))
         raise SparkNlpError(f"{source}: a pipeline; unpack it and import one of stages/: {stages}")
     given, defaults = content.get("paramMap", {}), content.get("defaultParamMap", {})
+    if not isinstance(given, dict) or not isinstance(defaults, dict):
+        raise SparkNlpError(f"{source}: its metadata holds no parameters")
     return Package(root, source, kind, given, defaults)
 
 
@@ -110,10 +114,17 @@ def _root(folder: Traversable, source: Path) -> Traversable:
 
 def _metadata(root: Traversable, source: Path) -> dict[str, Any]:
     parts = [p for p in root.joinpath("metadata").iterdir() if p.name.startswith("part-")]
-    raw = b"".join(part.read_bytes() for part in sorted(parts, key=lambda part: part.name))
+    raw = b""
+    for part in sorted(parts, key=lambda part: part.name):
+        raw += beginning(part, _MOST_METADATA - len(raw) + 1)
+        if len(raw) > _MOST_METADATA:
+            raise SparkNlpError(
+                f"{source}: its metadata is larger than {_MOST_METADATA >> 20} MiB: this is no "
+                "model of Spark NLP's"
+            )
     try:
         content = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SparkNlpError(f"{source}: its metadata is no JSON: it {ENCRYPTED}") from error
     if not isinstance(content, dict):
         raise SparkNlpError(f"{source}: its metadata holds no parameters")

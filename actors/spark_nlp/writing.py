@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,25 @@ import yaml
 from actors.spark_nlp.package import Package
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Parameters that a model file does not take over: names that it does not know, and values that
+    are not valid under a name that it does."""
+
+    unknown: tuple[str, ...] = ()
+    invalid: tuple[str, ...] = ()
+
+
 def copy(file: Traversable, target: Path) -> None:
     """A file to ``target``, whole or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + ".partial")
-    with file.open("rb") as source, partial.open("wb") as sink:
-        shutil.copyfileobj(source, sink, 1 << 20)
-    partial.replace(target)
+    try:
+        with file.open("rb") as source, partial.open("wb") as sink:
+            shutil.copyfileobj(source, sink, 1 << 20)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def digest(path: Path) -> str:
@@ -29,13 +41,16 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_model_file(
-    path: Path, package: Package, content: dict[str, Any], left: Sequence[str]
-) -> None:
+def write_model_file(path: Path, package: Package, content: dict[str, Any], left: Left) -> None:
     """The model file as YAML."""
-    lines = [f"# Imported by medspan from {package.source.name}, a {package.kind} of Spark NLP."]
-    if left:
-        lines.append(f"# Parameters without a counterpart, left out: {', '.join(sorted(left))}.")
+    lines = [
+        f"# Imported by medspan from {_line(package.source.name)}, a {_line(package.kind)} of "
+        "Spark NLP."
+    ]
+    if left.unknown:
+        lines.append(f"# Parameters without a counterpart, left out: {_names(left.unknown)}.")
+    if left.invalid:
+        lines.append(f"# Parameters whose values are not valid, left out: {_names(left.invalid)}.")
     if content.get("prompt", {}).get("format") == "prose":
         lines.append(
             "# It asks for prose. To extract entities, set prompt.format (template, nuextract or\n"
@@ -43,3 +58,12 @@ def write_model_file(
         )
     body = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
     path.write_text("\n".join(lines) + "\n\n" + body, encoding="utf-8")
+
+
+def _names(names: tuple[str, ...]) -> str:
+    return ", ".join(_line(name) for name in sorted(names))
+
+
+def _line(text: str) -> str:
+    """A text from outside as part of a comment: it cannot end its line and begin a key."""
+    return " ".join(text.split())

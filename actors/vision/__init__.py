@@ -1,13 +1,13 @@
 """Vision language models: pictures into the engine of the text models, through llama.cpp's mtmd.
 
-``VisionBackend`` is ``GgufBackend`` for documents that also are pictures. A picture becomes a run
+``PageInputs`` puts pictures before a ``GenerativeBackend``. A picture becomes a run
 of embeddings (``Projector``) that the runner computes beside the tokens of other documents.
 """
 
 from __future__ import annotations
 
-from actors.vision.backend import VisionBackend
+from actors.vision.inputs import PageInputs
 from actors.vision.projector import Picture, Projector
 from actors.vision.runner import VisionRunner
 
-__all__ = ["Picture", "Projector", "VisionBackend", "VisionRunner"]
+__all__ = ["PageInputs", "Picture", "Projector", "VisionRunner"]

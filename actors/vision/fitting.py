@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from actors.config import ImageOptions
-from actors.gguf import Unreadable
+from actors.gguf import DocumentError
 from actors.pages import Limits, open_pages
 from actors.vision.projector import Pixels, Projector
 
@@ -17,7 +17,7 @@ _SHARED = 0.1  # of a strip's height with the strip above it: no line is cut in 
 _MOST_STRIPS = 16
 
 
-class TooManyTokens(Unreadable):
+class TooManyTokens(DocumentError):
     """Pictures that take more tokens than the context has room for, where the policy is to refuse
     or nothing else would help."""
 

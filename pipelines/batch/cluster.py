@@ -10,7 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache
 from tempfile import TemporaryFile
@@ -19,8 +19,9 @@ import ray
 from ray.autoscaler.sdk import request_resources
 
 from actors.config import ConfigError
+from pipelines.batch.private import private_ray
 from pipelines.config import LoadedPipeline
-from pipelines.cores import check_nodes, check_threads, nodes
+from pipelines.cores import check_nodes, check_threads, nodes, way_to_fit
 from pipelines.fractions import on_cpu, sized, smallest_card
 from pipelines.pool import Pool
 from pipelines.stages import Stage
@@ -48,32 +49,38 @@ def cluster(address: str | None = None, num_gpus: int | None = None) -> Iterator
     address = address or os.environ.get("RAY_ADDRESS")
     handler = signal.getsignal(signal.SIGTERM)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if address:
-        ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
-    else:
-        # The core worker prints a false alarm about every actor pool of Ray Data on stderr
-        # (ray-project/ray issue 53727), and a line about this setting, which silences it. It also
-        # silences why Ray ends a process, so `medspan -v` and the environment choose otherwise.
-        level = "warning" if log.isEnabledFor(logging.INFO) else "fatal"
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", level)
-        with _held_stderr():
-            ray.init(
-                # Without "local" Ray looks for a cluster that was started here before, and waits
-                # minutes for one that has died.
-                address="local",
-                num_gpus=num_gpus,
-                include_dashboard=False,
-                logging_level=logging.ERROR,
-                log_to_driver=False,
-                _system_config={"idle_worker_killing_time_threshold_ms": _IDLE_MS},
-            )
-    # ray.init puts another in the place of a scheduler's, which SIGTERM would then just kill.
-    if callable(handler) and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handler)
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    with ExitStack() as private:
+        if address:
+            ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
+        else:
+            private.enter_context(private_ray())
+            _start(num_gpus)
+        # ray.init puts another in the place of a scheduler's, which SIGTERM would then just kill.
+        if callable(handler) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _start(num_gpus: int | None) -> None:
+    # The core worker prints a false alarm about every actor pool of Ray Data on stderr
+    # (ray-project/ray issue 53727), and a line about this setting, which silences it. It also
+    # silences why Ray ends a process, so `medspan -v` and the environment choose otherwise.
+    level = "warning" if log.isEnabledFor(logging.INFO) else "fatal"
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", level)
+    with _held_stderr():
+        ray.init(
+            # Without "local" Ray looks for a cluster that was started here before, and waits
+            # minutes for one that has died.
+            address="local",
+            num_gpus=num_gpus,
+            include_dashboard=False,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            _system_config={"idle_worker_killing_time_threshold_ms": _IDLE_MS},
+        )
 
 
 @contextmanager
@@ -159,10 +166,12 @@ def placed(loaded: LoadedPipeline) -> LoadedPipeline:
     pools = [stage.actors for stage in loaded.pooled]
     for kind, need, have in _needs(pools):
         if need > have + 1e-6:
-            more = ", or set pool.cpu_fallback to run on the CPU" if kind == "GPU" else ""
+            how = way_to_fit(pools, have)
+            if kind == "GPU":
+                how = "lower pool.num_gpus or pool.min_actors, or set pool.cpu_fallback to run on "
+                how += "the CPU"
             raise ConfigError(
-                f"steps: the least actors need {need:g} {kind}s and the cluster has {have:g}; "
-                f"lower pool.num_{kind.lower()}s or pool.min_actors{more}"
+                f"steps: the least actors need {need:g} {kind}s and the cluster has {have:g}; {how}"
             )
     where = nodes()
     check_nodes(pools, where)

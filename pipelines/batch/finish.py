@@ -12,9 +12,8 @@ from typing import Any
 import pyarrow as pa
 
 from actors.config.merge import Merge
-from actors.merge import merge
 from actors.pages import place
-from actors.spans import Entity, Extraction, Status
+from actors.spans import Entity, Extraction, Refine, Status, unrefined, worst
 from pipelines.batch.packing import busy, over, unpack
 from pipelines.batch.stage import is_stage_column
 from pipelines.config import LoadedPipeline
@@ -29,6 +28,7 @@ from pipelines.lake.schema import (
     extraction_row,
     row_extraction,
 )
+from pipelines.refine import annotate, refiner
 from pipelines.worker.events import count_unit, say
 
 
@@ -81,7 +81,11 @@ class Tally:
 
 
 def finish_unit(
-    table: pa.Table, policy: Merge, finished: datetime, carried: Carried | None = None
+    table: pa.Table,
+    policy: Merge,
+    finished: datetime,
+    carried: Carried | None = None,
+    refine: Refine = unrefined,
 ) -> tuple[pa.Table, pa.Table, Tally]:
     """The entities table and the documents table of a unit, and its counts.
 
@@ -104,7 +108,8 @@ def finish_unit(
         steps = [
             row_extraction(row[name], row["doc_id"]) for name in columns if row[name] is not None
         ]
-        merged = merge([step.entities for step in steps], policy.overlaps, policy.priority)
+        found = annotate(row["text"], steps, policy, refine)
+        merged = list(found.entities)
         if row.get("reading") is not None:
             merged = place(merged, row_reading(row["reading"], row["text"]))
         documents.append(_document(row, steps, len(merged), finished))
@@ -123,9 +128,8 @@ def _document(
     row: dict[str, Any], steps: list[Extraction], entity_count: int, finished: datetime
 ) -> dict[str, Any]:
     error_type, error_message = row["error_type"], row["error_message"]
-    status = Status.FAILED if error_type else Status.OK
+    status = Status.FAILED if error_type else worst(step.status for step in steps)
     for step in steps:
-        status = max(status, step.status, key=lambda s: s.severity)
         if step.failure is not None and not error_type:
             error_type = step.failure.type
             error_message = f"{step.model}: {step.failure.message}"
@@ -198,7 +202,10 @@ def write_unit(block: pa.Table, loaded: LoadedPipeline, run_id: str) -> pa.Table
     started = time.monotonic()
     lake = Sink(pipeline.sink.path)
     carried = Carried(lake, table)
-    entities, documents, tally = finish_unit(table, pipeline.merge, datetime.now(UTC), carried)
+    refine = refiner(loaded.stages)
+    entities, documents, tally = finish_unit(
+        table, pipeline.merge, datetime.now(UTC), carried, refine
+    )
     tally.busy.update(busy(table))
     tally.over_share.update(over(table))
     try:

@@ -31,7 +31,9 @@ class OcrActor(StageActor):
         if not isinstance(work.stage.config, OcrModel):
             raise ConfigError(f"{work.stage.name}: this stage does not read pictures")
         share = work.share
-        self._reader = OcrReader(work.stage.config, threads=share.threads or 1, gpu=share.gpu or 0)
+        self._reader = OcrReader(
+            work.stage.config, share.threads or 1, share.gpu or 0, cpu_fallback=share.cpu_fallback
+        )
         self._dropped = [] if work.keep_pictures else ["image"]
         self._careful = Careful(work.attempts, self._submit)
         self._last = 0.0

@@ -69,7 +69,8 @@ class StageWork:
     @property
     def share(self) -> Share:
         """The part of a machine that the actor may take."""
-        return Share(threads=self.stage.actors.threads, gpu=self.stage.actors.gpus)
+        pool = self.stage.actors
+        return Share(pool.threads, pool.gpus, pool.cpu_fallback)
 
 
 def stage_column(index: int) -> str:

@@ -13,8 +13,21 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from actors.config import ConfigError
+from actors.linking.vocabulary import VocabularyError
 from actors.weights import WeightsError
-from pipelines.cli import enrich, evaluate, extract, models, plan, report, run, runs, schema, serve
+from pipelines.cli import (
+    enrich,
+    evaluate,
+    extract,
+    models,
+    plan,
+    report,
+    run,
+    runs,
+    schema,
+    serve,
+    vocabulary,
+)
 from pipelines.storage import StoreError
 
 app = typer.Typer(
@@ -34,6 +47,7 @@ app.command("report")(report.report)
 app.command("schema")(schema.schema)
 app.add_typer(models.app, name="models", help="Look at models and fetch their weights.")
 app.add_typer(runs.app, name="runs", help="Look at the runs of a sink.")
+app.add_typer(vocabulary.app, name="vocabulary", help="Build indexes of vocabularies for linking.")
 
 
 @app.callback()
@@ -52,7 +66,13 @@ def main() -> None:
     """The entry point of the ``medspan`` command."""
     try:
         app()
-    except (ConfigError, WeightsError, FileNotFoundError, PermissionError) as error:
+    except (
+        ConfigError,
+        VocabularyError,
+        WeightsError,
+        FileNotFoundError,
+        PermissionError,
+    ) as error:
         # These messages are ours or the system's: they name files and keys, never text.
         Console(stderr=True, highlight=False).print(f"[red]medspan:[/] {error}", soft_wrap=True)
         sys.exit(2)

@@ -20,7 +20,8 @@ def evaluate(
     gold: Annotated[
         str,
         typer.Option(
-            help='JSONL: {"id", "text", "entities": [{"start", "end", "label", "text"}]} a line.'
+            help='JSONL: {"id", "text", "entities": [{"start", "end", "label", "text"}]} a line; '
+            'also "status" and "relations" where people judged them.'
         ),
     ],
     run: Annotated[
@@ -63,20 +64,22 @@ def evaluate(
 
 def _extracted(loaded: LoadedPipeline, texts: dict[str, str]) -> Iterator[Prediction]:
     from actors.extractor import Extractor
-    from actors.merge import merge
-    from actors.spans import Document
+    from actors.spans import Document, worst
     from pipelines.evaluate import Prediction
+    from pipelines.refine import annotate, refiner
 
     documents = [Document(id=id_, text=text) for id_, text in texts.items()]
     found = []
     for stage in loaded.models:
         with Extractor(stage.model) as extractor:
             found.append(extractor.extract(documents))
-    policy = loaded.pipeline.merge
+    policy, refine = loaded.pipeline.merge, refiner(loaded.stages)
     for document, extractions in zip(documents, zip(*found, strict=True), strict=True):
-        entities = merge([e.entities for e in extractions], policy.overlaps, policy.priority)
-        worst = max((e.status for e in extractions), key=lambda status: status.severity)
-        yield Prediction(document.id, document.text, entities, worst)
+        annotations = annotate(document.text, extractions, policy, refine)
+        status = worst(e.status for e in extractions)
+        yield Prediction(
+            document.id, document.text, annotations.entities, status, annotations.relations
+        )
 
 
 def _stored(path: str, run: str) -> Iterator[Prediction]:

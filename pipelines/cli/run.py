@@ -75,8 +75,8 @@ def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
 
     plan = plan_source(loaded.pipeline.source)
     for stage in loaded.pooled:
-        if stage.config.weights is not None:
-            for uri, _ in stage.config.weights.files:
+        if stage.pooled.weights is not None:
+            for uri, _ in stage.pooled.weights.files:
                 check(uri)
     Sink(loaded.pipeline.sink.path).check_writable()
     found = describe(loaded, plan)

@@ -8,7 +8,10 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from actors.config import RESULTS, fingerprint, results_of
+from actors.config.context import Context
+from actors.config.linking import Linking
 from actors.config.load import STARTERS
+from actors.config.relations import Relations
 from actors.weights import digest
 from pipelines.config import LoadedPipeline
 from pipelines.lake.files import list_files
@@ -45,6 +48,12 @@ def pipeline_fingerprint(loaded: LoadedPipeline) -> str:
 
 
 def _weights(model: StageConfig) -> list[str]:
+    if isinstance(model, Linking):
+        from actors.linking import read_manifest  # here: its libraries are for who links alone
+
+        return [read_manifest(Path(one.index)).digest for one in model.vocabularies]
+    if isinstance(model, Context | Relations):
+        return []
     if model.weights is None:  # what comes in the package of the reader
         return [version("rapidocr")]
     return [said for file in model.weights.files for said in _file(*file)]

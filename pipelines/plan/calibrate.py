@@ -41,7 +41,8 @@ def calibrate(loaded: LoadedPipeline, tokens_per_document: float, documents: int
     rates, lengths = {}, {}
     for stage in loaded.models:
         gpu = stage.actors.gpus if card else 0.0
-        with Extractor(stage.model, Share(threads=stage.actors.threads, gpu=gpu)) as extractor:
+        share = Share(stage.actors.threads, gpu, stage.actors.cpu_fallback)
+        with Extractor(stage.model, share) as extractor:
             extractor.extract(sample[:_WARM])
             started = time.perf_counter()
             found = extractor.extract(sample[_WARM:])

@@ -148,7 +148,7 @@ def _steps(
     for demand, count, rate, stage in zip(
         demands, balance.counts, balance.rates, loaded.pooled, strict=True
     ):
-        need = need_of(stage.config) if demand.gpus else None
+        need = need_of(stage.pooled) if demand.gpus else None
         yield StepPlan(
             model=stage.name,
             kind=stage.kind,

@@ -12,14 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from actors.turns import TURN_CHARACTERS
+
 _HALF_LIFE_S = 30.0
 _MOST_CLIENTS = 10_000
 _PATIENCE = 0.8
 """Of a deadline, what the work may be expected to take: with all of it, one request in a hundred at
 three times the capacity was let in and came too late."""
-_TURN = 4_000
-"""Characters that a model may read of any document before it comes to another that is shorter: a
-window of most models, or a few."""
 
 
 class Refused(Exception):
@@ -42,7 +41,7 @@ class _Work:
 
     def before(self, own: int) -> int:
         """Characters of it that are read before a document of ``own`` characters is done."""
-        if own <= _TURN:
+        if own <= TURN_CHARACTERS:
             return self.brief
         return sum(min(size, own) for size in self.sizes)
 
@@ -87,7 +86,7 @@ class Queue:
         if self.documents and (full or late):
             raise Refused(wait)
         self._advance()
-        work = _Work(tuple(sizes), own, sum(min(size, _TURN) for size in sizes))
+        work = _Work(tuple(sizes), own, sum(min(size, TURN_CHARACTERS) for size in sizes))
         self._works.append(work)
         self.documents += documents
         self.characters += characters
@@ -105,7 +104,7 @@ class Queue:
                 self._done += characters
                 self._busy += work.held
                 for other in self._works:
-                    if other.longest <= max(own, _TURN):  # it waited for this one
+                    if other.longest <= max(own, TURN_CHARACTERS):  # it waited for this one
                         self._busy += other.held
                         other.held = 0.0
 

@@ -1,25 +1,17 @@
-"""From a request that may come in to its answer: the models, the merge, the filter.
-
-The merge is that of batch and comes first; the request's filter then hides entities, so an answer
-is always a part of what batch would write with the same guideline.
-"""
+"""From a request that may come in to its answer: a place in the queues, then the models."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from base64 import b64encode
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, aclosing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import zip_longest
 from typing import TypeVar
 
 from actors.guideline import Guideline
-from actors.merge import merge
-from actors.pages import Reading, place
-from actors.spans import Document, Entity, Extraction, Failure, Status
+from actors.spans import Document, Failure
 from pipelines.serve.admission import Queue, Refused
 from pipelines.serve.asked import Options
 from pipelines.serve.catalogue import Catalogue, Target
@@ -27,15 +19,12 @@ from pipelines.serve.errors import Problem
 from pipelines.serve.fetching import Fetcher, Room
 from pipelines.serve.guidelines import chosen
 from pipelines.serve.opening import Given, opened
+from pipelines.serve.outgoing import Told, document_out
 from pipelines.serve.schema import (
     DocumentOut,
     DoneOut,
-    EntityOut,
     ExtractResponse,
-    FailureOut,
-    PageOut,
     StartOut,
-    StepOut,
     TextOut,
 )
 from pipelines.serve.service import (
@@ -69,17 +58,6 @@ class _Plan:
     target: Target
     began: float
     until: float  # of the event loop's time
-
-
-@dataclass(slots=True)
-class _Told:
-    """A document on its way; ``reading`` is of one that came as a picture."""
-
-    document: Document
-    reading: Reading | None = None
-    failure: Failure | None = None
-    steps: dict[str, Extraction] = field(default_factory=dict)
-    sheets: list[bytes] = field(default_factory=list)
 
 
 class Answerer:
@@ -122,11 +100,12 @@ class Answerer:
             return ExtractResponse(
                 request_id=request_id,
                 model=plan.target.name,
-                documents=[_document(plan, one) for one in told],
+                offsets=plan.options.offsets,
+                documents=[document_out(one, plan.target, plan.options) for one in told],
                 seconds=_since(plan.began),
             ).model_dump_json()
 
-        return await _apart(told, whole)
+        return await _off_loop(told, whole)
 
     async def stream(
         self, options: Options, given: Sequence[Given], request_id: str
@@ -137,12 +116,14 @@ class Answerer:
             # Twice, since what follows the first event may be waited for by another task.
             async with asyncio.timeout_at(plan.until):
                 guideline = await self._guideline(plan)
-            yield StartOut(request_id=request_id, model=plan.target.name)
+            yield StartOut(
+                request_id=request_id, model=plan.target.name, offsets=plan.options.offsets
+            )
             async with asyncio.timeout_at(plan.until):
                 told = await self._texts(plan)
                 for one in told:
                     if one.failure is not None:
-                        yield _document(plan, one)
+                        yield document_out(one, plan.target, plan.options)
                 async with aclosing(self._hear(plan, guideline, told)) as said:
                     async for event in said:
                         yield event
@@ -203,7 +184,7 @@ class Answerer:
         for name in plan.target.models:
             yield self._queues[name], sizes
 
-    async def _read(self, plan: _Plan) -> list[_Told]:
+    async def _read(self, plan: _Plan) -> list[Told]:
         async with asyncio.timeout_at(plan.until):
             guideline = await self._guideline(plan)
             told = await self._texts(plan)
@@ -226,7 +207,7 @@ class Answerer:
         return told
 
     async def _hear(
-        self, plan: _Plan, guideline: Guideline | None, told: Sequence[_Told]
+        self, plan: _Plan, guideline: Guideline | None, told: Sequence[Told]
     ) -> AsyncGenerator[Said]:
         """What the models say of the readable documents, whichever is first."""
         readable = [one for one in told if one.failure is None]
@@ -262,19 +243,23 @@ class Answerer:
                     one.steps[name] = extraction
                     if len(one.steps) == len(names):
                         left -= 1
-                        yield await _apart([one], partial(_document, plan, one))
+                        yield await _off_loop(
+                            [one], partial(document_out, one, plan.target, plan.options)
+                        )
         finally:
             for task in listening:
                 task.cancel()
             await asyncio.wait(listening)
 
-    async def _texts(self, plan: _Plan) -> list[_Told]:
+    async def _texts(self, plan: _Plan) -> list[Told]:
         """The documents with their texts: what comes by an address or on a picture is read."""
         limits, pictures = self._limits, self._catalogue.takes_pictures(plan.target)
         room = Room(int(limits.body_mb * 1_000_000))
         found = await opened(plan.given, self._fetcher, limits.characters, pictures, room)
         told = [
-            _Told(Document(given.id), failure=one) if isinstance(one, Failure) else _Told(one)
+            Told(Document(given.id), failure=one)
+            if isinstance(one, Failure)
+            else Told(one, given.url is not None)
             for given, one in zip(plan.given, found, strict=True)
         ]
         seen = [one for one in told if one.document.image is not None]
@@ -293,7 +278,7 @@ class Answerer:
                     one.document = replace(one.document, text=read.text)
         return told
 
-    def _shown(self, model: str, told: Sequence[_Told]) -> list[Document]:
+    def _shown(self, model: str, told: Sequence[Told]) -> list[Document]:
         """The documents as batch gives them to the model: pictures only to one that sees."""
         if self._catalogue.models[model].sees_pictures:
             return [one.document for one in told]
@@ -301,8 +286,8 @@ class Answerer:
 
 
 async def _before_gone(
-    work: Awaitable[list[_Told]], gone: Callable[[], Awaitable[None]]
-) -> list[_Told]:
+    work: Awaitable[list[Told]], gone: Callable[[], Awaitable[None]]
+) -> list[Told]:
     """The work's result; where the client goes first the work is cancelled."""
     working, watching = asyncio.ensure_future(work), asyncio.ensure_future(gone())
     try:
@@ -317,54 +302,13 @@ async def _before_gone(
             await asyncio.wait({working})
 
 
-async def _apart(told: Sequence[_Told], make: Callable[[], _T]) -> _T:
+async def _off_loop(told: Sequence[Told], make: Callable[[], _T]) -> _T:
     """What is made of documents; in another thread where they are so large that all other requests
     would wait for it."""
-    if sum(len(one.document.text or "") for one in told) > _LARGE:
+    if sum(one.characters for one in told) > _LARGE:
         return await asyncio.to_thread(make)
     return make()
 
 
 def _since(began: float) -> float:
     return round(time.perf_counter() - began, 6)
-
-
-def _document(plan: _Plan, told: _Told) -> DocumentOut:
-    policy, reading, failure = plan.target.merge, told.reading, told.failure
-    steps = [told.steps[name] for name in plan.target.models] if failure is None else []
-    entities = merge([step.entities for step in steps], policy.overlaps, policy.priority)
-    if reading is not None:
-        entities = place(entities, reading)
-    statuses = [step.status for step in steps] if failure is None else [Status.FAILED]
-    return DocumentOut(
-        id=told.document.id,
-        status=max(statuses, key=lambda status: status.severity).value,
-        error=None if failure is None else FailureOut(type=failure.type, message=failure.message),
-        text=told.document.text if _unknown(plan, told) else None,
-        pages=_pages(reading, told.sheets) if reading is not None else [],
-        entities=[EntityOut.of(entity) for entity in entities if _wanted(plan.options, entity)],
-        steps=[StepOut.of(extraction, plan.options.explain) for extraction in steps],
-    )
-
-
-def _pages(reading: Reading, sheets: Sequence[bytes]) -> list[PageOut]:
-    pictures = [b64encode(sheet).decode() for sheet in sheets]
-    return [
-        PageOut(width=page.width, height=page.height, turn=page.turn, picture=picture)
-        for page, picture in zip_longest(reading.pages, pictures[: len(reading.pages)])
-    ]
-
-
-def _unknown(plan: _Plan, told: _Told) -> bool:
-    """Whether whoever asked does not have the text that offsets refer to."""
-    if told.failure is not None:
-        return False
-    given = next(one for one in plan.given if one.id == told.document.id)
-    return told.reading is not None or given.url is not None
-
-
-def _wanted(options: Options, entity: Entity) -> bool:
-    if options.labels is not None and entity.label not in options.labels:
-        return False
-    least = options.thresholds.get(entity.label, options.threshold)
-    return entity.score is None or entity.score >= least

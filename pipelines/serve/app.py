@@ -16,7 +16,9 @@ from pipelines.markup.colours import looks
 from pipelines.serve.admission import Rate, Refused
 from pipelines.serve.answer import PICTURES, Answerer, Gone
 from pipelines.serve.asked import ExtractRequest, Options
+from pipelines.serve.bodies import read_body
 from pipelines.serve.catalogue import Catalogue, Target
+from pipelines.serve.describing import describe, request_body
 from pipelines.serve.errors import CODES, Problem, answers, install
 from pipelines.serve.fetching import Fetcher
 from pipelines.serve.guard import LOOPBACK, UPLOAD, Guard
@@ -41,13 +43,14 @@ from pipelines.serve.uploads import OPENAPI, read_form
 
 _DESCRIPTION = """Medical entities of texts, each with the place it was found at.
 
-Offsets are Unicode code points of the text exactly as sent, start inclusive, end exclusive.
+Offsets are places in the text exactly as sent, start inclusive, end exclusive: Unicode code points,
+or what the request's `offsets` says.
 Nothing is kept: the same request has the same answer, so a request may always be repeated.
 
 Every answer that is not a success has one form, `{"error": {"code", "message", "request_id",
 "details"}}`. The codes:
 """
-_BEARER = HTTPBearer(auto_error=False, description="Needed where the server has a tokens file.")
+_BEARER = HTTPBearer(auto_error=False, description="Made with `medspan token`.")
 _FACTS_S = 5.0  # for a model to say what it is, where nobody asked before
 _PROBE_S = 20.0
 _PROBED_FOR_S = 5.0
@@ -72,13 +75,21 @@ def create_app(catalogue: Catalogue, models: Models, *, says_id: bool = True) ->
         generate_unique_id_function=lambda route: route.name,
     )
     install(app)
+    describe(app, [ExtractRequest])
     api = _Api(catalogue, models)
     api.add_to(app)
     if serve.page:
         add_page(app)
     hosts = None if serve.tokens else (*LOOPBACK, *serve.hosts)
     most = int(serve.limits.body_mb * 1_000_000)
-    app.add_middleware(Guard, hosts=hosts, let_in=api.let_in, body_bytes=most, says_id=says_id)
+    app.add_middleware(
+        Guard,
+        hosts=hosts,
+        let_in=api.let_in,
+        body_bytes=most,
+        says_id=says_id,
+        proxies=serve.trusted_proxies,
+    )
     return app
 
 
@@ -94,21 +105,24 @@ class _Api:
         self._probing: asyncio.Task[bool] | None = None
 
     def add_to(self, app: FastAPI) -> None:
+        # The guard checks the token; this has the description ask for one where it does.
+        bearer = [Depends(_BEARER)] if self._tokens is not None else []
         app.add_api_route(
             "/v1/extract",
             self.extract,
             methods=["POST"],
             response_model=ExtractResponse,
-            dependencies=[Depends(_BEARER)],
+            dependencies=bearer,
             responses=answers(*(code for code in CODES if code not in _ELSEWHERE | _OF_FORMS)),
             summary="Entities of one or many documents",
+            openapi_extra=request_body(ExtractRequest),
         )
         app.add_api_route(
             UPLOAD,
             self.upload,
             methods=["POST"],
             response_model=ExtractResponse,
-            dependencies=[Depends(_BEARER)],
+            dependencies=bearer,
             responses=answers(*(code for code in CODES if code not in _ELSEWHERE | _OF_JSON)),
             summary="Entities of files posted as a form",
             openapi_extra=OPENAPI,
@@ -120,9 +134,10 @@ class _Api:
             response_model=None,
             response_class=Response,  # its refusals are JSON
             status_code=200,
-            dependencies=[Depends(_BEARER)],
+            dependencies=bearer,
             responses=answers(*(code for code in CODES if code not in _ELSEWHERE | _OF_FORMS))
             | {200: {"description": DESCRIPTION, "content": {EventStream.media_type: EVENTS}}},
+            openapi_extra=request_body(ExtractRequest),
             summary="The same as server-sent events, as it comes",
         )
         app.add_api_route(
@@ -130,8 +145,8 @@ class _Api:
             self.models,
             methods=["GET"],
             response_model=ModelsResponse,
-            dependencies=[Depends(_BEARER)],
-            responses=answers(*_COMMON, "model_unavailable", "overloaded"),
+            dependencies=bearer,
+            responses=answers(*_COMMON, "unavailable", "model_unavailable", "overloaded"),
             summary="What can be asked for, by name",
         )
         app.add_api_route(
@@ -139,7 +154,7 @@ class _Api:
             self.health,
             methods=["GET"],
             response_model=Health,
-            responses=answers("internal"),
+            responses=answers("internal", "unavailable"),
             summary="Whether the process answers",
         )
         app.add_api_route(
@@ -147,18 +162,23 @@ class _Api:
             self.ready,
             methods=["GET"],
             response_model=Health,
-            responses=answers("internal", "model_unavailable"),
+            responses=answers("internal", "unavailable", "model_unavailable"),
             summary="Whether all models read a probe, and pictures are read, now or 5 s ago",
         )
 
-    async def extract(self, body: ExtractRequest, request: Request) -> Response:
+    async def extract(self, request: Request) -> Response:
+        body = await self._body(request)
         return await self._answer(body, _given(body), request)
 
     async def upload(self, request: Request) -> Response:
         most = self._catalogue.serve.limits.documents
         return await self._answer(*await read_form(request, most), request)
 
-    async def stream(self, body: ExtractRequest, request: Request) -> Response:
+    async def _body(self, request: Request) -> ExtractRequest:
+        return await read_body(request, ExtractRequest, self._catalogue.serve.limits.documents)
+
+    async def stream(self, request: Request) -> Response:
+        body = await self._body(request)
         self._check(body, request)
         request_id = request.state.request_id
         said = self._answerer.stream(body, _given(body), request_id)

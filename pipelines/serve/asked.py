@@ -1,11 +1,13 @@
-"""What a request may say. Unknown keys are errors; its text is never repeated in one."""
+"""What a request may say. Unknown keys are errors; its text is never repeated in one.
+
+Requests are read from JSON alone (``bodies``), whose parser refuses lone surrogates.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
 from pydantic import (
-    AfterValidator,
     Base64Bytes,
     BaseModel,
     BeforeValidator,
@@ -18,17 +20,12 @@ from pydantic import (
 )
 
 from actors.guideline import Guideline
+from pipelines.serve.offsets import OffsetUnit
 
-_MOST_PARTS, _MOST_CHARACTERS, _DEEPEST = 4_000, 100_000, 16
-
-
-def _writable(text: str) -> str:
-    """A lone surrogate is no text: it has no UTF-8, so no answer could repeat it."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("a lone surrogate is no text") from None
-    return text
+_GUIDELINE_PARTS, _GUIDELINE_CHARACTERS, _DEEPEST = 4_000, 100_000, 16
+_MOST_LABELS = 500
+MOST_PARTS = _GUIDELINE_PARTS + 4 * _MOST_LABELS
+"""Values that a request may have beside its documents."""
 
 
 def _bounded(written: Any) -> Any:
@@ -43,9 +40,9 @@ def _bounded(written: Any) -> Any:
             elif isinstance(value, list):
                 below += value
             elif isinstance(value, str):
-                characters += len(_writable(value))
+                characters += len(value)
         parts += len(below)
-        if parts > _MOST_PARTS or characters > _MOST_CHARACTERS:
+        if parts > _GUIDELINE_PARTS or characters > _GUIDELINE_CHARACTERS:
             raise ValueError("a guideline of a request may not be so large")
         if not below:
             return written
@@ -53,13 +50,23 @@ def _bounded(written: Any) -> Any:
     raise ValueError("a guideline of a request may not be so deep")
 
 
+def _few(written: Any) -> Any:
+    """No more labels than a request may name, before any is looked at."""
+    if isinstance(written, dict | list) and len(written) > _MOST_LABELS:
+        raise ValueError(f"more than {_MOST_LABELS} labels")
+    return written
+
+
 def _form(given: Any) -> str:
     return "name" if isinstance(given, str) else "inline"
 
 
-_Text = Annotated[str, AfterValidator(_writable)]
 _Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-_Name = Annotated[_Text, StringConstraints(min_length=1, max_length=200)]
+_Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+_Labels = Annotated[
+    list[_Name], Field(fail_fast=True), Field(max_length=_MOST_LABELS), BeforeValidator(_few)
+]
+_Thresholds = Annotated[dict[str, _Score], Field(max_length=_MOST_LABELS), BeforeValidator(_few)]
 _Guideline = Annotated[
     Annotated[_Name, Tag("name")] | Annotated[Guideline, BeforeValidator(_bounded), Tag("inline")],
     Discriminator(_form),
@@ -67,7 +74,16 @@ _Guideline = Annotated[
 
 
 class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Strict: a threshold or deadline that is a string or true is a mistake, not a number.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_keys(cls, given: Any) -> Any:
+        # Each unknown key would be an error of its own.
+        if isinstance(given, dict) and len(given) > len(cls.model_fields):
+            raise ValueError("more keys than this object may have")
+        return given
 
 
 class DocumentIn(_Request):
@@ -79,17 +95,17 @@ class DocumentIn(_Request):
         }
     )
 
-    text: _Text | None = Field(
+    text: str | None = Field(
         None,
         json_schema_extra={"type": "string"},
         description="What offsets refer to, exactly as it is.",
     )
-    image: Base64Bytes | None = Field(
+    image: Annotated[Base64Bytes, Field(strict=False)] | None = Field(
         None,
         json_schema_extra={"type": "string"},
         description="A PNG, JPEG, TIFF, WebP, BMP, GIF, PDF or DICOM file in base64.",
     )
-    url: Annotated[_Text, StringConstraints(max_length=2_000)] | None = Field(
+    url: Annotated[str, StringConstraints(max_length=2_000)] | None = Field(
         None,
         json_schema_extra={"type": "string"},
         description="Where a text in UTF-8, a picture or a PDF is: only below the addresses of "
@@ -100,15 +116,23 @@ class DocumentIn(_Request):
         description="Unique in the request; default: its place in the list, from 0. Seeds of "
         "sampling follow from it.",
     )
-    prompt: Annotated[_Text, StringConstraints(max_length=20_000)] | None = Field(
+    prompt: Annotated[str, StringConstraints(max_length=20_000)] | None = Field(
         None, description="A prompt of its own, for models that take one."
     )
+
+    def id_at(self, place: int) -> str:
+        """Its id, where it stands at this place of the list."""
+        return str(place) if self.id is None else self.id
 
     @model_validator(mode="after")
     def _either(self) -> DocumentIn:
         if sum(given is not None for given in (self.text, self.image, self.url)) != 1:
             raise ValueError("give one of text, image and url")
         return self
+
+
+# The first bad document is told, not each of a thousand.
+_Documents = Annotated[list[DocumentIn], Field(fail_fast=True), Field(min_length=1)]
 
 
 class Options(_Request):
@@ -123,15 +147,13 @@ class Options(_Request):
         "/v1/models lists, or one inline, as in a guideline file. A language model is asked for "
         "its labels; a token classifier chooses those of its own labels that it names.",
     )
-    labels: Annotated[list[_Name], Field(max_length=500)] | None = Field(
-        None, description="Only entities of these labels; default: all."
-    )
+    labels: _Labels | None = Field(None, description="Only entities of these labels; default: all.")
     threshold: _Score = Field(
         0.0,
         description="Least score. An entity without a score always passes. It hides what the model "
         "file's own thresholds let through, never more.",
     )
-    thresholds: dict[str, _Score] = Field(
+    thresholds: _Thresholds = Field(
         default_factory=dict, description="Least score per label, instead of `threshold`."
     )
     explain: bool = Field(
@@ -140,6 +162,11 @@ class Options(_Request):
     page_pictures: bool = Field(
         False,
         description="Also the first 20 pages of a picture or PDF as WebP, to draw boxes on.",
+    )
+    offsets: OffsetUnit = Field(
+        "code_points",
+        description="What `start` and `end` count in the answer: `code_points` as Python does, "
+        "`utf16` units as JavaScript, Java and C# do, or `bytes` of the text in UTF-8.",
     )
     deadline_s: Annotated[float, Field(ge=0.1, le=86_400, allow_inf_nan=False)] | None = Field(
         None, description="Seconds from now after which the answer is of no use."
@@ -156,18 +183,16 @@ class ExtractRequest(Options):
         }
     )
 
-    text: _Text | None = Field(
+    text: str | None = Field(
         None, json_schema_extra={"type": "string"}, description="The text of a single document."
     )
-    documents: Annotated[list[DocumentIn], Field(min_length=1)] | None = Field(
-        None, description="Documents, answered in this order."
-    )
+    documents: _Documents | None = Field(None, description="Documents, answered in this order.")
 
     @model_validator(mode="after")
     def _either(self) -> ExtractRequest:
         if (self.text is None) == (self.documents is None):
             raise ValueError("give either text or documents")
-        ids = [document.id for document in self.documents or () if document.id is not None]
-        if len(set(ids)) != len(ids):
-            raise ValueError("two documents have the same id")
+        ids = {document.id_at(place) for place, document in enumerate(self.documents or ())}
+        if len(ids) != len(self.documents or ()):
+            raise ValueError("two documents have the same id (without one it is the place)")
         return self

@@ -20,7 +20,7 @@ from ray.serve import Application
 from actors.config import ConfigError, GgufModel, Section
 from actors.config.load import validate
 from pipelines.config import load_pipeline
-from pipelines.cores import Node, check_nodes, check_threads, nodes
+from pipelines.cores import Node, check_nodes, check_threads, nodes, way_to_fit
 from pipelines.fractions import on_cpu, sized_stage, smallest_card
 from pipelines.pool import Pool
 from pipelines.serve.answer import PICTURES
@@ -116,6 +116,7 @@ def _settings(pool: Pool, wedged_s: float) -> Settings:
         wedged_s=wedged_s,
         recycle_documents=pool.recycle_documents,
         recycle_growth_mb=pool.recycle_growth_mb,
+        cpu_fallback=pool.cpu_fallback,
     )
 
 
@@ -173,10 +174,10 @@ def _placed(catalogue: Catalogue) -> tuple[Catalogue, int]:
         if 2 * need > there + 1e-6:
             surge = 0
         if need > there + 1e-6:
-            raise ConfigError(
-                f"serve: the least replicas need {need:g} {word} and the cluster has {there:g}; "
-                f"lower num_{word.lower()} or min_actors of serve.pools or of the steps' pools"
-            )
+            least = f"the least replicas need {need:g} {word} and the cluster has {there:g}"
+            lower = "lower pool.num_gpus or pool.min_actors"
+            how = way_to_fit(replicas, there) if word == "CPUs" else lower
+            raise ConfigError(f"serve: {least}; {how}")
     check_nodes(replicas, where, "serve.pools")
     check_threads(replicas, where, "serve.pools")
     return catalogue, surge if _holds(replicas * 2, where) else 0

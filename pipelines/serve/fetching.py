@@ -13,13 +13,15 @@ import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network, ip_address
-from urllib.parse import unquote, urlsplit
+from unicodedata import normalize
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import httpcore2
 
 from pipelines.config import UrlSource
 
-_ALLOWED = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/%?-]+")
+_ALLOWED = re.compile(r"https?://(\[[0-9A-F:.]+\](?=[:/]))?[A-Za-z0-9._~!$&'()*+,;=:@/%?-]+", re.I)
+_PORTS = {"http": 80, "https": 443}
 _CONNECT_S, _READ_S = 5.0, 20.0
 _HEADERS = [("accept", "*/*"), ("accept-encoding", "identity"), ("user-agent", "medspan")]
 _NAT64 = IPv6Network("64:ff9b::/96")
@@ -82,14 +84,14 @@ class Fetcher:
             return None
         try:
             asked = urlsplit(url)
+            origin = _origin(asked)
         except ValueError:
             return None
-        if not _plain(asked.path):
+        if "@" in asked.netloc or not _plain(asked.path):
             return None
         for source in self._sources:
             known = urlsplit(source.prefix)
-            same = (asked.scheme.lower(), asked.netloc.lower()) == (known.scheme, known.netloc)
-            if same and asked.path.startswith(known.path):
+            if origin == _origin(known) and asked.path.startswith(known.path):
                 return source
         return None
 
@@ -110,11 +112,23 @@ async def _content(answer: httpcore2.Response, room: Room) -> bytes:
     return bytes(content)
 
 
+def _origin(url: SplitResult) -> tuple[str, str, int | None]:
+    """Scheme, host and port, however they are written. Raises ValueError."""
+    host = url.hostname or ""
+    if ":" in host:
+        host = str(IPv6Address(host))
+    return url.scheme, host, url.port or _PORTS.get(url.scheme)
+
+
 def _plain(path: str) -> bool:
-    """Whether a path means the same to whoever decodes it how often and whenever."""
+    """Whether a path means the same to whoever decodes it how often and whenever, cuts off what
+    servers of Java call parameters (``..;x``), or writes other letters for the same (NFKC)."""
     for segment in path.split("/"):
-        meant = unquote(segment, errors="replace")
-        if meant in (".", "..") or any(c in "/\\%\ufffd" or c < " " for c in meant):
+        meant = normalize("NFKC", unquote(segment, errors="replace"))
+        if any(c in "/\\%\ufffd" or c < " " for c in meant):
+            return False
+        name = meant.partition(";")[0]
+        if meant and "." in name and not name.strip(". "):
             return False
     return True
 

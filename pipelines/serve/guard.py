@@ -8,13 +8,16 @@ from __future__ import annotations
 import logging
 import re
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipelines.serve.addresses import Network, asking
 from pipelines.serve.errors import Problem, envelope
+from pipelines.serve.receiving import Body, compressed
 from pipelines.serve.tokens import Token
 
 log = logging.getLogger(__name__)
@@ -49,7 +52,7 @@ LetIn = Callable[[str, str], Token | None]
 class Guard:
     """The layer. ``hosts``: names to which anything is said; None when tokens guard instead.
     ``let_in`` is asked for every path under /v1 before its body is read, of which it is at most
-    ``body_bytes`` that are.
+    ``body_bytes`` that are. ``proxies``: whose X-Forwarded-For says who asks.
 
     Without tokens a web page elsewhere could have its own name resolve to this machine and read
     the answers in a visitor's browser (DNS rebinding), so the Host header must be known.
@@ -62,9 +65,10 @@ class Guard:
         let_in: LetIn,
         body_bytes: int,
         says_id: bool,
+        proxies: Sequence[Network],
     ) -> None:
         self._app, self._let_in, self._body_bytes = app, let_in, body_bytes
-        self._says_id = says_id
+        self._says_id, self._proxies = says_id, proxies
         self._hosts = None if hosts is None else {host.lower() for host in hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,23 +93,17 @@ class Guard:
                     out.setdefault(name, value)
             await send(message)
 
-        read = 0
-
-        async def bounded() -> Message:
-            nonlocal read
-            message = await receive()
-            read += len(message.get("body", b""))
-            if read > self._body_bytes:
-                raise HTTPException(413)
-            return message
-
         problem = None
         try:
             self._check(scope, headers)
-            await self._app(scope, bounded, guarded)
+            gzip = compressed(headers.get("content-encoding", ""))
+            await self._app(scope, Body(receive, self._body_bytes, gzip), guarded)
             return
         except Problem as refusal:
             problem = refusal
+        except ClientDisconnect:
+            await Response(status_code=499)(scope, receive, guarded)  # nobody reads it
+            return
         except Exception as error:
             # By its type and place alone: a message may quote what it choked on.
             log.error("request %s: %s", request_id, _where(error))
@@ -122,7 +120,9 @@ class Guard:
             if host not in self._hosts:
                 raise Problem("host_forbidden")
         if path.startswith("/v1/") and path not in PUBLIC:
-            address = scope["client"][0] if scope.get("client") else ""
+            peer = scope["client"][0] if scope.get("client") else ""
+            forwarded = ",".join(headers.getlist("x-forwarded-for"))
+            address = asking(peer, forwarded, self._proxies)
             scope["state"]["token"] = self._let_in(headers.get("authorization", ""), address)
         if scope["method"] == "POST":
             # A form or text/plain lets a web page elsewhere post here without asking; a browser

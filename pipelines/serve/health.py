@@ -32,6 +32,7 @@ class Settings(Section):
     wedged_s: float = Field(gt=0)
     recycle_documents: int | None = Field(None, ge=1)
     recycle_growth_mb: float | None = Field(None, gt=0)
+    cpu_fallback: bool = Field(False, description="Read when the replica begins.")
 
     def changed(self, changes: dict[str, Any] | None) -> Settings:
         """These settings with some changed. Raises ConfigError, which names the key."""

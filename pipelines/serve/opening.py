@@ -26,7 +26,7 @@ class Given:
     @classmethod
     def of(cls, document: DocumentIn, place: int) -> Given:
         """What stands in a JSON body, at this place of its list."""
-        id_ = str(place) if document.id is None else document.id
+        id_ = document.id_at(place)
         return cls(id_, document.text, document.image, document.url, prompt=document.prompt)
 
     @property

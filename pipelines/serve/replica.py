@@ -40,7 +40,8 @@ class Replica:
         log_with_serve()
         (storage or Storage()).apply()  # the weights may be on an object store
         began, threads, gpu = time.monotonic(), *_share()
-        self._extractor = Extractor(config, Share(threads=threads, gpu=gpu), self._moved)
+        share = Share(threads, gpu, settings.cpu_fallback)
+        self._extractor = Extractor(config, share, self._moved)
         self._facts = facts_of(config, self._extractor.fingerprint)
         self._vitals = Vitals(config.name, gpu, _names(config.name))
         self._health = Health(config.name, settings, self._vitals, probe=self._probe)
@@ -125,7 +126,7 @@ class PictureReplica:
         log_with_serve()
         (storage or Storage()).apply()
         began, threads, gpu = time.monotonic(), *_share()
-        self._reader = OcrReader(config, threads=threads, gpu=gpu, moved=self._moved)
+        self._reader = OcrReader(config, threads, gpu, self._moved, settings.cpu_fallback)
         self._vitals = Vitals(config.name, gpu, _names(config.name))
         self._health = Health(config.name, settings, self._vitals, probe=self._probe)
         self._vitals.born(round(time.monotonic() - began, 3), self._reader.took)

@@ -11,18 +11,25 @@ from pipelines.serve.catalogue import Catalogue
 
 APPLICATION = "medspan"
 _ENVIRONMENT = {
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "pipelines.serve.proxy:protections",
+    # Three checks in a row have to fail before a proxy that was killed is replaced.
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+    # uvicorn would believe X-Forwarded-For of everybody on this machine; see trusted_proxies.
+    "FORWARDED_ALLOW_IPS": "",
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
     "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
 }
 
 
 def prepare() -> None:
-    """Before Ray is started: have what is served share one event loop with Serve's own work.
+    """Before Ray is started: what its processes are to take from the environment.
 
-    By default Serve gives each its own thread, and every request changes threads several times. A
-    handler here does not block for long (models have threads of their own, and documents that are
-    large are cut up, and their answers put together, in others), and a request that is refused
-    costs 5 ms less. Has no effect on a cluster that is joined: see configs/deploy/README.md.
+    The proxy gets ``pipelines.serve.proxy`` and is checked each second. What is served shares one
+    event loop with Serve's own work: by default Serve gives each its own thread, and every request
+    changes threads several times. A handler here does not block for long (models have threads of
+    their own, and what is large is parsed, cut up and put together in others), and a request that
+    is refused costs 5 ms less. Has no effect on a cluster that is joined: see
+    configs/deploy/README.md.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)

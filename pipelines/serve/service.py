@@ -227,8 +227,7 @@ def _labels(config: ModelConfig) -> tuple[str, ...]:
 
         folder = read_folder(fetch(config.weights.model, config.weights.sha256, FILES))
         known = set(read_labels(folder.labels, config.decode.scheme).types)
-    wanted = (set(config.labels.white_list) or known) - set(config.labels.black_list)
-    return tuple(sorted({config.labels.replace.get(label, label) for label in wanted}))
+    return tuple(config.labels.names(known))
 
 
 class LocalModels:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
 from python_multipart.exceptions import FormParserError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from pipelines.serve.asked import Options
+from pipelines.serve.bodies import parsed
 from pipelines.serve.errors import Problem
 from pipelines.serve.opening import Given
 
@@ -81,10 +80,6 @@ async def read_form(request: Request, most: int) -> tuple[Options, list[Given]]:
         await form.close()
     if not files or len(fields) > 1:
         raise Problem("bad_form")
-    try:
-        options = Options.model_validate_json(fields[0]) if fields else Options()
-    except ValidationError as error:
-        raise RequestValidationError(
-            [{**item, "loc": ("body", "options", *item["loc"])} for item in error.errors()]
-        ) from None
-    return options, files
+    if not fields:
+        return Options(), files
+    return parsed(fields[0].encode(), Options, most, ("body", "options")), files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from actors.config import ConfigError, GlinerModel, LabelFilter, fingerprint, results_of
 from actors.gliner_folder import GlinerFolder
 from actors.guideline import Guideline
-from actors.model_folder import ModelFileError
+from actors.model_folder import ModelFileError, added_tokens
 from actors.onnx.entities import Chooser
 from actors.onnx.gliner.prompts import Asked, Prompt, names_of, share_out, tokens_of
 from actors.onnx.gliner.session import GlinerSession, label_feed
@@ -54,7 +55,9 @@ class Plans:
         """
         self._config, self._folder, self._room, self._digests = config, folder, room, digests
         self._pad, self._session = pad, session
-        self._marks = _marks(folder, tokenizer)
+        self._marks = _marks(folder)
+        # Requests come from several threads.
+        self._lock = threading.Lock()
         own = folder.labels_tokenizer
         self._labels = tokenizer if own == "tokenizer.json" else TextTokenizer(folder.path, own)
         self._kept: OrderedDict[str, Plan] = OrderedDict()
@@ -72,13 +75,14 @@ class Plans:
         if guideline is None:
             return self.own
         key = guideline.model_dump_json()
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
-        plan = self._kept[key] = self._made(guideline)
-        if len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
-        return plan
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+            plan = self._kept[key] = self._made(guideline)
+            if len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+            return plan
 
     def _made(self, guideline: Guideline) -> Plan:
         config = self._config
@@ -92,7 +96,7 @@ class Plans:
         asked = []
         for place, name in names_of(guideline, prompt):
             if labels[place] not in dropped:
-                ids, _ = self._labels.encode_words([name])
+                ids, *_ = self._labels.encode_words([name])
                 asked.append(Asked(place, name, tuple(ids.tolist())))
         room = None if self._folder.two_encoders else self._room
         prompts, encoded = [], []
@@ -138,17 +142,17 @@ def _narrowed(settings: LabelFilter, labels: tuple[str, ...]) -> LabelFilter:
     )
 
 
-def _marks(folder: GlinerFolder, tokenizer: TextTokenizer) -> tuple[int, int]:
+def _marks(folder: GlinerFolder) -> tuple[int, int]:
     """The ids of the marks before a label and before the text; unused with two encoders."""
     if folder.two_encoders:
         return -1, -1
-    found = tokenizer.token_id(folder.label_mark), tokenizer.token_id(folder.text_mark)
-    if None in found:
+    known = added_tokens(folder.path)
+    if folder.label_mark not in known or folder.text_mark not in known:
         raise ModelFileError(
             f"{folder.path / 'tokenizer.json'}: has no token {folder.label_mark} or "
             f"{folder.text_mark}, which gliner_config.json names"
         )
-    label, text = (int(one) for one in found if one is not None)
+    label, text = known[folder.label_mark], known[folder.text_mark]
     if folder.mark_id not in (-1, label):
         raise ModelFileError(
             f"{folder.path / 'gliner_config.json'}: class_token_index is {folder.mark_id}, but "

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -29,8 +29,9 @@ from actors.onnx.gliner.session import Floats, GlinerSession, Row
 from actors.onnx.gliner.windows import Ints, WordWindow, owner, word_windows
 from actors.onnx.gliner.words import Places, Splitter, split
 from actors.onnx.packing import pack
+from actors.onnx.reader import MOST_UNKNOWN
 from actors.onnx.tokenizer import TextTokenizer, Tokens
-from actors.spans import Document, Entity, Extraction, Failure, Moved, Status, Usage
+from actors.spans import Document, Entity, Extraction, Failure, Moved, Status, Usage, utf8_error
 from actors.weights import digest, fetch
 
 # A window that was read: its candidates, or why there are none, its tokens and its seconds.
@@ -38,13 +39,20 @@ _Run = tuple[Task, list[Candidate] | Failure, int, float]
 
 
 class GlinerReader:
-    """A model, loaded and tried. Not thread-safe; see ``OnnxBackend``.
+    """A model, loaded and tried. Its calls may come from several threads, each with readings of its
+    own; see ``OnnxBackend``.
 
     Raises ConfigError, ModelFileError, WeightsError or FileNotFoundError where it cannot be loaded
     as configured. ``fingerprint`` is of the settings and of the contents of the folder.
     """
 
-    def __init__(self, config: GlinerModel, threads: int | None, gpu: float | None) -> None:
+    def __init__(
+        self,
+        config: GlinerModel,
+        threads: int | None,
+        gpu: float | None,
+        cpu_fallback: bool = False,
+    ) -> None:
         folder = read_gliner_folder(fetch(config.weights.model, config.weights.sha256, FILES))
         self._config, self._folder = config, folder
         self._splitter: Splitter = (
@@ -55,7 +63,7 @@ class GlinerReader:
         special = len(self._tokenizer.before) + len(self._tokenizer.after)
         self._size = self._window()
         self._room = self._size - special
-        self._session = GlinerSession(folder, config.session, threads, gpu)
+        self._session = GlinerSession(folder, config.session, threads, gpu, cpu_fallback)
         there = sorted(path for path in folder.path.iterdir() if path.name.startswith(FILES))
         try:
             self._plans = Plans(
@@ -69,7 +77,6 @@ class GlinerReader:
             )
         except LabelTooLong as error:
             raise ConfigError(f"model {config.name}: {error}") from error
-        self._runners = ThreadPoolExecutor(self._session.parallel, f"onnx-{config.name}")
         self._probe()
         self.fingerprint = self._plans.own.fingerprint
 
@@ -91,37 +98,47 @@ class GlinerReader:
             if document.text is None:
                 reading.failure = Failure("MissingText", "there is no text")
                 return reading
-            document.text.encode()
+            if problem := utf8_error(document.text):
+                reading.failure = Failure("InvalidText", problem)
+                return reading
             self._cut(reading, plan, document.text)
-        except UnicodeEncodeError as error:
-            message = f"a lone surrogate at character {error.start} is no text"
-            reading.failure = Failure("InvalidText", message)
         except Exception as error:  # told by its type alone: its message may hold text
             reading.failure = Failure(type(error).__name__, "the text could not be tokenized")
         reading.seconds = time.perf_counter() - began
         return reading
 
-    def advance(
-        self, readings: Sequence[GlinerReading], go_on: Callable[[], bool], moved: Moved
-    ) -> None:
-        """Read the next windows of all of them.
+    @property
+    def parallel(self) -> int:
+        """Batches that fill its threads when they run at a time."""
+        return self._session.parallel
 
-        A long document takes several calls. Returns early, to no effect, where ``go_on`` says no
-        before a batch. Raises only where the model is lost to this process.
+    def advance(
+        self,
+        readings: Sequence[GlinerReading],
+        tokens: int,
+        runners: ThreadPoolExecutor,
+        go_on: Callable[[], bool],
+        moved: Moved,
+    ) -> None:
+        """Read the next windows of all of them, ``tokens`` of each.
+
+        A long document takes several calls. Where ``go_on`` says no, the batches that run are the
+        last: the other windows wait for the next call. Raises only where the model is lost to this
+        process.
         """
-        tasks = [task for reading in readings for task in reading.next_tasks()]
         runs = run_batches(
-            self._batches(tasks),
+            self._batches([task for one in readings for task in one.next_tasks(tokens)]),
             lambda batch: alone_where_it_fails(batch, self._read, _failed),
-            self._runners,
+            runners,
             self._session.parallel,
             wanted=lambda task: not task.reading.given_up(),
             go_on=go_on,
         )
         for ran in runs:
             moved()
-            for task, found, tokens, seconds in ran:
-                task.reading.tokens += tokens
+            for task, found, count, seconds in ran:
+                task.reading.waiting.remove(task)
+                task.reading.tokens += count
                 task.reading.seconds += seconds
                 if isinstance(found, Failure):
                     task.reading.failure = found
@@ -152,15 +169,13 @@ class GlinerReader:
             ),
         )
 
-    def close(self) -> None:
-        """End the threads that run batches."""
-        self._runners.shutdown()
-
     def _cut(self, reading: GlinerReading, plan: Plan, text: str) -> None:
         """Give the reading its words, their pieces and its windows."""
         places = split(text, self._splitter)
         spans = zip(places.starts.tolist(), places.ends.tolist(), strict=True)
-        ids, pieces = self._tokenizer.encode_words([text[start:end] for start, end in spans])
+        ids, pieces, unknown = self._tokenizer.encode_words(
+            [text[start:end] for start, end in spans]
+        )
         # What has no piece, such as a control character, is no word to the model.
         known = pieces > 0
         reading.places = Places(places.starts[known], places.ends[known])
@@ -169,8 +184,9 @@ class GlinerReader:
         reading.before = np.concatenate([[0], np.cumsum(pieces)]).astype(np.int32)
         rooms = [self._room - len(prompt.ids) for prompt in plan.prompts]
         reading.windows = tuple(self._windows(pieces, room) for room in rooms)
-        if long := int((pieces > min(rooms, default=self._room)).sum()):
-            reading.problems = (f"words longer than a window, read only in part: {long}",)
+        reading.problems = tuple(
+            _problems(int((pieces > min(rooms, default=self._room)).sum()), unknown, len(ids))
+        )
 
     def _windows(self, pieces: Ints, room: int) -> list[WordWindow]:
         overlap = self._config.window.overlap
@@ -277,7 +293,7 @@ class GlinerReader:
     def _probe(self) -> None:
         """Read one word under every prompt: what does not fit together fails at once."""
         reading = self.open(Document("probe", "a"), None, lambda: False)
-        for task in reading.next_tasks():
+        for task in reading.next_tasks(self._size * len(self._plans.own.prompts)):
             prompt = _plan(task).prompts[task.prompt]
             row = self._row(task)
             try:
@@ -297,6 +313,13 @@ class GlinerReader:
                     f"{self._folder.model}: gives logits of shape {found} for one word and "
                     f"{labels} labels, not {expected}, as gliner_config.json says"
                 )
+
+
+def _problems(long: int, unknown: int, tokens: int) -> Iterator[str]:
+    if long:
+        yield f"words longer than a window, read only in part: {long}"
+    if unknown > MOST_UNKNOWN * tokens:
+        yield f"{unknown} of {tokens} tokens are unknown to the model"
 
 
 def _plan(task: Task) -> Plan:

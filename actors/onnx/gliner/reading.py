@@ -13,9 +13,6 @@ from actors.onnx.gliner.windows import Ints, WordWindow
 from actors.onnx.gliner.words import Places
 from actors.spans import Document, Failure
 
-# Tokens of one document that are read before others get a turn.
-_SEGMENT = 16_384
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Task:
@@ -31,7 +28,8 @@ class GlinerReading:
     """A document in words and pieces, with its windows under each prompt of its plan.
 
     ``ids``: the pieces of all words; ``before``: per word how many pieces come before it, and their
-    number at the end. ``windows``: per prompt. ``next``: how many of all windows were read.
+    number at the end. ``windows``: per prompt. ``next``: how many of all windows were taken, of
+    which those of ``waiting`` have no result yet.
     """
 
     document: Document
@@ -47,32 +45,35 @@ class GlinerReading:
     failure: Failure | None = None
     found: list[Candidate] = field(default_factory=list)
     next: int = 0
+    waiting: list[Task] = field(default_factory=list)
     tokens: int = 0
     seconds: float = 0.0
 
     @property
     def done(self) -> bool:
         """Whether all windows were read, or none will be any more."""
-        return self.failure is not None or self.next == self._count or self.given_up()
+        ended = self.next == self._count and not self.waiting
+        return self.failure is not None or ended or self.given_up()
 
     @property
     def _count(self) -> int:
         return sum(map(len, self.windows))
 
-    def next_tasks(self) -> list[Task]:
-        """The next windows to read."""
-        taken: list[Task] = []
+    def next_tasks(self, tokens: int) -> list[Task]:
+        """The windows to read next: those that wait, or others of so many tokens, one at least."""
+        if self.waiting:
+            return self.waiting.copy()
         total = 0
-        while self.next < self._count and total < _SEGMENT:
+        while self.next < self._count and total < tokens:
             prompt, at = 0, self.next
             while at >= len(self.windows[prompt]):
                 at -= len(self.windows[prompt])
                 prompt += 1
             window = self.windows[prompt][at]
             total += int(self.before[window.end] - self.before[window.start])
-            taken.append(Task(self, prompt, at))
+            self.waiting.append(Task(self, prompt, at))
             self.next += 1
-        return taken
+        return self.waiting.copy()
 
     def pieces(self, window: WordWindow) -> Ints:
         """The ids of a window's pieces."""

@@ -13,7 +13,7 @@ from actors.config import OnnxSession
 from actors.gliner_folder import GlinerFolder
 from actors.model_folder import ModelFileError
 from actors.onnx.gliner.halves import cut
-from actors.onnx.session import load
+from actors.onnx.session import Loaded
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
@@ -42,27 +42,34 @@ class GlinerSession:
     """A loaded GLiNER model. ``parallel``: calls of ``run`` at a time that fill its threads."""
 
     def __init__(
-        self, folder: GlinerFolder, settings: OnnxSession, threads: int | None, gpu: float | None
+        self,
+        folder: GlinerFolder,
+        settings: OnnxSession,
+        threads: int | None,
+        gpu: float | None,
+        cpu_fallback: bool = False,
     ) -> None:
+        def loaded(part: bytes | None) -> Loaded:
+            return Loaded(folder.model, settings, threads, gpu, cpu_fallback, part)
+
         self._folder = folder
-        self._labels: Any = None
+        self._labels: Loaded | None = None
         part, joint = None, dict[str, str]()
         if folder.two_encoders and (halves := cut(folder.model, _LABELS)):
-            self._labels = load(folder.model, settings, threads, gpu, halves.labels()).session
-            joint = {one.name: str(one.type) for one in self._labels.get_outputs()}
+            self._labels = loaded(halves.labels())
+            joint = {one.name: str(one.type) for one in self._labels.outputs}
             part = halves.text(joint)
-        loaded = load(folder.model, settings, threads, gpu, part)
-        self.provider, self.parallel = loaded.provider, loaded.parallel
-        self._session = loaded.session
-        self._inputs = _inputs(self._session, folder, joint)
+        self._loaded = loaded(part)
+        self.provider, self.parallel = self._loaded.provider, self._loaded.parallel
+        self._inputs = _inputs(self._loaded, folder, joint)
 
     def encode_labels(self, feed: Mapping[str, Any]) -> dict[str, Any]:
         """What ``run`` takes for labels, of what the labels' encoder reads; see ``label_feed``."""
         if self._labels is None:
             return dict(feed)
-        kinds = {one.name: _KINDS[one.type] for one in self._labels.get_inputs()}
+        kinds = {one.name: _KINDS[one.type] for one in self._labels.inputs}
         given = {name: feed[name].astype(kind) for name, kind in kinds.items()}
-        names = [one.name for one in self._labels.get_outputs()]
+        names = [one.name for one in self._labels.outputs]
         return dict(zip(names, self._labels.run(names, given), strict=True))
 
     def run(self, rows: Sequence[Row], pad: int, labels: Mapping[str, Any]) -> Floats:
@@ -75,7 +82,7 @@ class GlinerSession:
             name: feed[name] if kind is None else feed[name].astype(kind, copy=False)
             for name, kind in self._inputs.items()
         }
-        (logits,) = self._session.run(["logits"], given)
+        (logits,) = self._loaded.run(["logits"], given)
         return np.asarray(logits, np.float32)
 
 
@@ -122,10 +129,10 @@ def _span_feed(rows: Sequence[Row], width: int) -> dict[str, Any]:
 
 
 def _inputs(
-    session: Any, folder: GlinerFolder, joint: Mapping[str, str]
+    session: Loaded, folder: GlinerFolder, joint: Mapping[str, str]
 ) -> dict[str, np.dtype[Any] | None]:
     """The inputs of the graph and their types; None for what comes from the labels' encoder."""
-    types = {item.name: item.type for item in session.get_inputs() if item.name not in joint}
+    types = {item.name: item.type for item in session.inputs if item.name not in joint}
     known = _TEXT | (set() if folder.token_level else _SPANS)
     # Inputs that the graph has no use for are left out: some span representations need no spans.
     needed = {"input_ids", "words_mask"}
@@ -141,7 +148,7 @@ def _inputs(
             f"{folder.model}: its inputs are {', '.join(sorted(types))}; by its "
             f"gliner_config.json they should be among {', '.join(sorted(known))}{hint}"
         )
-    if "logits" not in {item.name for item in session.get_outputs()}:
+    if "logits" not in {item.name for item in session.outputs}:
         raise ModelFileError(f"{folder.model}: has no output named logits")
     for name, kind in types.items():
         if kind not in _KINDS:

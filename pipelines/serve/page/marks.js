@@ -1,12 +1,17 @@
 // A text with spans that nest and cross, as nested <mark> elements: what pipelines/markup does for
 // the report, done in the browser. Offsets are code points, so texts come as arrays of them.
 
-const DEEPEST = 5;
+//
+// A long text is drawn in parts of about a thousand characters. Each is plain text until it comes near
+// to what is seen, and again once it is far: the browser never holds more than a few hundred marks,
+// and still finds, selects and reads out all of the text.
 
-// The text [0, length) cut at every edge of a span. Each piece names the spans over it, outermost
-// first, and a level for each: two spans that share a character never share a level.
-export function pieces(length, spans) {
-  const edges = [...new Set([0, length, ...spans.flat()])].sort((a, b) => a - b);
+const DEEPEST = 5, PART = 1000, AT_ONCE = 2;
+
+// The text [0, length) cut at every edge of a span and at `cuts`. Each piece names the spans over
+// it, outermost first, and a level for each: two spans that share a character never share a level.
+export function pieces(length, spans, cuts = []) {
+  const edges = [...new Set([0, length, ...cuts, ...spans.flat()])].sort((a, b) => a - b);
   const place = new Map(edges.map((edge, i) => [edge, i]));
   const outermost = spans.map((_, i) => i).sort(
     (i, j) => spans[i][0] - spans[i][1] - (spans[j][0] - spans[j][1]) || spans[i][0] - spans[j][0] || i - j);
@@ -25,27 +30,102 @@ export function pieces(length, spans) {
   }));
 }
 
-// Draw entities that have a place into an element. `classes` gives each entity's class.
-export function draw(element, points, entities, classes) {
-  const placed = entities.map((entity, i) => [entity, i]).filter(([entity]) => entity.start !== null);
-  const cut = pieces(points.length, placed.map(([entity]) => [entity.start, entity.end]));
-  element.replaceChildren(...cut.map((piece) => {
-    let node = document.createTextNode(points.slice(piece.start, piece.end).join(""));
+// Where parts end: after a line where one ends nearby, else after a word. A part is a block, so a
+// line of thousands of characters is broken there.
+function ends(points) {
+  const found = [];
+  for (let from = 0; points.length - from > 2 * PART; from = found.at(-1)) {
+    const near = (what) => {
+      const before = points.lastIndexOf(what, from + PART);
+      return before > from ? before : points.indexOf(what, from + PART);
+    };
+    const line = near("\n"), word = near(" ");
+    const end = [line, word].find((at) => at >= from && at < from + 2 * PART) ?? from + PART - 1;
+    found.push(end + 1);
+  }
+  return [...found, points.length];
+}
+
+let parts = [], placed = [], stops = [], styled = null, watcher = null;
+
+// Draw entities that have a place into an element. `style.look` gives an entity's class, and
+// `style.passes` whether the filters let it through.
+export function draw(element, points, entities, style) {
+  watcher?.disconnect();
+  styled = style;
+  placed = entities.map((entity, i) => [entity, i]).filter(([entity]) => entity.start !== null);
+  const last = ends(points);
+  const cut = pieces(points.length, placed.map(([entity]) => [entity.start, entity.end]), last);
+  let start = 0, k = 0, deep = 0;
+  parts = last.map((end) => {
+    const own = [];
+    for (; k < cut.length && cut[k].start < end; k++) {
+      own.push({ ...cut[k], text: points.slice(cut[k].start, cut[k].end).join("") });
+      for (const level of cut[k].levels) deep = Math.max(deep, level + 1);
+    }
+    const node = document.createElement("div");
+    node.className = "part";
+    const part = { start, end, node, pieces: own, marked: false };
+    start = end;
+    plain(part);
+    return part;
+  });
+  // In the order in which they begin: an outer one before those in it.
+  const inOrder = placed.toSorted(([a, i], [b, j]) => a.start - b.start || b.end - a.end || i - j);
+  stops = [...entities.keys()].filter((i) => entities[i].start === null).concat(inOrder.map(([, i]) => i));
+  parts.slice(0, AT_ONCE).forEach(mark);
+  element.replaceChildren(...parts.map(({ node }) => node));
+  element.className = `text deep${Math.min(deep, DEEPEST)}`;
+  const byNode = new Map(parts.map((part) => [part.node, part]));
+  watcher = new IntersectionObserver((seen) => {
+    for (const { target, isIntersecting } of seen) {
+      const part = byNode.get(target);
+      if (isIntersecting) mark(part);
+      else if (!target.contains(document.activeElement)) plain(part);
+    }
+  }, { rootMargin: "50% 0px", scrollMargin: "50% 0px" });
+  if (parts.length > AT_ONCE) for (const { node } of parts) watcher.observe(node);
+}
+
+function plain(part) {
+  part.marked = false;
+  part.node.textContent = part.pieces.map(({ text }) => text).join("");
+}
+function mark(part) {
+  if (part.marked) return;
+  part.marked = true;
+  part.node.replaceChildren(...part.pieces.map((piece) => {
+    let node = document.createTextNode(piece.text);
     for (let n = piece.spans.length - 1; n >= 0; n--) {
-      const [entity, i] = placed[piece.spans[n]], mark = document.createElement("mark");
+      const [entity, i] = placed[piece.spans[n]], made = document.createElement("mark");
       const level = Math.min(piece.levels[n], DEEPEST - 1);
-      mark.className = classes(entity);
-      if (level) mark.classList.add(`l${level}`);
-      if (entity.start !== piece.start) mark.classList.add("i");
-      else mark.tabIndex = -1;
-      if (entity.end !== piece.end) mark.classList.add("o");
-      mark.dataset.e = i;
-      mark.dataset.t = entity.label;
-      mark.append(node);
-      node = mark;
+      made.className = styled.look(entity.label);
+      made.classList.toggle("off", !styled.passes(entity));
+      if (level) made.classList.add(`l${level}`);
+      if (entity.start !== piece.start) made.classList.add("i");
+      else made.tabIndex = i === stops[0] ? 0 : -1;
+      if (entity.end !== piece.end) made.classList.add("o");
+      made.dataset.e = i;
+      made.dataset.t = entity.label;
+      made.append(node);
+      node = made;
     }
     return node;
   }));
-  const deep = Math.min(Math.max(0, ...cut.flatMap((piece) => piece.levels.map((level) => level + 1))), DEEPEST);
-  element.className = `text deep${deep}`;
+}
+
+// The first mark of an entity, drawn if it was not; null where it has no place.
+export function reach(i) {
+  const at = placed.find(([, j]) => i === j)?.[0].start;
+  const part = parts.find(({ start, end }) => at >= start && at < end);
+  if (!part) return null;
+  mark(part);
+  return part.node.querySelector(`[data-e="${i}"]`);
+}
+
+// The entity `by` places after another one, or after none, in the order of the text, among those
+// that pass the filters; undefined at either end.
+export function beyond(i, by, entities) {
+  const some = stops.filter((j) => j === i || styled.passes(entities[j]));
+  return some[some.indexOf(i) + by];
 }

@@ -1,6 +1,7 @@
 // The page: a client of the public API and of nothing else. Here it begins, and reads.
 import { ask, listen, sentence, token } from "./ask.js";
 import { $, button, make, many, number } from "./dom.js";
+import { opened } from "./files.js";
 import { legend, render, said, show, sift, tab } from "./result.js";
 import { SAMPLES } from "./samples.js";
 import { learn, state, told } from "./state.js";
@@ -10,33 +11,42 @@ const PAUSE_MS = 450;
 
 // ---- reading
 
-let asking = null, waiting = 0;
-async function read() {
+let asking = null, waiting = 0, tries = 0, retry = null;
+function stop() {
   clearTimeout(waiting);
   asking?.abort();  // the server lets go of what nobody waits for
+  asking = retry = null;
+}
+async function read() {
+  stop();
+  tries = 0;
   const text = $("#text").value;
   if (state.file) return void readPicture(state.file);
   if (!text.trim() || !$("#model").value) { forget(); return; }
   // Everything, without the filters: they are then at work at once, here.
-  await attempt(request(), read, { text });
+  const asked = request(), again = () => attempt(asked, again, { text });
+  await again();
 }
 // A picture is read by the server; then its text is the note, and its entities are there already.
 async function readPicture(file) {
-  clearTimeout(waiting);
-  asking?.abort();
+  stop();
+  tries = 0;
   problem("");
   const image = (await dataUrl(file)).split(",")[1] ?? "";
-  const { text, documents, ...asked } = request();
-  const pages = { documents: [{ image }], page_pictures: true };
-  await attempt({ ...asked, ...pages }, () => readPicture(file), { file });
+  const { text, documents, ...options } = request();
+  const asked = { ...options, documents: [{ image }], page_pictures: true };
+  const again = () => attempt(asked, again, { file });
+  await again();
 }
 async function attempt(asked, again, { text, file }) {
   const mine = asking = new AbortController();
-  working(true);
+  retry = null;
+  working(file ? "reading the pages" : "reading");
   try {
     const answer = await answered(asked, mine);
     if (mine !== asking) return;
     const [one] = answer.documents;
+    tries = 0;
     if (one.error) problem(`The file cannot be read: ${one.error.message}.`);
     else {
       state.file = file ?? null;
@@ -46,11 +56,23 @@ async function attempt(asked, again, { text, file }) {
     }
   } catch (error) {
     if (mine !== asking || error.name === "AbortError") return;
+    working();
     if (error.code === "unauthorized") return void token.ask(again);
-    if (error.code === "overloaded" || error.code === "rate_limited") waiting = setTimeout(again, 1000 * (error.after || 1));
-    problem(sentence(error));
+    const after = comesAgain(error);
+    retry = after ? again : null;
+    if (retry) waiting = setTimeout(retry, 1000 * after);
+    problem(sentence(error) + (after ? ` This page tries again in ${many(after, "second", "seconds")}.` : ""));
+    $("#cancel").hidden = !after;
+    return;
   }
-  if (mine === asking) working(false);
+  if (mine === asking) working();
+}
+// Seconds after which a request is worth another try: at once where the server says when, and in
+// growing steps where it cannot be reached.
+function comesAgain({ code, after }) {
+  if (code && !["overloaded", "rate_limited", "model_unavailable"].includes(code)) return 0;
+  tries += 1;
+  return Math.max(after || 0, code ? 1 : 0, code && after ? 0 : Math.min(15, 2 ** (tries - 1)));
 }
 // Where a language model is at work, what it prints is shown as it comes.
 async function answered(asked, mine) {
@@ -72,12 +94,15 @@ const dataUrl = (file) => new Promise((done, failed) => {
   reader.onerror = () => failed(reader.error);
   reader.readAsDataURL(file);
 });
-const isPicture = (file) => /^image\/|^application\/(pdf|dicom)$/.test(file.type) || /\.(pdf|dcm|tiff?)$/i.test(file.name);
 async function open(file) {
-  if (file.size > (state.limits?.body_bytes ?? Infinity) * (isPicture(file) ? 0.74 : 1)) problem("This file is larger than the server reads.");
-  else if (!isPicture(file)) put(await file.text());
-  else if (state.pictures) readPicture(file);
-  else problem("This server reads no pictures: its pipeline file has no ocr section.");
+  const most = state.limits?.body_bytes ?? Infinity, large = "This file is larger than the server reads.";
+  if (file.size > most) return void problem(large);
+  const { text, picture, problem: reason } = await opened(file);
+  if (reason) problem(reason);
+  else if (!picture) put(text);
+  else if (!state.pictures) problem("This server reads no pictures: its pipeline file has no ocr section.");
+  else if (file.size > most * 0.74) problem(large);  // base64 takes four bytes for three
+  else readPicture(file);
 }
 function later() {
   clearTimeout(waiting);
@@ -90,17 +115,30 @@ function problem(text) {
   $("#problem").textContent = text;
   if (text) $("#status").textContent = "";
 }
-function working(on) {
+// Show what is under way, with its seconds once it takes some; nothing where `what` is missing.
+function working(what = "") {
   const status = $("#status");
-  $("#result").setAttribute("aria-busy", on);
+  $("#result").setAttribute("aria-busy", !!what);
+  clearTimeout(working.begins);
+  clearInterval(working.goesOn);
+  $("#cancel").hidden = true;
+  if (!what) return void (status.className = "status meta push");
+  const began = Date.now();
   // Said late, so that a quick answer does not flicker.
-  clearTimeout(working.timer);
-  if (on) working.timer = setTimeout(() => { status.className = "status meta push working"; status.textContent = "reading"; }, 250);
-  else status.className = "status meta push";
+  working.begins = setTimeout(() => {
+    status.className = "status meta push working";
+    status.textContent = what;
+    $("#cancel").hidden = false;
+  }, 250);
+  working.goesOn = setInterval(() => {
+    // Every ten seconds only, since a screen reader says each.
+    const seconds = Math.floor((Date.now() - began) / 10_000) * 10;
+    if (seconds) status.textContent = `${what}, ${seconds} s so far`;
+  }, 1000);
 }
 function forget() {
   asking = null;
-  working(false);
+  working();
   Object.assign(state, { answer: null, read: "", printed: "", file: null });
   problem("");
   render();
@@ -113,7 +151,8 @@ function put(text) {
   read();
 }
 function size() {
-  const points = Array.from($("#text").value).length, most = state.limits?.characters ?? Infinity;
+  const text = $("#text").value, most = state.limits?.characters ?? Infinity;
+  const points = text.length - (text.match(/[\ud800-\udbff][\udc00-\udfff]/g)?.length ?? 0);
   $("#size").textContent = many(points, "character", "characters") + (points > most ? `; at most ${number(most)}` : "");
 }
 
@@ -178,6 +217,13 @@ $("#as-text").addEventListener("click", () => {
   $("#text").focus();
 });
 $("#go").addEventListener("click", read);
+$("#cancel").addEventListener("click", () => {
+  stop();
+  working();
+  problem("");
+  $("#status").textContent = "cancelled";
+  $("#go").focus();
+});
 $("#clear-text").addEventListener("click", () => { put(""); $("#text").focus(); });
 $("#model").addEventListener("change", () => { state.chosen.clear(); offer(); read(); });
 $("#guideline").addEventListener("change", () => {
@@ -192,7 +238,7 @@ $("#score").addEventListener("input", (event) => {
   $("#least").textContent = state.least.toFixed(2);
   sift();
 });
-$("#names").addEventListener("change", (event) => document.documentElement.classList.toggle("bare", !event.target.checked));
+$("#names").addEventListener("change", (event) => $("#p-text").classList.toggle("bare", !event.target.checked));
 addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); read(); }
 });
@@ -212,6 +258,12 @@ note.addEventListener("drop", (event) => {
   const [file] = event.dataTransfer.files;
   if (file) open(file);
   else if (event.dataTransfer.getData("text/plain")) put(event.dataTransfer.getData("text/plain"));
+});
+
+// A machine that wakes up, or has its network again, need not wait for the next try.
+addEventListener("online", () => {
+  clearTimeout(waiting);
+  retry?.();
 });
 
 tab("text");

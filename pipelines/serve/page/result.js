@@ -8,6 +8,7 @@ import { hide, point } from "./tips.js";
 import { request } from "./wanted.js";
 
 const HINT = "Paste a note on the left, or take an example. What the model finds is marked here, and every mark says how sure it is and where it stands.";
+const ROWS = 50, SHOWN = 20_000;
 const time = (s) => (s < 1 ? `${Math.max(1, Math.round(s * 1000))} ms` : `${s.toFixed(1)} s`);
 
 export function show(answer, text) {
@@ -27,7 +28,7 @@ export function render() {
   said();
   $("#copy").hidden = !state.answer && !$("#text").value;
   legend();
-  if (state.answer) drawMarks($("#marked"), state.points, found, (entity) => look(entity.label));
+  if (state.answer) drawMarks($("#marked"), state.points, found, { look, passes });
   else {
     $("#marked").className = "text";
     $("#marked").replaceChildren(make("p", "empty", HINT));
@@ -39,7 +40,7 @@ export function render() {
     const item = make("li", look(entity.label));
     item.dataset.e = i;
     item.tabIndex = -1;
-    item.append(make("span", "", entity.text), make("b", "", entity.label));
+    item.append(make("span", "", entity.text), ", ", make("b", "", entity.label));
     return item;
   }));
   const first = $("#p-text [data-e]");
@@ -62,7 +63,7 @@ export function legend() {
   $("#sift").hidden = !counts.size;
   const chips = [...counts].sort(([a], [b]) => a.localeCompare(b)).map(([label, count]) => {
     const chip = button(`chip ${look(label)}`, label);
-    chip.append(make("b", "", number(count)));
+    chip.append(" ", make("b", "", number(count)));
     chip.dataset.label = label;
     chip.setAttribute("aria-pressed", state.chosen.has(label));
     return chip;
@@ -81,30 +82,64 @@ export function legend() {
 export function sift() {
   const found = entities();
   for (const mark of $$(":is(#p-text, #sheets) [data-e]")) mark.classList.toggle("off", !passes(found[mark.dataset.e]));
-  $("#rows").replaceChildren(...found.flatMap((entity, i) => (passes(entity) ? [row(entity, i)] : [])));
-  if (!$("#rows").children.length) {
-    const cell = make("td", "meta", state.answer ? "Nothing to show." : "Nothing has been read yet.");
-    cell.colSpan = 7;
-    $("#rows").append(make("tr"));
-    $("#rows tr").append(cell);
-  }
-  $("#json").textContent = state.answer ? JSON.stringify(sifted(), null, 2) : "";
-  $("#curl").textContent = curl();
+  fill();
 }
+// The view that is shown; the others are filled when they are.
+function fill() {
+  const view = $("#copy").dataset.view;
+  if (view === "table") table();
+  if (view === "json") begin($("#json"), json(SHOWN / 100));  // no entity takes fewer characters
+  if (view === "curl") begin($("#curl"), curl());
+}
+// The beginning of a text: laying out megabytes takes a browser seconds.
+function begin(pre, text) {
+  pre.textContent = text.slice(0, SHOWN);
+  const note = pre.nextElementSibling;
+  note.hidden = text.length <= SHOWN;
+  note.textContent = `Only the first ${number(SHOWN)} characters are shown. Copy takes all.`;
+}
+
+// ---- the table, whose rows are added as it is scrolled
+
+let listed = [];
+function table() {
+  listed = entities().flatMap((entity, i) => (passes(entity) ? [i] : []));
+  $("#rows").replaceChildren();
+  rows();
+  if (listed.length) return;
+  const cell = make("td", "meta", state.answer ? "Nothing to show." : "Nothing has been read yet."), line = make("tr");
+  cell.colSpan = 7;
+  line.append(cell);
+  $("#rows").append(line);
+}
+function rows() {
+  const from = $("#rows").children.length, found = entities();
+  $("#rows").append(...listed.slice(from, from + ROWS).map((i) => row(found[i], i)));
+  const left = listed.length - from - ROWS;
+  $("#more").hidden = left <= 0;
+  $("#more").textContent = `${many(left, "more row", "more rows")}`;
+  watcher.unobserve($("#more"));  // so that it is told again where it is still in view
+  if (left > 0) watcher.observe($("#more"));
+}
+const watcher = new IntersectionObserver(([{ isIntersecting }]) => { if (isIntersecting) rows(); },
+  { rootMargin: "50% 0px", scrollMargin: "50% 0px" });
 function row(entity, i) {
   const made = make("tr", look(entity.label)), cell = make("td"), words = button("", entity.text);
   words.title = "Show it in the text";
   words.addEventListener("click", () => { tab("text"); point(i); });
   cell.append(words);
   made.append(
-    make("td", "name", entity.label), cell, make("td", "r", entity.score === null ? "" : entity.score.toFixed(3)),
-    make("td", "r", entity.start ?? ""), make("td", "r", entity.end ?? ""),
-    make("td", `g-${entity.grounding}`, entity.grounding), make("td", "", entity.model));
+    make("td", "name", entity.label), cell, make("td", "r score", entity.score === null ? "" : entity.score.toFixed(3)),
+    make("td", "r start", entity.start ?? ""), make("td", "r end", entity.end ?? ""),
+    make("td", `g-${entity.grounding}`, entity.grounding), make("td", "model", entity.model));
   return made;
 }
-function sifted() {
+// The answer under the filters, with `most` entities.
+function json(most) {
+  if (!state.answer) return "";
   const pages = told().pages.map(({ picture, ...page }) => ({ ...page, picture: picture && "…" }));
-  return { ...state.answer, documents: [{ ...told(), pages, entities: entities().filter(passes) }] };
+  const found = entities().filter(passes).slice(0, most);
+  return JSON.stringify({ ...state.answer, documents: [{ ...told(), pages, entities: found }] }, null, 2);
 }
 const quoted = (value) => `'${value.replaceAll("'", "'\\''")}'`;
 function curl() {
@@ -131,6 +166,7 @@ export function tab(name, focus = false) {
   }
   $("#copy").textContent = `Copy ${NAMES[name]}`;
   $("#copy").dataset.view = name;
+  fill();
   hide();
 }
 const COPIED = {
@@ -138,8 +174,8 @@ const COPIED = {
   table: () => [["label", "text", "score", "start", "end", "grounding", "model"],
     ...entities().filter(passes).map((e) => [e.label, e.text.replace(/\s+/g, " "), e.score, e.start, e.end, e.grounding, e.model])]
     .map((cells) => cells.join("\t")).join("\n"),
-  json: () => $("#json").textContent,
-  curl: () => $("#curl").textContent,
+  json: () => json(),
+  curl,
   said: () => $("#said").textContent,
 };
 async function copy() {

@@ -1,6 +1,7 @@
 // What lies under the pointer or the focus: every mark around it, the innermost first; and the
 // places on the page that belong to it.
 import { $, $$, make } from "./dom.js";
+import { beyond, reach } from "./marks.js";
 import { entities, look } from "./state.js";
 
 const WITHIN = ":is(#p-text, #sheets)";
@@ -41,7 +42,8 @@ function tell(target) {
 }
 // Bring the other places of a mark into view, inside what scrolls around them only.
 function reveal(mark) {
-  const other = parts(mark.dataset.e).find((part) => part.matches("rect") !== mark.matches("rect"));
+  const i = +mark.dataset.e;
+  const other = mark.matches("rect") ? reach(i) : parts(i).find((part) => part.matches("rect"));
   const desk = other?.closest(".desk, #p-text");
   if (!desk) return;
   const box = other.getBoundingClientRect(), view = desk.getBoundingClientRect();
@@ -60,15 +62,14 @@ function over(event) {
   if (mark) tell(mark);
 }
 export function point(i) {
-  const part = $(`#p-text [data-e="${i}"]`);
+  const part = reach(i) ?? $(`#unplaced [data-e="${i}"]`);
   part?.scrollIntoView({ block: "center" });
   part?.focus({ preventScroll: true });
 }
 function step(by) {
-  const stops = $$("#p-text [data-e]:not(.off):not(.i)");
-  if (!stops.length) return;
-  const at = stops.indexOf(document.activeElement);
-  stops[Math.max(0, Math.min(at + by, stops.length - 1))].focus();
+  const at = document.activeElement.closest("#p-text [data-e]")?.dataset.e;
+  const next = beyond(at === undefined ? undefined : +at, by, entities());
+  if (next !== undefined) point(next);
 }
 
 for (const panel of [$("#p-text"), $("#sheets")]) {

@@ -7,16 +7,20 @@ import typing
 import pytest
 
 from actors.config import GlinerModel, OnnxModel, Section, fingerprint, results_of
+from actors.config.context import Context
 from actors.config.gguf import GgufModel
+from actors.config.linking import Linking
 from actors.config.merge import Merge
 from actors.config.ocr import OcrModel
+from actors.config.relations import Relations
 from pipelines.config import Source
 
 # For each section: what can change an answer, and what cannot.
 ONNX = (
     """
-    name kind window.size window.overlap decode.scheme decode.algorithm decode.pieces
-    labels.white_list labels.black_list labels.threshold labels.thresholds labels.replace
+    name kind window.size window.overlap decode.scheme decode.outside decode.algorithm
+    decode.pieces labels.white_list labels.black_list labels.threshold labels.thresholds
+    labels.replace
 """,
     """
     weights.model weights.sha256 session
@@ -26,26 +30,23 @@ ONNX = (
 GGUF = (
     """
     name kind weights.lora.scale context.n_ctx context.flash_attn context.type_k
-    context.type_v context.swa_full context.rope_freq_base context.rope_freq_scale
-    context.rope_scaling_type context.yarn_ext_factor context.yarn_attn_factor
-    context.yarn_beta_fast context.yarn_beta_slow context.yarn_orig_ctx prompt.format
-    prompt.guideline prompt.instruction prompt.chat_template prompt.system prompt.constrained
-    prompt.verbatim prompt.max_items prompt.max_length prompt.json_style
-    prompt.reasoning_budget prompt.tables prompt.check prompt.examples
-    prompt.grounding.fuzzy_threshold prompt.grounding.mark_all images.pages images.too_large
-    images.text images.min_tokens images.max_tokens images.max_pixels images.output_tokens
-    images.dpi images.max_pages images.max_megapixels sampling.temperature sampling.top_k
-    sampling.top_p sampling.min_p sampling.typical_p sampling.min_keep sampling.repeat_penalty
-    sampling.repeat_last_n sampling.frequency_penalty sampling.presence_penalty
-    sampling.dynatemp_range sampling.dynatemp_exponent sampling.seed sampling.n_predict
-    sampling.stop sampling.ignore_eos window.size window.overlap labels.white_list
-    labels.black_list labels.threshold labels.thresholds labels.replace overlaps
+    context.type_v context.swa_full context.llama_cpp prompt.format prompt.guideline
+    prompt.instruction prompt.chat_template prompt.system prompt.constrained prompt.verbatim
+    prompt.max_items prompt.max_length prompt.json_style prompt.reasoning_budget prompt.tables
+    prompt.check prompt.examples prompt.grounding.fuzzy_threshold prompt.grounding.mark_all
+    images.pages images.too_large images.text images.min_tokens images.max_tokens
+    images.max_pixels images.output_tokens images.dpi images.max_pages images.max_megapixels
+    sampling.temperature sampling.top_k sampling.top_p sampling.min_p sampling.typical_p
+    sampling.min_keep sampling.repeat_penalty sampling.repeat_last_n
+    sampling.frequency_penalty sampling.presence_penalty sampling.dynatemp_range
+    sampling.dynatemp_exponent sampling.seed sampling.n_predict sampling.stop
+    sampling.ignore_eos window.size window.overlap labels.white_list labels.black_list
+    labels.threshold labels.thresholds labels.replace overlaps
 """,
     """
     weights.model weights.sha256 weights.mmproj weights.mmproj_sha256 weights.lora.model
     weights.lora.sha256 context.sequences context.kv_tokens context.prefixes
-    context.n_gpu_layers context.n_batch context.n_ubatch context.offload_kqv context.main_gpu
-    context.split_mode context.tensor_split context.defrag_thold context.use_mmap
+    context.n_gpu_layers context.n_batch context.n_ubatch context.offload_kqv context.use_mmap
     context.use_extra_bufts context.use_mlock images.encode_tokens sampling.n_probs
     sampling.tfs_z sampling.penalize_nl sampling.n_keep sampling.cache_prompt
 """,
@@ -65,7 +66,8 @@ GLINER = (
 OCR = (
     """
     name kind pages.dpi pages.text_layer pages.max_pages pages.max_megapixels
-    detection.min_side detection.max_side detection.threshold min_confidence rotation
+    pages.page_seconds pages.page_memory_mb detection.min_side detection.max_side
+    detection.threshold min_confidence rotation
 """,
     """
     weights.model weights.sha256 batch_pixels wave_pages
@@ -90,6 +92,37 @@ SOURCE = (
 """,
 )
 
+CONTEXT = (
+    """
+    languages labels rules.id rules.effect rules.direction rules.cues rules.patterns
+    rules.reach rules.whole rules.ends without headings implied filters.labels filters.only
+    filters.never
+""",
+    """
+
+""",
+)
+
+RELATIONS = (
+    """
+    rules.type rules.head rules.tail rules.side rules.reach rules.within rules.link
+    rules.blocked_by rules.pick abbreviations readings
+""",
+    """
+
+""",
+)
+
+LINKING = (
+    """
+    vocabularies.labels vocabularies.drugs top_k threshold parents
+""",
+    """
+    vocabularies.index
+""",
+)
+
+
 CASES = {
     OnnxModel: ONNX,
     GlinerModel: GLINER,
@@ -97,6 +130,9 @@ CASES = {
     OcrModel: OCR,
     Merge: MERGE,
     Source: SOURCE,
+    Context: CONTEXT,
+    Relations: RELATIONS,
+    Linking: LINKING,
 }
 
 

@@ -1,0 +1,118 @@
+"""Sections and status: which languages, the user's own cues and headings, and label filters.
+
+``CueRule`` is also what the shipped lexicons are made of, so a user's rule can do whatever theirs
+can.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from actors.config.base import Section
+
+Language = Literal["en", "vi", "es", "fr", "de"]
+Attribute = Literal["negated", "uncertain", "hypothetical", "historical", "conditional"]
+Effect = Literal[
+    "negated", "uncertain", "hypothetical", "historical", "conditional", "family", "other",
+    "pseudo", "stop",
+]  # fmt: skip
+
+Phrase = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class CueRule(Section):
+    """Words that decide an attribute of the entities in their scope."""
+
+    id: str = Field(
+        min_length=1, description="Stands beside every cue of this rule in the results."
+    )
+    effect: Effect = Field(
+        description="The attribute that is set; family and other set the experiencer. pseudo: the "
+        "words are no cue, whatever cues they contain. stop: the words end scopes."
+    )
+    direction: Literal["forward", "backward", "both"] = Field(
+        "forward", description="On which side of the words their scope lies."
+    )
+    cues: tuple[Phrase, ...] = Field(
+        (),
+        description="Phrases in any case. (a|b) is a choice, [a] may be absent: "
+        "'no [clear] (sign|signs) of'.",
+    )
+    patterns: tuple[Phrase, ...] = Field(
+        (), description="Regular expressions over the lower-cased text, for what is no fixed words."
+    )
+    reach: int | None = Field(
+        None, ge=0, description="Most words between cue and entity; default: the whole clause."
+    )
+    whole: bool = Field(
+        False, description="No stop ends the scope, as after `suggests that`: only the sentence."
+    )
+    ends: tuple[Effect, ...] = Field(
+        (), description="Of a stop: the effects whose scopes end here; default: all."
+    )
+
+    @model_validator(mode="after")
+    def _checked(self) -> Self:
+        if not self.cues and not self.patterns:
+            raise ValueError(f"rule {self.id!r} has neither cues nor patterns")
+        if self.ends and self.effect != "stop":
+            raise ValueError(f"rule {self.id!r}: `ends` belongs to a rule whose effect is stop")
+        for pattern in self.patterns:
+            try:
+                compiled = re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"rule {self.id!r}: {pattern!r} is no regular expression") from (
+                    error
+                )
+            if compiled.groups:
+                raise ValueError(f"rule {self.id!r}: {pattern!r} must not capture; use (?:...)")
+            if compiled.match("") is not None:
+                raise ValueError(f"rule {self.id!r}: {pattern!r} matches the empty text")
+        return self
+
+
+class SectionFilter(Section):
+    """Where entities of some labels may stand."""
+
+    labels: tuple[str, ...] = Field(min_length=1, description="The labels that this concerns.")
+    only: tuple[str, ...] = Field((), description="Keep them only in these sections.")
+    never: tuple[str, ...] = Field((), description="Drop them in these sections.")
+
+    @model_validator(mode="after")
+    def _either(self) -> Self:
+        if bool(self.only) == bool(self.never):
+            raise ValueError("a section filter has either `only` or `never`")
+        return self
+
+
+class Context(Section):
+    """Sections of a document, and the status of each entity."""
+
+    languages: tuple[Language, ...] = Field(
+        ("en", "vi", "es", "fr", "de"),
+        min_length=1,
+        description="The languages of the documents. Of several, the one with the most function "
+        "words in a document is taken; the first where that is undecided.",
+    )
+    labels: tuple[str, ...] = Field(
+        (), description="Give only these labels a status; empty means all."
+    )
+    rules: tuple[CueRule, ...] = Field(
+        (), description="Your own rules, beside those of the language; an equal phrase replaces."
+    )
+    without: tuple[str, ...] = Field((), description="Ids of shipped rules that do not apply.")
+    headings: dict[str, tuple[Phrase, ...]] = Field(
+        default_factory=dict,
+        description="Section name to headings of your own; the name may be a new one.",
+    )
+    implied: dict[str, tuple[Effect, ...]] | None = Field(
+        None,
+        description="Section name to what it says of the entities in it, such as "
+        "{family_history: [family]}, instead of what is shipped.",
+    )
+    filters: tuple[SectionFilter, ...] = Field(
+        (), description="Drop entities by label and section; none by default."
+    )

@@ -1,0 +1,78 @@
+"""How entities are linked to the codes of vocabularies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from actors.config.base import Section
+from actors.config.load import STARTERS, ConfigError, resolve
+
+_STARTER = "starter:"
+
+
+class LinkedVocabulary(Section):
+    """A vocabulary and what is looked up in it."""
+
+    index: str = Field(
+        description="The folder that `medspan vocabulary build` made, or starter:<name>."
+    )
+    labels: dict[str, tuple[str, ...]] = Field(
+        min_length=1,
+        description="Labels whose entities are looked up, each with the semantic types that a "
+        "concept must have one of, preferred first; an empty list: any concept.",
+    )
+    drugs: tuple[str, ...] = Field(
+        (),
+        description="Those of `labels` that are drugs: salts and dose forms may differ, and "
+        "strength and form from relations choose the clinical drug.",
+    )
+
+    RUNNING = frozenset({"index"})
+
+
+class Linking(Section):
+    """The stage that gives entities codes."""
+
+    vocabularies: tuple[LinkedVocabulary, ...] = Field(min_length=1)
+    top_k: int = Field(
+        1, ge=1, le=20, description="Codes of an entity in each vocabulary, best first."
+    )
+    threshold: float = Field(
+        0.65,
+        gt=0,
+        le=1,
+        description="Least score of a code. Names that fold alike score 0.9 and more, similar "
+        "ones less.",
+    )
+    parents: bool = Field(False, description="Write the codes of a concept's parents beside it.")
+
+
+def resolve_linking(linking: Linking, holder: Path) -> Linking:
+    """The same with absolute paths; ``holder`` is the file that holds it.
+
+    Raises ConfigError for a starter that does not exist and for drugs that are no labels.
+    """
+    resolved = []
+    for at, vocabulary in enumerate(linking.vocabularies):
+        unknown = sorted(set(vocabulary.drugs) - set(vocabulary.labels))
+        if unknown:
+            raise ConfigError(
+                f"{holder}:\n  vocabularies.{at}.drugs: {', '.join(unknown)}: not among its labels"
+            )
+        index = _starter(vocabulary.index) or resolve(vocabulary.index, holder)
+        resolved.append(vocabulary.model_copy(update={"index": index}))
+    return linking.model_copy(update={"vocabularies": tuple(resolved)})
+
+
+def _starter(reference: str) -> str | None:
+    if not reference.startswith(_STARTER):
+        return None
+    name = reference.removeprefix(_STARTER)
+    known = sorted(path.parent.name for path in STARTERS.glob("*/vocabulary.json"))
+    if name not in known:
+        raise ConfigError(
+            f"no starter vocabulary {name!r}; there are: {', '.join(known) or 'none'}"
+        )
+    return str(STARTERS / name)

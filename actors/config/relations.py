@@ -1,0 +1,137 @@
+"""Relations: which labels belong together, how near, and on which side."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from actors.config.base import Section
+
+Label = Annotated[str, StringConstraints(min_length=1)]
+
+_DRUG = ("Drug", "Medication", "DrugName", "Chemical", "DrugIngredient", "DrugBrandName")
+_PROBLEM = (
+    "Problem",
+    "Disease",
+    "DisorderOrSyndrome",
+    "DiseaseDisorder",
+    "DiseaseSyndromeDisorder",
+    "Condition",
+    "Symptom",
+    "SignSymptom",
+    "Diagnosis",
+)
+_TEST = ("Test", "LabTest", "TestName", "DiagnosticProcedure", "Measurement", "VitalSign")
+
+
+class RelationRule(Section):
+    """A tail belongs to the nearest head that nothing stands in front of.
+
+    Labels are compared without case, ``_``, ``-`` and spaces.
+    """
+
+    type: str = Field(min_length=1, description="The type of the relations it makes.")
+    head: tuple[Label, ...] = Field(min_length=1, description="Labels of the head, such as Drug.")
+    tail: tuple[Label, ...] = Field(min_length=1, description="Labels of the tail, such as Dose.")
+    side: Literal["after", "before", "either", "either_after"] = Field(
+        "either_after",
+        description="Where the tail stands, seen from its head. either_after: both, and after it "
+        "where both are as near.",
+    )
+    reach: int = Field(
+        12, ge=0, description="Most words between the two, not counting those of other tails."
+    )
+    within: Literal["sentence", "line", "block"] = Field(
+        "block",
+        description="What both must stand in. block: no blank line and no new item of a list "
+        "stands between them.",
+    )
+    link: tuple[str, ...] = Field(
+        (), description="One of these words must stand just before the second of the two."
+    )
+    blocked_by: tuple[Label, ...] = Field(
+        (), description="Labels that may not stand between, besides the head's own."
+    )
+    pick: Literal["nearest", "all"] = Field(
+        "nearest", description="all: every head within reach, and heads do not block."
+    )
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        both = {folded(one) for one in self.head} & {folded(one) for one in self.tail}
+        if both:
+            raise ValueError(f"relation {self.type!r}: head and tail share a label")
+        return self
+
+
+def folded(label: str) -> str:
+    """A label as labels are compared."""
+    return label.lower().replace("_", "").replace("-", "").replace(" ", "")
+
+
+DEFAULT_RULES = (
+    RelationRule(
+        type="strength", head=_DRUG, tail=("Strength", "DoseValue", "DrugStrength"), reach=6
+    ),
+    RelationRule(type="dose", head=_DRUG, tail=("Dose", "Dosage", "Amount", "Dosing"), reach=8),
+    RelationRule(type="route", head=_DRUG, tail=("Route", "Administration", "DrugRoute"), reach=8),
+    RelationRule(type="form", head=_DRUG, tail=("Form", "DrugForm"), reach=6),
+    RelationRule(
+        type="frequency", head=_DRUG, tail=("Frequency", "DrugTime", "DrugFrequency"), reach=10
+    ),
+    RelationRule(
+        type="duration",
+        head=_DRUG,
+        tail=("Duration", "DrugDuration"),
+        reach=8,
+        within="sentence",
+        link=("for", "x", "during", "durante", "por", "pour", "pendant", "f\u00fcr", "trong"),
+    ),
+    RelationRule(
+        type="reason",
+        head=_DRUG,
+        tail=_PROBLEM,
+        side="after",
+        reach=8,
+        within="sentence",
+        link=("for", "to treat", "against", "por", "para", "pour", "gegen", "bei", "wegen", "vì"),
+    ),
+    RelationRule(
+        type="value",
+        head=_TEST,
+        tail=("Value", "LabValue", "TestResult", "LabResult"),
+        reach=6,
+        within="line",
+    ),
+    RelationRule(
+        type="unit",
+        head=("Value", "DoseValue", "LabValue", "TestResult"),
+        tail=("Unit", "BioAndMedicalUnit", "Units"),
+        side="after",
+        reach=0,
+        within="line",
+    ),
+    RelationRule(
+        type="body_part",
+        head=("Symptom", "SignSymptom", "Finding", "Problem", "DiseaseDisorder", "Disease"),
+        tail=("BodyPart", "BiologicalStructure", "Anatomy", "InternalOrganOrComponent"),
+        side="either",
+        reach=4,
+        within="sentence",
+    ),
+)
+
+
+class Relations(Section):
+    """Relations between entities, by rules over their places; and abbreviations of the text."""
+
+    rules: tuple[RelationRule, ...] = Field(
+        DEFAULT_RULES, description="In place of the shipped ones, which cover common label names."
+    )
+    abbreviations: bool = Field(
+        True, description="Find short forms that the text defines, and their long forms."
+    )
+    readings: bool = Field(
+        True, description="Read value, unit (UCUM) and times a day from the tail where certain."
+    )

@@ -1,0 +1,155 @@
+"""A language's cues, read from YAML, checked, and compiled to one automaton.
+
+The shipped lexicons lie in ``lexicons/``: ``<language>.yaml`` holds the cues, ``sections.yaml`` the
+headings of all languages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, TypeAdapter, model_validator
+
+from actors.config import ConfigError, Section, read_yaml
+from actors.config.context import Context, CueRule, Effect, Language, Phrase
+from actors.config.load import validate
+from actors.context.phrases import spellings, written_out
+from actors.context.scan import CueScanner, Rule
+
+FOLDER = Path(__file__).parent / "lexicons"
+
+
+class LexiconFile(Section):
+    """What a lexicon file of one language holds."""
+
+    language: Language
+    function_words: tuple[Phrase, ...] = Field(
+        min_length=10, description="Frequent words by which the language is recognised."
+    )
+    unaccented: bool = Field(
+        False, description="Texts of this language may leave accents out; match both."
+    )
+    titles: tuple[str, ...] = Field(
+        (), description="Words whose full stop never ends a sentence, such as titles."
+    )
+    abbreviations: tuple[str, ...] = Field(
+        (), description="Words whose full stop ends a sentence only where a new one begins."
+    )
+    rules: tuple[CueRule, ...]
+
+    @model_validator(mode="after")
+    def _ids_differ(self) -> LexiconFile:
+        ids = [rule.id for rule in self.rules]
+        twice = sorted({one for one in ids if ids.count(one) > 1})
+        if twice:
+            raise ValueError(f"rule ids stand twice: {', '.join(twice)}")
+        return self
+
+
+class SectionEntry(Section):
+    """One kind of section: its code, what it implies, and its headings by language."""
+
+    loinc: Annotated[str, StringConstraints(pattern=r"^\d{1,7}-\d$")] | None = None
+    implies: tuple[Effect, ...] = ()
+    headings: dict[Language, tuple[Phrase, ...]]
+
+
+class SectionsFile(Section):
+    """What ``sections.yaml`` holds: normalised section names to their entries."""
+
+    sections: dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z_]*$")], SectionEntry]
+
+
+_LEXICON = TypeAdapter(LexiconFile)
+_SECTIONS = TypeAdapter(SectionsFile)
+
+
+@dataclass(frozen=True, slots=True)
+class Lexicon:
+    """The compiled cues of one language."""
+
+    language: Language
+    scanner: CueScanner
+    titles: frozenset[str]
+    abbreviations: frozenset[str]
+
+
+@cache
+def lexicon_file(language: Language) -> LexiconFile:
+    """The shipped lexicon of a language; raises ConfigError that names the file and the key."""
+    return read_lexicon(FOLDER / f"{language}.yaml")
+
+
+def read_lexicon(path: Path) -> LexiconFile:
+    """A lexicon in a file; raises ConfigError that names the file and the wrong key."""
+    return validate(_LEXICON, read_yaml(path), path)
+
+
+@cache
+def sections_file() -> SectionsFile:
+    """The shipped headings; raises ConfigError that names the file and the key."""
+    path = FOLDER / "sections.yaml"
+    return validate(_SECTIONS, read_yaml(path), path)
+
+
+def compile_lexicon(file: LexiconFile, config: Context) -> Lexicon:
+    """The lexicon of a language with the user's rules in it.
+
+    A phrase of a user's rule means only what the user's rules say. Raises ConfigError for a phrase
+    that cannot be written out, a rule id that ``without`` names and no language has, or ids of the
+    user's own that stand twice.
+    """
+    shipped = [rule for rule in file.rules if rule.id not in config.without]
+    own = _phrases(config.rules, file.unaccented)
+    return Lexicon(
+        language=file.language,
+        scanner=CueScanner(
+            _phrases(shipped, file.unaccented) | own,
+            [(p, _rule(rule)) for rule in (*config.rules, *shipped) for p in rule.patterns],
+        ),
+        titles=frozenset(word.lower() for word in file.titles),
+        abbreviations=frozenset(word.lower() for word in file.abbreviations),
+    )
+
+
+def check_rules(config: Context) -> None:
+    """Raise ConfigError where the user's rules cannot work beside the shipped ones."""
+    known = {rule.id for language in config.languages for rule in lexicon_file(language).rules}
+    unknown = sorted(set(config.without) - known)
+    if unknown:
+        raise ConfigError(f"context.without: no rule has the id {', '.join(unknown)}")
+    own = [rule.id for rule in config.rules]
+    twice = sorted({one for one in own if own.count(one) > 1} | (set(own) & known))
+    if twice:
+        raise ConfigError(f"context.rules: these ids are taken: {', '.join(twice)}")
+
+
+def _phrases(rules: Iterable[CueRule], unaccented: bool) -> dict[str, tuple[Rule, ...]]:
+    found: dict[str, tuple[Rule, ...]] = {}
+    for rule in rules:
+        compiled = _rule(rule)
+        for cue in rule.cues:
+            try:
+                forms = written_out(cue)
+            except ValueError as error:
+                raise ConfigError(f"rule {rule.id!r}: {error}") from error
+            for form in forms:
+                for spelling in spellings(form, unaccented):
+                    found[spelling] = (*found.get(spelling, ()), compiled)
+    return found
+
+
+def _rule(rule: CueRule) -> Rule:
+    return Rule(
+        id=rule.id,
+        effect=rule.effect,
+        forward=rule.direction != "backward",
+        backward=rule.direction != "forward",
+        reach=rule.reach,
+        ends=frozenset(rule.ends) or None,
+        whole=rule.whole,
+    )

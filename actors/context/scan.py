@@ -1,0 +1,115 @@
+"""All cues of a text in one pass of an Aho-Corasick automaton over its lower-cased characters.
+
+Measured beside it on clinical sentences: one alternation of regular expressions took six times as
+long, a look-up of first words four times.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import NamedTuple
+
+import ahocorasick
+
+from actors.config.context import Effect
+
+_RUN = re.compile(r"\s{2,}")
+_SPACES = str.maketrans(dict.fromkeys("\n\r\t\u00a0\u202f\x0b\x0c", " "))
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A CueRule as the scopes need it. ``ends``: the effects that a stop ends; None is all.
+
+    ``whole``: no stop ends the scope.
+    """
+
+    id: str
+    effect: Effect
+    forward: bool
+    backward: bool
+    reach: int | None
+    ends: frozenset[str] | None
+    whole: bool = False
+
+
+class Mark(NamedTuple):
+    """A cue in the text: [start, end) and the rules that its words belong to."""
+
+    start: int
+    end: int
+    rules: tuple[Rule, ...]
+
+
+class CueScanner:
+    """Finds phrases and patterns; of overlapping ones the leftmost stays, of those the longest."""
+
+    def __init__(
+        self, phrases: Mapping[str, tuple[Rule, ...]], patterns: Sequence[tuple[str, Rule]]
+    ) -> None:
+        """``phrases``: lower case, single spaces. ``patterns``: over the lower-cased text."""
+        self._automaton = ahocorasick.Automaton()
+        for phrase, rules in phrases.items():
+            edges = (_wordlike(phrase[0]), _wordlike(phrase[-1]))
+            self._automaton.add_word(phrase, (len(phrase), *edges, tuple(dict.fromkeys(rules))))
+        if phrases:
+            self._automaton.make_automaton()
+        self._patterns = [(re.compile(pattern), (rule,)) for pattern, rule in patterns]
+        self._any = bool(phrases)
+
+    def __call__(self, low: str) -> list[Mark]:
+        """The marks of a lower-cased text, in order and disjoint."""
+        found = self._phrases(low) if self._any else []
+        for pattern, rules in self._patterns:
+            found += [Mark(m.start(), m.end(), rules) for m in pattern.finditer(low)]
+        if len(found) < 2:
+            return found
+        found.sort(key=_leftmost_longest)
+        kept = [found[0]]
+        for mark in found:
+            if mark.start >= kept[-1].end:
+                kept.append(mark)
+        return kept
+
+    def _phrases(self, low: str) -> list[Mark]:
+        # A space at the end stands beside the last character, and by index -1 before the first.
+        flat = low.translate(_SPACES) + " "
+        runs = list(_RUN.finditer(flat)) if "  " in flat else []
+        if runs:
+            flat = _RUN.sub(" ", flat)
+        found = []
+        for last, (length, left, right, rules) in self._automaton.iter(flat):
+            end = last + 1
+            start = end - length
+            if left and _wordlike(flat[start - 1]):
+                continue
+            if right and end < len(flat) and _wordlike(flat[end]):
+                continue
+            found.append(Mark(start, end, rules))
+        return _stretched(found, runs) if runs else found
+
+
+def _stretched(marks: list[Mark], runs: list[re.Match[str]]) -> list[Mark]:
+    """Marks of the text whose runs of spaces became one, at their places in the text itself."""
+    lost = list(accumulate(len(run.group()) - 1 for run in runs))
+    # Where in the flattened text the first character after each run stands.
+    after = [run.end() - gone for run, gone in zip(runs, lost, strict=True)]
+
+    def place(at: int) -> int:
+        index = bisect_right(after, at) - 1
+        return at + (lost[index] if index >= 0 else 0)
+
+    return [Mark(place(m.start), place(m.end - 1) + 1, m.rules) for m in marks]
+
+
+def _leftmost_longest(mark: Mark) -> tuple[int, int]:
+    return mark.start, -mark.end
+
+
+def _wordlike(char: str) -> bool:
+    # A combining mark belongs to the letter before it, though it is no letter.
+    return char.isalnum() or "\u0300" <= char <= "\u036f"

@@ -1,0 +1,98 @@
+"""From the completions of a document's windows to its Extraction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import perf_counter
+
+from actors.config import GgufModel
+from actors.engine import Completion
+from actors.gguf.model import LlamaModel
+from actors.gguf.reading import Reading, choices, scored, united
+from actors.grounding import check, ground, mark_further
+from actors.merge import merge, merge_windows
+from actors.prompts import Parsed
+from actors.spans import Entity, Extraction, Status, Usage
+
+_PROBLEM = {
+    "length": "truncated: the output reached its limit of tokens",
+    "grammar": "truncated: the grammar could not go on",
+}
+
+
+def extraction(
+    reading: Reading, completions: Sequence[Completion], config: GgufModel, model: LlamaModel
+) -> Extraction:
+    """What the model says of a document: its answers parsed, grounded, merged and filtered."""
+    began = perf_counter()
+    plan = reading.asking
+    parts = [plan.format.parse(completion.text) for completion in completions]
+    problems = list(reading.notes)
+    if config.prompt.check and not reading.document.text:
+        problems.append("not checked: no text was read that the answer could be held against")
+    entities = plan.labels.apply(_entities(reading, parts, completions, config, model))
+    if config.overlaps != "all":
+        entities = merge([entities], config.overlaps)
+    short = any(
+        completion.finish_reason != "stop" or part.bounded
+        for part, completion in zip(parts, completions, strict=True)
+    )
+    return Extraction(
+        document_id=reading.document.id,
+        model=config.name,
+        fingerprint=plan.fingerprint,
+        status=Status.TRUNCATED if short else Status.OK,
+        entities=tuple(entities),
+        completion="\n\n".join(map(_answered, parts, completions)),
+        reasoning="\n\n".join(part.reasoning for part in parts if part.reasoning) or None,
+        structured=united(parts),
+        problems=(*problems, *_problems(parts, completions)),
+        usage=Usage(
+            prompt_tokens=sum(c.prompt_tokens for c in completions),
+            completion_tokens=sum(len(c.tokens) for c in completions),
+            seconds=reading.seconds + sum(c.seconds for c in completions) + perf_counter() - began,
+        ),
+        choices=tuple(choices(completions, model.pieces)),
+    )
+
+
+def _entities(
+    reading: Reading,
+    parts: Sequence[Parsed],
+    completions: Sequence[Completion],
+    config: GgufModel,
+    model: LlamaModel,
+) -> list[Entity]:
+    text, grounding = reading.document.text or "", config.prompt.grounding
+    if config.prompt.check and text:
+        found = [check(part.answer, text, model=config.name) for part in parts]
+    else:
+        found = [
+            ground(
+                [scored(said, completion, model.pieces) for said in part.said],
+                text,
+                grounding,
+                model=config.name,
+                window=place,
+            )
+            for part, completion, place in zip(parts, completions, reading.places, strict=True)
+        ]
+    entities = merge_windows(found, reading.places) if len(found) > 1 else found[0]
+    if grounding.mark_all and not config.prompt.check:
+        entities = mark_further(entities, text)
+    return entities
+
+
+def _answered(part: Parsed, completion: Completion) -> str:
+    """What was printed; the answer alone where thinking came before it."""
+    return completion.text if part.reasoning is None else part.answer
+
+
+def _problems(parts: Sequence[Parsed], completions: Sequence[Completion]) -> tuple[str, ...]:
+    problems = []
+    for index, (part, completion) in enumerate(zip(parts, completions, strict=True), start=1):
+        where = f"window {index} of {len(parts)}: " if len(parts) > 1 else ""
+        if completion.finish_reason != "stop":
+            problems.append(where + _PROBLEM[completion.finish_reason])
+        problems += [where + problem for problem in part.problems]
+    return tuple(problems)

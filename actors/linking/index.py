@@ -1,0 +1,153 @@
+"""An index opened: Arrow files mapped into memory, seen as numpy arrays without a copy.
+
+All processes of a node that open one folder share its pages.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from actors.linking.build import FORMAT, MANIFEST, Hashes, Ids
+from actors.linking.vocabulary import VocabularyError
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What an index says of itself; ``digest`` covers every byte of its tables."""
+
+    name: str
+    version: str
+    concepts: int
+    terms: int
+    digest: str
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of an index; raises VocabularyError where the folder holds none."""
+    path = folder / MANIFEST
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        layout = content.pop("format")
+        manifest = Manifest(**content)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise VocabularyError(
+            f"{path}: no index of a vocabulary; make one with `medspan vocabulary build`"
+        ) from error
+    if layout != FORMAT:
+        raise VocabularyError(
+            f"{path}: format {layout}, and this version reads {FORMAT}; build the index again"
+        )
+    return manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """Lists of integers one after another: list i is values[starts[i]:starts[i + 1]]."""
+
+    starts: Ids
+    values: Ids
+
+    def __getitem__(self, at: int) -> Ids:
+        return self.values[self.starts[at] : self.starts[at + 1]]
+
+    def several(self, places: Ids) -> tuple[Ids, Ids]:
+        """The values of several lists in a row, and where each list begins among them."""
+        starts = self.starts[places]
+        lengths = self.starts[places + 1] - starts
+        begins = np.cumsum(lengths, dtype=np.int32) - lengths
+        offsets = np.repeat(starts - begins, lengths)
+        return self.values[np.arange(len(offsets), dtype=np.int32) + offsets], begins
+
+
+class Index:
+    """The tables of an index. Opening maps files and reads nothing else."""
+
+    def __init__(self, folder: Path) -> None:
+        self.manifest = read_manifest(folder)
+        concepts = _open(folder, "concepts")
+        self._codes, self._terms = concepts["code"], concepts["term"]
+        self.concept_types = _lists(concepts["types"])
+        self.parents = _lists(concepts["parents"])
+        self.types: list[str] = _open(folder, "types")["type"].to_pylist()
+        names = _open(folder, "names")
+        self.concept_of: Ids = _numbers(names["concept"])
+        self.preferred: npt.NDArray[np.int8] = _numbers(names["preferred"])
+        self.totals: Ids = _numbers(names["total"])
+        self.name_words = _lists(names["words"])
+        words = _open(folder, "words")
+        self._word_hashes: Hashes = _numbers(words["hash"])
+        self.weights: Ids = _numbers(words["weight"])
+        self.gram_counts: npt.NDArray[np.int16] = _numbers(words["grams"])
+        self.word_names = _lists(words["names"])
+        self.substitutes = _lists(words["substitutes"])
+        self.similarities = _lists(words["similarities"])
+        self._spellings = words["spelling"]
+        keys = _open(folder, "keys")
+        self._keys: Hashes = _numbers(keys["key"])
+        self._key_names: Ids = _numbers(keys["name"])
+        grams = _open(folder, "grams")
+        self._grams: npt.NDArray[np.int64] = _numbers(grams["gram"])
+        self.gram_words = _lists(grams["words"])
+
+    def code(self, concept: int) -> str:
+        """The code of a concept."""
+        return str(self._codes[concept].as_py())
+
+    def term(self, concept: int) -> str:
+        """The preferred name of a concept."""
+        return str(self._terms[concept].as_py())
+
+    def names_of_key(self, key: int) -> Ids:
+        """The names with a key, in the order of the vocabulary."""
+        wanted = np.uint64(key)
+        start = int(self._keys.searchsorted(wanted))
+        end = start
+        while end < len(self._keys) and self._keys[end] == wanted:
+            end += 1
+        return self._key_names[start:end]
+
+    def word(self, hashed: int) -> int | None:
+        """The number of the word with this hash; None where no name has it."""
+        at = int(self._word_hashes.searchsorted(np.uint64(hashed)))
+        known = at < len(self._word_hashes) and int(self._word_hashes[at]) == hashed
+        return at if known else None
+
+    def spelling(self, word: int) -> str:
+        """The stem that a word number stands for."""
+        return str(self._spellings[word].as_py())
+
+    def gram_places(self, grams: list[int]) -> list[int]:
+        """Where the trigrams that some word has stand in `gram_words`."""
+        places = self._grams.searchsorted(np.array(grams, dtype=np.int64)).tolist()
+        return [
+            at
+            for at, gram in zip(places, grams, strict=True)
+            if at < len(self._grams) and self._grams[at] == gram
+        ]
+
+
+def _open(folder: Path, name: str) -> dict[str, Any]:
+    path = folder / f"{name}.arrow"
+    try:
+        table = pa.ipc.open_file(pa.memory_map(str(path), "r")).read_all()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise VocabularyError(f"{path}: not readable: build the index again") from error
+    return {
+        column: table[column].chunk(0) if table.num_rows else table[column].combine_chunks()
+        for column in table.column_names
+    }
+
+
+def _numbers(column: Any) -> Any:
+    return column.to_numpy(zero_copy_only=True)
+
+
+def _lists(column: Any) -> Lists:
+    return Lists(_numbers(column.offsets), _numbers(column.values))

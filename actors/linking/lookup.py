@@ -1,0 +1,130 @@
+"""The concepts of a name in one vocabulary, best first.
+
+Keys are tried from the strictest on, and the first that finds something answers; only then are
+similar names searched. Of equally good concepts the one comes first that: has a type that the
+configuration lists earlier; has the name as its preferred one; has the lower code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from actors.linking import folding
+from actors.linking.build import Ids
+from actors.linking.index import Index
+from actors.linking.similar import Similar
+
+EXACT, FOLDED, SIMILAR = "exact", "folded", "similar"
+_SCORES = {"exact": 1.0, "folded": 0.97, "joined": 0.95, "bare": 0.9}
+MOST_SIMILAR = 0.89
+"""The score of a similar name whose words all match: below that of any key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A concept found, by its number in the index; ``score`` is in [0, 1]."""
+
+    concept: int
+    score: float
+    how: str
+
+
+class Lookup:
+    """Looks names up in an index.
+
+    ``types``: only concepts with one of these; none: all. ``drugs``: salts and forms may differ.
+    """
+
+    def __init__(
+        self, index: Index, similar: Similar, *, types: tuple[str, ...] = (), drugs: bool = False
+    ) -> None:
+        self._index = index
+        self._similar = similar
+        self._drugs = drugs
+        self._rank_of = {
+            index.types.index(name): at for at, name in enumerate(types) if name in index.types
+        }
+        self._all = not types
+
+    def find(self, text: str, most: int, threshold: float) -> tuple[Hit, ...]:
+        """At most ``most`` concepts for a name, none below ``threshold``; best first."""
+        words = folding.words(text)
+        if not words:
+            return ()
+        stems = folding.stems(words)
+        for names, how in self._by_key(words, stems):
+            if _SCORES[how] < threshold:
+                continue
+            found = self._ranked(names, np.ones(len(names), dtype=np.int32), most)
+            if found:
+                label = EXACT if how == "exact" else FOLDED
+                hits = [Hit(concept, _SCORES[how], label) for concept, _ in found]
+                if len(hits) < most:
+                    known = {hit.concept for hit in hits}
+                    more = self._similar_concepts(stems, most + len(hits), threshold)
+                    hits += [hit for hit in more if hit.concept not in known]
+                return tuple(hits[:most])
+        return self._similar_concepts(stems, most, threshold)
+
+    def _similar_concepts(self, stems: list[str], most: int, threshold: float) -> tuple[Hit, ...]:
+        names, scores = self._similar.find(stems)
+        least = int(threshold / MOST_SIMILAR * 1e6)
+        enough = scores >= least
+        found = self._ranked(names[enough], scores[enough], most)
+        return tuple(
+            Hit(concept, round(score / 1e6 * MOST_SIMILAR, 4), SIMILAR) for concept, score in found
+        )
+
+    def product(self, text: str, details: tuple[str, ...]) -> Hit | None:
+        """The concept most like a drug among those whose name has all words of it and its details.
+
+        "metformin" with "500 mg" and "tablet" gives "metformin hydrochloride 500 MG Oral Tablet".
+        """
+        stems = folding.stems(folding.words(" ".join((text, *details))))
+        names, scores = self._similar.find(stems)
+        wanted = [self._index.word(folding.key(one)) for one in dict.fromkeys(stems)]
+        whole = [set(wanted) <= set(self._index.name_words[name].tolist()) for name in names]
+        kept = np.array(whole, dtype=bool)
+        for concept, score in self._ranked(names[kept], scores[kept], 1):
+            return Hit(concept, round(score / 1e6, 4), SIMILAR)
+        return None
+
+    def _by_key(self, words: list[str], stems: list[str]) -> Iterator[tuple[Ids, str]]:
+        index = self._index
+        yield index.names_of_key(folding.exact_key(words)), "exact"
+        yield index.names_of_key(folding.folded_key(stems)), "folded"
+        yield index.names_of_key(folding.joined_key(stems)), "joined"
+        if self._drugs and (bare := folding.bare_stems(stems)):
+            yield index.names_of_key(folding.folded_key(bare)), "bare"
+            yield index.names_of_key(folding.bare_key(bare)), "bare"
+
+    def _ranked(self, names: Ids, scores: Ids, most: int) -> list[tuple[int, int]]:
+        """At most ``most`` (concept, score), each concept once, in order; names come best first."""
+        index = self._index
+        concepts, preferred = index.concept_of[names], index.preferred[names]
+        best: dict[int, tuple[int, int, int, int]] = {}
+        last = 0
+        for concept, own, score in zip(
+            concepts.tolist(), preferred.tolist(), scores.tolist(), strict=True
+        ):
+            if len(best) >= most and score < last:
+                break
+            rank = self._type_rank(concept)
+            if rank is not None:
+                order = (-score, rank, -own, concept)
+                best[concept] = min(order, best.get(concept, order))
+                last = score
+        return [(order[3], -order[0]) for order in sorted(best.values())[:most]]
+
+    def _type_rank(self, concept: int) -> int | None:
+        if self._all:
+            return 0
+        ranks = [
+            self._rank_of[one]
+            for one in self._index.concept_types[concept].tolist()
+            if one in self._rank_of
+        ]
+        return min(ranks, default=None)

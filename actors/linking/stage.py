@@ -1,0 +1,116 @@
+"""The stage that links entities to codes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from actors.config.linking import LinkedVocabulary, Linking
+from actors.linking.index import Index, Manifest, read_manifest
+from actors.linking.lookup import Hit, Lookup
+from actors.linking.mentions import written_out
+from actors.linking.similar import Similar
+from actors.spans import Annotations, Code, Entity, Relation
+
+ABBREVIATION, RELATIONS = "abbreviation", "relations"
+STRENGTH_AND_FORM = frozenset({"strength", "form"})
+"""Types of the relations whose tails choose the clinical drug."""
+MOST_REMEMBERED = 1 << 16
+"""Mentions whose codes a vocabulary remembers: the same ones come again and again in a lake."""
+
+
+class LinkingStage:
+    """Gives entities their codes; a pure function of the text's annotations.
+
+    Construction maps the indexes into memory and reads no table, so every process may have one; it
+    is pickled as its configuration. Raises VocabularyError where an index cannot be used.
+    """
+
+    def __init__(self, config: Linking) -> None:
+        self._config = config
+        self._links = tuple(_Links(config, one) for one in config.vocabularies)
+
+    def __reduce__(self) -> tuple[type[LinkingStage], tuple[Linking]]:
+        return LinkingStage, (self._config,)
+
+    def refine(self, text: str, annotations: Annotations) -> Annotations:
+        """The annotations with the codes of every entity; ``text`` is not needed for them."""
+        details = _details(annotations)
+        entities = tuple(
+            self._linked(entity, details.get(at, ()), annotations)
+            for at, entity in enumerate(annotations.entities)
+        )
+        return replace(annotations, entities=entities)
+
+    @property
+    def manifests(self) -> tuple[Manifest, ...]:
+        """Name, version and size of every vocabulary, in the order of the configuration."""
+        return tuple(links.manifest for links in self._links)
+
+    def _linked(self, entity: Entity, details: tuple[str, ...], said: Annotations) -> Entity:
+        codes: list[Code] = []
+        for links in self._links:
+            if entity.label in links.labels:
+                long = written_out(entity.text, said.abbreviations)
+                codes += links.codes(entity.label, entity.text, long, details)
+        return replace(entity, codes=tuple(codes)) if codes else entity
+
+
+class _Links:
+    """One vocabulary with its lookups, one for each way in which labels restrict it."""
+
+    def __init__(self, config: Linking, vocabulary: LinkedVocabulary) -> None:
+        folder = Path(vocabulary.index)
+        self.manifest = read_manifest(folder)
+        self.labels = frozenset(vocabulary.labels)
+        self._index = Index(folder)
+        self._config = config
+        similar = Similar(self._index)
+        ways = {
+            label: (types, label in vocabulary.drugs) for label, types in vocabulary.labels.items()
+        }
+        lookups = {
+            way: Lookup(self._index, similar, types=way[0], drugs=way[1])
+            for way in dict.fromkeys(ways.values())
+        }
+        self._lookups = {label: lookups[way] for label, way in ways.items()}
+        self.codes = lru_cache(maxsize=MOST_REMEMBERED)(self._codes)
+
+    def _codes(
+        self, label: str, text: str, long: str | None, details: tuple[str, ...]
+    ) -> tuple[Code, ...]:
+        lookup = self._lookups[label]
+        most, threshold = self._config.top_k, self._config.threshold
+        hits: tuple[Hit, ...] = ()
+        if long is not None:
+            # What the document defines goes before what others mean by the same letters.
+            hits = lookup.find(long, most, threshold)
+            hits = tuple(replace(hit, how=ABBREVIATION) for hit in hits)
+        if not hits:
+            hits = lookup.find(text, most, threshold)
+        if details and (product := lookup.product(long or text, details)):
+            rest = tuple(hit for hit in hits if hit.concept != product.concept)
+            hits = (replace(product, how=RELATIONS), *rest)[:most]
+        return tuple(self._code(hit) for hit in hits)
+
+    def _code(self, hit: Hit) -> Code:
+        index = self._index
+        parents: tuple[str, ...] = ()
+        if self._config.parents:
+            parents = tuple(index.code(one) for one in index.parents[hit.concept].tolist())
+        code, term = index.code(hit.concept), index.term(hit.concept)
+        return Code(self.manifest.name, code, term, hit.score, hit.how, parents)
+
+
+def _details(annotations: Annotations) -> dict[int, tuple[str, ...]]:
+    """Strengths and forms by the ordinal of their drug, in the order of the relations."""
+    found: dict[int, tuple[str, ...]] = {}
+    for one in annotations.relations:
+        if one.type in STRENGTH_AND_FORM:
+            found[one.head] = (*found.get(one.head, ()), _tail(annotations, one))
+    return found
+
+
+def _tail(annotations: Annotations, relation: Relation) -> str:
+    return annotations.entities[relation.tail].text

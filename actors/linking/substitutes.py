@@ -1,0 +1,73 @@
+"""What a vocabulary's own synonyms say of its words, learned without any text.
+
+Two names of one concept that differ in little vote: *cancer of the breast* and *neoplasm of the
+breast* for the pair (cancer, neoplasm), *Marfan syndrome* and *Marfan* for leaving *syndrome* out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+MOST_NAMES = 12
+"""Names of a concept that are compared, in their order; more add pairs by the square."""
+LEAST_CONCEPTS = 2
+"""Concepts that must agree."""
+LEAST_SHARE = 0.05
+"""Of the concepts that have the rarer word, those that must agree."""
+FULL = 100
+"""The similarity of a word to itself; others are integers below it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """Words by number; every list is sorted.
+
+    ``words``: (word, other, similarity), both ways.
+    ``left_out``: for words that names do without, the share of their concepts where one does, in
+    hundredths.
+    """
+
+    words: list[tuple[int, int, int]]
+    left_out: dict[int, int]
+
+
+def learn(concepts: Iterable[Sequence[Sequence[int]]], numbers: frozenset[int]) -> Learned:
+    """What the concepts agree on; each is a list of names as words by number.
+
+    ``numbers`` are words that are digits: type 1 and type 2 are never the same.
+    """
+    words: Counter[tuple[int, int]] = Counter()
+    without: Counter[int] = Counter()
+    seen: Counter[int] = Counter()
+    for names in concepts:
+        distinct = list(dict.fromkeys(frozenset(name) for name in names[:MOST_NAMES]))
+        seen.update(frozenset[int]().union(*distinct))
+        votes: set[tuple[int, int]] = set()
+        dropped: set[int] = set()
+        for first, second in combinations(distinct, 2):
+            one, other = sorted((first - second, second - first), key=len)
+            if len(one) == 1 and len(other) == 1:
+                (left,), (right,) = one, other
+                votes.add((min(left, right), max(left, right)))
+            elif not one and len(other) == 1:
+                dropped |= other
+        words.update(votes)
+        without.update(dropped)
+    found = []
+    for (left, right), count in words.items():
+        share = count / min(seen[left], seen[right])
+        enough = count >= LEAST_CONCEPTS and share >= LEAST_SHARE
+        if enough and not (left in numbers and right in numbers):
+            similarity = min(FULL - 5, round(FULL * (0.6 + share)))
+            found += [(left, right, similarity), (right, left, similarity)]
+    return Learned(
+        sorted(found),
+        {
+            word: round(FULL * count / seen[word])
+            for word, count in sorted(without.items())
+            if count >= LEAST_CONCEPTS and word not in numbers
+        },
+    )

@@ -1,0 +1,28 @@
+"""The word lists of folding."""
+
+from __future__ import annotations
+
+FUNCTION_WORDS = frozenset({
+    "a", "an", "the", "of", "and", "or", "in", "on", "at", "by", "to", "for", "from", "with",
+    "due", "as", "nos", "de", "la", "el", "los", "las", "del", "y", "con", "por", "en", "para",
+    "le", "les", "des", "du", "et", "der", "die", "das", "und", "von", "mit",
+})  # fmt: skip
+"""Words that a reordered or shortened name loses, in English, Spanish, French and German.
+
+"without", "no" and "non" are not among them.
+"""
+
+SALTS_AND_FORMS = frozenset({
+    "hydrochloride", "hcl", "dihydrochloride", "hydrobromide", "hbr", "sodium", "disodium",
+    "potassium", "calcium", "magnesium", "maleate", "malate", "tartrate", "bitartrate",
+    "succinate", "fumarate", "phosphate", "sulfate", "sulphate", "bisulfate", "acetate",
+    "citrate", "mesylate", "mesilate", "besylate", "besilate", "tosylate", "nitrate",
+    "chloride", "bromide", "iodide", "carbonate", "bicarbonate", "gluconate", "lactate",
+    "pamoate", "stearate", "benzoate", "hydrate", "monohydrate", "dihydrate", "trihydrate",
+    "anhydrous", "tromethamine", "meglumine", "olamine", "medoxomil", "axetil", "proxetil",
+    "tablet", "capsule", "caplet", "injection", "solution", "suspension", "syrup", "cream",
+    "ointment", "gel", "patch", "spray", "inhaler", "suppository", "drops", "oral", "topical",
+    "intravenous", "extended", "release", "er", "xr", "sr", "cr", "la", "xl", "dr", "delayed",
+    "immediate", "modified", "sustained", "chewable", "disintegrating", "coated", "film",
+})  # fmt: skip
+"""What the name of a drug may have beside its ingredient."""

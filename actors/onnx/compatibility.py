@@ -1,0 +1,48 @@
+"""Compatibility characters that a vocabulary does not know, spelt out for the model.
+
+Ligatures come from the text layers of PDFs, styled letters and full-width forms from pasted text.
+What the vocabulary knows stays as it is, so that the model sees what it was trained on.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int32]
+
+
+class Spelling:
+    """Spells out characters for one vocabulary.
+
+    ``unknown`` says how many tokens of a text the vocabulary does not know.
+    """
+
+    def __init__(self, unknown: Callable[[str], int]) -> None:
+        self._unknown = unknown
+        self._known: dict[str, str] = {}
+
+    def spelt_out(self, text: str) -> tuple[str, Ints] | None:
+        """The text for the model, and for each of its characters the place in ``text`` that it came
+        from. None where the text stays as it is."""
+        spelt = {c: s for c in set(text) if not c.isascii() and (s := self._of(c)) != c}
+        if not spelt:
+            return None
+        parts = [spelt.get(character, character) for character in text]
+        lengths = np.fromiter(map(len, parts), np.int32, len(parts))
+        return "".join(parts), np.repeat(np.arange(len(text), dtype=np.int32), lengths)
+
+    def _of(self, character: str) -> str:
+        if character not in self._known:
+            spelt = unicodedata.normalize("NFKC", character)
+            keep = spelt == character or self._knows(character)
+            self._known[character] = character if keep else spelt
+        return self._known[character]
+
+    def _knows(self, character: str) -> bool:
+        # WordPiece knows a character alone, inside a word, or both.
+        inside = self._unknown("a" + character) <= self._unknown("a")
+        return inside and not self._unknown(character)

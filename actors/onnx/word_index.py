@@ -1,0 +1,75 @@
+"""Which tokens are pieces of one word, as the stored text has it.
+
+A tokenizer's own words follow its normaliser and pre-tokenizer: some have one word for a whole
+text, some put spaces where the text has none. Here a word is what stands between white space.
+Within that, a word begins at every character of a script without spaces, after an elided article
+("l'insuline"), and where the tokenizer cuts at punctuation, but never inside a number ("5.97").
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import numpy.typing as npt
+
+from actors.words import is_mark, is_unspaced
+
+Ints = npt.NDArray[np.int32]
+Bools = npt.NDArray[np.bool_]
+
+_ELIDED = re.compile(
+    r"(?<![^\W_])(?:[cdjlmnst]|(?:jus|lors|puis|quoi)?qu|un|gl|(?:a|da|de|ne|su|co|que|be)ll|"
+    r"quest|sant|senz|anch)['’ʼ](?=[^\W\d_])",
+    re.IGNORECASE,
+)
+_SEPARATED = re.compile(r"\d+(?:[.,]\d+)+")
+_WHITE, _UNSPACED, _WORD, _PUNCTUATION = range(4)
+
+
+def word_index(text: str, starts: Ints, ends: Ints, cuts: Bools) -> Ints:
+    """The index of the word of each token of ``text``, from 1 on, never decreasing.
+
+    ``cuts``: where the tokenizer itself begins a word. All have one row per token.
+    """
+    fresh = np.ones(len(starts), bool)
+    if len(starts) > 1:
+        kinds = _kinds(text)
+        edge = np.zeros(len(text) + 1, np.int32)
+        apart = kinds <= _UNSPACED
+        edge[1:-1] = apart[1:] | apart[:-1]
+        for match in _ELIDED.finditer(text):
+            edge[match.end()] = 1
+        inside = np.zeros(len(text) + 1, bool)
+        for match in _SEPARATED.finditer(text):
+            inside[match.start() + 1 : match.end()] = True
+        # A token of white space alone belongs to the word that follows.
+        places = np.arange(len(text), dtype=np.int32)
+        ahead = np.full(len(text) + 1, len(text), np.int32)
+        ahead[:-1] = np.where(kinds == _WHITE, len(text), places)
+        ahead = np.minimum.accumulate(ahead[::-1])[::-1]
+        behind = np.maximum.accumulate(np.where(kinds == _WHITE, -1, places))
+        first = ahead[starts]
+        last = np.maximum(first, behind[np.maximum(ends - 1, 0)])
+        before, after = last[:-1], first[1:]
+        edges = np.cumsum(edge)
+        kinds = np.append(kinds, np.int32(_WHITE))
+        punctuated = (kinds[before] == _PUNCTUATION) | (kinds[after] == _PUNCTUATION)
+        cut = cuts[1:] & punctuated & ~inside[after]
+        fresh[1:] = (after > before) & ((edges[after] > edges[before]) | cut)
+    return np.cumsum(fresh, dtype=np.int32)
+
+
+def _kinds(text: str) -> Ints:
+    """Per character: white space, of a script without spaces, part of a word, or punctuation."""
+    codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+    found, places = np.unique(codes, return_inverse=True)
+    return np.array([_kind(chr(code)) for code in found], np.int32)[places]
+
+
+def _kind(character: str) -> int:
+    if character.isspace():
+        return _WHITE
+    if is_unspaced(character):
+        return _UNSPACED
+    return _WORD if character.isalnum() or is_mark(character) else _PUNCTUATION

@@ -1,0 +1,158 @@
+"""Relations by rules over the places of entities: nearest, unblocked, on the right side.
+
+The cost of a pair is the words between the two, not counting those that other tails take; a comma
+or a conjunction, a line break and the end of a sentence cost more. "Aspirin and 5 mg of warfarin":
+5 mg is as near to both, but "and" stands before it.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from actors.config.relations import RelationRule, folded
+from actors.relations.readings import read_tail
+from actors.spans import Entity, Relation
+
+_ITEM = re.compile(r"\n\s*\n|\n[ \t]*(?:[-*\u2022\u2013>]|\d{1,2}[.)])[ \t]|\|\s*\n")
+_SENTENCE = re.compile(r"[.!?;](?=\s|$)(?<!\d\.)")
+_JOINT = re.compile(
+    r"[,;+]|\b(?:and|or|plus|versus|vs|with|then|und|oder|y|e|o|et|ou|con|avec|mit|v\u00e0|ho\u1eb7c)\b"
+)
+_WORD = re.compile(r"[^\W_]+")
+
+_LONGEST_WORD = 40
+"""Characters a word may have for the first, rough look at what is near."""
+
+_COST_JOINT, _COST_LINE, _COST_SENTENCE, _COST_SIDE = 3, 2, 4, 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    index: int
+    start: int
+    end: int
+    label: str
+
+
+class _Row:
+    """Placed entities in reading order, found by place."""
+
+    def __init__(self, entities: Iterable[_Placed]) -> None:
+        self.all = sorted(entities, key=lambda one: (one.start, one.end))
+        self._starts = [one.start for one in self.all]
+        self._longest = max((one.end - one.start for one in self.all), default=0)
+
+    def near(self, start: int, end: int) -> list[_Placed]:
+        """Those that share a character with [start, end)."""
+        first = bisect_left(self._starts, start - self._longest)
+        last = bisect_left(self._starts, end)
+        return [one for one in self.all[first:last] if one.end > start]
+
+    def between(self, start: int, end: int) -> list[_Placed]:
+        """Those that lie whole in [start, end)."""
+        first, last = bisect_left(self._starts, start), bisect_left(self._starts, end)
+        return [one for one in self.all[first:last] if one.end <= end]
+
+
+class RelationFinder:
+    """Applies relation rules to the entities of a document."""
+
+    def __init__(self, rules: Sequence[RelationRule], readings: bool = True) -> None:
+        self._rules = [
+            (
+                rule,
+                frozenset(map(folded, rule.head)),
+                frozenset(map(folded, rule.tail)),
+                frozenset(map(folded, rule.blocked_by)),
+            )
+            for rule in rules
+        ]
+        self._tails = frozenset().union(*(tail for _, _, tail, _ in self._rules))
+        self._readings = readings
+
+    def __call__(self, text: str, entities: Sequence[Entity]) -> tuple[Relation, ...]:
+        """The relations among ``entities``, by ordinal of head, then tail, then type."""
+        placed = _Row(
+            _Placed(index, entity.start, entity.end, folded(entity.label))
+            for index, entity in enumerate(entities)
+            if entity.start is not None and entity.end is not None
+        )
+        tails = _Row(one for one in placed.all if one.label in self._tails)
+        found = []
+        for rule, head_labels, tail_labels, blocking in self._rules:
+            heads = _Row(one for one in placed.all if one.label in head_labels)
+            if not heads.all:
+                continue
+            barred = head_labels | blocking if rule.pick == "nearest" else frozenset()
+            blockers = _Row(one for one in placed.all if one.label in barred)
+            for tail in tails.all:
+                if tail.label in tail_labels:
+                    pairs = list(_candidates(text, rule, tail, heads, blockers, tails))
+                    if rule.pick == "nearest" and pairs:
+                        pairs = [
+                            min(pairs, key=lambda one: (one[1], abs(one[0].start - tail.start)))
+                        ]
+                    found += [self._relation(text, rule, head, tail, cost) for head, cost in pairs]
+        return tuple(sorted(found, key=lambda one: (one.head, one.tail, one.type)))
+
+    def _relation(
+        self, text: str, rule: RelationRule, head: _Placed, tail: _Placed, cost: float
+    ) -> Relation:
+        return Relation(
+            head=head.index,
+            tail=tail.index,
+            type=rule.type,
+            score=round(1.0 / (1.0 + cost / 10.0), 3),
+            how="rule",
+            attributes=read_tail(text, tail.start, tail.end) if self._readings else {},
+        )
+
+
+def _candidates(
+    text: str, rule: RelationRule, tail: _Placed, heads: _Row, blockers: _Row, tails: _Row
+) -> Iterator[tuple[_Placed, float]]:
+    """Heads that the tail may belong to, with their cost; the earlier of equals first."""
+    far = _LONGEST_WORD * (rule.reach + 5)
+    for head in heads.near(tail.start - far, tail.end + far):
+        after = tail.start >= head.end
+        if not after and tail.end > head.start:
+            continue  # one lies in the other
+        if rule.side in ("after", "before") and after != (rule.side == "after"):
+            continue
+        start, end = (head.end, tail.start) if after else (tail.end, head.start)
+        if blockers.between(start, end):
+            continue
+        gap = text[start:end]
+        if rule.link and not _linked(gap, rule.link):
+            continue
+        # What other tails say is blanked, not cut: the places of the rest stay.
+        bare = gap
+        for one in tails.between(start, end):
+            bare = bare[: one.start - start] + " " * (one.end - one.start) + bare[one.end - start :]
+        cost = _cost(rule, gap, bare)
+        if cost is not None:
+            yield head, cost + (_COST_SIDE if rule.side == "either_after" and not after else 0)
+
+
+def _cost(rule: RelationRule, gap: str, bare: str) -> float | None:
+    """What stands between two entities, or None where the rule does not reach so far."""
+    lines = gap.count("\n")
+    sentences = len(_SENTENCE.findall(gap))
+    if _ITEM.search(gap) or (lines and rule.within == "line"):
+        return None
+    if sentences and rule.within != "block":
+        return None
+    words = len(_WORD.findall(bare))
+    if words > rule.reach:
+        return None
+    joints = len(_JOINT.findall(bare.lower()))
+    return words + joints * _COST_JOINT + lines * _COST_LINE + sentences * _COST_SENTENCE
+
+
+def _linked(gap: str, links: Sequence[str]) -> bool:
+    """Whether one of the linking words is the last in the gap, articles and the like aside."""
+    words = " ".join(_WORD.findall(gap.lower())[-4:])
+    return any(re.search(rf"\b{re.escape(link)}\b", words) for link in links)

@@ -1,0 +1,1 @@
+"""Scores and speed of status and relations on corpora, beside rule-based peers."""

@@ -1,0 +1,59 @@
+"""``medspan vocabulary``: build the index of a vocabulary, and say what an index holds."""
+
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command()
+def build(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...",
+            help="Parquet, CSV or TSV (code, term), RXNCONSO.RRF, MRCONSO.RRF, "
+            "sct2_Description_*.txt, OBO, OBO JSON, ICD-10-CM (order file or tabular XML), "
+            "Loinc.csv; text also as .gz.",
+        ),
+    ],
+    name: Annotated[str, typer.Option(help="The code system, such as rxnorm; tables show it.")],
+    version: Annotated[str, typer.Option(help="Its release, such as 2026-10.")],
+    into: Annotated[Path, typer.Option(help="The folder that gets the index NAME-VERSION.")],
+    language: Annotated[
+        str, typer.Option(help="Names of this language, where a file has several (ISO 639-1).")
+    ] = "en",
+) -> None:
+    """Build an index that the linking stage looks entities up in. It never changes afterwards."""
+    from actors.linking import build as build_index
+    from actors.linking import gather, read, read_manifest
+
+    names = chain.from_iterable(read(file, language) for file in files)
+    target = build_index(gather(name, version, names), into)
+    manifest = read_manifest(target)
+    Console(highlight=False).print(
+        f"{target}: {manifest.concepts:,} concepts, {manifest.terms:,} names, digest "
+        f"{manifest.digest[:16]}",
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def describe(
+    index: Annotated[Path, typer.Argument(help="A folder that `build` made.")],
+) -> None:
+    """Say what an index holds."""
+    from actors.linking import read_manifest
+
+    manifest = read_manifest(index)
+    Console(highlight=False).print(
+        f"{manifest.name} {manifest.version}: {manifest.concepts:,} concepts, "
+        f"{manifest.terms:,} names, digest {manifest.digest}",
+        soft_wrap=True,
+    )

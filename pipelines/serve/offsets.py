@@ -1,0 +1,27 @@
+"""Offsets in the unit that the reader of an answer counts in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+OffsetUnit = Literal["code_points", "utf16", "bytes"]
+"""Unicode code points (Python), UTF-16 code units (JavaScript, Java, C#), or bytes of UTF-8."""
+
+
+def converted(text: str, offsets: Iterable[int], unit: OffsetUnit) -> Mapping[int, int]:
+    """Each offset of ``text``, in code points, to the same place in ``unit``."""
+    found: dict[int, int] = {}
+    at = place = 0
+    for offset in sorted(set(offsets)):
+        at, place = offset, place + _length(text[at:offset], unit)
+        found[offset] = place
+    return found
+
+
+def _length(text: str, unit: OffsetUnit) -> int:
+    if unit == "code_points" or text.isascii():
+        return len(text)
+    if unit == "utf16":
+        return len(text.encode("utf-16-le")) // 2
+    return len(text.encode())

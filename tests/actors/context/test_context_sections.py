@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import pytest
+from marked import attributes, marked
+
+from actors.config import ConfigError
+from actors.config.context import Context, Language, SectionFilter
+from actors.context import ContextStage
+from actors.context.filters import apply_filters
+from actors.context.lexicon import lexicon_file, read_lexicon, sections_file
+from actors.context.sections import compile_headings, find_sections
+from actors.spans import Annotations, Entity, Grounding, Relation, spanning
+
+EN = compile_headings("en", Context())
+
+
+def found(text: str, language: Language = "en") -> list[tuple[str, str]]:
+    headings = EN if language == "en" else compile_headings(language, Context())
+    return [(s.name, text[s.start : s.heading_end]) for s in find_sections(text, headings)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("FAMILY HISTORY: Mother well.", [("family_history", "FAMILY HISTORY:")]),
+        ("Family history\nMother well.", [("family_history", "Family history")]),
+        ("## Allergies\nNone.", [("allergies", "## Allergies")]),
+        ("**Past Medical History:** gout", [("past_medical_history", "**Past Medical History:")]),
+        ("2. Medications:\naspirin", [("medications", "2. Medications:")]),
+        ("PMH - gout", [("past_medical_history", "PMH")]),
+        (
+            "HPI: cough. PMH: gout. MEDICATIONS: none",
+            [
+                ("history_of_present_illness", "HPI:"),
+                ("past_medical_history", "PMH:"),
+                ("medications", "MEDICATIONS:"),
+            ],
+        ),
+        ("Seen today.\n\nSEDATION RECORD\nMidazolam", [("other", "SEDATION RECORD")]),
+        ("DIAGNOSIS(ES): gout", [("problem_list", "DIAGNOSIS(ES):")]),
+        ("She has a family history of gout.", []),
+        ("The plan: to go home with her family.", []),
+        ("Blood pressure: 120/80", []),
+        ("", []),
+    ],
+)
+def test_headings(text: str, expected: list[tuple[str, str]]) -> None:
+    assert found(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "name"),
+    [
+        ("vi", "TIỀN SỬ GIA ĐÌNH:\nMẹ khỏe", "family_history"),
+        ("es", "Antecedentes familiares: madre sana", "family_history"),
+        ("fr", "ANTECEDENTS FAMILIAUX\nmère saine", "family_history"),
+        ("de", "Familienanamnese: unauffällig", "family_history"),
+        ("de", "Entlassmedikation:\nASS 100", "discharge_medications"),
+        ("vi", "Lý do vào viện: ho", "chief_complaint"),
+    ],
+)
+def test_headings_of_other_languages(language: Language, text: str, name: str) -> None:
+    assert [one for one, _ in found(text, language)] == [name]
+
+
+def test_a_section_reaches_to_the_next_heading_and_has_its_code() -> None:
+    text = "Title\nFamily history: gout\nAllergies: none"
+    first, second = find_sections(text, EN)
+    assert text[first.start : first.end] == "Family history: gout\n"
+    assert first.loinc == "10157-6"
+    assert second.end == len(text)
+
+
+def test_a_section_is_evidence_and_its_heading_the_cue() -> None:
+    source = (
+        "HPI: <Cough>.\nPMH:\n- <Gout:historical>\n- No <asthma:historical,negated>\n"
+        "FHx: <Cancer:family> of the lung.\nInstructions: Come back for <fever:hypothetical>."
+    )
+    text, annotations, gold = marked(source)
+    refined = ContextStage(Context(languages=("en",))).refine(text, annotations).entities
+    assert [attributes(e.assertion) for e in refined if e.assertion] == gold
+    assert [e.section for e in refined] == [
+        "history_of_present_illness",
+        "past_medical_history",
+        "past_medical_history",
+        "family_history",
+        "instructions",
+    ]
+    gout = refined[1].assertion
+    assert gout is not None
+    assert [(c.rule, text[c.start : c.end]) for c in gout.cues] == [
+        ("section.past_medical_history", "PMH:")
+    ]
+
+
+def test_what_sections_imply_can_be_set() -> None:
+    stage = ContextStage(Context(languages=("en",), implied={"plan": ("hypothetical",)}))
+    text, annotations, gold = marked("PMH: <gout>\nPlan: <aspirin:hypothetical>")
+    refined = stage.refine(text, annotations).entities
+    assert [attributes(e.assertion) for e in refined if e.assertion] == gold
+
+
+def test_headings_of_the_users_own() -> None:
+    config = Context(languages=("en",), headings={"sedation": ("sedation [record]", "plan")})
+    sections = find_sections("Sedation record:\nx\nPlan: y", compile_headings("en", config))
+    assert [(s.name, s.loinc) for s in sections] == [("sedation", None), ("sedation", None)]
+
+
+def test_a_heading_ends_the_scope_before_it() -> None:
+    text, annotations, gold = marked("ROS: No <fever:negated>, <chills:negated>\nPE: <rash>")
+    refined = ContextStage(Context(languages=("en",))).refine(text, annotations).entities
+    assert [attributes(e.assertion) for e in refined if e.assertion] == gold
+
+
+def test_filters_drop_entities_and_their_relations() -> None:
+    text = "aspirin 5 mg daily"
+    entities = (
+        spanning(text, 0, 7, "DRUG", section="plan"),
+        spanning(text, 8, 12, "DOSE", section="plan"),
+        spanning(text, 13, 18, "FREQUENCY", section="allergies"),
+        spanning(text, 8, 9, "DRUG"),
+        Entity("DRUG", "x", None, None, grounding=Grounding.UNGROUNDED),
+    )
+    relations = (Relation(0, 2, "frequency"), Relation(0, 1, "dose"), Relation(4, 1, "dose"))
+    annotations = Annotations(entities, relations=relations)
+    never = SectionFilter(labels=("FREQUENCY",), never=("allergies",))
+    only = SectionFilter(labels=("DRUG",), only=("plan",))
+    kept = apply_filters(annotations, (never, only))
+    assert [e.text for e in kept.entities] == ["aspirin", "5 mg", "x"]
+    assert kept.relations == (Relation(0, 1, "dose"), Relation(2, 1, "dose"))
+    assert apply_filters(annotations, ()) is annotations
+
+
+def test_a_filter_has_either_only_or_never() -> None:
+    with pytest.raises(ValueError, match="either"):
+        SectionFilter(labels=("DRUG",), only=("plan",), never=("allergies",))
+
+
+def test_the_shipped_lexicons_are_valid_and_their_headings_differ() -> None:
+    languages: tuple[Language, ...] = ("en", "vi", "es", "fr", "de")
+    for language in languages:
+        assert lexicon_file(language).language == language
+        effects = {rule.effect for rule in lexicon_file(language).rules}
+        assert effects >= {"negated", "uncertain", "hypothetical", "historical", "family", "stop"}
+        assert len(compile_headings(language, Context()).names) > 60
+    assert all(entry.headings for entry in sections_file().sections.values())
+
+
+def test_a_wrong_lexicon_names_file_and_key(tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("lexicon") / "xx.yaml"
+    path.write_text("language: en\nfunction_words: [a]\nrules: [{id: x, effect: nonsense}]\n")
+    with pytest.raises(ConfigError, match=r"xx\.yaml:\n.*function_words") as caught:
+        read_lexicon(path)
+    assert "rules.0.effect" in str(caught.value)

@@ -1,0 +1,105 @@
+import pytest
+
+from actors.linking.index import Index
+from actors.linking.lookup import Hit, Lookup
+from actors.linking.similar import Similar
+
+
+def looked_up(
+    index: Index,
+    text: str,
+    *,
+    most: int = 1,
+    threshold: float = 0.6,
+    types: tuple[str, ...] = (),
+    drugs: bool = False,
+) -> list[tuple[str, str]]:
+    lookup = Lookup(index, Similar(index), types=types, drugs=drugs)
+    return [(index.code(hit.concept), hit.how) for hit in lookup.find(text, most, threshold)]
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "how"),
+    [
+        ("breast cancer", "D1", "exact"),
+        ("BREAST-CANCER", "D1", "exact"),
+        ("cancer of the breast", "D1", "folded"),
+        ("breast tumours", "D1", "folded"),
+        ("breast canser", "D1", "similar"),
+        ("kidney tumor", "D4", "similar"),
+        ("pulmonary cancer", "D3", "similar"),
+        ("sporadic breast cancer", "D1", "similar"),
+        ("ciprofloxacine", "R5", "folded"),
+        ("ciprofloxacn", "R5", "similar"),
+    ],
+)
+def test_the_best_concept(index: Index, text: str, code: str, how: str) -> None:
+    assert looked_up(index, text, threshold=0.5) == [(code, how)]
+
+
+@pytest.mark.parametrize("text", ["", "...", "the", "zebra crossing", "42"])
+def test_nothing_like_it_is_nil(index: Index, text: str) -> None:
+    assert looked_up(index, text) == []
+
+
+def test_the_threshold_decides_what_is_nil(index: Index) -> None:
+    (hit,) = Lookup(index, Similar(index)).find("breast canser", 1, 0.5)
+
+    assert 0.5 < hit.score < 0.89
+    assert Lookup(index, Similar(index)).find("breast canser", 1, hit.score + 0.01) == ()
+
+
+def test_preferred_names_go_first(index: Index) -> None:
+    assert looked_up(index, "cold", most=2) == [("D7", "exact"), ("F1", "exact")]
+
+
+def test_types_restrict_and_rank(index: Index) -> None:
+    assert looked_up(index, "cold", types=("finding",)) == [("F1", "exact")]
+    assert looked_up(index, "cold", types=("finding", "disease")) == [("F1", "exact")]
+    assert looked_up(index, "breast cancer", types=("finding",)) == []
+    assert looked_up(index, "breast cancer", types=("no such type",)) == []
+
+
+def test_salts_and_forms_of_drugs(index: Index) -> None:
+    assert looked_up(index, "metformin HCl", drugs=True) == [("R1", "folded")]
+    assert looked_up(index, "metoprolol tartrate", drugs=True) == [("R4", "folded")]
+    assert looked_up(index, "metoprolol", drugs=True) == [("R4", "folded")]
+    assert looked_up(index, "metoprolol", threshold=0.8) == []
+    assert looked_up(index, "metoprolol", drugs=True, threshold=0.95) == []
+
+
+def test_more_than_one_code_is_best_first_and_distinct(index: Index) -> None:
+    found = looked_up(index, "breast cancer", most=5, threshold=0.3)
+
+    assert found[:2] == [("D1", "exact"), ("D2", "similar")]
+    assert len({code for code, _ in found}) == len(found) <= 5
+
+
+def test_scores_fall_with_the_rank(index: Index) -> None:
+    scores = [hit.score for hit in Lookup(index, Similar(index)).find("breast cancer", 5, 0.3)]
+
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] == 1.0
+
+
+def test_strength_and_form_choose_the_product(index: Index) -> None:
+    lookup = Lookup(index, Similar(index), drugs=True)
+
+    def product(*details: str) -> str | None:
+        hit = lookup.product("metformin", details)
+        return None if hit is None else index.code(hit.concept)
+
+    assert product("500mg", "tablet") == "R2"
+    assert product("850 mg") == "R3"
+    assert product("250 mg") is None
+
+
+def test_answers_do_not_depend_on_what_came_before(index: Index) -> None:
+    texts = ["breast canser", "kidney tumor", "cold", "lung cancr", "metformn"]
+    used = Lookup(index, Similar(index))
+
+    def fresh(text: str) -> tuple[Hit, ...]:
+        return Lookup(index, Similar(index)).find(text, 3, 0.3)
+
+    for text in [*texts, *reversed(texts)]:
+        assert used.find(text, 3, 0.3) == fresh(text)
