@@ -82,6 +82,7 @@ def begin_run(loaded: LoadedPipeline, plan: SourcePlan) -> str:
             plan.empty,
             pipeline_fingerprint(loaded),
             base=runs[-1] if runs else None,
+            passed_over=tuple(plan.skipped.items()),
         ),
     )
 

@@ -168,6 +168,9 @@ def show(outcome: Outcome, store: RunStore, console: Console, as_json: bool) -> 
             report=report,
         )
     )
+    if passed := outcome.marker["source"]["passed_over"]:
+        words = ", ".join(f"{count:,} {suffix}" for suffix, count in passed.items())
+        console.print(f"files passed over: {escape(words)}", soft_wrap=True, highlight=False)
     console.print(_time_went(outcome), soft_wrap=True, highlight=False)
     where = escape(store.path)
     console.print(f"run {outcome.run_id} in {where}", soft_wrap=True, highlight=False)

@@ -49,6 +49,7 @@ def marker(
         "source": {
             "files": len(sources),
             "digest": hashlib.sha256(listing.encode()).hexdigest(),
+            "passed_over": dict(plan.passed_over),
         },
         "current": {
             "units": len(live),

@@ -56,6 +56,8 @@ class RunPlan:
     """The latest run when this one was planned, if there was any."""
     increment: Increment | None = None
     """None: the run covers its whole source, and replaces all that was live when it was planned."""
+    passed_over: tuple[tuple[str, int], ...] = ()
+    """Of a run over its whole source, how many files were passed over, by suffix."""
 
     def as_table(self) -> pa.Table:
         """The plan as one Parquet table."""
@@ -65,6 +67,7 @@ class RunPlan:
             "identity": self.identity,
             "base": self.base,
             "increment": asdict(self.increment) if self.increment else None,
+            "passed_over": dict(self.passed_over),
         }
         metadata = {
             "pipeline": self.pipeline.encode(),
@@ -97,4 +100,5 @@ class RunPlan:
             identity=facts["identity"],
             base=facts["base"],
             increment=Increment(**increment) if increment is not None else None,
+            passed_over=tuple(facts["passed_over"].items()),
         )
