@@ -256,7 +256,7 @@ def test_what_sums_allow_and_no_node_holds_is_refused() -> None:
 
 def test_more_threads_than_cores_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actors.extractor.cores", lambda: 2)
-    with pytest.raises(ConfigError, match="3 threads are asked for, and this process may run on 2"):
+    with pytest.raises(ConfigError, match="3 threads requested, but this process may use only 2"):
         Extractor(load_model("starter:token-classifier"), Share(threads=3))
 
 

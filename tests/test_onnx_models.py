@@ -301,10 +301,10 @@ def test_a_missing_file_is_named(folder: Path, tmp_path: Path, name: str) -> Non
     ("name", "content", "said"),
     [
         ("config.json", "{", "config.json: not JSON"),
-        ("config.json", "[]", "config.json: holds no mapping"),
+        ("config.json", "[]", "config.json: not a JSON object"),
         ("config.json", '{"id2label": {}}', "config.json: has no id2label"),
-        ("config.json", '{"id2label": {"0": "O", "2": "B-A"}}', "does not number its 2 labels"),
-        ("config.json", '{"id2label": {"a": "O"}}', "keys that are no numbers"),
+        ("config.json", '{"id2label": {"0": "O", "2": "B-A"}}', "must number its 2 labels"),
+        ("config.json", '{"id2label": {"a": "O"}}', "non-numeric keys"),
         (
             "config.json",
             '{"id2label": {"0": "O", "1": "B-A"}}',
