@@ -18,7 +18,7 @@ from actors.memory import cuda, onnx_cuda_problem
 from actors.ocr import models
 
 A10G = 24 * 10**9
-RUNS_ON_CPU = r"0\.5 of a GPU and would run on the CPU"
+RUNS_ON_CPU = r"num_gpus 0\.5 but would run on the CPU"
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_llama_cpp_without_gpu_support_is_an_error_with_the_command(
 def test_llama_cpp_that_sees_no_card_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llama_cpp.llama_supports_gpu_offload", lambda: False)
     monkeypatch.setattr("llama_cpp.llama_print_system_info", lambda: b"CUDA : ARCHS = 900 |")
-    with pytest.raises(ConfigError, match=r"llama\.cpp sees no card"):
+    with pytest.raises(ConfigError, match=r"llama\.cpp finds no GPU"):
         Extractor(load_model("starter:extractor"), Share(threads=1, gpu=0.5))
 
 
