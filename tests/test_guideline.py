@@ -55,7 +55,7 @@ def test_labels_have_short_forms_and_a_default_type() -> None:
         ({"labels": {}}, "at least 1"),
         ({"labels": {"A": {"kind": "x"}}}, "kind"),
         ({"labels": {"A": {"type": "text"}}}, "no type 'text'"),
-        ({"labels": {"A": {"synonyms": ["b"]}, "B": None}}, "names two labels"),
+        ({"labels": {"A": {"synonyms": ["b"]}, "B": None}}, "used for two labels"),
         ({"labels": {"a\nb": None}}, "printable"),
     ],
 )
@@ -80,7 +80,7 @@ EVERYTHING = {
     [
         ({"DRUG": ["secret"]}, r"examples\[0\].output.DRUG\[0\]: does not occur"),
         ({"DRUG": "Aspirin"}, "DRUG: must be a list"),
-        ({"OTHER": []}, "OTHER: no such label"),
+        ({"OTHER": []}, "OTHER: unknown label"),
         ({"n": 1.5}, "n: must be an integer"),
         ({"x": "1"}, "x: must be a number"),
         ({"e": "maybe"}, "e: must be one of yes, no"),

@@ -165,7 +165,7 @@ def test_what_is_no_chat_template_says_so() -> None:
         chat_template("chatlm")
     with pytest.raises(ChatTemplateError, match="not Jinja: line 1"):
         chat_template("{% for x %}")
-    with pytest.raises(ChatTemplateError, match="refuses: never"):
+    with pytest.raises(ChatTemplateError, match="rejects the messages: never"):
         chat_template("{{ raise_exception('never') }}")
     with pytest.raises(ChatTemplateError, match="must print the user's turn"):
         prompt_format(
