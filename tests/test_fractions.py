@@ -78,7 +78,7 @@ def test_a_fraction_that_is_too_small_is_refused_with_what_would_fit(model: Gguf
     with pytest.raises(ConfigError) as refused:
         sized_model(Pool(num_gpus=0.15), model, lambda: A10G)
     said = str(refused.value)
-    assert said.startswith("m: num_gpus 0.15 of a card of 24.0 GB is 3.60 GB, and it needs ")
+    assert said.startswith("m: num_gpus 0.15 of a GPU with 24.0 GB is 3.60 GB, but it needs ")
     assert "(weights 1.64, KV cache 2.11, compute " in said
     ways = dict(way.split(": ", 1) for way in said.split("would do: ")[1].split("; "))
     share = 0.15 * A10G
@@ -100,7 +100,7 @@ def test_a_fraction_that_is_too_small_is_refused_with_what_would_fit(model: Gguf
 
 
 def test_a_model_that_no_card_holds_says_so(model: GgufModel) -> None:
-    with pytest.raises(ConfigError, match=r"num_gpus 1 of a card of 1\.0 GB .*n_gpu_layers"):
+    with pytest.raises(ConfigError, match=r"num_gpus 1 of a GPU with 1\.0 GB .*n_gpu_layers"):
         sized_model(Pool(num_gpus="auto", card_gb=1), model, lambda: None)
     with pytest.raises(ConfigError, match="nothing smaller fits"):
         sized_model(Pool(num_gpus="auto", card_gb=0.5), model, lambda: None)

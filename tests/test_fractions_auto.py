@@ -105,7 +105,7 @@ def test_what_does_not_even_fit_at_the_least_is_refused_with_the_numbers(path: P
     with pytest.raises(ConfigError) as refused:
         sized(model_of(path, n_ctx="auto"), 0.1)
     said = str(refused.value)
-    assert "m: num_gpus 0.1 of a card of 24.0 GB is 2.40 GB, and it needs " in said
+    assert "m: num_gpus 0.1 of a GPU with 24.0 GB is 2.40 GB, but it needs " in said
     # The least: three rooms of 2,048 tokens.
     assert f"KV cache {3 * 2048 * 28 * 2 * 128 * 2 * 2 / 1e9:.2f}" in said
     enough = float(said.split("pool.num_gpus: ")[1].split(";")[0])

@@ -54,7 +54,7 @@ def test_labels_have_short_forms_and_a_default_type() -> None:
         ({"lables": {}}, "lables"),
         ({"labels": {}}, "at least 1"),
         ({"labels": {"A": {"kind": "x"}}}, "kind"),
-        ({"labels": {"A": {"type": "text"}}}, "no type 'text'"),
+        ({"labels": {"A": {"type": "text"}}}, "unknown type 'text'"),
         ({"labels": {"A": {"synonyms": ["b"]}, "B": None}}, "used for two labels"),
         ({"labels": {"a\nb": None}}, "printable"),
     ],
@@ -86,7 +86,7 @@ EVERYTHING = {
         ({"e": "maybe"}, "e: must be one of yes, no"),
         ({"m": ["C"]}, "m: must be a list of words from A, B"),
         ({"o": [{"k": "secret"}]}, r"o\[0\].k: does not occur"),
-        ({"o": [{"j": "x"}]}, "o.0..j: no such key"),
+        ({"o": [{"j": "x"}]}, "o.0..j: unknown key"),
         ({"d": 2024}, "d: must be a string"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What a model needs of a card, all in all, and what of it can be chosen."""
+"""Total GPU memory estimate of a model, by purpose."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from actors.memory.shape import shape_of
 from actors.model_folder import longest
 
 CUDA_CONTEXT = 500 * 2**20
-"""Bytes that a process takes of a card before it has a model: context, kernels, library handles. An
-assumption that lies at the upper end of what drivers show; benchmarks/gpu_checks.py measures it."""
+"""Bytes that a process uses on a GPU before it loads a model: context, kernels, library handles. An
+assumption at the upper end of observed drivers; benchmarks/gpu_checks.py measures it."""
 
 Opened = Callable[[str], AbstractContextManager[BinaryIO]]
 _FLOAT = 4
@@ -26,8 +26,8 @@ _FLOAT = 4
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Bytes on a card by purpose, and on the host. ``exact`` is False where the model's graph is
-    not known, so that what it computes with is taken for that of a like one."""
+    """Bytes on the GPU by purpose, and on the host. ``exact`` is False if the model's graph is
+    unknown and its compute memory is estimated from a similar one."""
 
     parts: Mapping[str, int]
     host: int
@@ -35,14 +35,14 @@ class Need:
 
     @property
     def device(self) -> int:
-        """Bytes on the card."""
+        """Bytes on the GPU."""
         return sum(self.parts.values())
 
 
 @dataclass(frozen=True, slots=True)
 class GgufFile:
-    """A language model's header, that of its encoder of pictures, and the bytes of what else is
-    loaded beside it."""
+    """Headers of a language model and its image encoder, and the sizes of other files loaded with
+    it."""
 
     header: Header
     further: Mapping[str, int] = field(default_factory=dict)
@@ -51,8 +51,8 @@ class GgufFile:
 
 @dataclass(frozen=True, slots=True)
 class OnnxFile:
-    """A token classifier's file, and the sizes in the config.json beside it; ``longest``: tokens of
-    the longest sequence that it takes."""
+    """Size of a token classifier's file, and the dimensions in its config.json; ``longest`` is the
+    maximum sequence length in tokens."""
 
     size: int
     width: int
@@ -62,7 +62,7 @@ class OnnxFile:
 
 
 def gguf_need(file: GgufFile, model: GgufModel) -> Need:
-    """What a GGUF model needs with the options of its file."""
+    """Estimate the memory of a GGUF model with the options of its file."""
     header = file.header
     take, shape = llama_take(header, model.context, gpu=True), shape_of(header, model.context, True)
     parts = {
@@ -79,13 +79,13 @@ def gguf_need(file: GgufFile, model: GgufModel) -> Need:
         together = model.images.encode_tokens if model.images is not None else 1
         seen = encoder_take(file.encoder, largest_picture(model), flash, together)
         parts |= {"encoder": seen.weights, "pictures": seen.compute}
-        # Encoded pictures wait in main memory for their turn in a batch.
+        # Encoded images wait in main memory for their batch.
         host, exact = host + seen.embeddings * model.context.slots, exact and seen.exact
     return Need(parts | {"CUDA context": CUDA_CONTEXT}, host, exact)
 
 
 def read_gguf(open_file: Opened, model: GgufModel) -> GgufFile:
-    """The heads of a model's files; ``open_file`` opens one, wherever it is."""
+    """Read the headers of a model's files; ``open_file`` opens a file at any location."""
     weights, further = model.weights, dict[str, int]()
     with open_file(weights.model) as file:
         header = read_header(file, weights.model)
@@ -100,14 +100,13 @@ def read_gguf(open_file: Opened, model: GgufModel) -> GgufFile:
 
 
 def onnx_need(file: OnnxFile, model: OnnxModel) -> Need:
-    """What a token classifier needs for its batches.
+    """Estimate the memory of a token classifier for its batches.
 
-    The arena holds the widest layer: four tensors of the feed-forward's width (GELU, spelt out) and
-    two of the model's; and the attention's scores beside them, where these are too large for gaps
-    that the others leave. Measured on the shipped model with onnxruntime's arena on the CPU: within
-    6% for windows of 256 tokens in batches of 512 to 2,048, and of 512 in batches of up to 1,024;
-    26 to 29% too much for windows of 512 in batches of 2,048 and more. Longer windows have not been
-    measured.
+    The arena holds the widest layer: four tensors of the feed-forward width (GELU, unfused) and two
+    of the model width, plus the attention scores if they are too large for the free blocks that the
+    others leave. Measured on the shipped model with onnxruntime's CPU arena: within 6% for windows
+    of 256 tokens in batches of 512 to 2,048, and of 512 in batches of up to 1,024; 26 to 29% too
+    high for windows of 512 in batches of 2,048 and more. Longer windows have not been measured.
     """
     longest = longest_window(file, model)
     rows = max(1, model.session.batch_tokens // longest)
@@ -120,15 +119,15 @@ def onnx_need(file: OnnxFile, model: OnnxModel) -> Need:
 
 
 def longest_window(file: OnnxFile, model: OnnxModel) -> int:
-    """Tokens of the longest window, special ones included; a longer one is refused on loading."""
+    """Tokens of the longest window, including special ones; longer ones are rejected on loading."""
     return min(model.window.size or file.longest, file.longest)
 
 
 def read_onnx(folder: Path) -> OnnxFile:
-    """The sizes of a model folder as optimum exports it; raises ConfigError where config.json does
-    not say them and FileNotFoundError where files are missing."""
+    """Read the sizes of a model folder as exported by optimum; raises ConfigError if config.json
+    lacks them and FileNotFoundError if files are missing."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    # DistilBERT has names of its own.
+    # DistilBERT uses different names.
     names = {
         "width": ("hidden_size", "dim"),
         "feed": ("intermediate_size", "hidden_dim"),
@@ -138,8 +137,10 @@ def read_onnx(folder: Path) -> OnnxFile:
     for key, known in names.items():
         value = next((config[name] for name in known if isinstance(config.get(name), int)), None)
         if value is None:
-            raise ConfigError(f"{folder / 'config.json'}: has no {known[0]}: its need is unknown")
+            raise ConfigError(
+                f"{folder / 'config.json'}: has no {known[0]}, so its memory cannot be estimated"
+            )
         found[key] = value
-    # Large tensors lie in files of their own, whose names begin with the model's.
+    # Large tensors are stored in separate files whose names start with the model's.
     size = sum(file.stat().st_size for file in folder.glob("model.onnx*"))
     return OnnxFile(size, longest=longest(config, folder), **found)
