@@ -80,7 +80,7 @@ def test_a_fraction_that_is_too_small_is_refused_with_what_would_fit(model: Gguf
     said = str(refused.value)
     assert said.startswith("m: num_gpus 0.15 of a GPU with 24.0 GB is 3.60 GB, but it needs ")
     assert "(weights 1.64, KV cache 2.11, compute " in said
-    ways = dict(way.split(": ", 1) for way in said.split("would do: ")[1].split("; "))
+    ways = dict(way.split(": ", 1) for way in said.split("set any of: ")[1].split("; "))
     share = 0.15 * A10G
     # Each way fits, and a little more of it does not.
     fewer = int(ways["context.sequences"])

@@ -95,7 +95,7 @@ def test_onnxruntime_that_fell_back_is_an_error_with_the_command(
 
 def test_a_share_without_a_card_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actors.onnx.session.card_memory", lambda: None)
-    with pytest.raises(ConfigError, match="no CUDA card is visible"):
+    with pytest.raises(ConfigError, match="no CUDA GPU is visible"):
         Extractor(load_model("starter:token-classifier"), Share(threads=1, gpu=0.5))
 
 
@@ -117,7 +117,7 @@ def test_a_reader_of_pictures_that_fell_back_is_an_error(
         models.Models(load_ocr("starter:ocr"), 1, 0.5, cpu_fallback=True)
     assert caplog.records
     monkeypatch.setattr(models, "card_memory", lambda: None)
-    with pytest.raises(ConfigError, match="no CUDA card is visible"):
+    with pytest.raises(ConfigError, match="no CUDA GPU is visible"):
         models.Models(load_ocr("starter:ocr"), 1, 0.5)
 
 

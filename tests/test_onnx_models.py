@@ -159,7 +159,7 @@ def test_labels_that_do_not_fit_are_named_and_can_be_stated(
     (extraction,) = read(tmp_path, TEXT, decode={"outside": ["X"]})
     assert found(extraction) == [("Metformin", "Drug")]
     assert "no role" not in caplog.text
-    with pytest.raises(ModelFileError, match=r"decode\.outside names Y"):
+    with pytest.raises(ModelFileError, match=r"decode\.outside: unknown labels Y"):
         read(tmp_path, decode={"outside": ["Y"]})
 
 
@@ -370,9 +370,9 @@ def test_without_a_card_auto_is_the_cpu_and_cuda_an_error(
         for _ in range(2):
             assert found(read(folder, TEXT)[0]) == ALL
     assert [record.message for record in caplog.records] == [
-        "no CUDA card is visible: ONNX models run on the CPU"
+        "no CUDA GPU is visible: ONNX models run on the CPU"
     ]
-    with pytest.raises(ConfigError, match="no CUDA card is visible"):
+    with pytest.raises(ConfigError, match="no CUDA GPU is visible"):
         read(folder, session={"provider": "cuda"})
 
 
@@ -388,6 +388,6 @@ def test_the_memory_of_a_card_is_shared(monkeypatch: pytest.MonkeyPatch) -> None
     ]
     # What CUDA takes for itself is out of the actor's share.
     assert limits == [str(4 * 10**9 - CUDA_CONTEXT), "16000000000", "2500000000"]
-    with pytest.raises(ConfigError, match=r"a share of 0\.02 of a card of 16\.0 GB leaves nothing"):
+    with pytest.raises(ConfigError, match=r"num_gpus 0\.02 of a GPU with 16\.0 GB leaves nothing"):
         session._providers(OnnxSession(), 0.02)
     assert session._providers(OnnxSession(), 0) == ["CPUExecutionProvider"]

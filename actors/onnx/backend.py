@@ -1,7 +1,7 @@
-"""The ONNX Extractor backend: a lane for short documents and one for long ones.
+"""The ONNX Extractor backend: one lane for short documents and one for long ones.
 
-Each lane is a thread that reads whatever is queued in it, in batches on threads of its own. A short
-document shares the cores with the batches of long ones that run when it comes, and waits for none.
+Each lane is a thread that processes its queue in batches, on a thread pool of its own. A short
+document shares the cores with the batches of long ones already running, and waits for none.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ class ModelLost(RuntimeError):
 
 
 class OnnxBackend:
-    """A token classifier behind ``submit``. Its configuration says what it is (``OnnxModel``).
+    """A token classifier behind ``submit``, configured by an ``OnnxModel``.
 
-    ``threads``: CPU threads, None for all of this process. ``gpu``: the share of one card, 0 for
-    none, None for whatever is visible. ``moved`` is called after each batch. ``cpu_fallback``: a
-    share that onnxruntime cannot use is a warning. Raises as ``Reader`` where the model cannot be
-    loaded.
+    ``threads``: CPU threads; None: all cores of this process. ``gpu``: the share of one GPU, 0 for
+    none; None: whatever is visible. ``moved`` is called after each batch. ``cpu_fallback``: warn
+    instead of failing if onnxruntime cannot use the GPU. Raises like ``Reader`` if the model cannot
+    be loaded.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class OnnxBackend:
         try:
             while self._wait(lane, busy=bool(under_way)):
                 for document, guideline, future in self._take(lane, under_way):
-                    # Its future can be cancelled until it has its result.
+                    # The future can be cancelled until its result is set.
                     if future.cancelled():
                         future.set_running_or_notify_cancel()
                     else:
@@ -147,8 +147,9 @@ class OnnxBackend:
         self._abandon(lane, under_way)
 
     def _read(self, lane: _Lane, under_way: _UnderWay) -> None:
-        """Read on. The short ones are read to their end; of the long ones as many get a turn as
-        fill the batches ahead, which ends as soon as others come, and then go to the end."""
+        """Process the next batches. Short documents run to completion. Of the long ones, as many
+        get a turn as fill the look-ahead; the turn ends as soon as others arrive, and they go to
+        the back."""
         turns, tokens = list(under_way), self._ahead
         if lane.long:
             turns = turns[: max(1, self._ahead // TURN_TOKENS)]
@@ -172,25 +173,25 @@ class OnnxBackend:
     def _answer(
         self, future: Future[Extraction], reading: Reading, guideline: Guideline | None
     ) -> None:
-        """Give a reading that is done to its future, unless that is cancelled."""
+        """Settle the future of a finished document, unless it is cancelled."""
         found = None
         if not reading.given_up():
             found = narrowed(self._reader.extraction(reading), guideline)
-        # From here on it cannot be cancelled any more, so that the result always finds its place.
+        # From here on it can no longer be cancelled, so the result is always delivered.
         if found is None:
             future.set_running_or_notify_cancel()
         else:
             settle(future, found)
 
     def _wait(self, lane: _Lane, busy: bool) -> bool:
-        """Whether to go on; sleeps until there is something to do."""
+        """Wait for work; return False if the lane should stop."""
         with self._changed:
             while not (busy or lane.queue or self._closed or self._lost):
                 self._changed.wait()
             return not (self._closed or self._lost)
 
     def _take(self, lane: _Lane, under_way: _UnderWay) -> list[_Asked]:
-        """The documents to open next."""
+        """Take the documents to open next from the queue."""
         held = sum(len(reading.document.text or "") for reading, _ in under_way.values())
         room = min(self._ahead * CHARACTERS_PER_TOKEN, _MOST_CHARACTERS - held)
         taken: list[_Asked] = []
@@ -202,7 +203,7 @@ class OnnxBackend:
         return taken
 
     def _abandon(self, lane: _Lane, under_way: _UnderWay) -> None:
-        """Cancel every future that still waits in the lane, or give it the loss of the model."""
+        """Cancel every pending future of the lane, or fail it with the loss of the model."""
         with self._changed:
             lost, waiting = self._lost, [future for _, _, future in lane.queue]
             lane.queue.clear()
