@@ -109,7 +109,7 @@ def test_a_prompt_where_none_fits_or_none_is_given_is_an_error() -> None:
         made("template", guideline("DRUG")).render("x", prompt="y")
     with pytest.raises(PromptError, match="instruction"):
         made("prose", None).render("x")
-    with pytest.raises(PromptError, match="only strings"):
+    with pytest.raises(PromptError, match="only string types"):
         made("entity-list", guideline(n="integer"))
 
 
@@ -161,7 +161,7 @@ def test_a_template_of_the_weights_with_everything_that_they_use() -> None:
 def test_what_is_no_chat_template_says_so() -> None:
     with pytest.raises(ChatTemplateError, match="contain no chat template"):
         chat_template("gguf")
-    with pytest.raises(ChatTemplateError, match="no chat template 'chatlm'"):
+    with pytest.raises(ChatTemplateError, match="unknown chat template 'chatlm'"):
         chat_template("chatlm")
     with pytest.raises(ChatTemplateError, match="not Jinja: line 1"):
         chat_template("{% for x %}")
