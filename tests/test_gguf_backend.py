@@ -252,7 +252,7 @@ def test_a_long_document_with_a_long_prompt_of_its_own_is_read_in_smaller_window
     assert never.status is Status.FAILED
     assert never.failure is not None
     assert never.failure.type == "PromptError"
-    assert "no room" in never.failure.message
+    assert "no space" in never.failure.message
     assert "pain" not in never.failure.message
 
 

@@ -242,7 +242,9 @@ def test_label_filter(
 
 
 def test_a_filter_for_a_label_that_is_not_there_is_an_error(folder: Path) -> None:
-    with pytest.raises(ConfigError, match=r"names Durg; the model has Age, Drug"):
+    with pytest.raises(
+        ConfigError, match=r"unknown labels: Durg; the model's labels are Age, Drug"
+    ):
         read(folder, labels={"white_list": ["Durg"]})
 
 
@@ -308,7 +310,7 @@ def test_a_missing_file_is_named(folder: Path, tmp_path: Path, name: str) -> Non
         (
             "config.json",
             '{"id2label": {"0": "O", "1": "B-A"}}',
-            "gives 5 logits .* config.json has 2",
+            "has 5 logits .* config.json has 2",
         ),
         ("tokenizer.json", "{}", "tokenizer.json: not a tokenizer"),
         ("model.onnx", "no model", "model.onnx: onnxruntime cannot load it"),

@@ -236,7 +236,7 @@ def test_what_is_no_model_says_what_it_is(tmp_path: Path) -> None:
 def test_nothing_is_overwritten_and_classifiers_take_no_guideline(tmp_path: Path) -> None:
     source = language_model(tmp_path / "saved")
     import_model(source, tmp_path / "out")
-    with pytest.raises(FileExistsError, match="exists already"):
+    with pytest.raises(FileExistsError, match="already exists"):
         import_model(source, tmp_path / "out")
     with pytest.raises(SparkNlpError, match="its own labels"):
         import_model(classifier(tmp_path / "b"), tmp_path / "o", guideline=Path("g.yaml"))
