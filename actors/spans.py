@@ -12,7 +12,7 @@ from enum import StrEnum
 
 
 class Grounding(StrEnum):
-    """How the text of an entity was found in its document."""
+    """Method that found the text of an entity in its document."""
 
     EXACT = "exact"
     """The document has exactly these code points at [start, end)."""
@@ -192,13 +192,13 @@ class Entity:
         if (self.start is None) != (self.end is None):
             raise ValueError("an entity needs both offsets or neither")
         if (self.start is None) != (self.grounding is Grounding.UNGROUNDED):
-            raise ValueError(f"grounding {self.grounding} does not fit start {self.start}")
+            raise ValueError(f"grounding {self.grounding} contradicts start {self.start}")
         if self.start is not None and self.end is not None:
             if not 0 <= self.start < self.end:
                 raise ValueError(f"offsets [{self.start}, {self.end}) are not a span")
             if len(self.text) != self.end - self.start:
                 raise ValueError(
-                    f"offsets [{self.start}, {self.end}) do not fit a text of {len(self.text)}"
+                    f"offsets [{self.start}, {self.end}) contradict length {len(self.text)}"
                 )
         if self.score is not None and not 0.0 <= self.score <= 1.0:
             raise ValueError(f"score {self.score} is not a probability")

@@ -6,9 +6,9 @@ Reading documents changes nothing on the server, so whatever goes wrong on the w
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
@@ -17,7 +17,23 @@ from tenacity.wait import wait_random_exponential
 
 from actors.closing import Closing
 from actors.guideline import Guideline
-from actors.spans import Box, Document, Entity, Extraction, Failure, Grounding, Status, Usage, worst
+from actors.spans import (
+    Assertion,
+    Box,
+    Code,
+    Cue,
+    Document,
+    Entity,
+    Experiencer,
+    Extraction,
+    Failure,
+    Grounding,
+    Relation,
+    Section,
+    Status,
+    Usage,
+    worst,
+)
 
 _RETRIED = (429, 502, 503)
 _PER_REQUEST, _REQUEST_CHARACTERS = 16, 500_000
@@ -49,6 +65,9 @@ class Answered:
     failure: Failure | None
     entities: tuple[Entity, ...]
     steps: tuple[Extraction, ...]
+    sections: tuple[Section, ...] = ()
+    relations: tuple[Relation, ...] = ()
+    abbreviations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def status(self) -> Status:
@@ -205,15 +224,33 @@ def _answered(document: Document, answer: dict[str, Any]) -> Answered:
         failure=Failure(**answer["error"]) if answer.get("error") else None,
         entities=tuple(_entity(entity) for entity in answer["entities"]),
         steps=tuple(_step(document, step) for step in answer["steps"]),
+        sections=tuple(Section(**section) for section in answer["sections"]),
+        relations=tuple(Relation(**relation) for relation in answer["relations"]),
+        abbreviations=answer["abbreviations"],
     )
 
 
 def _entity(entity: dict[str, Any]) -> Entity:
+    assertion = entity["assertion"]
     return Entity(
         **entity
         | {
             "grounding": Grounding(entity["grounding"]),
             "boxes": tuple(Box(**box) for box in entity["boxes"]),
+            "assertion": None if assertion is None else _assertion(assertion),
+            "codes": tuple(
+                Code(**code | {"parents": tuple(code["parents"])}) for code in entity["codes"]
+            ),
+        }
+    )
+
+
+def _assertion(values: dict[str, Any]) -> Assertion:
+    return Assertion(
+        **values
+        | {
+            "experiencer": Experiencer(values["experiencer"]),
+            "cues": tuple(Cue(**cue) for cue in values["cues"]),
         }
     )
 

@@ -76,7 +76,8 @@ def test_a_page_that_was_read_is_told_before_the_document_is(
     future.add_done_callback(lambda _: before.append(len(told)))
     Blank.last.go.set()
     blank.close()  # after which everybody was told
-    assert before == [PAGES]
+    assert len(before) == 1
+    assert before[0] >= PAGES  # more where pages take long to decode
 
 
 def test_a_reader_says_what_its_networks_took(
@@ -132,6 +133,11 @@ def test_a_page_that_never_ends_fails_its_document_alone(blank: OcrReader) -> No
     assert isinstance(first, Reading)
     assert isinstance(last, Reading)
     assert first.text == last.text == "Metformin"
+
+
+def test_a_page_that_is_decoded_is_a_sign_of_life(blank: OcrReader, told: list[float]) -> None:
+    blank.read([endless()])
+    assert len(told) > 3
 
 
 def test_a_request_that_is_given_up_ends_the_page_that_is_decoded(

@@ -47,6 +47,9 @@ class CueRule(Section):
     reach: int | None = Field(
         None, ge=0, description="Most words between cue and entity; default: the whole clause."
     )
+    whole: bool = Field(
+        False, description="No stop ends the scope, as after `suggests that`: only the sentence."
+    )
     ends: tuple[Effect, ...] = Field(
         (), description="Of a stop: the effects whose scopes end here; default: all."
     )

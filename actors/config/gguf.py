@@ -132,7 +132,7 @@ def _renamed(section: str, content: Any) -> Any:
 
 
 class GgufContext(Section):
-    """How llama.cpp loads and runs the model."""
+    """Settings for loading and running the model with llama.cpp."""
 
     n_ctx: Annotated[int, Field(ge=64)] | Literal["auto"] = Field(
         default=USUAL_LENGTH,
@@ -236,7 +236,7 @@ class GgufContext(Section):
 
 
 class GgufSampling(Section):
-    """How tokens are sampled, with llama.cpp's semantics; see ``actors.engine.Sampling``."""
+    """Sampling settings, with llama.cpp's semantics; see ``actors.engine.Sampling``."""
 
     temperature: float = Field(default=0.0, ge=0, description="0: greedy decoding.")
     top_k: int = Field(default=40, ge=0, description="Keep only the k most likely tokens; 0: all.")
@@ -404,7 +404,7 @@ class GgufModel(Section):
     @model_validator(mode="after")
     def _sees(self) -> GgufModel:
         if self.images is not None and self.weights.mmproj is None:
-            raise ValueError("`images` is for vision models: weights.mmproj is missing")
+            raise ValueError("`images` requires a vision model: weights.mmproj is missing")
         if self.weights.mmproj_sha256 and not self.weights.mmproj:
             raise ValueError("weights.mmproj_sha256 without weights.mmproj")
         return self

@@ -1,4 +1,4 @@
-"""How the entities of several models are merged into one list."""
+"""Configuration of merging the entities of several models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Policy = Literal["longest", "score", "priority", "all"]
 
 
 class Merge(Section):
-    """How overlapping entities are resolved; see ``actors.merge`` for the rules."""
+    """Resolution of overlapping entities; see ``actors.merge`` for the rules."""
 
     overlaps: Policy = Field(
         default="all",

@@ -50,7 +50,7 @@ class PageLimits(Section):
 
 
 class Detection(Section):
-    """How text lines are detected on a page."""
+    """Detection of text lines on a page."""
 
     min_side: int = Field(
         736, ge=32, description="Upscale pages so that the shorter side has this length."

@@ -10,7 +10,7 @@ from actors.config.base import LabelFilter, Section, Weights
 
 
 class Window(Section):
-    """How a long document is split: overlapping windows, each token labelled in its best one."""
+    """Windowing of a long document: overlapping windows, each token labelled in its best one."""
 
     size: int | None = Field(
         None,
@@ -33,7 +33,7 @@ class Window(Section):
 
 
 class Decode(Section):
-    """How token predictions are decoded into spans."""
+    """Decoding of token predictions into spans."""
 
     scheme: Literal["auto", "bio", "bioes", "io", "plain"] = Field(
         "auto",
@@ -58,7 +58,7 @@ class Decode(Section):
 
 
 class OnnxSession(Section):
-    """How onnxruntime runs the model."""
+    """Settings of the onnxruntime session."""
 
     provider: Literal["auto", "cuda", "cpu"] = Field(
         "auto",

@@ -22,7 +22,7 @@ SPARK_NAMES = {
 
 
 class GroundingOptions(Section):
-    """How mentions are located in the document; see ``actors.grounding``."""
+    """Grounding of mentions in the document; see ``actors.grounding``."""
 
     fuzzy_threshold: float = Field(
         default=0.85,
@@ -37,7 +37,7 @@ class GroundingOptions(Section):
 
 
 class PromptSection(Section):
-    """How a generative model is prompted and how its answer is read."""
+    """Prompt and answer format of a generative model."""
 
     format: PromptForm = Field(
         description="template: a JSON template under the prompt's headings (jsl_meds_ner_2b). "

@@ -80,7 +80,14 @@ DEFAULT_RULES = (
     RelationRule(
         type="frequency", head=_DRUG, tail=("Frequency", "DrugTime", "DrugFrequency"), reach=10
     ),
-    RelationRule(type="duration", head=_DRUG, tail=("Duration", "DrugDuration"), reach=8),
+    RelationRule(
+        type="duration",
+        head=_DRUG,
+        tail=("Duration", "DrugDuration"),
+        reach=8,
+        within="sentence",
+        link=("for", "x", "during", "durante", "por", "pour", "pendant", "f\u00fcr", "trong"),
+    ),
     RelationRule(
         type="reason",
         head=_DRUG,

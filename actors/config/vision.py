@@ -1,4 +1,4 @@
-"""The `images` section of a vision model's file: how images are presented and limited.
+"""The `images` section of a vision model's file: presentation and limits of images.
 
 The weights of the image encoder are ``weights.mmproj``.
 """
@@ -13,7 +13,7 @@ from actors.config.base import Section
 
 
 class ImageOptions(Section):
-    """How images and PDFs are presented to a vision model."""
+    """Presentation of images and PDFs to a vision model."""
 
     pages: Literal["together", "each"] = Field(
         "together",

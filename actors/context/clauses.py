@@ -48,7 +48,7 @@ def sentences(text: str, lexicon: Lexicon, edges: Iterable[int] = ()) -> list[Se
     marks = lexicon.scanner(lowered(text))
     at, start, item = 0, 0, False
     carried: list[Mark] = []
-    for end, listed in _breaks(text, lexicon.abbreviations, edges):
+    for end, listed in _breaks(text, lexicon, edges):
         upto = at
         while upto < len(marks) and marks[upto].start < end:
             upto += 1
@@ -62,9 +62,7 @@ def sentences(text: str, lexicon: Lexicon, edges: Iterable[int] = ()) -> list[Se
     return found
 
 
-def _breaks(
-    text: str, abbreviations: frozenset[str], edges: Iterable[int]
-) -> Iterator[tuple[int, bool]]:
+def _breaks(text: str, lexicon: Lexicon, edges: Iterable[int]) -> Iterator[tuple[int, bool]]:
     """Where sentences end, ascending up to the end of the text; whether a list's line follows."""
     start = 0
     more = iter(edges)
@@ -76,7 +74,7 @@ def _breaks(
                 yield edge, False
                 start = edge
             edge = next(more, len(text))
-        ends, listed = _ends(text, at, start, abbreviations)
+        ends, listed = _ends(text, at, start, lexicon)
         if ends and end < len(text):
             yield end, listed
             start = end
@@ -88,7 +86,7 @@ def _breaks(
     yield len(text), False
 
 
-def _ends(text: str, at: int, start: int, abbreviations: frozenset[str]) -> tuple[bool, bool]:
+def _ends(text: str, at: int, start: int, lexicon: Lexicon) -> tuple[bool, bool]:
     """Whether the sentence ends with the character at ``at``, and whether a line of a list follows.
 
     A digit there is the number of an item in a run-on list: ``1) polyp  2) ulcer``.
@@ -105,10 +103,10 @@ def _ends(text: str, at: int, start: int, abbreviations: frozenset[str]) -> tupl
     if before is None:
         return True, False
     word = before.group().lower()
-    if word in abbreviations:
+    if word in lexicon.titles:
         return False, False
-    if len(word) == 1 or "." in word:
-        # An initial or p.o.: a sentence ends there only if a new one visibly begins.
+    if len(word) == 1 or "." in word or word in lexicon.abbreviations:
+        # An initial, p.o. or neg.: a sentence ends there only if a new one visibly begins.
         following = text[at + 1 : at + 4].strip()[:1]
         return not following.islower(), False
     return True, False

@@ -33,8 +33,11 @@ class LexiconFile(Section):
     unaccented: bool = Field(
         False, description="Texts of this language may leave accents out; match both."
     )
+    titles: tuple[str, ...] = Field(
+        (), description="Words whose full stop never ends a sentence, such as titles."
+    )
     abbreviations: tuple[str, ...] = Field(
-        (), description="Words whose full stop ends no sentence, without the stop."
+        (), description="Words whose full stop ends a sentence only where a new one begins."
     )
     rules: tuple[CueRule, ...]
 
@@ -71,6 +74,7 @@ class Lexicon:
 
     language: Language
     scanner: CueScanner
+    titles: frozenset[str]
     abbreviations: frozenset[str]
 
 
@@ -107,6 +111,7 @@ def compile_lexicon(file: LexiconFile, config: Context) -> Lexicon:
             _phrases(shipped, file.unaccented) | own,
             [(p, _rule(rule)) for rule in (*config.rules, *shipped) for p in rule.patterns],
         ),
+        titles=frozenset(word.lower() for word in file.titles),
         abbreviations=frozenset(word.lower() for word in file.abbreviations),
     )
 
@@ -146,4 +151,5 @@ def _rule(rule: CueRule) -> Rule:
         backward=rule.direction != "forward",
         reach=rule.reach,
         ends=frozenset(rule.ends) or None,
+        whole=rule.whole,
     )

@@ -23,7 +23,10 @@ _SPACES = str.maketrans(dict.fromkeys("\n\r\t\u00a0\u202f\x0b\x0c", " "))
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A CueRule as the scopes need it. ``ends``: the effects that a stop ends; None is all."""
+    """A CueRule as the scopes need it. ``ends``: the effects that a stop ends; None is all.
+
+    ``whole``: no stop ends the scope.
+    """
 
     id: str
     effect: Effect
@@ -31,6 +34,7 @@ class Rule:
     backward: bool
     reach: int | None
     ends: frozenset[str] | None
+    whole: bool = False
 
 
 class Mark(NamedTuple):

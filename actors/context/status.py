@@ -107,6 +107,12 @@ def _scopes(text: str, sentence: Sentence) -> list[Scope]:
             effect = rule.effect
             if effect in ("pseudo", "stop"):
                 continue
+            if rule.whole:
+                if rule.forward:
+                    scopes.append(Scope(mark.end, sentence.end, True, mark, rule))
+                if rule.backward:
+                    scopes.append(Scope(sentence.start, mark.start, False, mark, rule))
+                continue
             if rule.forward:
                 ends = (m.start for m in marks[place + 1 :] if _stops(text, m, effect))
                 scopes.append(Scope(mark.end, next(ends, sentence.end), True, mark, rule))

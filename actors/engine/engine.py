@@ -135,7 +135,7 @@ class Engine:
             try:
                 self._step()
             except BaseException as error:
-                _log.error("the engine is lost: %s in a step", type(error).__name__)
+                _log.error("engine failed: %s in a step", type(error).__name__)
                 self._end(EngineLost(f"{type(error).__name__} in a step of the model"))
                 return
 

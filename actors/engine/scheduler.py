@@ -64,7 +64,7 @@ class Scheduler:
         if entry is not None:
             entry.users += 1  # before eviction: the request must not evict its own prefix
             shared = min(len(entry.tokens), state.prompt_length - 1) if entry.ready else 0
-        if not self._reserve_space(state.room - shared):
+        if not self._reserve_space(state.max_kv_tokens - shared):
             if entry is not None:
                 self.prefixes.release(entry)
             if self.active:
@@ -72,8 +72,8 @@ class Scheduler:
             # No other request is active: every request fits an empty model, if need be without its
             # prefix.
             entry, shared = None, 0
-            self._reserve_space(state.room)
-        state.entry, state.reserved = entry, state.room - shared
+            self._reserve_space(state.max_kv_tokens)
+        state.entry, state.reserved = entry, state.max_kv_tokens - shared
         self._reserved += state.reserved
         slot = heapq.heappop(self._free)
         if entry is not None and shared:

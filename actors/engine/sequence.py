@@ -97,7 +97,7 @@ class SequenceState:
         return len(self.tokens) - self.prompt_length
 
     @property
-    def room(self) -> int:
+    def max_kv_tokens(self) -> int:
         """Maximum KV-cache tokens that this request may occupy."""
         return self.prompt_length + self.limit
 
@@ -107,30 +107,30 @@ class SequenceState:
         self._admitted = perf_counter()
         self._force()  # forced opening tokens are computed with the prompt
 
-    def block(self, room: int) -> Block:
-        """Return the next tokens to compute, at most ``room``."""
+    def block(self, space: int) -> Block:
+        """Return the next tokens to compute, at most ``space``."""
         if self.request.media:
-            part, room = self._media_part(room)
+            part, space = self._media_part(space)
             if part is not None:
                 return part
-        pending = self.tokens[self.computed : self.computed + room]
+        pending = self.tokens[self.computed : self.computed + space]
         last = self.computed + len(pending) == len(self.tokens)
         return Block(self.slot, self.computed, pending, 1 if last else 0)
 
-    def _media_part(self, room: int) -> tuple[Block | None, int]:
+    def _media_part(self, space: int) -> tuple[Block | None, int]:
         """Return the next part of an image, or how many tokens precede the next image."""
         for place, media in self.request.media:
             end = place + media.tokens
             if self.computed < place:
-                return None, min(room, place - self.computed)
+                return None, min(space, place - self.computed)
             if self.computed < end:
-                stop = end if media.whole else min(end, self.computed + room)
+                stop = end if media.whole else min(end, self.computed + space)
                 tokens = self.tokens[self.computed : stop]
                 return (
                     Block(self.slot, self.computed, tokens, 0, media, self.computed - place),
-                    room,
+                    space,
                 )
-        return None, room
+        return None, space
 
     def advance(self, block: Block, rows: Logits) -> None:
         """Process the logits of ``block`` [block.rows, vocabulary]; may set ``finish_reason``."""

@@ -33,7 +33,7 @@ _BROKEN = re.compile(r"(?<=[^\W\d_])([-‐\u00ad])[^\S\r\n]*(?:\r\n|\r|\n)\s*(?=
 
 
 class Breaks(Enum):
-    """How to treat a hyphen between letters at a line end."""
+    """Treatment of a hyphen between letters at a line end."""
 
     KEPT = auto()
     """Keep both: "metfor-\\nmin" is two words."""

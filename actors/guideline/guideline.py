@@ -74,7 +74,7 @@ def _as_mapping(label: object) -> object:
 
 
 class Guideline(_Strict):
-    """What to extract from every document."""
+    """Definition of the information to extract from every document."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     language: str = Field(default="en", description="BCP 47 tag of the document language.")

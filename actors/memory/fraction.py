@@ -32,10 +32,10 @@ def card_bytes(text: str) -> tuple[str, int]:
     return name, int(amount * _GB)
 
 
-def fraction_for(need: Need, card: int) -> float:
+def fraction_for(need: Need, gpu_total: int) -> float:
     """Return the smallest fraction, in hundredths, of a GPU with this many bytes; over 1 if one GPU
     is not enough."""
-    return math.ceil(need.device * RESERVE / card * 100 - 1e-9) / 100
+    return math.ceil(need.device * RESERVE / gpu_total * 100 - 1e-9) / 100
 
 
 def fits(need: Need, budget: float) -> bool:
@@ -43,22 +43,24 @@ def fits(need: Need, budget: float) -> bool:
     return need.device * RESERVE <= budget
 
 
-def check_gguf(name: str, file: GgufFile, model: GgufModel, share: float, card: int) -> None:
+def check_gguf(name: str, file: GgufFile, model: GgufModel, share: float, gpu_total: int) -> None:
     """Raise ConfigError, with the numbers and what would fit, if the share is too small."""
-    if not fits(gguf_need(file, model), share * card):
-        raise refuse(name, file, model, share, card)
+    if not fits(gguf_need(file, model), share * gpu_total):
+        raise refuse(name, file, model, share, gpu_total)
 
 
-def refuse(name: str, file: GgufFile, model: GgufModel, share: float, card: int) -> ConfigError:
+def refuse(
+    name: str, file: GgufFile, model: GgufModel, share: float, gpu_total: int
+) -> ConfigError:
     """Build the error for a share that is too small: the numbers, and settings that would fit."""
-    ways = list(_smaller(file, model, share * card))
-    return refusal(name, gguf_need(file, model), share, card, ways)
+    ways = list(_smaller(file, model, share * gpu_total))
+    return refusal(name, gguf_need(file, model), share, gpu_total, ways)
 
 
-def check_onnx(name: str, file: OnnxFile, model: OnnxModel, share: float, card: int) -> None:
+def check_onnx(name: str, file: OnnxFile, model: OnnxModel, share: float, gpu_total: int) -> None:
     """Like ``check_gguf``, for a token classifier."""
     need = onnx_need(file, model)
-    if fits(need, share * card):
+    if fits(need, share * gpu_total):
         return
 
     def batches(tokens: int) -> OnnxModel:
@@ -68,21 +70,23 @@ def check_onnx(name: str, file: OnnxFile, model: OnnxModel, share: float, card: 
     minimum = largest(
         64,
         model.session.batch_tokens,
-        lambda tokens: fits(onnx_need(file, batches(tokens)), share * card),
+        lambda tokens: fits(onnx_need(file, batches(tokens)), share * gpu_total),
     )
     ways = [f"session.batch_tokens: {minimum}"] if minimum else []
 
     def window(tokens: int) -> bool:
         shorter = model.window.model_copy(update={"size": tokens})
-        return fits(onnx_need(file, model.model_copy(update={"window": shorter})), share * card)
+        return fits(
+            onnx_need(file, model.model_copy(update={"window": shorter})), share * gpu_total
+        )
 
     # If a single window exceeds a batch, smaller batches change nothing.
     if size := largest(model.session.batch_tokens, longest_window(file, model), window):
         ways.append(f"window.size: {size}")
-    raise refusal(name, need, share, card, ways)
+    raise refusal(name, need, share, gpu_total, ways)
 
 
-def filled_gguf(file: GgufFile, model: GgufModel, share: float, card: int) -> GgufModel:
+def filled_gguf(file: GgufFile, model: GgufModel, share: float, gpu_total: int) -> GgufModel:
     """Raise the number of sequences to what fits in the share, but never lower it.
 
     The context stays: a document's answer may depend on it, but not on its neighbours.
@@ -91,12 +95,14 @@ def filled_gguf(file: GgufFile, model: GgufModel, share: float, card: int) -> Gg
     filled = largest(
         minimum,
         max(minimum, MOST_SEQUENCES),
-        lambda count: fits(gguf_need(file, with_context(model, sequences=count)), share * card),
+        lambda count: fits(
+            gguf_need(file, with_context(model, sequences=count)), share * gpu_total
+        ),
     )
     return with_context(model, sequences=filled) if filled else model
 
 
-def filled_onnx(file: OnnxFile, model: OnnxModel, share: float, card: int) -> OnnxModel:
+def filled_onnx(file: OnnxFile, model: OnnxModel, share: float, gpu_total: int) -> OnnxModel:
     """Return the model with the largest batches that fit in its share, doubling its file's."""
     tokens = model.session.batch_tokens
     filled = model
@@ -104,7 +110,7 @@ def filled_onnx(file: OnnxFile, model: OnnxModel, share: float, card: int) -> On
         tokens *= 2
         session = model.session.model_copy(update={"batch_tokens": tokens})
         larger = model.model_copy(update={"session": session})
-        if not fits(onnx_need(file, larger), share * card):
+        if not fits(onnx_need(file, larger), share * gpu_total):
             break
         filled = larger
     return filled
@@ -147,16 +153,16 @@ def largest(low: int, high: int, good: Callable[[int], bool]) -> int:
     return low
 
 
-def refusal(name: str, need: Need, share: float, card: int, ways: list[str]) -> ConfigError:
+def refusal(name: str, need: Need, share: float, gpu_total: int, ways: list[str]) -> ConfigError:
     """Build the error for a share that is too small; ``ways``: changes that would fit."""
     parts = ", ".join(f"{part} {size / _GB:.2f}" for part, size in need.parts.items())
-    fraction = fraction_for(need, card)
+    fraction = fraction_for(need, gpu_total)
     if fraction <= 1:
         ways.insert(0, f"pool.num_gpus: {fraction:g}")
     means = f"; to make it fit, set any of: {'; '.join(ways)}" if ways else "; nothing smaller fits"
     return ConfigError(
-        f"{name}: num_gpus {share:g} of a GPU with {card / _GB:.1f} GB is {share * card / _GB:.2f} "
-        "GB, "
-        f"but it needs {need.device * RESERVE / _GB:.2f} GB ({parts}, reserve "
+        f"{name}: num_gpus {share:g} of a GPU with {gpu_total / _GB:.1f} GB is "
+        f"{share * gpu_total / _GB:.2f} GB, but it needs "
+        f"{need.device * RESERVE / _GB:.2f} GB ({parts}, reserve "
         f"{need.device * (RESERVE - 1) / _GB:.2f}){means}"
     )

@@ -50,9 +50,9 @@ def ocr_need(files: OcrFiles, model: OcrModel) -> Need:
     return Need(parts, 2 * (files.detector + files.recognizer), exact=False)
 
 
-def check_ocr(files: OcrFiles, model: OcrModel, share: float, card: int) -> None:
+def check_ocr(files: OcrFiles, model: OcrModel, share: float, gpu_total: int) -> None:
     """Raise ConfigError, with the numbers and what would fit, if the share is too small."""
-    need, budget = ocr_need(files, model), share * card
+    need, budget = ocr_need(files, model), share * gpu_total
     if fits(need, budget):
         return
 
@@ -63,4 +63,4 @@ def check_ocr(files: OcrFiles, model: OcrModel, share: float, card: int) -> None
     ways = []
     if blocks := largest(320 // _GRID, model.detection.max_side // _GRID, side):
         ways.append(f"detection.max_side: {blocks * _GRID} (small print may be missed)")
-    raise refusal(model.name, need, share, card, ways)
+    raise refusal(model.name, need, share, gpu_total, ways)

@@ -26,8 +26,8 @@ from actors.spans import Document, Failure, Moved
 class Job:
     """A document, the future of its result, and the pages read so far.
 
-    ``moved`` is called after each page. The future can be cancelled until it has a result. Several
-    threads may settle it; the first one wins.
+    ``moved`` is called after each page, and while one is decoded. The future can be cancelled until
+    it has a result. Several threads may settle it; the first one wins.
     """
 
     document: Document
@@ -45,6 +45,12 @@ class Job:
         if self.future.cancelled():
             self._claim()  # notifies waiters of concurrent.futures
         return self.future.done()
+
+    def decoding_over(self) -> bool:
+        """Like ``over``, polled while a page is decoded. It reports progress: a page has its own
+        limits, so the reader does not hang while they hold."""
+        self.moved()
+        return self.over()
 
     def add(self, number: int, size: PageSize, strips: list[Strip]) -> None:
         """Store the result of a page."""
@@ -126,7 +132,7 @@ class Feed:
             job.fail("MissingImage", "the document has no image")
             return True
         self._job = job
-        self._pages = open_pages(job.document.image, self._limits, job.over)
+        self._pages = open_pages(job.document.image, self._limits, job.decoding_over)
         self._number = 0
         return True
 

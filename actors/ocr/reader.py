@@ -68,8 +68,8 @@ class OcrReader(Closing):
         moved: Moved = unheard,
         cpu_fallback: bool = False,
     ) -> None:
-        """``moved`` is called after each page. ``cpu_fallback``: warn instead of failing if the GPU
-        cannot be used."""
+        """``moved`` is called after each page, and while one is decoded. ``cpu_fallback``: warn
+        instead of failing if the GPU cannot be used."""
         threads = threads or cores()
         # Several workers with few threads each: a page's boxes and letters are decoded in Python,
         # and meanwhile another worker uses the CPUs that a single one would leave idle.

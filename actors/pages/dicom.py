@@ -34,10 +34,10 @@ _META = 4096  # the file header, which is never deflated, names the encoding
 def dicom_pages(content: bytes, limits: Limits) -> Iterator[Page]:
     """Yield the frames of a DICOM file."""
     if _DEFLATED in content[132 : 132 + _META]:
-        raise UnsupportedEncoding("a deflated DICOM data set")
+        raise UnsupportedEncoding("deflated DICOM data sets are not supported")
     dataset = pydicom.dcmread(io.BytesIO(content))
     if "PixelData" not in dataset:
-        raise EmptyFile("a DICOM file without pixels")
+        raise EmptyFile("the DICOM file has no pixel data")
     rows, columns = int(dataset.Rows), int(dataset.Columns)
     frames = int(dataset.get("NumberOfFrames", 1) or 1)
     if rows * columns > limits.max_pixels:

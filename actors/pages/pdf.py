@@ -34,7 +34,7 @@ def pdf_pages(content: bytes, limits: Limits) -> Iterator[Page]:
         with _LOCK:
             pages = len(document)
         if pages == 0:
-            raise EmptyFile("a PDF without pages")
+            raise EmptyFile("the PDF has no pages")
         if pages > limits.max_pages:
             raise TooManyPages(f"{pages} pages, more than {limits.max_pages}")
         for index in range(pages):

@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import suppress
+from dataclasses import replace
 from multiprocessing.connection import wait
 from pathlib import Path
 from time import monotonic
@@ -118,10 +119,10 @@ class _Child:
             raise self._ended() from None
         if isinstance(answer, PageError):
             raise answer
-        if shape is None:
-            return answer  # type: ignore[no-any-return]
-        picture = np.frombuffer(pixels, np.uint8).reshape(shape)
-        return Page(answer.width, answer.height, picture, answer.strips)
+        page: Page | None = answer
+        if page is None or shape is None:
+            return page
+        return replace(page, picture=np.frombuffer(pixels, np.uint8).reshape(shape))
 
     def kill(self) -> None:
         """Kill the process; its work in progress is lost."""

@@ -161,7 +161,7 @@ class Answer:
             return None
         if name in {"integer", "number"}:
             return self._number(leaf, name, label)
-        # A number or boolean in place of a string stands for the characters that were printed.
+        # For a number or boolean in place of a string, take the printed characters.
         text = (
             leaf.value if isinstance(leaf.value, str) else self._completion[leaf.start : leaf.end]
         )

@@ -1,4 +1,4 @@
-"""What the JSON formats share: a prompt layout, a grammar, a parsed answer."""
+"""Common implementation of the JSON formats: prompt layout, grammar, parsed answer."""
 
 from __future__ import annotations
 

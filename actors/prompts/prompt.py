@@ -39,7 +39,7 @@ class Prompt:
 
     @property
     def text(self) -> str:
-        """The whole prompt, as a reader sees it."""
+        """The whole prompt as text."""
         return "".join(segment.text for segment in self.prefix + self.suffix)
 
 

@@ -52,8 +52,8 @@ def write_model_file(path: Path, package: Package, content: dict[str, Any], left
         lines.append(f"# Parameters whose values are not valid, left out: {_names(left.invalid)}.")
     if content.get("prompt", {}).get("format") == "prose":
         lines.append(
-            "# It asks for prose. To extract entities, set prompt.format (template, nuextract or\n"
-            "# entity-list) and prompt.guideline; configs/guidelines has some to begin with."
+            "# It writes prose. To extract entities, set prompt.format (template, nuextract or\n"
+            "# entity-list) and prompt.guideline; configs/guidelines has examples."
         )
     body = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
     path.write_text("\n".join(lines) + "\n\n" + body, encoding="utf-8")

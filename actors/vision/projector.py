@@ -52,12 +52,12 @@ class Picture:
         self.embeddings: Embeddings | None = None
         self._places = mtmd.mtmd_input_chunk_get_tokens_image(chunk)
         self._chunk = chunk
-        # Its pixels are large: they go when the last reference does, at the latest.
+        # The pixels are large: free them with the last reference at the latest.
         self._free = weakref.finalize(self, mtmd.mtmd_input_chunk_free, chunk)
 
     @property
     def chunk(self) -> Any:
-        """mtmd's own handle, with the pixels."""
+        """mtmd's handle, including the pixels."""
         if not self._free.alive:
             raise RuntimeError("the image was released")
         return self._chunk

@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from pipelines.lake.layout import Sink
+    from pipelines.runs.store import RunStore
 
 SinkPath = Annotated[
     str, typer.Argument(help="The folder that runs wrote to, or the pipeline file that says it.")
 ]
 
 
-def lake_of(path: str) -> Sink:
+def store_of(path: str) -> RunStore:
     """The sink, with the storage options of the pipeline file where one is given."""
     from pipelines.config import load_pipeline
-    from pipelines.lake.layout import Sink
+    from pipelines.runs.store import RunStore
     from pipelines.storage import Storage
 
     if path.endswith((".yaml", ".yml")):
         pipeline = load_pipeline(path).pipeline
         pipeline.storage.apply()
-        return Sink(pipeline.sink.path)
+        return RunStore(pipeline.sink.path)
     Storage().apply()
-    return Sink(path)
+    return RunStore(path)

@@ -22,6 +22,8 @@ class Target:
     models: tuple[str, ...]
     merge: Merge
     pipeline: bool = False
+    refining: tuple[Stage, ...] = ()
+    """The stages without a model that follow the merge; a model alone has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,11 @@ def catalogue_of(loaded: LoadedPipeline) -> Catalogue:
         )
     targets = {name: Target(name, (name,), Merge()) for name in models}
     whole = Target(
-        pipeline.name, tuple(m.name for m in loaded.models), pipeline.merge, pipeline=True
+        pipeline.name,
+        tuple(stage.name for stage in loaded.models),
+        pipeline.merge,
+        pipeline=True,
+        refining=tuple(stage for stage in loaded.stages if stage.pool is None),
     )
     guidelines: dict[str, Guideline] = {}
     for file in serve.guidelines:

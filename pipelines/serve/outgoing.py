@@ -10,14 +10,26 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
+from typing import TypeVar
 
-from actors.merge import merge
 from actors.pages import Reading, place
-from actors.spans import Document, Entity, Extraction, Failure, Status
+from actors.spans import Document, Entity, Extraction, Failure, Relation, Status, worst
+from pipelines.refine import annotate, refiner
 from pipelines.serve.asked import Options
 from pipelines.serve.catalogue import Target
 from pipelines.serve.offsets import OffsetUnit, converted
-from pipelines.serve.schema import DocumentOut, EntityOut, FailureOut, PageOut, StepOut
+from pipelines.serve.schema import (
+    CueOut,
+    DocumentOut,
+    EntityOut,
+    FailureOut,
+    PageOut,
+    RelationOut,
+    SectionOut,
+    StepOut,
+)
+
+_Span = TypeVar("_Span", EntityOut, SectionOut, CueOut)
 
 
 @dataclass(slots=True)
@@ -40,37 +52,74 @@ class Told:
 
 def document_out(told: Told, target: Target, options: Options) -> DocumentOut:
     """The answer to a document that all models of the target have read, or that has failed."""
-    policy, reading, failure = target.merge, told.reading, told.failure
+    reading, failure = told.reading, told.failure
     steps = [told.steps[name] for name in target.models] if failure is None else []
-    entities = merge([step.entities for step in steps], policy.overlaps, policy.priority)
-    if reading is not None:
-        entities = place(entities, reading)
-    statuses = [step.status for step in steps] if failure is None else [Status.FAILED]
-    wanted = [EntityOut.of(entity) for entity in entities if _wanted(options, entity)]
+    text = told.document.text
+    found = annotate(text, steps, target.merge, refiner(target.refining))
+    entities = list(found.entities) if reading is None else place(found.entities, reading)
+    shown = [at for at, entity in enumerate(entities) if _wanted(options, entity)]
+    status = worst(step.status for step in steps) if failure is None else Status.FAILED
     unknown = failure is None and (reading is not None or told.fetched)
-    return DocumentOut(
+    answer = DocumentOut(
         id=told.document.id,
-        status=max(statuses, key=lambda status: status.severity).value,
+        status=status.value,
         error=None if failure is None else FailureOut(type=failure.type, message=failure.message),
-        text=told.document.text if unknown else None,
+        text=text if unknown else None,
         pages=_pages(reading, told.sheets) if reading is not None else [],
-        entities=_counted(wanted, told.document.text or "", options.offsets),
+        entities=[EntityOut.of(entities[at]) for at in shown],
+        sections=[SectionOut.of(section) for section in found.sections],
+        relations=_relations(found.relations, shown),
+        abbreviations=dict(found.abbreviations),
         steps=[StepOut.of(extraction, options.explain) for extraction in steps],
     )
+    return _counted(answer, text or "", options.offsets)
 
 
-def _counted(entities: list[EntityOut], text: str, unit: OffsetUnit) -> list[EntityOut]:
-    """The entities with offsets in this unit."""
-    if unit == "code_points" or text.isascii():
-        return entities
-    ends = (end for one in entities for end in (one.start, one.end) if end is not None)
-    places = converted(text, ends, unit)
+def _relations(relations: Sequence[Relation], shown: Sequence[int]) -> list[RelationOut]:
+    """The relations between entities that are shown, by their places among those."""
+    place_of = {old: new for new, old in enumerate(shown)}
     return [
-        one
-        if one.start is None or one.end is None
-        else one.model_copy(update={"start": places[one.start], "end": places[one.end]})
-        for one in entities
+        RelationOut(
+            head=place_of[one.head],
+            tail=place_of[one.tail],
+            type=one.type,
+            score=one.score,
+            how=one.how,
+            attributes=dict(one.attributes),
+        )
+        for one in relations
+        if one.head in place_of and one.tail in place_of
     ]
+
+
+def _counted(answer: DocumentOut, text: str, unit: OffsetUnit) -> DocumentOut:
+    """The answer with all of its offsets in this unit."""
+    if unit == "code_points" or text.isascii():
+        return answer
+    cues = [cue for one in answer.entities if one.assertion for cue in one.assertion.cues]
+    spans: list[EntityOut | SectionOut | CueOut] = [*answer.entities, *answer.sections, *cues]
+    ends = [end for one in spans for end in (one.start, one.end) if end is not None]
+    places = converted(text, [*ends, *(one.heading_end for one in answer.sections)], unit)
+
+    def moved(span: _Span) -> _Span:
+        change = {} if span.start is None else {"start": places[span.start]}
+        change |= {} if span.end is None else {"end": places[span.end]}
+        return span.model_copy(update=change)
+
+    def entity(one: EntityOut) -> EntityOut:
+        assertion = one.assertion
+        if assertion is not None:
+            assertion = assertion.model_copy(
+                update={"cues": [moved(cue) for cue in assertion.cues]}
+            )
+        return moved(one).model_copy(update={"assertion": assertion})
+
+    sections = [
+        moved(one).model_copy(update={"heading_end": places[one.heading_end]})
+        for one in answer.sections
+    ]
+    entities = [entity(one) for one in answer.entities]
+    return answer.model_copy(update={"entities": entities, "sections": sections})
 
 
 def _pages(reading: Reading, sheets: Sequence[bytes]) -> list[PageOut]:

@@ -6,11 +6,12 @@ field by field.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from actors.spans import Entity, Extraction
+from actors.spans import Assertion, Code, Entity, Extraction, Section
 from pipelines.serve.offsets import OffsetUnit
 
 
@@ -28,6 +29,74 @@ class BoxOut(_Response):
     y1: float
 
 
+class CueOut(_Response):
+    """The words that decided one attribute of an assertion."""
+
+    attribute: str
+    rule: str
+    start: int
+    end: int
+
+
+class AssertionOut(_Response):
+    """Whether, when and for whom the text claims an entity; all false: of the patient, now."""
+
+    negated: bool
+    uncertain: bool
+    hypothetical: bool
+    historical: bool
+    conditional: bool
+    experiencer: Literal["patient", "family", "other"]
+    cues: list[CueOut]
+
+    @classmethod
+    def of(cls, assertion: Assertion) -> AssertionOut:
+        """The Assertion as it is sent."""
+        return cls(**asdict(assertion))
+
+
+class CodeOut(_Response):
+    """A concept of a vocabulary; ``how``: the method that found it."""
+
+    system: str
+    code: str
+    term: str
+    score: float
+    how: str
+    parents: list[str]
+
+    @classmethod
+    def of(cls, code: Code) -> CodeOut:
+        """The Code as it is sent."""
+        return cls(**asdict(code))
+
+
+class SectionOut(_Response):
+    """A part of the document under a heading, which it begins with."""
+
+    name: str
+    start: int
+    end: int
+    heading_end: int
+    loinc: str | None
+
+    @classmethod
+    def of(cls, section: Section) -> SectionOut:
+        """The Section as it is sent."""
+        return cls(**asdict(section))
+
+
+class RelationOut(_Response):
+    """A link between two entities of the answer, by their places in its list, from 0."""
+
+    head: int
+    tail: int
+    type: str
+    score: float | None
+    how: str
+    attributes: dict[str, str]
+
+
 class EntityOut(_Response):
     """An entity: a label and a place in the text, or a flag that it has none."""
 
@@ -43,6 +112,11 @@ class EntityOut(_Response):
     ocr_confidence: float | None
     attributes: dict[str, str]
     model: str
+    section: str | None
+    assertion: AssertionOut | None = Field(
+        description="Null where the pipeline has no `context`, or the entity no place."
+    )
+    codes: list[CodeOut]
 
     @classmethod
     def of(cls, entity: Entity) -> EntityOut:
@@ -58,6 +132,9 @@ class EntityOut(_Response):
             ocr_confidence=entity.ocr_confidence,
             attributes=dict(entity.attributes),
             model=entity.model,
+            section=entity.section,
+            assertion=None if entity.assertion is None else AssertionOut.of(entity.assertion),
+            codes=[CodeOut.of(code) for code in entity.codes],
         )
 
 
@@ -126,6 +203,11 @@ class DocumentOut(_Response):
     text: str | None
     pages: list[PageOut]
     entities: list[EntityOut]
+    sections: list[SectionOut]
+    relations: list[RelationOut]
+    abbreviations: dict[str, str] = Field(
+        description="Short forms that the text defines, with their long forms."
+    )
     steps: list[StepOut]
 
 
