@@ -83,7 +83,7 @@ class Scheduler:
         return True
 
     def _reserve_space(self, space: int) -> bool:
-        """Evict idle prefixes until ``room`` more tokens fit; return False if they do not."""
+        """Evict idle prefixes until ``space`` more tokens fit; return False if they do not."""
         capacity = self._runner.capacity
         if capacity is None:
             return True

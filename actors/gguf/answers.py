@@ -21,16 +21,16 @@ _PROBLEM = {
 
 
 def extraction(
-    reading: Reading, completions: Sequence[Completion], config: GgufModel, model: LlamaModel
+    in_flight: Reading, completions: Sequence[Completion], config: GgufModel, model: LlamaModel
 ) -> Extraction:
     """Parse, ground, merge and filter the answers of one document."""
     start = perf_counter()
-    plan = reading.asking
+    plan = in_flight.asking
     parts = [plan.format.parse(completion.text) for completion in completions]
-    problems = list(reading.notes)
-    if config.prompt.check and not reading.document.text:
+    problems = list(in_flight.notes)
+    if config.prompt.check and not in_flight.document.text:
         problems.append("not checked: no document text to check the answer against")
-    entities = plan.labels.apply(_entities(reading, parts, completions, config, model))
+    entities = plan.labels.apply(_entities(in_flight, parts, completions, config, model))
     if config.overlaps != "all":
         entities = merge([entities], config.overlaps)
     truncated = any(
@@ -38,7 +38,7 @@ def extraction(
         for part, completion in zip(parts, completions, strict=True)
     )
     return Extraction(
-        document_id=reading.document.id,
+        document_id=in_flight.document.id,
         model=config.name,
         fingerprint=plan.fingerprint,
         status=Status.TRUNCATED if truncated else Status.OK,
@@ -50,20 +50,23 @@ def extraction(
         usage=Usage(
             prompt_tokens=sum(c.prompt_tokens for c in completions),
             completion_tokens=sum(len(c.tokens) for c in completions),
-            seconds=reading.seconds + sum(c.seconds for c in completions) + perf_counter() - start,
+            seconds=in_flight.seconds
+            + sum(c.seconds for c in completions)
+            + perf_counter()
+            - start,
         ),
         choices=tuple(choices(completions, model.pieces)),
     )
 
 
 def _entities(
-    reading: Reading,
+    in_flight: Reading,
     parts: Sequence[Parsed],
     completions: Sequence[Completion],
     config: GgufModel,
     model: LlamaModel,
 ) -> list[Entity]:
-    text, grounding = reading.document.text or "", config.prompt.grounding
+    text, grounding = in_flight.document.text or "", config.prompt.grounding
     if config.prompt.check and text:
         found = [check(part.answer, text, model=config.name) for part in parts]
     else:
@@ -75,9 +78,9 @@ def _entities(
                 model=config.name,
                 window=place,
             )
-            for part, completion, place in zip(parts, completions, reading.places, strict=True)
+            for part, completion, place in zip(parts, completions, in_flight.places, strict=True)
         ]
-    entities = merge_windows(found, reading.places) if len(found) > 1 else found[0]
+    entities = merge_windows(found, in_flight.places) if len(found) > 1 else found[0]
     if grounding.mark_all and not config.prompt.check:
         entities = mark_further(entities, text)
     return entities

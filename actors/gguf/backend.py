@@ -150,19 +150,19 @@ class GenerativeBackend:
             failure = Failure(type(error).__name__, "while building the prompt")
             settle(future, self._failed(document, failure))
             return
-        reading = Reading(document, future, plan, prepared.places, notes=prepared.notes)
-        reading.window_futures = [
+        in_flight = Reading(document, future, plan, prepared.places, notes=prepared.notes)
+        in_flight.window_futures = [
             self._engine.submit(
                 request, None if tell is None else partial(tell, index), asker=future
             )
             for index, request in enumerate(prepared.requests)
         ]
-        reading.seconds = perf_counter() - start
-        self._wait(reading)
+        in_flight.seconds = perf_counter() - start
+        self._wait(in_flight)
 
-    def _wait(self, reading: Reading) -> None:
+    def _wait(self, in_flight: Reading) -> None:
         """Schedule the result when the last window completes."""
-        left, lock = len(reading.window_futures), Lock()
+        left, lock = len(in_flight.window_futures), Lock()
 
         def on_window_done(_: Future[Completion]) -> None:
             nonlocal left
@@ -170,35 +170,35 @@ class GenerativeBackend:
                 left -= 1
                 last = left == 0
             if last:
-                self._answers.submit(self._answer, reading)
+                self._answers.submit(self._answer, in_flight)
 
         def cancel_windows(future: Future[Extraction]) -> None:
             if future.cancelled():
-                for window_future in reading.window_futures:
+                for window_future in in_flight.window_futures:
                     window_future.cancel()
 
-        reading.future.add_done_callback(cancel_windows)
-        for window_future in reading.window_futures:
+        in_flight.future.add_done_callback(cancel_windows)
+        for window_future in in_flight.window_futures:
             window_future.add_done_callback(on_window_done)
 
-    def _answer(self, reading: Reading) -> None:
-        if any(window_future.cancelled() for window_future in reading.window_futures):
-            reading.future.cancel()  # the backend was closed
-        if reading.future.cancelled():
-            reading.future.set_running_or_notify_cancel()
+    def _answer(self, in_flight: Reading) -> None:
+        if any(window_future.cancelled() for window_future in in_flight.window_futures):
+            in_flight.future.cancel()  # the backend was closed
+        if in_flight.future.cancelled():
+            in_flight.future.set_running_or_notify_cancel()
             return
         outcome: Extraction | EngineLost
         try:
-            completions = [window_future.result() for window_future in reading.window_futures]
-            outcome = extraction(reading, completions, self._config, self._model)
+            completions = [window_future.result() for window_future in in_flight.window_futures]
+            outcome = extraction(in_flight, completions, self._config, self._model)
         except EngineLost as lost:
             outcome = lost
         except RequestRefused as refused:
-            outcome = self._failed(reading.document, Failure("RequestRefused", str(refused)))
+            outcome = self._failed(in_flight.document, Failure("RequestRefused", str(refused)))
         except Exception as error:
             failure = Failure(type(error).__name__, "while parsing the answer")
-            outcome = self._failed(reading.document, failure)
-        settle(reading.future, outcome)
+            outcome = self._failed(in_flight.document, failure)
+        settle(in_flight.future, outcome)
 
     def _failed(self, document: Document, failure: Failure) -> Extraction:
         return Extraction(

@@ -61,9 +61,9 @@ class Job:
     def settle(self) -> None:
         """Set the result if all pages are read."""
         if len(self.pages) == self.expected and not self.over():
-            reading = compose([self.pages[n] for n in range(self.expected)])
+            result = compose([self.pages[n] for n in range(self.expected)])
             if self._claim():
-                self.future.set_result(reading)
+                self.future.set_result(result)
 
     def fail(self, kind: str, message: str) -> None:
         """Set a failure, unless the job is already settled."""

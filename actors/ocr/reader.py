@@ -115,13 +115,13 @@ class OcrReader(Closing):
             self._workers.shutdown()
 
     def _run(self) -> None:
-        reading: _Wave | None = None
+        current: _Wave | None = None
         try:
-            while not self._feed.ended or reading is not None:
-                following = self._start(self._detect_wave(block=reading is None))
-                if reading is not None:
-                    self._finish(reading)
-                reading = following
+            while not self._feed.ended or current is not None:
+                following = self._start(self._detect_wave(block=current is None))
+                if current is not None:
+                    self._finish(current)
+                current = following
         except BaseException as error:
             _LOG.critical("the OCR model is lost: %s", type(error).__name__)
             self._closed = True
@@ -130,16 +130,16 @@ class OcrReader(Closing):
 
     def _detect_wave(self, block: bool) -> list[_DetectedPage]:
         """Detect the lines of the next pages; empty if none is available."""
-        found: list[Future[_DetectedPage | None]] = []
+        detections: list[Future[_DetectedPage | None]] = []
         pixels = 0
-        while len(found) < self.config.wave_pages and pixels < _WAVE_PIXELS:
-            item = self._feed.next(wait=block and not found)
+        while len(detections) < self.config.wave_pages and pixels < _WAVE_PIXELS:
+            item = self._feed.next(wait=block and not detections)
             if item is None:
                 break
             self._in_flight.append(item[0])
             pixels += item[2].width * item[2].height
-            found.append(self._workers.submit(self._detect, *item))
-        return [page for page in [future.result() for future in found] if page is not None]
+            detections.append(self._workers.submit(self._detect, *item))
+        return [page for page in [future.result() for future in detections] if page is not None]
 
     def _detect(self, job: Job, number: int, page: Page) -> _DetectedPage | None:
         picture = page.picture

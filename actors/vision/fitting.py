@@ -47,42 +47,54 @@ def resized(picture: Pixels, width: int, height: int) -> Pixels:
 
 
 def fitted(
-    pages: Sequence[Pixels], room: int, options: ImageOptions, projector: Projector
+    pages: Sequence[Pixels], token_limit: int, options: ImageOptions, projector: Projector
 ) -> tuple[list[list[Pixels]], list[str]]:
-    """Distribute the pages over prompts with at most ``room`` image tokens each; also return notes
-    on what was done. Raises TooManyTokens."""
+    """Distribute the pages over prompts with at most ``token_limit`` image tokens each.
+
+    Also returns notes on what was done. Raises TooManyTokens.
+    """
     if options.pages == "each":
-        found = [_alone([page], room, options, projector, i) for i, page in enumerate(pages, 1)]
+        found = [
+            _alone([page], token_limit, options, projector, i) for i, page in enumerate(pages, 1)
+        ]
         prompts = [prompt for some, _ in found for prompt in some]
         return prompts, [note for _, notes in found for note in notes]
-    return _alone(pages, room, options, projector, 1)
+    return _alone(pages, token_limit, options, projector, 1)
 
 
 def _alone(
-    pages: Sequence[Pixels], room: int, options: ImageOptions, projector: Projector, first: int
+    pages: Sequence[Pixels],
+    token_limit: int,
+    options: ImageOptions,
+    projector: Projector,
+    first: int,
 ) -> tuple[list[list[Pixels]], list[str]]:
     counts = [projector.count(page.shape[1], page.shape[0]) for page in pages]
-    if sum(counts) <= room:
+    if sum(counts) <= token_limit:
         return [list(pages)], []
     if options.too_large == "refuse":
         raise TooManyTokens(
-            f"the images need {sum(counts)} tokens but only {room} are available; see "
+            f"the images need {sum(counts)} tokens but only {token_limit} are available; see "
             "images.too_large, images.max_tokens and context.n_ctx"
         )
     if options.too_large == "split":
-        return _split(pages, counts, room, projector, first)
-    return _scaled(pages, counts, room, projector, first)
+        return _split(pages, counts, token_limit, projector, first)
+    return _scaled(pages, counts, token_limit, projector, first)
 
 
 def _scaled(
-    pages: Sequence[Pixels], counts: Sequence[int], room: int, projector: Projector, first: int
+    pages: Sequence[Pixels],
+    counts: Sequence[int],
+    token_limit: int,
+    projector: Projector,
+    first: int,
 ) -> tuple[list[list[Pixels]], list[str]]:
     """Scale each page to a token budget proportional to its size."""
     scaled_pages, notes = [], []
     total = sum(counts)
     for number, (page, count) in enumerate(zip(pages, counts, strict=True), first):
         height, width, _ = page.shape
-        share = count * room // total
+        share = count * token_limit // total
         size = projector.fitting(width, height, share)
         if size is None:
             raise TooManyTokens(
@@ -99,14 +111,18 @@ def _scaled(
 
 
 def _split(
-    pages: Sequence[Pixels], counts: Sequence[int], room: int, projector: Projector, first: int
+    pages: Sequence[Pixels],
+    counts: Sequence[int],
+    token_limit: int,
+    projector: Projector,
+    first: int,
 ) -> tuple[list[list[Pixels]], list[str]]:
     prompts: list[list[Pixels]] = []
     notes: list[str] = []
     remaining = 0
     for number, (page, count) in enumerate(zip(pages, counts, strict=True), first):
-        if count > room:
-            strips = _strips(page, room, projector, number)
+        if count > token_limit:
+            strips = _strips(page, token_limit, projector, number)
             prompts += [[strip] for strip in strips]
             notes.append(f"page {number}: split into {len(strips)} strips to fit the context")
             remaining = 0
@@ -115,21 +131,21 @@ def _split(
             remaining -= count
         else:
             prompts.append([page])
-            remaining = room - count
+            remaining = token_limit - count
     if len(prompts) > 1:
         notes.append(f"{len(pages)} pages were spread over {len(prompts)} prompts")
     return prompts, notes
 
 
-def _strips(page: Pixels, room: int, projector: Projector, number: int) -> list[Pixels]:
+def _strips(page: Pixels, token_limit: int, projector: Projector, number: int) -> list[Pixels]:
     height, width, _ = page.shape
     for count in range(2, _MOST_STRIPS + 1):
         tall = math.ceil(height / (count - (count - 1) * _SHARED))
-        if projector.count(width, tall) <= room:
+        if projector.count(width, tall) <= token_limit:
             step = (height - tall) / (count - 1)
             starts = [round(i * step) for i in range(count)]
             return [np.ascontiguousarray(page[start : start + tall]) for start in starts]
     raise TooManyTokens(
-        f"page {number} needs more than {room} tokens even in {_MOST_STRIPS} strips: set "
+        f"page {number} needs more than {token_limit} tokens even in {_MOST_STRIPS} strips: set "
         "images.max_tokens or a larger n_ctx"
     )

@@ -140,12 +140,14 @@ class Projector:
         with self._chunks(width, height, None) as chunks:
             return sum(int(mtmd.mtmd_input_chunk_get_n_tokens(chunk)) for chunk in chunks)
 
-    def fitting(self, width: int, height: int, room: int) -> tuple[int, int] | None:
-        """Return the nearest smaller size that takes at most ``room`` tokens; None if even a small
-        image takes more, as for encoders with a fixed image size."""
+    def fitting(self, width: int, height: int, token_limit: int) -> tuple[int, int] | None:
+        """Return the nearest smaller size that takes at most ``token_limit`` tokens.
+
+        None if even a small image takes more, as for encoders with a fixed image size.
+        """
         tokens, scale = self.count(width, height), 1.0
-        while tokens > room:
-            scale *= min(0.98, math.sqrt(room / tokens))
+        while tokens > token_limit:
+            scale *= min(0.98, math.sqrt(token_limit / tokens))
             size = max(1, round(width * scale)), max(1, round(height * scale))
             if max(size) < 8:
                 return None
