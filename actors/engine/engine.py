@@ -48,7 +48,7 @@ class Engine:
         self._techniques = techniques or Techniques()
         self._scheduler = Scheduler(runner, slots, self._techniques)
         self.counters = Counters()
-        self._inbox: Inbox[tuple[Request, Future[Completion], Tell | None]] = Inbox()
+        self._pending: Inbox[tuple[Request, Future[Completion], Tell | None]] = Inbox()
         self._ready: deque[SequenceState] = deque()
         self._lookahead = slots
         self._changed = threading.Condition()
@@ -73,7 +73,7 @@ class Engine:
         future: Future[Completion] = Future()
         with self._changed:
             if self._failure is None:
-                self._inbox.put((request, future, tell), future if asker is None else asker)
+                self._pending.put((request, future, tell), future if asker is None else asker)
                 self._changed.notify_all()
                 return future
         future.set_exception(self._failure)
@@ -91,11 +91,11 @@ class Engine:
         while True:
             with self._changed:
                 self._changed.wait_for(
-                    lambda: self._failure or (self._inbox and len(self._ready) < self._lookahead)
+                    lambda: self._failure or (self._pending and len(self._ready) < self._lookahead)
                 )
                 if self._failure:
                     return
-                request, future, tell = self._inbox.take()
+                request, future, tell = self._pending.take()
             state = self._prepare(request, future, tell)
             with self._changed:
                 if state is not None and self._failure is not None:
@@ -194,9 +194,9 @@ class Engine:
             if self._failure is not None:
                 return
             self._failure = failure
-            futures = [future for _, future, _ in self._inbox]
+            futures = [future for _, future, _ in self._pending]
             futures += [state.future for state in self._ready]
-            self._inbox.clear()
+            self._pending.clear()
             self._ready.clear()
             self._changed.notify_all()
         if threading.current_thread() is not self._threads[1]:

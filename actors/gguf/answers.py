@@ -25,7 +25,7 @@ def extraction(
 ) -> Extraction:
     """Parse, ground, merge and filter the answers of one document."""
     start = perf_counter()
-    plan = in_flight.asking
+    plan = in_flight.plan
     parts = [plan.format.parse(completion.text) for completion in completions]
     problems = list(in_flight.notes)
     if config.prompt.check and not in_flight.document.text:

@@ -102,13 +102,13 @@ class Askings:
             prompt_form, config.labels, size, overlap, _fingerprint(config, self._weights)
         )
 
-    def window(self, asking: Asking, prompt: str | None) -> tuple[int, int]:
+    def window(self, plan: Asking, prompt: str | None) -> tuple[int, int]:
         """Return the window size and overlap in document tokens, with the document's own prompt if
         it has one. Raises PromptError if the prompt leaves no space for the document."""
         if prompt is None:
-            return asking.size, asking.overlap
+            return plan.size, plan.overlap
         try:
-            return self._window(asking.format, prompt)
+            return self._window(plan.format, prompt)
         except ConfigError as error:
             raise PromptError(f"with the document's own prompt: {error}") from None
 

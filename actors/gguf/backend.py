@@ -76,9 +76,9 @@ class GenerativeBackend:
             chat = chat_template(
                 config.prompt.chat_template, gguf=model.chat_template, bos=bos, eos=eos
             )
-            self._askings = Askings(config, weights, model, chat)
+            self._plans = Askings(config, weights, model, chat)
             runner = self.inputs.open(
-                LoadedModel(config, model, self._askings),
+                LoadedModel(config, model, self._plans),
                 threads or cores(),
                 output_rows(config.context),
             )
@@ -95,7 +95,7 @@ class GenerativeBackend:
 
         It excludes the location of the weights and the number of documents in flight.
         """
-        return self._askings.own.fingerprint
+        return self._plans.own.fingerprint
 
     @property
     def took(self) -> dict[str, int]:
@@ -140,7 +140,7 @@ class GenerativeBackend:
         """Submit a document to the engine; if that is impossible, settle a failed Extraction."""
         start = perf_counter()
         try:
-            plan = self._askings.under(guideline)
+            plan = self._plans.under(guideline)
             prepared = self.inputs.prepare(document, plan)
         except self.inputs.document_errors as error:
             settle(future, self._failed(document, Failure(type(error).__name__, str(error))))

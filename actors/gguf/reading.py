@@ -22,7 +22,7 @@ class Reading:
 
     document: Document
     future: Future[Extraction]
-    asking: Asking
+    plan: Asking
     places: list[tuple[int, int]]
     window_futures: list[Future[Completion]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

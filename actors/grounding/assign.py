@@ -30,7 +30,7 @@ class Cover:
         """Return True if no character of the place is covered."""
         return self._flags.find(1, place.start, place.end) < 0
 
-    def take(self, start: int, end: int) -> None:
+    def mark(self, start: int, end: int) -> None:
         """Mark the characters [start, end) as covered."""
         self._flags[start:end] = b"\1" * (end - start)
 
@@ -137,6 +137,6 @@ def _near(
         at = (between or free or unused)[0]
         before.add(at)
         placed[i] = place = places[i][at]
-        cover.take(place.start, place.end)
+        cover.mark(place.start, place.end)
         insort(placed_order, i)
     return placed

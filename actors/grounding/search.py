@@ -59,7 +59,7 @@ def mark_further(entities: Sequence[Entity], text: str) -> list[Entity]:
     for entity in entities:
         if entity.start is not None and entity.end is not None:
             cover = covered.setdefault(entity.label, Cover(search.length))
-            cover.take(entity.start, entity.end)
+            cover.mark(entity.start, entity.end)
     further: list[list[Entity]] = [[] for _ in entities]
     # The longest first, so that nested mentions look elsewhere.
     for i in sorted(range(len(entities)), key=lambda i: (-len(entities[i].text), i)):
@@ -69,7 +69,7 @@ def mark_further(entities: Sequence[Entity], text: str) -> list[Entity]:
         cover = covered[entity.label]
         for place in search.places(entity.text):
             if cover.is_free(place):
-                cover.take(place.start, place.end)
+                cover.mark(place.start, place.end)
                 marked = replace(
                     entity,
                     text=text[place.start : place.end],

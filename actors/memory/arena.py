@@ -41,15 +41,15 @@ def peak(inputs: Iterable[tuple[str, int]], ops: Iterable[Op]) -> int:
             readers[name] = readers.get(name, 0) + 1
     places: dict[str, tuple[int, int]] = {}
     for name, size in inputs:
-        places[name] = arena.take(size)
+        places[name] = arena.allocate(size)
     for op in order:
-        taken = next((n for n in op.reads if _reusable(op, n, places, readers)), None)
-        places[op.makes] = places.pop(taken) if taken else arena.take(op.size)
+        reused = next((n for n in op.reads if _reusable(op, n, places, readers)), None)
+        places[op.makes] = places.pop(reused) if reused else arena.allocate(op.size)
         for name in op.reads:
             readers[name] -= 1
             if not readers[name] and name in places:
-                arena.give(*places.pop(name))
-    return arena.most
+                arena.free(*places.pop(name))
+    return arena.high_water
 
 
 def _reusable(
@@ -69,9 +69,9 @@ class _Arena:
     def __init__(self) -> None:
         self._free_blocks: list[tuple[int, int]] = []
         self._end = 0
-        self.most = 0
+        self.high_water = 0
 
-    def take(self, size: int) -> tuple[int, int]:
+    def allocate(self, size: int) -> tuple[int, int]:
         size = _aligned(size)
         candidates = [
             (block_size, place) for place, block_size in self._free_blocks if block_size >= size
@@ -86,10 +86,10 @@ class _Arena:
             return place, size
         place = self._end
         self._end += size
-        self.most = max(self.most, self._end)
+        self.high_water = max(self.high_water, self._end)
         return place, size
 
-    def give(self, place: int, size: int) -> None:
+    def free(self, place: int, size: int) -> None:
         insort(self._free_blocks, (place, size))
         merged: list[tuple[int, int]] = []
         for start, block_size in self._free_blocks:

@@ -93,7 +93,7 @@ def read_header(file: BinaryIO, name: str) -> Header:
     file.seek(0)
     reader = _Reader(file)
     try:
-        if reader.take(4) != b"GGUF":
+        if reader.read(4) != b"GGUF":
             raise ConfigError(f"{name}: not a GGUF file")
         version, tensors, pairs = reader.unpack("<IQQ")
         if version not in (2, 3):
@@ -160,7 +160,7 @@ class _Reader:
         self._at = 0
         self.place = 0
 
-    def take(self, size: int) -> bytes:
+    def read(self, size: int) -> bytes:
         while len(self._buffer) - self._at < size:
             more = self._file.read(max(_BLOCK, size))
             if not more:
@@ -172,14 +172,14 @@ class _Reader:
         return found
 
     def unpack(self, layout: str) -> tuple[int, ...]:
-        return struct.unpack(layout, self.take(struct.calcsize(layout)))
+        return struct.unpack(layout, self.read(struct.calcsize(layout)))
 
     def string(self) -> str:
-        return self.take(*self.unpack("<Q")).decode()
+        return self.read(*self.unpack("<Q")).decode()
 
     def skip_strings(self, count: int) -> None:
         for _ in range(count):
-            self.take(*self.unpack("<Q"))
+            self.read(*self.unpack("<Q"))
 
 
 def _tensor(reader: _Reader) -> tuple[int, str, tuple[int, ...]]:
