@@ -208,9 +208,9 @@ class OcrReader(Closing):
             return letters
         width, height = page.size if page.turn == 0 else page.size[::-1]
         other = turned(page.cuts, width, height)
-        tried = sorted(range(len(other)), key=lambda i: -other[i].crop.shape[1])[:_TRIED]
-        trial = self._read([other[i].crop for i in tried])
-        if _confidence(trial) < _confidence([letters[i] for i in tried]) + _BETTER:
+        sample = sorted(range(len(other)), key=lambda i: -other[i].crop.shape[1])[:_TRIED]
+        trial = self._read([other[i].crop for i in sample])
+        if _confidence(trial) < _confidence([letters[i] for i in sample]) + _BETTER:
             return letters
         page.cuts, page.turn = other, page.turn + 180
         return self._read([one.crop for one in other])

@@ -171,8 +171,8 @@ class Reader:
                 if number >= parallel and not go_on():
                     break
                 # Checked late: a round of windows of long documents takes minutes.
-                if wanted := [work[k] for k in batch if not work[k][0].given_up()]:
-                    running.append(runners.submit(self._read, wanted))
+                if active := [work[k] for k in batch if not work[k][0].given_up()]:
+                    running.append(runners.submit(self._read, active))
             while running:
                 yield running.pop(0).result()
         finally:
@@ -218,18 +218,18 @@ class Reader:
             ids[row, len(before) : end] = sequence
             ids[row, end : end + len(after)] = after
             mask[row, : end + len(after)] = 1
-        tried = session is not None
-        return (session or self._session).run(ids, mask, quiet=tried)[: len(sequences)]
+        probing = session is not None
+        return (session or self._session).run(ids, mask, quiet=probing)[: len(sequences)]
 
     def _window(self) -> tuple[int, int]:
         """Return the window size without special tokens, and the overlap."""
-        name, asked = self._config.name, self._config.window.size
+        name, configured = self._config.name, self._config.window.size
         longest = self._folder.longest
         if self._session.length is not None:
             longest = min(longest, self._session.length)
-        if asked is not None and asked > longest:
+        if configured is not None and configured > longest:
             raise ConfigError(
-                f"model {name}: window.size is {asked}, but {self._folder.path} "
+                f"model {name}: window.size is {configured}, but {self._folder.path} "
                 f"takes at most {longest} tokens"
             )
         session = self._session
@@ -245,10 +245,10 @@ class Reader:
             tokens = np.resize(text, length - self._special) if len(text) else text
             self._run([tokens], session)
 
-        size = usable_length(attempt, asked or longest, self._special + 1)
-        if asked is not None and size < asked:
+        size = usable_length(attempt, configured or longest, self._special + 1)
+        if configured is not None and size < configured:
             raise ConfigError(
-                f"model {name}: window.size is {asked}, but {self._folder.path} "
+                f"model {name}: window.size is {configured}, but {self._folder.path} "
                 f"takes at most {size} tokens"
             )
         overlap = self._config.window.overlap
