@@ -161,6 +161,6 @@ def test_an_extractor_alone_settles_it_too(tmp_path: Path, monkeypatch: pytest.M
     assert answer.failure is None
     # A card of which nobody was given a share is not filled.
     monkeypatch.setattr(backend, "card_memory", lambda: CARD)
-    assert numbers(backend._settled(model, None)) == (8, own)
-    assert numbers(backend._settled(model, 0.5)) == (64, own)
-    assert numbers(backend._settled(model, 0.0)) == (8, own)
+    assert numbers(backend._resolve(model, None)) == (8, own)
+    assert numbers(backend._resolve(model, 0.5)) == (64, own)
+    assert numbers(backend._resolve(model, 0.0)) == (8, own)

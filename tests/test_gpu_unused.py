@@ -82,7 +82,7 @@ def test_layers_that_are_to_be_on_the_cpu_are_no_error(monkeypatch: pytest.Monke
 def test_onnxruntime_that_fell_back_is_an_error_with_the_command(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("actors.onnx.session._said_cpu", False)
+    monkeypatch.setattr("actors.onnx.session._logged_cpu", False)
     model = load_model("starter:token-classifier")
     with pytest.raises(ConfigError, match=RUNS_ON_CPU) as refused:
         Extractor(model, Share(threads=1, gpu=0.5))

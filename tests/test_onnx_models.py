@@ -313,7 +313,7 @@ def test_a_missing_file_is_named(folder: Path, tmp_path: Path, name: str) -> Non
             "has 5 logits .* config.json has 2",
         ),
         ("tokenizer.json", "{}", "tokenizer.json: not a tokenizer"),
-        ("model.onnx", "no model", "model.onnx: onnxruntime cannot load it"),
+        ("model.onnx", "no model", "model.onnx: onnxruntime cannot load the model"),
     ],
 )
 def test_a_file_that_does_not_fit_is_named(
@@ -367,7 +367,7 @@ def test_without_a_card_auto_is_the_cpu_and_cuda_an_error(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("actors.onnx.session.card_memory", lambda: None)
-    monkeypatch.setattr("actors.onnx.session._said_cpu", False)
+    monkeypatch.setattr("actors.onnx.session._logged_cpu", False)
     with caplog.at_level(logging.INFO):
         for _ in range(2):
             assert found(read(folder, TEXT)[0]) == ALL

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-from actors.config import ConfigError, GgufModel, OnnxModel
+from actors.config import ConfigError, GgufModel, GlinerModel, OnnxModel
 from actors.memory.need import GgufFile, Need, OnnxFile, gguf_need, longest_window, onnx_need
 
 RESERVE = 1.05
@@ -57,13 +57,15 @@ def refuse(
     return refusal(name, gguf_need(file, model), share, gpu_total, ways)
 
 
-def check_onnx(name: str, file: OnnxFile, model: OnnxModel, share: float, gpu_total: int) -> None:
-    """Like ``check_gguf``, for a token classifier."""
+def check_onnx(
+    name: str, file: OnnxFile, model: OnnxModel | GlinerModel, share: float, gpu_total: int
+) -> None:
+    """Like ``check_gguf``, for a token classifier or a GLiNER model."""
     need = onnx_need(file, model)
     if fits(need, share * gpu_total):
         return
 
-    def batches(tokens: int) -> OnnxModel:
+    def batches(tokens: int) -> OnnxModel | GlinerModel:
         session = model.session.model_copy(update={"batch_tokens": tokens})
         return model.model_copy(update={"session": session})
 
@@ -102,7 +104,9 @@ def filled_gguf(file: GgufFile, model: GgufModel, share: float, gpu_total: int) 
     return with_context(model, sequences=filled) if filled else model
 
 
-def filled_onnx(file: OnnxFile, model: OnnxModel, share: float, gpu_total: int) -> OnnxModel:
+def filled_onnx(
+    file: OnnxFile, model: OnnxModel | GlinerModel, share: float, gpu_total: int
+) -> OnnxModel | GlinerModel:
     """Return the model with the largest batches that fit in its share, doubling its file's."""
     tokens = model.session.batch_tokens
     filled = model

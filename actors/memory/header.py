@@ -197,7 +197,7 @@ def _sized(
     ordered = sorted(places)
     ends = [place[0] for place in ordered[1:]] + [length]
     if ordered and ends[-1] <= ordered[-1][0]:
-        raise ConfigError(f"{name}: truncated file: it ends before its last tensor")
+        raise ConfigError(f"{name}: ends before its last tensor: the file is truncated")
     return tuple(
         Tensor(tensor, dimensions, end - start)
         for (start, tensor, dimensions), end in zip(ordered, ends, strict=True)

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from actors.config import ConfigError, GgufModel, OnnxModel
+from actors.config import ConfigError, GgufModel, GlinerModel, OnnxModel
+from actors.gliner_folder import read_gliner_folder
 from actors.memory.header import Header, read_header
 from actors.memory.llama import llama_take
 from actors.memory.pictures import encoder_take, largest_picture
@@ -22,6 +23,7 @@ assumption at the upper end of observed drivers; benchmarks/gpu_checks.py measur
 
 Opened = Callable[[str], AbstractContextManager[BinaryIO]]
 _FLOAT = 4
+_TOKEN_LABELS = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +53,15 @@ class GgufFile:
 
 @dataclass(frozen=True, slots=True)
 class OnnxFile:
-    """Size of a token classifier's file, and the dimensions in its config.json; ``longest`` is the
-    maximum sequence length in tokens."""
+    """Size of an ONNX model's file, and the dimensions in its configuration; ``longest`` is the
+    maximum sequence length in tokens. ``spans``: values per token that spans take, 0 without."""
 
     size: int
     width: int
     feed: int
     heads: int
     longest: int
+    spans: int = 0
 
 
 def gguf_need(file: GgufFile, model: GgufModel) -> Need:
@@ -99,8 +102,8 @@ def read_gguf(open_file: Opened, model: GgufModel) -> GgufFile:
     return GgufFile(header, further, encoder)
 
 
-def onnx_need(file: OnnxFile, model: OnnxModel) -> Need:
-    """Estimate the memory of a token classifier for its batches.
+def onnx_need(file: OnnxFile, model: OnnxModel | GlinerModel) -> Need:
+    """Estimate the memory of a token classifier or a GLiNER model for its batches.
 
     The arena holds the widest layer: four tensors of the feed-forward width (GELU, unfused) and two
     of the model width, plus the attention scores if they are too large for the free blocks that the
@@ -114,11 +117,13 @@ def onnx_need(file: OnnxFile, model: OnnxModel) -> Need:
     scores = _FLOAT * rows * file.heads * longest**2
     feed, width = _FLOAT * tokens * file.feed, _FLOAT * tokens * file.width
     activations = 4 * feed + 2 * width + (scores if scores > 2 * feed else 0)
+    # Spans are scored when the layers are done: the larger of the two is what the arena holds.
+    activations = max(activations, _FLOAT * tokens * file.spans)
     parts = {"weights": file.size, "activations": activations, "CUDA context": CUDA_CONTEXT}
     return Need(parts, 2 * file.size, exact=False)
 
 
-def longest_window(file: OnnxFile, model: OnnxModel) -> int:
+def longest_window(file: OnnxFile, model: OnnxModel | GlinerModel) -> int:
     """Tokens of the longest window, including special ones; longer ones are rejected on loading."""
     return min(model.window.size or file.longest, file.longest)
 
@@ -126,7 +131,28 @@ def longest_window(file: OnnxFile, model: OnnxModel) -> int:
 def read_onnx(folder: Path) -> OnnxFile:
     """Read the sizes of a model folder as exported by optimum; raises ConfigError if config.json
     lacks them and FileNotFoundError if files are missing."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    file = folder / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    # Large tensors are stored in separate files whose names start with the model's.
+    size = sum(part.stat().st_size for part in folder.glob("model.onnx*"))
+    return OnnxFile(size, longest=longest(config, folder), **_sizes(config, file))
+
+
+def read_gliner(folder: Path) -> OnnxFile:
+    """Like ``read_onnx``, for a GLiNER model; the sizes are those of its text encoder."""
+    found = read_gliner_folder(folder)
+    sizes = _sizes(found.encoder, folder / "gliner_config.json")
+    size = sum(part.stat().st_size for part in folder.glob(f"{found.model.name}*"))
+    # Per span: its two ends (before and after the ReLU), the inner layer, four times as wide as
+    # the model (likewise), and the span itself.
+    spans = found.width * sizes["width"] * (2 * 2 + 2 * 4 + 1)
+    if found.token_level:
+        # The same per word and label, for as many labels as GLiNER is trained with at a time.
+        spans = _TOKEN_LABELS * sizes["width"] * (3 + 2 * 4)
+    return OnnxFile(size, longest=found.longest, spans=spans, **sizes)
+
+
+def _sizes(config: Mapping[str, Any], file: Path) -> dict[str, int]:
     # DistilBERT uses different names.
     names = {
         "width": ("hidden_size", "dim"),
@@ -137,10 +163,6 @@ def read_onnx(folder: Path) -> OnnxFile:
     for key, known in names.items():
         value = next((config[name] for name in known if isinstance(config.get(name), int)), None)
         if value is None:
-            raise ConfigError(
-                f"{folder / 'config.json'}: has no {known[0]}, so its memory cannot be estimated"
-            )
+            raise ConfigError(f"{file}: has no {known[0]}, so its memory cannot be estimated")
         found[key] = value
-    # Large tensors are stored in separate files whose names start with the model's.
-    size = sum(file.stat().st_size for file in folder.glob("model.onnx*"))
-    return OnnxFile(size, longest=longest(config, folder), **found)
+    return found

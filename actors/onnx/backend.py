@@ -9,67 +9,128 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
 
-from actors.config import OnnxModel
+from actors.config import GlinerModel, OnnxModel
 from actors.futures import settle
 from actors.guideline import Guideline
 from actors.memory import memory_held, taken_since
-from actors.onnx.narrowing import narrowed
+from actors.onnx.gliner.reader import GlinerReader
 from actors.onnx.reader import Reader
-from actors.onnx.reading import Reading
 from actors.spans import Document, Extraction, Moved, Tell, unheard
 from actors.turns import CHARACTERS_PER_TOKEN, TURN_CHARACTERS, TURN_TOKENS
 
 _LOG = logging.getLogger(__name__)
 
-# Text taken out of the queue at a time, in batches' worth of tokens: enough windows to pack well,
-# few enough that the first document of a long queue comes out soon.
+# Text taken from the queue at once, in batches' worth of tokens: enough windows to pack well, few
+# enough that the first document of a long queue finishes soon.
 _BATCHES_AHEAD = 16
-# Of documents whose tokens are held at a time; the next long one waits until there are fewer.
+# Maximum characters of open documents; the next long document waits for space.
 _MOST_CHARACTERS = 16_000_000
 
-_Asked = tuple[Document, Guideline | None, Future[Extraction]]
-_UnderWay = dict[Future[Extraction], tuple[Reading, Guideline | None]]
+_Queued = tuple[Document, Guideline | None, Future[Extraction]]
+_InFlight = dict[Future[Extraction], "Opened"]
+R = TypeVar("R", bound="Opened")
+
+
+class Opened(Protocol):
+    """An in-flight document of a model."""
+
+    @property
+    def document(self) -> Document:
+        """The document itself."""
+
+    @property
+    def given_up(self) -> Callable[[], bool]:
+        """Return True if the caller has cancelled."""
+
+    @property
+    def done(self) -> bool:
+        """True if its extraction is ready."""
+
+    @property
+    def waiting(self) -> Sequence[object]:
+        """Windows that are scheduled but not run yet."""
+
+
+class Reads(Protocol[R]):
+    """A loaded model that processes documents in rounds. Several threads may call it, each with its
+    own documents."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of everything that can change an answer."""
+
+    @property
+    def parallel(self) -> int:
+        """Number of concurrent batches that keeps all threads busy."""
+
+    def open(
+        self, document: Document, guideline: Guideline | None, given_up: Callable[[], bool]
+    ) -> R:
+        """Open a document for processing."""
+
+    def advance(
+        self,
+        readings: Sequence[R],
+        tokens: int,
+        runners: ThreadPoolExecutor,
+        go_on: Callable[[], bool],
+        moved: Moved,
+    ) -> None:
+        """Run the next windows of all documents, ``tokens`` of each, in batches on ``runners``.
+
+        Once ``go_on`` returns False, no new batch starts. Raises only if the model is lost.
+        ``moved`` is called after each batch.
+        """
+
+    def extraction(self, reading: R) -> Extraction:
+        """Build the Extraction of a finished document."""
 
 
 @dataclass(slots=True, eq=False)
 class _Lane:
-    """Documents of one kind that wait, and the threads that run their batches. ``came``: whether
-    any came since the queue was last looked at."""
+    """A queue of documents of one kind, and the threads that run their batches. ``came``: True if
+    any arrived since the queue was last read."""
 
     long: bool
     runners: ThreadPoolExecutor
-    queue: deque[_Asked] = field(default_factory=deque)
+    queue: deque[_Queued] = field(default_factory=deque)
     came: bool = False
 
 
 class ModelLost(RuntimeError):
-    """The model cannot go on in this process, such as after a fault of the card."""
+    """The model is unusable in this process, e.g. after a GPU error."""
 
 
 class OnnxBackend:
-    """A token classifier behind ``submit``, configured by an ``OnnxModel``.
+    """A token classifier or a GLiNER model behind ``submit``, depending on its configuration.
 
     ``threads``: CPU threads; None: all cores of this process. ``gpu``: the share of one GPU, 0 for
     none; None: whatever is visible. ``moved`` is called after each batch. ``cpu_fallback``: warn
-    instead of failing if onnxruntime cannot use the GPU. Raises like ``Reader`` if the model cannot
-    be loaded.
+    instead of failing if onnxruntime cannot use the GPU. Raises like the reader if the model
+    cannot be loaded.
     """
 
     def __init__(
         self,
-        config: OnnxModel,
+        config: OnnxModel | GlinerModel,
         threads: int | None,
         gpu: float | None,
         moved: Moved = unheard,
         cpu_fallback: bool = False,
     ) -> None:
         before = memory_held()
-        self._reader = Reader(config, threads, gpu, cpu_fallback)
+        self._reader: Reads[Any] = (
+            GlinerReader(config, threads, gpu, cpu_fallback)
+            if isinstance(config, GlinerModel)
+            else Reader(config, threads, gpu, cpu_fallback)
+        )
         self.took = taken_since(before)
-        """Bytes that the process has grown by while the model was loaded and tried."""
+        """Bytes by which the process has grown while the model was loaded and probed."""
         self._name = config.name
         self._moved = moved
         self._ahead = _BATCHES_AHEAD * config.session.batch_tokens
@@ -97,11 +158,11 @@ class OnnxBackend:
     def submit(
         self, document: Document, guideline: Guideline | None = None, tell: Tell | None = None
     ) -> Future[Extraction]:
-        """Queue a document; thread-safe. The future has an exception only if the model is lost.
+        """Queue a document; thread-safe. The future raises only if the model is lost.
 
-        Cancelling it frees the model for others at the next batch. ``guideline`` chooses among the
-        model's labels. ``tell`` hears nothing: nothing is printed.
-        Raises RuntimeError after ``close``.
+        Cancelling it skips its remaining windows from the next batch on. ``guideline`` selects from
+        a token classifier's labels; GLiNER takes any. ``tell`` is never called. Raises RuntimeError
+        after ``close``.
         """
         future: Future[Extraction] = Future()
         with self._changed:
@@ -117,7 +178,7 @@ class OnnxBackend:
         return future
 
     def close(self) -> None:
-        """End the threads after the batches that run; what is not done by then is cancelled."""
+        """Finish the running batches, stop the threads, and cancel everything else."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -127,16 +188,17 @@ class OnnxBackend:
             lane.runners.shutdown()
 
     def _work(self, lane: _Lane) -> None:
-        under_way: _UnderWay = {}
+        in_flight: _InFlight = {}
         try:
-            while self._wait(lane, busy=bool(under_way)):
-                for document, guideline, future in self._take(lane, under_way):
+            while self._wait(lane, busy=bool(in_flight)):
+                for document, guideline, future in self._take(lane, in_flight):
                     # The future can be cancelled until its result is set.
                     if future.cancelled():
                         future.set_running_or_notify_cancel()
                     else:
-                        under_way[future] = self._reader.open(document, future.cancelled), guideline
-                self._read(lane, under_way)
+                        opened = self._reader.open(document, guideline, future.cancelled)
+                        in_flight[future] = opened
+                self._read(lane, in_flight)
         except Exception as error:
             _LOG.error("model %s is lost: %s", self._name, type(error).__name__)
             lost = ModelLost(f"model {self._name} is lost: {type(error).__name__}")
@@ -144,17 +206,17 @@ class OnnxBackend:
             with self._changed:
                 self._lost = lost
                 self._changed.notify_all()
-        self._abandon(lane, under_way)
+        self._abandon(lane, in_flight)
 
-    def _read(self, lane: _Lane, under_way: _UnderWay) -> None:
+    def _read(self, lane: _Lane, in_flight: _InFlight) -> None:
         """Process the next batches. Short documents run to completion. Of the long ones, as many
         get a turn as fill the look-ahead; the turn ends as soon as others arrive, and they go to
         the back."""
-        turns, tokens = list(under_way), self._ahead
+        turns, tokens = list(in_flight), self._ahead
         if lane.long:
             turns = turns[: max(1, self._ahead // TURN_TOKENS)]
             tokens = max(TURN_TOKENS, self._ahead // max(1, len(turns)))
-        unread = [under_way[future][0] for future in turns if not under_way[future][0].done]
+        unread = [in_flight[future] for future in turns if not in_flight[future].done]
         self._reader.advance(
             unread,
             tokens,
@@ -163,20 +225,18 @@ class OnnxBackend:
             self._moved,
         )
         for future in turns:
-            reading, guideline = under_way[future]
+            reading = in_flight[future]
             if reading.done:
-                self._answer(future, reading, guideline)
-                del under_way[future]
+                self._answer(future, reading)
+                del in_flight[future]
             elif not reading.waiting:
-                under_way[future] = under_way.pop(future)
+                in_flight[future] = in_flight.pop(future)
 
-    def _answer(
-        self, future: Future[Extraction], reading: Reading, guideline: Guideline | None
-    ) -> None:
+    def _answer(self, future: Future[Extraction], reading: Opened) -> None:
         """Settle the future of a finished document, unless it is cancelled."""
         found = None
         if not reading.given_up():
-            found = narrowed(self._reader.extraction(reading), guideline)
+            found = self._reader.extraction(reading)
         # From here on it can no longer be cancelled, so the result is always delivered.
         if found is None:
             future.set_running_or_notify_cancel()
@@ -190,11 +250,11 @@ class OnnxBackend:
                 self._changed.wait()
             return not (self._closed or self._lost)
 
-    def _take(self, lane: _Lane, under_way: _UnderWay) -> list[_Asked]:
+    def _take(self, lane: _Lane, in_flight: _InFlight) -> list[_Queued]:
         """Take the documents to open next from the queue."""
-        held = sum(len(reading.document.text or "") for reading, _ in under_way.values())
+        held = sum(len(reading.document.text or "") for reading in in_flight.values())
         room = min(self._ahead * CHARACTERS_PER_TOKEN, _MOST_CHARACTERS - held)
-        taken: list[_Asked] = []
+        taken: list[_Queued] = []
         with self._changed:
             lane.came = False
             while lane.queue and room > 0:
@@ -202,12 +262,12 @@ class OnnxBackend:
                 room -= len(taken[-1][0].text or "")
         return taken
 
-    def _abandon(self, lane: _Lane, under_way: _UnderWay) -> None:
+    def _abandon(self, lane: _Lane, in_flight: _InFlight) -> None:
         """Cancel every pending future of the lane, or fail it with the loss of the model."""
         with self._changed:
             lost, waiting = self._lost, [future for _, _, future in lane.queue]
             lane.queue.clear()
-        for future in [*waiting, *under_way]:
+        for future in [*waiting, *in_flight]:
             if lost is None:
                 future.cancel()
                 future.set_running_or_notify_cancel()

@@ -1,9 +1,13 @@
-"""One onnxruntime session: token ids in, logits out. The only file that imports onnxruntime."""
+"""A model file in onnxruntime, and one session of a token classifier: token ids in, logits out.
+
+The only file that imports onnxruntime.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -33,8 +37,78 @@ _FATAL = (
 _logged_cpu = False
 
 
+class Loaded:
+    """A model file in onnxruntime.
+
+    ``parallel``: how many concurrent calls of ``run`` keep all threads busy.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        settings: OnnxSession,
+        threads: int | None,
+        gpu: float | None,
+        cpu_fallback: bool = False,
+        part: bytes | None = None,
+    ) -> None:
+        """``threads``: CPU threads; None: all cores of this process. ``gpu``: the share of one GPU,
+        0 for none; None: whatever is visible. ``part``: a model derived from the file, to load in
+        its place. Raises ConfigError or ModelFileError."""
+        import onnxruntime  # imported here: commands that run no model need not wait for it
+
+        providers = _providers(settings, gpu, cpu_fallback)
+        options = onnxruntime.SessionOptions()
+        self._quiet = onnxruntime.RunOptions()
+        self._quiet.log_severity_level = 4
+        threads, on_card = threads or cores(), len(providers) > 1
+        # Threads that share a batch wait for each other at every operator, and stall when one of
+        # them is preempted. Single-threaded batches do not.
+        shared = min(settings.threads_per_batch, threads)
+        options.intra_op_num_threads = shared
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Memory patterns are cached per input shape, and there are as many shapes as text lengths.
+        options.enable_mem_pattern = False
+        # If threads share a batch: an actor owns its CPUs, so spinning between operators takes no
+        # time from others; 8% more tokens/s on an idle machine.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+        if on_card:
+            onnxruntime.preload_dlls()  # CUDA and cuDNN from NVIDIA's pip packages
+        try:
+            self._session = onnxruntime.InferenceSession(
+                part or str(file), options, providers=providers
+            )
+        except Exception as error:  # onnxruntime's own hierarchy is private
+            raise ModelFileError(f"{file}: onnxruntime cannot load the model: {error}") from error
+        self.provider = str(self._session.get_providers()[0])
+        if on_card and self.provider == "CPUExecutionProvider":
+            problem = onnx_cuda_problem()
+            if settings.provider == "cuda":
+                raise ConfigError(f"session.provider is cuda, but {problem}")
+            _fall_back(problem, gpu, cpu_fallback)
+        self.on_card = self.provider == "CUDAExecutionProvider"
+        self.parallel = 1 if self.on_card else threads // shared
+        # Concurrent calls would exceed the memory that the GPU share was planned for.
+        self._turn: AbstractContextManager[Any] = (
+            threading.Lock() if self.on_card else nullcontext()
+        )
+        self.inputs = self._session.get_inputs()
+        self.outputs = self._session.get_outputs()
+
+    def run(
+        self, outputs: Sequence[str], feed: Mapping[str, Any], quiet: bool = False
+    ) -> list[Any]:
+        """Return the named outputs. ``quiet``: suppress onnxruntime's own error output.
+
+        Raises whatever onnxruntime raises; see ``is_fatal``.
+        """
+        with self._turn:
+            return list(self._session.run(outputs, feed, self._quiet if quiet else None))
+
+
 class Session:
-    """A loaded model file.
+    """A loaded token classifier.
 
     ``rows`` and ``length``: batch size and sequence length if the file fixes them.
     ``parallel``: how many concurrent calls of ``run`` keep all threads busy.
@@ -50,45 +124,12 @@ class Session:
         gpu: float | None,
         cpu_fallback: bool = False,
     ) -> None:
-        import onnxruntime  # here: medspan's commands that run no model need not wait for it
-
-        providers = _providers(settings, gpu, cpu_fallback)
-        options = onnxruntime.SessionOptions()
-        self._quiet = onnxruntime.RunOptions()
-        self._quiet.log_severity_level = 4
-        threads, on_card = threads or cores(), len(providers) > 1
-        # Threads that share a batch wait for each other at every operator, and lose a core's time
-        # whenever one of them is interrupted. Batches of a thread each do not.
-        shared = min(settings.threads_per_batch, threads)
-        options.intra_op_num_threads = shared
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Patterns are kept per input shape, and shapes are as many as lengths of text.
-        options.enable_mem_pattern = False
-        # Where threads do share: an actor's CPUs are its own, and one that spins between two
-        # operators burns nobody else's; 8% more tokens/s on an idle machine.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "1")
-        if on_card:
-            onnxruntime.preload_dlls()  # CUDA and cuDNN out of NVIDIA's own packages
-        try:
-            self._session = onnxruntime.InferenceSession(str(file), options, providers=providers)
-        except Exception as error:  # onnxruntime's own hierarchy is private
-            raise ModelFileError(f"{file}: onnxruntime cannot load it: {error}") from error
-        self.provider = str(self._session.get_providers()[0])
-        if on_card and self.provider == "CPUExecutionProvider":
-            problem = onnx_cuda_problem()
-            if settings.provider == "cuda":
-                raise ConfigError(f"session.provider is cuda, but {problem}")
-            _fall_back(problem, gpu, cpu_fallback)
-        self.on_card = self.provider == "CUDAExecutionProvider"
-        self.parallel = 1 if self.on_card else threads // shared
-        # Concurrent calls would exceed the memory that the GPU share was planned for.
-        self._turn: AbstractContextManager[Any] = (
-            threading.Lock() if self.on_card else nullcontext()
-        )
-        self._inputs = _inputs(self._session, file)
-        self._output = _output(self._session, file)
-        shape = self._session.get_inputs()[0].shape
+        self._loaded = Loaded(file, settings, threads, gpu, cpu_fallback)
+        self.provider, self.on_card = self._loaded.provider, self._loaded.on_card
+        self.parallel = self._loaded.parallel
+        self._inputs = _inputs(self._loaded, file)
+        self._output = _output(self._loaded, file)
+        shape = self._loaded.inputs[0].shape
         self.rows = shape[0] if isinstance(shape[0], int) else None
         self.length = shape[1] if isinstance(shape[1], int) else None
         self.masked = "attention_mask" in self._inputs
@@ -112,8 +153,7 @@ class Session:
             name: given.get(name, zeros).astype(kind, copy=False)
             for name, kind in self._inputs.items()
         }
-        with self._turn:
-            (logits,) = self._session.run([self._output], feed, self._quiet if quiet else None)
+        (logits,) = self._loaded.run([self._output], feed, quiet)
         return np.asarray(logits, np.float32)
 
 
@@ -171,9 +211,9 @@ def _log_cpu(reason: str, level: int = logging.INFO) -> None:
         _logged_cpu = True
 
 
-def _inputs(session: Any, file: Path) -> dict[str, np.dtype[Any]]:
+def _inputs(session: Loaded, file: Path) -> dict[str, np.dtype[Any]]:
     """Return the model's inputs and their integer types."""
-    types = {item.name: item.type for item in session.get_inputs()}
+    types = {item.name: item.type for item in session.inputs}
     unknown = sorted(set(types) - _KNOWN_INPUTS)
     if unknown or "input_ids" not in types:
         raise ModelFileError(
@@ -186,9 +226,9 @@ def _inputs(session: Any, file: Path) -> dict[str, np.dtype[Any]]:
     return {name: _INTEGERS[kind] for name, kind in types.items()}
 
 
-def _output(session: Any, file: Path) -> str:
+def _output(session: Loaded, file: Path) -> str:
     """Return the name of the logits output."""
-    outputs = session.get_outputs()
+    outputs = session.outputs
     for item in [o for o in outputs if o.name == "logits"] + [o for o in outputs if _is_3d(o)]:
         if _is_3d(item):
             return str(item.name)

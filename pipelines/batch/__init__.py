@@ -7,13 +7,16 @@ a run would do.
 
 from __future__ import annotations
 
-from pipelines.batch.run import (
-    Outcome,
-    Progress,
-    RunFailedError,
-    begin_run,
-    drive_run,
-    write_plan,
-)
+from actors.extras import optional_imports
+
+with optional_imports("the batch way"):
+    from pipelines.batch.run import (
+        Outcome,
+        Progress,
+        RunFailedError,
+        begin_run,
+        drive_run,
+        write_plan,
+    )
 
 __all__ = ["Outcome", "Progress", "RunFailedError", "begin_run", "drive_run", "write_plan"]

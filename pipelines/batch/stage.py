@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from actors.config import ModelConfig
 from actors.extractor import Extractor, Share
-from actors.spans import Document, Extraction
+from actors.spans import Document, Extraction, Moved, unheard
 from pipelines.batch.careful import Attempts
 from pipelines.batch.life import Life
 from pipelines.batch.packing import Stopwatch, add_busy, add_over, pack, unpack
@@ -44,7 +44,8 @@ class StageWork:
     """Which stage of which run an actor works on.
 
     ``index``: the stage's place in the pipeline, which names its column. ``keep_pictures``: whether
-    a later stage is shown them too. ``load`` is Extractor but for tests and benchmarks.
+    a later stage is shown them too. ``load`` is Extractor but for tests and benchmarks. ``moved``
+    is called at each progress within a unit.
     """
 
     index: int
@@ -55,6 +56,7 @@ class StageWork:
     storage: Storage
     keep_pictures: bool = False
     load: Load = Extractor
+    moved: Moved = unheard
 
     @property
     def column(self) -> str:

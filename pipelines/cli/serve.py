@@ -33,6 +33,10 @@ def serve(
     ] = None,
 ) -> None:
     """Serve a pipeline's models and its page. SIGHUP reads the files again; Ctrl-C ends."""
+    from actors.extras import require
+    from pipelines.config import load_pipeline
+
+    require("medspan serve", *load_pipeline(config).extras, "serve")
     from pipelines.batch.cluster import cluster
     from pipelines.serve.running import prepare, start, stop
 
