@@ -77,9 +77,9 @@ class Reader:
     def open(
         self, document: Document, guideline: Guideline | None, given_up: Callable[[], bool]
     ) -> Reading:
-        """The document in tokens; one that cannot be read has its failure already.
+        """Tokenize a document; an unreadable one already carries its failure.
 
-        ``guideline`` chooses among the model's labels.
+        ``guideline`` selects from the model's labels.
         """
         began = time.perf_counter()
         try:
@@ -167,7 +167,7 @@ class Reader:
     def _run_all(
         self, work: Sequence[_Work], runners: ThreadPoolExecutor, go_on: Callable[[], bool]
     ) -> Iterator[list[_Run]]:
-        """Run windows in batches, as many at a time as the session takes, while ``go_on``."""
+        """Pack windows into batches and run them while ``go_on`` returns True."""
         lengths = [window.end - window.start + self._special for _, window in work]
         parallel = self._session.parallel
         # With few windows, share them out, so that no thread idles while another has all of them.
