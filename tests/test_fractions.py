@@ -78,9 +78,9 @@ def test_a_fraction_that_is_too_small_is_refused_with_what_would_fit(model: Gguf
     with pytest.raises(ConfigError) as refused:
         sized_model(Pool(num_gpus=0.15), model, lambda: A10G)
     said = str(refused.value)
-    assert said.startswith("m: num_gpus 0.15 of a card of 24.0 GB is 3.60 GB, and it needs ")
+    assert said.startswith("m: num_gpus 0.15 of a GPU with 24.0 GB is 3.60 GB, but it needs ")
     assert "(weights 1.64, KV cache 2.11, compute " in said
-    ways = dict(way.split(": ", 1) for way in said.split("would do: ")[1].split("; "))
+    ways = dict(way.split(": ", 1) for way in said.split("set any of: ")[1].split("; "))
     share = 0.15 * A10G
     # Each way fits, and a little more of it does not.
     fewer = int(ways["context.sequences"])
@@ -100,7 +100,7 @@ def test_a_fraction_that_is_too_small_is_refused_with_what_would_fit(model: Gguf
 
 
 def test_a_model_that_no_card_holds_says_so(model: GgufModel) -> None:
-    with pytest.raises(ConfigError, match=r"num_gpus 1 of a card of 1\.0 GB .*n_gpu_layers"):
+    with pytest.raises(ConfigError, match=r"num_gpus 1 of a GPU with 1\.0 GB .*n_gpu_layers"):
         sized_model(Pool(num_gpus="auto", card_gb=1), model, lambda: None)
     with pytest.raises(ConfigError, match="nothing smaller fits"):
         sized_model(Pool(num_gpus="auto", card_gb=0.5), model, lambda: None)
@@ -256,7 +256,7 @@ def test_what_sums_allow_and_no_node_holds_is_refused() -> None:
 
 def test_more_threads_than_cores_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actors.extractor.cores", lambda: 2)
-    with pytest.raises(ConfigError, match="3 threads are asked for, and this process may run on 2"):
+    with pytest.raises(ConfigError, match="3 threads requested, but this process may use only 2"):
         Extractor(load_model("starter:token-classifier"), Share(threads=3))
 
 

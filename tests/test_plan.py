@@ -189,7 +189,7 @@ def test_calibration_measures_what_can_run_here(tmp_path: Path) -> None:
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     path = _config(tmp_path, "num_gpus: 0.1")
-    with pytest.raises(ConfigError, match=r"llm: num_gpus 0\.1 of a card of 24\.0 GB"):
+    with pytest.raises(ConfigError, match=r"llm: num_gpus 0\.1 of a GPU with 24\.0 GB"):
         _plan(path)
     with pytest.raises(ConfigError, match="one actor of each step does not fit on 1 a10g and 1 C"):
         _plan(_config(tmp_path), "--cpus", "1")
