@@ -274,13 +274,13 @@ class Rolled:
         (
             [RuntimeError("Traceback"), None],
             ["pipe", "before"],
-            "not reloaded: a model does not load",
+            "not reloaded: a model failed to load",
             "before",
         ),
         (
             [RuntimeError("Traceback"), RuntimeError("Traceback")],
             ["pipe", "before"],
-            "does not load again",
+            "no longer loads either",
             "before",
         ),
     ],

@@ -1,4 +1,4 @@
-"""``medspan extract``: a sentence or a file, in this process or by a server, without Ray."""
+"""``medspan extract``: entities of a text or file, in this process or from a server; no Ray."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Form(StrEnum):
-    """How entities are shown."""
+    """Output format."""
 
     TABLE = "table"
     JSON = "json"
@@ -31,41 +31,41 @@ def extract(
     text: Annotated[
         str | None,
         typer.Argument(
-            help="The text, or a picture's or PDF's path; '-' or nothing reads standard input."
+            help="Text, or the path of an image or PDF; '-' or nothing reads standard input."
         ),
     ] = None,
     file: Annotated[
         list[Path] | None,
-        typer.Option("--file", "-f", help="A text, picture or PDF; may be repeated."),
+        typer.Option("--file", "-f", help="A text, image or PDF file; repeatable."),
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", help="A model file or starter:<name>; may be repeated."),
+        typer.Option("--model", "-m", help="A model file or starter:<name>; repeatable."),
     ] = None,
     ocr: Annotated[
         str,
         typer.Option(
-            help="What reads pictures: a model file, starter:ocr, or none, where a vision model "
-            "shall see them and nothing else."
+            help="OCR model for images: a model file, starter:ocr, or none to pass images only to "
+            "vision models."
         ),
     ] = "starter:ocr",
     overlaps: Annotated[
-        str, typer.Option(help="With several models: longest, score, priority or all.")
+        str, typer.Option(help="Overlap policy for several models: longest, score, priority, all.")
     ] = "all",
-    form: Annotated[Form, typer.Option("--form", help="How to show what was found.")] = Form.TABLE,
-    as_json: Annotated[bool, typer.Option("--json", help="The same as --form json.")] = False,
+    form: Annotated[Form, typer.Option("--form", help="Output format.")] = Form.TABLE,
+    as_json: Annotated[bool, typer.Option("--json", help="Same as --form json.")] = False,
     highlight: Annotated[
-        bool, typer.Option("--highlight", help="The same as --form highlight.")
+        bool, typer.Option("--highlight", help="Same as --form highlight.")
     ] = False,
     url: Annotated[
         str | None,
         typer.Option(
-            help="Ask a server of `medspan serve` instead; its token: MEDSPAN_TOKEN. Pictures are "
-            "read here first; with --ocr none they are sent as they are."
+            help="Use a `medspan serve` server; its token comes from MEDSPAN_TOKEN. Images are "
+            "read locally first, or sent as they are with --ocr none."
         ),
     ] = None,
 ) -> None:
-    """Entities of a text, here and now."""
+    """Extract the entities of a text or of files."""
     from pydantic import ValidationError
 
     from actors.config.merge import Merge
@@ -81,9 +81,9 @@ def extract(
     read = read_pictures(_documents(text, file or []), ocr)
     documents = read.documents
     if url is None:
-        found = _here(documents, model or ["starter:token-classifier"], policy)
+        found = _extract_locally(documents, model or ["starter:token-classifier"], policy)
     else:
-        found = _asked(url, documents, model or [])
+        found = _extract_remotely(url, documents, model or [])
     failed = bool(read.failures)
     for id_, failure in read.failures.items():
         Console(stderr=True).print(f"[red]{id_}: {failure.type}:[/] {failure.message}")
@@ -99,7 +99,7 @@ def extract(
 _Found = tuple[list[Extraction], list[Entity]]
 
 
-def _here(documents: list[Document], models: list[str], policy: Merge) -> list[_Found]:
+def _extract_locally(documents: list[Document], models: list[str], policy: Merge) -> list[_Found]:
     from actors.extractor import load_extractor
     from actors.merge import merge
 
@@ -113,11 +113,11 @@ def _here(documents: list[Document], models: list[str], policy: Merge) -> list[_
     ]
 
 
-def _asked(url: str, documents: list[Document], models: list[str]) -> list[_Found]:
+def _extract_remotely(url: str, documents: list[Document], models: list[str]) -> list[_Found]:
     from pipelines.client import Client, ServerRefused, ServerUnreachable
 
     if len(models) > 1:
-        raise typer.BadParameter("with --url give one name: of a model or of the pipeline")
+        raise typer.BadParameter("--url takes one name: a model or the pipeline")
     try:
         with Client(url, os.environ.get("MEDSPAN_TOKEN")) as client:
             answers = client.extract(documents, models[0] if models else None, explain=True)
@@ -129,7 +129,7 @@ def _asked(url: str, documents: list[Document], models: list[str]) -> list[_Foun
 
 def _documents(text: str | None, files: list[Path]) -> list[Document]:
     if text is not None and text != "-" and files:
-        raise typer.BadParameter("give a text or files, not both")
+        raise typer.BadParameter("give either a text or files, not both")
     if files:
         return [_document(path) for path in files]
     if text is not None and (picture := _picture(text)) is not None:
@@ -140,7 +140,7 @@ def _documents(text: str | None, files: list[Path]) -> list[Document]:
 
 
 def _picture(text: str) -> Document | None:
-    """The picture that a text is the path of; None for what is a text."""
+    """The image or PDF at this path; None if the argument is plain text."""
     try:
         path = Path(text)
         document = _document(path) if path.is_file() else None
@@ -188,7 +188,7 @@ def _show(
             failure = extraction.failure
             console.print(f"[red]{extraction.model}: {failure.type}:[/] {failure.message}")
         elif extraction.status is Status.TRUNCATED:
-            console.print(f"[yellow]{extraction.model}: truncated; what was complete is kept[/]")
+            console.print(f"[yellow]{extraction.model}: truncated; complete entities are kept[/]")
         for problem in extraction.problems:
             console.print(f"[yellow]{extraction.model}:[/] {problem}", highlight=False)
         if extraction.completion is not None and not extraction.entities:
@@ -215,7 +215,7 @@ def _as_json(
 
 
 def _choices(extraction: Extraction) -> dict[str, Any]:
-    """What sampling.n_probs asks for."""
+    """Token alternatives, if sampling.n_probs asks for them."""
     if not extraction.choices:
         return {}
     return {"choices": [dataclasses.asdict(choice) for choice in extraction.choices]}

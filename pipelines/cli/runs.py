@@ -1,4 +1,4 @@
-"""``medspan runs``: what a sink holds."""
+"""``medspan runs``: inspect and maintain the runs of a sink."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from pipelines.lake.layout import Sink
 
 app = typer.Typer(no_args_is_help=True)
-_Run = Annotated[str, typer.Argument(help="The id of a run.")]
+_Run = Annotated[str, typer.Argument(help="A run id.")]
 _COUNTS = ("documents", "failed", "entities", "seconds")
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
 @app.command("list")
 def list_runs(sink: SinkPath, as_json: _Json = False) -> None:
-    """The runs of a sink in the order of their commits, and then those without one."""
+    """List the runs of a sink: committed ones in commit order, then uncommitted ones."""
     lake = lake_of(sink)
     rows = [_row(lake, run) for run in lake.committed()]
     rows += [{"run_id": run, "state": "open"} for run in lake.open_runs()]
@@ -33,7 +33,7 @@ def list_runs(sink: SinkPath, as_json: _Json = False) -> None:
         print(json.dumps(rows))
         return
     table = Table(box=None, padding=(0, 1))
-    table.add_column("run", no_wrap=True)  # it is what the other commands ask for
+    table.add_column("run", no_wrap=True)  # the other commands need it in full
     table.add_column("kind", no_wrap=True)
     table.add_column("pipeline", overflow="fold")
     for column in _COUNTS:
@@ -67,9 +67,9 @@ def _row(lake: Sink, run: str) -> dict[str, object]:
 def show(
     sink: SinkPath,
     run: _Run,
-    units: Annotated[bool, typer.Option("--units", help="With the ids of its units.")] = False,
+    units: Annotated[bool, typer.Option("--units", help="Include the ids of its units.")] = False,
 ) -> None:
-    """The marker of a committed run, as JSON."""
+    """Print the marker of a committed run as JSON."""
     from pipelines.lake.layout import RunError
 
     try:
@@ -83,12 +83,12 @@ def show(
 
 @app.command()
 def current(sink: SinkPath, as_json: _Json = False) -> None:
-    """The files that hold now: all of their rows, one row per document."""
+    """List the live files of the current snapshot; every document is in exactly one row."""
     from pipelines.lake.layout import RunError
-    from pipelines.lake.state import current as held_now
+    from pipelines.lake.state import current as current_snapshot
 
     try:
-        now = held_now(lake_of(sink))
+        now = current_snapshot(lake_of(sink))
     except RunError as error:
         _refuse(error)
     files = {"documents": now.files("documents"), "entities": now.files("entities")}
@@ -101,7 +101,7 @@ def current(sink: SinkPath, as_json: _Json = False) -> None:
 
 @app.command()
 def diff(sink: SinkPath, before: _Run, after: _Run, as_json: _Json = False) -> None:
-    """What changed between two commits: documents, texts, statuses, entities."""
+    """Compare two commits: documents, texts, statuses and entities."""
     from pipelines.lake.diff import compare
     from pipelines.lake.layout import RunError
 
@@ -114,7 +114,7 @@ def diff(sink: SinkPath, before: _Run, after: _Run, as_json: _Json = False) -> N
         return
     console = Console(highlight=False)
     table = Table(
-        "documents", "how many", "such as", title=f"{before} to {after}", box=box.SIMPLE_HEAD
+        "documents", "count", "examples", title=f"{before} to {after}", box=box.SIMPLE_HEAD
     )
     for kind, count in found.documents.items():
         table.add_row(kind, f"{count:,}", ", ".join(found.examples[kind][:3]))
@@ -130,14 +130,18 @@ def diff(sink: SinkPath, before: _Run, after: _Run, as_json: _Json = False) -> N
 @app.command()
 def vacuum(
     sink: SinkPath,
-    keep: Annotated[int, typer.Option(min=1, help="The latest commits that stay readable.")] = 1,
+    keep: Annotated[
+        int, typer.Option(min=1, help="Number of latest commits that stay readable.")
+    ] = 1,
     older_than_days: Annotated[
-        float, typer.Option(min=0, help="Runs that were begun later than this are not touched.")
+        float, typer.Option(min=0, help="Only remove uncommitted runs older than this.")
     ] = 7.0,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove, not only say what.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Remove the files instead of only listing them.")
+    ] = False,
     as_json: _Json = False,
 ) -> None:
-    """Remove replaced units, old markers, and runs that were never committed."""
+    """Remove superseded units, old markers and abandoned runs."""
     from pipelines.lake.vacuum import find_waste, remove
 
     lake = lake_of(sink)
@@ -147,31 +151,31 @@ def vacuum(
     if as_json:
         print(json.dumps({**asdict(waste), "removed": yes}))
         return
-    done = "removed" if yes else "can be removed (--yes does)"
+    done = "removed" if yes else "can be removed (pass --yes to remove them)"
     Console(highlight=False).print(
-        f"{len(waste.files):,} files, {len(waste.runs):,} commits that nothing current needs, "
-        f"{len(waste.open_runs):,} runs without a commit: {done}",
+        f"{len(waste.files):,} files, {len(waste.runs):,} obsolete commits, "
+        f"{len(waste.open_runs):,} uncommitted runs: {done}",
         soft_wrap=True,
     )
 
 
 @app.command()
 def compact(sink: SinkPath, as_json: _Json = False) -> None:
-    """Join the small units that many passes of enrichment leave; no model is asked."""
-    from pipelines.enrich.compact import compact as make_whole
+    """Merge the small units left by many enrichment passes; runs no model."""
+    from pipelines.enrich.compact import compact as compact_sink
     from pipelines.lake.layout import RunError
 
     try:
-        done = make_whole(lake_of(sink))
+        done = compact_sink(lake_of(sink))
     except RunError as error:
         _refuse(error)
     if as_json:
         print(json.dumps(asdict(done)))
     elif done.run_id is None:
-        Console().print(f"nothing to do: {done.before:,} units, none of them can be joined")
+        Console().print(f"nothing to do: none of the {done.before:,} units can be merged")
     else:
         Console(highlight=False).print(
-            f"{done.before:,} units are now {done.after:,}, in run {done.run_id}; "
+            f"merged {done.before:,} units into {done.after:,} in run {done.run_id}; "
             "`medspan runs vacuum` removes the old ones",
             soft_wrap=True,
         )
@@ -179,7 +183,7 @@ def compact(sink: SinkPath, as_json: _Json = False) -> None:
 
 @app.command()
 def discard(sink: SinkPath, run: _Run) -> None:
-    """Remove a run that was never committed, and its files."""
+    """Remove an uncommitted run and its files."""
     from pipelines.lake.layout import RunError
     from pipelines.lake.lease import Lease
 
