@@ -35,7 +35,7 @@ def plan(
         list[str] | None,
         typer.Option(help="MODEL=DOCS_PER_S of one actor alone on its GPU; repeatable."),
     ] = None,
-    card_rate: Annotated[
+    gpu_rate: Annotated[
         list[str] | None,
         typer.Option(
             help="MODEL=DOCS_PER_S of a GPU that runs as many actors of the model as fit; "
@@ -69,7 +69,7 @@ def plan(
             for name, length in found.tokens_per_document.items()
         }
     stated = _stated("--rate", rate, names)
-    gpu_wide = _stated("--gpu-rate", card_rate, names)
+    gpu_wide = _stated("--gpu-rate", gpu_rate, names)
     rates |= stated
     source |= dict.fromkeys([*stated, *(name for name in gpu_wide if name not in rates)], "stated")
     machine = Machine(gpu_name, memory, gpus, cpus, price_per_hour)

@@ -211,7 +211,7 @@ def _notes(demands: list[Demand], balance: Balance, machine: Machine) -> Iterato
             yield (
                 f"{demand.name}: one actor is taken to keep its card busy, so that the "
                 f"{per_card(demand.gpus)} which a card holds do what one does alone; if they were "
-                f"measured to do more, say --card-rate {demand.name}=DOCS_PER_S"
+                f"measured to do more, say --gpu-rate {demand.name}=DOCS_PER_S"
             )
 
 
