@@ -263,7 +263,7 @@ def test_more_threads_than_cores_are_refused(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture
 def ended(ended: list[int], monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The same, at once."""
-    monkeypatch.setattr(life, "_PARTING_SECONDS", 0.0)
+    monkeypatch.setattr(life, "_DRAIN_SECONDS", 0.0)
     return ended
 
 
@@ -274,20 +274,20 @@ def test_an_actor_begins_anew_only_when_nothing_is_under_way(ended: list[int]) -
         release = asyncio.Event()
 
         async def slow() -> None:
-            async with actor.turn():
+            async with actor.call():
                 await release.wait()
                 order.append("slow is done")
 
         async def late() -> None:
             try:
-                async with actor.turn():
+                async with actor.call():
                     order.append("never")
             except SystemExit:
                 order.append("ended")
 
         under_way = asyncio.create_task(slow())
         await asyncio.sleep(0)
-        async with actor.turn():
+        async with actor.call():
             actor.did(10)
         waiting = asyncio.create_task(late())
         for _ in range(5):

@@ -175,7 +175,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         _plan(_config(tmp_path), "--cpus", "1")
     for wrong, message in [
         ("other=3", "unknown model; the pipeline has llm"),
-        ("llm=", "write MODEL=DOCS_PER_S"),
+        ("llm=", "expected MODEL=DOCS_PER_S"),
     ]:
         with pytest.raises(ConfigError, match=message):
             _plan(_config(tmp_path), RATE, wrong)

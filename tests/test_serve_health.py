@@ -162,7 +162,7 @@ def test_settings_change_while_it_runs_and_go_back_when_they_are_no_longer_named
     health.change({"recycle_documents": 1_000})
     health.check()
     health.change(None)
-    with pytest.raises(RuntimeError, match="its time is over"):
+    with pytest.raises(RuntimeError, match="recycling this replica"):
         health.check()
     with pytest.raises(ConfigError, match=r"user_config:\s+recycle_docs"):
         health.change({"recycle_docs": 3})

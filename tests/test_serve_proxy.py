@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from pipelines.client import ServerRefused, _passing
 from pipelines.serve import proxy
-from pipelines.serve.proxy import Envelopes, ImpatientProtocol, protections
+from pipelines.serve.proxy import Envelopes, TimeoutProtocol, protections
 
 
 def _refusing(status: int) -> Any:
@@ -65,7 +65,7 @@ def test_serve_takes_it_and_uvicorn_uses_it() -> None:
     assert validate_http_proxy_callback_return(protections())
     config = uvicorn.Config(_echo)
     config.load()
-    assert config.http_protocol_class is ImpatientProtocol
+    assert config.http_protocol_class is TimeoutProtocol
 
 
 async def _echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,7 +84,7 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setattr(proxy, "_HEAD_S", 0.1)
     monkeypatch.setattr(proxy, "_BODY_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        config = uvicorn.Config(_echo, http=ImpatientProtocol, lifespan="off", log_level="error")
+        config = uvicorn.Config(_echo, http=TimeoutProtocol, lifespan="off", log_level="error")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()

@@ -1,4 +1,4 @@
-"""The end of a unit: merge what the steps said, write both tables, and report in numbers."""
+"""Finish a unit: merge the results of all stages, write both tables and report counts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from pipelines.worker.events import count_unit, say
 
 @dataclass
 class Tally:
-    """Counts of documents and entities; what a unit adds to a run."""
+    """Counts of documents and entities, per unit and per run."""
 
     documents: Counter[str] = field(default_factory=Counter)
     """By status."""
@@ -49,11 +49,11 @@ class Tally:
     tokens: Counter[str] = field(default_factory=Counter)
     """Tokens read and written by model."""
     busy: Counter[str] = field(default_factory=Counter)
-    """Seconds that workers of a stage were busy: read, each model, write."""
+    """Busy seconds of the workers, by stage: read, each model, write."""
     carried: Counter[str] = field(default_factory=Counter)
-    """Documents whose results are an earlier run's, by status."""
+    """Documents whose results are carried over from an earlier run, by status."""
     over_share: Counter[str] = field(default_factory=Counter)
-    """Units after which a model's actor held more of a card than its share, by model."""
+    """Units after which an actor exceeded its GPU memory share, by model."""
 
     def __iadd__(self, other: Tally) -> Tally:
         for name, counter in vars(other).items():
@@ -62,16 +62,16 @@ class Tally:
 
     @property
     def total(self) -> int:
-        """Documents of whatever status."""
+        """Documents of any status."""
         return sum(self.documents.values())
 
     @property
     def failure_rate(self) -> float:
-        """Failed documents among all, 0 to 1."""
+        """Failed documents as a fraction of all, 0 to 1."""
         return self.documents[Status.FAILED.value] / max(self.total, 1)
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
-        """Plain dictionaries, the largest count first."""
+        """As plain dictionaries, largest count first."""
         return {name: dict(counter.most_common()) for name, counter in vars(self).items()}
 
     @classmethod
@@ -87,11 +87,10 @@ def finish_unit(
     carried: Carried | None = None,
     refine: Refine = unrefined,
 ) -> tuple[pa.Table, pa.Table, Tally]:
-    """The entities table and the documents table of a unit, and its counts.
+    """Build the entities table, the documents table and the counts of a unit.
 
-    ``table`` has the columns of READ, extra ones, one of EXTRACTION for each stage with actors, and
-    ``reading`` where pictures were read. ``carried`` has the old rows of those that are carried
-    over.
+    ``table`` has the columns of READ, extra columns, an EXTRACTION column per stage with actors,
+    and ``reading`` if OCR ran. ``carried`` has the earlier rows of documents that are carried over.
     """
     tally = Tally()
     columns = [name for name in table.schema.names if is_stage_column(name)]
@@ -152,10 +151,10 @@ def _document(
 
 
 def _identity(row: dict[str, Any]) -> str | None:
-    """What tells whether a document is what it was: of a picture its bytes, not what was read."""
+    """Content hash that detects changes: of an image its bytes, not the OCR text."""
     if row.get("reading") is not None:
         return str(row["reading"]["identity"])
-    if row.get("image") is not None:  # a vision model saw it, and nothing read it
+    if row.get("image") is not None:  # only vision models processed it
         return content_hash(row["image"], row["prompt"])
     return None if row["text"] is None else content_hash(row["text"], row["prompt"])
 
@@ -194,8 +193,8 @@ def _count_carried(tally: Tally, document: dict[str, Any], entities: list[dict[s
 
 
 def write_unit(block: pa.Table, loaded: LoadedPipeline, run_id: str) -> pa.Table:
-    """The last map of the graph: write one packed unit's files; a row of its id, its counts, and
-    what kept it from being written."""
+    """The last map of the graph: write the files of one packed unit. Returns a row with its id,
+    its counts, and the error if writing failed."""
     pipeline = loaded.pipeline
     pipeline.storage.apply()
     unit, table = unpack(block)
@@ -211,7 +210,7 @@ def write_unit(block: pa.Table, loaded: LoadedPipeline, run_id: str) -> pa.Table
     try:
         lake.write_unit(run_id, unit, entities, documents, json.dumps(tally.as_dict()))
     except OSError as error:
-        # As data, because Ray would hand on no more than its own wrapper of it.
+        # Returned as data, because Ray would pass on only its own wrapper of the error.
         return pa.table({"unit": [unit], "tally": ["{}"], "error": [str(error)]})
     tally.busy["write"] += time.monotonic() - started  # type: ignore[assignment]
     new = tally.documents - tally.carried

@@ -1,4 +1,4 @@
-"""What a committed run says of itself, and where its time went."""
+"""The marker of a committed run, and the utilisation of its stages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipelines.config import LoadedPipeline
 from pipelines.lake.plan import Plan
 from pipelines.lake.state import Held
 
-# Reading and writing tasks that run at a time; see ``graph``.
+# Concurrent read tasks, and write tasks; see ``graph``.
 IO_TASKS = 4
 _PACKAGES = ("medspan", "ray", "onnxruntime-gpu", "onnxruntime", "llama-cpp-python", "pyarrow")
 
@@ -31,7 +31,7 @@ def marker(
     seconds: float,
     timing: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The marker of a run: a plain mapping; what grows with the run are the ids of its units."""
+    """The marker of a run, a plain mapping. Only the list of unit ids grows with the run."""
     sources = sorted({(part.uri, part.version) for held in state for part in held.slices})
     listing = "\n".join(f"{uri}\t{found}" for uri, found in sources)
     increment = plan.increment
@@ -64,7 +64,7 @@ def marker(
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide the output."""
+    """Versions of Python and of the packages that affect the output."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -75,8 +75,8 @@ def versions() -> dict[str, str]:
 
 
 def balance(loaded: LoadedPipeline, tally: Tally, cards: int, cpus: float) -> dict[str, int]:
-    """Actors of each stage that would let none starve another on so many cards and CPUs, by how
-    long a busy actor took for a document in this run; empty where a stage had nothing to do."""
+    """Balanced actor counts per stage for these GPUs and CPUs, from the busy time per document in
+    this run; empty if a stage had no work."""
     new = sum((tally.documents - tally.carried).values())
     demands = [
         Demand(
@@ -94,9 +94,8 @@ def balance(loaded: LoadedPipeline, tally: Tally, cards: int, cpus: float) -> di
 
 
 def timing(loaded: LoadedPipeline, tally: Tally, seconds: float) -> Any:
-    """Where the time went: how busy each stage's workers were, 0 to 1, and which stage was
-    busiest: it holds the others back when it is near 1. Starting Ray and loading models are in
-    ``seconds`` and in no stage."""
+    """Utilisation of each stage's workers, 0 to 1, and the busiest stage: the bottleneck if it is
+    near 1. ``seconds`` includes starting Ray and loading models; the stages do not."""
     workers = {"read": IO_TASKS, "write": IO_TASKS}
     workers |= {stage.name: stage.actors.max_actors for stage in loaded.pooled}
     stages = {

@@ -1,4 +1,4 @@
-"""Driving a run: begin or resume it, count what comes back, commit it."""
+"""Drive a run: start or resume it, collect its counts, commit it."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from pipelines.lake.tombstones import write_tombstones
 from pipelines.lake.units import SourcePlan, source_files
 
 log = logging.getLogger(__name__)
-# Below this many documents a failure rate says little: one bad row must not end a run of three.
+# Below this many documents a failure rate means little: one bad row must not end a run of three.
 _RATE_AFTER = 20
-# How long a commit waits for another to end: both are a few puts.
+# How long a commit waits for a concurrent one; each is a few puts.
 _COMMIT_SECONDS = 120.0
 
 
 class RunFailedError(RuntimeError):
-    """A run that ended before its commit; what it finished stays and can be resumed."""
+    """A run ended before its commit; finished units are kept and the run can be resumed."""
 
     def __init__(self, run_id: str, reason: str) -> None:
         super().__init__(reason)
@@ -51,10 +51,10 @@ class RunFailedError(RuntimeError):
 
 
 class Progress(Protocol):
-    """Who wants to know how a run goes."""
+    """Progress observer."""
 
     def update(self, tally: Tally, documents: int) -> None:
-        """The counts so far, and how many documents there are in all."""
+        """Called with the counts so far and the total number of documents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Outcome:
 
 
 def begin_run(loaded: LoadedPipeline, plan: SourcePlan) -> str:
-    """Write the plan of a new run over a whole source; its id."""
+    """Write the plan of a new run over a whole source; returns its id."""
     check_reader(loaded, plan)
     loaded.pipeline.storage.apply()
     fingerprint = pipeline_fingerprint(loaded)
@@ -78,7 +78,7 @@ def begin_run(loaded: LoadedPipeline, plan: SourcePlan) -> str:
 
 
 def write_plan(loaded: LoadedPipeline, plan: Plan) -> str:
-    """Write a plan as that of a new run; its id."""
+    """Write the plan of a new run; returns its id."""
     run_id = new_run_id()
     Sink(loaded.pipeline.sink.path).begin(run_id, plan)
     return run_id
@@ -142,14 +142,14 @@ def _drive(
                     _check_rate(run_id, tally, total, limit)
         for model, units in tally.over_share.items():
             log.warning(
-                "%s: after %d units an actor held more of its card than its share; raise its "
-                "pool.num_gpus, or lower what it is filled with",
+                "%s: an actor exceeded its share of GPU memory after %d units; raise its "
+                "pool.num_gpus or lower its sequences or batch size",
                 model,
                 units,
             )
         if tally.total != total or not planned.keys() <= sink.done_units(run_id):
             raise RunFailedError(
-                run_id, f"{tally.total} of {total} documents came back; resume the run"
+                run_id, f"{tally.total} of {total} documents were returned; resume the run"
             )
         check_unique_ids(sink, run_id, list(planned))
         seconds = time.monotonic() - clock
@@ -205,7 +205,7 @@ def _check_rate(run_id: str, tally: Tally, total: int, limit: float) -> None:
 
 def _add(tally: Tally, counts: dict[str, tuple[int, int]], unit: str, more: Tally) -> None:
     if unit in counts:
-        return  # Ray gave a unit's row twice, or it was written while a resumed run looked
+        return  # Ray returned a row twice, or a resumed run saw the unit being written
     counts[unit] = (more.total, more.documents[Status.FAILED.value])
     tally += more
 
@@ -216,7 +216,7 @@ _TELLING = (DuplicateIdsError, SourceChangedError, StalledError, RunError, OSErr
 
 @contextmanager
 def _telling(run_id: str) -> Iterator[None]:
-    """Errors of our own code arrive wrapped in Ray's: say what happened, without the trace."""
+    """Unwrap our own errors from Ray's wrappers, without their tracebacks."""
     try:
         yield
     except RunFailedError:
@@ -226,8 +226,8 @@ def _telling(run_id: str) -> Iterator[None]:
         for cause in chain:
             if isinstance(cause, _TELLING):
                 raise RunFailedError(run_id, str(cause)) from error
-        # An unknown error's message could quote a document; its type cannot. Ray passes some
-        # errors on as text only: what the system says of a disk or a socket quotes nothing.
+        # An unknown error's message could quote a document, so only its type is shown. Ray passes
+        # some errors on as text only: messages of the operating system quote no document.
         system = _SYSTEM_ERROR.search(str(error))
         if system:
             raise RunFailedError(run_id, f"a worker failed: {system[1]}") from error
@@ -242,7 +242,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while current is not None and id(current) not in seen:
         seen.add(id(current))
         yield current
-        cause = getattr(current, "cause", None)  # Ray's name for the error of a worker
+        cause = getattr(current, "cause", None)  # Ray's attribute for the worker's error
         current = cause if isinstance(cause, BaseException) else current.__cause__
 
 
