@@ -67,7 +67,7 @@ def test_hours_and_cost_follow_from_the_slowest_step(tmp_path: Path) -> None:
     # A smaller KV cache would let a card hold six, which would do no more than its 25.
     assert plan["changes"] == ["one more a10g: 125.0 documents/s instead of 100.0"]
     assert plan["notes"] == [
-        "CPUs: the actors ask for 22, which are taken to be there (--cpus says else)"
+        "CPUs: assumes the 22 that the actors request (set --cpus to limit them)"
     ]
 
 
@@ -90,7 +90,7 @@ def test_actors_on_a_card_do_no_more_than_one_unless_someone_says_so(tmp_path: P
     assert llm["actors"] == 20
     assert llm["documents_per_s"] == pytest.approx(20)
     assert plan["changes"] == ["one more a10g: 25.0 documents/s instead of 20.0"]
-    assert any("llm: one actor is taken to keep its card busy" in note for note in plan["notes"])
+    assert any("llm: assumes that one actor saturates its GPU" in note for note in plan["notes"])
 
 
 def test_a_card_of_many_small_actors_has_the_rate_of_a_card(tmp_path: Path) -> None:
@@ -110,9 +110,9 @@ def test_a_card_of_many_small_actors_has_the_rate_of_a_card(tmp_path: Path) -> N
     plan = _plan(path, GPU_RATE, f"{STARTER}=9000")
     (step,) = plan["steps"]
     assert (step["actors"], step["documents_per_s"]) == (33, pytest.approx(9000))
-    with pytest.raises(ConfigError, match="a card does at least what one actor alone does there"):
+    with pytest.raises(ConfigError, match="a full GPU is at least as fast as one actor alone"):
         _plan(path, RATE, f"{STARTER}=10", GPU_RATE, f"{STARTER}=9")
-    with pytest.raises(ConfigError, match="shares no card with others"):
+    with pytest.raises(ConfigError, match="does not share a GPU"):
         _plan(_config(tmp_path), GPU_RATE, f"{STARTER}=9")
 
 
@@ -171,7 +171,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     path = _config(tmp_path, "num_gpus: 0.1")
     with pytest.raises(ConfigError, match=r"llm: num_gpus 0\.1 of a card of 24\.0 GB"):
         _plan(path)
-    with pytest.raises(ConfigError, match="one actor of each step does not fit on 1 a10g and 1 C"):
+    with pytest.raises(ConfigError, match="one actor of each stage does not fit on 1 a10g and 1 C"):
         _plan(_config(tmp_path), "--cpus", "1")
     for wrong, message in [
         ("other=3", "unknown model; the pipeline has llm"),
