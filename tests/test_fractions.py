@@ -288,7 +288,7 @@ def test_an_actor_begins_anew_only_when_nothing_is_under_way(ended: list[int]) -
         under_way = asyncio.create_task(slow())
         await asyncio.sleep(0)
         async with actor.call():
-            actor.did(10)
+            actor.record(10)
         waiting = asyncio.create_task(late())
         for _ in range(5):
             await asyncio.sleep(0)
@@ -305,11 +305,11 @@ def test_an_actor_that_grows_begins_anew(monkeypatch: pytest.MonkeyPatch, ended:
     sizes = iter([500_000_000, 540_000_000, 620_000_000])
     monkeypatch.setattr(vitals, "main_memory_used", lambda: next(sizes))
     actor = Life(Lifespan(growth_mb=100), 0.0, "r", "m")
-    assert not actor.over  # nothing was done yet, so nothing has grown
-    actor.did(1)
-    assert not actor.over
-    assert actor.over
-    assert Life(Lifespan(), 0.0, "r", "m").over is False
+    assert not actor.limit_reached  # nothing was done yet, so nothing has grown
+    actor.record(1)
+    assert not actor.limit_reached
+    assert actor.limit_reached
+    assert Life(Lifespan(), 0.0, "r", "m").limit_reached is False
 
 
 def test_a_share_that_is_exceeded_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,18 +323,18 @@ def test_a_share_that_is_exceeded_is_said(monkeypatch: pytest.MonkeyPatch) -> No
     used = [3_900_000_000]
     monkeypatch.setattr(vitals, "card_used", lambda: used[0])
     actor = Life(Lifespan(), 0.25, "r", "m")
-    actor.born(1.5, {"CUDA0 KV": 2_000_000_000})
+    actor.log_loaded(1.5, {"CUDA0 KV": 2_000_000_000})
     (loaded,) = told
     assert (loaded["took_mb"], loaded["card_mb"]) == ({"CUDA0 KV": 2000.0}, 3900.0)
     assert loaded["share_mb"] == 4000.0
     used[0] = 4_100_000_000
-    actor.did(1)
-    assert told[-1]["is"] == "share of the card exceeded"
+    actor.record(1)
+    assert told[-1]["is"] == "GPU share exceeded"
     assert (told[-1]["card_mb"], told[-1]["share_mb"]) == (4100.0, 4000.0)
-    actor.did(1)
+    actor.record(1)
     assert breaches == ["m"], "it is said again only when it is worse"
     assert (actor.held().breaches, actor.held().card_mb) == (1, 4100.0)
     used[0] = 4_600_000_000
-    actor.did(1)
+    actor.record(1)
     assert breaches == ["m", "m"]
     json.dumps(told)

@@ -215,7 +215,7 @@ def test_an_actor_that_takes_more_than_its_share_is_told_of(
         json.loads(line)
         for file in logs.glob("worker-*.err")
         for line in file.read_text(errors="replace").splitlines()
-        if "share of the card exceeded" in line
+        if "GPU share exceeded" in line
     ]
     ours = [line for line in lines if line["run"] == outcome.run_id]
     assert ours

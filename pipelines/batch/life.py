@@ -27,15 +27,15 @@ class Life(Vitals):
         """Wrap one call. After the limit is reached, a new call does not start: it waits for calls
         in flight, then the process exits and Ray retries the waiting units in a new one. No attempt
         at those units has been journaled yet."""
-        if self.over:
+        if self.limit_reached:
             async with self._gate.exclusive():
-                self.say_end("recycling actor")
+                self.log_exit("recycling actor")
                 await asyncio.sleep(_DRAIN_SECONDS)
                 os._exit(0)
         async with self._gate.shared():
             yield
 
-    def did(self, documents: int) -> None:
+    def record(self, documents: int) -> None:
         """Record finished documents and check the limits."""
-        super().did(documents)
-        self.look()
+        super().record(documents)
+        self.check_memory()

@@ -96,7 +96,7 @@ class StageActor(ABC):
         pool = work.stage.actors
         lifespan = Lifespan(pool.recycle_documents, pool.recycle_growth_mb)
         self._life = Life(lifespan, pool.gpus, work.run_id, work.stage.name)
-        self._life.born(round(time.monotonic() - started, 3), memory)
+        self._life.log_loaded(round(time.monotonic() - started, 3), memory)
 
     async def __call__(self, block: pa.Table) -> pa.Table:
         """Add the stage's column to a packed unit."""
@@ -104,7 +104,7 @@ class StageActor(ABC):
             self._watch.enter()
             unit, table = unpack(block)
             table, documents = await self._apply(unit, table)
-            self._life.did(documents)
+            self._life.record(documents)
             if self._life.over_share:
                 table = add_over(table, self._work.stage.name)
             return pack(unit, add_busy(table, self._work.stage.name, self._watch.leave()))

@@ -123,8 +123,8 @@ class Health:
         if watch.still > self._settings.wedged_s:
             log.critical("%s: no progress for %.0f s with work in flight", self._name, watch.still)
             os._exit(1)
-        self._vitals.look()
-        if self._vitals.over:
+        self._vitals.check_memory()
+        if self._vitals.limit_reached:
             held = self._vitals.held()
             raise RuntimeError(
                 f"{self._name}: recycling this replica after {held.documents} documents and "

@@ -46,7 +46,7 @@ class Replica:
         self._vitals = Vitals(config.name, gpu, _names(config.name))
         self._health = Health(config.name, settings, self._vitals, probe=self._probe)
         log.info("model %s has fingerprint %s", config.name, self._facts.fingerprint)
-        self._vitals.born(round(time.monotonic() - began, 3), self._extractor.took)
+        self._vitals.log_loaded(round(time.monotonic() - began, 3), self._extractor.took)
 
     async def extract(
         self, documents: Sequence[Document], guideline: Guideline | None = None
@@ -59,7 +59,7 @@ class Replica:
             for future in futures:
                 future.add_done_callback(self._on_done)
             found = await gather(futures)
-        self._vitals.did(len(documents))
+        self._vitals.record(len(documents))
         return found
 
     async def stream(
@@ -71,7 +71,7 @@ class Replica:
                 async for batch in batches:
                     self._health.watch.moved()
                     yield batch
-        self._vitals.did(len(documents))
+        self._vitals.record(len(documents))
 
     @contextmanager
     def _exit_if_model_lost(self) -> Iterator[None]:
@@ -129,7 +129,7 @@ class PictureReplica:
         self._reader = OcrReader(config, threads, gpu, self._on_progress, settings.cpu_fallback)
         self._vitals = Vitals(config.name, gpu, _names(config.name))
         self._health = Health(config.name, settings, self._vitals, probe=self._probe)
-        self._vitals.born(round(time.monotonic() - began, 3), self._reader.took)
+        self._vitals.log_loaded(round(time.monotonic() - began, 3), self._reader.took)
 
     async def read(self, documents: Sequence[Document], pixels: int) -> list[Reading | Failure]:
         """The OCR results, in order. Exits the process if the reader is lost."""
@@ -143,7 +143,7 @@ class PictureReplica:
         except Exception as error:
             log.critical("the OCR reader is lost: %s", type(error).__name__)
             os._exit(1)
-        self._vitals.did(len(documents))
+        self._vitals.record(len(documents))
         return found
 
     def _on_progress(self) -> None:
