@@ -135,5 +135,5 @@ def test_actors_on_cards_count_with_what_the_cards_hold() -> None:
     check_threads([Pool(num_cpus=0.25, num_gpus=0.2, max_actors=30)], [node])  # five fit
     one = Pool(num_cpus=1, num_gpus=1, max_actors=8)
     check_threads([one, one, Pool(num_cpus=1, max_actors=7)], [node])  # one of them has the card
-    with pytest.raises(ConfigError, match="actors of 20 threads"):
+    with pytest.raises(ConfigError, match="actors with 20 threads"):
         check_threads([Pool(num_cpus=0.25, num_gpus=0.05, max_actors=30)], [node])

@@ -78,7 +78,7 @@ def test_more_actors_on_a_card_help_as_far_as_it_has_time(tmp_path: Path) -> Non
     # The KV cache is 2.1 of its 4.6 GB: of half of it a card holds six.
     assert plan["changes"][:2] == [
         "one more a10g: 125.0 documents/s instead of 100.0",
-        "llm: an eight-bit KV cache (a fraction of 0.15): 120.0 documents/s instead of 100.0",
+        "llm: an eight-bit KV cache (fraction 0.15): 120.0 documents/s instead of 100.0",
     ]
 
 
@@ -149,7 +149,7 @@ def test_a_fraction_that_is_more_than_needed_is_told(tmp_path: Path) -> None:
     plan = _plan(_config(tmp_path, "num_gpus: 0.5"), *rates)
     assert plan["documents_per_s"] == pytest.approx(10)
     assert any(
-        change.startswith("llm: num_gpus: auto (a fraction of 0.")
+        change.startswith("llm: num_gpus: auto (fraction 0.")
         and "documents/s instead of 10.0" in change
         for change in plan["changes"]
     )
