@@ -10,18 +10,20 @@ import argparse
 import json
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from actors.config import load_model
 from pipelines.config import Enrich, LoadedPipeline, Pipeline, Sink, Source, Step
 from pipelines.enrich import decide
-from pipelines.lake.fingerprint import pipeline_fingerprint
-from pipelines.lake.layout import Sink as Lake
-from pipelines.lake.plan import Plan
-from pipelines.lake.state import Held, write_state
-from pipelines.lake.units import Slice, plan_source, source_files
 from pipelines.pool import Pool
+from pipelines.runs.identity import pipeline_fingerprint
+from pipelines.runs.plan import RunPlan
+from pipelines.runs.store import RunStore
+from pipelines.source.units import Slice, plan_source, source_files
 from pipelines.stages import Stage
+from pipelines.tables.commit import Change, commit
+from pipelines.tables.ledger import LiveUnit
 
 _PER_UNIT = 512
 
@@ -74,17 +76,20 @@ def _commit_all(loaded: LoadedPipeline, files: int) -> None:
     source = loaded.pipeline.source
     listed = source_files(source)
     assert len(listed) == files
-    fingerprint = pipeline_fingerprint(loaded)
-    sink = Lake(loaded.pipeline.sink.path)
-    held = []
+    identity = pipeline_fingerprint(loaded)
+    store = RunStore(loaded.pipeline.sink.path)
+    store.begin("r1", RunPlan(loaded.as_json(), (), plan_source(source, listed[:1]).keep))
+    units = []
     for start in range(0, files, _PER_UNIT):
         part = listed[start : start + _PER_UNIT]
         slices = tuple(Slice(f.uri, f.version, f.format, 0, 1) for f in part)
-        held.append(Held("r1", f"u{start}", fingerprint, len(slices), 0, slices))
-    keep = plan_source(source, listed[:1]).keep
-    sink.begin("r1", Plan(loaded.as_json(), (), keep, (), fingerprint))
-    write_state(sink, "r1", held)
-    sink.commit("r1", {})
+        units.append(LiveUnit("r1", f"u{start}", identity, len(slices), 0, slices, 1))
+    facts = {
+        "counts": {"documents": {"ok": files}, "entities": {}, "failures": {}},
+        "committed_at": datetime.now(UTC).isoformat(),
+    }
+    change = Change((), tuple(units), frozenset(), {}, identity, (), facts)
+    commit(store.tables, "r1", lambda _: change)
 
 
 if __name__ == "__main__":

@@ -34,12 +34,12 @@ from actors.config import load_model
 from actors.extractor import Share
 from pipelines.batch import begin_run, drive_run
 from pipelines.batch.cluster import cluster
-from pipelines.batch.finish import Tally
-from pipelines.batch.marker import versions
 from pipelines.config import LoadedPipeline, Pipeline, Sink, Source, Step
-from pipelines.lake.layout import Sink as Lake
-from pipelines.lake.units import plan_source
 from pipelines.pool import Pool
+from pipelines.runs.marker import versions
+from pipelines.runs.store import RunStore as Lake
+from pipelines.runs.tally import Tally
+from pipelines.source.units import plan_source
 from pipelines.stages import Stage
 
 ROOT = Path(__file__).resolve().parent.parent

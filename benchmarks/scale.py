@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
@@ -60,29 +61,31 @@ def main() -> None:
 def _driver(count: int, unit_rows: int) -> dict[str, float]:
     import pyarrow as pa
 
-    from pipelines.batch.finish import Tally
-    from pipelines.lake.layout import Sink
-    from pipelines.lake.plan import Plan
-    from pipelines.lake.state import Held, read_state, write_state
-    from pipelines.lake.units import Slice, Unit
+    from pipelines.runs.plan import RunPlan
+    from pipelines.runs.store import RunStore
+    from pipelines.runs.tally import Tally
+    from pipelines.source.units import Slice, Unit
+    from pipelines.tables.commit import Change, commit
+    from pipelines.tables.ledger import LiveUnit
 
     labels = {f"L{i}": 9 for i in range(21)}
     counts = json.dumps({"documents": {"ok": unit_rows}, "entities": labels})
     before, clock = _resident_mb(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="medspan-driver-") as folder:
-        sink = Sink(folder)
+        store = RunStore(folder)
         units = tuple(
             Unit((Slice(f"s3://lake/notes/{i // 25:05d}", "e" * 32, "parquet", i % 25, unit_rows),))
             for i in range(count)
         )
-        sink.begin("r1", Plan("{}", units, pa.schema([])))
-        plan, tally = sink.plan("r1"), Tally()
+        store.begin("r1", RunPlan("{}", units, pa.schema([])))
+        plan, tally = store.plan("r1"), Tally()
         for _ in plan.units:
-            tally += Tally.from_dict(json.loads(counts))
-        write_state(
-            sink, "r1", (Held("r1", u.id, "f" * 16, unit_rows, 0, u.slices) for u in plan.units)
-        )
-        assert len(read_state(sink, "r1")) == count
+            tally += Tally.from_json(counts)
+        live = tuple(LiveUnit("r1", u.id, "f" * 16, unit_rows, 0, u.slices, 1) for u in plan.units)
+        facts = {"counts": tally.as_dict(), "committed_at": datetime.now(UTC).isoformat()}
+        change = Change((), live, frozenset(), {}, "f" * 16, (), facts)
+        commit(store.tables, "r1", lambda _: change)
+        assert len(store.snapshot().units) == count
         return {
             "units": count,
             "seconds": round(time.monotonic() - clock, 1),
@@ -102,8 +105,8 @@ def _one(rows: int, unit_rows: int) -> dict[str, float]:
 
     from pipelines.batch import begin_run, drive_run
     from pipelines.batch.cluster import cluster
-    from pipelines.lake.layout import Sink
-    from pipelines.lake.units import plan_source
+    from pipelines.runs.store import RunStore
+    from pipelines.source.units import plan_source
 
     with tempfile.TemporaryDirectory(prefix="medspan-scale-") as folder:
         source = Path(folder) / "in"
@@ -119,11 +122,11 @@ def _one(rows: int, unit_rows: int) -> dict[str, float]:
         run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
         planned = time.monotonic() - clock
         with cluster():
-            outcome = drive_run(Sink(loaded.pipeline.sink.path), run_id, Quiet(), hashing())
+            outcome = drive_run(RunStore(loaded.pipeline.sink.path), run_id, Quiet(), hashing())
         assert outcome.tally.documents["ok"] == rows
         return {
             "rows": rows,
-            "units": len(outcome.marker["units"]),
+            "units": outcome.marker["units"],
             "plan_seconds": round(planned, 2),
             "seconds": round(outcome.seconds, 1),
             "driver_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),

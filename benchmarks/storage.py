@@ -21,11 +21,13 @@ import pyarrow.parquet as pq
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from pipelines.config import Source
-from pipelines.lake.layout import Sink
-from pipelines.lake.plan import Plan
-from pipelines.lake.read import read_units
-from pipelines.lake.units import plan_source
+from pipelines.runs.plan import RunPlan
+from pipelines.runs.store import RunStore
+from pipelines.source.read import read_units
+from pipelines.source.units import plan_source
 from pipelines.storage import S3, Storage
+from pipelines.tables.folder import ahead
+from pipelines.tables.unit_files import done_units, read_units_done, write_unit
 
 _WRITERS = 4
 
@@ -50,25 +52,30 @@ def main() -> None:
         source = Source(path=("s3://lake/in",), id="id", unit_rows=options.rows)
         plan = plan_source(source)
         names = [unit.id for unit in plan.units]
-        sink = Sink("s3://lake/out")
-        sink.begin("r1", Plan("{}", plan.units, plan.keep))
+        sink = RunStore("s3://lake/out")
+        sink.begin("r1", RunPlan("{}", plan.units, plan.keep))
 
         def read() -> list[pa.Table]:
             return list(read_units(plan.units, source, plan.keep))
 
+        rows = pa.table({"doc_id": table["id"], "source": table["id"], "status": table["text"]})
+        part = {"documents": rows.slice(0, 99)}
+
         def write() -> None:
             with ThreadPoolExecutor(_WRITERS) as pool:
                 for done in [
-                    pool.submit(sink.write_unit, "r1", name, table.slice(0, 99), table.slice(0, 99))
-                    for name in names
+                    pool.submit(write_unit, sink.folder, "r1", name, part) for name in names
                 ]:
                     done.result()
 
         def resume() -> int:
-            return len(sink.done_units("r1")) + len(list(sink.facts("r1", names)))
+            done = done_units(sink.folder, "r1")
+            return len(list(read_units_done(sink.folder, done, names)))
 
         def ids() -> int:
-            return sum(t.num_rows for t in sink.tables("r1", "documents", names, ["id"]))
+            paths = [f"documents/{path}" for path, _ in done_units(sink.folder, "r1").values()]
+            read = ahead(lambda path: sink.folder.read_table(path, ["doc_id"]), paths)
+            return sum(t.num_rows for t in read)
 
         work: dict[str, Callable[[], object]] = {"read": read, "write": write}
         work |= {"resume": resume, "ids": ids}

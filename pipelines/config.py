@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, TypeAdapter, field_validator
+from pydantic import Field, TypeAdapter, field_validator, model_validator
 
 from actors.config import ConfigError, Section, load_model
 from actors.config.context import Context
@@ -87,7 +87,18 @@ class Ocr(Section):
 class Sink(Section):
     """Where the tables go."""
 
-    path: str = Field(description="A folder, local or any fsspec URL.")
+    path: str = Field(
+        description="A folder: local, s3://, gs://, az:// or abfs://. Below it are the Delta "
+        "tables documents, entities, relations and units."
+    )
+    format: Literal["delta", "parquet"] = Field(
+        "delta",
+        description="parquet: plain files and no log, for one full run that nothing is added to: "
+        "no enrich, no runs, no retry; any fsspec URL.",
+    )
+    entity_columns: tuple[str, ...] = Field(
+        (), description="Columns of source.keep that the entities table has as well."
+    )
 
 
 class Limits(Section):
@@ -199,8 +210,8 @@ class Enrich(Section):
     )
     deleted: Literal["drop", "keep"] = Field(
         "drop",
-        description="Documents of files that are gone: they hold no longer, and are listed in the "
-        "tombstones table; or they stay (then no unit mixes files).",
+        description="Documents of files that are gone: they leave the tables in the commit of the "
+        "next pass; or they stay (then no unit mixes files).",
     )
     check_ids: Literal["lake", "pass"] = Field(
         "lake",
@@ -255,6 +266,13 @@ class Pipeline(Section):
     )
     storage: Storage = Storage()
     serve: Serve = Serve()
+
+    @model_validator(mode="after")
+    def _entity_columns_are_kept(self) -> Pipeline:
+        unknown = sorted(set(self.sink.entity_columns) - set(self.source.keep))
+        if unknown:
+            raise ValueError(f"sink.entity_columns: {', '.join(unknown)} is not in source.keep")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +350,7 @@ def load_pipeline(path: str | Path) -> LoadedPipeline:
             "steps": steps,
             "ocr": ocr,
             "linking": pipeline.linking and resolve_linking(pipeline.linking, path),
-            "sink": Sink(path=resolve(pipeline.sink.path, path)),
+            "sink": pipeline.sink.model_copy(update={"path": resolve(pipeline.sink.path, path)}),
             "serve": _resolved(pipeline.serve, path),
         }
     )

@@ -1,5 +1,7 @@
 """How object stores are reached: endpoint, region, profile, timeouts, retries. Never secrets.
 
+One configuration, two clients: ``apply`` says it to fsspec, ``delta_options`` to delta-rs.
+
 Credentials come from where the store's own tools look for them: the environment, a profile, the
 role of the machine or pod. A configuration travels into plans, markers and logs, so it has no
 place for a key, and options that look like one are refused.
@@ -7,11 +9,15 @@ place for a key, and options that look like one are refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+import botocore.exceptions
+import botocore.session
 import fsspec.config
 from pydantic import Field, JsonValue, field_validator
 
@@ -26,6 +32,10 @@ _INHERITED = {scheme: dict(options) for scheme, options in fsspec.config.conf.it
 
 class StoreError(OSError):
     """A store that cannot be reached, knows no credentials, or does not answer."""
+
+
+class NoTablesError(StoreError):
+    """A kind of store that delta-rs does not know."""
 
 
 @contextmanager
@@ -71,6 +81,11 @@ class S3(Section):
     )
     connect_timeout_s: float = Field(10.0, gt=0)
     read_timeout_s: float = Field(60.0, gt=0)
+    single_writer: bool = Field(
+        False,
+        description="State that never more than one process writes to the sink: then a store "
+        "that ignores conditional puts will do.",
+    )
     connections: int = Field(32, ge=1, description="Connections a process keeps open at most.")
 
 
@@ -104,10 +119,104 @@ class Storage(Section):
         Process-wide, because weights, source and sink open filesystems by URL alone; a process
         works for one pipeline. The last call holds.
         """
+        global _applied
+        _applied = self
         fsspec.config.conf.clear()
         fsspec.config.conf.update({scheme: dict(o) for scheme, o in _INHERITED.items()})
         for scheme, options in {"s3": _s3fs(self.s3), **self.options}.items():
             fsspec.config.conf.setdefault(scheme, {}).update(options)
+
+
+_applied = Storage()
+
+
+def delta_options(path: str) -> dict[str, str]:
+    """What delta-rs is told to reach a path: the same as fsspec, by the last ``Storage.apply``.
+
+    Raises NoTablesError for a scheme that delta-rs does not know, and StoreError where there are
+    no credentials.
+    """
+    scheme = path.partition("://")[0] if "://" in path else "file"
+    if scheme == "file":
+        return {}
+    if scheme in ("s3", "s3a"):
+        return _delta_s3(_applied.s3)
+    if scheme in ("gs", "gcs"):
+        return _delta_gs(_applied.options.get("gs", {}))
+    if scheme in ("az", "abfs", "abfss"):
+        return _delta_az(_applied.options.get(scheme, {}))
+    raise NoTablesError(
+        f"sink.path: tables cannot be kept on {scheme}://, only on a local path, s3://, gs://, "
+        "az:// or abfs://; set sink.format to parquet for plain files"
+    )
+
+
+def _delta_s3(s3: S3) -> dict[str, str]:
+    # botocore resolves profiles and roles, as it does below fsspec: one answer for both clients.
+    session = botocore.session.Session(profile=s3.profile)
+    endpoint = s3.endpoint or os.environ.get("AWS_ENDPOINT_URL", "")
+    options = {
+        "aws_region": s3.region or session.get_config_variable("region") or "us-east-1",
+        "aws_virtual_hosted_style_request": str(not s3.path_style).lower(),
+        "max_retries": str(s3.attempts - 1),
+        "connect_timeout": f"{s3.connect_timeout_s:g} seconds",
+        "timeout": f"{s3.read_timeout_s:g} seconds",
+        "aws_conditional_put": "etag",  # a store that ignores it, with one writer, does no harm
+    }
+    if endpoint:
+        options["aws_endpoint_url"] = endpoint
+        options["aws_allow_http"] = str(endpoint.startswith("http://")).lower()
+    if s3.anonymous:
+        options["aws_skip_signature"] = "true"
+        return options
+    try:
+        found = session.get_credentials()
+        keys = found.get_frozen_credentials() if found else None
+    except botocore.exceptions.BotoCoreError as error:
+        raise StoreError(f"the object store: {type(error).__name__}: {error}") from error
+    if keys is None:
+        raise StoreError("the object store: no credentials in the environment, profile or role")
+    options["aws_access_key_id"] = keys.access_key
+    options["aws_secret_access_key"] = keys.secret_key
+    if keys.token:
+        options["aws_session_token"] = keys.token
+    return options
+
+
+def _delta_gs(options: Mapping[str, JsonValue]) -> dict[str, str]:
+    emulator = os.environ.get("STORAGE_EMULATOR_HOST") or options.get("endpoint_url")
+    if not emulator:
+        return {}  # delta-rs finds the environment's and the machine's credentials by itself
+    account = {
+        "gcs_base_url": str(emulator),
+        "disable_oauth": True,
+        "client_email": "",
+        "private_key": "",
+        "private_key_id": "",
+    }
+    return {"google_service_account_key": json.dumps(account), "allow_http": "true"}
+
+
+def _delta_az(options: Mapping[str, JsonValue]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    if isinstance(name := options.get("account_name"), str):
+        found["azure_storage_account_name"] = name
+    parts = (
+        part.partition("=")[::2]
+        for part in os.environ.get("AZURE_STORAGE_CONNECTION_STRING", "").split(";")
+    )
+    names = {
+        "AccountName": "azure_storage_account_name",
+        "AccountKey": "azure_storage_account_key",
+        "SharedAccessSignature": "azure_storage_sas_key",
+        "BlobEndpoint": "azure_storage_endpoint",
+    }
+    for name, value in parts:
+        if name in names:
+            found[names[name]] = value
+    if found.get("azure_storage_endpoint", "").startswith("http://"):
+        found["allow_http"] = "true"
+    return found
 
 
 def _s3fs(s3: S3) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from actors.spans import Box, Entity
+from actors.spans import Box, Entity, Experiencer, Grounding, Relation
 from pipelines.markup.colours import looks
 from pipelines.markup.layers import pieces
 from pipelines.markup.numbers import duration, rate
@@ -25,37 +25,70 @@ _CONTROLS = {c: 0x2400 + c for c in range(0x20) if c not in (0x09, 0x0A)} | {
 }
 
 
-def entity_table(entities: Sequence[Entity]) -> Table:
-    """Entities as a table; ungrounded ones are highlighted."""
+def entity_table(entities: Sequence[Entity], relations: Sequence[Relation] = ()) -> Table:
+    """Entities as a table; those not found in the text stand out.
+
+    What is known beside label and place (status, codes, related entities, attributes) has a column
+    of its own, a line each. Grounding has one where it is not exact throughout.
+    """
     shown = Table(box=box.SIMPLE_HEAD)
-    shown.add_column("Label", no_wrap=True)
-    shown.add_column("Text", overflow="fold")
-    shown.add_column("Start", justify="right")
-    shown.add_column("End", justify="right")
-    shown.add_column("Score", justify="right")
-    shown.add_column("Grounding")
+    shown.add_column("Label", overflow="fold")
+    shown.add_column("Text", overflow="fold", min_width=12)
+    shown.add_column("Span", justify="right", no_wrap=True)
+    shown.add_column("Score", justify="right", no_wrap=True)
+    inexact = any(entity.grounding is not Grounding.EXACT for entity in entities)
+    if inexact:
+        shown.add_column("Grounding", no_wrap=True)
     pictured = any(entity.boxes for entity in entities)
     if pictured:
         shown.add_column("Page: box", no_wrap=True)
-    attributed = any(entity.attributes for entity in entities)
-    if attributed:
-        shown.add_column("Attributes", overflow="fold")
+    details = [_details(entity) for entity in entities]
+    for one in relations:
+        words = _safe(" ".join(entities[one.tail].text.split()))
+        details[one.head].append(Text(f"{one.type}: {words}"))
+    if any(details):
+        shown.add_column("Details", overflow="fold", min_width=16)
     look = looks(entity.label for entity in entities)
-    for entity in entities:
+    for entity, lines in zip(entities, details, strict=True):
         row: list[RenderableType] = [
             Text.assemble((f" {_safe(entity.label)} ", _style(look[entity.label].hue.dark))),
             Text(_safe(" ".join(entity.text.split()))),
-            "–" if entity.start is None else str(entity.start),
-            "–" if entity.end is None else str(entity.end),
+            "–" if entity.start is None else f"{entity.start}–{entity.end}",
             "" if entity.score is None else f"{entity.score:.3f}",
-            Text(str(entity.grounding), style="bold yellow" if entity.start is None else "dim"),
         ]
+        if inexact:
+            style = "bold yellow" if entity.start is None else "dim"
+            row.append(Text(str(entity.grounding), style=style))
         if pictured:
             row.append("\n".join(_place(one) for one in entity.boxes))
-        if attributed:
-            row.append(Text(_safe("; ".join(f"{k}: {v}" for k, v in entity.attributes.items()))))
+        if any(details):
+            row.append(Text("\n").join(lines))
         shown.add_row(*row)
     return shown
+
+
+def _details(entity: Entity) -> list[Text]:
+    lines = []
+    if words := status_words(entity):
+        styles = (_STATUS_STYLE[word] for word in words if word in _STATUS_STYLE)
+        lines.append(Text(", ".join(words), style=next(styles, "yellow")))
+    lines += [Text(f"{code.system} {code.code}: {_safe(code.term)}") for code in entity.codes]
+    return lines + [Text(_safe(f"{k}: {v}")) for k, v in entity.attributes.items()]
+
+
+_STATUS_STYLE = {"negated": "bold red", "family": "italic magenta", "other": "italic magenta"}
+
+
+def status_words(entity: Entity) -> list[str]:
+    """What an entity's assertion says beyond "of the patient, now": negated, family..."""
+    assertion = entity.assertion
+    if assertion is None:
+        return []
+    names = ("negated", "uncertain", "hypothetical", "conditional", "historical")
+    words = [name for name in names if getattr(assertion, name)]
+    if assertion.experiencer is not Experiencer.PATIENT:
+        words.append(assertion.experiencer.value)
+    return words
 
 
 def _place(one: Box) -> str:

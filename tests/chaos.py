@@ -145,8 +145,8 @@ def main() -> None:
 
     from pipelines.batch import begin_run, drive_run
     from pipelines.batch.cluster import cluster
-    from pipelines.lake.layout import Sink
-    from pipelines.lake.units import plan_source
+    from pipelines.runs.store import RunStore
+    from pipelines.source.units import plan_source
     from pipelines.storage import S3, Storage
 
     work = json.loads(sys.argv[1])
@@ -156,7 +156,8 @@ def main() -> None:
         more["storage"] = Storage(s3=s3)
     loaded = pipeline(work["source"], work["sink"], work["unit_rows"], actors=2, **more)
     loaded.pipeline.storage.apply()
-    sink = Sink(work["sink"])
+    sink = RunStore(work["sink"])
+    sink.finish_pending()
     file = Path(work["run"])
     if not file.exists():
         run_id = begin_run(loaded, plan_source(loaded.pipeline.source))

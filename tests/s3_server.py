@@ -2,7 +2,8 @@
 
 ``python tests/s3_server.py PORT`` serves; POST /_faults with JSON sets how it misbehaves:
 ``rate`` (share of requests, 0 to 1), ``kinds`` ("500", "503", "lost": done but answered with 500,
-"hang": no answer for ``hang_s``), ``latency`` (seconds added to every request).
+"hang": no answer for ``hang_s``), ``latency`` (seconds added to every request),
+``unconditional`` (conditional puts are done whatever is there).
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ class Faulty:
                 list(self._app(environ, lambda *_: None))
         elif kind and environ.get("CONTENT_LENGTH"):
             environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        if faults.get("unconditional"):
+            environ.pop("HTTP_IF_NONE_MATCH", None)
         if not kind and "HTTP_IF_NONE_MATCH" in environ:
             with self._exclusive:  # S3's conditional put is atomic; moto's is not
                 return list(self._app(environ, start))

@@ -20,8 +20,8 @@ from actors.extractor import Share
 from actors.spans import Document
 from pipelines.batch import RunFailedError, begin_run, drive_run
 from pipelines.batch.cluster import cluster
-from pipelines.lake.layout import Sink
-from pipelines.lake.units import plan_source
+from pipelines.runs.store import RunStore
+from pipelines.source.units import plan_source
 from pipelines.storage import S3, Storage
 
 pytestmark = [pytest.mark.ray, pytest.mark.s3]
@@ -112,7 +112,7 @@ def test_a_full_disk_ends_the_run_and_room_resumes_it(tmp_path: Path) -> None:
         expected = _lake(tmp_path / "in")
         loaded = pipeline(str(tmp_path / "in"), str(disk / "out"))
         run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
-        sink = Sink(loaded.pipeline.sink.path)
+        sink = RunStore(loaded.pipeline.sink.path)
         with cluster():
             with pytest.raises(RunFailedError, match="No space left"):
                 drive_run(sink, run_id, Quiet(), hashing())

@@ -89,6 +89,9 @@ GOOD = {
             "id": "a",
             "status": "ok",
             "entities": [],
+            "sections": [],
+            "relations": [],
+            "abbreviations": {},
             "steps": [],
         }
     ]
@@ -182,7 +185,8 @@ def test_requests_are_bounded_and_ids_are_sent() -> None:
     def answer(request: httpx2.Request) -> httpx2.Response:
         documents = json.loads(request.content)["documents"]
         sent.append(documents)
-        empty = {"status": "ok", "entities": [], "steps": []}
+        refined: dict[str, Any] = {"sections": [], "relations": [], "abbreviations": {}}
+        empty = {"status": "ok", "entities": [], "steps": []} | refined
         return httpx2.Response(200, json={"documents": [empty for _ in documents]})
 
     documents = [Document(id=f"d{i}", text="x" * (400_000 if i < 3 else 1)) for i in range(40)]

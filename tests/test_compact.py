@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deltalake import DeltaTable
 from lake_fakes import FAILING, Quiet, hashing, pipeline, rows_of, write_rows
 from typer.testing import CliRunner
 from without_ray import _without_ray  # noqa: F401
@@ -16,12 +17,11 @@ from pipelines.batch import drive_run, write_plan
 from pipelines.cli.app import app
 from pipelines.config import LoadedPipeline
 from pipelines.enrich import decide
-from pipelines.enrich.compact import compact
-from pipelines.lake.diff import compare
-from pipelines.lake.layout import RunError, Sink
-from pipelines.lake.lease import Lease, LeaseHeldError
-from pipelines.lake.state import current
-from pipelines.lake.vacuum import find_waste, remove
+from pipelines.runs.maintenance import compact, vacuum
+from pipelines.runs.store import RunStore
+from pipelines.tables.delta import ConflictError, Table
+from pipelines.tables.diff import compare
+from pipelines.tables.folder import RunError
 
 pytestmark = pytest.mark.usefixtures("_without_ray")
 LATER = datetime.now(UTC) + timedelta(days=30)
@@ -50,31 +50,32 @@ def _pass(folder: Path, forgive: str = "", **more: object) -> int:
     if decision.plan is None:
         return 0
     run_id = write_plan(loaded, decision.plan)
-    drive_run(Sink(loaded.pipeline.sink.path), run_id, Quiet(), hashing(forgive=forgive))
+    drive_run(RunStore(loaded.pipeline.sink.path), run_id, Quiet(), hashing(forgive=forgive))
     return decision.documents
 
 
-def test_small_units_become_whole_ones_with_the_same_rows(folder: Path) -> None:
-    sink = Sink(str(folder / "out"))
-    before, rows = sink.latest(), rows_of(sink)
-    done = compact(sink)
-    assert (done.before, done.after) == (6, 3)  # twice three are the most that fit into eight
-    assert done.run_id == sink.latest()
-    assert rows_of(sink) == rows
-    difference = compare(sink, before, sink.latest())
+def test_small_files_become_one_with_the_same_rows_and_units(folder: Path) -> None:
+    store = RunStore(str(folder / "out"))
+    before, rows, units = store.snapshot(), rows_of(store), store.snapshot().units
+    for name in ("documents", "entities"):  # told by the log alone: nothing is opened to look
+        assert {f.key for f in before.table(name).files()} <= {one.key for one in units}
+    done = compact(store)
+    assert done.before["documents"] == 6
+    assert done.before["entities"] == 5  # nothing was found in the unit that failed
+    assert (done.after["documents"], done.after["entities"], done.after["units"]) == (1, 1, 1)
+    assert rows_of(store) == rows
+    assert store.snapshot().units == units
+    assert store.latest() == before.run_id
+    assert rows_of(store, before.ledger.runs[0]) == {i: rows[i] for i in rows if i[0] == "0"}
+    difference = compare(before, store.snapshot())
     assert not any(difference.documents.values())
-    assert all(old == new for old, new in difference.labels.values())
-    facts = sink.marker(sink.latest())
-    assert facts["kind"] == "compaction"
-    assert facts["counts"]["documents"] == {"ok": 15, "failed": 3}
-    assert facts["current"] == {"units": 3, "documents": 18, "failed": 3}
-    assert sum(facts["counts"]["entities"].values()) == sum(len(row[2]) for row in rows.values())
-    assert compact(sink).run_id is None
+    again = compact(store)
+    assert again.before == again.after == done.after
 
 
 def test_enrichment_goes_on_from_it(folder: Path) -> None:
-    sink = Sink(str(folder / "out"))
-    compact(sink)
+    store = RunStore(str(folder / "out"))
+    compact(store)
     assert _pass(folder) == 0
     write_rows(folder / "in/03.jsonl", ["3-0", "3-1", "3-9"])
     write_rows(folder / "in/99.jsonl", ["n"])
@@ -82,75 +83,91 @@ def test_enrichment_goes_on_from_it(folder: Path) -> None:
     (folder / "in/05.jsonl").unlink()
     _pass(folder)
     ids = {f"{n}-{i}" for n in range(6) for i in range(3) if n != 5} - {"3-2"} | {"3-9", "n"}
-    assert rows_of(sink).keys() == ids
+    assert rows_of(store).keys() == ids
     (folder / "forgive").write_text("")
     _pass(folder, str(folder / "forgive"), enrich={"failed": "retry"})
-    assert {row[0] for row in rows_of(sink).values()} == {"ok"}
+    assert {row[0] for row in rows_of(store).values()} == {"ok"}
+
+
+def test_documents_that_move_leave_a_joined_file(folder: Path) -> None:
+    keep = {"deleted": "keep"}
+    store = RunStore(str(folder / "out"))
+    compact(store)
+    (folder / "in/02.jsonl").unlink()
+    write_rows(folder / "in/zz.jsonl", ["2-1", "z"], extra="corrected ")
+    _pass(folder, enrich=keep)
+    rows = rows_of(store)
+    assert rows.keys() == {f"{n}-{i}" for n in range(6) for i in range(3)} | {"z"}
+    assert sum(one.documents for one in store.snapshot().units) == 19
+    assert sum(one.entities for one in store.snapshot().units) == sum(
+        len(row[2]) for row in rows.values()
+    )
 
 
 def test_what_it_replaced_can_be_vacuumed(folder: Path) -> None:
-    sink = Sink(str(folder / "out"))
-    rows = rows_of(sink)
-    compact(sink)
-    remove(sink, find_waste(sink, 1, timedelta(days=7), LATER))
-    assert rows_of(sink) == rows
-    files = {Path(file) for file in current(sink).files("documents")}
+    store = RunStore(str(folder / "out"))
+    rows = rows_of(store)
+    compact(store)
+    assert vacuum(store, timedelta(days=7), remove=False).files == ()
+    vacuum(store, timedelta(days=7), remove=True, now=LATER)
+    assert rows_of(store) == rows
+    files = {Path(file) for file in store.snapshot().files("documents")}
     assert files == {*(folder / "out/documents").rglob("*.parquet")}
-    assert len(files) == 3
+    assert len(files) == 1
 
 
-def test_units_of_different_models_stay_apart(folder: Path) -> None:
+def test_no_text_of_a_document_stands_in_a_log(folder: Path) -> None:
+    """Statistics of text would carry it there, and into every engine's metadata."""
+    compact(RunStore(str(folder / "out")))
+    logs = [*(folder / "out").rglob("_delta_log/*.json")]
+    assert any('"OPTIMIZE"' in log.read_text() for log in logs)
+    assert not any("metformin" in log.read_text() for log in logs)
+
+
+def test_units_keep_the_identity_that_they_were_made_with(folder: Path) -> None:
     other: dict[str, Any] = {"merge": {"overlaps": "longest"}}
-    keep = {"on_model_change": "keep"}
     for number in range(20, 22):
         write_rows(folder / f"in/{number}.jsonl", [f"{number}"])
-        _pass(folder, enrich=keep, **other)
-    sink = Sink(str(folder / "out"))
-    assert compact(sink).after == 4
-    assert len({held.fingerprint for held in current(sink).units}) == 2
-    # The one that was made with the pipeline as it is now is not stale, the others are.
+        _pass(folder, enrich={"on_model_change": "keep"}, **other)
+    store = RunStore(str(folder / "out"))
+    compact(store)
+    assert len({one.identity for one in store.snapshot().units}) == 2
+    # The ones that were made with the pipeline as it is now are not stale, the others are.
     assert _pass(folder, **other) == 18
 
 
-def test_it_keeps_out_of_the_way(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sink = Sink(str(folder / "out"))
-    with Lease(sink, "enrich-test"), pytest.raises(LeaseHeldError):
-        compact(sink)
-    answers = iter([sink.latest()] * 2)
-    monkeypatch.setattr(sink, "latest", lambda: next(answers, "another"))
-    with pytest.raises(RunError, match="another was committed meanwhile"):
-        compact(sink)
-    assert Sink(sink.path).open_runs() == []
-    keep = {"deleted": "keep"}
-    write_rows(folder / "in/50.jsonl", ["50"])
-    _pass(folder, enrich=keep)
-    assert compact(Sink(sink.path)).run_id is None  # no unit may mix files then
+def test_a_run_that_commits_meanwhile_wins(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = RunStore(str(folder / "out"))
+    real = Table.compact
+    raced: list[str] = []
+
+    def compact_late(table: Table, target_bytes: int) -> None:
+        if table.name == "documents" and not raced:
+            raced.append(table.name)
+            write_rows(folder / "in/03.jsonl", ["3-0"])  # replaces a file that is being joined
+            _pass(folder)
+        real(table, target_bytes)
+
+    monkeypatch.setattr(Table, "compact", compact_late)
+    compact(store)
+    assert raced
+    assert rows_of(store).keys() == {f"{n}-{i}" for n in range(6) for i in range(3)} - {
+        "3-1",
+        "3-2",
+    }
+
+    def never(table: Table, target_bytes: int) -> None:
+        raise ConflictError("x")
+
+    monkeypatch.setattr(Table, "compact", never)
+    with pytest.raises(RunError, match="committed to documents all the while"):
+        compact(store)
 
 
-def test_one_that_was_killed_changes_nothing_and_can_be_resumed_or_done_again(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sink = Sink(str(folder / "out"))
-    rows, before = rows_of(sink), sink.latest()
-
-    def die(run_id: str, marker: dict[str, Any]) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(sink, "commit", die)
-    with pytest.raises(KeyboardInterrupt):
-        compact(sink)
-    sink = Sink(sink.path)
-    assert sink.latest() == before
-    (run_id,) = sink.open_runs()
-    next(Path(sink.path).glob(f"documents/run_id={run_id}/*.parquet")).unlink()
-    drive_run(sink, run_id, Quiet(), hashing())
-    assert sink.latest() == run_id
-    assert rows_of(sink) == rows
-    assert compact(sink).run_id is None
-
-
-def test_the_command(folder: Path) -> None:
-    for expected in (3, 3):
+def test_the_command_and_other_readers(folder: Path) -> None:
+    for expected in (1, 1):
         result = CliRunner().invoke(app, ["runs", "compact", str(folder / "out"), "--json"])
         assert result.exit_code == 0, result.output
-        assert json.loads(result.stdout)["after"] == expected
+        assert json.loads(result.stdout)["after"]["documents"] == expected
+    table = DeltaTable(str(folder / "out/documents"))
+    assert table.to_pyarrow_table(columns=["doc_id"]).num_rows == 18

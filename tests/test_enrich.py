@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable
 from lake_fakes import FAILING, HashModel, Quiet, hashing, pipeline, rows_of, write_rows
 from without_ray import _without_ray  # noqa: F401
 
@@ -17,10 +22,10 @@ from actors.config import ConfigError
 from pipelines.batch import RunFailedError, begin_run, drive_run, write_plan
 from pipelines.config import LoadedPipeline
 from pipelines.enrich import Pass, decide, decide_retry, enrich
-from pipelines.lake.layout import RunError, Sink
-from pipelines.lake.lease import Lease, LeaseHeldError
-from pipelines.lake.state import current
-from pipelines.lake.units import plan_source
+from pipelines.runs.lease import Lease, LeaseHeldError
+from pipelines.runs.store import RunStore
+from pipelines.source.units import plan_source
+from pipelines.tables.folder import RunError
 
 pytestmark = pytest.mark.usefixtures("_without_ray")
 
@@ -29,7 +34,7 @@ class Lake:
     """A source, a sink, and how many documents the model saw in the last pass."""
 
     def __init__(self, folder: Path) -> None:
-        self.source, self.sink = folder / "in", Sink(str(folder / "out"))
+        self.source, self.sink = folder / "in", RunStore(str(folder / "out"))
         self.forgive = folder / "forgive"
 
     def loaded(self, **more: object) -> LoadedPipeline:
@@ -38,7 +43,7 @@ class Lake:
     def write(self, name: str, *ids: str, extra: str = "") -> None:
         path = self.source / f"{name}.jsonl"
         write_rows(path, ids, extra)
-        stamp = path.stat().st_mtime_ns + 1_000_000_000 * len(list(self.sink.names("_runs")))
+        stamp = path.stat().st_mtime_ns + 1_000_000_000 * len(list(self.sink.committed()))
         os.utime(path, ns=(stamp, stamp))  # a clock of a second's grain must not hide a change
 
     def enrich(self, **more: object) -> tuple[Pass, int]:
@@ -87,8 +92,6 @@ def test_new_and_changed_files_and_of_these_the_changed_rows(lake: Lake) -> None
     rows = rows_of(lake.sink)
     assert rows.keys() == before.keys() - {"b3", "b4"} | {"d0", "d1", "b9"}
     assert all(rows[i] == before[i] for i in rows.keys() & before.keys())
-    (tombstones,) = (lake.source.parent / "out/tombstones").rglob("*.parquet")
-    assert pq.read_table(tombstones, partitioning=None)["doc_id"].to_pylist() == ["b3", "b4"]
     lake.write("b", "b0", "b1", extra="now with an addition ")
     assert lake.enrich()[1] == 2
     assert rows_of(lake.sink)["b0"] != before["b0"]
@@ -198,9 +201,10 @@ def test_a_file_that_moves_keeps_its_results(lake: Lake) -> None:
     done, seen = lake.enrich()
     assert (seen, done.changes["new"], done.changes["gone"]) == (0, 1, 1)
     assert rows_of(lake.sink) == before
-    sources = [t["source"].to_pylist() for t in current(lake.sink).tables("documents", ["source"])]
+    sources = [
+        t["source"].to_pylist() for t in lake.sink.snapshot().tables("documents", ["source"])
+    ]
     assert sum(source.endswith("moved.jsonl") for unit in sources for source in unit) == 5
-    assert not list(lake.sink.names("tombstones"))
     # Nothing is carried over from other models.
     (lake.source / "moved.jsonl").rename(lake.source / "again.jsonl")
     other = {"merge": {"overlaps": "longest"}, "enrich": {"on_model_change": "keep"}}
@@ -239,7 +243,7 @@ def test_what_is_kept_of_a_file_that_is_gone_gives_way_to_where_it_moved(lake: L
     rows = rows_of(lake.sink)
     assert rows.keys() == {f"{name}{i}" for name in "abc" for i in range(5)} | {"z0"}
     assert rows["b1"] != rows["b2"]
-    assert sum(held.documents for held in current(lake.sink).units) == 16
+    assert sum(one.documents for one in lake.sink.snapshot().units) == 16
     # The corrected rows follow their file from now on, the others stay.
     lake.write("z", "z0")
     lake.enrich(enrich=keep)
@@ -282,6 +286,27 @@ def test_a_pass_that_was_cut_short_is_gone_on_with(lake: Lake) -> None:
     assert len(rows_of(lake.sink)) == 39
 
 
+def test_a_pass_that_was_cut_short_is_gone_on_with_though_a_file_has_arrived(lake: Lake) -> None:
+    lake.enrich()
+    for i in range(3):
+        lake.write(f"n{i}", *(f"n{i}-{j}" for j in range(8)))
+
+    class Dies:
+        def update(self, tally: object, documents: int) -> None:
+            if getattr(tally, "total") >= 16:  # noqa: B009
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        enrich(lake.loaded(), Dies(), nullcontext(), counting(""))
+    (run_id,) = lake.sink.open_runs()
+    lake.write("z", *(f"z{j}" for j in range(8)))
+    done, seen = lake.enrich()
+    assert done.outcome is not None
+    assert (done.outcome.run_id, seen) == (run_id, 8 + 8)
+    assert len(rows_of(lake.sink)) == 15 + 24 + 8
+    assert lake.sink.open_runs() == []
+
+
 def test_a_run_that_was_committed_meanwhile_is_not_hidden(lake: Lake) -> None:
     lake.enrich()
     lake.write("d", "d0")
@@ -293,7 +318,94 @@ def test_a_run_that_was_committed_meanwhile_is_not_hidden(lake: Lake) -> None:
     drive_run(lake.sink, full, Quiet(), hashing())
     with pytest.raises(RunFailedError, match="was committed while"):
         drive_run(lake.sink, late, Quiet(), hashing())
-    assert current(lake.sink).run_id == full
+    assert lake.sink.latest() == full
+
+
+def test_a_full_run_keeps_what_was_committed_while_it_worked(lake: Lake) -> None:
+    lake.enrich()
+    loaded = lake.loaded()
+    full = begin_run(loaded, plan_source(loaded.pipeline.source))
+    lake.write("d", "d0", "d1")
+    lake.enrich()
+    drive_run(lake.sink, full, Quiet(), hashing())
+    assert rows_of(lake.sink).keys() == {f"{n}{i}" for n in "abc" for i in range(5)} | {"d0", "d1"}
+    assert lake.enrich()[0].outcome is None
+    another = begin_run(loaded, plan_source(loaded.pipeline.source))
+    lake.write("d", "d9")
+    os.utime(lake.source / "d.jsonl", ns=(1, 1))
+    lake.enrich()
+    with pytest.raises(RunFailedError, match=r"was changed after|both cover 1 files"):
+        drive_run(lake.sink, another, Quiet(), hashing())
+    assert "d9" in rows_of(lake.sink)
+
+
+def test_two_runs_over_different_files_both_count(lake: Lake) -> None:
+    first, second = Lake(lake.source.parent / "x"), Lake(lake.source.parent / "y")
+    runs = []
+    for one, ids in ((first, ("x0", "x1")), (second, ("y0",))):
+        one.sink = lake.sink
+        one.write("f", *ids)
+        loaded = one.loaded()
+        runs.append(begin_run(loaded, plan_source(loaded.pipeline.source)))
+    for run_id in runs:
+        drive_run(lake.sink, run_id, Quiet(), hashing())
+    assert rows_of(lake.sink).keys() == {"x0", "x1", "y0"}
+    assert lake.sink.committed() == runs
+
+
+def test_more_kept_columns_later_are_null_in_older_rows(lake: Lake) -> None:
+    lake.enrich()
+    (lake.source / "w.jsonl").write_text('{"id": "w0", "text": "aspirin metformin", "ward": "7"}')
+    loaded = lake.loaded()
+    source = loaded.pipeline.source.model_copy(update={"keep": ("ward",)})
+    sink = loaded.pipeline.sink.model_copy(update={"entity_columns": ("ward",)})
+    update = {"source": source, "sink": sink}
+    loaded = replace(loaded, pipeline=loaded.pipeline.model_copy(update=update))
+    enrich(loaded, Quiet(), nullcontext(), hashing())
+    documents = DeltaTable(f"{lake.sink.path}/documents").to_pyarrow_table().to_pylist()
+    assert {row["doc_id"]: row["ward"] for row in documents}["w0"] == "7"
+    assert [row["ward"] for row in documents].count(None) == 15
+    entities = DeltaTable(f"{lake.sink.path}/entities").to_pyarrow_table().to_pylist()
+    assert {row["ward"] for row in entities if row["doc_id"] == "w0"} == {"7"}
+    assert {row["ward"] for row in entities if row["doc_id"] != "w0"} == {None}
+
+
+def test_plain_parquet_is_one_full_run(lake: Lake) -> None:
+    plain = {"path": lake.sink.path, "format": "parquet"}
+    loaded = lake.loaded()
+    sink = loaded.pipeline.sink.model_copy(update=plain)
+    loaded = replace(loaded, pipeline=loaded.pipeline.model_copy(update={"sink": sink}))
+    run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
+    stray = Path(lake.sink.path) / "documents" / run_id / "0123.feed.parquet"
+    stray.parent.mkdir(parents=True)
+    stray.write_bytes(b"of an attempt that no commit takes")
+    outcome = drive_run(lake.sink, run_id, Quiet(), hashing())
+    rows = pl.read_parquet(f"{lake.sink.path}/documents/*/*.parquet")
+    assert sorted(rows["doc_id"]) == sorted(f"{name}{i}" for name in "abc" for i in range(5))
+    assert outcome.marker["current"]["documents"] == 15
+    assert json.loads((Path(lake.sink.path) / "run.json").read_text())["run_id"] == run_id
+    assert not [*Path(lake.sink.path).rglob("_delta_log")]
+    with pytest.raises(RunError, match="keeps one"):
+        begin_run(loaded, plan_source(loaded.pipeline.source))
+    with pytest.raises(ConfigError, match="increments need delta"):
+        decide(loaded)
+    with pytest.raises(RunError, match="has plain Parquet files"):
+        lake.enrich()
+
+
+def test_what_leaves_the_tables_stands_in_their_change_feed(lake: Lake) -> None:
+    lake.enrich()
+    table = DeltaTable(f"{lake.sink.path}/documents")
+    table.alter.set_table_properties({"delta.enableChangeDataFeed": "true"})
+    since = table.version() + 1
+    lake.write("b", "b0", "b1", "b2")
+    lake.enrich()
+    table = DeltaTable(f"{lake.sink.path}/documents")
+    changes = pa.table(table.load_cdf(since, columns=["doc_id", "_change_type"])).to_pylist()
+    net = Counter[str]()
+    for row in changes:
+        net[row["doc_id"]] += {"insert": 1, "delete": -1}[row["_change_type"]]
+    assert {id_: count for id_, count in net.items() if count} == {"b3": -1, "b4": -1}
 
 
 def test_a_file_that_changes_under_a_run_ends_it(lake: Lake) -> None:
@@ -305,7 +417,7 @@ def test_a_file_that_changes_under_a_run_ends_it(lake: Lake) -> None:
 
 
 def test_two_passes_at_a_time_are_refused(lake: Lake) -> None:
-    with Lease(lake.sink, "enrich-test"), pytest.raises(LeaseHeldError):
+    with Lease(lake.sink.folder, "enrich-test"), pytest.raises(LeaseHeldError):
         lake.enrich()
 
 
@@ -325,6 +437,6 @@ def test_the_marker_says_what_holds(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "in/a.parquet")
     loaded = pipeline(str(tmp_path / "in"), str(tmp_path / "out"), unit_rows=100)
     run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
-    outcome = drive_run(Sink(loaded.pipeline.sink.path), run_id, Quiet(), hashing())
+    outcome = drive_run(RunStore(loaded.pipeline.sink.path), run_id, Quiet(), hashing())
     assert outcome.marker["current"] == {"units": 30, "documents": 3000, "failed": 0}
     assert outcome.marker["source"]["files"] == 1

@@ -23,11 +23,11 @@ from actors.memory import cores
 from actors.spans import Document, Extraction
 from pipelines.batch import Outcome, begin_run, drive_run
 from pipelines.batch.cluster import cluster
-from pipelines.batch.finish import Tally
 from pipelines.cores import nodes
 from pipelines.fractions import smallest_card
-from pipelines.lake.layout import Sink
-from pipelines.lake.units import plan_source
+from pipelines.runs.store import RunStore
+from pipelines.runs.tally import Tally
+from pipelines.source.units import plan_source
 from pipelines.stages import Stage
 from pipelines.worker import vitals
 
@@ -112,7 +112,7 @@ def test_threads_that_would_share_cores_are_refused_before_any_work(tmp_path: Pa
     (tmp_path / "processes").mkdir()
     load = Counted(str(tmp_path / "processes"))
     with pytest.raises(ConfigError, match=rf"actors of {count} threads .*lower pool\.max_actors"):
-        drive_run(Sink(str(tmp_path / "out")), run_id, Quiet(), load=load)
+        drive_run(RunStore(str(tmp_path / "out")), run_id, Quiet(), load=load)
     assert [*(tmp_path / "processes").iterdir()] == []
 
 
@@ -151,7 +151,7 @@ def _drive(
     )
     loaded = replace(loaded, stages=stages)
     run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
-    outcome = drive_run(Sink(str(folder / "out")), run_id, Quiet(), load=load)
+    outcome = drive_run(RunStore(str(folder / "out")), run_id, Quiet(), load=load)
     return outcome, rows_of(str(folder / "out"))
 
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.config import Source
-from pipelines.lake.read import DuplicateIdsError, SourceChangedError, read_units
-from pipelines.lake.units import plan_source
+from pipelines.source.read import DuplicateIdsError, SourceChangedError, read_units
+from pipelines.source.units import plan_source
 
 
 def _rows(source: Source) -> list[dict[str, Any]]:

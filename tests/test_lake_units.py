@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from actors.config import ConfigError
 from pipelines.config import Source
-from pipelines.lake.files import SourceFile
-from pipelines.lake.units import _pack, plan_source
+from pipelines.source.files import SourceFile
+from pipelines.source.units import _pack, plan_source
 
 
 def _write(path: Path, rows: int, **columns: pa.Array) -> None:

@@ -12,29 +12,29 @@ from pathlib import Path
 import pytest
 from s3_server import serving
 
-from pipelines.lake.layout import Sink
-from pipelines.lake.lease import Lease, LeaseHeldError
+from pipelines.runs.lease import Lease, LeaseHeldError
 from pipelines.storage import S3, Storage
+from pipelines.tables.folder import Folder
 
 
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
-def sink(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sink]:
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Folder]:
     if request.param == "local":
-        yield Sink(str(tmp_path / "out"))
+        yield Folder(str(tmp_path / "out"))
         return
     with serving() as server:
         Storage(s3=S3(endpoint=server.url, path_style=True)).apply()
         server.misbehave(rate=0.1, kinds=["lost"])
-        yield Sink("s3://lake/out")
+        yield Folder("s3://lake/out")
         Storage().apply()
 
 
-def test_one_at_a_time_holds_it_and_then_the_next(sink: Sink) -> None:
+def test_one_at_a_time_holds_it_and_then_the_next(folder: Folder) -> None:
     inside: list[int] = []
 
     def attempt(number: int) -> bool:
         try:
-            with Lease(sink, "x"):
+            with Lease(folder, "x"):
                 inside.append(number)
                 time.sleep(0.5)
                 assert inside == [number]
@@ -51,58 +51,51 @@ def test_one_at_a_time_holds_it_and_then_the_next(sink: Sink) -> None:
 def test_who_saw_an_old_state_does_not_get_in_beside_the_holder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sink = Sink(str(tmp_path / "out"))
-    late = Lease(sink, "x")
-    with Lease(sink, "x"):
+    folder = Folder(str(tmp_path / "out"))
+    late = Lease(folder, "x")
+    with Lease(folder, "x"):
         old = [late._numbers()]
-    with Lease(sink, "x"):  # the second, which removes the first
+    with Lease(folder, "x"):  # the second, which removes the first
         pass
-    with Lease(sink, "x") as holder:  # the third, which removes the second
+    with Lease(folder, "x") as holder:  # the third, which removes the second
         now = late._numbers
         monkeypatch.setattr(late, "_numbers", lambda: old.pop() if old else now())
         with pytest.raises(LeaseHeldError, match="meanwhile"):
             late.__enter__()
         assert holder.held()
-    with Lease(sink, "x"):
+    with Lease(folder, "x"):
         pass
 
 
-def test_who_waits_gets_it(sink: Sink) -> None:
-    with ThreadPoolExecutor(1) as pool, Lease(sink, "x"):
-        later = pool.submit(lambda: Lease(sink, "x", wait=30).__enter__())
-        time.sleep(0.2)
-        assert not later.done()
-    assert later.result(30).held()
-
-
 def _die_holding(path: str) -> None:
-    Lease(Sink(path), "x").__enter__()
+    Lease(Folder(path), "x").__enter__()
 
 
 def test_a_dead_process_of_this_machine_keeps_nobody_out(tmp_path: Path) -> None:
-    sink = Sink(str(tmp_path / "out"))
-    process = multiprocessing.get_context("spawn").Process(target=_die_holding, args=(sink.path,))
+    folder = Folder(str(tmp_path / "out"))
+    process = multiprocessing.get_context("spawn").Process(target=_die_holding, args=(folder.path,))
     process.start()
     process.join()
-    with Lease(sink, "x"):
+    with Lease(folder, "x"):
         pass
 
 
 def test_another_machines_lease_holds_until_its_time(tmp_path: Path) -> None:
-    sink = Sink(str(tmp_path / "out"))
+    folder = Folder(str(tmp_path / "out"))
     facts = {"token": "t", "host": "elsewhere", "boot": "b", "pid": 1, "until": time.time() + 0.5}
-    sink.create("_leases/x/0000000007", json.dumps(facts).encode())
-    with pytest.raises(LeaseHeldError, match="on elsewhere"), Lease(sink, "x"):
+    folder.create("_leases/x/0000000007", json.dumps(facts).encode())
+    with pytest.raises(LeaseHeldError, match="on elsewhere"), Lease(folder, "x"):
         pass
-    with Lease(sink, "x", wait=5) as lease:
+    time.sleep(0.5)
+    with Lease(folder, "x") as lease:
         assert lease.held()
 
 
 def test_it_is_renewed_and_a_loss_is_noticed(tmp_path: Path) -> None:
-    sink = Sink(str(tmp_path / "out"))
-    with Lease(sink, "x", seconds=0.4) as lease:
+    folder = Folder(str(tmp_path / "out"))
+    with Lease(folder, "x", seconds=0.4) as lease:
         time.sleep(1)
-        with pytest.raises(LeaseHeldError), Lease(sink, "x"):
+        with pytest.raises(LeaseHeldError), Lease(folder, "x"):
             pass
-        sink.create("_leases/x/0000000009", b'{"until": 0}')
+        folder.create("_leases/x/0000000009", b'{"until": 0}')
         assert not lease.held()

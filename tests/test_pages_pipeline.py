@@ -25,22 +25,24 @@ from actors.spans import Box, Extraction, spanning
 from pipelines.batch import begin_run, drive_run
 from pipelines.batch.cluster import cluster
 from pipelines.batch.describe import check_reader
-from pipelines.batch.finish import Tally, finish_unit
+from pipelines.batch.finish import finish_unit
 from pipelines.batch.life import Life
 from pipelines.batch.ocr import OcrActor
 from pipelines.batch.packing import pack, unpack
 from pipelines.batch.stage import StageWork, stage_column
 from pipelines.cli.app import app
 from pipelines.config import LoadedPipeline, Source, load_pipeline
-from pipelines.lake.carry import content_hash
-from pipelines.lake.layout import Sink
-from pipelines.lake.read import read_units
 from pipelines.lake.readings import reading_row, row_reading
-from pipelines.lake.schema import EXTRACTION, extraction_row
-from pipelines.lake.units import plan_source
 from pipelines.pool import Pool
+from pipelines.runs.carry import content_hash
+from pipelines.runs.store import RunStore
+from pipelines.runs.tally import Tally
+from pipelines.source.read import read_units
+from pipelines.source.units import plan_source
 from pipelines.stages import Stage
 from pipelines.storage import Storage
+from pipelines.tables.rows import extraction_row
+from pipelines.tables.schema import EXTRACTION
 
 LINE = "Metformin 500 mg daily"
 
@@ -140,16 +142,16 @@ def test_a_unit_is_read_and_its_entities_get_places(
     assert table["error_type"].to_pylist() == ["", "UnknownFormat"]
     found = Extraction("a", "m", "f", entities=(spanning(LINE, 0, 9, "Drug", model="m"),))
     step = pa.array([extraction_row(found), None], EXTRACTION)
-    entities, documents, tally = finish_unit(
+    rows, tally = finish_unit(
         table.append_column(stage_column(1), step), Merge(), datetime.now(UTC)
     )
-    (entity,) = entities.to_pylist()
+    (entity,) = rows.entities.to_pylist()
     (box,) = entity["boxes"]
     assert (entity["text"], box["page"]) == ("Metformin", 0)
     assert 15 < box["x0"] < 30
     assert 150 < box["x1"] < 200
     assert entity["ocr_confidence"] > 0.8
-    read, failed = documents.to_pylist()
+    read, failed = rows.documents.to_pylist()
     assert read["text"] == LINE
     assert (read["pages"], read["page_sizes"]) == (1, [{"width": 480, "height": 80, "turn": 0}])
     assert [one["model"] for one in read["steps"]] == ["ocr", "m"]
@@ -173,12 +175,11 @@ def test_a_folder_of_pictures_becomes_two_tables(lake: Path) -> None:
     loaded = load_pipeline(pipeline(lake))
     plan = plan_source(loaded.pipeline.source)
     run_id = begin_run(loaded, plan)
-    sink = Sink(loaded.pipeline.sink.path)
+    sink = RunStore(loaded.pipeline.sink.path)
     with cluster():
         outcome = drive_run(sink, run_id, _Quiet())
     assert dict(outcome.tally.documents) == {"ok": 1, "failed": 1}
-    units = sink.marker(run_id)["units"]
-    (entities,) = sink.tables(run_id, "entities", units)
+    (entities,) = sink.snapshot().tables("entities")
     drugs = [row for row in entities.to_pylist() if row["label"] == "Drug"]
     assert [row["text"] for row in drugs] == ["Metformin"]
     assert len(drugs[0]["boxes"]) == 1

@@ -12,8 +12,8 @@ from lake_fakes import FAILING, POISON, Quiet, hashing, never, pipeline, rows_of
 
 from pipelines.batch import RunFailedError, begin_run, drive_run
 from pipelines.batch.cluster import cluster
-from pipelines.lake.layout import Sink
-from pipelines.lake.units import plan_source
+from pipelines.runs.store import RunStore
+from pipelines.source.units import plan_source
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
@@ -32,22 +32,22 @@ def test_poison_is_set_aside_and_its_neighbours_are_done(tmp_path: Path) -> None
     (tmp_path / "in.jsonl").write_text("\n".join(lines))
     loaded = pipeline(str(tmp_path / "in.jsonl"), str(tmp_path / "out"), unit_rows=20)
     run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
-    sink = Sink(loaded.pipeline.sink.path)
+    sink = RunStore(loaded.pipeline.sink.path)
     outcome = drive_run(sink, run_id, Quiet(), hashing())
     rows = rows_of(sink)
     assert len(rows) == 60
     failed = {i: row[1] for i, row in rows.items() if row[0] == "failed"}
     assert failed == {"d17": "PoisonDocument", "d43": "Refused"}
     assert outcome.marker["counts"]["failures"] == {"PoisonDocument": 1, "Refused": 1}
-    assert not sink.names(f"_runs/{run_id}/attempts")
+    assert not sink.folder.names(f"_runs/{run_id}")
 
 
 def test_a_model_that_never_loads_ends_the_run_which_can_be_resumed(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text('{"id": "a", "text": "x"}')
     loaded = pipeline(str(tmp_path / "in.jsonl"), str(tmp_path / "out"), stall_minutes=0.1)
     run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
-    sink = Sink(loaded.pipeline.sink.path)
-    with pytest.raises(RunFailedError, match=r"no unit finished for 0\.1 minutes"):
+    sink = RunStore(loaded.pipeline.sink.path)
+    with pytest.raises(RunFailedError, match=r"no unit was done for 0\.1 minutes"):
         drive_run(sink, run_id, Quiet(), never)
     assert sink.open_runs() == [run_id]
     # What goes on after the run would end this process once its Ray is gone.

@@ -15,9 +15,9 @@ from PIL import Image
 
 from actors.spans import Box, Entity, Status
 from pipelines.cli.sheets import sheets
-from pipelines.lake.results import Result
 from pipelines.markup.sheet import Place, Sheet, draw
 from pipelines.report import ReportDocument, ReportRun, render
+from pipelines.runs.results import Result
 
 CONFIG: dict[str, Any] = {"pipeline": {"source": {"image": None}}, "ocr": None}
 

@@ -9,23 +9,24 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 import polars as pl
-import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 import ray
+from deltalake import DeltaTable
+from deltalake.schema import PrimitiveType
 
 from actors.config import ConfigError, load_model
 from actors.config.merge import Merge
 from pipelines.batch import RunFailedError, begin_run, drive_run
 from pipelines.batch.cluster import cluster
-from pipelines.batch.finish import Tally
 from pipelines.config import LoadedPipeline, Pipeline, Sink, Source, Step, load_pipeline
-from pipelines.lake.layout import Sink as Lake
-from pipelines.lake.results import Result, read_results
-from pipelines.lake.units import plan_source
 from pipelines.pool import Pool
+from pipelines.runs.results import Result, read_results
+from pipelines.runs.store import RunStore as Lake
+from pipelines.runs.tally import Tally
+from pipelines.source.units import plan_source
 from pipelines.stages import Stage
+from pipelines.tables.unit_files import done_units
 
 pytestmark = [pytest.mark.ray, pytest.mark.weights, pytest.mark.timeout(600)]
 SENTENCE = (
@@ -95,8 +96,7 @@ def _run(loaded: LoadedPipeline) -> tuple[Lake, str]:
 
 def _facts(sink: Lake, run_id: str) -> list[Result]:
     """All that a run says, but for times, in the order of ids."""
-    units = sink.marker(run_id)["units"]
-    return sorted(read_results(sink, run_id, units), key=lambda result: result.doc_id)
+    return sorted(read_results(sink.snapshot(run_id), run_id), key=lambda result: result.doc_id)
 
 
 def test_every_row_comes_out_and_bad_ones_have_a_status(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_an_interrupted_run_is_invisible_and_resumes_to_the_same(tmp_path: Path)
     with pytest.raises(KeyboardInterrupt):
         drive_run(sink, run_id, Interrupt())
     assert sink.committed() == []
-    assert sink.done_units(run_id)
+    assert done_units(sink.folder, run_id)
     quiet = Quiet()
     drive_run(sink, run_id, quiet)
     assert (quiet.tally.total, quiet.documents) == (24, 24)
@@ -175,23 +175,31 @@ def test_ids_twice_over_a_run_stop_its_commit(tmp_path: Path) -> None:
 
 
 def test_the_tables_open_in_what_people_use(tmp_path: Path) -> None:
-    sink, run_id = _run(_pipeline(_lake(tmp_path / "lake", _rows(9)), tmp_path / "out"))
-    folder = f"{sink.path}/documents/run_id={run_id}"
-    assert len(pd.read_parquet(f"{sink.path}/documents")) == 9
-    assert pl.read_parquet(f"{folder}/*.parquet").height == 9
-    files = f"{sink.path}/documents/*/*.parquet"
-    (counted,) = duckdb.sql(
-        f"SELECT count(*), sum(entity_count), any_value(run_id) FROM '{files}'"
-    ).fetchall()
-    entities = ds.dataset(f"{sink.path}/entities", partitioning="hive").to_table()
-    assert counted == (9, entities.num_rows, run_id)
-    assert set(entities["run_id"].to_pylist()) == {run_id}
-    assert entities["doc_id"].to_pylist()
-    file = next(Path(folder).glob("*.parquet"))
-    schema = pq.read_schema(file)
-    assert all(b"description" in field.metadata for field in schema if field.name != "ward")
-    assert schema.field("ward").type == pa.string()
+    loaded = _pipeline(_lake(tmp_path / "lake", _rows(9)), tmp_path / "out")
+    _run(loaded)
+    sink, run_id = _run(loaded)  # the rows of the first run are no longer there
+    documents, entities = f"{sink.path}/documents", f"{sink.path}/entities"
+    polars = pl.scan_delta(documents).collect()
+    assert (polars.height, set(polars["run_id"])) == (9, {run_id})
+    found = DeltaTable(entities).to_pyarrow_table()
+    assert found.num_rows == polars["entity_count"].sum()
+    assert found["doc_id"].to_pylist()
+    table = DeltaTable(documents)
+    assert isinstance(table.to_pandas(), pd.DataFrame)
+    assert len(table.to_pandas()) == 9
+    with duckdb.connect() as connection:
+        connection.register("opened", table.to_pyarrow_dataset())
+        (counted,) = connection.sql(
+            "SELECT count(*), sum(entity_count) FROM opened WHERE status = 'ok'"
+        ).fetchall()
+    assert counted == (9, found.num_rows)
+    fields = {field.name: field for field in table.schema().fields}
+    assert all("comment" in field.metadata for name, field in fields.items() if name != "ward")
+    assert fields["ward"].type == PrimitiveType("string")
+    (file, *_) = table.file_uris()
     assert pq.ParquetFile(file).metadata.row_group(0).column(0).compression == "ZSTD"
+    units = pl.scan_delta(f"{sink.path}/units").filter(pl.col("unit").is_not_null()).collect()
+    assert units["documents"].sum() == 9
 
 
 def test_a_pool_that_never_fits_is_refused_at_once(tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ from pipelines.batch import begin_run, drive_run, write_plan
 from pipelines.cli.app import app
 from pipelines.config import LoadedPipeline
 from pipelines.enrich import decide
-from pipelines.lake.diff import compare
-from pipelines.lake.layout import Sink
-from pipelines.lake.state import current
-from pipelines.lake.units import plan_source
-from pipelines.lake.vacuum import find_waste, remove
+from pipelines.runs.lease import Lease
+from pipelines.runs.maintenance import Waste, vacuum
+from pipelines.runs.store import RunStore
+from pipelines.source.units import plan_source
+from pipelines.tables.diff import compare
 
 pytestmark = pytest.mark.usefixtures("_without_ray")
 LATER = datetime.now(UTC) + timedelta(days=30)
@@ -33,61 +33,70 @@ def loaded(tmp_path: Path) -> LoadedPipeline:
 
 
 @pytest.fixture
-def sink(loaded: LoadedPipeline) -> Sink:
-    return Sink(loaded.pipeline.sink.path)
+def sink(loaded: LoadedPipeline) -> RunStore:
+    return RunStore(loaded.pipeline.sink.path)
 
 
-def _full(loaded: LoadedPipeline, sink: Sink) -> str:
+def _full(loaded: LoadedPipeline, sink: RunStore) -> str:
     run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
     return drive_run(sink, run_id, Quiet(), hashing()).run_id
 
 
-def _increment(loaded: LoadedPipeline, sink: Sink) -> str:
+def _increment(loaded: LoadedPipeline, sink: RunStore) -> str:
     plan = decide(loaded).plan
     assert plan is not None
     return drive_run(sink, write_plan(loaded, plan), Quiet(), hashing()).run_id
 
 
-def test_a_difference_is_told_by_kind(loaded: LoadedPipeline, sink: Sink, tmp_path: Path) -> None:
+def test_a_difference_is_told_by_kind(
+    loaded: LoadedPipeline, sink: RunStore, tmp_path: Path
+) -> None:
     first = _full(loaded, sink)
     write_rows(tmp_path / "in/b.jsonl", ["b0", "b1", "b9"], extra=FAILING)
     second = _increment(loaded, sink)
-    found = compare(sink, first, second)
+    found = compare(sink.snapshot(first), sink.snapshot(second))
     assert found.documents == {"added": 1, "removed": 3, "text": 2, "status": 2, "entities": 0}
     assert found.examples["removed"] == ["b2", "b3", "b4"]
     assert found.units == 2
-    same = compare(sink, second, second)
+    same = compare(sink.snapshot(second), sink.snapshot(second))
     assert not any(same.documents.values())
     assert same.units == 0
-    again = compare(sink, second, _full(loaded, sink))
+    again = compare(sink.snapshot(second), sink.snapshot(_full(loaded, sink)))
     assert not any(again.documents.values())
     assert again.units > 0
 
 
-def test_vacuum_leaves_what_kept_commits_need(
-    loaded: LoadedPipeline, sink: Sink, tmp_path: Path
+def test_vacuum_leaves_what_young_versions_and_open_runs_need(
+    loaded: LoadedPipeline, sink: RunStore, tmp_path: Path
 ) -> None:
     first = _full(loaded, sink)
     write_rows(tmp_path / "in/b.jsonl", ["b0", "b1", "b2", "b3", "b4", "b5"])
     second = _increment(loaded, sink)
+    rows, before = rows_of(sink), rows_of(sink, first)
+    week = timedelta(days=7)
+    assert vacuum(sink, week, remove=True) == Waste((), ())
+    assert rows_of(sink, first) == before
     abandoned = begin_run(loaded, plan_source(loaded.pipeline.source))
-    rows = rows_of(sink)
-    assert find_waste(sink, 1, timedelta(days=7)).files == ()
-    assert find_waste(sink, 2, timedelta(days=7), LATER).runs == ()
-    waste = find_waste(sink, 1, timedelta(days=7), LATER)
-    assert (waste.runs, waste.open_runs) == ((first,), (abandoned,))
-    remove(sink, waste)
+    # It began after b.jsonl was replaced: what it could still need is younger than that.
+    assert vacuum(sink, timedelta(0), remove=False).open_runs == (abandoned,)
+    with Lease(sink.folder, f"run-{abandoned}"):
+        assert vacuum(sink, timedelta(0), remove=True, now=LATER).open_runs == ()
+        assert sink.open_runs() == [abandoned]
+        assert rows_of(sink, first) == before
+    waste = vacuum(sink, week, remove=True, now=LATER)
+    assert waste.open_runs == (abandoned,)
+    assert waste.files
     assert rows_of(sink) == rows
-    assert (sink.committed(), sink.open_runs()) == ([second], [])
-    held = {Path(file) for file in current(sink).files("documents")}
+    assert (sink.committed(), sink.open_runs()) == ([first, second], [])
+    held = {Path(file) for file in sink.snapshot().files("documents")}
     assert held == {*(tmp_path / "out/documents").rglob("*.parquet")}
-    assert find_waste(sink, 1, timedelta(days=7), LATER) == type(waste)((), (), ())
+    assert vacuum(sink, week, remove=True, now=LATER).files == ()
     write_rows(tmp_path / "in/c.jsonl", ["c0"])
     _increment(loaded, sink)
     assert len(rows_of(sink)) == 27
 
 
-def test_the_commands(loaded: LoadedPipeline, sink: Sink, tmp_path: Path) -> None:
+def test_the_commands(loaded: LoadedPipeline, sink: RunStore, tmp_path: Path) -> None:
     first = _full(loaded, sink)
     write_rows(tmp_path / "in/c.jsonl", ["c0"])
     second = _increment(loaded, sink)
@@ -122,7 +131,11 @@ def test_the_commands(loaded: LoadedPipeline, sink: Sink, tmp_path: Path) -> Non
     assert call(app, ["runs", "diff", sink.path, first, second]).exit_code == 0
     assert call(app, ["runs", "discard", sink.path, abandoned]).exit_code == 0
     assert call(app, ["runs", "discard", sink.path, second]).exit_code == 2
+    again = _full(loaded, sink)
     waste = told("vacuum", sink.path, "--older-than-days", "0", "--yes", "--json")
     assert isinstance(waste, dict)
-    assert waste["runs"] == [first]
+    assert len([file for file in waste["files"] if file.startswith("documents/")]) == 5
     assert len(rows_of(sink)) == 26
+    result = call(app, ["runs", "diff", sink.path, first, again])
+    assert result.exit_code == 2
+    assert "`medspan runs vacuum` removed them" in result.stderr

@@ -12,7 +12,7 @@ import pytest
 from actors.config import ConfigError
 from pipelines.batch import RunFailedError
 from pipelines.enrich.schedule import check_expression, run_on_schedule, stopping_on_sigterm
-from pipelines.lake.lease import LeaseHeldError
+from pipelines.runs.lease import LeaseHeldError
 
 
 class Clock:

@@ -333,7 +333,7 @@ def test_no_text_in_logs_or_errors(
     def broken(*_: object) -> None:
         raise RuntimeError(secret)
 
-    monkeypatch.setattr("pipelines.serve.outgoing.merge", broken)
+    monkeypatch.setattr("pipelines.serve.outgoing.annotate", broken)
     answers.append(client.post("/v1/extract", json={"text": secret}))
     assert [answer.status_code for answer in answers] == [404, 422, 422, 422, 422, 500]
     for answer in answers:

@@ -20,12 +20,12 @@ from actors.gguf import GenerativeBackend
 from actors.spans import Document, Entity
 from pipelines.batch import begin_run, drive_run
 from pipelines.config import load_pipeline
-from pipelines.lake.layout import Sink
-from pipelines.lake.results import read_results
-from pipelines.lake.units import plan_source
+from pipelines.runs.results import read_results
+from pipelines.runs.store import RunStore
 from pipelines.serve.app import create_app
 from pipelines.serve.catalogue import catalogue_of
 from pipelines.serve.service import LocalModels, facts_of
+from pipelines.source.units import plan_source
 
 pytestmark = pytest.mark.weights
 
@@ -121,9 +121,9 @@ def test_keystone_batch_and_http_give_the_same_entities(
     (tmp_path / "pipe.yaml").write_text(json.dumps(pipeline))
     loaded = load_pipeline(tmp_path / "pipe.yaml")
     run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
-    sink = Sink(loaded.pipeline.sink.path)
+    sink = RunStore(loaded.pipeline.sink.path)
     drive_run(sink, run_id, Quiet(), lambda *_: extractor)
-    written = {one.doc_id: one for one in read_results(sink, run_id, sink.marker(run_id)["units"])}
+    written = {one.doc_id: one for one in read_results(sink.snapshot(), run_id)}
     assert written.keys() == texts.keys()
 
     def ask(part: list[str]) -> list[dict[str, Any]]:

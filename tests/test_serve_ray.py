@@ -27,8 +27,8 @@ from gguf_models import make_prose
 
 from actors.spans import Document
 from pipelines.client import Client
-from pipelines.lake.layout import Sink
-from pipelines.lake.results import read_results
+from pipelines.runs.results import read_results
+from pipelines.runs.store import RunStore
 
 pytestmark = [pytest.mark.ray, pytest.mark.weights, pytest.mark.timeout(600)]
 
@@ -125,10 +125,8 @@ def server(
 def test_keystone_batch_and_http_give_the_same_entities(
     server: Server, pipeline: Path, batch: str
 ) -> None:
-    sink = Sink(str(pipeline.parent / "out"))
-    written = {
-        result.doc_id: result for result in read_results(sink, batch, sink.marker(batch)["units"])
-    }
+    sink = RunStore(str(pipeline.parent / "out"))
+    written = {result.doc_id: result for result in read_results(sink.snapshot(batch), batch)}
     documents = [Document(id=id_, text=result.text) for id_, result in written.items()]
     assert len(documents) == DOCUMENTS
     with Client(server.url) as client:

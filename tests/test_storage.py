@@ -11,17 +11,20 @@ from pathlib import Path
 import fsspec
 import pyarrow as pa
 import pytest
+from lake_fakes import rows_of, store_rows
 from pydantic import ValidationError
 from s3_server import S3Server, serving
 
 from actors.config import ConfigError
 from actors.weights import fetch
 from pipelines.config import Source, load_pipeline
-from pipelines.lake.layout import RunError, Sink
-from pipelines.lake.plan import Plan
-from pipelines.lake.read import read_units
-from pipelines.lake.units import plan_source
-from pipelines.storage import S3, Storage, StoreError
+from pipelines.runs.plan import RunPlan
+from pipelines.runs.store import RunStore
+from pipelines.source.read import read_units
+from pipelines.source.units import plan_source
+from pipelines.storage import S3, Storage, StoreError, delta_options
+from pipelines.tables.folder import RunError
+from pipelines.tables.unit_files import done_units, write_unit
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +73,7 @@ def _documents(count: int) -> bytes:
 
 @pytest.mark.s3
 @pytest.mark.parametrize("kind", ["500", "503", "lost", "hang"])
-def test_reading_and_writing_survive_a_store_that_fails_one_time_in_five(
+def test_reading_and_committing_survive_a_store_that_fails_one_time_in_five(
     store: S3Server, kind: str
 ) -> None:
     fs = fsspec.filesystem("s3")
@@ -78,18 +81,17 @@ def test_reading_and_writing_survive_a_store_that_fails_one_time_in_five(
     store.misbehave(rate=0.05 if kind == "hang" else 0.2, kinds=[kind], hang_s=1.5)
     source = Source(path=f"s3://lake/{kind}/in/", id="id", unit_rows=40)
     plan = plan_source(source)
-    sink = Sink(f"s3://lake/{kind}/out")
-    sink.begin("r1", Plan("{}", plan.units, plan.keep))
-    for unit, table in zip(plan.units, read_units(plan.units, source, plan.keep), strict=True):
-        sink.write_unit("r1", unit.id, table.select(["doc_id"]), table.select(["doc_id"]))
-    assert sink.done_units("r1") == {unit.id for unit in plan.units}
-    sink.commit("r1", {"units": [unit.id for unit in plan.units]})
-    ids = [
-        row
-        for t in sink.tables("r1", "documents", sink.marker("r1")["units"])
-        for row in t["doc_id"]
-    ]
-    assert [i.as_py() for i in ids] == [f"d{i}" for i in range(120)]
+    sink = RunStore(f"s3://lake/{kind}/out")
+    sink.begin("r1", RunPlan("{}", plan.units, plan.keep))
+    ids = {
+        unit.id: table["doc_id"].to_pylist()
+        for unit, table in zip(plan.units, read_units(plan.units, source, plan.keep), strict=True)
+    }
+    store_rows(sink, "r1", ids)
+    assert done_units(sink.folder, "r1").keys() == {unit.id for unit in plan.units}
+    store_rows(sink, "r2", {"more": ["d120"]}, ("r1", plan.units[0].id))
+    assert sink.committed() == ["r1", "r2"]
+    assert rows_of(sink).keys() == {f"d{i}" for i in range(40, 121)}
     assert store.counts()["faults"] > 0
 
 
@@ -111,7 +113,7 @@ def test_weights_come_from_the_store_once(
 def test_a_bucket_that_is_not_there_is_said_at_once(store: S3Server) -> None:
     started = time.monotonic()
     with pytest.raises(RunError, match="cannot write to s3://nope/out"):
-        Sink("s3://nope/out").check_writable()
+        RunStore("s3://nope/out").check()
     with pytest.raises(ConfigError, match="there is nothing at s3://nope/in"):
         plan_source(Source(path="s3://nope/in"))
     assert time.monotonic() - started < 20
@@ -126,20 +128,23 @@ def test_a_store_that_is_away_is_an_os_error_that_says_so(monkeypatch: pytest.Mo
         probe.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{probe.getsockname()[1]}"
         Storage(s3=S3(endpoint=url, path_style=True, attempts=1)).apply()
-        sink = Sink("s3://away/out")
+        sink = RunStore("s3://away/out")
+        folder = sink.folder
         calls: list[Callable[[], object]] = [
-            lambda: sink.names("_runs"),
-            lambda: sink.read("x"),
-            lambda: sink.write("x", b""),
-            lambda: sink.create("x", b""),
-            lambda: list(sink.tables("r1", "documents", ["u"])),
+            lambda: folder.names("_runs"),
+            lambda: folder.read("x"),
+            lambda: folder.write("x", b""),
+            lambda: folder.create("x", b""),
+            lambda: folder.read_table("documents/u.parquet"),
             lambda: plan_source(Source(path="s3://away/in")),
         ]
         for call in calls:
             with pytest.raises(StoreError, match="Could not connect to the endpoint"):
                 call()
+        with pytest.raises(StoreError, match="documents"):
+            sink.tables.open("documents")
         with pytest.raises(RunError, match="Could not connect"):
-            sink.check_writable()
+            sink.folder.has_conditional_put()
     Storage().apply()
 
 
@@ -149,8 +154,51 @@ def test_a_version_is_the_stores_etag_and_discard_empties(store: S3Server) -> No
     fs.pipe_file("lake/v/in/a.jsonl", _documents(1))
     (unit,) = plan_source(Source(path="s3://lake/v/in/")).units
     assert unit.slices[0].version == fs.info("lake/v/in/a.jsonl")["ETag"].strip('"')
-    sink = Sink("s3://lake/v/out")
-    sink.begin("r1", Plan("{}", (unit,), pa.schema([])))
-    sink.write_unit("r1", unit.id, pa.table({"a": [1]}), pa.table({"a": [1]}))
+    sink = RunStore("s3://lake/v/out")
+    sink.begin("r1", RunPlan("{}", (unit,), pa.schema([])))
+    rows = pa.table({"doc_id": ["a"], "source": ["s"], "status": ["ok"]})
+    write_unit(sink.folder, "r1", unit.id, {"documents": rows})
     sink.discard("r1")
-    assert fs.find("lake/v/out") == []
+    assert [name for name in fs.find("lake/v/out") if "_delta_log" not in name] == []
+
+
+@pytest.mark.s3
+def test_one_configuration_serves_both_clients(
+    store: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Keys that only a profile has, a region, path style, retries: delta-rs gets what s3fs gets."""
+    (tmp_path / "credentials").write_text(
+        "[lab]\naws_access_key_id = test\naws_secret_access_key = test-secret\n"
+    )
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    s3 = S3(endpoint=store.url, path_style=True, profile="lab", region="eu-west-3", attempts=3)
+    Storage(s3=s3).apply()
+    options = delta_options("s3://lake/profile")
+    assert options["aws_region"] == "eu-west-3"
+    assert options["aws_access_key_id"] == "test"
+    assert options["max_retries"] == "2"
+    sink = RunStore("s3://lake/profile")
+    sink.check()
+    sink.begin("r1", RunPlan("{}", (), pa.schema([])))
+    store_rows(sink, "r1", {"u": ["a"]})
+    assert rows_of(sink).keys() == {"a"}
+    with pytest.raises(StoreError, match="tables cannot be kept on sftp://"):
+        delta_options("sftp://host/out")
+
+
+@pytest.mark.s3
+def test_a_store_that_ignores_conditional_puts_is_refused_unless_one_process_writes(
+    store: S3Server,
+) -> None:
+    store.misbehave(unconditional=True)
+    sink = RunStore("s3://lake/careless")
+    with pytest.raises(RunError, match="ignores conditional puts"):
+        sink.check()
+    s3 = S3(endpoint=store.url, path_style=True, single_writer=True)
+    Storage(s3=s3).apply()
+    sink.check(s3.single_writer)
+    sink.begin("r1", RunPlan("{}", (), pa.schema([])))
+    store_rows(sink, "r1", {"u": ["a"]})
+    assert rows_of(sink).keys() == {"a"}

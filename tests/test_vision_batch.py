@@ -24,9 +24,9 @@ from pipelines.batch.ocr import OcrActor
 from pipelines.batch.packing import pack, unpack
 from pipelines.batch.stage import StageWork
 from pipelines.config import load_pipeline
-from pipelines.lake.carry import content_hash
-from pipelines.lake.read import read_units
-from pipelines.lake.units import plan_source
+from pipelines.runs.carry import content_hash
+from pipelines.source.read import read_units
+from pipelines.source.units import plan_source
 from pipelines.storage import Storage
 
 pytestmark = pytest.mark.weights
@@ -82,9 +82,9 @@ def run(lake: Path, path: Path) -> tuple[list[dict[str, Any]], list[dict[str, An
         work = StageWork(index, stage, str(lake / "out"), "r", 3, Storage(), loaded.sees_pictures)
         block = asyncio.run(actor(work)(block))
     _, table = unpack(block)
-    entities, documents, _ = finish_unit(table, Merge(), datetime.now(UTC))
-    assert "image" not in documents.schema.names
-    return entities.to_pylist(), documents.to_pylist()
+    rows, _ = finish_unit(table, Merge(), datetime.now(UTC))
+    assert "image" not in rows.documents.schema.names
+    return rows.entities.to_pylist(), rows.documents.to_pylist()
 
 
 def test_a_vision_step_sees_the_picture_and_is_held_against_what_was_read(lake: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pyarrow as pa
@@ -36,4 +36,9 @@ class InProcess:
 
 @pytest.fixture
 def _without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "OnRay", InProcess)
+    without_ray(monkeypatch.setattr)
+
+
+def without_ray(setattr_: Callable[[object, str, object], None]) -> None:
+    """Put this module's way of doing units in the place of Ray's."""
+    setattr_(run, "OnRay", InProcess)

@@ -40,7 +40,7 @@ class Linking(Section):
         1, ge=1, le=20, description="Codes of an entity in each vocabulary, best first."
     )
     threshold: float = Field(
-        0.7,
+        0.65,
         gt=0,
         le=1,
         description="Least score of a code. Names that fold alike score 0.9 and more, similar "

@@ -48,7 +48,7 @@ def build(vocabulary: Vocabulary, folder: Path) -> Path:
     for part in (vocabulary.name, vocabulary.version):
         if not _PART.fullmatch(part):
             raise VocabularyError(
-                f"{part!r}: a name or version may have letters, digits, dots, dashes and "
+                f"{part!r}: a name or version has letters, digits, dots, dashes and "
                 "underscores only"
             )
     target = folder / f"{vocabulary.name}-{vocabulary.version}"
@@ -160,7 +160,9 @@ class _Names:
 
     def table(self) -> pa.Table:
         """Names in order: their concept, whether preferred, their words and total weight."""
-        totals = np.add.reduceat(self._weights[self._flat], self._starts[:-1])
+        summed = np.zeros(len(self._flat) + 1, dtype=np.int64)
+        np.cumsum(self._weights[self._flat], out=summed[1:])
+        totals = summed[self._starts[1:]] - summed[self._starts[:-1]]
         return pa.table(
             {
                 "concept": self._concept_of,

@@ -58,13 +58,12 @@ class Lists:
         return self.values[self.starts[at] : self.starts[at + 1]]
 
     def several(self, places: Ids) -> tuple[Ids, Ids]:
-        """The values of several lists in a row, and for each the place in ``places`` it is of."""
+        """The values of several lists in a row, and where each list begins among them."""
         starts = self.starts[places]
         lengths = self.starts[places + 1] - starts
-        owner = np.repeat(np.arange(len(places), dtype=np.int32), lengths)
-        ends = np.cumsum(lengths)
-        offset = np.repeat(starts - (ends - lengths), lengths)
-        return self.values[np.arange(len(owner), dtype=np.int64) + offset], owner
+        begins = np.cumsum(lengths, dtype=np.int32) - lengths
+        offsets = np.repeat(starts - begins, lengths)
+        return self.values[np.arange(len(offsets), dtype=np.int32) + offsets], begins
 
 
 class Index:

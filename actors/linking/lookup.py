@@ -56,26 +56,26 @@ class Lookup:
             return ()
         stems = folding.stems(words)
         for names, how in self._by_key(words, stems):
-            found = self._ranked(names, np.full(len(names), round(_SCORES[how] * 1e6)))
+            if _SCORES[how] < threshold:
+                continue
+            found = self._ranked(names, np.ones(len(names), dtype=np.int32), most)
             if found:
                 label = EXACT if how == "exact" else FOLDED
-                hits = [Hit(concept, _SCORES[how], label) for concept, _ in found[:most]]
+                hits = [Hit(concept, _SCORES[how], label) for concept, _ in found]
                 if len(hits) < most:
                     known = {hit.concept for hit in hits}
-                    more = self.similar(stems, most + len(hits), threshold)
+                    more = self._similar_concepts(stems, most + len(hits), threshold)
                     hits += [hit for hit in more if hit.concept not in known]
                 return tuple(hits[:most])
-        return self.similar(stems, most, threshold)
+        return self._similar_concepts(stems, most, threshold)
 
-    def similar(self, stems: list[str], most: int, threshold: float) -> tuple[Hit, ...]:
-        """Concepts with similar names only."""
+    def _similar_concepts(self, stems: list[str], most: int, threshold: float) -> tuple[Hit, ...]:
         names, scores = self._similar.find(stems)
         least = int(threshold / MOST_SIMILAR * 1e6)
         enough = scores >= least
-        found = self._ranked(names[enough], scores[enough])
+        found = self._ranked(names[enough], scores[enough], most)
         return tuple(
-            Hit(concept, round(score / 1e6 * MOST_SIMILAR, 4), SIMILAR)
-            for concept, score in found[:most]
+            Hit(concept, round(score / 1e6 * MOST_SIMILAR, 4), SIMILAR) for concept, score in found
         )
 
     def product(self, text: str, details: tuple[str, ...]) -> Hit | None:
@@ -88,7 +88,7 @@ class Lookup:
         wanted = [self._index.word(folding.key(one)) for one in dict.fromkeys(stems)]
         whole = [set(wanted) <= set(self._index.name_words[name].tolist()) for name in names]
         kept = np.array(whole, dtype=bool)
-        for concept, score in self._ranked(names[kept], scores[kept])[:1]:
+        for concept, score in self._ranked(names[kept], scores[kept], 1):
             return Hit(concept, round(score / 1e6, 4), SIMILAR)
         return None
 
@@ -101,18 +101,23 @@ class Lookup:
             yield index.names_of_key(folding.folded_key(bare)), "bare"
             yield index.names_of_key(folding.bare_key(bare)), "bare"
 
-    def _ranked(self, names: Ids, scores: Ids) -> list[tuple[int, int]]:
-        """(concept, score) of names, each concept once, in order."""
+    def _ranked(self, names: Ids, scores: Ids, most: int) -> list[tuple[int, int]]:
+        """At most ``most`` (concept, score), each concept once, in order; names come best first."""
         index = self._index
+        concepts, preferred = index.concept_of[names], index.preferred[names]
         best: dict[int, tuple[int, int, int, int]] = {}
-        for name, score in zip(names.tolist(), scores.tolist(), strict=True):
-            concept = int(index.concept_of[name])
+        last = 0
+        for concept, own, score in zip(
+            concepts.tolist(), preferred.tolist(), scores.tolist(), strict=True
+        ):
+            if len(best) >= most and score < last:
+                break
             rank = self._type_rank(concept)
-            if rank is None:
-                continue
-            order = (-score, rank, -int(index.preferred[name]), concept)
-            best[concept] = min(order, best.get(concept, order))
-        return [(order[3], -order[0]) for order in sorted(best.values())]
+            if rank is not None:
+                order = (-score, rank, -own, concept)
+                best[concept] = min(order, best.get(concept, order))
+                last = score
+        return [(order[3], -order[0]) for order in sorted(best.values())[:most]]
 
     def _type_rank(self, concept: int) -> int | None:
         if self._all:

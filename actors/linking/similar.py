@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 
 import numpy as np
 from rapidfuzz.distance import LCSseq
@@ -47,19 +48,25 @@ _TURNING = (
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """Words of the vocabulary for one word of a mention, with similarities in [1, FULL]."""
+    """Words of the vocabulary for one word of a mention, with similarities in [1, FULL].
+
+    ``words`` are in ascending order. ``postings``: (number of names, word, similarity, the names).
+    """
 
     words: Ids
     similarities: Ids
     weight: int
+    postings: tuple[tuple[int, int, int, Ids], ...]
 
 
 class Similar:
-    """Finds similar names in an index; not for several threads at once."""
+    """Finds similar names in an index."""
 
     def __init__(self, index: Index) -> None:
         self._index = index
+        # One array for all mentions, zero between them: of a size that is not made each time.
         self._scores = np.zeros(len(index.concept_of), dtype=np.int32)
+        self._scores_are_used = Lock()
         self._neighbours = lru_cache(maxsize=1 << 15)(self._find_neighbours)
 
     def find(self, stems: list[str]) -> tuple[Ids, Ids]:
@@ -75,42 +82,38 @@ class Similar:
 
     def _candidates(self, words: list[Neighbours], total: int) -> Ids:
         index, scores = self._index, self._scores
-        postings: list[tuple[int, int, int, int]] = []
-        for at, word in enumerate(words):
-            for one, similarity in zip(
-                word.words.tolist(), word.similarities.tolist(), strict=True
-            ):
-                size = int(index.word_names.starts[one + 1] - index.word_names.starts[one])
-                postings.append((size, at, one, similarity))
-        postings.sort()
+        postings = [
+            (size, at, one, similarity * word.weight, names)
+            for at, word in enumerate(words)
+            for size, one, similarity, names in word.postings
+        ]
+        postings.sort(key=lambda posting: posting[:3])
         touched: list[Ids] = []
         seen = 0
-        for size, at, one, similarity in postings:
-            if touched and seen + size > MOST_POSTINGS:
-                break
-            names = index.word_names[one][: MOST_POSTINGS - seen]
-            scores[names] += words[at].weight * similarity
-            touched.append(names)
-            seen += size
-        if not touched:
-            return np.empty(0, dtype=np.int32)
-        names = np.concatenate(touched)
-        ranks = scores[names].astype(np.int64) * 1000 // (total + index.totals[names])
-        scores[names] = 0
+        with self._scores_are_used:
+            for size, _, _, worth, names in postings:
+                if touched and seen + size > MOST_POSTINGS:
+                    break
+                names = names[: MOST_POSTINGS - seen]
+                scores[names] += worth
+                touched.append(names)
+                seen += size
+            if not touched:
+                return np.empty(0, dtype=np.int32)
+            names = np.concatenate(touched)
+            ranks = scores[names].astype(np.int64) * 1000 // (total + index.totals[names])
+            scores[names] = 0
         return _best(names, ranks)
 
     def _compare(self, words: list[Neighbours], total: int, names: Ids) -> Ids:
         index = self._index
-        flat, owner = index.name_words.several(names)
+        flat, bounds = index.name_words.several(names)
         table = np.zeros((len(words), len(flat)), dtype=np.int32)
         for at, word in enumerate(words):
-            order = np.argsort(word.words, kind="stable")
-            known = word.words[order]
-            if len(known):
-                places = np.minimum(known.searchsorted(flat), len(known) - 1)
-                table[at] = np.where(known[places] == flat, word.similarities[order][places], 0)
+            if len(word.words):
+                places = np.minimum(word.words.searchsorted(flat), len(word.words) - 1)
+                table[at] = word.similarities[places] * (word.words[places] == flat)
         weights = index.weights[flat]
-        bounds = np.flatnonzero(np.diff(owner, prepend=-1))
         # A word of the name answers for one word of the mention: the one it is most like.
         likest = table.argmax(axis=0)
         covered = table[likest, np.arange(len(flat))]
@@ -127,7 +130,6 @@ class Similar:
 
     def _find_neighbours(self, stem: str) -> Neighbours:
         index = self._index
-        names = len(index.concept_of)
         own = index.word(folding.key(stem))
         found: dict[int, int] = {}
         if own is not None:
@@ -139,13 +141,19 @@ class Similar:
         for other, similarity in self._similar_words(stem, known=own is not None):
             found[other] = max(found.get(other, 0), similarity)
         best = sorted(found.items(), key=lambda item: (-item[1], item[0]))[: MOST_NEIGHBOURS + 1]
-        known = weight(0, names) if own is None else int(index.weights[own])
+        known = weight(0, len(index.concept_of)) if own is None else int(index.weights[own])
         if own is None and best:
             known = max(int(index.weights[one]) for one, _ in best)
+        best.sort()
+        names_of = [index.word_names[one] for one, _ in best]
         return Neighbours(
             np.array([one for one, _ in best], dtype=np.int32),
             np.array([similarity for _, similarity in best], dtype=np.int32),
             known,
+            tuple(
+                (len(names), one, similarity, names)
+                for names, (one, similarity) in zip(names_of, best, strict=True)
+            ),
         )
 
     def _similar_words(self, stem: str, *, known: bool) -> list[tuple[int, int]]:

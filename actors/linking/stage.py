@@ -23,13 +23,16 @@ MOST_REMEMBERED = 1 << 16
 class LinkingStage:
     """Gives entities their codes; a pure function of the text's annotations.
 
-    Construction maps the indexes into memory and reads no table, so every process may have one.
-    Not for several threads at once. Raises VocabularyError where an index cannot be used.
+    Construction maps the indexes into memory and reads no table, so every process may have one; it
+    is pickled as its configuration. Raises VocabularyError where an index cannot be used.
     """
 
     def __init__(self, config: Linking) -> None:
         self._config = config
         self._links = tuple(_Links(config, one) for one in config.vocabularies)
+
+    def __reduce__(self) -> tuple[type[LinkingStage], tuple[Linking]]:
+        return LinkingStage, (self._config,)
 
     def refine(self, text: str, annotations: Annotations) -> Annotations:
         """The annotations with the codes of every entity; ``text`` is not needed for them."""

@@ -7,6 +7,7 @@ nmslib, approximately; here they are exact, so its accuracy is at least that of 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib import import_module
 from typing import Protocol
 
 import numpy as np
@@ -28,10 +29,11 @@ class Tfidf:
     """Trigrams of characters, cosine similarity."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        from sklearn.feature_extraction.text import TfidfVectorizer
+        # No part of the project's environment, and without types where it is there.
+        vectorizer = import_module("sklearn.feature_extraction.text").TfidfVectorizer
 
         self._codes, names = _names(vocabulary)
-        self._vectorizer = TfidfVectorizer(
+        self._vectorizer = vectorizer(
             analyzer="char_wb", ngram_range=(3, 3), min_df=min(10, len(names)), dtype=np.float32
         )
         self._names = self._vectorizer.fit_transform(names).T.tocsr()

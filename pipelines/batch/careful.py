@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 from actors.spans import Document
 from pipelines.batch.gate import Gate
 from pipelines.batch.hunt import Hunt
-from pipelines.lake.layout import Sink
+from pipelines.tables.folder import Folder
 from pipelines.worker.events import say
 
 _T = TypeVar("_T")
@@ -38,7 +38,7 @@ class Careful(Generic[_T]):
     def __init__(self, attempts: Attempts, submit: Callable[[Document], Future[_T]]) -> None:
         self._attempts = attempts
         self._submit = submit
-        self._sink = Sink(attempts.sink)
+        self._folder = Folder(attempts.sink)
         self._gate = Gate()
 
     async def submit_unit(self, unit: str, documents: Sequence[Document]) -> list[_T | None]:
@@ -52,13 +52,13 @@ class Careful(Generic[_T]):
             return []
         work = self._attempts
         name = f"_runs/{work.run_id}/attempts/{unit}.{work.key}.json"
-        content = await asyncio.to_thread(self._sink.read, name)
+        content = await asyncio.to_thread(self._folder.read, name)
         hunt = Hunt.from_json(content) if content else Hunt.of(len(documents))
         hunt.begin(work.most_tries)
         found: list[_T | None] = [None] * len(documents)
         if not hunt.bisecting:
             async with self._gate.shared():
-                await asyncio.to_thread(self._sink.write, name, hunt.as_json())
+                await asyncio.to_thread(self._folder.write, name, hunt.as_json())
                 found[:] = await self._together(unit, documents)
                 return found
         say(
@@ -72,10 +72,10 @@ class Careful(Generic[_T]):
         async with self._gate.exclusive():
             for low, high in hunt.order():
                 hunt.running = (low, high)
-                await asyncio.to_thread(self._sink.write, name, hunt.as_json())
+                await asyncio.to_thread(self._folder.write, name, hunt.as_json())
                 found[low:high] = await self._together(unit, documents[low:high])
             hunt.running = None
-            await asyncio.to_thread(self._sink.write, name, hunt.as_json())
+            await asyncio.to_thread(self._folder.write, name, hunt.as_json())
         for document, one in zip(documents, found, strict=True):
             if one is None:
                 say(

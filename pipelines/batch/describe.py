@@ -6,7 +6,7 @@ from typing import Any
 
 from actors.config import ConfigError
 from pipelines.config import LoadedPipeline
-from pipelines.lake.units import SourcePlan
+from pipelines.source.units import SourcePlan
 
 
 def check_reader(loaded: LoadedPipeline, plan: SourcePlan) -> None:
@@ -39,8 +39,6 @@ def describe(loaded: LoadedPipeline, plan: SourcePlan) -> dict[str, Any]:
         ],
         "merge": loaded.pipeline.merge.model_dump(),
         "output": {
-            "documents": f"{sink}/documents/run_id=<run>/",
-            "entities": f"{sink}/entities/run_id=<run>/",
-            "commit": f"{sink}/_runs/<run>.json",
+            name: f"{sink}/{name}" for name in ("documents", "entities", "relations", "units")
         },
     }

@@ -10,7 +10,8 @@ import pyarrow as pa
 from actors.spans import Document, Extraction, Failure, Status
 from pipelines.batch.careful import Careful, poison
 from pipelines.batch.stage import StageActor, StageWork
-from pipelines.lake.schema import EXTRACTION, extraction_row
+from pipelines.tables.rows import extraction_row
+from pipelines.tables.schema import EXTRACTION
 from pipelines.worker.events import count_batch
 
 

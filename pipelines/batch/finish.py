@@ -1,15 +1,15 @@
-"""Finish a unit: merge the results of all stages, write both tables and report counts."""
+"""The end of a unit: merge what the steps said, write its rows, and report in numbers."""
 
 from __future__ import annotations
 
-import json
 import time
-from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from actors.config.merge import Merge
 from actors.pages import place
@@ -17,67 +17,47 @@ from actors.spans import Entity, Extraction, Refine, Status, unrefined, worst
 from pipelines.batch.packing import busy, over, unpack
 from pipelines.batch.stage import is_stage_column
 from pipelines.config import LoadedPipeline
-from pipelines.lake.carry import Carried, content_hash
-from pipelines.lake.layout import Sink
 from pipelines.lake.readings import row_reading
-from pipelines.lake.schema import (
-    DOCUMENTS,
-    ENTITIES,
-    READ,
+from pipelines.refine import annotate, refiner
+from pipelines.runs.carry import Carried, content_hash
+from pipelines.runs.tally import Tally
+from pipelines.source.read import READ
+from pipelines.tables.columns import as_column, extra_columns
+from pipelines.tables.folder import Folder
+from pipelines.tables.rows import (
     entity_row,
     extraction_row,
+    relation_row,
     row_extraction,
+    section_row,
 )
-from pipelines.refine import annotate, refiner
+from pipelines.tables.schema import DOCUMENTS, ENTITIES, RELATIONS
+from pipelines.tables.unit_files import write_unit as write_files
 from pipelines.worker.events import count_unit, say
 
 
-@dataclass
-class Tally:
-    """Counts of documents and entities, per unit and per run."""
+@dataclass(frozen=True, slots=True)
+class UnitRows:
+    """The rows of a unit, by table, without provenance. ``documents`` has the kept columns, as
+    they were read, after its own."""
 
-    documents: Counter[str] = field(default_factory=Counter)
-    """By status."""
-    entities: Counter[str] = field(default_factory=Counter)
-    """By label."""
-    grounding: Counter[str] = field(default_factory=Counter)
-    """Entities by grounding."""
-    failures: Counter[str] = field(default_factory=Counter)
-    """Failed documents by error type."""
-    seconds: Counter[str] = field(default_factory=Counter)
-    """Model seconds by model."""
-    tokens: Counter[str] = field(default_factory=Counter)
-    """Tokens read and written by model."""
-    busy: Counter[str] = field(default_factory=Counter)
-    """Busy seconds of the workers, by stage: read, each model, write."""
-    carried: Counter[str] = field(default_factory=Counter)
-    """Documents whose results are carried over from an earlier run, by status."""
-    over_share: Counter[str] = field(default_factory=Counter)
-    """Units after which an actor exceeded its GPU memory share, by model."""
+    documents: pa.Table
+    entities: pa.Table
+    relations: pa.Table
 
-    def __iadd__(self, other: Tally) -> Tally:
-        for name, counter in vars(other).items():
-            getattr(self, name).update(counter)
-        return self
-
-    @property
-    def total(self) -> int:
-        """Documents of any status."""
-        return sum(self.documents.values())
-
-    @property
-    def failure_rate(self) -> float:
-        """Failed documents as a fraction of all, 0 to 1."""
-        return self.documents[Status.FAILED.value] / max(self.total, 1)
-
-    def as_dict(self) -> dict[str, dict[str, Any]]:
-        """As plain dictionaries, largest count first."""
-        return {name: dict(counter.most_common()) for name, counter in vars(self).items()}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, dict[str, Any]]) -> Tally:
-        """The reverse of ``as_dict``."""
-        return cls(**{name: Counter(counts) for name, counts in values.items()})
+    def tables(self, entity_columns: Sequence[str], plain: bool) -> dict[str, pa.Table]:
+        """By name, with the kept columns in the types of the tables (``plain``: in their own), and
+        some of them in ``entities`` as well."""
+        documents, entities = self.documents, self.entities
+        kept = [f for f in documents.schema if f.name not in DOCUMENTS.names]
+        rows = pc.index_in(entities["doc_id"], value_set=documents["doc_id"].combine_chunks())
+        for field in kept if plain else extra_columns(pa.schema(kept)):
+            column = as_column(documents[field.name], field.type)
+            at = documents.schema.get_field_index(field.name)
+            documents = documents.set_column(at, field, column)
+            if field.name in entity_columns:
+                entities = entities.append_column(field, column.take(rows))
+        return {"documents": documents, "entities": entities, "relations": self.relations}
 
 
 def finish_unit(
@@ -86,8 +66,8 @@ def finish_unit(
     finished: datetime,
     carried: Carried | None = None,
     refine: Refine = unrefined,
-) -> tuple[pa.Table, pa.Table, Tally]:
-    """Build the entities table, the documents table and the counts of a unit.
+) -> tuple[UnitRows, Tally]:
+    """The rows of a unit, and its counts.
 
     ``table`` has the columns of READ, extra columns, an EXTRACTION column per stage with actors,
     and ``reading`` if OCR ran. ``carried`` has the earlier rows of documents that are carried over.
@@ -98,10 +78,12 @@ def finish_unit(
     kept = [name for name in table.schema.names if name not in ours]
     entities: list[dict[str, Any]] = []
     documents: list[dict[str, Any]] = []
+    relations: list[dict[str, Any]] = []
     for row in table.drop_columns(kept).to_pylist():
         if row["prior"] and carried is not None:
             documents.append(carried.document(row))
             entities.extend(carried.entities(row))
+            relations.extend(carried.relations(row))
             _count_carried(tally, documents[-1], carried.entities(row))
             continue
         steps = [
@@ -111,16 +93,23 @@ def finish_unit(
         merged = list(found.entities)
         if row.get("reading") is not None:
             merged = place(merged, row_reading(row["reading"], row["text"]))
-        documents.append(_document(row, steps, len(merged), finished))
+        sections = [section_row(section) for section in found.sections]
+        documents.append(_document(row, steps, len(merged), finished) | {"sections": sections})
+        common = {"doc_id": row["doc_id"], "source": row["source"]}
         entities.extend(
-            {"doc_id": row["doc_id"], "ordinal": i, "source": row["source"]} | entity_row(entity)
-            for i, entity in enumerate(merged)
+            common | {"ordinal": i} | entity_row(entity) for i, entity in enumerate(merged)
         )
+        relations.extend(common | relation_row(relation) for relation in found.relations)
         _count(tally, documents[-1], steps, merged)
     written = pa.Table.from_pylist(documents, schema=DOCUMENTS)
     for name in kept:
         written = written.append_column(table.schema.field(name), table[name])
-    return pa.Table.from_pylist(entities, schema=ENTITIES), written, tally
+    rows = UnitRows(
+        written,
+        pa.Table.from_pylist(entities, schema=ENTITIES),
+        pa.Table.from_pylist(relations, schema=RELATIONS),
+    )
+    return rows, tally
 
 
 def _document(
@@ -193,27 +182,29 @@ def _count_carried(tally: Tally, document: dict[str, Any], entities: list[dict[s
 
 
 def write_unit(block: pa.Table, loaded: LoadedPipeline, run_id: str) -> pa.Table:
-    """The last map of the graph: write the files of one packed unit. Returns a row with its id,
-    its counts, and the error if writing failed."""
+    """The last map of the graph: write one packed unit's files; a row of its id, what stands in
+    the footer of its documents file, its counts, and what kept it from being written."""
     pipeline = loaded.pipeline
     pipeline.storage.apply()
     unit, table = unpack(block)
     started = time.monotonic()
-    lake = Sink(pipeline.sink.path)
-    carried = Carried(lake, table)
-    refine = refiner(loaded.stages)
-    entities, documents, tally = finish_unit(
-        table, pipeline.merge, datetime.now(UTC), carried, refine
+    folder = Folder(pipeline.sink.path)
+    carried = Carried(folder, table)
+    rows, tally = finish_unit(
+        table, pipeline.merge, datetime.now(UTC), carried, refiner(loaded.stages)
     )
     tally.busy.update(busy(table))
     tally.over_share.update(over(table))
+    tables = rows.tables(pipeline.sink.entity_columns, pipeline.sink.format == "parquet")
     try:
-        lake.write_unit(run_id, unit, entities, documents, json.dumps(tally.as_dict()))
+        files = write_files(folder, run_id, unit, tables, tally.as_json())
     except OSError as error:
-        # Returned as data, because Ray would pass on only its own wrapper of the error.
-        return pa.table({"unit": [unit], "tally": ["{}"], "error": [str(error)]})
+        # As data, because Ray would hand on no more than its own wrapper of it.
+        return pa.table({"unit": [unit], "files": [""], "tally": ["{}"], "error": [str(error)]})
     tally.busy["write"] += time.monotonic() - started  # type: ignore[assignment]
     new = tally.documents - tally.carried
     count_unit(pipeline.name, new, tally.entities, tally.failures)
     say("unit written", run=run_id, unit=unit, documents=tally.total, failed=new["failed"])
-    return pa.table({"unit": [unit], "tally": [json.dumps(tally.as_dict())], "error": [""]})
+    return pa.table(
+        {"unit": [unit], "files": [files.as_json()], "tally": [tally.as_json()], "error": [""]}
+    )

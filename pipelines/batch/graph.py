@@ -24,17 +24,17 @@ from ray.data.block import BlockMetadata
 from actors.extractor import Extractor
 from pipelines.batch.extract import ExtractActor
 from pipelines.batch.finish import write_unit
-from pipelines.batch.marker import IO_TASKS
 from pipelines.batch.ocr import OcrActor
 from pipelines.batch.packing import add_busy, pack
 from pipelines.batch.stage import Load, StageWork
 from pipelines.config import LoadedPipeline, Source
-from pipelines.lake.carry import Carrier, Place
-from pipelines.lake.layout import Sink
-from pipelines.lake.plan import Plan
-from pipelines.lake.read import read_units
-from pipelines.lake.units import Unit
+from pipelines.runs.carry import Carrier, StoredUnit
+from pipelines.runs.marker import IO_TASKS
+from pipelines.runs.plan import RunPlan
+from pipelines.source.read import read_units
+from pipelines.source.units import Unit
 from pipelines.storage import Storage
+from pipelines.tables.folder import Folder
 
 _UNITS_A_READ = 32
 # Reading and writing are I/O-bound. Requesting no CPU keeps them from starving when the stages'
@@ -50,8 +50,8 @@ class ReadWork:
     keep: pa.Schema
     storage: Storage
     sink: str
-    prior: Mapping[str, tuple[Place, ...]]
-    """Units of earlier runs whose rows may be carried over, by file."""
+    prior: Mapping[str, tuple[StoredUnit, ...]]
+    """By file, live units of earlier runs whose rows may be carried over."""
     retry_failed: bool
 
     def of(self, units: Sequence[Unit]) -> ReadWork:
@@ -109,7 +109,7 @@ class ReadTaskBody:
         """Yield the packed units in order."""
         work = self._work
         work.storage.apply()
-        carrier = Carrier(Sink(work.sink), work.prior, work.retry_failed)
+        carrier = Carrier(Folder(work.sink), work.prior, work.retry_failed)
         tables = read_units(self._units, work.source, work.keep)
         for unit in self._units:
             started = time.monotonic()
@@ -157,8 +157,8 @@ class RunWork:
     run_id: str
     loaded: LoadedPipeline
     units: Sequence[Unit]
-    plan: Plan
-    prior: Mapping[str, tuple[Place, ...]]
+    plan: RunPlan
+    prior: Mapping[str, tuple[StoredUnit, ...]]
     load: Load = Extractor
 
     @property
@@ -195,8 +195,8 @@ class RunWork:
 
 
 def build(work: RunWork) -> Dataset:
-    """The lazy dataset of a run. Iterating it executes the run and yields a row per unit: its id,
-    its counts and any write error."""
+    """The lazy dataset of a run; iterating it does the work and gives a row a unit: its id,
+    its files and its counts."""
     context = DataContext.get_current()
     # One unit per block: Ray closes a block at the row that exceeds this size.
     context.target_max_block_size = 1

@@ -16,9 +16,10 @@ from actors.pages import Reading
 from actors.spans import Document, Extraction, Failure, Status, Usage
 from pipelines.batch.careful import Careful, poison
 from pipelines.batch.stage import StageActor, StageWork
-from pipelines.lake.carry import content_hash
 from pipelines.lake.readings import READING, reading_row
-from pipelines.lake.schema import EXTRACTION, extraction_row
+from pipelines.runs.carry import content_hash
+from pipelines.tables.rows import extraction_row
+from pipelines.tables.schema import EXTRACTION
 from pipelines.worker.events import count_batch
 
 _TimedResult = tuple[Reading | Failure, float]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,31 +14,30 @@ from typing import Any, Protocol
 import ray
 
 from actors.extractor import Extractor
-from actors.spans import Status
 from pipelines.batch.describe import check_reader
 from pipelines.batch.execution import Execution, OnRay
-from pipelines.batch.finish import Tally
 from pipelines.batch.graph import RunWork
-from pipelines.batch.marker import balance, marker, timing
 from pipelines.batch.patience import StalledError
 from pipelines.batch.stage import Load
 from pipelines.config import LoadedPipeline
-from pipelines.lake.carry import prior_units
-from pipelines.lake.check import check_unique_ids, give_way, taken_ids
-from pipelines.lake.fingerprint import pipeline_fingerprint
-from pipelines.lake.layout import RunError, Sink, new_run_id
-from pipelines.lake.lease import Lease
-from pipelines.lake.plan import Plan
-from pipelines.lake.read import DuplicateIdsError, SourceChangedError
-from pipelines.lake.state import read_state, state_after, write_state
-from pipelines.lake.tombstones import write_tombstones
-from pipelines.lake.units import SourcePlan, source_files
+from pipelines.runs.carry import prior_units
+from pipelines.runs.change import FinishedRun
+from pipelines.runs.check import check_unique_ids
+from pipelines.runs.identity import pipeline_fingerprint
+from pipelines.runs.lease import Lease
+from pipelines.runs.marker import balance, marker, timing
+from pipelines.runs.plan import RunPlan
+from pipelines.runs.store import RunStore, new_run_id
+from pipelines.runs.tally import Tally
+from pipelines.source.read import DuplicateIdsError, SourceChangedError
+from pipelines.source.units import SourcePlan
+from pipelines.tables.folder import RunError
+from pipelines.tables.ledger import LiveUnit
+from pipelines.tables.unit_files import UnitFiles, done_units, read_units_done
 
 log = logging.getLogger(__name__)
 # Below this many documents a failure rate means little: one bad row must not end a run of three.
 _RATE_AFTER = 20
-# How long a commit waits for a concurrent one; each is a few puts.
-_COMMIT_SECONDS = 120.0
 
 
 class RunFailedError(RuntimeError):
@@ -71,21 +69,39 @@ def begin_run(loaded: LoadedPipeline, plan: SourcePlan) -> str:
     """Write the plan of a new run over a whole source; returns its id."""
     check_reader(loaded, plan)
     loaded.pipeline.storage.apply()
-    fingerprint = pipeline_fingerprint(loaded)
+    store = RunStore(loaded.pipeline.sink.path)
+    store.finish_pending()
+    runs = store.committed()
     return write_plan(
-        loaded, Plan(loaded.as_json(), plan.units, plan.keep, plan.empty, fingerprint)
+        loaded,
+        RunPlan(
+            loaded.as_json(),
+            plan.units,
+            plan.keep,
+            plan.empty,
+            pipeline_fingerprint(loaded),
+            base=runs[-1] if runs else None,
+        ),
     )
 
 
-def write_plan(loaded: LoadedPipeline, plan: Plan) -> str:
-    """Write the plan of a new run; returns its id."""
+def write_plan(loaded: LoadedPipeline, plan: RunPlan) -> str:
+    """Write a plan as that of a new run; its id. Raises RunError or ConfigError where the sink
+    cannot take it."""
     run_id = new_run_id()
-    Sink(loaded.pipeline.sink.path).begin(run_id, plan)
+    store = RunStore(loaded.pipeline.sink.path)
+    sink = loaded.pipeline.sink
+    if sink.format == "parquet":
+        store.check_plain()
+        store.write_plan(run_id, plan)
+    else:
+        store.check(loaded.pipeline.storage.s3.single_writer)
+        store.begin(run_id, plan, sink.entity_columns)
     return run_id
 
 
 def drive_run(
-    sink: Sink,
+    store: RunStore,
     run_id: str,
     progress: Progress,
     load: Load = Extractor,
@@ -98,21 +114,20 @@ def drive_run(
     which the run can be resumed, ConfigError where the cluster cannot hold it, and RunError where
     another process is driving it.
     """
-    plan = sink.plan(run_id)
+    store.finish_pending()
+    plan = store.plan(run_id)
     loaded = LoadedPipeline.from_json(plan.pipeline)
     loaded.pipeline.storage.apply()
     execution = execution or OnRay()
     loaded = execution.place(loaded)
-    with Lease(sink, f"run-{run_id}"):
-        if run_id in sink.committed():
-            raise RunError(f"the run {run_id} is committed; there is nothing to resume")
-        return _drive(sink, run_id, plan, loaded, progress, load, execution)
+    with Lease(store.folder, f"run-{run_id}"):
+        return _drive(store, run_id, plan, loaded, progress, load, execution)
 
 
 def _drive(
-    sink: Sink,
+    store: RunStore,
     run_id: str,
-    plan: Plan,
+    plan: RunPlan,
     loaded: LoadedPipeline,
     progress: Progress,
     load: Load,
@@ -121,23 +136,23 @@ def _drive(
     started = datetime.now(UTC)
     clock = time.monotonic()
     planned = {unit.id: unit for unit in plan.units}
-    done = sink.done_units(run_id) & planned.keys()
     total = sum(unit.rows for unit in plan.units)
-    tally, counts = Tally(), dict[str, tuple[int, int]]()
-    for unit_id, facts in sink.facts(run_id, sorted(done)):
-        _add(tally, counts, unit_id, Tally.from_dict(json.loads(facts)))
+    tally, done = Tally(), dict[str, UnitFiles]()
+    standing = done_units(store.folder, run_id)
+    for files in read_units_done(store.folder, standing, sorted(standing.keys() & planned.keys())):
+        _add(tally, done, files)
     progress.update(tally, total)
     missing = [unit for unit in plan.units if unit.id not in done]
-    base = read_state(sink, plan.increment.base) if plan.increment else []
     limit = loaded.pipeline.max_failure_rate
     with _telling(run_id):
         if missing:
-            work = RunWork(run_id, loaded, missing, plan, prior_units(base, plan), load)
+            prior = prior_units(store.snapshot(plan.base), plan) if plan.increment else {}
+            work = RunWork(run_id, loaded, missing, plan, prior, load)
             with closing(execution.rows(work)) as rows:
                 for row in rows:
                     if row["error"]:
                         raise RunFailedError(run_id, f"a unit could not be written: {row['error']}")
-                    _add(tally, counts, row["unit"], Tally.from_dict(json.loads(row["tally"])))
+                    _add(tally, done, UnitFiles.from_json(row["files"]), row["tally"])
                     progress.update(tally, total)
                     _check_rate(run_id, tally, total, limit)
         for model, units in tally.over_share.items():
@@ -147,15 +162,22 @@ def _drive(
                 model,
                 units,
             )
-        if tally.total != total or not planned.keys() <= sink.done_units(run_id):
+        if tally.total != total or planned.keys() != done.keys():
             raise RunFailedError(
                 run_id, f"{tally.total} of {total} documents were returned; resume the run"
             )
-        check_unique_ids(sink, run_id, list(planned))
+        paths = [f"documents/{done[unit].files[0].path}" for unit in planned]
+        check_unique_ids(store.folder, run_id, paths)
         seconds = time.monotonic() - clock
         spent = timing(loaded, tally, seconds)
         spent["balanced"] = _balanced(loaded, tally)
-        told = _commit(sink, run_id, plan, loaded, tally, counts, started, seconds, spent)
+
+        def facts(live: Sequence[LiveUnit]) -> Mapping[str, Any]:
+            return marker(run_id, loaded, plan, tally, live, started, seconds, spent)
+
+        finished = FinishedRun(run_id, plan, loaded, done, facts)
+        plain = loaded.pipeline.sink.format == "parquet"
+        told = store.commit_plain(finished) if plain else store.commit(finished)
     return Outcome(run_id, tally, seconds, told)
 
 
@@ -164,34 +186,6 @@ def _balanced(loaded: LoadedPipeline, tally: Tally) -> dict[str, int]:
         return {}
     there = ray.cluster_resources()
     return balance(loaded, tally, int(there.get("GPU", 0.0)), there.get("CPU", 0.0))
-
-
-def _commit(
-    sink: Sink,
-    run_id: str,
-    plan: Plan,
-    loaded: LoadedPipeline,
-    tally: Tally,
-    counts: Mapping[str, tuple[int, int]],
-    started: datetime,
-    seconds: float,
-    spent: Mapping[str, Any],
-) -> dict[str, Any]:
-    with Lease(sink, "commit", wait=_COMMIT_SECONDS):
-        state = state_after(sink, run_id, plan, counts)
-        wide = loaded.pipeline.enrich.check_ids == "lake" and loaded.pipeline.source.id
-        if wide and plan.increment is not None and plan.increment.new_rows:
-            taken = taken_ids(sink, run_id, [unit.id for unit in plan.units], state)
-            if taken:
-                there = {file.uri for file in source_files(loaded.pipeline.source)}
-                state = give_way(sink, run_id, state, taken, there)
-        if plan.increment is not None:
-            write_tombstones(sink, run_id, plan, list(counts))
-        write_state(sink, run_id, state)
-        sink.remove(f"_runs/{run_id}/attempts")
-        facts = marker(run_id, loaded, plan, tally, state, started, seconds, spent)
-        sink.commit(run_id, facts)
-    return facts
 
 
 def _check_rate(run_id: str, tally: Tally, total: int, limit: float) -> None:
@@ -203,11 +197,12 @@ def _check_rate(run_id: str, tally: Tally, total: int, limit: float) -> None:
         )
 
 
-def _add(tally: Tally, counts: dict[str, tuple[int, int]], unit: str, more: Tally) -> None:
-    if unit in counts:
-        return  # Ray returned a row twice, or a resumed run saw the unit being written
-    counts[unit] = (more.total, more.documents[Status.FAILED.value])
-    tally += more
+def _add(tally: Tally, done: dict[str, UnitFiles], files: UnitFiles, counts: str = "") -> None:
+    """``counts``: the unit's, where its writer knows more than it wrote down."""
+    if files.unit in done:
+        return  # Ray gave a unit's row twice, or it was written while a resumed run looked
+    done[files.unit] = files
+    tally += Tally.from_json(counts or files.facts)
 
 
 _SYSTEM_ERROR = re.compile(r"OSError: (\[Errno \d+\] [A-Za-z ]+)")

@@ -21,8 +21,8 @@ from rich.progress import (
 
 if TYPE_CHECKING:
     from pipelines.batch import Outcome
-    from pipelines.batch.finish import Tally
-    from pipelines.lake.layout import Sink
+    from pipelines.runs.store import RunStore
+    from pipelines.runs.tally import Tally
 
 _REPORT_DOCUMENTS = 200
 
@@ -69,7 +69,7 @@ def bar_on(console: Console) -> Iterator[Bar]:
 def telling(console: Console, config: str, sink: str, run_id: str | None = None) -> Iterator[None]:
     """Translate the errors that end a run early into messages and exit codes."""
     from pipelines.batch import RunFailedError
-    from pipelines.lake.layout import RunError
+    from pipelines.tables.folder import RunError
 
     def next_steps(known: str | None) -> str:
         kept = "Finished units are kept; nothing is committed."
@@ -97,12 +97,14 @@ def telling(console: Console, config: str, sink: str, run_id: str | None = None)
         raise typer.Exit(1) from error
 
 
-def show(outcome: Outcome, sink: Sink, console: Console, as_json: bool) -> None:
-    """Print the summary of a committed run: counts, report and utilisation per stage."""
+def show(outcome: Outcome, store: RunStore, console: Console, as_json: bool) -> None:
+    """The end of a committed run: its table and its report, and where its time went."""
     from pipelines.cli.report import write_report
     from pipelines.terminal import run_table
 
-    report = write_report(sink, outcome.run_id, limit=_REPORT_DOCUMENTS)
+    report = ""  # of plain files there is none
+    if outcome.marker["config"]["pipeline"]["sink"]["format"] == "delta":
+        report = write_report(store, outcome.run_id, limit=_REPORT_DOCUMENTS)
     counts = outcome.tally.as_dict()
     if as_json:
         facts = {
@@ -124,8 +126,8 @@ def show(outcome: Outcome, sink: Sink, console: Console, as_json: bool) -> None:
             report=report,
         )
     )
-    console.print(_utilisation(outcome), soft_wrap=True, highlight=False)
-    console.print(f"run {outcome.run_id} in {sink.path}", soft_wrap=True, highlight=False)
+    console.print(_time_went(outcome), soft_wrap=True, highlight=False)
+    console.print(f"run {outcome.run_id} in {store.path}", soft_wrap=True, highlight=False)
 
 
 def _utilisation(outcome: Outcome) -> str:

@@ -65,14 +65,14 @@ def enrich(
 def _pass(loaded: LoadedPipeline, address: str | None, console: Console, as_json: bool) -> None:
     from pipelines.batch.cluster import cluster
     from pipelines.enrich import enrich as one_pass
-    from pipelines.lake.layout import Sink
+    from pipelines.runs.store import RunStore
 
     with bar_on(console) as bar:
         done = one_pass(loaded, bar, cluster(address))
     if done.outcome is not None:
         if not as_json:
-            console.print(_summary(done.changes))
-        show(done.outcome, Sink(loaded.pipeline.sink.path), console, as_json)
+            console.print(_listed(done.changes))
+        show(done.outcome, RunStore(loaded.pipeline.sink.path), console, as_json)
     elif as_json:
         print(json.dumps({"run_id": None, "changes": done.changes}))
     else:

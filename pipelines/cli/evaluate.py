@@ -20,7 +20,8 @@ def evaluate(
     gold: Annotated[
         str,
         typer.Option(
-            help='JSONL: {"id", "text", "entities": [{"start", "end", "label", "text"}]} a line.'
+            help='JSONL: {"id", "text", "entities": [{"start", "end", "label", "text"}]} a line; '
+            'also "status" and "relations" where people judged them.'
         ),
     ],
     run: Annotated[
@@ -36,7 +37,7 @@ def evaluate(
     """Report strict and partial precision, recall and F1 of a pipeline, per label."""
     from pipelines.config import load_pipeline
     from pipelines.evaluate import GoldError, compare, load_gold, table, write_errors
-    from pipelines.lake.layout import RunError
+    from pipelines.tables.folder import RunError
 
     loaded = load_pipeline(config)
     loaded.pipeline.storage.apply()
@@ -74,18 +75,19 @@ def _extracted(loaded: LoadedPipeline, texts: dict[str, str]) -> Iterator[Predic
             found.append(extractor.extract(documents))
     policy, refine = loaded.pipeline.merge, refiner(loaded.stages)
     for document, extractions in zip(documents, zip(*found, strict=True), strict=True):
-        entities = annotate(document.text, extractions, policy, refine).entities
+        annotations = annotate(document.text, extractions, policy, refine)
         status = worst(e.status for e in extractions)
-        yield Prediction(document.id, document.text, entities, status)
+        yield Prediction(
+            document.id, document.text, annotations.entities, status, annotations.relations
+        )
 
 
 def _stored(path: str, run: str) -> Iterator[Prediction]:
     from actors.spans import Status
     from pipelines.evaluate import Prediction
-    from pipelines.lake.layout import Sink
-    from pipelines.lake.results import read_results
+    from pipelines.runs.results import read_results
+    from pipelines.runs.store import RunStore
 
-    sink = Sink(path)
-    run_id = sink.latest() if run == "latest" else run
-    for result in read_results(sink, run_id, sink.marker(run_id)["units"]):
+    snapshot = RunStore(path).snapshot(None if run == "latest" else run)
+    for result in read_results(snapshot, snapshot.run_id):
         yield Prediction(result.doc_id, result.text, result.entities, Status(result.status))

@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from actors.spans import Document, Entity, Extraction, Status
+from actors.spans import Annotations, Document, Entity, Extraction, Status
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from actors.config.merge import Merge
+    from pipelines.stages import Stage
 
 
 class Form(StrEnum):
@@ -41,6 +44,15 @@ def extract(
     model: Annotated[
         list[str] | None,
         typer.Option("--model", "-m", help="A model file or starter:<name>; repeatable."),
+    ] = None,
+    pipeline: Annotated[
+        Path | None,
+        typer.Option(
+            "--pipeline",
+            "-p",
+            help="A pipeline file: its models, merge, context, relations and linking, instead of "
+            "--model and --overlaps.",
+        ),
     ] = None,
     ocr: Annotated[
         str,
@@ -78,38 +90,68 @@ def extract(
         policy = Merge.model_validate({"overlaps": overlaps})
     except ValidationError as error:
         raise typer.BadParameter("must be longest, score, priority or all") from error
+    if pipeline is not None and (model or url):
+        raise typer.BadParameter("give a pipeline, or models, or a server")
     read = read_pictures(_documents(text, file or []), ocr)
     documents = read.documents
     if url is None:
-        found = _extract_locally(documents, model or ["starter:token-classifier"], policy)
+        found = _here(documents, *_stages(model, pipeline, policy))
     else:
         found = _extract_remotely(url, documents, model or [])
     failed = bool(read.failures)
     for id_, failure in read.failures.items():
         Console(stderr=True).print(f"[red]{id_}: {failure.type}:[/] {failure.message}")
-    for document, (extractions, entities) in zip(documents, found, strict=True):
+    for document, (extractions, refined) in zip(documents, found, strict=True):
         if document.id in read.readings:
-            entities = place(entities, read.readings[document.id])
-        _show(document, extractions, entities, form, len(documents) > 1)
+            placed = place(refined.entities, read.readings[document.id])
+            refined = dataclasses.replace(refined, entities=tuple(placed))
+        _show(document, extractions, refined, form, len(documents) > 1)
         failed = failed or any(e.status is Status.FAILED for e in extractions)
     if failed:
         raise typer.Exit(1)
 
 
-_Found = tuple[list[Extraction], list[Entity]]
+_Found = tuple[list[Extraction], Annotations]
 
 
-def _extract_locally(documents: list[Document], models: list[str], policy: Merge) -> list[_Found]:
-    from actors.extractor import load_extractor
-    from actors.merge import merge
+def _stages(
+    models: list[str] | None, pipeline: Path | None, policy: Merge
+) -> tuple[tuple[Stage, ...], Merge]:
+    """The stages of a pipeline file; else those of the models, with status and relations."""
+    from actors.config import load_model
+    from actors.config.context import Context
+    from actors.config.relations import Relations
+    from pipelines.config import load_pipeline
+    from pipelines.pool import Pool
+    from pipelines.stages import Stage
 
+    if pipeline is not None:
+        loaded = load_pipeline(pipeline)
+        return loaded.models + tuple(s for s in loaded.stages if s.pool is None), (
+            loaded.pipeline.merge
+        )
+    configs = [load_model(reference) for reference in models or ["starter:token-classifier"]]
+    stages = [Stage(config.name, config, Pool()) for config in configs]
+    refining = (
+        Stage("context", Context.model_validate({}), None),
+        Stage("relations", Relations.model_validate({}), None),
+    )
+    return (*stages, *refining), policy
+
+
+def _here(documents: list[Document], stages: Sequence[Stage], policy: Merge) -> list[_Found]:
+    from actors.extractor import Extractor
+    from pipelines.refine import annotate, refiner
+
+    refine = refiner(stages)
     read: list[list[Extraction]] = []
-    for reference in models:
-        with load_extractor(reference) as extractor:
-            read.append(extractor.extract(documents))
+    for stage in stages:
+        if stage.pool is not None:
+            with Extractor(stage.model) as extractor:
+                read.append(extractor.extract(documents))
     return [
-        (list(extractions), merge([e.entities for e in extractions], policy.overlaps))
-        for extractions in zip(*read, strict=True)
+        (list(extractions), annotate(document.text, extractions, policy, refine))
+        for document, extractions in zip(documents, zip(*read, strict=True), strict=True)
     ]
 
 
@@ -124,7 +166,13 @@ def _extract_remotely(url: str, documents: list[Document], models: list[str]) ->
     except (ServerRefused, ServerUnreachable) as error:
         Console(stderr=True, highlight=False).print(f"[red]medspan:[/] {error}", soft_wrap=True)
         raise typer.Exit(1) from error
-    return [(list(answer.steps), list(answer.entities)) for answer in answers]
+    return [
+        (
+            list(answer.steps),
+            Annotations(answer.entities, answer.sections, answer.relations, answer.abbreviations),
+        )
+        for answer in answers
+    ]
 
 
 def _documents(text: str | None, files: list[Path]) -> list[Document]:
@@ -169,7 +217,7 @@ def _decoded(content: bytes, where: str) -> str:
 def _show(
     document: Document,
     extractions: list[Extraction],
-    entities: list[Entity],
+    refined: Annotations,
     form: Form,
     named: bool,
 ) -> None:
@@ -177,7 +225,7 @@ def _show(
 
     console = Console()
     if form is Form.JSON:
-        print(json.dumps(_as_json(document, extractions, entities), ensure_ascii=False))
+        print(json.dumps(_as_json(document, extractions, refined), ensure_ascii=False))
         return
     if named:
         console.rule(document.id)
@@ -195,22 +243,46 @@ def _show(
             console.print(extraction.completion, markup=False, highlight=False)
     if form is Form.HIGHLIGHT:
         colour = console.is_terminal and not console.no_color
-        console.print(highlighted(document.text or "", entities, colour=colour), soft_wrap=True)
+        console.print(
+            highlighted(document.text or "", refined.entities, colour=colour), soft_wrap=True
+        )
     else:
-        console.print(entity_table(entities))
+        console.print(entity_table(refined.entities, refined.relations))
 
 
 def _as_json(
-    document: Document, extractions: list[Extraction], entities: list[Entity]
+    document: Document, extractions: list[Extraction], refined: Annotations
 ) -> dict[str, Any]:
-    from pipelines.lake.schema import entity_row, extraction_row
+    from pipelines.tables.rows import extraction_row
 
     read = {} if document.image is None else {"text": document.text}
     return {
         "id": document.id,
         **read,
-        "entities": [entity_row(e) | {"attributes": dict(e.attributes)} for e in entities],
+        "entities": [_entity(entity) for entity in refined.entities],
+        "sections": [dataclasses.asdict(section) for section in refined.sections],
+        "relations": [
+            dataclasses.asdict(one) | {"attributes": dict(one.attributes)}
+            for one in refined.relations
+        ],
+        "abbreviations": dict(refined.abbreviations),
         "steps": [extraction_row(e)["step"] | _choices(e) for e in extractions],
+    }
+
+
+def _entity(entity: Entity) -> dict[str, Any]:
+    """The fields of an entity, with as many of them as the entities table and an answer have."""
+    content = {
+        field.name: getattr(entity, field.name)
+        for field in dataclasses.fields(entity)
+        if field.name not in ("boxes", "assertion", "codes", "attributes")
+    }
+    assertion = entity.assertion
+    return content | {
+        "boxes": [dataclasses.asdict(one) for one in entity.boxes],
+        "attributes": dict(entity.attributes),
+        "assertion": None if assertion is None else dataclasses.asdict(assertion),
+        "codes": [dataclasses.asdict(code) for code in entity.codes],
     }
 
 

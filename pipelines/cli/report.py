@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from pipelines.cli.sinks import SinkPath, lake_of
+from pipelines.cli.sinks import SinkPath, store_of
 
 if TYPE_CHECKING:
-    from pipelines.lake.layout import Sink
-    from pipelines.lake.results import Result
     from pipelines.markup.sheet import Sheet
     from pipelines.report import ReportDocument
+    from pipelines.runs.results import Result
+    from pipelines.runs.store import RunStore
+    from pipelines.tables.snapshot import Snapshot
 
 _SHEETS = 40  # page images in one report, about 100 kB each
 
@@ -29,23 +30,23 @@ def report(
         str | None, typer.Option(help="Output path; default: _reports/<run>.html in the sink.")
     ] = None,
 ) -> None:
-    """Write the HTML report of a run. It works offline and contains patients' text."""
-    from pipelines.lake.layout import RunError
+    """Write the report of a run: one HTML file that opens offline. It holds patients' text."""
+    from pipelines.tables.folder import RunError
 
     console = Console(highlight=False)
     try:
-        lake = lake_of(sink)
-        path = write_report(lake, run or lake.latest(), limit=documents, path=out)
+        store = store_of(sink)
+        path = write_report(store, run or store.latest(), limit=documents, path=out)
     except RunError as error:
         console.print(f"[red]medspan:[/] {error}", soft_wrap=True)
         raise typer.Exit(2) from error
     console.print(path, soft_wrap=True)
 
 
-def write_report(sink: Sink, run_id: str, limit: int, path: str | None = None) -> str:
-    """Render a committed run to HTML and return the path of the file.
+def write_report(store: RunStore, run_id: str, limit: int, path: str | None = None) -> str:
+    """Render a committed run to HTML; the path of the file.
 
-    It shows at most ``limit`` documents; those of a large run come from evenly spaced units.
+    At most ``limit`` documents are shown; of a large run they are taken from a spread of files.
     """
     from datetime import datetime
 
@@ -53,7 +54,8 @@ def write_report(sink: Sink, run_id: str, limit: int, path: str | None = None) -
 
     from pipelines.report import ReportRun, ReportStep, write
 
-    marker = sink.marker(run_id)
+    snapshot = store.snapshot(run_id)
+    marker = snapshot.ledger.facts(run_id)
     counts = marker["counts"]
     config = marker["config"]
     steps = [
@@ -77,11 +79,11 @@ def write_report(sink: Sink, run_id: str, limit: int, path: str | None = None) -
         entities_ungrounded=counts["grounding"].get("ungrounded", 0),
         steps=steps,
         source=", ".join(config["pipeline"]["source"]["path"]),
-        sink=sink.path,
+        sink=store.path,
         config=yaml.safe_dump(config["pipeline"], sort_keys=False),
     )
-    path = path or f"{sink.path}/_reports/{run_id}.html"
-    write(path, about, _documents(sink, run_id, marker, limit), limit=limit)
+    path = path or f"{store.path}/_reports/{run_id}.html"
+    write(path, about, _documents(snapshot, marker, limit), limit=limit)
     return path
 
 
@@ -107,18 +109,14 @@ class _Sheets:
         return found
 
 
-def _documents(
-    sink: Sink, run_id: str, marker: dict[str, Any], limit: int
-) -> Iterator[ReportDocument]:
+def _documents(snapshot: Snapshot, marker: dict[str, Any], limit: int) -> Iterator[ReportDocument]:
     from actors.spans import Status
-    from pipelines.lake.results import read_results
     from pipelines.report import ReportDocument
+    from pipelines.runs.results import read_results
 
-    # The report samples its input. Evenly spaced units bound how much of a large run is read.
-    units = marker["units"]
-    step = max(1, len(units) // limit)
     left = [_SHEETS]
-    for result in read_results(sink, run_id, units[::step]):
+    # The report samples what it is given: a spread of files bounds what is read of a large run.
+    for result in read_results(snapshot, snapshot.run_id, most_files=limit):
         yield ReportDocument(
             doc_id=result.doc_id,
             status=Status(result.status),

@@ -46,9 +46,8 @@ def run(
 ) -> None:
     """Extract entities from the whole source, write the tables and commit the run."""
     from actors.weights import WeightsError
-    from pipelines.config import Sink as SinkSection
     from pipelines.config import load_pipeline
-    from pipelines.lake.layout import RunError
+    from pipelines.tables.folder import RunError
 
     loaded = load_pipeline(config)
     loaded.pipeline.storage.apply()
@@ -56,7 +55,8 @@ def run(
     if max_failure_rate is not None:
         changes["max_failure_rate"] = max_failure_rate
     if sink is not None:
-        changes["sink"] = SinkSection(path=sink if "://" in sink else str(Path(sink).resolve()))
+        path = sink if "://" in sink else str(Path(sink).resolve())
+        changes["sink"] = loaded.pipeline.sink.model_copy(update={"path": path})
     if changes:
         loaded = replace(loaded, pipeline=loaded.pipeline.model_copy(update=changes))
     console = Console(stderr=as_json)
@@ -73,15 +73,21 @@ def run(
 def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
     from actors.weights import check
     from pipelines.batch.describe import describe
-    from pipelines.lake.layout import Sink
-    from pipelines.lake.units import plan_source
+    from pipelines.runs.store import RunStore
+    from pipelines.source.units import plan_source
+    from pipelines.tables.columns import extra_columns
 
     plan = plan_source(loaded.pipeline.source)
     for stage in loaded.pooled:
         if stage.pooled.weights is not None:
             for uri, _ in stage.pooled.weights.files:
                 check(uri)
-    Sink(loaded.pipeline.sink.path).check_writable()
+    store = RunStore(loaded.pipeline.sink.path)
+    if loaded.pipeline.sink.format == "parquet":
+        store.check_plain()
+    else:
+        extra_columns(plan.keep)
+        store.check(loaded.pipeline.storage.s3.single_writer)
     found = describe(loaded, plan)
     if as_json:
         print(json.dumps(found, indent=1))
@@ -128,23 +134,23 @@ def _run(
 ) -> None:
     from pipelines.batch import drive_run
     from pipelines.batch.cluster import cluster
-    from pipelines.lake.layout import Sink
+    from pipelines.runs.store import RunStore
 
-    sink = Sink(loaded.pipeline.sink.path)
-    with telling(console, loaded.path, sink.path, resume):
+    store = RunStore(loaded.pipeline.sink.path)
+    with telling(console, loaded.path, store.path, resume):
         run_id = resume or _begin(loaded, retry_failed)
         if resume is not None:
-            sink.plan(resume)  # report an unknown run before Ray starts
-    with telling(console, loaded.path, sink.path, run_id):
+            store.plan(resume)  # an unknown run is said before Ray is started
+    with telling(console, loaded.path, store.path, run_id):
         with bar_on(console) as bar, cluster(address):
-            outcome = drive_run(sink, run_id, bar)
-        show(outcome, sink, console, as_json)
+            outcome = drive_run(store, run_id, bar)
+        show(outcome, store, console, as_json)
 
 
 def _begin(loaded: LoadedPipeline, retry_failed: str | None) -> str:
     from pipelines.batch import begin_run, write_plan
     from pipelines.enrich import decide_retry
-    from pipelines.lake.units import plan_source
+    from pipelines.source.units import plan_source
 
     if retry_failed is not None:
         return write_plan(loaded, decide_retry(loaded, retry_failed))

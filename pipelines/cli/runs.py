@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.cli.sinks import SinkPath, lake_of
-
-if TYPE_CHECKING:
-    from pipelines.lake.layout import Sink
+from pipelines.cli.sinks import SinkPath, store_of
 
 app = typer.Typer(no_args_is_help=True)
 _Run = Annotated[str, typer.Argument(help="A run id.")]
@@ -25,10 +22,10 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 @app.command("list")
 def list_runs(sink: SinkPath, as_json: _Json = False) -> None:
-    """List the runs of a sink: committed ones in commit order, then uncommitted ones."""
-    lake = lake_of(sink)
-    rows = [_row(lake, run) for run in lake.committed()]
-    rows += [{"run_id": run, "state": "open"} for run in lake.open_runs()]
+    """The runs of a sink in the order of their commits, and then those without one."""
+    store = store_of(sink)
+    rows = [_row(run, facts) for run, facts in store.ledger().all_facts.items()]
+    rows += [{"run_id": run, "state": "open"} for run in store.open_runs()]
     if as_json:
         print(json.dumps(rows))
         return
@@ -48,8 +45,7 @@ def list_runs(sink: SinkPath, as_json: _Json = False) -> None:
     Console().print(table)
 
 
-def _row(lake: Sink, run: str) -> dict[str, object]:
-    marker = lake.marker(run)
+def _row(run: str, marker: dict[str, Any]) -> dict[str, object]:
     counts = marker["counts"]
     return {
         "run_id": run,
@@ -64,36 +60,32 @@ def _row(lake: Sink, run: str) -> dict[str, object]:
 
 
 @app.command()
-def show(
-    sink: SinkPath,
-    run: _Run,
-    units: Annotated[bool, typer.Option("--units", help="Include the ids of its units.")] = False,
-) -> None:
-    """Print the marker of a committed run as JSON."""
-    from pipelines.lake.layout import RunError
+def show(sink: SinkPath, run: _Run) -> None:
+    """What a committed run says of itself, as JSON."""
+    from pipelines.tables.folder import RunError
 
     try:
-        marker = lake_of(sink).marker(run)
+        marker = store_of(sink).marker(run)
     except RunError as error:
         _refuse(error)
-    if not units:
-        marker["units"] = len(marker["units"])
     print(json.dumps(marker, indent=1))
 
 
 @app.command()
 def current(sink: SinkPath, as_json: _Json = False) -> None:
-    """List the live files of the current snapshot; every document is in exactly one row."""
-    from pipelines.lake.layout import RunError
-    from pipelines.lake.state import current as current_snapshot
+    """The files that are live now: all of their rows, one row per document. Engines that open
+    Delta tables need no list."""
+    from pipelines.tables.folder import RunError
 
     try:
-        now = current_snapshot(lake_of(sink))
+        now = store_of(sink).snapshot()
+        run_id = now.run_id
     except RunError as error:
         _refuse(error)
-    files = {"documents": now.files("documents"), "entities": now.files("entities")}
+    files = {name: now.files(name) for name in ("documents", "entities", "relations")}
     if as_json:
-        print(json.dumps({"run_id": now.run_id, **files}))
+        versions = {name: now.table(name).version for name in files}
+        print(json.dumps({"run_id": run_id, "versions": versions, **files}))
         return
     for paths in files.values():
         print("\n".join(paths))
@@ -101,14 +93,15 @@ def current(sink: SinkPath, as_json: _Json = False) -> None:
 
 @app.command()
 def diff(sink: SinkPath, before: _Run, after: _Run, as_json: _Json = False) -> None:
-    """Compare two commits: documents, texts, statuses and entities."""
-    from pipelines.lake.diff import compare
-    from pipelines.lake.layout import RunError
+    """What changed between two commits: documents, texts, statuses, entities."""
+    from pipelines.tables.diff import compare
+    from pipelines.tables.folder import RunError
 
     try:
-        found = compare(lake_of(sink), before, after)
-    except RunError as error:
-        _refuse(error)
+        store = store_of(sink)
+        found = compare(store.snapshot(before), store.snapshot(after))
+    except (RunError, FileNotFoundError) as error:
+        _refuse(_vacuumed(before, error))
     if as_json:
         print(json.dumps(asdict(found)))
         return
@@ -127,73 +120,80 @@ def diff(sink: SinkPath, before: _Run, after: _Run, as_json: _Json = False) -> N
         console.print(table)
 
 
+def _vacuumed(run: str, error: Exception) -> Exception:
+    if isinstance(error, FileNotFoundError):
+        return RuntimeError(f"files of {run} are gone: `medspan runs vacuum` removed them")
+    return error
+
+
 @app.command()
 def vacuum(
     sink: SinkPath,
-    keep: Annotated[
-        int, typer.Option(min=1, help="Number of latest commits that stay readable.")
-    ] = 1,
     older_than_days: Annotated[
-        float, typer.Option(min=0, help="Only remove uncommitted runs older than this.")
+        float,
+        typer.Option(min=0, help="Versions of the tables that are younger stay readable."),
     ] = 7.0,
     yes: Annotated[
         bool, typer.Option("--yes", help="Remove the files instead of only listing them.")
     ] = False,
     as_json: _Json = False,
 ) -> None:
-    """Remove superseded units, old markers and abandoned runs."""
-    from pipelines.lake.vacuum import find_waste, remove
+    """Remove files that were replaced, and runs that were never committed."""
+    from pipelines.runs.maintenance import vacuum as find_waste
 
-    lake = lake_of(sink)
-    waste = find_waste(lake, keep, timedelta(days=older_than_days))
-    if yes:
-        remove(lake, waste)
+    try:
+        waste = find_waste(store_of(sink), timedelta(days=older_than_days), remove=yes)
+    except RuntimeError as error:
+        _refuse(error)
     if as_json:
         print(json.dumps({**asdict(waste), "removed": yes}))
         return
     done = "removed" if yes else "can be removed (pass --yes to remove them)"
     Console(highlight=False).print(
-        f"{len(waste.files):,} files, {len(waste.runs):,} obsolete commits, "
-        f"{len(waste.open_runs):,} uncommitted runs: {done}",
+        f"{len(waste.files):,} files that no version needs, "
+        f"{len(waste.open_runs):,} runs without a commit: {done}",
         soft_wrap=True,
     )
 
 
 @app.command()
-def compact(sink: SinkPath, as_json: _Json = False) -> None:
-    """Merge the small units left by many enrichment passes; runs no model."""
-    from pipelines.enrich.compact import compact as compact_sink
-    from pipelines.lake.layout import RunError
+def compact(
+    sink: SinkPath,
+    target_mb: Annotated[int, typer.Option(min=1, help="About the size of a joined file.")] = 128,
+    as_json: _Json = False,
+) -> None:
+    """Join the small files that many passes of enrichment leave; no model is asked."""
+    from pipelines.runs.maintenance import compact as join_files
+    from pipelines.tables.folder import RunError
 
     try:
-        done = compact_sink(lake_of(sink))
+        done = join_files(store_of(sink), target_mb)
     except RunError as error:
         _refuse(error)
     if as_json:
         print(json.dumps(asdict(done)))
-    elif done.run_id is None:
-        Console().print(f"nothing to do: none of the {done.before:,} units can be merged")
-    else:
-        Console(highlight=False).print(
-            f"merged {done.before:,} units into {done.after:,} in run {done.run_id}; "
-            "`medspan runs vacuum` removes the old ones",
-            soft_wrap=True,
-        )
+        return
+    told = ", ".join(
+        f"{name} {count:,} to {done.after[name]:,}" for name, count in done.before.items()
+    )
+    Console(highlight=False).print(
+        f"files: {told}; `medspan runs vacuum` removes the old ones", soft_wrap=True
+    )
 
 
 @app.command()
 def discard(sink: SinkPath, run: _Run) -> None:
-    """Remove an uncommitted run and its files."""
-    from pipelines.lake.layout import RunError
-    from pipelines.lake.lease import Lease
+    """Remove a run that was never committed, and its files."""
+    from pipelines.runs.lease import Lease
+    from pipelines.tables.folder import RunError
 
-    lake = lake_of(sink)
+    store = store_of(sink)
     try:
-        with Lease(lake, f"run-{run}"):
-            lake.discard(run)
+        with Lease(store.folder, f"run-{run}"):
+            store.discard(run)
     except RunError as error:
         _refuse(error)
-    lake.remove(f"_leases/run-{run}")
+    store.folder.remove(f"_leases/run-{run}")
     Console().print(f"discarded {run}")
 
 

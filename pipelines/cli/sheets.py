@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from actors.config.ocr import PageLimits
 from actors.pages import Limits, PageError, open_pages
-from pipelines.lake.results import Result
 from pipelines.markup.sheet import Sheet, small
+from pipelines.runs.results import Result
 
 
 def sheets(result: Result, config: Mapping[str, Any], most: int) -> list[Sheet]:

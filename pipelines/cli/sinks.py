@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from pipelines.lake.layout import Sink
+    from pipelines.runs.store import RunStore
 
 SinkPath = Annotated[str, typer.Argument(help="A sink folder, or a pipeline file that names it.")]
 
 
-def lake_of(path: str) -> Sink:
-    """Open the sink; a pipeline file also supplies its storage options."""
+def store_of(path: str) -> RunStore:
+    """The sink, with the storage options of the pipeline file where one is given."""
     from pipelines.config import load_pipeline
-    from pipelines.lake.layout import Sink
+    from pipelines.runs.store import RunStore
     from pipelines.storage import Storage
 
     if path.endswith((".yaml", ".yml")):
         pipeline = load_pipeline(path).pipeline
         pipeline.storage.apply()
-        return Sink(pipeline.sink.path)
+        return RunStore(pipeline.sink.path)
     Storage().apply()
-    return Sink(path)
+    return RunStore(path)

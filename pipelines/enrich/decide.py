@@ -1,22 +1,24 @@
-"""What an increment has to do: a listing against what holds, and nothing is read to decide."""
+"""What an increment has to do: a listing against what is live, and nothing is read to decide."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from actors.config import ConfigError
 from pipelines.batch.describe import check_reader
-from pipelines.config import LoadedPipeline
-from pipelines.lake.files import SourceFile
-from pipelines.lake.fingerprint import pipeline_fingerprint
-from pipelines.lake.layout import RunError, Sink
-from pipelines.lake.plan import Increment, Plan
-from pipelines.lake.state import Held, read_state
-from pipelines.lake.units import Slice, SourcePlan, Unit, plan_source, source_files
+from pipelines.config import LoadedPipeline, Source
+from pipelines.runs.identity import pipeline_fingerprint
+from pipelines.runs.plan import Increment, RunPlan
+from pipelines.runs.store import RunStore
+from pipelines.source.files import SourceFile
+from pipelines.source.units import Slice, Unit, plan_source, source_files
+from pipelines.tables.folder import RunError
+from pipelines.tables.ledger import LiveUnit
+from pipelines.tables.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 # Below this many files a share of lost ones says little.
@@ -27,7 +29,7 @@ _LOST_AFTER = 20
 class Decision:
     """What to do; ``plan`` is None where there is nothing."""
 
-    plan: Plan | None
+    plan: RunPlan | None
     changes: dict[str, int]
     """Files new, changed, gone, unchanged; units stale, failed."""
 
@@ -38,7 +40,7 @@ class Decision:
 
 
 def decide(loaded: LoadedPipeline) -> Decision:
-    """Compare the source with what holds in the sink.
+    """Compare the source with what is live in the sink.
 
     Lists both and opens new and changed files alone, to count their rows. Without a committed run
     everything is new. Raises ConfigError, also where so many files have vanished at once that
@@ -46,19 +48,22 @@ def decide(loaded: LoadedPipeline) -> Decision:
     """
     pipeline = loaded.pipeline
     pipeline.storage.apply()
-    sink = Sink(pipeline.sink.path)
-    fingerprint = pipeline_fingerprint(loaded)
-    if not sink.committed():
+    if pipeline.sink.format == "parquet":
+        raise ConfigError(
+            "sink.format: plain Parquet files hold one full run; increments need delta"
+        )
+    store = RunStore(pipeline.sink.path)
+    identity = pipeline_fingerprint(loaded)
+    snapshot = store.snapshot()
+    if not snapshot.ledger.runs:
         source = plan_source(pipeline.source, mix=pipeline.enrich.deleted == "drop")
         check_reader(loaded, source)
-        plan = Plan(loaded.as_json(), source.units, source.keep, source.empty, fingerprint)
+        plan = RunPlan(loaded.as_json(), source.units, source.keep, source.empty, identity)
         return Decision(plan, {"new": len(source.files)})
-    base = sink.latest()
-    state = read_state(sink, base)
-    found = _compare(loaded, state)
+    found = _compare(loaded, snapshot)
     stale = pipeline.enrich.on_model_change == "reprocess"
     retry = pipeline.enrich.failed == "retry"
-    replaces, units, counts = _affected(state, found, fingerprint if stale else None, retry)
+    replaces, units, counts = _affected(snapshot.units, found, identity if stale else None, retry)
     changes = {
         "new": len(found.new),
         "changed": len(found.changed),
@@ -68,25 +73,32 @@ def decide(loaded: LoadedPipeline) -> Decision:
     }
     if not (replaces or found.new or found.changed or changes["gone"]):
         return Decision(None, changes)
-    keep, empty = sink.plan(base).keep, list(found.empty)
+    keep, empty = pa.schema([]), list(found.empty)
     if files := [*found.new, *found.changed]:
         fresh = plan_source(pipeline.source, files, mix=pipeline.enrich.deleted == "drop")
         check_reader(loaded, fresh)
-        keep = _same(keep, fresh)
+        keep = fresh.keep
         units.extend(fresh.units)
         empty.extend(fresh.empty)
     increment = Increment(
-        base=base,
         replaces=tuple(replaces),
         keep_models=not stale,
         retry_failed=retry,
         changes=tuple(changes.items()),
     )
-    plan = Plan(loaded.as_json(), tuple(units), keep, tuple(empty), fingerprint, increment)
+    plan = RunPlan(
+        loaded.as_json(),
+        tuple(units),
+        keep if files else _kept(pipeline.source, units, found.files),
+        tuple(empty),
+        identity,
+        snapshot.run_id,
+        increment,
+    )
     return Decision(plan, changes)
 
 
-def decide_retry(loaded: LoadedPipeline, run_id: str) -> Plan:
+def decide_retry(loaded: LoadedPipeline, run_id: str) -> RunPlan:
     """The failed documents of a run, alone; the others of their units are carried over.
 
     Units whose files have changed or are gone are left to ``medspan enrich``, and logged. Raises
@@ -94,35 +106,40 @@ def decide_retry(loaded: LoadedPipeline, run_id: str) -> Plan:
     """
     pipeline = loaded.pipeline
     pipeline.storage.apply()
-    sink = Sink(pipeline.sink.path)
-    base = sink.latest()
-    sink.marker(run_id)  # whether there is such a run
-    state = read_state(sink, base)
-    failing = [held for held in state if held.run_id == run_id and held.failed]
+    store = RunStore(pipeline.sink.path)
+    store.finish_pending()
+    snapshot = store.snapshot()
+    snapshot.ledger.facts(run_id)  # whether there is such a run
+    failing = [one for one in snapshot.units if one.run_id == run_id and one.failed]
     if not failing:
-        others = sorted({held.run_id for held in state if held.failed})
+        others = sorted({one.run_id for one in snapshot.units if one.failed})
         hint = f"; there are some of {', '.join(others[-3:])}" if others else ""
-        raise RunError(f"{sink.path}: no failed document of {run_id} holds now{hint}")
-    there = {file.uri: file.version for file in source_files(pipeline.source)}
-    chosen = [h for h in failing if all(there.get(p.uri) == p.version for p in h.slices)]
+        raise RunError(f"{store.path}: no failed document of {run_id} is live{hint}")
+    files = {file.uri: file for file in source_files(pipeline.source)}
+    chosen = [
+        one
+        for one in failing
+        if all(p.uri in files and files[p.uri].version == p.version for p in one.slices)
+    ]
     if len(chosen) < len(failing):
         told = (
             f"{len(failing) - len(chosen)} of {len(failing)} units with failed documents of "
             f"{run_id} are of files that have changed or are gone: `medspan enrich` does these"
         )
         if not chosen:
-            raise RunError(f"{sink.path}: {told}")
+            raise RunError(f"{store.path}: {told}")
         log.warning("%s", told)
-    changes = {"failed": sum(held.failed for held in chosen)}
-    return Plan(
+    changes = {"failed": sum(one.failed for one in chosen)}
+    units = tuple(Unit(one.slices) for one in chosen)
+    return RunPlan(
         loaded.as_json(),
-        tuple(Unit(held.slices) for held in chosen),
-        sink.plan(base).keep,
-        tuple(part for h in state if not h.unit for part in h.slices),
+        units,
+        _kept(pipeline.source, units, files),
+        snapshot.ledger.empty,
         pipeline_fingerprint(loaded),
+        snapshot.run_id,
         Increment(
-            base=base,
-            replaces=tuple((held.run_id, held.unit) for held in chosen),
+            replaces=tuple(one.key for one in chosen),
             keep_models=True,
             retry_failed=True,
             changes=tuple(changes.items()),
@@ -136,8 +153,10 @@ class _Compared:
     changed: Sequence[SourceFile]
     gone: frozenset[str]
     drop: bool
-    """Whether the rows of files that are gone hold no longer."""
+    """Whether the rows of files that are gone leave the tables."""
     unchanged: int
+    files: Mapping[str, SourceFile]
+    """All files of the source, by URI."""
     empty: Sequence[Slice]
     """Known files without a row that are as they were."""
 
@@ -146,17 +165,16 @@ class _Compared:
         return {file.uri for file in self.changed} | (self.gone if self.drop else frozenset())
 
 
-def _compare(loaded: LoadedPipeline, state: Iterable[Held]) -> _Compared:
+def _compare(loaded: LoadedPipeline, snapshot: Snapshot) -> _Compared:
     source, policy = loaded.pipeline.source, loaded.pipeline.enrich
     files = {file.uri: file for file in source_files(source)}
-    known: dict[str, str] = {}
-    empty: list[Slice] = []
-    for held in state:
-        for part in held.slices:
-            known[part.uri] = part.version
-            there = files.get(part.uri)
-            if not held.unit and there is not None and there.version == part.version:
-                empty.append(part)
+    empty = [
+        part
+        for part in snapshot.ledger.empty
+        if part.uri in files and files[part.uri].version == part.version
+    ]
+    known = {part.uri: part.version for part in snapshot.ledger.empty}
+    known |= {part.uri: part.version for one in snapshot.units for part in one.slices}
     new = [file for uri, file in files.items() if uri not in known]
     changed = [f for uri, f in files.items() if uri in known and known[uri] != f.version]
     gone = frozenset(known.keys() - files.keys())
@@ -167,46 +185,42 @@ def _compare(loaded: LoadedPipeline, state: Iterable[Held]) -> _Compared:
             f"enrich.max_deleted_share = {limit:g}; is the path right, and the lake mounted?"
         )
     unchanged = len(files) - len(new) - len(changed)
-    return _Compared(new, changed, gone, policy.deleted == "drop", unchanged, empty)
+    return _Compared(new, changed, gone, policy.deleted == "drop", unchanged, files, empty)
 
 
 def _affected(
-    state: Iterable[Held], found: _Compared, wanted: str | None, retry: bool
+    live: Iterable[LiveUnit], found: _Compared, wanted: str | None, retry: bool
 ) -> tuple[list[tuple[str, str]], list[Unit], dict[str, int]]:
-    """The units that no longer hold, what of them is to be done again, and why. ``wanted``: the
-    fingerprint that units must have, None where any will do."""
+    """The units that are replaced, what of them is to be done again, and why. ``wanted``: the
+    identity that units must have, None where any will do."""
     replaces: list[tuple[str, str]] = []
     units: list[Unit] = []
     counts = {"stale": 0, "failed": 0}
-    for held in state:
-        if not held.unit:
-            continue
-        uris = {part.uri for part in held.slices}
-        stale = wanted is not None and held.fingerprint != wanted
-        failed = retry and held.failed > 0
+    for one in live:
+        uris = {part.uri for part in one.slices}
+        stale = wanted is not None and one.identity != wanted
+        failed = retry and one.failed > 0
         hit = not uris.isdisjoint(found.touched)
         if not found.drop and not uris.isdisjoint(found.gone):
             if hit:
                 raise ConfigError(
-                    f"{held.run_id}: a unit holds files that are gone and one that has changed; "
+                    f"{one.run_id}: a unit holds files that are gone and one that has changed; "
                     "enrich.deleted was not `keep` when it was made: do a full `medspan run`"
                 )
-            continue  # it holds as it is, and there is nothing to read it from again
+            continue  # it stays as it is, and there is nothing to read it from again
         if not (hit or stale or failed):
             continue
         counts["stale"] += stale
         counts["failed"] += failed
-        replaces.append((held.run_id, held.unit))
-        rest = tuple(part for part in held.slices if part.uri not in found.touched)
+        replaces.append(one.key)
+        rest = tuple(part for part in one.slices if part.uri not in found.touched)
         if rest:
             units.append(Unit(rest))
     return replaces, units, counts
 
 
-def _same(keep: pa.Schema, fresh: SourcePlan) -> pa.Schema:
-    if not fresh.keep.equals(keep):
-        raise ConfigError(
-            "source.keep: the columns are not those of the runs before, or have other types; "
-            "do a full `medspan run`"
-        )
-    return keep
+def _kept(source: Source, units: Sequence[Unit], files: Mapping[str, SourceFile]) -> pa.Schema:
+    """The columns of ``source.keep`` with their types, by one file of the units."""
+    if not source.keep or not units:
+        return pa.schema([])
+    return plan_source(source, [files[units[0].slices[0].uri]]).keep

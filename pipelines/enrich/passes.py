@@ -12,8 +12,10 @@ from pipelines.batch import Outcome, Progress, drive_run, write_plan
 from pipelines.batch.stage import Load
 from pipelines.config import LoadedPipeline
 from pipelines.enrich.decide import Decision, decide
-from pipelines.lake.layout import Sink
-from pipelines.lake.lease import Lease
+from pipelines.runs.lease import Lease, LeaseHeldError
+from pipelines.runs.plan import RunPlan
+from pipelines.runs.store import RunStore
+from pipelines.tables.unit_files import done_units
 
 log = logging.getLogger(__name__)
 
@@ -38,27 +40,61 @@ def enrich(
     where another process is enriching for the same pipeline, and what ``drive_run`` raises.
     """
     loaded.pipeline.storage.apply()
-    sink = Sink(loaded.pipeline.sink.path)
-    with Lease(sink, f"enrich-{loaded.pipeline.name}"):
-        decision, run_id = _next(loaded, sink)
+    store = RunStore(loaded.pipeline.sink.path)
+    with Lease(store.folder, f"enrich-{loaded.pipeline.name}"):
+        store.finish_pending()
+        decision, run_id = _next(loaded, store)
         if run_id is None:
             return Pass(decision.changes)
         with ray:
-            return Pass(decision.changes, drive_run(sink, run_id, progress, load))
+            return Pass(decision.changes, drive_run(store, run_id, progress, load))
 
 
-def _next(loaded: LoadedPipeline, sink: Sink) -> tuple[Decision, str | None]:
-    decision = decide(loaded)
-    if decision.plan is None:
+def _next(loaded: LoadedPipeline, store: RunStore) -> tuple[Decision, str | None]:
+    decision, pipeline = decide(loaded), loaded.pipeline
+    plan = decision.plan
+    if plan is None:
         return decision, None
-    for run_id in reversed(sink.open_runs()):
-        plan = sink.plan(run_id)
-        # The same work, to the unit: what of it is done need not be done again.
-        if (
-            plan.units == decision.plan.units
-            and plan.increment == decision.plan.increment
-            and plan.fingerprint == decision.plan.fingerprint
-        ):
+    for run_id in reversed(store.open_runs()):
+        if _taken_over(store, run_id, plan, pipeline.sink.entity_columns):
             log.info("going on with %s, which was cut short", run_id)
             return decision, run_id
-    return decision, write_plan(loaded, decision.plan)
+    return decision, write_plan(loaded, plan)
+
+
+def _taken_over(
+    store: RunStore, run_id: str, plan: RunPlan, entity_columns: tuple[str, ...]
+) -> bool:
+    """Whether an open run has become the run of this plan: units that it has done, and that are
+    in the plan, need not be done again. Whatever else has changed in the lake since, a unit's id
+    says which rows of which versions of files it covers."""
+    try:
+        with Lease(store.folder, f"run-{run_id}"):
+            before = store.plan(run_id)
+            same = plan.units == before.units or not _planned(plan).isdisjoint(
+                done_units(store.folder, run_id).keys() & _planned(before)
+            )
+            if not same or not _same_work(before, plan):
+                return False
+            store.begin(run_id, plan, entity_columns)
+            return True
+    except LeaseHeldError:
+        return False
+
+
+def _planned(plan: RunPlan) -> set[str]:
+    return {unit.id for unit in plan.units}
+
+
+def _same_work(before: RunPlan, now: RunPlan) -> bool:
+    """Whether a unit of the one has the rows that it would have in the other."""
+    if before.identity != now.identity or (before.increment is None) != (now.increment is None):
+        return False
+    if before.increment is None or now.increment is None:
+        return True
+    # Rows of other models are carried over from what was live: then that must be the same, too.
+    return (
+        before.increment.keep_models == now.increment.keep_models
+        and before.increment.retry_failed == now.increment.retry_failed
+        and (not now.increment.keep_models or before.base == now.base)
+    )

@@ -15,7 +15,7 @@ from croniter import CroniterBadCronError, croniter
 from actors.config import ConfigError
 from actors.weights import WeightsError
 from pipelines.batch import RunFailedError
-from pipelines.lake.layout import RunError
+from pipelines.tables.folder import RunError
 
 log = logging.getLogger(__name__)
 

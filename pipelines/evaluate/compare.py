@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from actors.spans import Entity, Status
+from actors.spans import Entity, Relation, Status
 from pipelines.evaluate.errors import Confusion, Kind, Pair, confusions, pair
 from pipelines.evaluate.gold import GoldDocument, GoldError, GoldSpan
 from pipelines.evaluate.scores import Scores, score
+from pipelines.evaluate.statements import StatementScores, score_statements
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Prediction:
     text: str | None
     entities: Sequence[Entity]
     status: Status = Status.OK
+    relations: Sequence[Relation] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +47,14 @@ class Comparison:
     scores: Scores
     confusions: tuple[Confusion, ...]
     documents: tuple[Compared, ...]
+    statements: StatementScores = field(default_factory=StatementScores)
 
     def as_dict(self) -> dict[str, Any]:
         """Scores and confusions as JSON values: numbers, labels and ids, no text."""
         failed = [d.doc_id for d in self.documents if d.status is Status.FAILED]
         return self.scores.as_dict() | {
             "failed": failed,
+            "statements": self.statements.as_dict(),
             "confusions": [
                 {"kind": str(c.kind), "gold": c.gold, "predicted": c.predicted, "count": c.count}
                 for c in self.confusions
@@ -104,6 +108,11 @@ def compare(
         ),
         confusions=tuple(confusions(chain.from_iterable(d.pairs for d in documents))),
         documents=documents,
+        statements=score_statements(
+            (document.statements, one.entities, one.relations)
+            for document in gold.values()
+            if (one := found.get(document.id)) is not None
+        ),
     )
 
 

@@ -1,17 +1,20 @@
 """Load gold annotations from JSONL.
 
 A line is {"id", "text", "entities": [{"start", "end", "label", "text"}]}; offsets are code points.
-Every error names file and line, and none contains text: gold notes are patients' data too.
+``statements`` says what a line may hold of status and relations. Every complaint names file and
+line, and none holds text: gold notes are patients' data too.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import fsspec
+
+from pipelines.evaluate.statements import StatementError, Statements, read_statements
 
 
 class GoldError(ValueError):
@@ -34,6 +37,7 @@ class GoldDocument:
     id: str
     text: str
     entities: tuple[GoldSpan, ...]
+    statements: Statements = field(default_factory=Statements)
 
 
 def load_gold(path: str) -> dict[str, GoldDocument]:
@@ -77,7 +81,11 @@ def _document(line: bytes, where: str) -> GoldDocument:
     if not isinstance(entities, Sequence) or isinstance(entities, str):
         raise GoldError(f"{where}: 'entities' must be a list ([] if there are none)")
     spans = tuple(_span(e, text, f"{where}: entity {i}") for i, e in enumerate(entities))
-    return GoldDocument(identifier, text, spans)
+    try:
+        statements = read_statements(row, len(text))
+    except StatementError as error:
+        raise GoldError(f"{where}: {error}") from None
+    return GoldDocument(identifier, text, spans, statements)
 
 
 def _span(entity: Any, text: str, where: str) -> GoldSpan:

@@ -22,6 +22,13 @@ def table(result: Comparison | Scores) -> RenderableType:
     """
     scores = result.scores if isinstance(result, Comparison) else result
     parts: list[RenderableType] = [_scores(scores)]
+    if isinstance(result, Comparison):
+        for title, found in (
+            ("Status of entities found", result.statements.status),
+            ("Relations", result.statements.relations),
+        ):
+            if found:
+                parts += ["", _statements(title, found)]
     if isinstance(result, Comparison) and result.confusions:
         parts += ["", _confusions(result)]
     if scores.intervals:
@@ -46,6 +53,17 @@ def _scores(scores: Scores) -> Table:
     shown.add_section()
     shown.add_row("micro", *_counts(scores.micro["strict"]), *_ratios(scores.micro), style="bold")
     shown.add_row("macro", "", "", *_ratios(scores.macro))
+    return shown
+
+
+def _statements(title: str, scores: Mapping[str, Score]) -> Table:
+    shown = Table(box=box.SIMPLE_HEAD, title=title, title_style="bold")
+    shown.add_column("", overflow="fold")
+    for name in ("Gold", "Found", "Precision", "Recall", "F1"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    for name, score in scores.items():
+        ratios = [f"{x:.3f}" for x in (score.precision, score.recall, score.f1)]
+        shown.add_row(Text(name), *_counts(score), *ratios)
     return shown
 
 

@@ -11,8 +11,8 @@ from actors.extractor import Extractor, Share
 from actors.memory import card_memory
 from actors.spans import Document
 from pipelines.config import LoadedPipeline
-from pipelines.lake.read import read_units
-from pipelines.lake.units import plan_source
+from pipelines.source.read import read_units
+from pipelines.source.units import plan_source
 
 _WARM = 2
 

@@ -100,7 +100,7 @@ def _with_offset_unit(answer: DocumentOut, text: str, unit: OffsetUnit) -> Docum
     if unit == "code_points" or text.isascii():
         return answer
     cues = [cue for one in answer.entities if one.assertion for cue in one.assertion.cues]
-    spans = [*answer.entities, *answer.sections, *cues]
+    spans: list[EntityOut | SectionOut | CueOut] = [*answer.entities, *answer.sections, *cues]
     ends = [end for one in spans for end in (one.start, one.end) if end is not None]
     places = converted(text, [*ends, *(one.heading_end for one in answer.sections)], unit)
 

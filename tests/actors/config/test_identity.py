@@ -7,16 +7,20 @@ import typing
 import pytest
 
 from actors.config import OnnxModel, Section, fingerprint, results_of
+from actors.config.context import Context
 from actors.config.gguf import GgufModel
+from actors.config.linking import Linking
 from actors.config.merge import Merge
 from actors.config.ocr import OcrModel
+from actors.config.relations import Relations
 from pipelines.config import Source
 
 # For each section: what can change an answer, and what cannot.
 ONNX = (
     """
-    name kind window.size window.overlap decode.scheme decode.algorithm decode.pieces
-    labels.white_list labels.black_list labels.threshold labels.thresholds labels.replace
+    name kind window.size window.overlap decode.scheme decode.outside decode.algorithm
+    decode.pieces labels.white_list labels.black_list labels.threshold labels.thresholds
+    labels.replace
 """,
     """
     weights.model weights.sha256 session
@@ -51,7 +55,8 @@ GGUF = (
 OCR = (
     """
     name kind pages.dpi pages.text_layer pages.max_pages pages.max_megapixels
-    detection.min_side detection.max_side detection.threshold min_confidence rotation
+    pages.page_seconds pages.page_memory_mb detection.min_side detection.max_side
+    detection.threshold min_confidence rotation
 """,
     """
     weights.model weights.sha256 batch_pixels wave_pages
@@ -76,8 +81,47 @@ SOURCE = (
 """,
 )
 
+CONTEXT = (
+    """
+    languages labels rules.id rules.effect rules.direction rules.cues rules.patterns
+    rules.reach rules.whole rules.ends without headings implied filters.labels filters.only
+    filters.never
+""",
+    """
 
-CASES = {OnnxModel: ONNX, GgufModel: GGUF, OcrModel: OCR, Merge: MERGE, Source: SOURCE}
+""",
+)
+
+RELATIONS = (
+    """
+    rules.type rules.head rules.tail rules.side rules.reach rules.within rules.link
+    rules.blocked_by rules.pick abbreviations readings
+""",
+    """
+
+""",
+)
+
+LINKING = (
+    """
+    vocabularies.labels vocabularies.drugs top_k threshold parents
+""",
+    """
+    vocabularies.index
+""",
+)
+
+
+CASES = {
+    OnnxModel: ONNX,
+    GgufModel: GGUF,
+    OcrModel: OCR,
+    Merge: MERGE,
+    Source: SOURCE,
+    Context: CONTEXT,
+    Relations: RELATIONS,
+    Linking: LINKING,
+}
 
 
 @pytest.mark.parametrize("section", CASES, ids=lambda section: section.__name__)

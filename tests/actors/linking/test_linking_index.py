@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from actors.linking import VocabularyError, build, gather, read_manifest
 from actors.linking.build import TABLES
 from actors.linking.index import Index, Lists
+from actors.linking.lookup import Lookup
+from actors.linking.similar import Similar
 from actors.linking.substitutes import learn
 from actors.linking.vocabulary import Name, Vocabulary
 
@@ -55,6 +57,20 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_names_without_a_letter_or_digit_are_never_found(tmp_path: Path) -> None:
+    names = [Name("A", "!!!", "list", 1), Name("B", "cold", "list", 2), Name("C", "???", "list", 3)]
+    index = Index(build(gather("x", "1", names), tmp_path))
+
+    assert [hit.concept for hit in Lookup(index, Similar(index)).find("cold", 3, 0.1)] == [1]
+    assert Lookup(index, Similar(index)).find("!!!", 3, 0.1) == ()
+
+
+def test_a_vocabulary_of_nothing_else(tmp_path: Path) -> None:
+    index = Index(build(gather("x", "1", [Name("A", "!!!", "list", 1)]), tmp_path))
+
+    assert Lookup(index, Similar(index)).find("cold", 3, 0.1) == ()
+
+
 def test_tables_are_seen_without_a_copy(index: Index) -> None:
     assert not index.concept_of.flags.owndata
     assert not index.word_names.values.flags.writeable
@@ -92,10 +108,11 @@ def test_several_lists_are_each_of_them(lists: list[list[int]], data: st.DataObj
     flat = np.array([one for some in lists for one in some], dtype=np.int32)
     places = data.draw(st.lists(st.integers(0, len(lists) - 1), max_size=6))
 
-    values, owner = Lists(starts, flat).several(np.array(places, dtype=np.int32))
+    values, begins = Lists(starts, flat).several(np.array(places, dtype=np.int32))
 
     assert values.tolist() == [one for at in places for one in lists[at]]
-    assert owner.tolist() == [n for n, at in enumerate(places) for _ in lists[at]]
+    lengths = [len(lists[at]) for at in places]
+    assert begins.tolist() == [sum(lengths[:at]) for at in range(len(places))]
 
 
 def test_words_are_learned_from_names_that_differ_in_one() -> None:

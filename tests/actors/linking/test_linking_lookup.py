@@ -65,6 +65,7 @@ def test_salts_and_forms_of_drugs(index: Index) -> None:
     assert looked_up(index, "metoprolol tartrate", drugs=True) == [("R4", "folded")]
     assert looked_up(index, "metoprolol", drugs=True) == [("R4", "folded")]
     assert looked_up(index, "metoprolol", threshold=0.8) == []
+    assert looked_up(index, "metoprolol", drugs=True, threshold=0.95) == []
 
 
 def test_more_than_one_code_is_best_first_and_distinct(index: Index) -> None:

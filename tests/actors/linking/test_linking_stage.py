@@ -1,3 +1,5 @@
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,6 +78,31 @@ def test_strength_and_form_choose_the_clinical_drug(config: Linking) -> None:
     top = LinkingStage(config.model_copy(update={"top_k": 2})).refine(text, given)
 
     assert codes(top)[0] == [("R2", "relations"), ("R1", "exact")]
+
+
+def test_a_stage_is_pickled_as_its_configuration(config: Linking) -> None:
+    stage = LinkingStage(config)
+    given = marked("lung cancer", ("lung cancer", "Disease"))
+    before = stage.refine("lung cancer", given)
+
+    copied = pickle.loads(pickle.dumps(stage))
+
+    assert copied.refine("lung cancer", given) == before
+    assert len(pickle.dumps(stage)) < 1000
+
+
+def test_threads_do_not_disturb_each_other(config: Linking) -> None:
+    low = config.model_copy(update={"threshold": 0.2, "top_k": 3})
+    texts = [f"{one} {other}" for one in ("kidney", "lung", "brest", "pulmonry") for other in
+             ("tumor", "canser", "failure", "neoplasm x")]  # fmt: skip
+    given = [marked(text, (text, "Disease")) for text in texts]
+    expected = [LinkingStage(low).refine("", one) for one in given]
+    stage = LinkingStage(low)
+
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda one: stage.refine("", one), given * 8))
+
+    assert found == expected * 8
 
 
 def test_parents_on_request(config: Linking) -> None:

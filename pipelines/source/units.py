@@ -21,8 +21,7 @@ import pyarrow.parquet as pq
 
 from actors.config import ConfigError
 from pipelines.config import Source
-from pipelines.lake.files import SourceFile, list_files
-from pipelines.lake.schema import DOCUMENTS
+from pipelines.source.files import SourceFile, list_files
 from pipelines.storage import StoreError, store_errors
 
 _LISTING_THREADS = 16
@@ -108,11 +107,6 @@ def plan_source(
 def _unify(
     files: Sequence[SourceFile], schemas: Sequence[pa.Schema | None], source: Source
 ) -> pa.Schema:
-    taken = sorted(set(source.keep) & set(DOCUMENTS.names))
-    if taken:
-        raise ConfigError(
-            f"source.keep: {', '.join(taken)} would collide with a column of the documents table"
-        )
     first: tuple[str, pa.Schema] | None = None
     for file, schema in zip(files, schemas, strict=True):
         if schema is None:

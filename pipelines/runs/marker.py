@@ -11,10 +11,10 @@ from importlib.metadata import version
 from typing import Any
 
 from pipelines.balance import Demand, balanced
-from pipelines.batch.finish import Tally
 from pipelines.config import LoadedPipeline
-from pipelines.lake.plan import Plan
-from pipelines.lake.state import Held
+from pipelines.runs.plan import RunPlan
+from pipelines.runs.tally import Tally
+from pipelines.tables.ledger import LiveUnit
 
 # Concurrent read tasks, and write tasks; see ``graph``.
 IO_TASKS = 4
@@ -24,24 +24,25 @@ _PACKAGES = ("medspan", "ray", "onnxruntime-gpu", "onnxruntime", "llama-cpp-pyth
 def marker(
     run_id: str,
     loaded: LoadedPipeline,
-    plan: Plan,
+    plan: RunPlan,
     tally: Tally,
-    state: Sequence[Held],
+    live: Sequence[LiveUnit],
     started: datetime,
     seconds: float,
     timing: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The marker of a run, a plain mapping. Only the list of unit ids grows with the run."""
-    sources = sorted({(part.uri, part.version) for held in state for part in held.slices})
+    """The marker of a run, a plain mapping. ``live``: the units that are live after it."""
+    parts = [*plan.empty, *(part for unit in live for part in unit.slices)]
+    sources = sorted({(part.uri, part.version) for part in parts})
     listing = "\n".join(f"{uri}\t{found}" for uri, found in sources)
     increment = plan.increment
     return {
         "run_id": run_id,
         "name": loaded.pipeline.name,
         "kind": "full" if increment is None else "increment",
-        "base": None if increment is None else increment.base,
+        "base": plan.base,
         "changes": {} if increment is None else dict(increment.changes),
-        "fingerprint": plan.fingerprint,
+        "identity": plan.identity,
         "models": {stage.name: stage.kind for stage in loaded.models},
         "config": json.loads(plan.pipeline),
         "counts": tally.as_dict(),
@@ -50,15 +51,15 @@ def marker(
             "digest": hashlib.sha256(listing.encode()).hexdigest(),
         },
         "current": {
-            "units": sum(1 for held in state if held.unit),
-            "documents": sum(held.documents for held in state),
-            "failed": sum(held.failed for held in state),
+            "units": len(live),
+            "documents": sum(unit.documents for unit in live),
+            "failed": sum(unit.failed for unit in live),
         },
         "started_at": started.isoformat(),
         "committed_at": datetime.now(UTC).isoformat(),
         "seconds": round(seconds, 3),
         "timing": dict(timing),
-        "units": [unit.id for unit in plan.units],
+        "units": len(plan.units),
         "versions": versions(),
     }
 

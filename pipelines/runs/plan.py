@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from pipelines.lake.units import Slice, Unit
+from pipelines.source.units import Slice, Unit
 
 _EMPTY = -1
-SLICE = [
+_SLICE = [
     ("uri", pa.string()),
     ("version", pa.string()),
     ("format", pa.string()),
     ("start", pa.int64()),
     ("count", pa.int64()),
 ]
-_PLAN = pa.schema([("unit", pa.int64()), *SLICE])
+_PLAN = pa.schema([("unit", pa.int64()), *_SLICE])
 
 
 @dataclass(frozen=True, slots=True)
 class Increment:
-    """What a run builds on and what it takes the place of."""
+    """What a run does to the units that are live."""
 
-    base: str
-    """The committed run whose state it starts from."""
     replaces: tuple[tuple[str, str], ...] = ()
-    """Units (run, unit) of that state which no longer hold once this run is committed."""
+    """Live units (run, unit) that are no longer live once this run is committed."""
     keep_models: bool = False
     """Whether rows that another model or configuration made are carried over too."""
     retry_failed: bool = False
@@ -45,7 +42,7 @@ class Increment:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RunPlan:
     """What a run set out to do: its configuration as JSON, its units, the kept columns."""
 
     pipeline: str
@@ -53,17 +50,20 @@ class Plan:
     keep: pa.Schema
     empty: tuple[Slice, ...] = ()
     """Files without a row: nothing to do, but known."""
-    fingerprint: str = ""
-    """Of all that decides the output, see ``pipelines.lake.fingerprint``."""
+    identity: str = ""
+    """Of all that decides the output, see ``pipelines.runs.identity``."""
+    base: str | None = None
+    """The latest run when this one was planned, if there was any."""
     increment: Increment | None = None
-    """None: the run covers its whole source and replaces all that was."""
+    """None: the run covers its whole source, and replaces all that was live when it was planned."""
 
     def as_table(self) -> pa.Table:
         """The plan as one Parquet table."""
         numbered = [(i, part) for i, unit in enumerate(self.units) for part in unit.slices]
         numbered += [(_EMPTY, part) for part in self.empty]
         facts = {
-            "fingerprint": self.fingerprint,
+            "identity": self.identity,
+            "base": self.base,
             "increment": asdict(self.increment) if self.increment else None,
         }
         metadata = {
@@ -71,13 +71,13 @@ class Plan:
             "keep": self.keep.serialize().to_pybytes(),
             "facts": json.dumps(facts).encode(),
         }
-        return slice_table(
-            ((part, {"unit": number}) for number, part in numbered),
-            _PLAN.with_metadata(metadata),
-        )
+        columns: dict[str, list[Any]] = {"unit": [number for number, _ in numbered]}
+        for name, _ in _SLICE:
+            columns[name] = [getattr(part, name) for _, part in numbered]
+        return pa.table(columns, schema=_PLAN.with_metadata(metadata))
 
     @classmethod
-    def from_table(cls, table: pa.Table) -> Plan:
+    def from_table(cls, table: pa.Table) -> RunPlan:
         """The reverse of ``as_table``."""
         units: dict[int, list[Slice]] = {}
         for row in table.to_pylist():
@@ -94,17 +94,7 @@ class Plan:
             units=tuple(Unit(tuple(slices)) for slices in units.values()),
             keep=pa.ipc.read_schema(pa.py_buffer(metadata[b"keep"])),
             empty=tuple(empty),
-            fingerprint=facts["fingerprint"],
+            identity=facts["identity"],
+            base=facts["base"],
             increment=Increment(**increment) if increment is not None else None,
         )
-
-
-def slice_table(rows: Iterable[tuple[Slice, dict[str, Any]]], schema: pa.Schema) -> pa.Table:
-    """Slices and further columns as a table."""
-    columns: dict[str, list[Any]] = {name: [] for name in schema.names}
-    for part, more in rows:
-        for name, _ in SLICE:
-            columns[name].append(getattr(part, name))
-        for name, value in more.items():
-            columns[name].append(value)
-    return pa.table(columns, schema=schema)

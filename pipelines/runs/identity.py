@@ -14,7 +14,7 @@ from actors.config.load import STARTERS
 from actors.config.relations import Relations
 from actors.weights import digest
 from pipelines.config import LoadedPipeline
-from pipelines.lake.files import list_files
+from pipelines.source.files import list_files
 from pipelines.stages import StageConfig
 
 _STARTER = "starter:"

@@ -1,9 +1,9 @@
-"""Leases: one process at a time does a thing to a sink, and a dead one holds nothing for long.
+"""Leases: they keep two processes from doing the same work at once.
 
 A lease is a numbered object, made with a put that fails where the object exists; the highest
-number holds until the time written in it. It keeps honest processes apart. It is no fence: a
-process that was stopped for longer than its lease may wake and write. Nothing that a lease guards
-is corrupted by that (units are idempotent, a commit is one put); at worst work is done twice.
+number holds until the time written in it. It is advisory: it does not fence a process that was
+paused past its expiry, and no commit rests on it (see ``pipelines.tables.commit``). Without it, or
+on a store that gives it to everybody, work may be done twice; no row is.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
-from pipelines.lake.layout import RunError, Sink
+from pipelines.tables.folder import Folder, RunError
 
 _SECONDS = 60.0
 _BOOT = "/proc/sys/kernel/random/boot_id"
@@ -32,57 +32,46 @@ class Lease:
     """A context manager: held inside, renewed by a thread, given up at the end.
 
     ``seconds``: how long a process that died without a word keeps others out. On its own machine
-    it keeps them out no longer than it lives. ``wait``: how many seconds to wait for another.
+    it keeps them out no longer than it lives.
     """
 
-    def __init__(self, sink: Sink, name: str, seconds: float = _SECONDS, wait: float = 0.0) -> None:
-        self._sink = sink
+    def __init__(self, folder: Folder, name: str, seconds: float = _SECONDS) -> None:
+        self._files = folder
         self._name = name
         self._folder = f"_leases/{name}"
         self._seconds = seconds
-        self._wait = wait
         self._token = secrets.token_hex(8)
         self._number = 0
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Lease:
-        """Raises LeaseHeldError where another process holds it, and goes on doing so."""
-        deadline = time.monotonic() + self._wait
-        while True:
-            try:
-                self._take()
-                return self
-            except LeaseHeldError:
-                if time.monotonic() >= deadline:
-                    raise
-                time.sleep(0.25)
-
-    def _take(self) -> None:
+        """Raises LeaseHeldError where another process holds it."""
         numbers = self._numbers()
         if numbers:
             holder = self._read(numbers[-1])
             if _alive(holder):
                 raise LeaseHeldError(
-                    f"{self._sink.path}: {self._name} is held by process {holder['pid']} on "
+                    f"{self._files.path}: {self._name} is held by process {holder['pid']} on "
                     f"{holder['host']} for {holder['until'] - time.time():.0f} s more at least"
                 )
         self._number = (numbers[-1] if numbers else 0) + 1
         # A put that was answered with an error may have been done: what stands there decides.
-        if not self._sink.create(self._object(self._number), self._content()) and (
+        if not self._files.create(self._object(self._number), self._content()) and (
             self._read(self._number).get("token") != self._token
         ):
-            raise LeaseHeldError(f"{self._sink.path}: {self._name} was taken a moment ago")
+            raise LeaseHeldError(f"{self._files.path}: {self._name} was taken a moment ago")
         if not self.held():
             # What was listed was old: the number had been given out and removed, and higher ones
             # are there.
-            self._sink.remove(self._object(self._number))
-            raise LeaseHeldError(f"{self._sink.path}: {self._name} was taken meanwhile")
+            self._files.remove(self._object(self._number))
+            raise LeaseHeldError(f"{self._files.path}: {self._name} was taken meanwhile")
         for number in numbers:
-            self._sink.remove(self._object(number))
+            self._files.remove(self._object(number))
         self._ended.clear()
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
         self._thread.start()
+        return self
 
     def __exit__(
         self,
@@ -98,7 +87,7 @@ class Lease:
         with suppress(OSError):
             if self.held():
                 # Not removed: the next number must be higher than any that was given out.
-                self._sink.write(self._object(self._number), self._content(until=0.0))
+                self._files.write(self._object(self._number), self._content(until=0.0))
 
     def held(self) -> bool:
         """Whether nobody has taken it over."""
@@ -109,18 +98,18 @@ class Lease:
             try:
                 if not self.held():
                     return
-                self._sink.write(self._object(self._number), self._content())
+                self._files.write(self._object(self._number), self._content())
             except OSError:
                 continue  # the store is away for a moment: the next turn renews
 
     def _numbers(self) -> list[int]:
-        return sorted(int(name) for name in self._sink.names(self._folder) if name.isdigit())
+        return sorted(int(name) for name in self._files.names(self._folder) if name.isdigit())
 
     def _object(self, number: int) -> str:
         return f"{self._folder}/{number:010d}"
 
     def _read(self, number: int) -> dict[str, Any]:
-        content = self._sink.read(self._object(number))
+        content = self._files.read(self._object(number))
         return json.loads(content) if content else {"until": 0.0}
 
     def _content(self, until: float | None = None) -> bytes:

@@ -17,12 +17,28 @@ import pyarrow.parquet as pq
 
 from actors.spans import Failure
 from pipelines.config import Source
-from pipelines.lake.files import version_of
-from pipelines.lake.schema import READ
-from pipelines.lake.units import Slice, Unit, csv_rows
+from pipelines.source.files import version_of
+from pipelines.source.units import Slice, Unit, csv_rows
 
 _BATCH_ROWS = 1024
 _NAMED_IDS = 5
+
+READ = pa.schema(
+    [
+        pa.field("doc_id", pa.string()),
+        pa.field("source", pa.string()),
+        pa.field("source_version", pa.string()),
+        pa.field("source_row", pa.int64()),
+        pa.field("text", pa.string()),
+        pa.field("image", pa.binary()),
+        pa.field("prompt", pa.string()),
+        pa.field("prior", pa.string()),
+        pa.field("error_type", pa.string()),
+        pa.field("error_message", pa.string()),
+    ]
+)
+"""A unit between reading and writing; kept columns and one EXTRACTION a step follow. The pool
+that reads pictures takes ``image`` away and adds ``reading`` (see readings) and ``step_ocr``."""
 
 
 class DuplicateIdsError(ValueError):
