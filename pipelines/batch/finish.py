@@ -199,7 +199,7 @@ def write_unit(block: pa.Table, loaded: LoadedPipeline, run_id: str) -> pa.Table
     try:
         files = write_files(folder, run_id, unit, tables, tally.as_json())
     except OSError as error:
-        # As data, because Ray would hand on no more than its own wrapper of it.
+        # Returned as data, because Ray would pass on only its own wrapper of the error.
         return pa.table({"unit": [unit], "files": [""], "tally": ["{}"], "error": [str(error)]})
     tally.busy["write"] += time.monotonic() - started  # type: ignore[assignment]
     new = tally.documents - tally.carried

@@ -200,7 +200,7 @@ def _check_rate(run_id: str, tally: Tally, total: int, limit: float) -> None:
 def _add(tally: Tally, done: dict[str, UnitFiles], files: UnitFiles, counts: str = "") -> None:
     """``counts``: the unit's, where its writer knows more than it wrote down."""
     if files.unit in done:
-        return  # Ray gave a unit's row twice, or it was written while a resumed run looked
+        return  # Ray returned a row twice, or a resumed run saw the unit being written
     done[files.unit] = files
     tally += Tally.from_json(counts or files.facts)
 

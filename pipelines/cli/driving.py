@@ -98,7 +98,7 @@ def telling(console: Console, config: str, sink: str, run_id: str | None = None)
 
 
 def show(outcome: Outcome, store: RunStore, console: Console, as_json: bool) -> None:
-    """The end of a committed run: its table and its report, and where its time went."""
+    """Print the summary of a committed run: counts, report and utilisation per stage."""
     from pipelines.cli.report import write_report
     from pipelines.terminal import run_table
 
@@ -126,7 +126,7 @@ def show(outcome: Outcome, store: RunStore, console: Console, as_json: bool) -> 
             report=report,
         )
     )
-    console.print(_time_went(outcome), soft_wrap=True, highlight=False)
+    console.print(_utilisation(outcome), soft_wrap=True, highlight=False)
     console.print(f"run {outcome.run_id} in {store.path}", soft_wrap=True, highlight=False)
 
 

@@ -71,7 +71,7 @@ def _pass(loaded: LoadedPipeline, address: str | None, console: Console, as_json
         done = one_pass(loaded, bar, cluster(address))
     if done.outcome is not None:
         if not as_json:
-            console.print(_listed(done.changes))
+            console.print(_summary(done.changes))
         show(done.outcome, RunStore(loaded.pipeline.sink.path), console, as_json)
     elif as_json:
         print(json.dumps({"run_id": None, "changes": done.changes}))

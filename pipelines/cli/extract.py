@@ -95,7 +95,7 @@ def extract(
     read = read_pictures(_documents(text, file or []), ocr)
     documents = read.documents
     if url is None:
-        found = _here(documents, *_stages(model, pipeline, policy))
+        found = _extract_locally(documents, *_stages(model, pipeline, policy))
     else:
         found = _extract_remotely(url, documents, model or [])
     failed = bool(read.failures)
@@ -139,7 +139,9 @@ def _stages(
     return (*stages, *refining), policy
 
 
-def _here(documents: list[Document], stages: Sequence[Stage], policy: Merge) -> list[_Found]:
+def _extract_locally(
+    documents: list[Document], stages: Sequence[Stage], policy: Merge
+) -> list[_Found]:
     from actors.extractor import Extractor
     from pipelines.refine import annotate, refiner
 

@@ -30,7 +30,7 @@ def report(
         str | None, typer.Option(help="Output path; default: _reports/<run>.html in the sink.")
     ] = None,
 ) -> None:
-    """Write the report of a run: one HTML file that opens offline. It holds patients' text."""
+    """Write the HTML report of a run. It works offline and contains patients' text."""
     from pipelines.tables.folder import RunError
 
     console = Console(highlight=False)
@@ -44,7 +44,7 @@ def report(
 
 
 def write_report(store: RunStore, run_id: str, limit: int, path: str | None = None) -> str:
-    """Render a committed run to HTML; the path of the file.
+    """Render a committed run to HTML and return the path of the file.
 
     At most ``limit`` documents are shown; of a large run they are taken from a spread of files.
     """

@@ -140,7 +140,7 @@ def _run(
     with telling(console, loaded.path, store.path, resume):
         run_id = resume or _begin(loaded, retry_failed)
         if resume is not None:
-            store.plan(resume)  # an unknown run is said before Ray is started
+            store.plan(resume)  # report an unknown run before Ray starts
     with telling(console, loaded.path, store.path, run_id):
         with bar_on(console) as bar, cluster(address):
             outcome = drive_run(store, run_id, bar)

@@ -22,7 +22,7 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 @app.command("list")
 def list_runs(sink: SinkPath, as_json: _Json = False) -> None:
-    """The runs of a sink in the order of their commits, and then those without one."""
+    """List the runs of a sink: committed ones in commit order, then uncommitted ones."""
     store = store_of(sink)
     rows = [_row(run, facts) for run, facts in store.ledger().all_facts.items()]
     rows += [{"run_id": run, "state": "open"} for run in store.open_runs()]
@@ -93,7 +93,7 @@ def current(sink: SinkPath, as_json: _Json = False) -> None:
 
 @app.command()
 def diff(sink: SinkPath, before: _Run, after: _Run, as_json: _Json = False) -> None:
-    """What changed between two commits: documents, texts, statuses, entities."""
+    """Compare two commits: documents, texts, statuses and entities."""
     from pipelines.tables.diff import compare
     from pipelines.tables.folder import RunError
 
@@ -151,7 +151,7 @@ def vacuum(
     done = "removed" if yes else "can be removed (pass --yes to remove them)"
     Console(highlight=False).print(
         f"{len(waste.files):,} files that no version needs, "
-        f"{len(waste.open_runs):,} runs without a commit: {done}",
+        f"{len(waste.open_runs):,} uncommitted runs: {done}",
         soft_wrap=True,
     )
 
@@ -183,7 +183,7 @@ def compact(
 
 @app.command()
 def discard(sink: SinkPath, run: _Run) -> None:
-    """Remove a run that was never committed, and its files."""
+    """Remove an uncommitted run and its files."""
     from pipelines.runs.lease import Lease
     from pipelines.tables.folder import RunError
 

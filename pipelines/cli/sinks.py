@@ -13,7 +13,7 @@ SinkPath = Annotated[str, typer.Argument(help="A sink folder, or a pipeline file
 
 
 def store_of(path: str) -> RunStore:
-    """The sink, with the storage options of the pipeline file where one is given."""
+    """Open the sink; a pipeline file also supplies its storage options."""
     from pipelines.config import load_pipeline
     from pipelines.runs.store import RunStore
     from pipelines.storage import Storage
