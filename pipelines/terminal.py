@@ -26,10 +26,10 @@ _CONTROLS = {c: 0x2400 + c for c in range(0x20) if c not in (0x09, 0x0A)} | {
 
 
 def entity_table(entities: Sequence[Entity], relations: Sequence[Relation] = ()) -> Table:
-    """Entities as a table; those not found in the text stand out.
+    """Entities as a table; ungrounded ones are highlighted.
 
-    What is known beside label and place (status, codes, related entities, attributes) has a column
-    of its own, a line each. Grounding has one where it is not exact throughout.
+    Status, codes, related entities and attributes share a details column, one per line. The
+    grounding column only appears if some entity is not grounded exactly.
     """
     shown = Table(box=box.SIMPLE_HEAD)
     shown.add_column("Label", overflow="fold")
@@ -80,7 +80,7 @@ _STATUS_STYLE = {"negated": "bold red", "family": "italic magenta", "other": "it
 
 
 def status_words(entity: Entity) -> list[str]:
-    """What an entity's assertion says beyond "of the patient, now": negated, family..."""
+    """The non-default attributes of an entity's assertion: negated, family, ..."""
     assertion = entity.assertion
     if assertion is None:
         return []

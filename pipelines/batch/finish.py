@@ -1,4 +1,4 @@
-"""The end of a unit: merge what the steps said, write its rows, and report in numbers."""
+"""Finish a unit: merge the results of all stages, write its rows and report counts."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ from pipelines.worker.events import count_unit, say
 
 @dataclass(frozen=True, slots=True)
 class UnitRows:
-    """The rows of a unit, by table, without provenance. ``documents`` has the kept columns, as
-    they were read, after its own."""
+    """The rows of a unit, by table, without provenance. ``documents`` also has the extra columns of
+    the source, as they were read."""
 
     documents: pa.Table
     entities: pa.Table
     relations: pa.Table
 
     def tables(self, entity_columns: Sequence[str], plain: bool) -> dict[str, pa.Table]:
-        """By name, with the kept columns in the types of the tables (``plain``: in their own), and
-        some of them in ``entities`` as well."""
+        """The tables by name, with the extra columns cast to table types (``plain``: not cast), and
+        those of ``entity_columns`` added to ``entities``."""
         documents, entities = self.documents, self.entities
         kept = [f for f in documents.schema if f.name not in DOCUMENTS.names]
         rows = pc.index_in(entities["doc_id"], value_set=documents["doc_id"].combine_chunks())
@@ -67,7 +67,7 @@ def finish_unit(
     carried: Carried | None = None,
     refine: Refine = unrefined,
 ) -> tuple[UnitRows, Tally]:
-    """The rows of a unit, and its counts.
+    """Build the rows of a unit and its counts.
 
     ``table`` has the columns of READ, extra columns, an EXTRACTION column per stage with actors,
     and ``reading`` if OCR ran. ``carried`` has the earlier rows of documents that are carried over.
@@ -182,8 +182,8 @@ def _count_carried(tally: Tally, document: dict[str, Any], entities: list[dict[s
 
 
 def write_unit(block: pa.Table, loaded: LoadedPipeline, run_id: str) -> pa.Table:
-    """The last map of the graph: write one packed unit's files; a row of its id, what stands in
-    the footer of its documents file, its counts, and what kept it from being written."""
+    """The last map of the graph: write the files of one packed unit. Returns a row with its id,
+    the footer of its documents file, its counts, and the error if writing failed."""
     pipeline = loaded.pipeline
     pipeline.storage.apply()
     unit, table = unpack(block)

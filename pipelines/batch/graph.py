@@ -51,7 +51,7 @@ class ReadWork:
     storage: Storage
     sink: str
     prior: Mapping[str, tuple[StoredUnit, ...]]
-    """By file, live units of earlier runs whose rows may be carried over."""
+    """Live units of earlier runs whose rows may be carried over, by file."""
     retry_failed: bool
 
     def of(self, units: Sequence[Unit]) -> ReadWork:
@@ -195,7 +195,7 @@ class RunWork:
 
 
 def build(work: RunWork) -> Dataset:
-    """The lazy dataset of a run; iterating it does the work and gives a row a unit: its id,
+    """The lazy dataset of a run. Iterating it executes the run and yields a row per unit: its id,
     its files and its counts."""
     context = DataContext.get_current()
     # One unit per block: Ray closes a block at the row that exceeds this size.

@@ -86,8 +86,8 @@ def begin_run(loaded: LoadedPipeline, plan: SourcePlan) -> str:
 
 
 def write_plan(loaded: LoadedPipeline, plan: RunPlan) -> str:
-    """Write a plan as that of a new run; its id. Raises RunError or ConfigError where the sink
-    cannot take it."""
+    """Write the plan of a new run; returns its id. Raises RunError or ConfigError if the sink
+    cannot accept it."""
     run_id = new_run_id()
     store = RunStore(loaded.pipeline.sink.path)
     sink = loaded.pipeline.sink
@@ -107,12 +107,12 @@ def drive_run(
     load: Load = Extractor,
     execution: Execution | None = None,
 ) -> Outcome:
-    """Do the units of a run that are not done, then commit it.
+    """Process the unfinished units of a run, then commit it.
 
-    The same for a new run and a resumed one: the plan says what to do, the sink what is done.
-    Needs a connected Ray, unless another ``execution`` is given. Raises RunFailedError, after
-    which the run can be resumed, ConfigError where the cluster cannot hold it, and RunError where
-    another process is driving it.
+    New and resumed runs are handled alike: the plan lists the units, the sink shows which are done.
+    Needs a connected Ray, unless another ``execution`` is given. Raises RunFailedError, after which
+    the run can be resumed; ConfigError if the cluster cannot hold the pools; and RunError if
+    another process is driving the run.
     """
     store.finish_pending()
     plan = store.plan(run_id)
@@ -198,7 +198,7 @@ def _check_rate(run_id: str, tally: Tally, total: int, limit: float) -> None:
 
 
 def _add(tally: Tally, done: dict[str, UnitFiles], files: UnitFiles, counts: str = "") -> None:
-    """``counts``: the unit's, where its writer knows more than it wrote down."""
+    """Add a finished unit; ``counts`` overrides the counts in its files."""
     if files.unit in done:
         return  # Ray returned a row twice, or a resumed run saw the unit being written
     done[files.unit] = files

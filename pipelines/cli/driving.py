@@ -102,7 +102,7 @@ def show(outcome: Outcome, store: RunStore, console: Console, as_json: bool) -> 
     from pipelines.cli.report import write_report
     from pipelines.terminal import run_table
 
-    report = ""  # of plain files there is none
+    report = ""  # plain files have no report
     if outcome.marker["config"]["pipeline"]["sink"]["format"] == "delta":
         report = write_report(store, outcome.run_id, limit=_REPORT_DOCUMENTS)
     counts = outcome.tally.as_dict()

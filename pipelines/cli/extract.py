@@ -91,7 +91,7 @@ def extract(
     except ValidationError as error:
         raise typer.BadParameter("must be longest, score, priority or all") from error
     if pipeline is not None and (model or url):
-        raise typer.BadParameter("give a pipeline, or models, or a server")
+        raise typer.BadParameter("give only one of a pipeline, models and a server")
     read = read_pictures(_documents(text, file or []), ocr)
     documents = read.documents
     if url is None:
@@ -117,7 +117,7 @@ _Found = tuple[list[Extraction], Annotations]
 def _stages(
     models: list[str] | None, pipeline: Path | None, policy: Merge
 ) -> tuple[tuple[Stage, ...], Merge]:
-    """The stages of a pipeline file; else those of the models, with status and relations."""
+    """The stages of a pipeline file, or of the models plus context and relations."""
     from actors.config import load_model
     from actors.config.context import Context
     from actors.config.relations import Relations

@@ -46,7 +46,7 @@ def report(
 def write_report(store: RunStore, run_id: str, limit: int, path: str | None = None) -> str:
     """Render a committed run to HTML and return the path of the file.
 
-    At most ``limit`` documents are shown; of a large run they are taken from a spread of files.
+    It shows at most ``limit`` documents; those of a large run come from evenly spaced files.
     """
     from datetime import datetime
 
@@ -115,7 +115,7 @@ def _documents(snapshot: Snapshot, marker: dict[str, Any], limit: int) -> Iterat
     from pipelines.runs.results import read_results
 
     left = [_SHEETS]
-    # The report samples what it is given: a spread of files bounds what is read of a large run.
+    # The report samples its input. Evenly spaced files bound how much of a large run is read.
     for result in read_results(snapshot, snapshot.run_id, most_files=limit):
         yield ReportDocument(
             doc_id=result.doc_id,

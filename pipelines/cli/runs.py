@@ -61,7 +61,7 @@ def _row(run: str, marker: dict[str, Any]) -> dict[str, object]:
 
 @app.command()
 def show(sink: SinkPath, run: _Run) -> None:
-    """What a committed run says of itself, as JSON."""
+    """Print the marker of a committed run as JSON."""
     from pipelines.tables.folder import RunError
 
     try:
@@ -73,8 +73,7 @@ def show(sink: SinkPath, run: _Run) -> None:
 
 @app.command()
 def current(sink: SinkPath, as_json: _Json = False) -> None:
-    """The files that are live now: all of their rows, one row per document. Engines that open
-    Delta tables need no list."""
+    """List the live files of the current snapshot, for readers without Delta support."""
     from pipelines.tables.folder import RunError
 
     try:
@@ -122,7 +121,7 @@ def diff(sink: SinkPath, before: _Run, after: _Run, as_json: _Json = False) -> N
 
 def _vacuumed(run: str, error: Exception) -> Exception:
     if isinstance(error, FileNotFoundError):
-        return RuntimeError(f"files of {run} are gone: `medspan runs vacuum` removed them")
+        return RuntimeError(f"files of {run} no longer exist: `medspan runs vacuum` removed them")
     return error
 
 
@@ -131,14 +130,14 @@ def vacuum(
     sink: SinkPath,
     older_than_days: Annotated[
         float,
-        typer.Option(min=0, help="Versions of the tables that are younger stay readable."),
+        typer.Option(min=0, help="Keep table versions and uncommitted runs younger than this."),
     ] = 7.0,
     yes: Annotated[
         bool, typer.Option("--yes", help="Remove the files instead of only listing them.")
     ] = False,
     as_json: _Json = False,
 ) -> None:
-    """Remove files that were replaced, and runs that were never committed."""
+    """Remove superseded files and abandoned runs."""
     from pipelines.runs.maintenance import vacuum as find_waste
 
     try:
@@ -150,8 +149,7 @@ def vacuum(
         return
     done = "removed" if yes else "can be removed (pass --yes to remove them)"
     Console(highlight=False).print(
-        f"{len(waste.files):,} files that no version needs, "
-        f"{len(waste.open_runs):,} uncommitted runs: {done}",
+        f"{len(waste.files):,} obsolete files, {len(waste.open_runs):,} uncommitted runs: {done}",
         soft_wrap=True,
     )
 
@@ -159,25 +157,25 @@ def vacuum(
 @app.command()
 def compact(
     sink: SinkPath,
-    target_mb: Annotated[int, typer.Option(min=1, help="About the size of a joined file.")] = 128,
+    target_mb: Annotated[int, typer.Option(min=1, help="Target size of a compacted file.")] = 128,
     as_json: _Json = False,
 ) -> None:
-    """Join the small files that many passes of enrichment leave; no model is asked."""
-    from pipelines.runs.maintenance import compact as join_files
+    """Compact the small files left by many enrichment passes; runs no model."""
+    from pipelines.runs.maintenance import compact as compact_files
     from pipelines.tables.folder import RunError
 
     try:
-        done = join_files(store_of(sink), target_mb)
+        done = compact_files(store_of(sink), target_mb)
     except RunError as error:
         _refuse(error)
     if as_json:
         print(json.dumps(asdict(done)))
         return
-    told = ", ".join(
+    changes = ", ".join(
         f"{name} {count:,} to {done.after[name]:,}" for name, count in done.before.items()
     )
     Console(highlight=False).print(
-        f"files: {told}; `medspan runs vacuum` removes the old ones", soft_wrap=True
+        f"files: {changes}; `medspan runs vacuum` removes the old ones", soft_wrap=True
     )
 
 

@@ -1,8 +1,8 @@
 """Load gold annotations from JSONL.
 
 A line is {"id", "text", "entities": [{"start", "end", "label", "text"}]}; offsets are code points.
-``statements`` says what a line may hold of status and relations. Every complaint names file and
-line, and none holds text: gold notes are patients' data too.
+See ``statements`` for the optional status and relations. Every error names file and line, and none
+contains text: gold notes are patients' data too.
 """
 
 from __future__ import annotations
@@ -71,9 +71,7 @@ def _document(line: bytes, where: str) -> GoldDocument:
         raise GoldError(f"{where}: a line must be an object with id, text and entities")
     identifier, text, entities = row.get("id"), row.get("text"), row.get("entities")
     if isinstance(identifier, int) and not isinstance(identifier, bool):
-        identifier = str(
-            identifier
-        )  # ids are strings in the tables; number columns are converted, too
+        identifier = str(identifier)  # as in the tables, where numeric ids become strings
     if not isinstance(identifier, str) or not identifier:
         raise GoldError(f"{where}: 'id' must be a non-empty string")
     if not isinstance(text, str):
