@@ -177,8 +177,8 @@ def _drive(
 
         finished = FinishedRun(run_id, plan, loaded, done, facts)
         plain = loaded.pipeline.sink.format == "parquet"
-        told = store.commit_plain(finished) if plain else store.commit(finished)
-    return Outcome(run_id, tally, seconds, told)
+        committed = store.commit_plain(finished) if plain else store.commit(finished)
+    return Outcome(run_id, tally, seconds, committed)
 
 
 def _balanced(loaded: LoadedPipeline, tally: Tally) -> dict[str, int]:

@@ -99,10 +99,10 @@ def _reloads() -> Iterator[None]:
     while True:
         try:
             # With a timeout: a signal delivered to another thread would not wake this wait.
-            number = received.get(timeout=0.5)
+            signum = received.get(timeout=0.5)
         except Empty:
             continue
-        if number != signal.SIGHUP:
+        if signum != signal.SIGHUP:
             return
         yield
 

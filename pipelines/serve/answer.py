@@ -18,7 +18,7 @@ from pipelines.serve.catalogue import Catalogue, Target
 from pipelines.serve.errors import Problem
 from pipelines.serve.fetching import Fetcher, Room
 from pipelines.serve.guidelines import chosen
-from pipelines.serve.opening import Given, opened
+from pipelines.serve.opening import InputDocument, opened
 from pipelines.serve.outgoing import PendingDocument, document_out
 from pipelines.serve.schema import (
     DocumentOut,
@@ -54,7 +54,7 @@ class _Plan:
     """A validated request, before any model is called."""
 
     options: Options
-    given: Sequence[Given]
+    inputs: Sequence[InputDocument]
     target: Target
     began: float
     until: float  # deadline, in event-loop time
@@ -86,7 +86,7 @@ class Answerer:
     async def answer(
         self,
         options: Options,
-        given: Sequence[Given],
+        inputs: Sequence[InputDocument],
         request_id: str,
         gone: Callable[[], Awaitable[None]],
     ) -> str:
@@ -94,7 +94,7 @@ class Answerer:
 
         Raises Problem, or Gone if ``gone`` returns before the answer is ready.
         """
-        plan = self._plan(options, given)
+        plan = self._plan(options, inputs)
         with self._admitted(plan):
             pending = await _unless_disconnected(self._read(plan), gone)
 
@@ -110,10 +110,10 @@ class Answerer:
         return await _run_off_loop_if_large(pending, whole)
 
     async def stream(
-        self, options: Options, given: Sequence[Given], request_id: str
+        self, options: Options, inputs: Sequence[InputDocument], request_id: str
     ) -> AsyncGenerator[Said]:
         """Stream the answer; raises Problem. Closing the generator cancels the work."""
-        plan = self._plan(options, given)
+        plan = self._plan(options, inputs)
         with self._admitted(plan):
             # Two timeouts: after the first event another task may resume the generator.
             async with asyncio.timeout_at(plan.until):
@@ -126,32 +126,32 @@ class Answerer:
                 for one in pending:
                     if one.failure is not None:
                         yield document_out(one, plan.target, plan.options)
-                async with aclosing(self._stream_events(plan, guideline, pending)) as said:
-                    async for event in said:
+                async with aclosing(self._stream_events(plan, guideline, pending)) as events:
+                    async for event in events:
                         yield event
         yield DoneOut(seconds=_since(plan.began))
 
-    def _plan(self, options: Options, given: Sequence[Given]) -> _Plan:
+    def _plan(self, options: Options, inputs: Sequence[InputDocument]) -> _Plan:
         began = time.perf_counter()
         target = self.target(options.model)
         limits = self._limits
-        if len(given) > limits.documents:
+        if len(inputs) > limits.documents:
             raise Problem("too_many_documents")
-        if any(len(one.text or "") > limits.characters for one in given):
+        if any(len(one.text or "") > limits.characters for one in inputs):
             raise Problem("document_too_large")
         pictures = self._catalogue.takes_pictures(target)
-        if not pictures and any(one.image is not None for one in given):
+        if not pictures and any(one.image is not None for one in inputs):
             raise Problem("pictures_not_read")
-        if any(one.url is not None and not self._fetcher.allows(one.url) for one in given):
+        if any(one.url is not None and not self._fetcher.allows(one.url) for one in inputs):
             raise Problem("url_forbidden")
         deadline = min(options.deadline_s or limits.deadline_s, limits.max_deadline_s)
         until = asyncio.get_running_loop().time() + deadline
-        return _Plan(options, given, target, began, until)
+        return _Plan(options, inputs, target, began, until)
 
     async def _guideline(self, plan: _Plan) -> Guideline | None:
         """The guideline of the request, after checking that all models support its options."""
         facts = [await self._models.facts(name) for name in plan.target.models]
-        if any(one.prompt is not None for one in plan.given) and not all(f.prompts for f in facts):
+        if any(one.prompt is not None for one in plan.inputs) and not all(f.prompts for f in facts):
             # Ignoring a prompt silently would look as if it had been followed.
             raise Problem("prompt_not_supported")
         return chosen(plan.options.guideline, self._catalogue.guidelines, facts)
@@ -176,12 +176,12 @@ class Answerer:
                 raise Problem("deadline_exceeded") from None
 
     def _queue_loads(self, plan: _Plan) -> Iterator[tuple[Queue, list[int]]]:
-        pictures = sum(one.is_picture for one in plan.given)
+        pictures = sum(one.is_picture for one in plan.inputs)
         if pictures and self._catalogue.reader is not None:
             yield self._queues[PICTURES], [_PAGE_CHARACTERS] * pictures
         sizes = [
             len(one.text or one.file or "") + one.is_picture * _PAGE_CHARACTERS
-            for one in plan.given
+            for one in plan.inputs
         ]
         for name in plan.target.models:
             yield self._queues[name], sizes
@@ -257,12 +257,12 @@ class Answerer:
         """Resolve the documents to texts: fetch URLs and run OCR on images."""
         limits, pictures = self._limits, self._catalogue.takes_pictures(plan.target)
         budget = Room(int(limits.body_mb * 1_000_000))
-        found = await opened(plan.given, self._fetcher, limits.characters, pictures, budget)
+        found = await opened(plan.inputs, self._fetcher, limits.characters, pictures, budget)
         pending = [
-            PendingDocument(Document(given.id), failure=one)
+            PendingDocument(Document(source.id), failure=one)
             if isinstance(one, Failure)
-            else PendingDocument(one, given.url is not None)
-            for given, one in zip(plan.given, found, strict=True)
+            else PendingDocument(one, source.url is not None)
+            for source, one in zip(plan.inputs, found, strict=True)
         ]
         seen = [one for one in pending if one.document.image is not None]
         if seen and self._catalogue.reader is not None:

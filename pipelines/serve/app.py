@@ -23,7 +23,7 @@ from pipelines.serve.errors import CODES, Problem, answers, install
 from pipelines.serve.fetching import Fetcher
 from pipelines.serve.guard import LOOPBACK, UPLOAD, Guard
 from pipelines.serve.guidelines import use_of
-from pipelines.serve.opening import Given
+from pipelines.serve.opening import InputDocument
 from pipelines.serve.page import add_page
 from pipelines.serve.probing import probe, probe_reader
 from pipelines.serve.schema import (
@@ -168,7 +168,7 @@ class _Api:
 
     async def extract(self, request: Request) -> Response:
         body = await self._body(request)
-        return await self._answer(body, _given(body), request)
+        return await self._answer(body, _inputs(body), request)
 
     async def upload(self, request: Request) -> Response:
         most = self._catalogue.serve.limits.documents
@@ -181,14 +181,16 @@ class _Api:
         body = await self._body(request)
         self._check(body, request)
         request_id = request.state.request_id
-        said = self._answerer.stream(body, _given(body), request_id)
-        return EventStream(said, await anext(said), request_id)
+        events = self._answerer.stream(body, _inputs(body), request_id)
+        return EventStream(events, await anext(events), request_id)
 
-    async def _answer(self, options: Options, given: list[Given], request: Request) -> Response:
+    async def _answer(
+        self, options: Options, inputs: list[InputDocument], request: Request
+    ) -> Response:
         self._check(options, request)
         try:
             found = await self._answerer.answer(
-                options, given, request.state.request_id, lambda: _disconnected(request)
+                options, inputs, request.state.request_id, lambda: _disconnected(request)
             )
         except Gone:
             return Response(status_code=499)  # the client is gone
@@ -307,10 +309,10 @@ _OF_FORMS = {"bad_form", "origin_forbidden"}
 _OF_JSON = {"url_forbidden", "pictures_not_read", "prompt_not_supported"}
 
 
-def _given(body: ExtractRequest) -> list[Given]:
+def _inputs(body: ExtractRequest) -> list[InputDocument]:
     if body.documents is None:
-        return [Given("0", text=body.text)]
-    return [Given.of(document, place) for place, document in enumerate(body.documents)]
+        return [InputDocument("0", text=body.text)]
+    return [InputDocument.of(document, place) for place, document in enumerate(body.documents)]
 
 
 def _label_colours(labels: Iterable[str]) -> list[LabelOut]:

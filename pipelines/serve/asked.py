@@ -57,8 +57,8 @@ def _few(written: Any) -> Any:
     return written
 
 
-def _form(given: Any) -> str:
-    return "name" if isinstance(given, str) else "inline"
+def _form(value: Any) -> str:
+    return "name" if isinstance(value, str) else "inline"
 
 
 _Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -74,16 +74,16 @@ _Guideline = Annotated[
 
 
 class _Request(BaseModel):
-    # Strict: a threshold or deadline given as a string or boolean is an error.
+    # Strict: a string or boolean as threshold or deadline is an error.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     @model_validator(mode="before")
     @classmethod
-    def _few_keys(cls, given: Any) -> Any:
+    def _few_keys(cls, value: Any) -> Any:
         # Otherwise each unknown key would produce an error of its own.
-        if isinstance(given, dict) and len(given) > len(cls.model_fields):
+        if isinstance(value, dict) and len(value) > len(cls.model_fields):
             raise ValueError("too many keys")
-        return given
+        return value
 
 
 class DocumentIn(_Request):
@@ -126,7 +126,7 @@ class DocumentIn(_Request):
 
     @model_validator(mode="after")
     def _either(self) -> DocumentIn:
-        if sum(given is not None for given in (self.text, self.image, self.url)) != 1:
+        if sum(source is not None for source in (self.text, self.image, self.url)) != 1:
             raise ValueError("give exactly one of text, image and url")
         return self
 

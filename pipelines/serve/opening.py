@@ -12,7 +12,7 @@ from pipelines.serve.fetching import Fetcher, NotFetched, Room
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class InputDocument:
     """A document of a request. Exactly one of ``text``, ``image``, ``url`` and ``file`` (bytes of a
     text or an image) is set."""
 
@@ -24,7 +24,7 @@ class Given:
     prompt: str | None = None
 
     @classmethod
-    def of(cls, document: DocumentIn, place: int) -> Given:
+    def of(cls, document: DocumentIn, place: int) -> InputDocument:
         """From a document of a JSON body, at index ``place`` of its list."""
         id_ = document.id_at(place)
         return cls(id_, document.text, document.image, document.url, prompt=document.prompt)
@@ -36,7 +36,7 @@ class Given:
 
 
 async def opened(
-    given: Sequence[Given], fetcher: Fetcher, characters: int, pictures: bool, budget: Room
+    inputs: Sequence[InputDocument], fetcher: Fetcher, characters: int, pictures: bool, budget: Room
 ) -> list[Document | Failure]:
     """Open the inputs, in order; one that cannot be opened is a Failure and fails alone.
 
@@ -44,7 +44,7 @@ async def opened(
     ``budget``: bytes that URLs may download. URLs are fetched one at a time, as they share it.
     """
     found: list[Document | Failure] = []
-    for one in given:
+    for one in inputs:
         content = one.file
         if one.url is not None:
             try:
@@ -59,18 +59,20 @@ async def opened(
     return found
 
 
-def _document(given: Given, content: bytes, characters: int, pictures: bool) -> Document | Failure:
+def _document(
+    source: InputDocument, content: bytes, characters: int, pictures: bool
+) -> Document | Failure:
     if _picture(content):
         if not pictures:
             return Failure("PicturesNotRead", "this server has no OCR stage and cannot read images")
-        return Document(given.id, image=content, prompt=given.prompt)
+        return Document(source.id, image=content, prompt=source.prompt)
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
         return Failure("NotText", f"neither an image nor UTF-8: invalid at byte {error.start}")
     if len(text) > characters:
         return Failure("DocumentTooLarge", "it has more characters than limits.characters")
-    return Document(given.id, text, prompt=given.prompt)
+    return Document(source.id, text, prompt=source.prompt)
 
 
 def _picture(content: bytes | None) -> bool:

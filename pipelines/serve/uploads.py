@@ -12,7 +12,7 @@ from starlette.requests import Request
 from pipelines.serve.asked import Options
 from pipelines.serve.bodies import parsed
 from pipelines.serve.errors import Problem
-from pipelines.serve.opening import Given
+from pipelines.serve.opening import InputDocument
 
 _MOST_OPTIONS = 200_000
 
@@ -53,7 +53,7 @@ class _InMemory(MultiPartParser):
     spool_max_size = 1 << 62
 
 
-async def read_form(request: Request, most: int) -> tuple[Options, list[Given]]:
+async def read_form(request: Request, most: int) -> tuple[Options, list[InputDocument]]:
     """Parse a form with at most ``most`` files into options and files; raises Problem."""
     parser = _InMemory(
         request.headers,
@@ -67,11 +67,11 @@ async def read_form(request: Request, most: int) -> tuple[Options, list[Given]]:
     except (MultiPartException, FormParserError):
         raise Problem("bad_form") from None
     try:
-        files: list[Given] = []
+        files: list[InputDocument] = []
         fields: list[str] = []
         for name, value in form.multi_items():
             if name == "file" and isinstance(value, UploadFile):
-                files.append(Given(str(len(files)), file=await value.read()))
+                files.append(InputDocument(str(len(files)), file=await value.read()))
             elif name == "options" and isinstance(value, str):
                 fields.append(value)
             else:
