@@ -244,7 +244,7 @@ def test_a_reader_of_pictures_says_what_it_took_and_that_it_got_on(
     hosted: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     born: list[Mapping[str, int]] = []
-    monkeypatch.setattr(Vitals, "born", lambda self, seconds, took: born.append(took))
+    monkeypatch.setattr(Vitals, "log_loaded", lambda self, seconds, took: born.append(took))
     monkeypatch.setattr("actors.ocr.OcrReader", Leafing)
     pictures = PictureReplica(load_ocr("starter:ocr"), Settings(wedged_s=60))
     assert born == [Leafing.last.took]

@@ -17,7 +17,7 @@ from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
-from pipelines.client import ServerRefused, _passing
+from pipelines.client import ServerRefused, _is_transient
 from pipelines.serve import proxy
 from pipelines.serve.proxy import Envelopes, TimeoutProtocol, protections
 
@@ -42,7 +42,7 @@ def test_serves_own_refusal_says_come_again(status: int, path: str) -> None:
     assert answer.headers["x-request-id"] == "a-1"
     assert int(answer.headers["retry-after"]) >= 1
     assert answer.headers["x-content-type-options"] == "nosniff"
-    assert _passing(ServerRefused(503, "unavailable", "")), "and the client does"
+    assert _is_transient(ServerRefused(503, "unavailable", "")), "and the client does"
 
 
 def test_what_the_application_says_and_serves_own_paths_are_left_alone(tmp_path: Path) -> None:
