@@ -1,15 +1,30 @@
-# Two commands on a fresh machine: `make demo` and `make test`. Needs Python 3.11+ and a C compiler.
+# Two commands on a fresh machine: `make demo` and `make test`. Needs Python 3.11+; all but `make demo`
+# and `make demo-pages` need a C compiler, too.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow reference lint schema install dev clean
+.PHONY: demo demo-gguf demo-pages test test-slow reference lint schema dev clean
 
-demo: install
+demo: $(VENV)/.installed-lake
 	$(BIN)/medspan run configs/quickstart.yaml
 	@echo
 	@echo 'next: $(BIN)/medspan extract "Metformin 500 mg twice daily for type 2 diabetes."'
 	@echo '      $(BIN)/medspan evaluate configs/quickstart.yaml --gold configs/samples/quickstart-gold.jsonl --run latest'
+	@echo '      make demo-gguf     # with a language model; compiles llama.cpp'
+	@echo '      make demo-pages    # pictures, a fax and a PDF'
+
+demo-gguf: $(VENV)/.installed-gguf
+	$(BIN)/medspan run configs/quickstart-gguf.yaml
+	@echo
+	@echo 'next: $(BIN)/medspan extract -m starter:extractor "Metformin 500 mg twice daily."'
+	@echo '      make demo-pages    # pictures, a fax and a PDF'
+
+demo-pages: $(VENV)/.installed-pages
+	$(BIN)/medspan run configs/quickstart-pages.yaml
+	@echo
+	@echo 'next: $(BIN)/medspan extract -f configs/samples/pages/letter-and-scan.pdf'
+	@echo '      make demo-gguf     # with a language model; compiles llama.cpp'
 
 test: dev
 	$(BIN)/pytest -q -m "not slow"
@@ -35,29 +50,35 @@ lint: dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-schema: install
+schema: dev
 	$(BIN)/medspan schema pipeline > configs/schema/pipeline.json
 	$(BIN)/medspan schema model > configs/schema/model.json
 
-install: $(VENV)/.installed
 dev: $(VENV)/.installed-dev
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("medspan needs Python 3.11 or later" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
+	$@ -m pip install -q -U pip
 
-$(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
-	@echo "Installing. llama-cpp-python compiles llama.cpp from source: about 4 minutes on 2 cores."
+# setuptools warns of every editable install; nobody here can act on it
+INSTALL = PYTHONWARNINGS=ignore $(BIN)/python -m pip install -q --prefer-binary -c constraints.txt
+
+$(VENV)/.installed-lake $(VENV)/.installed-pages: $(VENV)/.installed-%: $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "Installing medspan[$(EXTRAS)]."
+	$(INSTALL) -e '.[$(EXTRAS)]'
+	@touch $@
+
+$(VENV)/.installed-gguf $(VENV)/.installed-dev: $(VENV)/.installed-%: $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "Installing medspan[$(EXTRAS)]. llama-cpp-python compiles llama.cpp: about 4 minutes on 2 cores."
 	@echo "A prebuilt wheel avoids that: put it in a folder and set PIP_FIND_LINKS to the folder."
-	$(BIN)/python -m pip install -q -U pip
-	@# setuptools warns of every editable install; nobody here can act on it
-	PYTHONWARNINGS=ignore $(BIN)/python -m pip install -q --prefer-binary -c constraints.txt -e .
+	$(INSTALL) -e '.[$(EXTRAS)]'
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
-	@# setuptools warns of every editable install; nobody here can act on it
-	PYTHONWARNINGS=ignore $(BIN)/python -m pip install -q --prefer-binary -c constraints.txt -e '.[dev]'
-	@touch $@
+$(VENV)/.installed-lake: EXTRAS = lake
+$(VENV)/.installed-pages: EXTRAS = lake,pages
+$(VENV)/.installed-gguf: EXTRAS = lake,gguf
+$(VENV)/.installed-dev: EXTRAS = dev
 
 clean:
 	rm -rf $(VENV) out build *.egg-info

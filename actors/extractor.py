@@ -96,7 +96,7 @@ class Extractor(Closing):
         """Queue one document; its Extraction comes by the future, in whatever order.
 
         ``guideline``: instead of the model file's own; a token classifier's labels are its
-        weights', so it chooses among them. ``tell`` hears what a language model prints as it
+        weights', so there it chooses among them. ``tell`` hears what a language model prints as it
         comes; a token classifier prints nothing.
         """
         return self._backend.submit(document, guideline, tell)

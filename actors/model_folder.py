@@ -97,6 +97,22 @@ def _pad_id(config: dict[str, Any]) -> int:
     return pad_id if isinstance(pad_id, int) and pad_id >= 0 else 0
 
 
+def added_tokens(path: Path) -> dict[str, int]:
+    """The tokens that a folder's tokenizer.json has beside or above its vocabulary, and their ids:
+    special ones and the like. Empty where there is no such file."""
+    file = path / "tokenizer.json"
+    content = _json(file) if file.is_file() else {}
+    return {str(one["content"]): int(one["id"]) for one in content.get("added_tokens") or ()}
+
+
+def pad_id(path: Path) -> int:
+    """The id of the padding token of a folder's tokenizer, 0 where it names none."""
+    named = tokenizer_config(path).get("pad_token")
+    named = named.get("content") if isinstance(named, dict) else named
+    known = added_tokens(path)
+    return next((known[name] for name in (named, "[PAD]", "<pad>") if name in known), 0)
+
+
 def longest(config: dict[str, Any], path: Path) -> int:
     """The longest sequence in tokens, special ones included, of a folder with this config.json.
 

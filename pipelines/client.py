@@ -11,11 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx2
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
-from tenacity.wait import wait_random_exponential
-
 from actors.closing import Closing
+from actors.extras import optional_imports
 from actors.guideline import Guideline
 from actors.spans import (
     Assertion,
@@ -34,6 +31,11 @@ from actors.spans import (
     Usage,
     worst,
 )
+
+with optional_imports("asking a server"):
+    import httpx2
+    from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+    from tenacity.wait import wait_random_exponential
 
 _RETRIED = (429, 502, 503)
 _PER_REQUEST, _REQUEST_CHARACTERS = 16, 500_000

@@ -6,6 +6,7 @@ Unknown keys are errors; relative paths are relative to the file that holds them
 
 from __future__ import annotations
 
+import codecs
 import json
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, TypeAdapter, field_validator, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
 from actors.config import ConfigError, Section, load_model
 from actors.config.context import Context
@@ -27,6 +28,31 @@ from pipelines.stages import REFINING, Stage
 from pipelines.storage import Storage, refuse_secrets
 
 
+class Between(Section):
+    """A range of values, both ends in it: numbers where both sides are, else as text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    from_: str | int | float | None = Field(None, alias="from")
+    to: str | int | float | None = None
+
+
+class Csv(Section):
+    """How CSV files are written, where it is not as usual."""
+
+    delimiter: str | None = Field(
+        None, min_length=1, max_length=1, description="Default: a comma; of .tsv files a tab."
+    )
+    quote: str = Field('"', min_length=1, max_length=1)
+    escape: str | None = Field(
+        None,
+        min_length=1,
+        max_length=1,
+        description='A character before quotes within fields, such as "\\" as Spark writes them; '
+        "quotes may be doubled, too.",
+    )
+
+
 class Source(Section):
     """Where documents come from."""
 
@@ -34,16 +60,45 @@ class Source(Section):
         description="A file, a folder, a glob, or a list of them: local, s3://, gs://, az://, "
         "any fsspec URL."
     )
-    format: Literal["auto", "parquet", "jsonl", "csv", "text", "image"] = Field(
+    format: Literal["auto", "parquet", "jsonl", "json", "csv", "tsv", "text", "image", "delta"] = (
+        Field(
+            "auto",
+            description="auto goes by the suffix: .parquet, .jsonl or .ndjson, .json, .csv, .tsv, "
+            ".txt (all but Parquet also with .gz, .bz2, .xz or .zst after it); and image, a "
+            "document a file: .png, .jpg, .tiff, .webp, .bmp, .gif, .pdf, .dcm. An image file is "
+            "read by what it holds, not by its suffix. delta: a Delta table's latest snapshot.",
+        )
+    )
+    strict: bool = Field(
+        False, description="Files that would be passed over (an unknown suffix, hidden) are errors."
+    )
+    where: dict[str, tuple[str | int | float, ...] | Between] = Field(
+        default_factory=dict,
+        description="Only files whose path has these values, as Hive writes them: "
+        "{site: [a, b], year: {from: 2024, to: 2025}} for site=a/year=2024/.",
+    )
+    encoding: str = Field(
+        "utf-8",
+        description="Of text, JSON and CSV files that have no byte-order mark, such as cp1252.",
+    )
+    csv: Csv = Field(Csv(), description="How CSV files are written, where not as usual.")
+    markup: Literal["auto", "html", "rtf", "cda", "fhir", "hl7", "none"] = Field(
         "auto",
-        description="auto uses the suffix: .parquet, .jsonl or .ndjson, .csv, .txt; and image, "
-        "one document per file: .png, .jpg, .tiff, .webp, .bmp, .gif, .pdf, .dcm. An image file is "
-        "decoded by content, not by suffix.",
+        description="What texts are. Of markup the visible text is read and stored, and offsets "
+        "are in it; the stored original's hash is kept. auto: what each text's beginning says.",
+    )
+    max_inflated_mb: float = Field(
+        16_000.0, gt=0, description="Most MB that a compressed file may become; more is a BadFile."
     )
     id: str | None = Field(
         None,
         description="Column with the document's id; without it, or if it is null, the id is "
         "<file>#<row>, which is stable across runs over the same files.",
+    )
+    on_duplicate: Literal["fail_row", "keep_first", "error"] = Field(
+        "fail_row",
+        description="Rows whose id an earlier row of the source has: failed rows (DuplicateId), "
+        "left out, or an error before work starts.",
     )
     text: str = Field("text", description="Column with the text; not used for plain-text files.")
     image: str | None = Field(
@@ -65,7 +120,29 @@ class Source(Section):
         64.0, gt=0, description="A longer text fails its row instead of exhausting the worker."
     )
 
-    RUNNING = frozenset({"path", "format", "keep", "unit_rows", "unit_images", "unit_mb"})
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, encoding: str) -> str:
+        try:
+            codecs.lookup(encoding)
+        except LookupError:
+            raise ValueError(f"{encoding!r} is no encoding that Python knows") from None
+        return encoding
+
+    RUNNING = frozenset(
+        {
+            "path",
+            "format",
+            "strict",
+            "where",
+            "max_inflated_mb",
+            "on_duplicate",
+            "keep",
+            "unit_rows",
+            "unit_images",
+            "unit_mb",
+        }
+    )
 
 
 class Step(Section):
@@ -258,7 +335,10 @@ class Pipeline(Section):
         "before it fails because min_actors do not fit.",
     )
     stall_minutes: float = Field(
-        60.0, gt=0, description="Abort the run (it can be resumed) if no unit finishes for so long."
+        60.0,
+        gt=0,
+        description="End the run (it can be resumed) when nothing was done for so long: no unit, "
+        "and no document, window or token within one.",
     )
     storage: Storage = Storage()
     serve: Serve = Serve()
@@ -300,6 +380,13 @@ class LoadedPipeline:
         return any(stage.reads_pictures for stage in self.stages) or all(
             stage.sees_pictures for stage in self.models
         )
+
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """The extras of the distribution that its models need (see ``actors.extras``)."""
+        gguf = any(stage.kind == "gguf" for stage in self.stages)
+        pages = self.sees_pictures or any(stage.reads_pictures for stage in self.stages)
+        return ("gguf",) * gguf + ("pages",) * pages
 
     def as_json(self) -> str:
         """The pipeline as JSON, as stored in a run's plan and marker."""

@@ -6,8 +6,9 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from actors.config import ConfigError, GgufModel, OnnxModel
+from actors.config import ConfigError, GgufModel, GlinerModel, OnnxModel
 from actors.config.ocr import OcrModel
+from actors.gliner_folder import FILES as GLINER_FILES
 from actors.memory import (
     GgufFile,
     Need,
@@ -25,6 +26,7 @@ from actors.memory import (
     ocr_need,
     onnx_need,
     read_gguf,
+    read_gliner,
     read_ocr,
     read_onnx,
     settled_gguf,
@@ -166,5 +168,7 @@ def _gguf_file(model: GgufModel) -> GgufFile:
     return read_gguf(open_weights, model)
 
 
-def _onnx_file(model: OnnxModel) -> OnnxFile:
+def _onnx_file(model: OnnxModel | GlinerModel) -> OnnxFile:
+    if isinstance(model, GlinerModel):
+        return read_gliner(fetch(model.weights.model, None, GLINER_FILES))
     return read_onnx(fetch(model.weights.model, None, _ONNX_FILES))

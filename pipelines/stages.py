@@ -8,21 +8,21 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
-from actors.config import ConfigError, GgufModel, ModelConfig, OnnxModel
+from actors.config import ConfigError, GgufModel, GlinerModel, ModelConfig, OnnxModel
 from actors.config.context import Context
 from actors.config.linking import Linking
 from actors.config.ocr import OcrModel
 from actors.config.relations import Relations
 from pipelines.pool import Pool
 
-PooledConfig = OcrModel | OnnxModel | GgufModel
-"""Configurations of stages that run in actor pools."""
+PooledConfig = OcrModel | OnnxModel | GlinerModel | GgufModel
+"""Configurations of stages that run in actors."""
 RefineConfig = Context | Relations | Linking
 """Configurations of stages that refine entities without a model."""
 StageConfig = PooledConfig | RefineConfig
 
 _POOLED: TypeAdapter[PooledConfig] = TypeAdapter(
-    Annotated[OcrModel | OnnxModel | GgufModel, Field(discriminator="kind")]
+    Annotated[OcrModel | OnnxModel | GlinerModel | GgufModel, Field(discriminator="kind")]
 )
 REFINING: Mapping[str, type[RefineConfig]] = {
     "context": Context,

@@ -52,6 +52,27 @@ def store_errors() -> Iterator[None]:
         raise StoreError(f"the object store: {type(error).__name__}{more}") from error
 
 
+def reason(error: OSError) -> str:
+    """Why a store or a disk refused, in few words without any content: the system's own for a
+    disk, status and code of the answer for an object store."""
+    if isinstance(error, StoreError):
+        return str(error)
+    name = type(error).__name__
+    for cause in (error, error.__cause__, error.__context__):
+        answer = getattr(cause, "response", None)  # botocore's ClientError
+        if isinstance(answer, dict):
+            status = str(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
+            code = str(answer.get("Error", {}).get("Code", ""))
+            words = dict.fromkeys(word for word in (status, code) if word)  # HEAD: both the status
+            return f"{name}: the store answered {' '.join(words)}"
+        number = getattr(cause, "status", None) or getattr(cause, "code", None)
+        if isinstance(number, int) and 300 <= number < 600:  # aiohttp, gcsfs
+            return f"{name}: the store answered {number}"
+    if error.errno is not None:
+        return f"{name}: {os.strerror(error.errno)}"
+    return name
+
+
 class S3(Section):
     """s3:// through s3fs and botocore."""
 

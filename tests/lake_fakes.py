@@ -9,7 +9,7 @@ import sys
 import time
 import zlib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -83,6 +83,31 @@ class HashModel:
 def hashing(seconds: float = 0.0, forgive: str = "") -> Load:
     """A loader of HashModel, for ``drive_run``."""
     return partial(HashModel, seconds=seconds, forgive=forgive)
+
+
+class SlowModel:
+    """Answers each document of a unit by its turn, ``seconds`` after the one before, and does not
+    keep its caller waiting for that."""
+
+    fingerprint = "slow"
+
+    def __init__(self, config: ModelConfig, share: Share, seconds: float) -> None:
+        self._name = config.name
+        self._seconds = seconds
+        self._thread = ThreadPoolExecutor(1)
+
+    def submit(self, document: Document) -> Future[Extraction]:
+        """Queue a document."""
+        return self._thread.submit(self._read, document)
+
+    def _read(self, document: Document) -> Extraction:
+        time.sleep(self._seconds)
+        return Extraction(document_id=document.id, model=self._name, fingerprint=self.fingerprint)
+
+
+def slow(seconds: float) -> Load:
+    """A loader of SlowModel."""
+    return partial(SlowModel, seconds=seconds)
 
 
 def never(config: ModelConfig, share: Share) -> HashModel:

@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
         ids = [f"{number}-{i}" for i in range(3)]
         write_rows(tmp_path / f"in/{number:02d}.jsonl", ids, FAILING if number == 4 else "")
         _pass(tmp_path)
-    (tmp_path / "in/empty.jsonl").write_text("")
+    (tmp_path / "in/empty.jsonl").write_text("\n")
     _pass(tmp_path)
     return tmp_path
 

@@ -13,7 +13,7 @@ from actors.config import ConfigError
 from pipelines.runs.check import check_unique_ids
 from pipelines.runs.plan import Increment, RunPlan
 from pipelines.runs.store import RunStore, begun_at, new_run_id
-from pipelines.source.read import DuplicateIdsError
+from pipelines.source.duplicates import DuplicateIdsError
 from pipelines.source.units import Slice, Unit
 from pipelines.tables.folder import RunError
 from pipelines.tables.unit_files import done_units, read_units_done, write_unit

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.config import Source
-from pipelines.source.read import DuplicateIdsError, SourceChangedError, read_units
+from pipelines.source.duplicates import DuplicateIdsError, digests, repeated, stretches
+from pipelines.source.read import read_units
 from pipelines.source.units import plan_source
 
 
@@ -112,20 +113,61 @@ def test_a_text_too_large_fails_alone(tmp_path: Path) -> None:
     assert rows[0]["text"] is None
 
 
-def test_ids_twice_in_a_unit_are_an_error_that_names_them(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_text('{"id": "p1", "text": "x"}\n{"id": "p1", "text": "y"}')
-    with pytest.raises(DuplicateIdsError, match="have the id p1"):
-        _rows(Source(path=str(tmp_path), id="id"))
+def test_rows_with_ids_of_earlier_rows(tmp_path: Path) -> None:
+    files: list[list[str | None]] = [["a", "b", "a", "a"], ["c", None, None], ["b", "d", "c"]]
+    for number, ids in enumerate(files):
+        table = pa.table({"id": pa.array(ids, pa.string()), "text": ["x"] * len(ids)})
+        pq.write_table(table, tmp_path / f"{number}.parquet")
+    (tmp_path / "3.jsonl").write_text('{"id": "d", "text": "x"}\n{"id": "e", "text": "x"}')
+    source = Source(path=str(tmp_path), id="id", unit_rows=3)
+    rows = _rows(source)
+    uri = tmp_path.as_uri()
+    assert len(rows) == 12
+    assert [row["doc_id"] for row in rows if row["error_type"] == "DuplicateId"] == [
+        f"{uri}/0.parquet#2",
+        f"{uri}/0.parquet#3",
+        f"{uri}/2.parquet#0",
+        f"{uri}/2.parquet#2",
+        f"{uri}/3.jsonl#0",
+    ]
+    assert len({row["doc_id"] for row in rows}) == 12
+    kept = _rows(source.model_copy(update={"on_duplicate": "keep_first"}))
+    assert [r["doc_id"] for r in kept if not r["doc_id"].startswith("file:")] == list("abcde")
+    assert not any(row["error_type"] for row in kept)
+    with pytest.raises(DuplicateIdsError, match=r"5 rows have the id of an earlier row, the first"):
+        plan_source(source.model_copy(update={"on_duplicate": "error"}))
 
 
-def test_a_file_that_shrank_is_an_error(tmp_path: Path) -> None:
+@given(st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=9), min_size=1, max_size=4))
+def test_repeated_ids_are_all_but_the_first(files: list[list[str]]) -> None:
+    seen: set[str] = set()
+    expected: list[list[int]] = []
+    for ids in files:
+        expected.append([])
+        for row, one in enumerate(ids):
+            if one in seen:
+                expected[-1].append(row)
+            seen.add(one)
+    found = repeated([digests(ids) for ids in files])
+    assert [rows.tolist() for rows in found] == expected
+    for ids, rows in zip(files, found, strict=True):
+        marked = [again for _, n, again in stretches(0, len(ids), rows) for again in [again] * n]
+        assert marked == [row in rows for row in range(len(ids))]
+
+
+def test_a_file_that_changed_since_it_was_planned_is_a_failed_row(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "x"}\n{"text": "y"}')
+    (tmp_path / "b.jsonl").write_text('{"text": "z"}')
     source = Source(path=str(tmp_path))
     plan = plan_source(source)
     path.write_text('{"text": "x"}')
-    with pytest.raises(SourceChangedError, match=r"a\.jsonl: was changed after"):
-        list(read_units(plan.units, source, plan.keep))
+    rows = [r for table in read_units(plan.units, source, plan.keep) for r in table.to_pylist()]
+    assert [(row["text"], row["error_type"]) for row in rows] == [(None, "BadFile"), ("z", "")]
+    path.unlink()
+    rows = [r for table in read_units(plan.units, source, plan.keep) for r in table.to_pylist()]
+    assert rows[0]["error_message"] == "the file is gone"
+    assert rows[0]["doc_id"] == path.as_uri()
 
 
 @settings(max_examples=30, deadline=None)

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.config import ConfigError
-from pipelines.config import Source
+from pipelines.batch.describe import describe
+from pipelines.config import Source, load_pipeline
 from pipelines.source.files import SourceFile
 from pipelines.source.units import _pack, plan_source
 
@@ -83,15 +84,20 @@ def test_missing_columns_are_an_error_that_names_file_and_columns(tmp_path: Path
 
 def test_a_broken_file_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PAR1 no, not really")
-    with pytest.raises(ConfigError, match=r"a\.parquet: cannot be read as parquet"):
+    with pytest.raises(ConfigError, match=r"no file can be read.*a\.parquet: the file cannot"):
         plan_source(Source(path=str(tmp_path)))
 
 
 def test_kept_columns_must_agree_and_not_collide(tmp_path: Path) -> None:
     _write(tmp_path / "a.parquet", 1, ward=pa.array([1]))
     _write(tmp_path / "b.parquet", 1, ward=pa.array(["x"]))
-    with pytest.raises(ConfigError, match=r"other types in .*b\.parquet than in .*a\.parquet"):
+    with pytest.raises(ConfigError, match=r"is string in .*b\.parquet and int64 in .*a\.parquet"):
         plan_source(Source(path=str(tmp_path), keep=("ward",)))
     (tmp_path / "c.jsonl").write_text(json.dumps({"text": "x"}))
+    (tmp_path / "p.yaml").write_text(
+        "name: p\nsource: {path: c.jsonl, keep: [status]}\nsink: {path: out}\n"
+        "steps: [{model: 'starter:token-classifier'}]\n"
+    )
+    loaded = load_pipeline(tmp_path / "p.yaml")
     with pytest.raises(ConfigError, match="collide"):
-        plan_source(Source(path=f"{tmp_path}/c.jsonl", keep=("status",)))
+        describe(loaded, plan_source(loaded.pipeline.source))

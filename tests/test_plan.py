@@ -130,6 +130,26 @@ def test_on_cpus_the_cores_bound(tmp_path: Path) -> None:
     assert (plan["steps"][0]["actors"], plan["documents_per_s"]) == (4, 40)
 
 
+def test_without_a_card_pools_run_on_cpus_or_ask_for_one(tmp_path: Path) -> None:
+    path = _config(tmp_path, "num_gpus: 0.5, cpu_fallback: true, fill: false")
+    rates = (RATE, "llm=2", RATE, STARTER_RATE)
+    result = CliRunner().invoke(app, ["plan", str(path), "--json", *rates], catch_exceptions=False)
+    plan = json.loads(result.stdout)
+    assert [step["gpus"] for step in plan["steps"]] == [0, 0]
+    assert plan["documents_per_s"] == 2
+    with pytest.raises(ConfigError, match=r"llm: pool\.num_gpus is auto: say --gpu"):
+        CliRunner().invoke(app, ["plan", str(_config(tmp_path))], catch_exceptions=False)
+
+
+def test_the_table_is_whole_on_80_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    words = ["plan", str(_config(tmp_path)), "--gpu", "a10g:24", RATE, f"{STARTER}=123456"]
+    shown = CliRunner().invoke(app, words, catch_exceptions=False).output
+    assert STARTER in shown
+    assert "493,824.0" in shown  # of four actors
+    assert "…" not in shown
+
+
 def test_the_card_asked_for_counts_and_not_that_of_the_file(tmp_path: Path) -> None:
     plan = _plan(_config(tmp_path, "num_gpus: auto, card_gb: 80"))
     assert plan["steps"][0]["gpus"] == 0.2

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lake_fakes import FAILING, POISON, Quiet, hashing, never, pipeline, rows_of
+from lake_fakes import FAILING, POISON, Quiet, hashing, never, pipeline, rows_of, slow
 
 from pipelines.batch import RunFailedError, begin_run, drive_run
 from pipelines.batch.cluster import cluster
@@ -55,3 +55,16 @@ def test_a_model_that_never_loads_ends_the_run_which_can_be_resumed(tmp_path: Pa
     loaded = pipeline(str(tmp_path / "in.jsonl"), str(tmp_path / "out"))
     drive_run(sink, begin_run(loaded, plan_source(loaded.pipeline.source)), Quiet(), hashing())
     assert len(rows_of(sink)) == 1
+
+
+@pytest.mark.slow
+def test_progress_within_a_unit_is_no_stall(tmp_path: Path) -> None:
+    """One unit of 60 s, and half of that without a unit ends a run."""
+    lines = (json.dumps({"id": f"d{i}", "text": "x"}) for i in range(30))
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    loaded = pipeline(
+        str(tmp_path / "in.jsonl"), str(tmp_path / "out"), unit_rows=30, stall_minutes=0.5
+    )
+    sink = RunStore(loaded.pipeline.sink.path)
+    drive_run(sink, begin_run(loaded, plan_source(loaded.pipeline.source)), Quiet(), slow(2.0))
+    assert len(rows_of(sink)) == 30

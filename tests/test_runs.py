@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from lake_fakes import FAILING, Quiet, hashing, pipeline, rows_of, write_rows
+from rich.console import Console
 from typer.testing import CliRunner
 from without_ray import _without_ray  # noqa: F401
 
 from pipelines.batch import begin_run, drive_run, write_plan
 from pipelines.cli.app import app
+from pipelines.cli.runs import runs_table
 from pipelines.config import LoadedPipeline
 from pipelines.enrich import decide
 from pipelines.runs.lease import Lease
 from pipelines.runs.maintenance import Waste, vacuum
 from pipelines.runs.store import RunStore
+from pipelines.runs.tally import Tally
 from pipelines.source.units import plan_source
 from pipelines.tables.diff import compare
 
@@ -139,3 +143,44 @@ def test_the_commands(loaded: LoadedPipeline, sink: RunStore, tmp_path: Path) ->
     result = call(app, ["runs", "diff", sink.path, first, again])
     assert result.exit_code == 2
     assert "`medspan runs vacuum` removed them" in result.stderr
+
+
+@pytest.mark.parametrize("names", [["notes"], ["notes", "a-pipeline-with-a-long-name-of-its-own"]])
+def test_the_list_is_whole_on_80_columns(names: list[str]) -> None:
+    rows: list[dict[str, object]] = [
+        {
+            "run_id": f"r20261129T12370{i}-ceacf2",
+            "state": "committed",
+            "pipeline": name,
+            "kind": "increment",
+            "documents": 40_123_456,
+            "failed": 123_456,
+            "entities": 812_345_678,
+            "seconds": 123_456.7,
+        }
+        for i, name in enumerate(names)
+    ]
+    rows.append({"run_id": "r20261129T123709-ceacf2", "state": "open"})
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(runs_table(rows))
+    shown = console.export_text()
+    assert max(map(len, shown.splitlines())) <= 80
+    for row in rows:
+        (line,) = (line for line in shown.splitlines() if line.startswith(str(row["run_id"])))
+        if row["state"] == "committed":
+            assert "40,123,456 123,456 812,345,678 123456.7" in " ".join(line.split())
+    assert "notes" in shown
+
+
+def test_the_time_of_a_resumed_run_is_its_own(loaded: LoadedPipeline, sink: RunStore) -> None:
+    class Interrupt:
+        def update(self, tally: Tally, documents: int) -> None:
+            if tally.total:
+                raise KeyboardInterrupt
+
+    run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
+    with pytest.raises(KeyboardInterrupt):
+        drive_run(sink, run_id, Interrupt(), hashing(seconds=0.2))
+    timing = drive_run(sink, run_id, Quiet(), hashing()).marker["timing"]
+    for stage in timing["stages"].values():
+        assert stage["seconds"] <= timing["seconds"] * stage["workers"]

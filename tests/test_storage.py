@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 import time
@@ -22,7 +23,7 @@ from pipelines.runs.plan import RunPlan
 from pipelines.runs.store import RunStore
 from pipelines.source.read import read_units
 from pipelines.source.units import plan_source
-from pipelines.storage import S3, Storage, StoreError, delta_options
+from pipelines.storage import S3, Storage, StoreError, delta_options, reason
 from pipelines.tables.folder import RunError
 from pipelines.tables.unit_files import done_units, write_unit
 
@@ -117,6 +118,24 @@ def test_a_bucket_that_is_not_there_is_said_at_once(store: S3Server) -> None:
     with pytest.raises(ConfigError, match="there is nothing at s3://nope/in"):
         plan_source(Source(path="s3://nope/in"))
     assert time.monotonic() - started < 20
+
+
+@pytest.mark.s3
+def test_why_a_store_refuses_a_listing_is_said(store: S3Server) -> None:
+    Storage(s3=S3(endpoint=store.url, path_style=True, attempts=1)).apply()
+    store.misbehave(rate=1, kinds=["503"])
+    try:
+        with pytest.raises(
+            ConfigError, match=r"cannot list s3://lake/in: .*the store answered 503"
+        ):
+            plan_source(Source(path="s3://lake/in"))
+    finally:
+        store.misbehave()
+
+
+def test_why_a_disk_refuses_is_said() -> None:
+    assert reason(OSError(errno.ENOSPC, "anything")) == "OSError: No space left on device"
+    assert reason(PermissionError("a name")) == "PermissionError"
 
 
 def test_a_store_that_is_away_is_an_os_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from actors.config.base import LabelFilter, Section, Weights, fingerprint
 from actors.config.gguf import GgufContext, GgufModel, GgufSampling, GgufWeights
+from actors.config.gliner import GlinerDecode, GlinerModel, GlinerPrompt
 from actors.config.load import ConfigError, ModelConfig, load_model, parse_model, read_yaml
 from actors.config.onnx import Decode, OnnxModel, OnnxSession, Window
 from actors.config.results import RESULTS, results_of
@@ -21,6 +22,9 @@ __all__ = [
     "GgufModel",
     "GgufSampling",
     "GgufWeights",
+    "GlinerDecode",
+    "GlinerModel",
+    "GlinerPrompt",
     "ImageOptions",
     "LabelFilter",
     "ModelConfig",

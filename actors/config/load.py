@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from actors.config.gguf import GgufModel
+from actors.config.gliner import GlinerModel
 from actors.config.onnx import OnnxModel
 from actors.guideline import Guideline
 
@@ -22,9 +23,9 @@ class ConfigError(ValueError):
     """A configuration that cannot be used; the message names the file and the key."""
 
 
-ModelConfig = OnnxModel | GgufModel
+ModelConfig = OnnxModel | GlinerModel | GgufModel
 _MODEL: TypeAdapter[ModelConfig] = TypeAdapter(
-    Annotated[OnnxModel | GgufModel, Field(discriminator="kind")]
+    Annotated[OnnxModel | GlinerModel | GgufModel, Field(discriminator="kind")]
 )
 _GUIDELINE = TypeAdapter(Guideline)
 
@@ -57,7 +58,7 @@ def parse_model(content: dict[str, Any], path: Path) -> ModelConfig:
         weights["lora"] = tuple(
             one.model_copy(update={"model": resolve(one.model, path)}) for one in model.weights.lora
         )
-    if isinstance(model, GgufModel) and isinstance(model.prompt.guideline, str):
+    if not isinstance(model, OnnxModel) and isinstance(model.prompt.guideline, str):
         # Inlined, so that the fingerprint covers what the file says.
         guideline = load_guideline(resolve(model.prompt.guideline, path))
         prompt = model.prompt.model_copy(update={"guideline": guideline})

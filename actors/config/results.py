@@ -11,6 +11,7 @@ from collections.abc import Mapping
 RESULTS: Mapping[str, int] = {
     "context": 1,
     "engine": 1,
+    "gliner": 1,
     "grounding": 1,
     "linking": 1,
     "merge": 1,
@@ -26,6 +27,7 @@ RESULTS: Mapping[str, int] = {
 _ROOMS: Mapping[str, tuple[str, ...]] = {
     "context": ("context",),
     "gguf": ("engine", "grounding", "merge", "prompts", "vision", "windows"),
+    "gliner": ("gliner", "merge", "onnx"),
     "linking": ("linking",),
     "ocr": ("ocr", "pages"),
     "onnx": ("merge", "onnx", "windows"),

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from actors.gguf.backend import GenerativeBackend
-from actors.gguf.inputs import (
-    DocumentError,
-    Inputs,
-    LoadedModel,
-    Prepared,
-    TextInputs,
-    request_sampling,
-    thinking,
-)
-from actors.gguf.model import LlamaModel
-from actors.gguf.reading import Reading
-from actors.gguf.runner import LlamaRunner
+from actors.extras import optional_imports
+
+with optional_imports("a GGUF model"):
+    from actors.gguf.backend import GenerativeBackend
+    from actors.gguf.inputs import (
+        DocumentError,
+        Inputs,
+        LoadedModel,
+        Prepared,
+        TextInputs,
+        request_sampling,
+        thinking,
+    )
+    from actors.gguf.model import LlamaModel
+    from actors.gguf.reading import Reading
+    from actors.gguf.runner import LlamaRunner
 
 __all__ = [
     "DocumentError",

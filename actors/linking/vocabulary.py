@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from actors.config import ConfigError
 
-class VocabularyError(ValueError):
+
+class VocabularyError(ConfigError):
     """A vocabulary file that cannot be used; the message names the file and the row."""
 
 

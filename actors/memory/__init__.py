@@ -30,6 +30,7 @@ from actors.memory.need import (
     gguf_need,
     onnx_need,
     read_gguf,
+    read_gliner,
     read_onnx,
 )
 from actors.memory.pictures import EncoderTake, encoder_take, largest_picture
@@ -71,6 +72,7 @@ __all__ = [
     "open_header",
     "output_rows",
     "read_gguf",
+    "read_gliner",
     "read_header",
     "read_ocr",
     "read_onnx",

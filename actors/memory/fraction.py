@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-from actors.config import ConfigError, GgufModel, OnnxModel
+from actors.config import ConfigError, GgufModel, GlinerModel, OnnxModel
 from actors.memory.need import GgufFile, Need, OnnxFile, gguf_need, longest_window, onnx_need
 
 RESERVE = 1.05
@@ -53,13 +53,15 @@ def refuse(name: str, file: GgufFile, model: GgufModel, share: float, card: int)
     return refusal(name, gguf_need(file, model), share, card, ways)
 
 
-def check_onnx(name: str, file: OnnxFile, model: OnnxModel, share: float, card: int) -> None:
-    """As ``check_gguf``, for a token classifier."""
+def check_onnx(
+    name: str, file: OnnxFile, model: OnnxModel | GlinerModel, share: float, card: int
+) -> None:
+    """As ``check_gguf``, for a token classifier or a GLiNER model."""
     need = onnx_need(file, model)
     if fits(need, share * card):
         return
 
-    def batches(tokens: int) -> OnnxModel:
+    def batches(tokens: int) -> OnnxModel | GlinerModel:
         session = model.session.model_copy(update={"batch_tokens": tokens})
         return model.model_copy(update={"session": session})
 
@@ -94,7 +96,9 @@ def filled_gguf(file: GgufFile, model: GgufModel, share: float, card: int) -> Gg
     return with_context(model, sequences=best) if best else model
 
 
-def filled_onnx(file: OnnxFile, model: OnnxModel, share: float, card: int) -> OnnxModel:
+def filled_onnx(
+    file: OnnxFile, model: OnnxModel | GlinerModel, share: float, card: int
+) -> OnnxModel | GlinerModel:
     """The model with the largest batches that its share has room for, doubling its file's."""
     tokens = model.session.batch_tokens
     best = model

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from actors.config import ConfigError, GgufModel, OnnxModel
+from actors.config import ConfigError, GgufModel, GlinerModel, OnnxModel
+from actors.gliner_folder import read_gliner_folder
 from actors.memory.header import Header, read_header
 from actors.memory.llama import llama_take
 from actors.memory.pictures import encoder_take, largest_picture
@@ -22,6 +23,7 @@ assumption that lies at the upper end of what drivers show; benchmarks/gpu_check
 
 Opened = Callable[[str], AbstractContextManager[BinaryIO]]
 _FLOAT = 4
+_TOKEN_LABELS = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +53,15 @@ class GgufFile:
 
 @dataclass(frozen=True, slots=True)
 class OnnxFile:
-    """A token classifier's file, and the sizes in the config.json beside it; ``longest``: tokens of
-    the longest sequence that it takes."""
+    """An ONNX model's file, and the sizes in the configuration beside it; ``longest``: tokens of
+    the longest sequence that it takes. ``spans``: numbers that spans take a token, 0 without."""
 
     size: int
     width: int
     feed: int
     heads: int
     longest: int
+    spans: int = 0
 
 
 def gguf_need(file: GgufFile, model: GgufModel) -> Need:
@@ -99,8 +102,8 @@ def read_gguf(open_file: Opened, model: GgufModel) -> GgufFile:
     return GgufFile(header, further, encoder)
 
 
-def onnx_need(file: OnnxFile, model: OnnxModel) -> Need:
-    """What a token classifier needs for its batches.
+def onnx_need(file: OnnxFile, model: OnnxModel | GlinerModel) -> Need:
+    """What a token classifier or a GLiNER model needs for its batches.
 
     The arena holds the widest layer: four tensors of the feed-forward's width (GELU, spelt out) and
     two of the model's; and the attention's scores beside them, where these are too large for gaps
@@ -115,11 +118,13 @@ def onnx_need(file: OnnxFile, model: OnnxModel) -> Need:
     scores = _FLOAT * rows * file.heads * longest**2
     feed, width = _FLOAT * tokens * file.feed, _FLOAT * tokens * file.width
     activations = 4 * feed + 2 * width + (scores if scores > 2 * feed else 0)
+    # Spans are scored when the layers are done: the larger of the two is what the arena holds.
+    activations = max(activations, _FLOAT * tokens * file.spans)
     parts = {"weights": file.size, "activations": activations, "CUDA context": CUDA_CONTEXT}
     return Need(parts, 2 * file.size, exact=False)
 
 
-def longest_window(file: OnnxFile, model: OnnxModel) -> int:
+def longest_window(file: OnnxFile, model: OnnxModel | GlinerModel) -> int:
     """Tokens of the longest window, special ones included; a longer one is refused on loading."""
     return min(model.window.size or file.longest, file.longest)
 
@@ -127,7 +132,28 @@ def longest_window(file: OnnxFile, model: OnnxModel) -> int:
 def read_onnx(folder: Path) -> OnnxFile:
     """The sizes of a model folder as optimum exports it; raises ConfigError where config.json does
     not say them and FileNotFoundError where files are missing."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    file = folder / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    # Large tensors lie in files of their own, whose names begin with the model's.
+    size = sum(part.stat().st_size for part in folder.glob("model.onnx*"))
+    return OnnxFile(size, longest=longest(config, folder), **_sizes(config, file))
+
+
+def read_gliner(folder: Path) -> OnnxFile:
+    """As ``read_onnx``, of a GLiNER model's folder; the sizes are those of its text encoder."""
+    found = read_gliner_folder(folder)
+    sizes = _sizes(found.encoder, folder / "gliner_config.json")
+    size = sum(part.stat().st_size for part in folder.glob(f"{found.model.name}*"))
+    # Of each span its two ends (with and without what is negative), the inner layer that is four
+    # times as wide as the model (likewise), and the span itself.
+    spans = found.width * sizes["width"] * (2 * 2 + 2 * 4 + 1)
+    if found.token_level:
+        # The same of each word and label, for as many labels as GLiNER is trained with at a time.
+        spans = _TOKEN_LABELS * sizes["width"] * (3 + 2 * 4)
+    return OnnxFile(size, longest=found.longest, spans=spans, **sizes)
+
+
+def _sizes(config: Mapping[str, Any], file: Path) -> dict[str, int]:
     # DistilBERT has names of its own.
     names = {
         "width": ("hidden_size", "dim"),
@@ -138,8 +164,6 @@ def read_onnx(folder: Path) -> OnnxFile:
     for key, known in names.items():
         value = next((config[name] for name in known if isinstance(config.get(name), int)), None)
         if value is None:
-            raise ConfigError(f"{folder / 'config.json'}: has no {known[0]}: its need is unknown")
+            raise ConfigError(f"{file}: has no {known[0]}: its need is unknown")
         found[key] = value
-    # Large tensors lie in files of their own, whose names begin with the model's.
-    size = sum(file.stat().st_size for file in folder.glob("model.onnx*"))
-    return OnnxFile(size, longest=longest(config, folder), **found)
+    return found

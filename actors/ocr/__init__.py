@@ -6,7 +6,10 @@ word. Detection and recognition are batched over the lines of several pages.
 
 from __future__ import annotations
 
-from actors.ocr.models import network_files
-from actors.ocr.reader import OcrReader, ReadFailure
+from actors.extras import optional_imports
+
+with optional_imports("reading pictures"):
+    from actors.ocr.models import network_files
+    from actors.ocr.reader import OcrReader, ReadFailure
 
 __all__ = ["OcrReader", "ReadFailure", "network_files"]

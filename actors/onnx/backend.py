@@ -9,16 +9,17 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
 
-from actors.config import OnnxModel
+from actors.config import GlinerModel, OnnxModel
 from actors.futures import settle
 from actors.guideline import Guideline
 from actors.memory import memory_held, taken_since
-from actors.onnx.narrowing import narrowed
+from actors.onnx.gliner.reader import GlinerReader
 from actors.onnx.reader import Reader
-from actors.onnx.reading import Reading
 from actors.spans import Document, Extraction, Moved, Tell, unheard
 from actors.turns import CHARACTERS_PER_TOKEN, TURN_CHARACTERS, TURN_TOKENS
 
@@ -31,7 +32,63 @@ _BATCHES_AHEAD = 16
 _MOST_CHARACTERS = 16_000_000
 
 _Asked = tuple[Document, Guideline | None, Future[Extraction]]
-_UnderWay = dict[Future[Extraction], tuple[Reading, Guideline | None]]
+_UnderWay = dict[Future[Extraction], "Opened"]
+R = TypeVar("R", bound="Opened")
+
+
+class Opened(Protocol):
+    """One document on its way through a model."""
+
+    @property
+    def document(self) -> Document:
+        """The document itself."""
+
+    @property
+    def given_up(self) -> Callable[[], bool]:
+        """Whether nobody waits for it any more."""
+
+    @property
+    def done(self) -> bool:
+        """Whether its extraction is ready."""
+
+    @property
+    def waiting(self) -> Sequence[object]:
+        """Windows that were taken to be read and have not been yet."""
+
+
+class Reads(Protocol[R]):
+    """A loaded model that reads documents in rounds. Its calls may come from several threads, each
+    with readings of its own."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of what can change an answer."""
+
+    @property
+    def parallel(self) -> int:
+        """Batches that fill its threads when they run at a time."""
+
+    def open(
+        self, document: Document, guideline: Guideline | None, given_up: Callable[[], bool]
+    ) -> R:
+        """A document, ready to be read."""
+
+    def advance(
+        self,
+        readings: Sequence[R],
+        tokens: int,
+        runners: ThreadPoolExecutor,
+        go_on: Callable[[], bool],
+        moved: Moved,
+    ) -> None:
+        """Read the next windows of all of them, ``tokens`` of each, in batches on ``runners``.
+
+        Where ``go_on`` says no, the batches that run are the last. Raises only where the model is
+        lost. ``moved`` is called after each batch.
+        """
+
+    def extraction(self, reading: R) -> Extraction:
+        """What came out of a document that is done."""
 
 
 @dataclass(slots=True, eq=False)
@@ -50,24 +107,28 @@ class ModelLost(RuntimeError):
 
 
 class OnnxBackend:
-    """A token classifier behind ``submit``. Its configuration says what it is (``OnnxModel``).
+    """A token classifier or a GLiNER model behind ``submit``; its configuration says which.
 
     ``threads``: CPU threads, None for all of this process. ``gpu``: the share of one card, 0 for
     none, None for whatever is visible. ``moved`` is called after each batch. ``cpu_fallback``: a
-    share that onnxruntime cannot use is a warning. Raises as ``Reader`` where the model cannot be
-    loaded.
+    share that onnxruntime cannot use is a warning. Raises as the reader where the model cannot
+    be loaded.
     """
 
     def __init__(
         self,
-        config: OnnxModel,
+        config: OnnxModel | GlinerModel,
         threads: int | None,
         gpu: float | None,
         moved: Moved = unheard,
         cpu_fallback: bool = False,
     ) -> None:
         before = memory_held()
-        self._reader = Reader(config, threads, gpu, cpu_fallback)
+        self._reader: Reads[Any] = (
+            GlinerReader(config, threads, gpu, cpu_fallback)
+            if isinstance(config, GlinerModel)
+            else Reader(config, threads, gpu, cpu_fallback)
+        )
         self.took = taken_since(before)
         """Bytes that the process has grown by while the model was loaded and tried."""
         self._name = config.name
@@ -99,8 +160,8 @@ class OnnxBackend:
     ) -> Future[Extraction]:
         """Queue a document; thread-safe. The future has an exception only if the model is lost.
 
-        Cancelling it frees the model for others at the next batch. ``guideline`` chooses among the
-        model's labels. ``tell`` hears nothing: nothing is printed.
+        Cancelling it frees the model for others at the next batch. ``guideline`` chooses among a
+        token classifier's labels; GLiNER takes any. ``tell`` hears nothing: nothing is printed.
         Raises RuntimeError after ``close``.
         """
         future: Future[Extraction] = Future()
@@ -135,7 +196,8 @@ class OnnxBackend:
                     if future.cancelled():
                         future.set_running_or_notify_cancel()
                     else:
-                        under_way[future] = self._reader.open(document, future.cancelled), guideline
+                        opened = self._reader.open(document, guideline, future.cancelled)
+                        under_way[future] = opened
                 self._read(lane, under_way)
         except Exception as error:
             _LOG.error("model %s is lost: %s", self._name, type(error).__name__)
@@ -153,7 +215,7 @@ class OnnxBackend:
         if lane.long:
             turns = turns[: max(1, self._ahead // TURN_TOKENS)]
             tokens = max(TURN_TOKENS, self._ahead // max(1, len(turns)))
-        unread = [under_way[future][0] for future in turns if not under_way[future][0].done]
+        unread = [under_way[future] for future in turns if not under_way[future].done]
         self._reader.advance(
             unread,
             tokens,
@@ -162,20 +224,18 @@ class OnnxBackend:
             self._moved,
         )
         for future in turns:
-            reading, guideline = under_way[future]
+            reading = under_way[future]
             if reading.done:
-                self._answer(future, reading, guideline)
+                self._answer(future, reading)
                 del under_way[future]
             elif not reading.waiting:
                 under_way[future] = under_way.pop(future)
 
-    def _answer(
-        self, future: Future[Extraction], reading: Reading, guideline: Guideline | None
-    ) -> None:
+    def _answer(self, future: Future[Extraction], reading: Opened) -> None:
         """Give a reading that is done to its future, unless that is cancelled."""
         found = None
         if not reading.given_up():
-            found = narrowed(self._reader.extraction(reading), guideline)
+            found = self._reader.extraction(reading)
         # From here on it cannot be cancelled any more, so that the result always finds its place.
         if found is None:
             future.set_running_or_notify_cancel()
@@ -191,7 +251,7 @@ class OnnxBackend:
 
     def _take(self, lane: _Lane, under_way: _UnderWay) -> list[_Asked]:
         """The documents to open next."""
-        held = sum(len(reading.document.text or "") for reading, _ in under_way.values())
+        held = sum(len(reading.document.text or "") for reading in under_way.values())
         room = min(self._ahead * CHARACTERS_PER_TOKEN, _MOST_CHARACTERS - held)
         taken: list[_Asked] = []
         with self._changed:

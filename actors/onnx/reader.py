@@ -11,28 +11,31 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
 
 from actors.chunking import Window, windows
 from actors.config import ConfigError, OnnxModel, OnnxSession, fingerprint, results_of
+from actors.guideline import Guideline
 from actors.model_folder import FILES, Folder, ModelFileError, read_folder
+from actors.onnx.batches import alone_where_it_fails, run_batches
 from actors.onnx.decode import Decoder, Part, TokenSpan
 from actors.onnx.entities import Chooser
 from actors.onnx.labels import Labels, read_labels
 from actors.onnx.length import usable_length
+from actors.onnx.narrowing import narrowed
 from actors.onnx.packing import pack
 from actors.onnx.reading import Reading
-from actors.onnx.session import Session, is_fatal
+from actors.onnx.session import Session
 from actors.onnx.tokenizer import TextTokenizer
 from actors.spans import Document, Entity, Extraction, Failure, Moved, Status, Usage, utf8_error
 from actors.weights import digest, fetch
 
 _LOG = logging.getLogger(__name__)
 _CUDA = "CUDAExecutionProvider"
-_MOST_UNKNOWN = 0.05
+MOST_UNKNOWN = 0.05
 """The part of a document's tokens that may be unknown to the model without a word."""
 
 _Outcome = tuple[list[TokenSpan], int] | Exception
@@ -71,21 +74,28 @@ class Reader:
         self._size, self._overlap = self._window()
         self.fingerprint = _fingerprint(config, folder)
 
-    def open(self, document: Document, given_up: Callable[[], bool]) -> Reading:
-        """The document in tokens; one that cannot be read has its failure already."""
+    def open(
+        self, document: Document, guideline: Guideline | None, given_up: Callable[[], bool]
+    ) -> Reading:
+        """The document in tokens; one that cannot be read has its failure already.
+
+        ``guideline`` chooses among the model's labels.
+        """
         began = time.perf_counter()
         try:
             if document.text is None:
                 failure = Failure("MissingText", "there is no text")
-                return Reading(document, given_up, failure=failure)
+                return Reading(document, guideline, given_up, failure=failure)
             if problem := utf8_error(document.text):
-                return Reading(document, given_up, failure=Failure("InvalidText", problem))
+                failure = Failure("InvalidText", problem)
+                return Reading(document, guideline, given_up, failure=failure)
             tokens = self._tokenizer.encode(document.text)
         except Exception as error:  # told by its type alone: its message may hold text
-            message = "the text could not be tokenized"
-            return Reading(document, given_up, failure=Failure(type(error).__name__, message))
+            failure = Failure(type(error).__name__, "the text could not be tokenized")
+            return Reading(document, guideline, given_up, failure=failure)
         cut = windows(len(tokens), self._size, self._overlap, tokens.words)
-        return Reading(document, given_up, tokens, cut, seconds=time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        return Reading(document, guideline, given_up, tokens, cut, seconds=seconds)
 
     @property
     def parallel(self) -> int:
@@ -139,7 +149,7 @@ class Reader:
                 entities = self._chooser.entities(text, reading.tokens, reading.spans)
             except Exception as error:  # its message may hold text
                 failure = Failure(type(error).__name__, "its spans make no entities")
-        return Extraction(
+        extraction = Extraction(
             document_id=reading.document.id,
             model=self._config.name,
             fingerprint=self.fingerprint,
@@ -152,6 +162,7 @@ class Reader:
                 seconds=reading.seconds + time.perf_counter() - began,
             ),
         )
+        return narrowed(extraction, reading.guideline)
 
     def _run_all(
         self, work: Sequence[_Work], runners: ThreadPoolExecutor, go_on: Callable[[], bool]
@@ -161,37 +172,20 @@ class Reader:
         parallel = self._session.parallel
         # Few windows are shared out, so that no thread is idle while another has all of them.
         budget = min(self._config.session.batch_tokens, -(-sum(lengths) // parallel))
-        running: list[Future[list[_Run]]] = []
-        try:
-            one = self._session
-            batches = pack(lengths, max(budget, 1), one.rows, padded=one.masked)
-            for number, batch in enumerate(batches):
-                if len(running) > parallel:
-                    yield running.pop(0).result()
-                if number >= parallel and not go_on():
-                    break
-                # Asked late: the windows of a round of long documents take minutes.
-                if wanted := [work[k] for k in batch if not work[k][0].given_up()]:
-                    running.append(runners.submit(self._read, wanted))
-            while running:
-                yield running.pop(0).result()
-        finally:
-            for left in running:
-                left.cancel()
+        one = self._session
+        packed = pack(lengths, max(budget, 1), one.rows, padded=one.masked)
+        return run_batches(
+            [[work[index] for index in batch] for batch in packed],
+            lambda batch: alone_where_it_fails(batch, self._read, _failed),
+            runners,
+            parallel,
+            wanted=lambda one: not one[0].given_up(),
+            go_on=go_on,
+        )
 
     def _read(self, batch: Sequence[_Work]) -> list[_Run]:
-        """Run a batch; where it fails, its windows one by one."""
         began = time.perf_counter()
-        try:
-            logits = self._run([reading.tokens.ids[w.start : w.end] for reading, w in batch])
-        except Exception as error:
-            if is_fatal(error):
-                raise
-            if len(batch) > 1:
-                return [ran for one in batch for ran in self._read([one])]
-            ((reading, window),) = batch
-            # onnxruntime's messages name nodes and shapes, never text
-            return [(reading, window, Failure(type(error).__name__, str(error)[:300]), 0.0)]
+        logits = self._run([reading.tokens.ids[w.start : w.end] for reading, w in batch])
         seconds = (time.perf_counter() - began) / len(batch)
         skip = len(self._tokenizer.before)
         return [
@@ -286,9 +280,13 @@ def _say_doubts(model: str, labels: Labels) -> None:
 
 def _problems(reading: Reading) -> tuple[str, ...]:
     unknown, tokens = reading.tokens.unknown, len(reading.tokens)
-    if unknown <= _MOST_UNKNOWN * tokens:
+    if unknown <= MOST_UNKNOWN * tokens:
         return ()
     return (f"{unknown} of {tokens} tokens are unknown to the model",)
+
+
+def _failed(work: _Work, failure: Failure) -> _Run:
+    return (*work, failure, 0.0)
 
 
 def _each_alone(decoder: Decoder, parts: Sequence[Part]) -> list[_Outcome]:

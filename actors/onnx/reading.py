@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from actors.chunking import Window
+from actors.guideline import Guideline
 from actors.onnx.decode import Part, TokenSpan
 from actors.onnx.tokenizer import NO_TOKENS, Tokens
 from actors.spans import Document, Failure
@@ -28,6 +29,7 @@ class Reading:
     """
 
     document: Document
+    guideline: Guideline | None
     given_up: Callable[[], bool]
     tokens: Tokens = NO_TOKENS
     windows: Iterator[Window] = field(default_factory=lambda: iter(()))

@@ -1,9 +1,13 @@
-"""One onnxruntime session: token ids in, logits out. The only file that imports onnxruntime."""
+"""A model file in onnxruntime, and one session of a token classifier: token ids in, logits out.
+
+The only file that imports onnxruntime.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -33,13 +37,10 @@ _FATAL = (
 _said_cpu = False
 
 
-class Session:
-    """A loaded model file.
+class Loaded:
+    """A model file in onnxruntime.
 
-    ``rows`` and ``length``: the batch size and the sequence length where the file fixes them.
     ``parallel``: how many calls of ``run`` at a time fill the threads that it was given.
-    ``masked``: whether the file is told what is padding; where it is not, padding changes the
-    logits, so every row of a batch must be of one length.
     """
 
     def __init__(
@@ -49,7 +50,11 @@ class Session:
         threads: int | None,
         gpu: float | None,
         cpu_fallback: bool = False,
+        part: bytes | None = None,
     ) -> None:
+        """``threads``: CPU threads, None for all of this process. ``gpu``: the share of one card, 0
+        for none, None for whatever is visible. ``part``: a model that was made of the file, to be
+        loaded in its place. Raises ConfigError or ModelFileError."""
         import onnxruntime  # here: medspan's commands that run no model need not wait for it
 
         providers = _providers(settings, gpu, cpu_fallback)
@@ -71,7 +76,9 @@ class Session:
         if on_card:
             onnxruntime.preload_dlls()  # CUDA and cuDNN out of NVIDIA's own packages
         try:
-            self._session = onnxruntime.InferenceSession(str(file), options, providers=providers)
+            self._session = onnxruntime.InferenceSession(
+                part or str(file), options, providers=providers
+            )
         except Exception as error:  # onnxruntime's own hierarchy is private
             raise ModelFileError(f"{file}: onnxruntime cannot load it: {error}") from error
         self.provider = str(self._session.get_providers()[0])
@@ -86,9 +93,43 @@ class Session:
         self._turn: AbstractContextManager[Any] = (
             threading.Lock() if self.on_card else nullcontext()
         )
-        self._inputs = _inputs(self._session, file)
-        self._output = _output(self._session, file)
-        shape = self._session.get_inputs()[0].shape
+        self.inputs = self._session.get_inputs()
+        self.outputs = self._session.get_outputs()
+
+    def run(
+        self, outputs: Sequence[str], feed: Mapping[str, Any], quiet: bool = False
+    ) -> list[Any]:
+        """The outputs of these names. ``quiet``: onnxruntime does not print what fails.
+
+        Raises whatever it raises; see ``is_fatal``.
+        """
+        with self._turn:
+            return list(self._session.run(outputs, feed, self._quiet if quiet else None))
+
+
+class Session:
+    """A loaded token classifier.
+
+    ``rows`` and ``length``: the batch size and the sequence length where the file fixes them.
+    ``parallel``: how many calls of ``run`` at a time fill the threads that it was given.
+    ``masked``: whether the file is told what is padding; where it is not, padding changes the
+    logits, so every row of a batch must be of one length.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        settings: OnnxSession,
+        threads: int | None,
+        gpu: float | None,
+        cpu_fallback: bool = False,
+    ) -> None:
+        self._loaded = Loaded(file, settings, threads, gpu, cpu_fallback)
+        self.provider, self.on_card = self._loaded.provider, self._loaded.on_card
+        self.parallel = self._loaded.parallel
+        self._inputs = _inputs(self._loaded, file)
+        self._output = _output(self._loaded, file)
+        shape = self._loaded.inputs[0].shape
         self.rows = shape[0] if isinstance(shape[0], int) else None
         self.length = shape[1] if isinstance(shape[1], int) else None
         self.masked = "attention_mask" in self._inputs
@@ -112,8 +153,7 @@ class Session:
             name: given.get(name, zeros).astype(kind, copy=False)
             for name, kind in self._inputs.items()
         }
-        with self._turn:
-            (logits,) = self._session.run([self._output], feed, self._quiet if quiet else None)
+        (logits,) = self._loaded.run([self._output], feed, quiet)
         return np.asarray(logits, np.float32)
 
 
@@ -171,9 +211,9 @@ def _say_cpu(reason: str, level: int = logging.INFO) -> None:
         _said_cpu = True
 
 
-def _inputs(session: Any, file: Path) -> dict[str, np.dtype[Any]]:
+def _inputs(session: Loaded, file: Path) -> dict[str, np.dtype[Any]]:
     """The model's inputs and their integer types."""
-    types = {item.name: item.type for item in session.get_inputs()}
+    types = {item.name: item.type for item in session.inputs}
     unknown = sorted(set(types) - _KNOWN_INPUTS)
     if unknown or "input_ids" not in types:
         raise ModelFileError(
@@ -186,9 +226,9 @@ def _inputs(session: Any, file: Path) -> dict[str, np.dtype[Any]]:
     return {name: _INTEGERS[kind] for name, kind in types.items()}
 
 
-def _output(session: Any, file: Path) -> str:
+def _output(session: Loaded, file: Path) -> str:
     """The name of the logits."""
-    outputs = session.get_outputs()
+    outputs = session.outputs
     for item in [o for o in outputs if o.name == "logits"] + [o for o in outputs if _is_3d(o)]:
         if _is_3d(item):
             return str(item.name)

@@ -27,6 +27,7 @@ Ints = npt.NDArray[np.int32]
 # code points.
 _PIECE = 200_000
 _LOOK_BACK = 2_000
+_WORDS = 50_000  # the same for texts that come in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,9 @@ NO_TOKENS = Tokens(_NONE, _NONE, _NONE, _NONE)
 class TextTokenizer:
     """A model's tokenizer: ``encode`` texts, and ``before`` and ``after``, its special tokens."""
 
-    def __init__(self, folder: Path) -> None:
-        self._tokenizer, self._unknown = _load(folder)
+    def __init__(self, folder: Path, name: str = "tokenizer.json") -> None:
+        """``name``: the file in the folder. Raises FileNotFoundError or ModelFileError."""
+        self._tokenizer, self._unknown = _load(folder, name)
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         # "[SEP]" written in a note is five characters, not the end of a sequence
@@ -67,6 +69,24 @@ class TextTokenizer:
     def encode(self, text: str) -> Tokens:
         """The tokens of a text that UTF-8 can hold."""
         return _join([self._tokens(piece, at) for at, piece in _cut(text)])
+
+    def encode_words(self, words: Sequence[str]) -> tuple[Ints, Ints, int]:
+        """The ids of the pieces of all words, how many pieces each word has, and how many pieces
+        the vocabulary does not know.
+
+        Each word is tokenized for itself, as transformers does with ``is_split_into_words``.
+        """
+        ids: list[Ints] = [_NONE]
+        counts: list[Ints] = [_NONE]
+        unknown = 0
+        for at in range(0, len(words), _WORDS):
+            part = list(words[at : at + _WORDS])
+            encoding = self._tokenizer.encode(part, is_pretokenized=True, add_special_tokens=False)
+            ids.append(np.array(encoding.ids, np.int32))
+            of = np.array(encoding.word_ids, np.int32)
+            counts.append(np.bincount(of, minlength=len(part)).astype(np.int32))
+            unknown += self._misses(encoding)
+        return np.concatenate(ids), np.concatenate(counts), unknown
 
     def _tokens(self, text: str, at: int) -> Tokens:
         """The tokens of a piece of text, which begins at ``at``."""
@@ -142,9 +162,9 @@ def _join(parts: Sequence[Tokens]) -> Tokens:
     )
 
 
-def _load(folder: Path) -> tuple[tokenizers.Tokenizer, int | None]:
+def _load(folder: Path, name: str) -> tuple[tokenizers.Tokenizer, int | None]:
     """The tokenizer, and the id of its unknown token."""
-    file, vocabulary = folder / "tokenizer.json", folder / "vocab.txt"
+    file, vocabulary = folder / name, folder / "vocab.txt"
     if file.is_file():
         try:
             content = json.loads(file.read_text(encoding="utf-8"))

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 
-from actors.pages.dicom import dicom_pages
+from actors.extras import MissingExtraError, optional_imports
 from actors.pages.errors import DamagedFile, EmptyFile, PageError, UnknownFormat
 from actors.pages.page import Limits, Page
-from actors.pages.pdf import pdf_pages
-from actors.pages.pictures import picture_pages
 
 _PDF_WITHIN = 1024  # readers allow junk before the header, and so do scanners
 
@@ -22,7 +20,7 @@ def decode_pages(content: bytes, limits: Limits) -> Generator[Page]:
     reader = _reader(content)
     try:
         yield from reader(content, limits)
-    except (PageError, MemoryError):
+    except (PageError, MissingExtraError, MemoryError):
         raise
     except Exception as error:
         # Decoders of damaged files raise whatever they stumble over, and their messages may
@@ -66,4 +64,16 @@ def check_kind(content: bytes) -> str:
 
 
 def _reader(content: bytes) -> Callable[[bytes, Limits], Iterator[Page]]:
-    return {"pdf": pdf_pages, "dicom": dicom_pages}.get(check_kind(content), picture_pages)
+    kind = check_kind(content)
+    # Imported here: what tells texts from pictures (`kind_of`) needs no decoder.
+    with optional_imports("opening pictures"):
+        if kind == "pdf":
+            from actors.pages.pdf import pdf_pages
+
+            return pdf_pages
+        if kind == "dicom":
+            from actors.pages.dicom import dicom_pages
+
+            return dicom_pages
+        from actors.pages.pictures import picture_pages
+    return picture_pages

@@ -6,8 +6,11 @@ of embeddings (``Projector``) that the runner computes beside the tokens of othe
 
 from __future__ import annotations
 
-from actors.vision.inputs import PageInputs
-from actors.vision.projector import Picture, Projector
-from actors.vision.runner import VisionRunner
+from actors.extras import optional_imports
+
+with optional_imports("a vision model"):
+    from actors.vision.inputs import PageInputs
+    from actors.vision.projector import Picture, Projector
+    from actors.vision.runner import VisionRunner
 
 __all__ = ["PageInputs", "Picture", "Projector", "VisionRunner"]

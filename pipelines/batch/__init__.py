@@ -6,13 +6,16 @@ and writes units, ``run`` drives, counts and commits; ``describe`` implements th
 
 from __future__ import annotations
 
-from pipelines.batch.run import (
-    Outcome,
-    Progress,
-    RunFailedError,
-    begin_run,
-    drive_run,
-    write_plan,
-)
+from actors.extras import optional_imports
+
+with optional_imports("the batch way"):
+    from pipelines.batch.run import (
+        Outcome,
+        Progress,
+        RunFailedError,
+        begin_run,
+        drive_run,
+        write_plan,
+    )
 
 __all__ = ["Outcome", "Progress", "RunFailedError", "begin_run", "drive_run", "write_plan"]

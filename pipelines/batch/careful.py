@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from actors.spans import Document
+from actors.spans import Document, Moved, unheard
 from pipelines.batch.gate import Gate
 from pipelines.batch.hunt import Hunt
 from pipelines.tables.folder import Folder
@@ -35,7 +35,14 @@ class Attempts:
 class Careful(Generic[_T]):
     """Wraps a model's ``submit`` and journals the attempts at each unit."""
 
-    def __init__(self, attempts: Attempts, submit: Callable[[Document], Future[_T]]) -> None:
+    def __init__(
+        self,
+        attempts: Attempts,
+        submit: Callable[[Document], Future[_T]],
+        moved: Moved = unheard,
+    ) -> None:
+        """``moved`` is called when a document is done."""
+        self._moved = moved
         self._attempts = attempts
         self._submit = submit
         self._folder = Folder(attempts.sink)
@@ -89,6 +96,8 @@ class Careful(Generic[_T]):
 
     async def _together(self, unit: str, documents: Sequence[Document]) -> list[_T]:
         futures = [self._submit(document) for document in documents]
+        for future in futures:
+            future.add_done_callback(lambda _: self._moved())
         try:
             return [await asyncio.wrap_future(future) for future in futures]
         except Exception as error:

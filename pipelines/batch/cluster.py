@@ -31,6 +31,14 @@ _POLL_SECONDS = 2.0
 # If actors hold all CPUs, Ray kills workers that are idle for a second and starts new ones for the
 # next unit to write: 2 CPU seconds each, a third of the capacity of 2 cores.
 _IDLE_MS = 600_000
+# How long a driver waits for a worker that a cut network has silenced. The death of its node does
+# not end the wait for the reply of a plain task (such as writing a unit); only the keepalive of
+# their gRPC connection does, by default after 300 + 120 s. Ray's servers refuse pings closer than
+# 60 s.
+_KEEPALIVE = {
+    "RAY_grpc_client_keepalive_time_ms": "70000",
+    "RAY_grpc_client_keepalive_timeout_ms": "20000",
+}
 
 
 @contextmanager
@@ -48,10 +56,11 @@ def cluster(address: str | None = None, num_gpus: int | None = None) -> Iterator
     warnings.filterwarnings("ignore", module=r"ray\.data.*")
     address = address or os.environ.get("RAY_ADDRESS")
     handler = signal.getsignal(signal.SIGTERM)
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    for name, value in {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", **_KEEPALIVE}.items():
+        os.environ.setdefault(name, value)
     with ExitStack() as private:
         if address:
-            ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
+            _join(address)
         else:
             private.enter_context(private_ray())
             _start(num_gpus)
@@ -62,6 +71,16 @@ def cluster(address: str | None = None, num_gpus: int | None = None) -> Iterator
             yield
         finally:
             ray.shutdown()
+
+
+def _join(address: str) -> None:
+    try:
+        ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
+    except ConnectionError as error:
+        raise ConfigError(
+            f"no Ray cluster answers at {address} (--address, RAY_ADDRESS); is it up, and is "
+            "its token, if it has one, known here?"
+        ) from error
 
 
 def _start(num_gpus: int | None) -> None:

@@ -7,10 +7,17 @@ from typing import Any
 from actors.config import ConfigError
 from pipelines.config import LoadedPipeline
 from pipelines.source.units import SourcePlan
+from pipelines.tables.schema import DOCUMENTS
 
 
 def check_reader(loaded: LoadedPipeline, plan: SourcePlan) -> None:
-    """Raise ConfigError if the source has images but the pipeline cannot read them."""
+    """Raise ConfigError where there are pictures and nothing to read them with, or an extra column
+    has the name of one of the documents table."""
+    taken = sorted(set(plan.keep.names) & set(DOCUMENTS.names))
+    if taken:
+        raise ConfigError(
+            f"source.keep: {', '.join(taken)} would collide with a column of the documents table"
+        )
     picture = next((file for file in plan.files if file.format == "image"), None)
     if picture is not None and not loaded.takes_pictures:
         raise ConfigError(
@@ -27,6 +34,7 @@ def describe(loaded: LoadedPipeline, plan: SourcePlan) -> dict[str, Any]:
         "name": loaded.pipeline.name,
         "documents": plan.rows,
         "files": len(plan.files),
+        "passed_over": dict(plan.skipped),
         "megabytes": round(sum(file.size for file in plan.files) / 1e6, 3),
         "units": len(plan.units),
         "stages": [

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import Any
 
 import pyarrow as pa
 
+from actors.extractor import Extractor
 from actors.spans import Document, Extraction, Failure, Status
 from pipelines.batch.careful import Careful, poison
-from pipelines.batch.stage import StageActor, StageWork
+from pipelines.batch.stage import Model, StageActor, StageWork
 from pipelines.tables.rows import extraction_row
 from pipelines.tables.schema import EXTRACTION
 from pipelines.worker.events import count_batch
@@ -19,9 +21,19 @@ class ExtractActor(StageActor):
     """Applies an Extractor to units."""
 
     def _load(self, work: StageWork) -> Mapping[str, int]:
-        self._model = work.load(work.stage.model, work.share)
-        self._careful = Careful(work.attempts, self._model.submit)
-        # Test models do not report their memory.
+        moved = work.moved
+        if work.load is Extractor:
+            extractor = Extractor(work.stage.model, work.share, moved)
+            self._model: Model = extractor
+
+            def submit(document: Document) -> Future[Extraction]:
+                return extractor.submit(document, tell=lambda *_: moved())
+
+        else:
+            self._model = work.load(work.stage.model, work.share)
+            submit = self._model.submit
+        self._careful = Careful(work.attempts, submit, moved)
+        # A model of a test does not report its memory.
         return getattr(self._model, "took", {})
 
     async def _apply(self, unit: str, table: pa.Table) -> tuple[pa.Table, int]:

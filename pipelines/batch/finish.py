@@ -133,6 +133,7 @@ def _document(
         "text": text,
         "entity_count": entity_count,
         "steps": [extraction_row(step)["step"] for step in steps],
+        "original_hash": row["original_hash"],
         "content_hash": _identity(row),
         **_pages(row.get("reading")),
         "finished_at": finished,

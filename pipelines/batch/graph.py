@@ -26,6 +26,7 @@ from pipelines.batch.extract import ExtractActor
 from pipelines.batch.finish import write_unit
 from pipelines.batch.ocr import OcrActor
 from pipelines.batch.packing import add_busy, pack
+from pipelines.batch.pulse import watched
 from pipelines.batch.stage import Load, StageWork
 from pipelines.config import LoadedPipeline, Source
 from pipelines.runs.carry import Carrier, StoredUnit
@@ -205,7 +206,8 @@ def build(work: RunWork) -> Dataset:
     # Ray retries tasks after system failures (a lost node, a full disk). An error raised by our
     # code is not retried and must end the run with its message.
     context.max_errored_blocks = 0
-    # Without the number of read tasks, Ray splits blocks to reach its own parallelism.
+    pulse = watched(context)  # before a dataset copies the context
+    # Without the number of read tasks, Ray splits their blocks to reach a parallelism of its own.
     reads = sum(1 for _ in _groups(work.units))
     dataset = ray.data.read_datasource(
         UnitSource(work.units, work.reading),
@@ -214,7 +216,7 @@ def build(work: RunWork) -> Dataset:
         override_num_blocks=reads,
     )
     for stage in work.stages:
-        dataset = _map_stage(dataset, stage)
+        dataset = _pooled(dataset, replace(stage, moved=pulse))
     return dataset.map_batches(
         write_unit,
         fn_kwargs={"loaded": work.loaded, "run_id": work.run_id},

@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from actors.config import ConfigError
 from actors.config.ocr import OcrModel
-from actors.ocr import OcrReader
 from actors.pages import Reading
 from actors.spans import Document, Extraction, Failure, Status, Usage
 from pipelines.batch.careful import Careful, poison
@@ -30,13 +29,19 @@ class OcrActor(StageActor):
 
     def _load(self, work: StageWork) -> Mapping[str, int]:
         if not isinstance(work.stage.config, OcrModel):
-            raise ConfigError(f"{work.stage.name}: this is not an OCR stage")
+            raise ConfigError(f"{work.stage.name}: this stage does not read pictures")
+        from actors.ocr import OcrReader  # here: a run without pictures needs no extra for them
+
         share = work.share
         self._reader = OcrReader(
-            work.stage.config, share.threads or 1, share.gpu or 0, cpu_fallback=share.cpu_fallback
+            work.stage.config,
+            share.threads or 1,
+            share.gpu or 0,
+            work.moved,
+            share.cpu_fallback,
         )
         self._dropped = [] if work.keep_pictures else ["image"]
-        self._careful = Careful(work.attempts, self._submit)
+        self._careful = Careful(work.attempts, self._submit, work.moved)
         self._last = 0.0
         return self._reader.took
 

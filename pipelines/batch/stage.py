@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from actors.config import ModelConfig
 from actors.extractor import Extractor, Share
-from actors.spans import Document, Extraction
+from actors.spans import Document, Extraction, Moved, unheard
 from pipelines.batch.careful import Attempts
 from pipelines.batch.life import Life
 from pipelines.batch.packing import Stopwatch, add_busy, add_over, pack, unpack
@@ -43,8 +43,9 @@ Load = Callable[[ModelConfig, Share], Model]
 class StageWork:
     """The work of one actor: a stage of a run.
 
-    ``index``: the stage's position in the pipeline, which names its column. ``keep_pictures``: a
-    later stage needs the images too. ``load`` is Extractor except in tests and benchmarks.
+    ``index``: the stage's place in the pipeline, which names its column. ``keep_pictures``: whether
+    a later stage is shown them too. ``load`` is Extractor but for tests and benchmarks. ``moved``
+    is called at each progress within a unit.
     """
 
     index: int
@@ -55,6 +56,7 @@ class StageWork:
     storage: Storage
     keep_pictures: bool = False
     load: Load = Extractor
+    moved: Moved = unheard
 
     @property
     def column(self) -> str:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from actors.config import ConfigError
-from actors.linking.vocabulary import VocabularyError
+from actors.extras import MissingExtraError, optional_imports
 from actors.weights import WeightsError
 from pipelines.cli import (
     enrich,
@@ -28,6 +28,7 @@ from pipelines.cli import (
     serve,
     vocabulary,
 )
+from pipelines.cli.errors import show_error
 from pipelines.storage import StoreError
 
 app = typer.Typer(
@@ -67,17 +68,18 @@ def _callback(
 def main() -> None:
     """Entry point of the ``medspan`` command."""
     try:
-        app()
+        with optional_imports("this command"):
+            app()
     except (
         ConfigError,
-        VocabularyError,
         WeightsError,
+        MissingExtraError,
         FileNotFoundError,
         PermissionError,
     ) as error:
-        # These messages are ours or the operating system's: files and keys, never document text.
-        Console(stderr=True, highlight=False).print(f"[red]medspan:[/] {error}", soft_wrap=True)
+        # These messages are ours or the system's: they name files and keys, never text.
+        show_error(error)
         sys.exit(2)
     except StoreError as error:
-        Console(stderr=True, highlight=False).print(f"[red]medspan:[/] {error}", soft_wrap=True)
+        show_error(error)
         sys.exit(1)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,6 +23,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from pipelines.cli.errors import show_error
 
 if TYPE_CHECKING:
     from pipelines.batch import Outcome
@@ -66,6 +73,40 @@ def bar_on(console: Console) -> Iterator[Bar]:
 
 
 @contextmanager
+def interrupted_by_sigterm() -> Iterator[None]:
+    """SIGTERM, as Kubernetes, systemd and `ray job stop` send it, interrupts as Ctrl-C does. A
+    second one is ignored, so that the end it began is not cut short."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def stdout_to_stderr(wanted: bool) -> Iterator[None]:
+    """For the duration, stderr is where stdout goes: Ray and libraries below it print to stdout,
+    where ``--json`` promises one document. Nothing happens unless ``wanted``."""
+    if not wanted:
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+@contextmanager
 def telling(console: Console, config: str, sink: str, run_id: str | None = None) -> Iterator[None]:
     """Translate the errors that end a run early into messages and exit codes."""
     from pipelines.batch import RunFailedError
@@ -83,14 +124,15 @@ def telling(console: Console, config: str, sink: str, run_id: str | None = None)
     try:
         yield
     except RunError as error:
-        console.print(f"[red]medspan:[/] {error}", soft_wrap=True, highlight=False)
+        show_error(error, console)
         raise typer.Exit(2) from error
     except KeyboardInterrupt:
-        console.print(f"\nInterrupted. {next_steps(run_id)}", soft_wrap=True, highlight=False)
+        console.print(f"\nInterrupted. {escape(ways(run_id))}", soft_wrap=True, highlight=False)
         raise typer.Exit(1) from None
     except RunFailedError as error:
         console.print(
-            f"[red]Run {error.run_id} failed:[/] {error}\n{next_steps(error.run_id)}",
+            f"[red]The run {error.run_id} failed:[/]",
+            escape(f"{error}\n{ways(error.run_id)}"),
             soft_wrap=True,
             highlight=False,
         )
@@ -126,8 +168,9 @@ def show(outcome: Outcome, store: RunStore, console: Console, as_json: bool) -> 
             report=report,
         )
     )
-    console.print(_utilisation(outcome), soft_wrap=True, highlight=False)
-    console.print(f"run {outcome.run_id} in {store.path}", soft_wrap=True, highlight=False)
+    console.print(_time_went(outcome), soft_wrap=True, highlight=False)
+    where = escape(store.path)
+    console.print(f"run {outcome.run_id} in {where}", soft_wrap=True, highlight=False)
 
 
 def _utilisation(outcome: Outcome) -> str:

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
-from pipelines.cli.driving import bar_on, show, telling
+from pipelines.cli.driving import (
+    bar_on,
+    interrupted_by_sigterm,
+    show,
+    stdout_to_stderr,
+    telling,
+)
 
 if TYPE_CHECKING:
     from pipelines.config import LoadedPipeline
@@ -40,11 +46,14 @@ def enrich(
         bool, typer.Option("--json", help="Print one JSON line per pass on stdout.")
     ] = False,
 ) -> None:
-    """Update the tables incrementally: process only new and changed files of the source."""
+    """Bring the tables up to date with the lake: new and changed files, by path and version."""
+    from actors.extras import require
     from pipelines.config import load_pipeline
-    from pipelines.enrich.schedule import check_expression, run_on_schedule, stopping_on_sigterm
 
     loaded = load_pipeline(config)
+    require("medspan enrich", *loaded.extras, "lake")
+    from pipelines.enrich.schedule import check_expression, run_on_schedule, stopping_on_sigterm
+
     changes = {"on_model_change": on_model_change, "failed": failed}
     overrides = {name: value for name, value in changes.items() if value is not None}
     section = loaded.pipeline.enrich.model_copy(update=overrides)
@@ -54,7 +63,7 @@ def enrich(
     if dry_run:
         _dry_run(loaded, console, as_json)
     elif cron is None:
-        with telling(console, loaded.path, pipeline.sink.path):
+        with interrupted_by_sigterm(), telling(console, loaded.path, pipeline.sink.path):
             _pass(loaded, address, console, as_json)
     else:
         expression = check_expression(cron)
@@ -67,7 +76,7 @@ def _pass(loaded: LoadedPipeline, address: str | None, console: Console, as_json
     from pipelines.enrich import enrich as one_pass
     from pipelines.runs.store import RunStore
 
-    with bar_on(console) as bar:
+    with stdout_to_stderr(as_json), bar_on(console) as bar:
         done = one_pass(loaded, bar, cluster(address))
     if done.outcome is not None:
         if not as_json:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from pipelines.cli.errors import show_error
+
 if TYPE_CHECKING:
     from pipelines.config import LoadedPipeline
     from pipelines.evaluate import Prediction
@@ -50,7 +52,7 @@ def evaluate(
             predictions = _stored(loaded.pipeline.sink.path, run)
         comparison = compare(documents, predictions)
     except (GoldError, RunError) as error:
-        console.print(f"[red]medspan:[/] {error}", soft_wrap=True, highlight=False)
+        show_error(error, console)
         raise typer.Exit(2) from error
     if html:
         write_errors(html, comparison, name=loaded.pipeline.name)

@@ -6,14 +6,17 @@ import dataclasses
 import json
 import os
 import sys
-from enum import StrEnum
+from collections.abc import Mapping
+from enum import Enum, StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
-from actors.spans import Annotations, Document, Entity, Extraction, Status
+from actors.spans import Annotations, Document, Extraction, Status
+from pipelines.cli.errors import show_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +103,8 @@ def extract(
         found = _extract_remotely(url, documents, model or [])
     failed = bool(read.failures)
     for id_, failure in read.failures.items():
-        Console(stderr=True).print(f"[red]{id_}: {failure.type}:[/] {failure.message}")
+        name = f"[red]{escape(id_)}: {failure.type}:[/]"
+        Console(stderr=True).print(name, escape(failure.message))
     for document, (extractions, refined) in zip(documents, found, strict=True):
         if document.id in read.readings:
             placed = place(refined.entities, read.readings[document.id])
@@ -166,7 +170,7 @@ def _extract_remotely(url: str, documents: list[Document], models: list[str]) ->
         with Client(url, os.environ.get("MEDSPAN_TOKEN")) as client:
             answers = client.extract(documents, models[0] if models else None, explain=True)
     except (ServerRefused, ServerUnreachable) as error:
-        Console(stderr=True, highlight=False).print(f"[red]medspan:[/] {error}", soft_wrap=True)
+        show_error(error)
         raise typer.Exit(1) from error
     return [
         (
@@ -236,11 +240,11 @@ def _show(
     for extraction in extractions:
         if extraction.failure is not None:
             failure = extraction.failure
-            console.print(f"[red]{extraction.model}: {failure.type}:[/] {failure.message}")
+            console.print(f"[red]{extraction.model}: {failure.type}:[/]", escape(failure.message))
         elif extraction.status is Status.TRUNCATED:
             console.print(f"[yellow]{extraction.model}: truncated; complete entities are kept[/]")
         for problem in extraction.problems:
-            console.print(f"[yellow]{extraction.model}:[/] {problem}", highlight=False)
+            console.print(f"[yellow]{extraction.model}:[/]", escape(problem), highlight=False)
         if extraction.completion is not None and not extraction.entities:
             console.print(extraction.completion, markup=False, highlight=False)
     if form is Form.HIGHLIGHT:
@@ -255,41 +259,34 @@ def _show(
 def _as_json(
     document: Document, extractions: list[Extraction], refined: Annotations
 ) -> dict[str, Any]:
-    from pipelines.tables.rows import extraction_row
-
     read = {} if document.image is None else {"text": document.text}
     return {
         "id": document.id,
         **read,
-        "entities": [_entity(entity) for entity in refined.entities],
-        "sections": [dataclasses.asdict(section) for section in refined.sections],
-        "relations": [
-            dataclasses.asdict(one) | {"attributes": dict(one.attributes)}
-            for one in refined.relations
-        ],
-        "abbreviations": dict(refined.abbreviations),
-        "steps": [extraction_row(e)["step"] | _choices(e) for e in extractions],
+        **_plain(refined),
+        "steps": [_step(extraction) for extraction in extractions],
     }
 
 
-def _entity(entity: Entity) -> dict[str, Any]:
-    """The fields of an entity, with as many of them as the entities table and an answer have."""
-    content = {
-        field.name: getattr(entity, field.name)
-        for field in dataclasses.fields(entity)
-        if field.name not in ("boxes", "assertion", "codes", "attributes")
-    }
-    assertion = entity.assertion
-    return content | {
-        "boxes": [dataclasses.asdict(one) for one in entity.boxes],
-        "attributes": dict(entity.attributes),
-        "assertion": None if assertion is None else dataclasses.asdict(assertion),
-        "codes": [dataclasses.asdict(code) for code in entity.codes],
-    }
+def _step(extraction: Extraction) -> dict[str, Any]:
+    """As the documents table has it, without what stands beside it."""
+    step: dict[str, Any] = _plain(extraction)
+    for beside in ("document_id", "entities"):
+        del step[beside]
+    if not step["choices"]:  # what sampling.n_probs asks for
+        del step["choices"]
+    failure = step.pop("failure") or {"type": "", "message": ""}
+    step |= {f"error_{key}": value for key, value in failure.items()}
+    step.update(step.pop("usage"))
+    return step
 
 
-def _choices(extraction: Extraction) -> dict[str, Any]:
-    """Token alternatives, if sampling.n_probs asks for them."""
-    if not extraction.choices:
-        return {}
-    return {"choices": [dataclasses.asdict(choice) for choice in extraction.choices]}
+def _plain(value: Any) -> Any:
+    """The value as JSON has it: dataclasses by their fields, enumerations by their values."""
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(one) for one in value]
+    return value.value if isinstance(value, Enum) else value

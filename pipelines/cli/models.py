@@ -61,8 +61,8 @@ def verify(reference: _Reference) -> None:
     from actors.weights import digest
 
     for path, sha256 in _files(reference)[1]:
-        file = path / "model.onnx" if path.is_dir() else path
-        stated = "matches the model file" if sha256 else "the model file states none"
+        file = _weights_file(path)
+        stated = "as stated" if sha256 else "none is stated in the model file"
         print(f"{digest(file)}  {file}  ({stated})")
 
 
@@ -86,11 +86,21 @@ def describe(
         facts["cpu_megabytes"] = _mb(take.host)
         card = llama_take(header, model.context, gpu=True)
         facts["card_megabytes"], facts["card_host_megabytes"] = _mb(card.device), _mb(card.host)
+    elif model.kind == "gliner":
+        from actors.gliner_folder import read_gliner_folder
+
+        gliner = read_gliner_folder(path)
+        facts["megabytes"] = _mb(gliner.model.stat().st_size)
+        facts["scores"] = "words" if gliner.token_level else f"spans of {gliner.width} words"
+        facts["encoders"] = 2 if gliner.two_encoders else 1
+        facts["longest_tokens"], facts["longest_words"] = gliner.longest, gliner.most_words
+        guideline = model.prompt.guideline
+        facts["labels"] = [] if isinstance(guideline, str) else list(guideline.labels)
     else:
         from actors.model_folder import read_folder
 
         folder = read_folder(path)
-        facts["megabytes"] = round(folder.model.stat().st_size / 1e6, 1)
+        facts["megabytes"] = _mb(folder.model.stat().st_size)
         facts["labels"] = list(folder.labels)
     if as_json:
         print(json.dumps(facts))
@@ -104,6 +114,14 @@ def describe(
             name, shown = name.removesuffix("megabytes") or "file", f"{shown} MB"
         table.add_row(name.replace("_", " ").strip(), shown)
     Console().print(table)
+
+
+def _weights_file(path: Path) -> Path:
+    """The file of the weights: of a folder the first of the names that it may have."""
+    from actors.gliner_folder import MODELS
+
+    names = [path / name for name in MODELS] if path.is_dir() else [path]
+    return next((file for file in names if file.is_file()), names[0])
 
 
 def _mb(size: int) -> float:
@@ -131,6 +149,10 @@ def _files(reference: str) -> tuple[ModelConfig, list[tuple[Path, str | None]]]:
         from actors.model_folder import FILES
 
         files = FILES
+    elif model.kind == "gliner":
+        from actors.gliner_folder import FILES as GLINER_FILES
+
+        files = GLINER_FILES
     found = [(fetch_weights(uri, sha256, files), sha256) for uri, sha256 in model.weights.files]
     return model, found
 

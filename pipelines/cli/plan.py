@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -18,12 +19,15 @@ if TYPE_CHECKING:
 
 def plan(
     config: Annotated[Path, typer.Argument(help="A pipeline file.")],
-    gpu: Annotated[str, typer.Option(help="GPU model and its memory in GB, e.g. a10g:24.")],
-    gpus: Annotated[int, typer.Option(min=1, help="Number of GPUs.")] = 1,
-    docs: Annotated[float, typer.Option(min=1, help="Number of documents, e.g. 40e6.")] = 1e6,
-    tokens_per_doc: Annotated[
-        float, typer.Option(min=1, help="Average tokens per document.")
-    ] = 600,
+    gpu: Annotated[
+        str | None,
+        typer.Option(
+            help="A card and its memory in GB, such as a10g:24; not needed where no pool has a GPU."
+        ),
+    ] = None,
+    gpus: Annotated[int, typer.Option(min=1, help="How many cards.")] = 1,
+    docs: Annotated[float, typer.Option(min=1, help="Documents, such as 40e6.")] = 1e6,
+    tokens_per_doc: Annotated[float, typer.Option(min=1, help="Tokens of a document.")] = 600,
     cpus: Annotated[
         float | None,
         typer.Option(min=0.1, help="Total CPUs; default: CPU stages keep their max_actors."),
@@ -51,12 +55,15 @@ def plan(
     """Estimate GPU fractions, actors, throughput, hours and cost, and suggest changes."""
     from actors.memory import card_bytes
     from pipelines.config import load_pipeline
-    from pipelines.plan import Machine, Work, make_plan, on_card
+    from pipelines.plan import Machine, Work, make_plan, on_card, on_cpus
     from pipelines.plan import calibrate as measure
 
     loaded = load_pipeline(config)
     loaded.pipeline.storage.apply()
-    gpu_name, memory = card_bytes(gpu)
+    if gpu is None:
+        loaded, card, memory, gpus = on_cpus(loaded), "GPU", 0, 0
+    else:
+        card, memory = card_bytes(gpu)
     names = [stage.name for stage in loaded.pooled]
     rates: dict[str, float] = {}
     source: dict[str, str] = {}
@@ -77,7 +84,8 @@ def plan(
     if as_json:
         print(json.dumps(dataclasses.asdict(made)))
         return
-    _show(made, f"{gpus} x {gpu} GB, {docs:,.0f} documents of {tokens_per_doc:,.0f} tokens")
+    where = "CPUs" if gpu is None else f"{gpus} x {gpu} GB"
+    _show(made, f"{where}, {docs:,.0f} documents of {tokens_per_doc:,.0f} tokens")
 
 
 def _stated(option: str, items: list[str] | None, names: list[str]) -> dict[str, float]:
@@ -102,8 +110,9 @@ def _stated(option: str, items: list[str] | None, names: list[str]) -> dict[str,
 def _show(plan: Plan, title: str) -> None:
     console = Console()
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for name in ("stage", "GPU", "actors/GPU", "actors", "docs/s", "utilisation", "figures"):
-        table.add_column(name, justify="left" if name in ("stage", "figures") else "right")
+    table.add_column("step", overflow="fold")
+    for name in ("GPU", "a card holds", "actors", "docs/s", "busy"):
+        table.add_column(name, justify="right", no_wrap=True)
     for step in plan.steps:
         table.add_row(
             step.model,
@@ -112,9 +121,10 @@ def _show(plan: Plan, title: str) -> None:
             f"{step.actors} (file: {step.stated_actors})",
             "?" if step.documents_per_s is None else f"{step.documents_per_s:,.1f}",
             "?" if step.busy is None else f"{step.busy:.0%}",
-            step.figures,
         )
     console.print(table)
+    for step in plan.steps:
+        console.print(f"{escape(step.model)}: docs/s {step.figures}")
     for step in plan.steps:
         if step.needs_gb:
             parts = ", ".join(f"{name} {size:.2f}" for name, size in step.needs_gb.items())

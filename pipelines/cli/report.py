@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
+from pipelines.cli.errors import show_error
 from pipelines.cli.sinks import SinkPath, store_of
 
 if TYPE_CHECKING:
@@ -38,9 +40,9 @@ def report(
         store = store_of(sink)
         path = write_report(store, run or store.latest(), limit=documents, path=out)
     except RunError as error:
-        console.print(f"[red]medspan:[/] {error}", soft_wrap=True)
+        show_error(error, console)
         raise typer.Exit(2) from error
-    console.print(path, soft_wrap=True)
+    console.print(escape(path), soft_wrap=True)
 
 
 def write_report(store: RunStore, run_id: str, limit: int, path: str | None = None) -> str:

@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from pipelines.cli.driving import bar_on, show, telling
+from pipelines.cli.driving import (
+    bar_on,
+    interrupted_by_sigterm,
+    show,
+    stdout_to_stderr,
+    telling,
+)
+from pipelines.cli.errors import show_error
 
 if TYPE_CHECKING:
     from pipelines.config import LoadedPipeline
@@ -44,12 +52,15 @@ def run(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
-    """Extract entities from the whole source, write the tables and commit the run."""
+    """Read a lake, extract entities, write entity Parquet, commit the run."""
+    from actors.extras import require
     from actors.weights import WeightsError
     from pipelines.config import load_pipeline
-    from pipelines.tables.folder import RunError
 
     loaded = load_pipeline(config)
+    require("medspan run", *loaded.extras, "lake")
+    from pipelines.tables.folder import RunError
+
     loaded.pipeline.storage.apply()
     changes: dict[str, object] = {}
     if max_failure_rate is not None:
@@ -64,7 +75,7 @@ def run(
         try:
             _dry_run(loaded, console, as_json)
         except (RunError, WeightsError) as error:
-            console.print(f"[red]medspan:[/] {error}", soft_wrap=True, highlight=False)
+            show_error(error, console)
             raise typer.Exit(2) from error
         return
     _run(loaded, resume, retry_failed, address, console, as_json)
@@ -104,6 +115,9 @@ def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
     for number, stage in enumerate(found["stages"], start=1):
         actors = _actors(stage["pool"])
         table.add_row(f"stage {number}", f"{stage['name']} ({stage['kind']}){actors}")
+    if found["passed_over"]:
+        passed = ", ".join(f"{count:,} {suffix}" for suffix, count in found["passed_over"].items())
+        table.add_row("passed over", escape(passed))
     table.add_row("merge", f"overlaps: {found['merge']['overlaps']}")
     for name, path in found["output"].items():
         table.add_row(name, path)
@@ -137,12 +151,12 @@ def _run(
     from pipelines.runs.store import RunStore
 
     store = RunStore(loaded.pipeline.sink.path)
-    with telling(console, loaded.path, store.path, resume):
+    with interrupted_by_sigterm(), telling(console, loaded.path, store.path, resume):
         run_id = resume or _begin(loaded, retry_failed)
         if resume is not None:
-            store.plan(resume)  # report an unknown run before Ray starts
-    with telling(console, loaded.path, store.path, run_id):
-        with bar_on(console) as bar, cluster(address):
+            store.plan(resume)  # an unknown run is said before Ray is started
+    with interrupted_by_sigterm(), telling(console, loaded.path, store.path, run_id):
+        with stdout_to_stderr(as_json), bar_on(console) as bar, cluster(address):
             outcome = drive_run(store, run_id, bar)
         show(outcome, store, console, as_json)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Annotated, Any
@@ -10,8 +11,10 @@ from typing import Annotated, Any
 import typer
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from pipelines.cli.errors import show_error
 from pipelines.cli.sinks import SinkPath, store_of
 
 app = typer.Typer(no_args_is_help=True)
@@ -29,20 +32,30 @@ def list_runs(sink: SinkPath, as_json: _Json = False) -> None:
     if as_json:
         print(json.dumps(rows))
         return
-    table = Table(box=None, padding=(0, 1))
-    table.add_column("run", no_wrap=True)  # the other commands need it in full
+    Console().print(runs_table(rows))
+
+
+def runs_table(rows: Sequence[Mapping[str, object]]) -> Table:
+    """Rows of ``runs list``. On 80 columns ids and counts stay whole: of several pipelines' names
+    as much is shown as there is room for, and one pipeline's stands above."""
+    names = {str(row["pipeline"]) for row in rows if "pipeline" in row}
+    title = f"pipeline: {escape(names.pop())}" if len(names) == 1 else None
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+    table.add_column("run", no_wrap=True)  # it is what the other commands ask for
     table.add_column("kind", no_wrap=True)
-    table.add_column("pipeline", overflow="fold")
     for column in _COUNTS:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
+    if names:
+        table.add_column("pipeline", overflow="ellipsis")  # the one that may shrink
     for row in rows:
         kind = row.get("kind", row["state"])
         counts = (row.get(column, "") for column in _COUNTS)
         table.add_row(
-            *(str(cell) for cell in (row["run_id"], kind, row.get("pipeline", ""))),
+            *(str(cell) for cell in (row["run_id"], kind)),
             *(f"{count:,}" if isinstance(count, int) else str(count) for count in counts),
+            *([escape(str(row.get("pipeline", "")))] if names else []),
         )
-    Console().print(table)
+    return table
 
 
 def _row(run: str, marker: dict[str, Any]) -> dict[str, object]:
@@ -196,5 +209,5 @@ def discard(sink: SinkPath, run: _Run) -> None:
 
 
 def _refuse(error: Exception) -> None:
-    Console(stderr=True, highlight=False).print(f"[red]medspan:[/] {error}", soft_wrap=True)
+    show_error(error)
     raise typer.Exit(2) from error

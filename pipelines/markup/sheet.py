@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup
-from PIL import Image
 
 from actors.pages import Picture
 
@@ -53,7 +52,9 @@ class Sheet:
 
 
 def small(picture: Picture) -> bytes:
-    """Downscale a page to a WebP file of at most 1,400 pixels per side."""
+    """A page as a WebP file of at most 1,400 pixels a side."""
+    from PIL import Image  # here: a report on texts needs none of it
+
     image = Image.fromarray(np.ascontiguousarray(picture[:, :, ::-1]))
     image.thumbnail((_LONGEST, _LONGEST))
     file = io.BytesIO()

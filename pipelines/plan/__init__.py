@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipelines.balance import Balance, Demand, balanced, per_card, placed
 from pipelines.plan.calibrate import Calibration, calibrate
-from pipelines.plan.plan import Machine, Plan, StepPlan, Work, make_plan, on_card
+from pipelines.plan.plan import Machine, Plan, StepPlan, Work, make_plan, on_card, on_cpus
 
 __all__ = [
     "Balance",
@@ -18,6 +18,7 @@ __all__ = [
     "calibrate",
     "make_plan",
     "on_card",
+    "on_cpus",
     "per_card",
     "placed",
 ]

@@ -121,6 +121,27 @@ def on_card(loaded: LoadedPipeline, memory: int) -> LoadedPipeline:
     return sized(replace(loaded, stages=stages), lambda: memory)
 
 
+def on_cpus(loaded: LoadedPipeline) -> LoadedPipeline:
+    """The pipeline where no card is: pools with ``cpu_fallback`` give up theirs. Raises ConfigError
+    for a pool that needs one."""
+
+    def without(name: str, pool: Pool) -> Pool:
+        if pool.num_gpus == 0:
+            return pool
+        if not pool.cpu_fallback:
+            raise ConfigError(
+                f"{name}: pool.num_gpus is {pool.num_gpus}: say --gpu NAME:GB, such as --gpu "
+                "a10g:24, or set pool.cpu_fallback"
+            )
+        return pool.model_copy(update={"num_gpus": 0.0, "fill": False})
+
+    stages = tuple(
+        stage if stage.pool is None else replace(stage, pool=without(stage.name, stage.pool))
+        for stage in loaded.stages
+    )
+    return replace(loaded, stages=stages)
+
+
 def _demands(loaded: LoadedPipeline, machine: Machine, work: Work) -> list[Demand]:
     return [_demand(stage.name, stage.actors, machine, work) for stage in loaded.pooled]
 

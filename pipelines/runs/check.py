@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.source.read import DuplicateIdsError
+from pipelines.source.duplicates import DuplicateIdsError
 from pipelines.tables.delta import Key
 from pipelines.tables.folder import Folder, ahead
 from pipelines.tables.ledger import LiveUnit

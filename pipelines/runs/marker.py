@@ -94,18 +94,20 @@ def balance(loaded: LoadedPipeline, tally: Tally, cards: int, cpus: float) -> di
     return {demand.name: count for demand, count in zip(demands, found.counts, strict=True)}
 
 
-def timing(loaded: LoadedPipeline, tally: Tally, seconds: float) -> Any:
-    """Utilisation of each stage's workers, 0 to 1, and the busiest stage: the bottleneck if it is
-    near 1. ``seconds`` includes starting Ray and loading models; the stages do not."""
+def timing(loaded: LoadedPipeline, busy: Mapping[str, float], seconds: float) -> Any:
+    """Where the time went: how busy each stage's workers were, 0 to 1, and which stage was
+    busiest: it holds the others back when it is near 1. Starting Ray and loading models are in
+    ``seconds`` and in no stage. ``busy``: seconds by stage, of the units that were done in these
+    ``seconds``; a resumed run leaves out those of before."""
     workers = {"read": IO_TASKS, "write": IO_TASKS}
     workers |= {stage.name: stage.actors.max_actors for stage in loaded.pooled}
     stages = {
         stage: {
-            "seconds": round(float(busy), 3),
+            "seconds": round(float(took), 3),
             "workers": workers[stage],
-            "share": round(busy / (workers[stage] * max(seconds, 1e-9)), 3),
+            "share": round(took / (workers[stage] * max(seconds, 1e-9)), 3),
         }
-        for stage, busy in tally.busy.items()
+        for stage, took in busy.items()
         if stage in workers
     }
     busiest = max(stages, key=lambda stage: stages[stage]["share"], default=None)

@@ -8,8 +8,6 @@ from contextlib import aclosing
 from dataclasses import replace
 from functools import cache
 
-from PIL import Image, ImageDraw, ImageFont
-
 from actors.pages import Reading
 from actors.spans import Document, Failure, Status
 from pipelines.serve.service import Event, ModelFacts, Models, Printed
@@ -30,7 +28,9 @@ def probe_of(facts: ModelFacts) -> Document:
 
 @cache
 def picture_probe() -> Document:
-    """The probe image: one printed line."""
+    """A line of print, which shows whether pictures are read."""
+    from PIL import Image, ImageDraw, ImageFont  # here: a server of texts may be without
+
     image = Image.new("L", _PAPER, 255)
     font = ImageFont.load_default(32)
     ImageDraw.Draw(image).text((20, 20), "Metformin 500 mg", fill=0, font=font)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, Protocol, TypeVar
 
-from actors.config import GgufModel, ModelConfig
+from actors.config import GgufModel, ModelConfig, OnnxModel
 from actors.guideline import Guideline
 from actors.pages import Limits, PixelBudget, Reading
 from actors.spans import Document, Extraction, Failure, Tell
@@ -202,7 +202,7 @@ async def heard(
 def facts_of(config: ModelConfig, fingerprint: str) -> ModelFacts:
     """Facts about a model whose weights are on this machine."""
     prose = isinstance(config, GgufModel) and config.prompt.format == "prose"
-    support: GuidelineUse = "any" if isinstance(config, GgufModel) else "labels"
+    asked: GuidelineUse = "labels" if isinstance(config, OnnxModel) else "any"
     return ModelFacts(
         name=config.name,
         kind=config.kind,
@@ -214,7 +214,7 @@ def facts_of(config: ModelConfig, fingerprint: str) -> ModelFacts:
 
 
 def _labels(config: ModelConfig) -> tuple[str, ...]:
-    if isinstance(config, GgufModel):
+    if not isinstance(config, OnnxModel):
         guideline = config.prompt.guideline
         if not isinstance(guideline, Guideline):
             return ()

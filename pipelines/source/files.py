@@ -1,24 +1,31 @@
-"""Listing: from the paths of a source to files with versions."""
+"""Listing: from the paths of a source to files with versions. What is passed over is counted."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-import fsspec
-
 from actors.config import ConfigError
-from pipelines.storage import StoreError, store_errors
+from pipelines.config import Source
+from pipelines.source.opening import COMPRESSED, filesystem
+from pipelines.source.partitions import chosen
+from pipelines.storage import StoreError, reason, store_errors
+
+log = logging.getLogger(__name__)
 
 SUFFIXES = {
     ".parquet": "parquet",
     ".pq": "parquet",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".json": "json",
     ".csv": "csv",
+    ".tsv": "tsv",
     ".txt": "text",
     **dict.fromkeys(
         (
@@ -37,7 +44,12 @@ SUFFIXES = {
         "image",
     ),
 }
+_RECORDS = frozenset({"jsonl", "json", "csv", "tsv", "text"})
 _GLOB = frozenset("*?[")
+_DONE = "_SUCCESS"  # Spark's, in every folder that it writes
+_NAMED = 8
+IMMUTABLE = "delta:"
+"""How versions begin of files that never change under their name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,61 +66,167 @@ class SourceFile:
     format: str
 
 
-def list_files(paths: Sequence[str], format_: str) -> list[SourceFile]:
-    """The files of a source, sorted by URI, none twice.
+@dataclass(slots=True)
+class Listing:
+    """The files of a source, sorted by URI, none twice, and what was passed over: how many files
+    by suffix, or ``hidden``."""
 
-    In a folder, names that begin with ``_`` or ``.`` are passed over, as Spark and Hive do, and
-    with format ``auto`` files of an unknown suffix too. Raises ConfigError for a path that holds
-    nothing, and for a file whose format cannot be told.
+    files: list[SourceFile] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+    def skipped_words(self) -> str:
+        """What was passed over, the most first; empty where nothing was."""
+        found = [f"{count:,} {suffix}" for suffix, count in self.skipped.most_common(_NAMED)]
+        more = len(self.skipped) - len(found)
+        return ", ".join(found) + (f" and {more} more suffixes" if more > 0 else "")
+
+
+def list_source(source: Source) -> Listing:
+    """The files of a source now; what is passed over is logged, or an error with ``strict``.
+
+    Raises ConfigError for a path that holds nothing, a table that is no loose files, a file whose
+    format cannot be told, and a ``where`` that names no partition.
     """
+    paths = (source.path,) if isinstance(source.path, str) else source.path
+    if source.format == "delta":
+        from pipelines.source.delta import list_delta
+
+        listing = Listing([file for path in paths for file in list_delta(path)])
+    else:
+        listing = _listed(paths, source.format)
+    if source.where:
+        listing.files = chosen(listing.files, source.where)
+    if words := listing.skipped_words():
+        if source.strict:
+            raise ConfigError(f"source.strict: files would be passed over: {words}")
+        log.warning("source: passed over %s (source.strict makes this an error)", words)
+    return listing
+
+
+def list_files(paths: Sequence[str], format_: str) -> list[SourceFile]:
+    """The files at paths, sorted by URI, none twice; raises ConfigError as ``list_source`` does."""
+    return _listed(paths, format_).files
+
+
+def _listed(paths: Sequence[str], format_: str) -> Listing:
     found: dict[str, SourceFile] = {}
+    skipped: dict[str, str] = {}
     for path in paths:
-        before = len(found)
-        for file in _list(path, format_):
-            found.setdefault(file.uri, file)
-        if len(found) == before and not any(True for _ in _list(path, format_)):
-            raise ConfigError(f"source.path: no file of a known format at {path}")
-    return sorted(found.values(), key=lambda file: file.uri)
+        here = 0
+        for uri, file in _list(path, format_):
+            if isinstance(file, str):
+                skipped[uri] = file
+            else:
+                here += 1
+                found.setdefault(uri, file)
+        if not here:
+            there = Listing(skipped=Counter(skipped.values())).skipped_words()
+            raise ConfigError(
+                f"source.path: no file of a known format at {path}"
+                + (f" (passed over: {there})" if there else "")
+            )
+    files = sorted(found.values(), key=lambda file: file.uri)
+    counts = Counter(why for uri, why in skipped.items() if uri not in found)
+    return Listing(files, counts)
 
 
-def _list(path: str, format_: str) -> Iterator[SourceFile]:
-    fs, inner = fsspec.core.url_to_fs(path)
+def _list(path: str, format_: str) -> Iterator[tuple[str, SourceFile | str]]:
+    """Each file by its URI: a SourceFile, or why it is passed over."""
+    fs, inner = filesystem(path)
     try:
         with store_errors():
-            if _GLOB & set(inner):
-                infos = list(fs.glob(inner, detail=True).values())
-                explicit = True
-            else:
-                info = fs.info(inner)
-                explicit = info["type"] == "file"
-                infos = [info] if explicit else list(fs.find(inner, detail=True).values())
+            infos, root, named = _infos(fs, inner)
     except StoreError:
         raise
     except FileNotFoundError as error:
         raise ConfigError(f"source.path: there is nothing at {path}") from error
-    except (PermissionError, OSError) as error:
-        raise ConfigError(f"source.path: cannot list {path}: {type(error).__name__}") from error
+    except OSError as error:
+        raise ConfigError(f"source.path: cannot list {path}: {reason(error)}") from error
+    _refuse_tables(infos, path)
     for info in infos:
-        if info["type"] != "file":
-            continue
         name = str(info["name"])
-        if not explicit and _hidden(name, inner):
+        uri = fs.unstrip_protocol(name)
+        if root is not None and _hidden(name, root):
+            if PurePosixPath(name).name != _DONE:
+                yield uri, "hidden"
             continue
-        found = SUFFIXES.get(PurePosixPath(name).suffix.lower()) if format_ == "auto" else format_
+        found = format_of(name) if format_ in ("auto", "delta") else format_
         if found is None:
-            if explicit and not _GLOB & set(inner):
+            if named:
                 raise ConfigError(
                     f"source.path: the suffix of {path} is unknown; set source.format"
                 )
+            yield uri, "".join(_suffixes(name)) or "without a suffix"
             continue
-        yield SourceFile(fs.unstrip_protocol(name), int(info["size"]), _version(info), found)
+        yield uri, SourceFile(uri, int(info["size"]), _version(info), found)
 
 
-@store_errors()
+def _infos(fs: Any, inner: str) -> tuple[list[Mapping[str, Any]], str | None, bool]:
+    """What is at a path; the folder in which hidden names are passed over, if it is one; whether
+    the path names one file. A path that exists as it is written is no pattern."""
+    try:
+        info = fs.info(inner)
+    except FileNotFoundError:
+        if not _GLOB & set(inner):
+            raise
+        found: list[Mapping[str, Any]] = []
+        for one in fs.glob(inner, detail=True).values():
+            if one["type"] == "file":
+                found.append(one)
+            else:
+                found += _files(fs, str(one["name"]))
+        return found, None, False
+    if info["type"] == "file":
+        return [info], None, True
+    return _files(fs, inner), inner, False
+
+
+def _files(fs: Any, folder: str) -> list[Mapping[str, Any]]:
+    return [info for info in fs.find(folder, detail=True).values() if info["type"] == "file"]
+
+
+def _refuse_tables(infos: Sequence[Mapping[str, Any]], path: str) -> None:
+    """A table's folder holds rows that were deleted or replaced: only its log tells which."""
+    for info in infos:
+        parts = PurePosixPath(str(info["name"])).parts
+        kind = None
+        if "_delta_log" in parts:
+            kind, way = "a Delta", "set source.format: delta"
+        elif ".hoodie" in parts:
+            kind, way = "a Hudi", "export a snapshot of it, or name single files"
+        elif parts[-2:-1] == ("metadata",) and parts[-1].endswith(".metadata.json"):
+            kind, way = "an Iceberg", "export a snapshot of it, or name single files"
+        if kind is not None:
+            raise ConfigError(
+                f"source.path: {path} is or holds {kind} table: its files, read as they lie, "
+                f"have rows that were deleted or replaced; {way}"
+            )
+
+
+def format_of(name: str) -> str | None:
+    """The format by the suffix; that before the suffix of a compression which can be read."""
+    suffixes = _suffixes(name)
+    found = SUFFIXES.get(suffixes[-1]) if suffixes else None
+    if found is None and len(suffixes) > 1 and suffixes[-1] in COMPRESSED:
+        found = SUFFIXES.get(suffixes[-2])
+        found = found if found in _RECORDS else None
+    return found
+
+
+def _suffixes(name: str) -> list[str]:
+    """The last suffix, lower-case, and that before it where the last is a compression's."""
+    path = PurePosixPath(name)
+    last = path.suffix.lower()
+    if last in COMPRESSED:
+        return [one for one in (PurePosixPath(path.stem).suffix.lower(), last) if one]
+    return [last] if last else []
+
+
 def version_of(uri: str) -> str:
     """The version of a file now; raises FileNotFoundError where it is gone."""
-    fs, inner = fsspec.core.url_to_fs(uri)
-    return _version(fs.info(inner))
+    fs, inner = filesystem(uri)
+    with store_errors():
+        return _version(fs.info(inner))
 
 
 def _hidden(name: str, root: str) -> bool:
@@ -116,7 +234,7 @@ def _hidden(name: str, root: str) -> bool:
     return any(part.startswith(("_", ".")) for part in PurePosixPath(inside).parts if part != "/")
 
 
-def _version(info: dict[str, Any]) -> str:
+def _version(info: Mapping[str, Any]) -> str:
     for key in ("ETag", "etag", "md5Hash", "content_md5"):
         if info.get(key):
             return str(info[key]).strip('"')

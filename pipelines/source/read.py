@@ -1,27 +1,32 @@
 """Reading units: from slices of files to tables of documents, where a bad row is a failed row.
 
 Files are read forwards once for the units of one task, so a row group is decoded once, however
-many units it holds.
+many units it holds. What follows the place where a file turns out to be damaged is one failed row.
 """
 
 from __future__ import annotations
 
-import json
-from collections import Counter
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors.spans import Failure
 from pipelines.config import Source
-from pipelines.source.files import version_of
-from pipelines.source.units import Slice, Unit, csv_rows
+from pipelines.source.columns import ExtraColumns
+from pipelines.source.duplicates import DuplicateIdsError
+from pipelines.source.files import IMMUTABLE, version_of
+from pipelines.source.ids import column_ids, value_id
+from pipelines.source.markup import BadMarkupError, visible_text
+from pipelines.source.opening import BadFileError, content_errors, open_raw, open_source
+from pipelines.source.partitions import partitions_of
+from pipelines.source.records import Record, decoded, records
+from pipelines.source.units import BAD, DUPLICATE, Slice, Unit
 
 _BATCH_ROWS = 1024
-_NAMED_IDS = 5
 
 READ = pa.schema(
     [
@@ -30,6 +35,7 @@ READ = pa.schema(
         pa.field("source_version", pa.string()),
         pa.field("source_row", pa.int64()),
         pa.field("text", pa.string()),
+        pa.field("original_hash", pa.string()),
         pa.field("image", pa.binary()),
         pa.field("prompt", pa.string()),
         pa.field("prior", pa.string()),
@@ -41,49 +47,72 @@ READ = pa.schema(
 that reads pictures takes ``image`` away and adds ``reading`` (see readings) and ``step_ocr``."""
 
 
-class DuplicateIdsError(ValueError):
-    """Documents share an id; the message names the first few."""
-
-    @classmethod
-    def of(cls, ids: Sequence[str], where: str) -> DuplicateIdsError:
-        """The error for these ids; no __init__, so that it survives pickling between workers."""
-        named = ", ".join(ids[:_NAMED_IDS]) + (" …" if len(ids) > _NAMED_IDS else "")
-        return cls(
-            f"{where}: several documents have the id {named}. Ids must be unique: "
-            "set source.id to a column that is, or leave it out to have ids derived."
-        )
-
-
-class SourceChangedError(RuntimeError):
-    """A file no longer has the rows that were counted when the run was planned."""
-
-
 def read_units(units: Iterable[Unit], source: Source, keep: pa.Schema) -> Iterator[pa.Table]:
     """One table a unit, in order; the columns are those of READ and then those of ``keep``.
 
-    Raises DuplicateIdsError for an id that occurs twice in a unit, and SourceChangedError where a
-    file has fewer rows than were counted.
+    A file that is gone, was changed since it was planned, or cannot be read to its end is a failed
+    row (BadFile) in the place of the rows that it does not give. Raises DuplicateIdsError for an id
+    that occurs twice where that is an error.
     """
     reader = _ForwardReader(source)
     try:
         for unit in units:
-            rows = [row for part in unit.slices for row in _documents(reader, part, source)]
-            _check_ids([row["doc_id"] for row in rows], unit.slices[0].uri)
-            schema = pa.schema([*READ, *keep])
-            yield pa.Table.from_pylist(rows, schema=schema)
+            rows: list[dict[str, Any]] = []
+            extra = ExtraColumns(keep)
+            for part in unit.slices:
+                for chunk in reader.chunks(part):
+                    rows += _documents(chunk, part, source)
+                    chunk.add_to(extra, partitions_of(part.uri))
+            _check_ids(rows, source.on_duplicate)
+            table = pa.Table.from_pylist(rows, schema=READ)
+            for field, column in extra.columns():
+                table = table.append_column(field, column)
+            yield table
     finally:
         reader.close()
 
 
-def _check_ids(ids: list[str], where: str) -> None:
-    twice = sorted(id_ for id_, count in Counter(ids).items() if count > 1)
-    if twice:
-        raise DuplicateIdsError.of(twice, where)
+def _check_ids(rows: Sequence[dict[str, Any]], policy: str) -> None:
+    """Fail rows whose id an earlier row of the unit has, which planning could not see (of a file
+    whose ids it could not read). Raises DuplicateIdsError where that is an error."""
+    seen: set[str] = set()
+    for row in rows:
+        if row["doc_id"] in seen:
+            if policy == "error":
+                raise DuplicateIdsError.of([row["doc_id"]], row["source"])
+            row |= _duplicate(row["source"], row["source_row"])
+        seen.add(row["doc_id"])
 
 
-def _documents(reader: _ForwardReader, part: Slice, source: Source) -> Iterator[dict[str, Any]]:
-    for number, values in enumerate(reader.rows(part), start=part.start):
-        whole = part.format in ("text", "image")  # the file is the document
+def _duplicate(uri: str, number: int) -> dict[str, Any]:
+    return {
+        "doc_id": f"{uri}#{number}",
+        "error_type": "DuplicateId",
+        "error_message": "an earlier row of the source has the same id",
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Neighbouring rows of a file: their values as Python has them, from row ``start`` on, and for
+    Parquet their extra columns, which stay Arrow."""
+
+    start: int
+    rows: Sequence[Record]
+    arrow: Mapping[str, pa.Array] | None = None
+
+    def add_to(self, extra: ExtraColumns, path: Mapping[str, str | None]) -> None:
+        if self.arrow is not None:
+            extra.add_arrow(len(self.rows), self.arrow, path)
+        else:
+            extra.add_values(self.rows, path)
+
+
+def _documents(chunk: _Chunk, part: Slice, source: Source) -> Iterator[dict[str, Any]]:
+    for number, values in enumerate(chunk.rows, start=chunk.start):
+        bad = isinstance(values, Failure) and values.type == "BadFile"
+        # The file is the document; or it is what failed.
+        whole = part.format in ("text", "image") or (bad and number == 0)
         derived = part.uri if whole else f"{part.uri}#{number}"
         row: dict[str, Any] = {
             "doc_id": derived,
@@ -97,8 +126,8 @@ def _documents(reader: _ForwardReader, part: Slice, source: Source) -> Iterator[
             yield row | {"error_type": values.type, "error_message": values.message}
             continue
         failures = []
-        if source.id is not None:
-            identity = _identity(values.get(source.id), source.id)
+        if source.id is not None and not whole:
+            identity = value_id(values.get(source.id), source.id)
             if isinstance(identity, Failure):
                 failures.append(identity)
             else:
@@ -111,6 +140,8 @@ def _documents(reader: _ForwardReader, part: Slice, source: Source) -> Iterator[
                 row["image"] = image
         else:
             text = _text(values, source.text, source.max_document_mb)
+            if not isinstance(text, Failure) and source.markup != "none":
+                row["original_hash"], text = _visible(text, source)
             if isinstance(text, Failure):
                 failures.append(text)
             else:
@@ -121,23 +152,11 @@ def _documents(reader: _ForwardReader, part: Slice, source: Source) -> Iterator[
                 failures.append(prompt)
             else:
                 row["prompt"] = prompt
-        for name in source.keep:
-            value = values.get(name)
-            row[name] = value if part.format == "parquet" else _plain(value)
-        if failures:
+        if part.format.startswith(DUPLICATE):
+            row |= _duplicate(part.uri, number)
+        elif failures:
             row |= {"error_type": failures[0].type, "error_message": failures[0].message}
         yield row
-
-
-def _identity(value: object, column: str) -> str | Failure | None:
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", errors="backslashreplace")
-    if value is None or value == "":
-        return None
-    if isinstance(value, bool | float) or not isinstance(value, str | int):
-        return Failure("WrongType", f"{column}: a {type(value).__name__} cannot be an id")
-    text = str(value)
-    return text if _encodable(text) else Failure("InvalidUTF8", f"{column}: is not valid UTF-8")
 
 
 def _text(values: Mapping[str, Any], column: str, most_mb: float) -> str | Failure:
@@ -159,6 +178,17 @@ def _text(values: Mapping[str, Any], column: str, most_mb: float) -> str | Failu
     if not _encodable(value):
         return Failure("InvalidUTF8", f"{column}: holds lone surrogates or bytes that are no UTF-8")
     return value
+
+
+def _visible(text: str, source: Source) -> tuple[str | None, str | Failure]:
+    """The hash of a text that is markup, None for a plain one, and what a reader sees of it."""
+    try:
+        visible = visible_text(text, source.markup)
+    except BadMarkupError as error:
+        return None, Failure("BadMarkup", f"{source.text}: {error}")
+    if visible == text:
+        return None, text
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest(), visible
 
 
 def _image(values: Mapping[str, Any], column: str, most_mb: float) -> bytes | Failure:
@@ -183,12 +213,6 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def _plain(value: object) -> str | None:
-    if value is None or (isinstance(value, str) and _encodable(value)):
-        return value
-    return json.dumps(value)
-
-
 class _ForwardReader:
     """Rows of slices, one open file at a time, read forwards."""
 
@@ -196,72 +220,120 @@ class _ForwardReader:
         self._source = source
         self._uri = ""
         self._at = 0
-        self._iterator: Iterator[dict[str, Any] | Failure] = iter(())
+        self._chunks: Iterator[_Chunk] = iter(())
+        self._left: _Chunk | None = None
         self._stream: Any = None
 
-    def rows(self, part: Slice) -> Iterator[dict[str, Any] | Failure]:
-        """The ``part.count`` rows of a slice; a row that is none is a Failure."""
-        if self._uri != part.uri or self._at > part.start:
-            self._open(part)
-        for _ in range(part.start - self._at):
-            self._next(part)
-        self._at = part.start
-        for _ in range(part.count):
-            yield self._next(part)
-            self._at += 1
-
-    def _next(self, part: Slice) -> dict[str, Any] | Failure:
+    def chunks(self, part: Slice) -> Iterator[_Chunk]:
+        """The rows of a slice. From where they cannot be read on, one row that is a Failure."""
         try:
-            return next(self._iterator)
-        except StopIteration:
-            raise SourceChangedError(
-                f"{part.uri}: has fewer rows than when the run was planned; start a new run"
-            ) from None
+            if self._uri != part.uri or self._at > part.start:
+                self._open(part)
+            while self._at < part.start + part.count:
+                chunk = self._next(part)
+                low = max(part.start - chunk.start, 0)
+                high = min(part.start + part.count - chunk.start, len(chunk.rows))
+                self._left = _cut(chunk, high, len(chunk.rows))
+                self._at = chunk.start + high
+                if low < high:
+                    yield _cut(chunk, low, high) or chunk
+        except BadFileError as error:
+            at = max(self._at, part.start) if self._uri == part.uri else part.start
+            self.close()
+            yield _Chunk(at, [Failure("BadFile", str(error))])
+
+    def _next(self, part: Slice) -> _Chunk:
+        if self._left is not None:
+            return self._left
+        with content_errors(part.format):
+            chunk = next(self._chunks, None)
+        if chunk is None:
+            raise BadFileError("the file has fewer rows than when the run was planned")
+        return chunk
 
     def _open(self, part: Slice) -> None:
         self.close()
-        if version_of(part.uri) != part.version:
-            raise SourceChangedError(
-                f"{part.uri}: was changed after the run was planned; begin a new run"
-            )
-        self._stream = fsspec.open(part.uri, "rb").open()
-        self._uri, self._at = part.uri, 0
-        if part.format == "parquet":
-            self._iterator = self._parquet(part.start)
-        elif part.format == "csv":
-            records = csv_rows(self._stream)
-            header = next(records)
-            self._iterator = (_record(header, record) for record in records)
-        elif part.format in ("text", "image"):
-            self._iterator = iter(({self._source.text: self._stream.read()},))
-        else:
-            self._iterator = (_json_row(line) for line in self._stream if line.strip())
+        source = self._source
+        format_ = part.format.removeprefix(DUPLICATE).removeprefix(BAD)
+        with content_errors(format_):
+            if not part.version.startswith(IMMUTABLE) and version_of(part.uri) != part.version:
+                raise BadFileError("the file was changed after the run was planned")
+            if part.format.startswith(BAD):
+                raise BadFileError(f"the file is empty or cannot be read as {format_}")
+            if format_ in ("parquet", "image"):
+                self._stream = open_raw(part.uri)
+            else:
+                self._stream = open_source(part.uri, int(source.max_inflated_mb * 1e6))
+            self._uri, self._at = part.uri, 0
+            if format_ == "parquet":
+                self._chunks = self._parquet(part.start)
+            elif format_ == "image":
+                self._chunks = iter([_Chunk(0, [{source.text: self._stream.read()}])])
+            elif format_ == "text":
+                self._chunks = iter([_Chunk(0, [{source.text: self._whole()}])])
+            else:
+                self._chunks = _chunked(records(self._stream, format_, source))
 
-    def _parquet(self, start: int) -> Iterator[dict[str, Any]]:
+    def _whole(self) -> str:
+        """A text file. One too long is not held whole: what is over the limit is enough to see."""
+        return decoded(self._stream, self._source.encoding).read(
+            int(self._source.max_document_mb * 1e6) + 1
+        )
+
+    def _parquet(self, start: int) -> Iterator[_Chunk]:
         file = pq.ParquetFile(self._stream)
         sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
-        first = 0
-        while first < len(sizes) and self._at + sizes[first] <= start:
-            self._at += sizes[first]  # a row group before the slice is not decoded at all
+        first = at = 0
+        while first < len(sizes) and at + sizes[first] <= start:
+            at += sizes[first]  # a row group before the slice is not decoded at all
             first += 1
-        return self._parquet_rows(file, list(range(first, len(sizes))))
+        self._at = at
+        return self._parquet_chunks(file, list(range(first, len(sizes))), at)
 
-    def _parquet_rows(self, file: pq.ParquetFile, groups: list[int]) -> Iterator[dict[str, Any]]:
+    def _parquet_chunks(self, file: pq.ParquetFile, groups: list[int], at: int) -> Iterator[_Chunk]:
         source = self._source
         content = source.image or source.text
-        columns = [c for c in (source.id, content, source.prompt, *source.keep) if c]
-        texts = {source.text, source.prompt, source.id}
-        for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=columns):
-            lists = {
-                name: _column(batch.column(name), name in texts) for name in batch.schema.names
-            }
-            for values in zip(*lists.values(), strict=True):
-                yield dict(zip(lists, values, strict=True))
+        there = set(file.schema_arrow.names)
+        read = [content, *(column for column in (source.id, source.prompt) if column)]
+        keep = [name for name in source.keep if name in there]
+        columns = list(dict.fromkeys([*read, *keep]))
+        # Group by group: a batch over two of them would be lost with the second.
+        for group in groups:
+            for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=columns):
+                values: dict[str, list[Any]] = {}
+                for name in dict.fromkeys(read):
+                    column = batch.column(name)
+                    values[name] = (
+                        column_ids(column, name)
+                        if name == source.id
+                        else _column(column, name in (source.text, source.prompt))
+                    )
+                rows = [
+                    dict(zip(values, row, strict=True))
+                    for row in zip(*values.values(), strict=True)
+                ]
+                yield _Chunk(at, rows, {name: batch.column(name) for name in keep})
+                at += len(rows)
 
     def close(self) -> None:
         if self._stream is not None:
             self._stream.close()
-        self._stream, self._uri = None, ""
+        self._stream, self._uri, self._left = None, "", None
+
+
+def _cut(chunk: _Chunk, low: int, high: int) -> _Chunk | None:
+    """Rows [low, high) of a chunk; None where these are none."""
+    if low >= high:
+        return None
+    arrow = chunk.arrow
+    if arrow is not None:
+        arrow = {name: column.slice(low, high - low) for name, column in arrow.items()}
+    return _Chunk(chunk.start + low, chunk.rows[low:high], arrow)
+
+
+def _chunked(rows: Iterator[Record]) -> Iterator[_Chunk]:
+    for number, row in enumerate(rows):
+        yield _Chunk(number, [row])
 
 
 def _column(column: pa.Array, as_bytes: bool) -> list[Any]:
@@ -275,20 +347,3 @@ def _column(column: pa.Array, as_bytes: bool) -> list[Any]:
     elif as_bytes and pa.types.is_large_string(column.type):
         column = column.cast(pa.large_binary())
     return column.to_pylist()  # type: ignore[no-any-return]
-
-
-def _record(header: list[str], record: list[str]) -> dict[str, Any] | Failure:
-    if len(record) != len(header):
-        return Failure("BadRow", f"{len(record)} fields, but the header has {len(header)}")
-    return dict(zip(header, record, strict=True))
-
-
-def _json_row(line: bytes) -> dict[str, Any] | Failure:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        # The decoder's own message quotes the line, which is a patient's.
-        return Failure("BadRow", "the line is not JSON")
-    if not isinstance(value, dict):
-        return Failure("BadRow", "the line is JSON but no object")
-    return value

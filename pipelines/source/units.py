@@ -6,25 +6,39 @@ from its id, so it is done when its file is there, and doing it twice is the sam
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import IO
 
-import fsspec
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors.config import ConfigError
+from actors.spans import Failure
 from pipelines.config import Source
-from pipelines.source.files import SourceFile, list_files
-from pipelines.storage import StoreError, store_errors
+from pipelines.source.columns import unified
+from pipelines.source.duplicates import Digests, DuplicateIdsError, digests, repeated, stretches
+from pipelines.source.files import Listing, SourceFile, list_source
+from pipelines.source.ids import Id, column_ids, may_be_ids, value_id
+from pipelines.source.opening import BadFileError, content_errors, open_raw, open_source
+from pipelines.source.partitions import partitions_of
+from pipelines.source.records import Record, by_header, csv_rows, records
+from pipelines.storage import StoreError, reason, store_errors
 
+log = logging.getLogger(__name__)
 _LISTING_THREADS = 16
+_NAMED = 8
+_BATCH_ROWS = 65_536
+DUPLICATE = "duplicate:"
+"""Before the format of rows whose ids earlier rows have: each is a failed row."""
+BAD = "bad:"
+"""Before the format of a file that could not be read when it was planned: one row, which fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +78,8 @@ class SourcePlan:
     files: tuple[SourceFile, ...]
     units: tuple[Unit, ...]
     keep: pa.Schema
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """Files that were passed over, by suffix."""
 
     @property
     def rows(self) -> int:
@@ -82,9 +98,8 @@ class SourcePlan:
 
 
 def source_files(source: Source) -> list[SourceFile]:
-    """The files of a source now; raises what ``list_files`` raises."""
-    paths = (source.path,) if isinstance(source.path, str) else source.path
-    return list_files(paths, source.format)
+    """The files of a source now; raises what ``list_source`` raises."""
+    return list_source(source).files
 
 
 def plan_source(
@@ -92,32 +107,64 @@ def plan_source(
 ) -> SourcePlan:
     """List and count a source, or count these files of it. ``mix``: small files share units.
 
-    Raises ConfigError for a file that cannot be opened or lacks a column, naming both.
+    A file that cannot be read is planned as one row, which fails. Raises ConfigError for a file
+    that lacks a column, naming both, and where no file of the source can be read.
     """
-    if files is None:
-        files = source_files(source)
+    listing = list_source(source) if files is None else Listing(list(files))
     with ThreadPoolExecutor(_LISTING_THREADS) as pool:
-        counted = list(pool.map(lambda file: _count(file, source), files))
-    rows = [count for count, _ in counted]
-    keep = _unify(files, [schema for _, schema in counted], source)
-    units = tuple(_pack(zip(files, rows, strict=True), source, mix))
-    return SourcePlan(tuple(files), units, keep)
+        counted = list(pool.map(lambda file: _count(file, source), listing.files))
+    bad = [(f, c.bad) for f, c in zip(listing.files, counted, strict=True) if c.bad]
+    if files is None and bad and len(bad) == len(counted):
+        file, why = bad[0]
+        raise ConfigError(f"source.path: no file can be read, such as {file.uri}: {why}")
+    for file, why in bad[:_NAMED]:
+        log.warning("%s: %s; it becomes a failed row (BadFile)", file.uri, why)
+    if len(bad) > _NAMED:
+        log.warning("and %d more files that cannot be read", len(bad) - _NAMED)
+    good = [(f.uri, c.columns) for f, c in zip(listing.files, counted, strict=True) if not c.bad]
+    keep = unified(good, source.keep) if good else pa.schema([])
+    planned = [
+        replace(file, format=BAD + file.format) if found.bad else file
+        for file, found in zip(listing.files, counted, strict=True)
+    ]
+    rows = zip(planned, (found.rows for found in counted), strict=True)
+    units = tuple(_pack(rows, source, mix))
+    if source.id is not None:
+        units = _apart(units, planned, repeated([found.ids for found in counted]), source)
+    return SourcePlan(tuple(planned), units, keep, dict(listing.skipped))
 
 
-def _unify(
-    files: Sequence[SourceFile], schemas: Sequence[pa.Schema | None], source: Source
-) -> pa.Schema:
-    first: tuple[str, pa.Schema] | None = None
-    for file, schema in zip(files, schemas, strict=True):
-        if schema is None:
-            schema = pa.schema([pa.field(name, pa.string()) for name in source.keep])
-        if first is None:
-            first = (file.uri, schema)
-        elif not schema.equals(first[1]):
-            raise ConfigError(
-                f"source.keep: the columns have other types in {file.uri} than in {first[0]}"
-            )
-    return first[1] if first else pa.schema([])
+def _apart(
+    units: Sequence[Unit],
+    files: Sequence[SourceFile],
+    rows: Sequence[npt.NDArray[np.int64]],
+    source: Source,
+) -> tuple[Unit, ...]:
+    """The units with rows of repeated ids in slices of their own, or without them."""
+    by_file = {file.uri: found for file, found in zip(files, rows, strict=True) if len(found)}
+    if not by_file:
+        return tuple(units)
+    total = sum(len(found) for found in by_file.values())
+    words = f"source.id: {total:,} rows have the id of an earlier row, the first in "
+    words += next(iter(by_file))
+    if source.on_duplicate == "error":
+        raise DuplicateIdsError(f"{words}; set source.on_duplicate, or choose another column")
+    log.warning("%s (source.on_duplicate: %s)", words, source.on_duplicate)
+    apart: list[Unit] = []
+    for unit in units:
+        slices: list[Slice] = []
+        for part in unit.slices:
+            if part.uri not in by_file:
+                slices.append(part)
+                continue
+            for start, count, again in stretches(part.start, part.count, by_file[part.uri]):
+                if again and source.on_duplicate == "keep_first":
+                    continue
+                format_ = DUPLICATE + part.format if again else part.format
+                slices.append(replace(part, format=format_, start=start, count=count))
+        if slices:
+            apart.append(Unit(tuple(slices)))
+    return tuple(apart)
 
 
 def _pack(
@@ -151,47 +198,105 @@ def _pack(
         yield Unit(tuple(small))
 
 
-def _count(file: SourceFile, source: Source) -> tuple[int, pa.Schema | None]:
-    """Documents in a file, and for Parquet the schema of the columns to keep."""
-    if file.format in ("text", "image"):
-        return 1, None
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """Documents in a file, the types of its columns, and why it cannot be read, if so."""
+
+    rows: int
+    columns: Mapping[str, pa.DataType] = field(default_factory=dict)
+    bad: str = ""
+    ids: Digests = field(default_factory=lambda: digests(()))
+
+
+def _count(file: SourceFile, source: Source) -> _Counted:
+    path = dict.fromkeys(partitions_of(file.uri), pa.string())
     try:
-        with store_errors(), fsspec.open(file.uri, "rb") as stream:
+        if file.size == 0:
+            raise BadFileError("the file has no bytes")
+        if file.format in ("text", "image"):
+            return _Counted(1, path)
+        with store_errors(), content_errors(file.format):
             if file.format == "parquet":
-                reader = pq.ParquetFile(stream)
-                _check_columns(file.uri, reader.schema_arrow.names, source)
-                if source.image is None:
-                    _check_text(file.uri, reader.schema_arrow.field(source.text).type)
-                else:
-                    _check_image(file.uri, reader.schema_arrow.field(source.image).type)
-                keep = [pa.field(c, reader.schema_arrow.field(c).type) for c in source.keep]
-                return int(reader.metadata.num_rows), pa.schema(keep)
-            if file.format == "csv":
-                rows = csv_rows(stream)
-                _check_columns(file.uri, next(rows, []), source)
-                return sum(1 for _ in rows), None
-            return sum(1 for line in stream if line.strip()), None
-    except (pa.ArrowException, csv.Error, EOFError) as error:
-        raise ConfigError(f"{file.uri}: cannot be read as {file.format}") from error
+                return _count_parquet(file.uri, source, path)
+            with open_source(file.uri, int(source.max_inflated_mb * 1e6)) as stream:
+                return _count_records(stream, file, source, path)
+    except BadFileError as error:
+        return _Counted(1, bad=str(error))
     except StoreError:
         raise
     except OSError as error:
-        raise ConfigError(f"{file.uri}: cannot be opened: {type(error).__name__}") from error
+        raise ConfigError(f"{file.uri}: cannot be opened: {reason(error)}") from error
 
 
-def csv_rows(stream: IO[bytes]) -> Iterator[list[str]]:
-    """Records of a CSV stream, the header first. Invalid UTF-8 survives as lone surrogates, so
-    that the row that holds it can fail alone."""
-    csv.field_size_limit(sys.maxsize)
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    return (row for row in csv.reader(text) if row)
+def _count_parquet(uri: str, source: Source, path: Mapping[str, pa.DataType]) -> _Counted:
+    with open_raw(uri) as stream:
+        reader = pq.ParquetFile(stream)
+        schema = reader.schema_arrow
+        _check_columns(uri, schema.names, source)
+        if source.image is None:
+            _check_text(uri, schema.field(source.text).type)
+        else:
+            _check_image(uri, schema.field(source.image).type)
+        if source.id is not None and not may_be_ids(schema.field(source.id).type):
+            raise ConfigError(
+                f"{uri}: source.id: {source.id} has the type {schema.field(source.id).type}, of "
+                "which no ids can be made; choose another column, or none to have ids derived"
+            )
+        own = {column.name: column.type for column in schema if column.name in source.keep}
+        rows = int(reader.metadata.num_rows)
+        return _Counted(rows, {**path, **own}, ids=_parquet_ids(reader, rows, source.id))
+
+
+def _parquet_ids(reader: pq.ParquetFile, rows: int, name: str | None) -> Digests:
+    if name is None:
+        return digests(())
+    found: list[Id] = []
+    with suppress(BadFileError), content_errors("parquet"):  # reading finds it again, row by row
+        for batch in reader.iter_batches(_BATCH_ROWS, columns=[name]):
+            found += column_ids(batch.column(name), name)
+    return digests([*found, *([None] * (rows - len(found)))])
+
+
+def _record_ids(rows: Iterable[Record], name: str | None) -> tuple[int, Digests]:
+    """How many rows there are, and the digests of their ids."""
+    if name is None:
+        return sum(1 for _ in rows), digests(())
+    ids = [None if isinstance(r, Failure) else value_id(r.get(name), name) for r in rows]
+    return len(ids), digests(ids)
+
+
+def _count_records(
+    stream: IO[bytes], file: SourceFile, source: Source, path: Mapping[str, pa.DataType]
+) -> _Counted:
+    if file.format not in ("csv", "tsv"):
+        own = dict.fromkeys(source.keep, pa.string())  # which a line may have or lack
+        count, ids = _record_ids(records(stream, file.format, source), source.id)
+        return _Counted(count, {**path, **own}, ids=ids)
+    rows = csv_rows(stream, file.format, source)
+    header = next(rows, [])
+    if isinstance(header, Failure):
+        raise BadFileError("the file has no header")
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise ConfigError(f"{file.uri}: the header has {', '.join(twice)} more than once")
+    _check_columns(file.uri, header, source)
+    own = dict.fromkeys(set(source.keep) & set(header), pa.string())
+    count, ids = _record_ids(_warned(by_header(header, rows), file.uri), source.id)
+    return _Counted(count, {**path, **own}, ids=ids)
+
+
+def _warned(rows: Iterable[Record], uri: str) -> Iterator[Record]:
+    """The rows; one whose quote is never closed is logged, since others are lost in it."""
+    for row in rows:
+        if isinstance(row, Failure) and "quote" in row.message:
+            log.warning("%s: %s", uri, row.message)
+        yield row
 
 
 def _check_columns(uri: str, names: list[str], source: Source) -> None:
     wanted = [
         source.image or source.text,
-        *(c for c in (source.id, source.prompt) if c),
-        *source.keep,
+        *(column for column in (source.id, source.prompt) if column),
     ]
     missing = [column for column in wanted if column not in names]
     if missing:

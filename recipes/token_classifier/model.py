@@ -98,14 +98,17 @@ class TokenClassifier(nn.Module):
 
     def forward(self, ids: Tensor, attention: Tensor, head: str) -> Tensor:
         """Logits of one head, [batch, length, labels]; `attention` is 0 on padding."""
+        return self.heads[head](self.encode(ids, attention))
+
+    def encode(self, ids: Tensor, attention: Tensor) -> Tensor:
+        """What the heads read, [batch, length, hidden]."""
         x = self.norm(self.words(ids) + self.places.weight[: ids.shape[1]])
         x = drop(x, self.dropout * self.training)
         mask = (attention[:, None, :].to(x.dtype) - 1) * 1e4
         mask = mask.repeat_interleave(self.layers[0].heads, dim=0)
         for layer in self.layers:
             x = layer(x, mask)
-        x = drop(x, self.dropout * self.training)
-        return self.heads[head](x)
+        return drop(x, self.dropout * self.training)
 
     def load_pretrained(self, folder: Path) -> None:
         """Take the encoder's weights from a Hugging Face BERT folder (heads stay as they are)."""

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from export import Range, scale_of, write_folder
+from export import Range, write_folder
 from model import TokenClassifier
+from ranges import best_range
 from spans import Text, label_names
 from torch import Tensor
 from train import BASE, CORPORA, TARGET, logits_of, read_corpus, read_model
 
 DOCUMENTS = 40
 ROWS = 2048
-SHRINKS = [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2]
 
 
 def quantised_inputs(model: TokenClassifier, head: str) -> dict[str, torch.nn.Linear]:
@@ -49,22 +49,6 @@ def calibrate(model: TokenClassifier, texts: Sequence[Text], head: str) -> dict[
         name: best_range(torch.cat(rows)[:ROWS], linears[name].weight)
         for name, rows in seen.items()
     }
-
-
-def best_range(rows: Tensor, weight: Tensor) -> Range:
-    """Try ever tighter clipping of both ends and keep what changes rows @ weight.T least."""
-    low, high = rows.min().item(), rows.max().item()
-    best, chosen = float("inf"), (low, high)
-    after_gelu = low > -0.2  # its lower end is sharp: only the upper one is worth clipping
-    for shrink in SHRINKS:
-        bounds = (low if after_gelu else low * shrink, high * shrink)
-        scale, zero = scale_of(bounds)
-        q = (rows / float(scale) + float(zero)).round().clamp(0, 255)
-        error = ((q - float(zero)) * float(scale) - rows) @ weight.T
-        loss = error.square().mean().item()
-        if loss < best:
-            best, chosen = loss, bounds
-    return chosen
 
 
 def main() -> None:

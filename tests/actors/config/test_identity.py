@@ -6,7 +6,7 @@ import typing
 
 import pytest
 
-from actors.config import OnnxModel, Section, fingerprint, results_of
+from actors.config import GlinerModel, OnnxModel, Section, fingerprint, results_of
 from actors.config.context import Context
 from actors.config.gguf import GgufModel
 from actors.config.linking import Linking
@@ -21,6 +21,17 @@ ONNX = (
     name kind window.size window.overlap decode.scheme decode.outside decode.algorithm
     decode.pieces labels.white_list labels.black_list labels.threshold labels.thresholds
     labels.replace
+""",
+    """
+    weights.model weights.sha256 session
+""",
+)
+
+GLINER = (
+    """
+    name kind prompt.guideline prompt.ask prompt.synonyms prompt.most_labels window.size
+    window.overlap decode.splitter decode.overlaps decode.multi_label labels.white_list
+    labels.black_list labels.threshold labels.thresholds labels.replace
 """,
     """
     weights.model weights.sha256 session
@@ -74,10 +85,10 @@ MERGE = (
 
 SOURCE = (
     """
-    id text image prompt max_document_mb
+    encoding csv.delimiter csv.quote csv.escape markup id text image prompt max_document_mb
 """,
     """
-    path format keep unit_rows unit_images unit_mb
+    path format strict where max_inflated_mb on_duplicate keep unit_rows unit_images unit_mb
 """,
 )
 
@@ -114,6 +125,7 @@ LINKING = (
 
 CASES = {
     OnnxModel: ONNX,
+    GlinerModel: GLINER,
     GgufModel: GGUF,
     OcrModel: OCR,
     Merge: MERGE,

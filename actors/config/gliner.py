@@ -1,0 +1,73 @@
+"""The configuration of a GLiNER model: a model that finds entities of any labels."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from actors.config.base import LabelFilter, Section, Weights
+from actors.config.onnx import OnnxSession, Window
+from actors.guideline import Guideline
+
+
+class GlinerPrompt(Section):
+    """Which labels are asked for, and in what words."""
+
+    guideline: Guideline | str = Field(
+        description="What to extract: a guideline file's path, or the guideline. A request may "
+        "bring another. Of a label its name, definition and synonyms count."
+    )
+    ask: Literal["name", "definition", "both"] = Field(
+        "name",
+        description="What stands for a label in the prompt. definition: its definition where it "
+        "has one; both: name, colon, definition.",
+    )
+    synonyms: bool = Field(
+        False,
+        description="Whether each synonym is asked for too. What it finds is the label's; the "
+        "prompt grows with every one.",
+    )
+    most_labels: int | None = Field(
+        None,
+        ge=1,
+        description="Labels a prompt; more make several, and the text is read once for each. "
+        "Default: as many as half a window has room for.",
+    )
+
+
+class GlinerDecode(Section):
+    """How scores become entities. The best scores come first; of two that conflict one stays."""
+
+    splitter: Literal["model", "whitespace", "punctuation"] = Field(
+        "model",
+        description="What a word is: entities begin and end with one. model: as its "
+        "gliner_config.json says. whitespace: GLiNER's usual one, which keeps hyphenated words "
+        "whole. punctuation: hyphens stand alone, numbers with a point or comma stay whole.",
+    )
+    overlaps: Literal["flat", "nested"] = Field(
+        "flat",
+        description="flat: no two entities share a word. nested: one may lie within another.",
+    )
+    multi_label: bool = Field(False, description="Whether one span may have several labels.")
+
+
+class GlinerLabels(LabelFilter):
+    """As the filter of other models; scores decide between overlapping entities first."""
+
+    threshold: float = Field(0.5, ge=0, le=1, description="Least score of an entity.")
+
+
+class GlinerModel(Section):
+    """A model file of kind gliner: a GLiNER model as its own tool exports it to ONNX."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    kind: Literal["gliner"]
+    weights: Weights
+    prompt: GlinerPrompt
+    window: Window = Window()
+    decode: GlinerDecode = GlinerDecode()
+    labels: GlinerLabels = GlinerLabels()
+    session: OnnxSession = OnnxSession()
+
+    RUNNING = frozenset({"session"})

@@ -1,0 +1,64 @@
+"""Batches through a session, as many at a time as it takes; what fails does so alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from typing import TypeVar
+
+from actors.onnx.session import is_fatal
+from actors.spans import Failure
+
+W = TypeVar("W")
+R = TypeVar("R")
+
+
+def run_batches(
+    batches: Sequence[Sequence[W]],
+    read: Callable[[Sequence[W]], list[R]],
+    runners: Executor,
+    parallel: int,
+    *,
+    wanted: Callable[[W], bool],
+    go_on: Callable[[], bool],
+) -> Iterator[list[R]]:
+    """What ``read`` makes of each batch, in order, ``parallel`` of them at a time.
+
+    Members that are not ``wanted`` any more when their turn comes are left out. Where ``go_on``
+    says no, the batches that run are the last; each thread runs one in any case.
+    """
+    running: list[Future[list[R]]] = []
+    try:
+        for number, batch in enumerate(batches):
+            if len(running) > parallel:
+                yield running.pop(0).result()
+            if number >= parallel and not go_on():
+                break
+            # Asked late: the windows of a round of long documents take minutes.
+            if left := [one for one in batch if wanted(one)]:
+                running.append(runners.submit(read, left))
+        while running:
+            yield running.pop(0).result()
+    finally:
+        for waiting in running:
+            waiting.cancel()
+
+
+def alone_where_it_fails(
+    batch: Sequence[W],
+    read: Callable[[Sequence[W]], list[R]],
+    failed: Callable[[W, Failure], R],
+) -> list[R]:
+    """``read`` of a batch, or of its members one by one where that fails.
+
+    Raises only where the model is lost to this process.
+    """
+    try:
+        return read(batch)
+    except Exception as error:
+        if is_fatal(error):
+            raise
+        if len(batch) > 1:
+            return [out for one in batch for out in alone_where_it_fails([one], read, failed)]
+        # onnxruntime's messages name nodes and shapes, never text
+        return [failed(batch[0], Failure(type(error).__name__, str(error)[:300]))]

@@ -1,0 +1,36 @@
+"""Text to words: the units that GLiNER's entities begin and end with."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Splitter = Literal["whitespace", "punctuation"]
+Ints = npt.NDArray[np.int32]
+
+_PATTERNS: dict[Splitter, re.Pattern[str]] = {
+    "whitespace": re.compile(r"\w+(?:[-_]\w+)*|\S"),
+    "punctuation": re.compile(r"\d+(?:[.,]\d+)+|\w+|\S"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the words of a text are: code points, a row a word, ends exclusive."""
+
+    starts: Ints
+    ends: Ints
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+
+def split(text: str, splitter: Splitter) -> Places:
+    """The words of a text in reading order; white space belongs to none."""
+    spans = [match.span() for match in _PATTERNS[splitter].finditer(text)]
+    table = np.array(spans, np.int32).reshape(-1, 2)
+    return Places(table[:, 0].copy(), table[:, 1].copy())

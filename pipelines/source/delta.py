@@ -1,0 +1,74 @@
+"""A Delta table as a source: the files of its latest snapshot, as its log says."""
+
+from __future__ import annotations
+
+import logging
+from urllib.parse import quote, unquote
+
+import fsspec.config
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from actors.config import ConfigError
+from pipelines.source.files import IMMUTABLE, SourceFile
+from pipelines.source.opening import filesystem
+
+log = logging.getLogger(__name__)
+# What a reader must know of beyond files: rows that files hold and the table does not, and columns
+# that have other names there.
+_UNREADABLE = {"deletionVectors": "deletion vectors", "columnMapping": "column mapping"}
+
+
+def list_delta(path: str) -> list[SourceFile]:
+    """The Parquet files of the latest snapshot, whose version is logged.
+
+    A file of a Delta table never changes: its version follows from its size and time. Raises
+    ConfigError where there is no such table, or its files are not all that says what is in it.
+    """
+    fs, inner = filesystem(path)
+    try:
+        table = DeltaTable(fs.unstrip_protocol(inner), storage_options=_options(path))
+    except TableNotFoundError as error:
+        raise ConfigError(f"source.path: no Delta table is at {path}") from error
+    except DeltaError as error:
+        kind = type(error).__name__
+        raise ConfigError(f"source.path: {path} cannot be read as a Delta table: {kind}") from error
+    features = set(table.protocol().reader_features or ())
+    if "delta.columnMapping.mode" in table.metadata().configuration:
+        features.add("columnMapping")
+    for feature, words in _UNREADABLE.items():
+        if feature in features:
+            raise ConfigError(
+                f"source.path: {path} has {words}, which its files alone do not show; have them "
+                "applied (REORG TABLE ... APPLY (PURGE)), or export a snapshot"
+            )
+    log.info("source: %s at version %d", path, table.version())
+    actions = pa.table(table.get_add_actions(flatten=True)).to_pylist()
+    return sorted(
+        (
+            SourceFile(
+                fs.unstrip_protocol(f"{inner.rstrip('/')}/{unquote(action['path'])}"),
+                int(action["size_bytes"]),
+                f"{IMMUTABLE}{action['size_bytes']}:{quote(str(action['modification_time']))}",
+                "parquet",
+            )
+            for action in actions
+        ),
+        key=lambda file: file.uri,
+    )
+
+
+def _options(path: str) -> dict[str, str]:
+    """The storage section as delta-rs calls it; credentials come from the environment."""
+    if not path.startswith("s3://"):
+        return {}
+    conf = fsspec.config.conf.get("s3", {})
+    found: dict[str, str] = {}
+    if endpoint := conf.get("endpoint_url"):
+        found |= {"AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": "true"}
+    if region := (conf.get("client_kwargs") or {}).get("region_name"):
+        found["AWS_REGION"] = region
+    if conf.get("anon"):
+        found["AWS_SKIP_SIGNATURE"] = "true"
+    return found

@@ -1,0 +1,13 @@
+"""The visible text of documents that are markup: HTML, RTF, C-CDA, FHIR, HL7 v2.
+
+A model sees what a reader would see: block elements as lines, cells apart, entities decoded. The
+libraries parse; ``lines`` lays out. Everything here is one walk over the document without
+recursion, and no parser fetches or expands anything.
+"""
+
+from __future__ import annotations
+
+from pipelines.source.markup.kinds import Markup, kind_of, visible_text
+from pipelines.source.markup.lines import BadMarkupError
+
+__all__ = ["BadMarkupError", "Markup", "kind_of", "visible_text"]

@@ -1,0 +1,184 @@
+"""Records of text files: JSON lines, JSON arrays, CSV. Counting and reading are the same walk."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import IO, Any
+
+import ijson
+
+from actors.spans import Failure
+from pipelines.config import Source
+from pipelines.source.opening import BadFileError
+
+Record = Mapping[str, Any] | Failure
+_BOMS = (
+    (b"\xef\xbb\xbf", "utf-8"),
+    (b"\xff\xfe\x00\x00", "utf-32-le"),
+    (b"\x00\x00\xfe\xff", "utf-32-be"),
+    (b"\xff\xfe", "utf-16-le"),
+    (b"\xfe\xff", "utf-16-be"),
+)
+_ROOM = 1_000_000  # characters of a record beside its text
+
+
+def decoded(stream: IO[bytes], encoding: str) -> io.TextIOWrapper:
+    """A file as text. A byte-order mark says its encoding and is not part of the text; without one
+    ``encoding`` holds. Invalid UTF-8 survives as lone surrogates, so that a row fails alone."""
+    buffered = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream)  # type: ignore[type-var]
+    begin = buffered.peek(4)[:4]
+    for mark, name in _BOMS:
+        if begin.startswith(mark):
+            buffered.read(len(mark))
+            encoding = name
+            break
+    errors = (
+        "surrogateescape" if not encoding.lower().startswith(("utf-16", "utf-32")) else "strict"
+    )
+    return io.TextIOWrapper(buffered, encoding=encoding, errors=errors, newline="")
+
+
+def records(stream: IO[bytes], format_: str, source: Source) -> Iterator[Record]:
+    """The records of a file of one of the formats jsonl, json, csv and tsv.
+
+    Raises BadFileError, or an error that ``content_errors`` knows, where the file ends as one.
+    """
+    most = int(source.max_document_mb * 1e6) + _ROOM
+    if format_ in ("csv", "tsv"):
+        rows = csv_rows(stream, format_, source)
+        header = next(rows, None)
+        if header is None or isinstance(header, Failure):
+            raise BadFileError("the file has no header")
+        return by_header(header, rows)
+    if format_ == "json":
+        return _json(stream, source, most)
+    return (_json_row(line) for line in _lines(decoded(stream, source.encoding), most))
+
+
+def csv_rows(stream: IO[bytes], format_: str, source: Source) -> Iterator[list[str] | Failure]:
+    """Rows of a CSV file, the header first. One whose quote is never closed, or that is longer
+    than a document may be, is a Failure that names the line where it begins."""
+    most = int(source.max_document_mb * 1e6) + _ROOM
+    csv.field_size_limit(most)
+    lines = _Lines(decoded(stream, source.encoding))
+    options = source.csv
+    reader = csv.reader(
+        lines,
+        delimiter=options.delimiter or ("\t" if format_ == "tsv" else ","),
+        quotechar=options.quote,
+        escapechar=options.escape,
+    )
+    while True:
+        first = reader.line_num + 1
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error:
+            yield Failure("BadRow", f"line {first}: a field is longer than a document may be")
+            continue
+        if lines.ended:  # the reader asked for more, so it was inside a quoted field
+            yield Failure(
+                "BadRow", f"line {first}: a quote opens and is not closed before the file ends"
+            )
+            return
+        if row:
+            yield row
+
+
+class _Lines:
+    """Lines of a file, which remembers whether more were asked for than there are."""
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text = text
+        self.ended = False
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = self._text.readline()
+        if not line:
+            self.ended = True
+            raise StopIteration
+        return line
+
+
+def by_header(header: list[str], rows: Iterable[list[str] | Failure]) -> Iterator[Record]:
+    """Rows of a CSV file by the names of their columns; a ragged one is a Failure."""
+    for row in rows:
+        if isinstance(row, Failure):
+            yield row
+        elif len(row) != len(header):
+            yield Failure("BadRow", f"{len(row)} fields, but the header has {len(header)}")
+        else:
+            yield dict(zip(header, row, strict=True))
+
+
+def _lines(text: io.TextIOWrapper, most: int) -> Iterator[str | Failure]:
+    """Lines that are not blank; of one longer than ``most`` no more than that is held."""
+    while line := text.readline(most):
+        if len(line) == most and not line.endswith("\n"):
+            while (rest := text.readline(most)) and not rest.endswith("\n"):
+                pass
+            yield Failure("TooLarge", "the line is longer than source.max_document_mb allows")
+        elif line.strip():
+            yield line
+
+
+def _json(stream: IO[bytes], source: Source, most: int) -> Iterator[Record]:
+    """A file that is one array of objects, one object, or an object a line."""
+    text = decoded(stream, source.encoding)
+    begin = ""
+    while not begin.strip():
+        begin = text.readline(most)
+        if not begin:
+            return
+    if begin.lstrip().startswith("["):
+        for one in ijson.items(_Utf8(begin, text), "item", use_float=True):
+            yield _json_object(one)
+        return
+    first = _json_row(begin)
+    if not isinstance(first, Failure):  # an object a line
+        yield first
+        yield from (_json_row(line) for line in _lines(text, most))
+        return
+    content = begin + text.read(most)
+    if text.read(1):
+        yield Failure("TooLarge", "the file is longer than source.max_document_mb allows")
+    else:
+        yield _json_row(content)
+
+
+class _Utf8:
+    """A text whose beginning was read already, as UTF-8 for a parser of bytes."""
+
+    def __init__(self, begin: str, text: io.TextIOWrapper) -> None:
+        self._begin, self._text = begin, text
+
+    def read(self, size: int) -> bytes:
+        """About so many bytes; none at the end, and where none are asked for."""
+        if not size:
+            return b""
+        found, self._begin = self._begin or self._text.read(size), ""
+        return found.encode("utf-8", "surrogateescape")
+
+
+def _json_row(line: str | Failure) -> Record:
+    if isinstance(line, Failure):
+        return line
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        # The decoder's own message quotes the line, which is a patient's.
+        return Failure("BadRow", "the line is not JSON")
+    return _json_object(value)
+
+
+def _json_object(value: object) -> Record:
+    if not isinstance(value, dict):
+        return Failure("BadRow", "the line is JSON but no object")
+    return value

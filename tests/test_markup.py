@@ -1,0 +1,151 @@
+"""The visible text of markup: what a reader would see, and nothing of how it was written."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.config import Source
+from pipelines.source.markup import BadMarkupError, kind_of, visible_text
+from pipelines.source.read import read_units
+from pipelines.source.units import plan_source
+
+HTML = (
+    "<div><p>Patients&nbsp;received <b>met</b>formin&nbsp;500&#160;mg<br/>twice&nbsp;daily</p>"
+    "<table><tr><td>for</td><td>12</td><td>weeks</td></tr></table>"
+    "<style>p {color: red}</style><script>alert(1)</script><p hidden>not this</p>"
+    "<p>Potassium &lt;3.5 mmol/L &amp; rising</p></div>"
+)
+SEEN = (
+    "Patients received metformin 500 mg\ntwice daily\nfor\t12\tweeks\n"
+    "Potassium <3.5 mmol/L & rising"
+)
+RTF = "{\\rtf1\\ansi Patients received \\b met\\b0 formin 500 mg\\par twice daily \\u233?.}"
+CDA = """<?xml version="1.0"?><ClinicalDocument xmlns="urn:hl7-org:v3"><title>Discharge</title>
+<component><structuredBody><component><section><code code="10160-0"/><title>Medications</title>
+<text><list><item>Metformin <content>500 mg</content> daily</item><item>Aspirin</item></list>
+<table><tr><td>a</td><td>b &lt; c</td></tr></table></text>
+<entry><observation><code displayName="hidden"/></observation></entry></section></component>
+</structuredBody></component></ClinicalDocument>"""
+RTF_SEEN = "Patients received metformin 500 mg\ntwice daily é."
+HL7 = (
+    "MSH|^~\\&|LAB|H|EHR|H|20240101||ORU^R01|1|P|2.5\r"
+    "OBX|1|TX|N^Note||Metformin 500 mg\\.br\\Tylenol \\T\\ codeine||||||F\r"
+    "OBX|2|NM|K^Potassium||3.5|mmol/L|||||F\r"
+    "OBX|3|FT|N^Note||first~second||||||F\r"
+    "NTE|1|L|comment\r"
+)
+
+
+HL7_SEEN = "Metformin 500 mg\nTylenol & codeine\nfirst\nsecond\ncomment"
+
+
+def _fhir(type_: str, text: bytes) -> str:
+    attachment = {"contentType": type_, "data": base64.b64encode(text).decode()}
+    document = {
+        "resourceType": "DocumentReference",
+        "text": {"status": "generated", "div": "<div>a summary</div>"},
+        "content": [{"attachment": attachment}],
+    }
+    return json.dumps({"resourceType": "Bundle", "entry": [{"resource": document}]})
+
+
+@pytest.mark.parametrize(
+    ("kind", "markup", "seen"),
+    [
+        ("html", HTML, SEEN),
+        ("html", "<pre>a\n  b</pre>c", "a\nb\nc"),
+        ("html", "one<br>two<br>three", "one\ntwo\nthree"),
+        ("rtf", RTF, RTF_SEEN),
+        (
+            "cda",
+            CDA,
+            "Discharge\nMedications\nMetformin 500 mg daily\nAspirin\na\tb < c",
+        ),
+        ("hl7", HL7, HL7_SEEN),
+        ("hl7", HL7.replace("\r", "\n"), HL7_SEEN),
+        ("fhir", _fhir("text/plain; charset=latin-1", "fièvre".encode("latin-1")), "fièvre"),
+        ("fhir", _fhir("text/html", HTML.encode()), SEEN),
+        ("fhir", _fhir("application/rtf", RTF.encode()), RTF_SEEN),
+        ("fhir", _fhir("application/pdf", b"%PDF"), "a summary"),
+    ],
+)
+def test_what_is_seen(kind: str, markup: str, seen: str) -> None:
+    assert kind_of(markup) == kind
+    assert visible_text(markup, "auto") == seen
+    assert visible_text(markup, kind) == seen
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Glucose <5 and >3; K <b> 7.",
+        "a < b > c",
+        "{not: json}",
+        '{"text": "json, but no resource"}',
+        "Subject: <p.smith@example.org>",
+        "MSH is no segment here",
+        "",
+    ],
+)
+def test_plain_text_stays_as_it_is(text: str) -> None:
+    assert kind_of(text) is None
+    assert visible_text(text, "auto") == text
+
+
+@given(st.text())
+def test_no_text_breaks_it(text: str) -> None:
+    visible_text(f"<p>{text}</p>", "html")
+    if kind_of(text) is None:
+        assert visible_text(text, "auto") == text
+
+
+LAUGHS = (
+    '<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]>'
+    "<ClinicalDocument><title>&b;</title></ClinicalDocument>"
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "markup", "why"),
+    [
+        ("cda", LAUGHS, "entities or a DTD"),
+        ("cda", "<ClinicalDocument><a></ClinicalDocument>", "not well-formed XML at line 1"),
+        ("cda", "<a>" * 3000 + "</a>" * 3000, "nested more than"),
+        ("html", "<div>" * 3000 + "x", "nested more than"),
+        ("fhir", "{", "not JSON"),
+        ("fhir", _fhir("text/plain; charset=none-such", b"x"), "in its charset"),
+        ("rtf", "plain", "not RTF"),
+        ("hl7", "plain", "not an HL7"),
+    ],
+)
+def test_what_cannot_be_read_says_why_and_quotes_nothing(kind: str, markup: str, why: str) -> None:
+    with pytest.raises(BadMarkupError, match=why):
+        visible_text(markup, kind)
+
+
+def _rows(path: Path, **more: Any) -> list[dict[str, Any]]:
+    source = Source(path=str(path), id="id", **more)
+    plan = plan_source(source)
+    return [r for table in read_units(plan.units, source, plan.keep) for r in table.to_pylist()]
+
+
+def test_rows_have_what_is_seen_and_the_hash_of_what_was_stored(tmp_path: Path) -> None:
+    texts = ["plain <5", HTML, RTF, LAUGHS]
+    (tmp_path / "a.jsonl").write_text(
+        "\n".join(json.dumps({"id": str(i), "text": text}) for i, text in enumerate(texts))
+    )
+    rows = _rows(tmp_path)
+    assert [row["text"] for row in rows[:2]] == ["plain <5", SEEN]
+    hashes = [row["original_hash"] for row in rows]
+    assert hashes[0] is None
+    assert hashes[1] == hashlib.blake2b(HTML.encode(), digest_size=16).hexdigest()
+    assert (rows[3]["error_type"], rows[3]["text"]) == ("BadMarkup", None)
+    assert [row["text"] for row in _rows(tmp_path, markup="none")] == texts
