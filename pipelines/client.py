@@ -32,7 +32,7 @@ from actors.spans import (
     worst,
 )
 
-with optional_imports("asking a server"):
+with optional_imports("the HTTP client"):
     import httpx2
     from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
     from tenacity.wait import wait_random_exponential

@@ -29,7 +29,7 @@ from pipelines.storage import Storage, refuse_secrets
 
 
 class Between(Section):
-    """A range of values, both ends in it: numbers where both sides are, else as text."""
+    """An inclusive range of values, compared as numbers if both sides are numbers, else as text."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -38,18 +38,18 @@ class Between(Section):
 
 
 class Csv(Section):
-    """How CSV files are written, where it is not as usual."""
+    """The dialect of CSV files."""
 
     delimiter: str | None = Field(
-        None, min_length=1, max_length=1, description="Default: a comma; of .tsv files a tab."
+        None, min_length=1, max_length=1, description="Default: a comma, or a tab for .tsv files."
     )
     quote: str = Field('"', min_length=1, max_length=1)
     escape: str | None = Field(
         None,
         min_length=1,
         max_length=1,
-        description='A character before quotes within fields, such as "\\" as Spark writes them; '
-        "quotes may be doubled, too.",
+        description='Escape character before quotes within fields, such as "\\" in files of Spark; '
+        "doubled quotes are accepted, too.",
     )
 
 
@@ -63,32 +63,32 @@ class Source(Section):
     format: Literal["auto", "parquet", "jsonl", "json", "csv", "tsv", "text", "image", "delta"] = (
         Field(
             "auto",
-            description="auto goes by the suffix: .parquet, .jsonl or .ndjson, .json, .csv, .tsv, "
-            ".txt (all but Parquet also with .gz, .bz2, .xz or .zst after it); and image, a "
-            "document a file: .png, .jpg, .tiff, .webp, .bmp, .gif, .pdf, .dcm. An image file is "
-            "read by what it holds, not by its suffix. delta: a Delta table's latest snapshot.",
+            description="auto uses the suffix: .parquet, .jsonl or .ndjson, .json, .csv, .tsv, "
+            ".txt (except for Parquet also followed by .gz, .bz2, .xz or .zst); and image, one "
+            "document per file: .png, .jpg, .tiff, .webp, .bmp, .gif, .pdf, .dcm. Image files are "
+            "decoded by content, not by suffix. delta: a Delta table's latest snapshot.",
         )
     )
     strict: bool = Field(
-        False, description="Files that would be passed over (an unknown suffix, hidden) are errors."
+        False, description="Treat files that would be skipped (unknown suffix, hidden) as errors."
     )
     where: dict[str, tuple[str | int | float, ...] | Between] = Field(
         default_factory=dict,
-        description="Only files whose path has these values, as Hive writes them: "
+        description="Only files whose path has these Hive partition values: "
         "{site: [a, b], year: {from: 2024, to: 2025}} for site=a/year=2024/.",
     )
     encoding: str = Field(
         "utf-8",
-        description="Of text, JSON and CSV files that have no byte-order mark, such as cp1252.",
+        description="Encoding of text, JSON and CSV files without a byte-order mark, e.g. cp1252.",
     )
-    csv: Csv = Field(Csv(), description="How CSV files are written, where not as usual.")
+    csv: Csv = Field(Csv(), description="The dialect of CSV files.")
     markup: Literal["auto", "html", "rtf", "cda", "fhir", "hl7", "none"] = Field(
         "auto",
-        description="What texts are. Of markup the visible text is read and stored, and offsets "
-        "are in it; the stored original's hash is kept. auto: what each text's beginning says.",
+        description="Markup of the texts. The visible text is processed and stored, and offsets "
+        "refer to it; the original's hash is stored. auto: detected from the start of each text.",
     )
     max_inflated_mb: float = Field(
-        16_000.0, gt=0, description="Most MB that a compressed file may become; more is a BadFile."
+        16_000.0, gt=0, description="Maximum inflated MB of a compressed file; beyond: BadFile."
     )
     id: str | None = Field(
         None,
@@ -97,8 +97,8 @@ class Source(Section):
     )
     on_duplicate: Literal["fail_row", "keep_first", "error"] = Field(
         "fail_row",
-        description="Rows whose id an earlier row of the source has: failed rows (DuplicateId), "
-        "left out, or an error before work starts.",
+        description="Rows with an id of an earlier row: fail them (DuplicateId), drop them, or "
+        "raise an error before work starts.",
     )
     text: str = Field("text", description="Column with the text; not used for plain-text files.")
     image: str | None = Field(
@@ -126,7 +126,7 @@ class Source(Section):
         try:
             codecs.lookup(encoding)
         except LookupError:
-            raise ValueError(f"{encoding!r} is no encoding that Python knows") from None
+            raise ValueError(f"{encoding!r} is not an encoding known to Python") from None
         return encoding
 
     RUNNING = frozenset(
@@ -337,7 +337,7 @@ class Pipeline(Section):
     stall_minutes: float = Field(
         60.0,
         gt=0,
-        description="End the run (it can be resumed) when nothing was done for so long: no unit, "
+        description="Abort the run (it can be resumed) after this time without progress: no unit, "
         "and no document, window or token within one.",
     )
     storage: Storage = Storage()
@@ -383,7 +383,7 @@ class LoadedPipeline:
 
     @property
     def extras(self) -> tuple[str, ...]:
-        """The extras of the distribution that its models need (see ``actors.extras``)."""
+        """The extras that its stages need (see ``actors.extras``)."""
         gguf = any(stage.kind == "gguf" for stage in self.stages)
         pages = self.sees_pictures or any(stage.reads_pictures for stage in self.stages)
         return ("gguf",) * gguf + ("pages",) * pages

@@ -16,7 +16,7 @@ from actors.config.relations import Relations
 from pipelines.pool import Pool
 
 PooledConfig = OcrModel | OnnxModel | GlinerModel | GgufModel
-"""Configurations of stages that run in actors."""
+"""Configurations of stages that run in actor pools."""
 RefineConfig = Context | Relations | Linking
 """Configurations of stages that refine entities without a model."""
 StageConfig = PooledConfig | RefineConfig

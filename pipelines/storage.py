@@ -53,8 +53,8 @@ def store_errors() -> Iterator[None]:
 
 
 def reason(error: OSError) -> str:
-    """Why a store or a disk refused, in few words without any content: the system's own for a
-    disk, status and code of the answer for an object store."""
+    """A short, content-free reason of a storage error: the operating system's message for a disk,
+    status and error code for an object store."""
     if isinstance(error, StoreError):
         return str(error)
     name = type(error).__name__

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from actors.extras import optional_imports
 
-with optional_imports("the batch way"):
+with optional_imports("batch processing"):
     from pipelines.batch.run import (
         Outcome,
         Progress,

@@ -41,7 +41,7 @@ class Careful(Generic[_T]):
         submit: Callable[[Document], Future[_T]],
         moved: Moved = unheard,
     ) -> None:
-        """``moved`` is called when a document is done."""
+        """``moved`` is called whenever a document is finished."""
         self._moved = moved
         self._attempts = attempts
         self._submit = submit

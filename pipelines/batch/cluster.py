@@ -31,10 +31,10 @@ _POLL_SECONDS = 2.0
 # If actors hold all CPUs, Ray kills workers that are idle for a second and starts new ones for the
 # next unit to write: 2 CPU seconds each, a third of the capacity of 2 cores.
 _IDLE_MS = 600_000
-# How long a driver waits for a worker that a cut network has silenced. The death of its node does
-# not end the wait for the reply of a plain task (such as writing a unit); only the keepalive of
-# their gRPC connection does, by default after 300 + 120 s. Ray's servers refuse pings closer than
-# 60 s.
+# gRPC keepalive: how long the driver waits for a worker behind a network partition. The death of a
+# node does not end the wait for the reply of a plain task (such as writing a unit); only the
+# keepalive of the connection does, by default after 300 + 120 s. Ray's servers reject pings closer
+# than 60 s.
 _KEEPALIVE = {
     "RAY_grpc_client_keepalive_time_ms": "70000",
     "RAY_grpc_client_keepalive_timeout_ms": "20000",
@@ -78,8 +78,8 @@ def _join(address: str) -> None:
         ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
     except ConnectionError as error:
         raise ConfigError(
-            f"no Ray cluster answers at {address} (--address, RAY_ADDRESS); is it up, and is "
-            "its token, if it has one, known here?"
+            f"no Ray cluster answers at {address} (--address, RAY_ADDRESS); check that it is "
+            "running, and that its token, if any, is configured here"
         ) from error
 
 

@@ -11,8 +11,8 @@ from pipelines.tables.schema import DOCUMENTS
 
 
 def check_reader(loaded: LoadedPipeline, plan: SourcePlan) -> None:
-    """Raise ConfigError where there are pictures and nothing to read them with, or an extra column
-    has the name of one of the documents table."""
+    """Raise ConfigError if the source has images that the pipeline cannot read, or an extra column
+    has the name of a column of the documents table."""
     taken = sorted(set(plan.keep.names) & set(DOCUMENTS.names))
     if taken:
         raise ConfigError(

@@ -33,7 +33,7 @@ class ExtractActor(StageActor):
             self._model = work.load(work.stage.model, work.share)
             submit = self._model.submit
         self._careful = Careful(work.attempts, submit, moved)
-        # A model of a test does not report its memory.
+        # Test models do not report their memory.
         return getattr(self._model, "took", {})
 
     async def _apply(self, unit: str, table: pa.Table) -> tuple[pa.Table, int]:

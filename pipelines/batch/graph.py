@@ -207,7 +207,7 @@ def build(work: RunWork) -> Dataset:
     # code is not retried and must end the run with its message.
     context.max_errored_blocks = 0
     pulse = watched(context)  # before a dataset copies the context
-    # Without the number of read tasks, Ray splits their blocks to reach a parallelism of its own.
+    # Without the number of read tasks, Ray splits blocks to reach its own parallelism.
     reads = sum(1 for _ in _groups(work.units))
     dataset = ray.data.read_datasource(
         UnitSource(work.units, work.reading),
@@ -216,7 +216,7 @@ def build(work: RunWork) -> Dataset:
         override_num_blocks=reads,
     )
     for stage in work.stages:
-        dataset = _pooled(dataset, replace(stage, moved=pulse))
+        dataset = _map_stage(dataset, replace(stage, moved=pulse))
     return dataset.map_batches(
         write_unit,
         fn_kwargs={"loaded": work.loaded, "run_id": work.run_id},

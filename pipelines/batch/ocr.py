@@ -29,8 +29,8 @@ class OcrActor(StageActor):
 
     def _load(self, work: StageWork) -> Mapping[str, int]:
         if not isinstance(work.stage.config, OcrModel):
-            raise ConfigError(f"{work.stage.name}: this stage does not read pictures")
-        from actors.ocr import OcrReader  # here: a run without pictures needs no extra for them
+            raise ConfigError(f"{work.stage.name}: this is not an OCR stage")
+        from actors.ocr import OcrReader  # imported here: only OCR needs the extra
 
         share = work.share
         self._reader = OcrReader(

@@ -142,7 +142,7 @@ def _drive(
     standing = done_units(store.folder, run_id)
     for files in read_units_done(store.folder, standing, sorted(standing.keys() & planned.keys())):
         _add(tally, done, files)
-    earlier = Counter(tally.busy)  # what this process did not do is not of its time
+    earlier = Counter(tally.busy)  # work of earlier processes does not count towards utilisation
     progress.update(tally, total)
     missing = [unit for unit in plan.units if unit.id not in done]
     limit = loaded.pipeline.max_failure_rate
@@ -164,10 +164,10 @@ def _drive(
                 model,
                 units,
             )
-        # Documents are not counted again: of a file that turned out to be damaged, many that were
-        # planned are one failed row.
+        # Documents are not compared with the plan: a damaged file becomes one failed row, however
+        # many documents were planned for it.
         if lost := planned.keys() - done.keys():
-            raise RunFailedError(run_id, f"{len(lost)} units did not come back; resume the run")
+            raise RunFailedError(run_id, f"{len(lost)} units were not returned; resume the run")
         paths = [f"documents/{done[unit].files[0].path}" for unit in planned]
         check_unique_ids(store.folder, run_id, paths)
         seconds = time.monotonic() - clock

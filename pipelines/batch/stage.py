@@ -43,9 +43,9 @@ Load = Callable[[ModelConfig, Share], Model]
 class StageWork:
     """The work of one actor: a stage of a run.
 
-    ``index``: the stage's place in the pipeline, which names its column. ``keep_pictures``: whether
-    a later stage is shown them too. ``load`` is Extractor but for tests and benchmarks. ``moved``
-    is called at each progress within a unit.
+    ``index``: the stage's position in the pipeline, which names its column. ``keep_pictures``: a
+    later stage needs the images too. ``load`` is Extractor except in tests and benchmarks.
+    ``moved`` is called on progress within a unit.
     """
 
     index: int

@@ -77,7 +77,7 @@ def main() -> None:
         FileNotFoundError,
         PermissionError,
     ) as error:
-        # These messages are ours or the system's: they name files and keys, never text.
+        # These messages are ours or the operating system's: files and keys, never document text.
         show_error(error)
         sys.exit(2)
     except StoreError as error:

@@ -74,8 +74,8 @@ def bar_on(console: Console) -> Iterator[Bar]:
 
 @contextmanager
 def interrupted_by_sigterm() -> Iterator[None]:
-    """SIGTERM, as Kubernetes, systemd and `ray job stop` send it, interrupts as Ctrl-C does. A
-    second one is ignored, so that the end it began is not cut short."""
+    """Treat SIGTERM (from Kubernetes, systemd or `ray job stop`) like Ctrl-C. A second one is
+    ignored, so that the shutdown is not interrupted."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -89,10 +89,10 @@ def interrupted_by_sigterm() -> Iterator[None]:
 
 
 @contextmanager
-def stdout_to_stderr(wanted: bool) -> Iterator[None]:
-    """For the duration, stderr is where stdout goes: Ray and libraries below it print to stdout,
-    where ``--json`` promises one document. Nothing happens unless ``wanted``."""
-    if not wanted:
+def stdout_to_stderr(enabled: bool) -> Iterator[None]:
+    """Redirect stdout to stderr if ``enabled``: Ray and its libraries print to stdout, where
+    ``--json`` promises exactly one document."""
+    if not enabled:
         yield
         return
     sys.stdout.flush()
@@ -127,12 +127,14 @@ def telling(console: Console, config: str, sink: str, run_id: str | None = None)
         show_error(error, console)
         raise typer.Exit(2) from error
     except KeyboardInterrupt:
-        console.print(f"\nInterrupted. {escape(ways(run_id))}", soft_wrap=True, highlight=False)
+        console.print(
+            f"\nInterrupted. {escape(next_steps(run_id))}", soft_wrap=True, highlight=False
+        )
         raise typer.Exit(1) from None
     except RunFailedError as error:
         console.print(
-            f"[red]The run {error.run_id} failed:[/]",
-            escape(f"{error}\n{ways(error.run_id)}"),
+            f"[red]Run {error.run_id} failed:[/]",
+            escape(f"{error}\n{next_steps(error.run_id)}"),
             soft_wrap=True,
             highlight=False,
         )
@@ -168,7 +170,7 @@ def show(outcome: Outcome, store: RunStore, console: Console, as_json: bool) -> 
             report=report,
         )
     )
-    console.print(_time_went(outcome), soft_wrap=True, highlight=False)
+    console.print(_utilisation(outcome), soft_wrap=True, highlight=False)
     where = escape(store.path)
     console.print(f"run {outcome.run_id} in {where}", soft_wrap=True, highlight=False)
 

@@ -46,7 +46,7 @@ def enrich(
         bool, typer.Option("--json", help="Print one JSON line per pass on stdout.")
     ] = False,
 ) -> None:
-    """Bring the tables up to date with the lake: new and changed files, by path and version."""
+    """Update the tables incrementally: process only new and changed files of the source."""
     from actors.extras import require
     from pipelines.config import load_pipeline
 

@@ -269,11 +269,11 @@ def _as_json(
 
 
 def _step(extraction: Extraction) -> dict[str, Any]:
-    """As the documents table has it, without what stands beside it."""
+    """A step as in the documents table, without the document id and entities."""
     step: dict[str, Any] = _plain(extraction)
     for beside in ("document_id", "entities"):
         del step[beside]
-    if not step["choices"]:  # what sampling.n_probs asks for
+    if not step["choices"]:  # only with sampling.n_probs
         del step["choices"]
     failure = step.pop("failure") or {"type": "", "message": ""}
     step |= {f"error_{key}": value for key, value in failure.items()}
@@ -282,7 +282,7 @@ def _step(extraction: Extraction) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON has it: dataclasses by their fields, enumerations by their values."""
+    """Convert a value to JSON types: dataclasses to objects, enum members to their values."""
     if dataclasses.is_dataclass(value):
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):

@@ -62,7 +62,7 @@ def verify(reference: _Reference) -> None:
 
     for path, sha256 in _files(reference)[1]:
         file = _weights_file(path)
-        stated = "as stated" if sha256 else "none is stated in the model file"
+        stated = "matches the model file" if sha256 else "the model file states none"
         print(f"{digest(file)}  {file}  ({stated})")
 
 
@@ -117,7 +117,7 @@ def describe(
 
 
 def _weights_file(path: Path) -> Path:
-    """The file of the weights: of a folder the first of the names that it may have."""
+    """The weights file; in a folder, the first known name that exists."""
     from actors.gliner_folder import MODELS
 
     names = [path / name for name in MODELS] if path.is_dir() else [path]

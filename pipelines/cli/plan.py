@@ -22,12 +22,14 @@ def plan(
     gpu: Annotated[
         str | None,
         typer.Option(
-            help="A card and its memory in GB, such as a10g:24; not needed where no pool has a GPU."
+            help="GPU model and its memory in GB, e.g. a10g:24; not needed if no pool uses a GPU."
         ),
     ] = None,
-    gpus: Annotated[int, typer.Option(min=1, help="How many cards.")] = 1,
-    docs: Annotated[float, typer.Option(min=1, help="Documents, such as 40e6.")] = 1e6,
-    tokens_per_doc: Annotated[float, typer.Option(min=1, help="Tokens of a document.")] = 600,
+    gpus: Annotated[int, typer.Option(min=1, help="Number of GPUs.")] = 1,
+    docs: Annotated[float, typer.Option(min=1, help="Number of documents, e.g. 40e6.")] = 1e6,
+    tokens_per_doc: Annotated[
+        float, typer.Option(min=1, help="Average tokens per document.")
+    ] = 600,
     cpus: Annotated[
         float | None,
         typer.Option(min=0.1, help="Total CPUs; default: CPU stages keep their max_actors."),
@@ -61,9 +63,9 @@ def plan(
     loaded = load_pipeline(config)
     loaded.pipeline.storage.apply()
     if gpu is None:
-        loaded, card, memory, gpus = on_cpus(loaded), "GPU", 0, 0
+        loaded, gpu_name, memory, gpus = on_cpus(loaded), "GPU", 0, 0
     else:
-        card, memory = card_bytes(gpu)
+        gpu_name, memory = card_bytes(gpu)
     names = [stage.name for stage in loaded.pooled]
     rates: dict[str, float] = {}
     source: dict[str, str] = {}
@@ -110,8 +112,8 @@ def _stated(option: str, items: list[str] | None, names: list[str]) -> dict[str,
 def _show(plan: Plan, title: str) -> None:
     console = Console()
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("step", overflow="fold")
-    for name in ("GPU", "a card holds", "actors", "docs/s", "busy"):
+    table.add_column("stage", overflow="fold")
+    for name in ("GPU", "actors/GPU", "actors", "docs/s", "busy"):
         table.add_column(name, justify="right", no_wrap=True)
     for step in plan.steps:
         table.add_row(

@@ -52,7 +52,7 @@ def run(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
-    """Read a lake, extract entities, write entity Parquet, commit the run."""
+    """Extract entities from the whole source, write the tables and commit the run."""
     from actors.extras import require
     from actors.weights import WeightsError
     from pipelines.config import load_pipeline
@@ -117,7 +117,7 @@ def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
         table.add_row(f"stage {number}", f"{stage['name']} ({stage['kind']}){actors}")
     if found["passed_over"]:
         passed = ", ".join(f"{count:,} {suffix}" for suffix, count in found["passed_over"].items())
-        table.add_row("passed over", escape(passed))
+        table.add_row("skipped", escape(passed))
     table.add_row("merge", f"overlaps: {found['merge']['overlaps']}")
     for name, path in found["output"].items():
         table.add_row(name, path)
@@ -154,7 +154,7 @@ def _run(
     with interrupted_by_sigterm(), telling(console, loaded.path, store.path, resume):
         run_id = resume or _begin(loaded, retry_failed)
         if resume is not None:
-            store.plan(resume)  # an unknown run is said before Ray is started
+            store.plan(resume)  # report an unknown run before Ray starts
     with interrupted_by_sigterm(), telling(console, loaded.path, store.path, run_id):
         with stdout_to_stderr(as_json), bar_on(console) as bar, cluster(address):
             outcome = drive_run(store, run_id, bar)

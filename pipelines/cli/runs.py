@@ -36,17 +36,17 @@ def list_runs(sink: SinkPath, as_json: _Json = False) -> None:
 
 
 def runs_table(rows: Sequence[Mapping[str, object]]) -> Table:
-    """Rows of ``runs list``. On 80 columns ids and counts stay whole: of several pipelines' names
-    as much is shown as there is room for, and one pipeline's stands above."""
+    """The table of ``runs list``. In 80 columns, ids and counts are never truncated: the names of
+    several pipelines are shortened, and a single one becomes the title."""
     names = {str(row["pipeline"]) for row in rows if "pipeline" in row}
     title = f"pipeline: {escape(names.pop())}" if len(names) == 1 else None
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
-    table.add_column("run", no_wrap=True)  # it is what the other commands ask for
+    table.add_column("run", no_wrap=True)  # the other commands need it in full
     table.add_column("kind", no_wrap=True)
     for column in _COUNTS:
         table.add_column(column, justify="right", no_wrap=True)
     if names:
-        table.add_column("pipeline", overflow="ellipsis")  # the one that may shrink
+        table.add_column("pipeline", overflow="ellipsis")  # the only column that may shrink
     for row in rows:
         kind = row.get("kind", row["state"])
         counts = (row.get(column, "") for column in _COUNTS)

@@ -33,7 +33,7 @@ def serve(
         typer.Option(help="Ray cluster to join; default: RAY_ADDRESS, else a local one."),
     ] = None,
 ) -> None:
-    """Serve a pipeline's models and its page. SIGHUP reads the files again; Ctrl-C ends."""
+    """Serve a pipeline's models and web page. SIGHUP reloads the configuration; Ctrl-C stops."""
     from actors.extras import require
     from pipelines.config import load_pipeline
 

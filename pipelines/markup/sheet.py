@@ -52,8 +52,8 @@ class Sheet:
 
 
 def small(picture: Picture) -> bytes:
-    """A page as a WebP file of at most 1,400 pixels a side."""
-    from PIL import Image  # here: a report on texts needs none of it
+    """Downscale a page to a WebP file of at most 1,400 pixels per side."""
+    from PIL import Image  # imported here: reports on texts do not need it
 
     image = Image.fromarray(np.ascontiguousarray(picture[:, :, ::-1]))
     image.thumbnail((_LONGEST, _LONGEST))

@@ -122,15 +122,15 @@ def on_card(loaded: LoadedPipeline, memory: int) -> LoadedPipeline:
 
 
 def on_cpus(loaded: LoadedPipeline) -> LoadedPipeline:
-    """The pipeline where no card is: pools with ``cpu_fallback`` give up theirs. Raises ConfigError
-    for a pool that needs one."""
+    """Move pools with ``cpu_fallback`` to the CPU. Raises ConfigError for a pool that needs a
+    GPU."""
 
     def without(name: str, pool: Pool) -> Pool:
         if pool.num_gpus == 0:
             return pool
         if not pool.cpu_fallback:
             raise ConfigError(
-                f"{name}: pool.num_gpus is {pool.num_gpus}: say --gpu NAME:GB, such as --gpu "
+                f"{name}: pool.num_gpus is {pool.num_gpus}: pass --gpu NAME:GB, e.g. --gpu "
                 "a10g:24, or set pool.cpu_fallback"
             )
         return pool.model_copy(update={"num_gpus": 0.0, "fill": False})

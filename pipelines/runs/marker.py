@@ -95,10 +95,9 @@ def balance(loaded: LoadedPipeline, tally: Tally, cards: int, cpus: float) -> di
 
 
 def timing(loaded: LoadedPipeline, busy: Mapping[str, float], seconds: float) -> Any:
-    """Where the time went: how busy each stage's workers were, 0 to 1, and which stage was
-    busiest: it holds the others back when it is near 1. Starting Ray and loading models are in
-    ``seconds`` and in no stage. ``busy``: seconds by stage, of the units that were done in these
-    ``seconds``; a resumed run leaves out those of before."""
+    """Utilisation of each stage's workers, 0 to 1, and the busiest stage: the bottleneck if it is
+    near 1. ``seconds`` includes starting Ray and loading models; the stages do not. ``busy``: busy
+    seconds by stage for the units of this process; a resumed run excludes earlier ones."""
     workers = {"read": IO_TASKS, "write": IO_TASKS}
     workers |= {stage.name: stage.actors.max_actors for stage in loaded.pooled}
     stages = {

@@ -28,8 +28,8 @@ def probe_of(facts: ModelFacts) -> Document:
 
 @cache
 def picture_probe() -> Document:
-    """A line of print, which shows whether pictures are read."""
-    from PIL import Image, ImageDraw, ImageFont  # here: a server of texts may be without
+    """The probe image: one printed line."""
+    from PIL import Image, ImageDraw, ImageFont  # imported here: a text-only server lacks it
 
     image = Image.new("L", _PAPER, 255)
     font = ImageFont.load_default(32)

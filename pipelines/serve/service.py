@@ -202,7 +202,7 @@ async def heard(
 def facts_of(config: ModelConfig, fingerprint: str) -> ModelFacts:
     """Facts about a model whose weights are on this machine."""
     prose = isinstance(config, GgufModel) and config.prompt.format == "prose"
-    asked: GuidelineUse = "labels" if isinstance(config, OnnxModel) else "any"
+    support: GuidelineUse = "labels" if isinstance(config, OnnxModel) else "any"
     return ModelFacts(
         name=config.name,
         kind=config.kind,
