@@ -177,7 +177,6 @@ def show(outcome: Outcome, store: RunStore, console: Console, as_json: bool) -> 
 
 def _utilisation(outcome: Outcome) -> str:
     timing = outcome.marker["timing"]
-
     if timing["busiest"] is None:
         return "no work was left"
     busy = [f"{name} {stage['share']:.0%}" for name, stage in timing["stages"].items()]

@@ -102,11 +102,11 @@ def timing(loaded: LoadedPipeline, busy: Mapping[str, float], seconds: float) ->
     workers |= {stage.name: stage.actors.max_actors for stage in loaded.pooled}
     stages = {
         stage: {
-            "seconds": round(float(took), 3),
+            "seconds": round(float(spent), 3),
             "workers": workers[stage],
-            "share": round(took / (workers[stage] * max(seconds, 1e-9)), 3),
+            "share": round(spent / (workers[stage] * max(seconds, 1e-9)), 3),
         }
-        for stage, took in busy.items()
+        for stage, spent in busy.items()
         if stage in workers
     }
     busiest = max(stages, key=lambda stage: stages[stage]["share"], default=None)

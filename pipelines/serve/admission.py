@@ -116,8 +116,8 @@ class Queue:
                         other.held = 0.0
 
     def wait(self, own: int = 0) -> float:
-        """Expected seconds until a document of ``own`` characters starts, from recent throughput;
-        0 if unknown."""
+        """Expected seconds until the work ahead of a document of ``own`` characters is done, from
+        recent throughput; 0 if unknown."""
         return self._seconds(sum(work.before(own) for work in self._works))
 
     def is_progressing(self, seconds: float) -> bool:
