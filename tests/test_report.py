@@ -119,7 +119,7 @@ def test_crossing_spans_are_both_whole_and_named_once() -> None:
 
 
 def test_a_span_outside_the_text_is_refused() -> None:
-    with pytest.raises(ValueError, match="no span"):
+    with pytest.raises(ValueError, match="outside the text"):
         highlight("abc", [Mark(1, 4, 0, 0)])
 
 

@@ -361,8 +361,8 @@ def test_openapi_is_3_1_and_names_every_error(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("serve", "message"),
     [
-        ('{models: [{model: "starter:token-classifier"}]}', "is there twice"),
-        ("{pools: {nobody: {}}}", "no model is named nobody"),
+        ('{models: [{model: "starter:token-classifier"}]}', "duplicate model"),
+        ("{pools: {nobody: {}}}", "unknown model nobody"),
     ],
 )
 def test_a_catalogue_that_makes_no_sense(tmp_path: Path, serve: str, message: str) -> None:

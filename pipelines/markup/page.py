@@ -1,7 +1,7 @@
-"""The reader: one HTML file of documents with marked spans, that report and evaluate both fill.
+"""The reader page: one HTML file of documents with marked spans, for report and evaluate.
 
-The file opens offline and asks the network for nothing: its policy (a CSP in a meta tag) allows
-its own style and script by their hashes, and nothing else. Therefore no style attributes.
+The file works offline. Its Content-Security-Policy (in a meta tag) allows only its own style and
+script, by hash, so style attributes cannot be used.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from pipelines.markup.sheet import Sheet, draw
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A kind of mark that the page filters by: its name, its look, how often it occurs.
+    """A category of marks that the page can filter: its name, its look and its count.
 
-    ``tagged``: its name stands after each of its marks. ``quiet``: nothing to look at, so its
-    marks are drawn faintly and not counted.
+    ``tagged``: its name is shown after each mark. ``quiet``: unremarkable, so its marks are drawn
+    faintly and not counted.
     """
 
     name: str
@@ -43,10 +43,12 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing found or missed: ``key`` is an index into the page's keys. Without ``start`` it
-    is not in the text, and ``text`` is shown in a strip of its own. ``facts`` are shown beside
-    it; ``tag`` is written after it instead of its key's name. ``echo``: a second mark of
-    what another item counts already."""
+    """One finding on the page.
+
+    ``key``: index into the page's keys. Without ``start`` it has no position, and ``text`` is
+    listed separately. ``facts``: details shown beside it. ``tag``: shown after it instead of the
+    key's name. ``echo``: a second mark of a finding that another item already counts.
+    """
 
     key: int
     text: str
@@ -69,12 +71,12 @@ class Reading:
     notices: tuple[tuple[str, str], ...] = ()
     """Pairs of a tone (bad, warn, calm) and a sentence."""
     sheets: Sequence[Sheet] = ()
-    """Pictures of its pages, shown beside the text."""
+    """Images of its pages, shown beside the text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A Reading as the template takes it. ``name``: its id, without the folder that all share."""
+    """A Reading prepared for the template. ``name``: its id without the common folder."""
 
     reading: Reading
     name: str
@@ -82,15 +84,15 @@ class Shown:
     depth: int
     unplaced: tuple[tuple[int, Item], ...]
     hidden: int
-    """Characters of the text that are not shown."""
+    """Number of characters cut from the end of the text."""
     snippet: str
     count: int
 
 
 @dataclass(slots=True)
 class Reader:
-    """What a page holds. ``words``: what one item is called, and what several are.
-    ``longest``: a text is shown up to this length."""
+    """The content of a page. ``words``: the noun for items, singular and plural. ``longest``:
+    maximum length of a text shown."""
 
     keys: Sequence[Key]
     readings: Sequence[Reading]
@@ -116,10 +118,10 @@ class Reader:
 
 
 def _shared_folder(ids: Sequence[str]) -> str:
-    """What derived ids begin with: the URI of the folder that holds all of them, or nothing."""
+    """The URI of the common folder of all derived ids, or an empty string."""
     if not all("://" in id_ for id_ in ids):
         return ""
-    # Character by character is right: commonpath would fold the slashes of a URI.
+    # Character-wise on purpose: commonpath would collapse the slashes of a URI.
     shared = commonprefix([id_.partition("#")[0] for id_ in ids])  # noqa: RUF071
     return shared[: shared.rfind("/") + 1]
 
@@ -140,18 +142,18 @@ def _show(reading: Reading, name: str, longest: int, keys: Sequence[Key]) -> Sho
 
 
 def _datum(item: Item, facts: dict[tuple[str, str], int]) -> list[Any]:
-    # Facts repeat (one model, one grounding), so the page holds each once; 200 documents of 40
-    # entities stay far under 2 MB.
+    # Facts repeat (one model, one grounding), so each is stored once: 200 documents of 40 entities
+    # stay far below 2 MB.
     numbers = [facts.setdefault(fact, len(facts)) for fact in item.facts]
     score = None if item.score is None else round(item.score, 4)
     return [item.key, score, item.start, item.end, numbers, *([1] if item.echo else [])]
 
 
 def render(template: str, reader: Reader, **values: object) -> str:
-    """The page of a template that extends markup/reader.html."""
+    """Render a template that extends markup/reader.html."""
     style = _asset("reader.css") + _key_style(reader.keys)
     script = _asset("reader.js")
-    # Names and attributes come from models: whatever they hold, it must not close its element.
+    # Names and attributes come from models and must not be able to close the script element.
     data = json.dumps(reader.data, ensure_ascii=False, separators=(",", ":"))
     for sign in "<>&\u2028\u2029":
         data = data.replace(sign, f"\\u{ord(sign):04x}")
@@ -171,7 +173,7 @@ def render(template: str, reader: Reader, **values: object) -> str:
 
 
 def save(path: str, html: str) -> None:
-    """Write a page to a path or any fsspec URL; fsspec makes the folders."""
+    """Write a page to a path or fsspec URL; fsspec creates the folders."""
     with fsspec.open(path, "wb") as file:
         file.write(html.encode("utf-8", "replace"))
 
@@ -212,7 +214,7 @@ def _key_style(keys: Sequence[Key]) -> str:
 
 
 def _css_string(text: str) -> str:
-    # Labels come from a model's config.json: in CSS nothing but letters and digits is let through.
+    # Labels come from a model's config.json: in CSS, everything but letters and digits is escaped.
     return '"' + "".join(c if c.isalnum() else f"\\{ord(c):x} " for c in text) + '"'
 
 

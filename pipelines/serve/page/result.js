@@ -1,4 +1,4 @@
-// What came: marks in the text, a legend that filters, the table, JSON, and the same by curl.
+// The result: marked text, legend with filters, table, JSON and the equivalent curl command.
 import { token } from "./ask.js";
 import { $, $$, button, make, many, number } from "./dom.js";
 import { draw as drawMarks } from "./marks.js";
@@ -7,7 +7,7 @@ import { entities, look, passes, state, told } from "./state.js";
 import { hide, point } from "./tips.js";
 import { request } from "./wanted.js";
 
-const HINT = "Paste a note on the left, or take an example. What the model finds is marked here, and every mark says how sure it is and where it stands.";
+const HINT = "Paste a note on the left, or take an example. Entities are marked here, each with its score and position.";
 const ROWS = 50, SHOWN = 20_000;
 const time = (s) => (s < 1 ? `${Math.max(1, Math.round(s * 1000))} ms` : `${s.toFixed(1)} s`);
 
@@ -48,7 +48,7 @@ export function render() {
   sift();
 }
 
-// What language models print, as it comes and when it is there.
+// The output of language models, while it streams and afterwards.
 export function said() {
   const printed = state.printed || (told()?.steps ?? []).flatMap((step) => step.completion ?? []).join("\n\n");
   $("#t-said").hidden = !printed;
@@ -78,28 +78,28 @@ export function legend() {
   if (at !== undefined) chips.find((chip) => chip.dataset.label === at)?.focus();
 }
 
-// Everything that follows from the filters.
+// Update everything that depends on the filters.
 export function sift() {
   const found = entities();
   for (const mark of $$(":is(#p-text, #sheets) [data-e]")) mark.classList.toggle("off", !passes(found[mark.dataset.e]));
   fill();
 }
-// The view that is shown; the others are filled when they are.
+// Render only the visible view; others are rendered when they are shown.
 function fill() {
   const view = $("#copy").dataset.view;
   if (view === "table") table();
-  if (view === "json") begin($("#json"), json(SHOWN / 100));  // no entity takes fewer characters
+  if (view === "json") begin($("#json"), json(SHOWN / 100));  // an entity takes at least this many characters
   if (view === "curl") begin($("#curl"), curl());
 }
-// The beginning of a text: laying out megabytes takes a browser seconds.
+// Only the start of a text: laying out megabytes takes a browser seconds.
 function begin(pre, text) {
   pre.textContent = text.slice(0, SHOWN);
   const note = pre.nextElementSibling;
   note.hidden = text.length <= SHOWN;
-  note.textContent = `Only the first ${number(SHOWN)} characters are shown. Copy takes all.`;
+  note.textContent = `Only the first ${number(SHOWN)} characters are shown. Copy includes all.`;
 }
 
-// ---- the table, whose rows are added as it is scrolled
+// ---- the table; rows are added while scrolling
 
 let listed = [];
 function table() {
@@ -107,7 +107,7 @@ function table() {
   $("#rows").replaceChildren();
   rows();
   if (listed.length) return;
-  const cell = make("td", "meta", state.answer ? "Nothing to show." : "Nothing has been read yet."), line = make("tr");
+  const cell = make("td", "meta", state.answer ? "Nothing to show." : "No result yet."), line = make("tr");
   cell.colSpan = 7;
   line.append(cell);
   $("#rows").append(line);
@@ -118,7 +118,7 @@ function rows() {
   const left = listed.length - from - ROWS;
   $("#more").hidden = left <= 0;
   $("#more").textContent = `${many(left, "more row", "more rows")}`;
-  watcher.unobserve($("#more"));  // so that it is told again where it is still in view
+  watcher.unobserve($("#more"));  // so that the observer fires again if it is still in view
   if (left > 0) watcher.observe($("#more"));
 }
 const watcher = new IntersectionObserver(([{ isIntersecting }]) => { if (isIntersecting) rows(); },
@@ -134,7 +134,7 @@ function row(entity, i) {
     make("td", `g-${entity.grounding}`, entity.grounding), make("td", "model", entity.model));
   return made;
 }
-// The answer under the filters, with `most` entities.
+// The filtered response, with at most `most` entities.
 function json(most) {
   if (!state.answer) return "";
   const pages = told().pages.map(({ picture, ...page }) => ({ ...page, picture: picture && "…" }));
@@ -182,7 +182,7 @@ async function copy() {
   const copier = $("#copy"), text = COPIED[copier.dataset.view](), before = copier.textContent;
   try {
     await navigator.clipboard.writeText(text);
-  } catch {  // a page that did not come by HTTPS or from this machine has no clipboard
+  } catch {  // the clipboard needs HTTPS or localhost
     const area = make("textarea", "vh");
     area.value = text;
     document.body.append(area);

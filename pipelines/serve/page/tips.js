@@ -1,5 +1,5 @@
-// What lies under the pointer or the focus: every mark around it, the innermost first; and the
-// places on the page that belong to it.
+// Tooltip of the pointer or focus: every mark around it, innermost first, and the matching boxes on
+// the page image.
 import { $, $$, make } from "./dom.js";
 import { beyond, reach } from "./marks.js";
 import { entities, look } from "./state.js";
@@ -40,7 +40,7 @@ function tell(target) {
   pop.style.left = `${Math.max(12, Math.min(place.left, innerWidth - pop.offsetWidth - 12))}px`;
   pop.style.top = `${below ? place.bottom + 10 : Math.max(8, place.top - pop.offsetHeight - 8)}px`;
 }
-// Bring the other places of a mark into view, inside what scrolls around them only.
+// Scroll the counterparts of a mark into view, within their own containers only.
 function reveal(mark) {
   const i = +mark.dataset.e;
   const other = mark.matches("rect") ? reach(i) : parts(i).find((part) => part.matches("rect"));
@@ -76,7 +76,7 @@ for (const panel of [$("#p-text"), $("#sheets")]) {
   for (const name of ["mouseover", "focusin", "click"]) panel.addEventListener(name, over);
   for (const name of ["mouseleave", "focusout"]) panel.addEventListener(name, hide);
 }
-let moved = 0;  // a scroll of our own, to show a place, must not hide what is said of it
+let moved = 0;  // our own scrolling must not hide the tooltip
 addEventListener("scroll", (event) => {
   if (!event.target.matches?.(".desk, #p-text") || Date.now() - moved > 300) hide();
 }, { passive: true, capture: true });
