@@ -120,6 +120,8 @@ def _documents(snapshot: Snapshot, marker: dict[str, Any], limit: int) -> Iterat
             status=Status(result.status),
             text=result.text,
             entities=result.entities,
+            sections=result.sections,
+            relations=result.relations,
             error_type=result.error_type,
             error_message=result.error_message,
             sheets=_Sheets(result, marker["config"], left) if result.page_sizes else None,
