@@ -51,6 +51,7 @@ class ReportRun:
     steps: Sequence[ReportStep] = ()
     source: str = ""
     sink: str = ""
+    vocabularies: Sequence[str] = ()
     config: str = ""
 
 
@@ -164,7 +165,7 @@ def _reading(document: ReportDocument, number: Mapping[str, int]) -> Reading:
         ],
         notices=tuple(notices),
         sheets=[_marked(sheet, document.entities, number) for sheet in sheets],
-        sections=[section.name.replace("_", " ") for section in document.sections],
+        sections=list(dict.fromkeys(one.name.replace("_", " ") for one in document.sections)),
     )
 
 

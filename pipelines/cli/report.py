@@ -78,6 +78,7 @@ def write_report(store: RunStore, run_id: str, limit: int, path: str | None = No
         steps=steps,
         source=", ".join(config["pipeline"]["source"]["path"]),
         sink=store.path,
+        vocabularies=[f"{one['name']} {one['version']}" for one in marker["vocabularies"]],
         config=yaml.safe_dump(config["pipeline"], sort_keys=False),
     )
     path = path or f"{store.path}/_reports/{run_id}.html"
