@@ -6,6 +6,8 @@
 // to what is seen, and again once it is far: the browser never holds more than a few hundred marks,
 // and still finds, selects and reads out all of the text.
 
+import { statusLooks, statusWords } from "./details.js";
+
 const DEEPEST = 5, PART = 1000, AT_ONCE = 2;
 
 // The text [0, length) cut at every edge of a span and at `cuts`. Each piece names the spans over
@@ -107,6 +109,9 @@ function mark(part) {
       if (entity.end !== piece.end) made.classList.add("o");
       made.dataset.e = i;
       made.dataset.t = entity.label;
+      const status = statusWords(entity);
+      made.classList.add(...statusLooks(status));
+      if (status.length) made.dataset.s = `, ${status.join(", ")}`;  // read aloud after the label
       made.append(node);
       node = made;
     }

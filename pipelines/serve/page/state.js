@@ -1,6 +1,6 @@
 // What the parts of the page know together, and the colours of labels.
 export const state = {
-  models: [], guidelines: [], limits: null, pictures: false,
+  models: [], guidelines: [], vocabularies: [], limits: null, pictures: false,
   answer: null,  // the last answer, and the text that it is about
   read: "", points: [], printed: "", file: null,
   chosen: new Set(), least: 0,
