@@ -145,6 +145,11 @@ class Client(Closing):
         models: list[dict[str, Any]] = self._request("GET", "/v1/models")["models"]
         return models
 
+    def vocabularies(self) -> list[dict[str, Any]]:
+        """What /v1/vocabularies lists."""
+        vocabularies: list[dict[str, Any]] = self._request("GET", "/v1/vocabularies")["vocabularies"]
+        return vocabularies
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from actors.spans import Entity, Grounding, Status
+from actors.spans import Code, Entity, Grounding, Relation, Section, Status
 from pipelines.markup.colours import looks
 from pipelines.markup.numbers import rate
 from pipelines.markup.page import Item, Key, Reader, Reading, save
 from pipelines.markup.page import render as render_page
 from pipelines.markup.sheet import Place, Sheet
+from pipelines.markup.status import status_facts, status_words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,17 +51,23 @@ class ReportRun:
     steps: Sequence[ReportStep] = ()
     source: str = ""
     sink: str = ""
+    vocabularies: Sequence[str] = ()
     config: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportDocument:
-    """One document with its entities, or its failure."""
+    """One document with its entities, or its failure.
+
+    ``relations`` refer to their entities by index in ``entities``.
+    """
 
     doc_id: str
     status: Status
     text: str | None
     entities: Sequence[Entity] = ()
+    sections: Sequence[Section] = ()
+    relations: Sequence[Relation] = ()
     error_type: str = ""
     error_message: str = ""
     sheets: Callable[[], Sequence[Sheet]] | None = None
@@ -147,13 +154,18 @@ def _reading(document: ReportDocument, number: Mapping[str, int]) -> Reading:
             ("warn", "The model's output was truncated at its limit: entities may be missing.")
         )
     sheets = document.sheets() if document.sheets is not None else ()
+    related = _related(document)
     return Reading(
         doc_id=document.doc_id,
         status=str(document.status),
         text=document.text,
-        items=[_item(entity, number) for entity in document.entities],
+        items=[
+            _item(entity, number, document.text, related.get(i, ()))
+            for i, entity in enumerate(document.entities)
+        ],
         notices=tuple(notices),
         sheets=[_marked(sheet, document.entities, number) for sheet in sheets],
+        sections=list(dict.fromkeys(one.name.replace("_", " ") for one in document.sections)),
     )
 
 
@@ -167,8 +179,17 @@ def _marked(sheet: Sheet, entities: Sequence[Entity], number: Mapping[str, int])
     return replace(sheet, places=places)
 
 
-def _item(entity: Entity, number: Mapping[str, int]) -> Item:
-    facts = [("grounding", str(entity.grounding))]
+def _item(
+    entity: Entity,
+    number: Mapping[str, int],
+    text: str | None,
+    related: Sequence[tuple[str, str]],
+) -> Item:
+    facts = [*status_facts(entity, text), *(("code", _code(code)) for code in entity.codes)]
+    facts += related
+    if entity.section:
+        facts.append(("section", entity.section.replace("_", " ")))
+    facts.append(("grounding", str(entity.grounding)))
     if entity.model:
         facts.append(("model", entity.model))
     if entity.ocr_confidence is not None:
@@ -185,7 +206,25 @@ def _item(entity: Entity, number: Mapping[str, int]) -> Item:
         end=entity.end,
         score=entity.score,
         facts=tuple(facts),
+        status=tuple(status_words(entity)),
     )
+
+
+def _code(code: Code) -> str:
+    above = f"; below {', '.join(code.parents)}" if code.parents else ""
+    return f"{code.system} {code.code}, {code.term} ({code.how}, {code.score:.2f}{above})"
+
+
+def _related(document: ReportDocument) -> dict[int, list[tuple[str, str]]]:
+    """What each entity, by its place, is linked to: the words of the others, with a reading."""
+    found: dict[int, list[tuple[str, str]]] = {}
+    for one in document.relations:
+        head, tail = (" ".join(document.entities[i].text.split()) for i in (one.head, one.tail))
+        reading = ", ".join(f"{name} {value}" for name, value in one.attributes.items())
+        told = f"{tail} ({reading})" if reading else tail
+        found.setdefault(one.head, []).append((one.type, told))
+        found.setdefault(one.tail, []).append((f"{one.type} of", head))
+    return found
 
 
 def _statuses(documents: Sequence[ReportDocument]) -> list[tuple[str, int]]:

@@ -10,10 +10,11 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from actors.spans import Box, Entity, Experiencer, Grounding, Relation
+from actors.spans import Box, Entity, Grounding, Relation
 from pipelines.markup.colours import looks
 from pipelines.markup.layers import pieces
 from pipelines.markup.numbers import duration, rate
+from pipelines.markup.status import status_looks, status_words
 
 _INK = "#10151d"
 # Text may contain control characters that a terminal would execute (ESC can rewrite the screen or
@@ -79,18 +80,6 @@ def _details(entity: Entity) -> list[Text]:
 _STATUS_STYLE = {"negated": "bold red", "family": "italic magenta", "other": "italic magenta"}
 
 
-def status_words(entity: Entity) -> list[str]:
-    """The non-default attributes of an entity's assertion: negated, family, ..."""
-    assertion = entity.assertion
-    if assertion is None:
-        return []
-    names = ("negated", "uncertain", "hypothetical", "conditional", "historical")
-    words = [name for name in names if getattr(assertion, name)]
-    if assertion.experiencer is not Experiencer.PATIENT:
-        words.append(assertion.experiencer.value)
-    return words
-
-
 def _place(one: Box) -> str:
     return f"{one.page + 1}: {one.x0:.0f},{one.y0:.0f} {one.x1:.0f},{one.y1:.0f}"
 
@@ -98,8 +87,9 @@ def _place(one: Box) -> str:
 def highlighted(text: str, entities: Sequence[Entity], *, colour: bool = True) -> Text:
     """The text with its entities highlighted and labelled; ungrounded ones are listed below.
 
-    Of overlapping entities the innermost sets the colour, and each one shows its label at its end.
-    Without ``colour`` (a pipe, NO_COLOR) entities are bracketed: [insulin glargine|Drug].
+    Of overlapping entities the innermost sets the colour, and each one shows its label and status
+    at its end. Without ``colour`` (a pipe, NO_COLOR) entities are bracketed:
+    [insulin glargine|Drug], [fever|Symptom, negated].
     """
     placed = [e for e in entities if e.start is not None and e.end is not None]
     look = looks(entity.label for entity in entities)
@@ -115,16 +105,17 @@ def highlighted(text: str, entities: Sequence[Entity], *, colour: bool = True) -
             # Dark text on a light hue is readable on black and on white terminals.
             style = (
                 _style(look[covering[-1].label].hue.dark, nested=len(covering) > 1)
+                + _status_style(covering)
                 if covering
                 else Style()
             )
             shown.append(words, style)
             for entity in ending:
                 paper = Style(color=_INK, bgcolor=look[entity.label].hue.dark, italic=True)
-                shown.append(f" {_safe(entity.label)} ", paper)
+                shown.append(f" {_name(entity)} ", paper)
         else:
             opened = "[" * sum(e.start == piece.start for e in covering)
-            shown.append(opened + words + "".join(f"|{_safe(e.label)}]" for e in ending))
+            shown.append(opened + words + "".join(f"|{_name(e)}]" for e in ending))
     for entity in entities:
         if entity.start is None:
             shown.append(
@@ -182,6 +173,19 @@ def _per_label(counts: Mapping[str, int]) -> Table:
 
 def _style(paper: str, *, nested: bool = False) -> Style:
     return Style(color=_INK, bgcolor=paper, underline=nested)
+
+
+def _status_style(entities: Sequence[Entity]) -> Style:
+    drawn = {look for entity in entities for look in status_looks(status_words(entity))}
+    return Style(
+        strike="negated" in drawn or None,
+        underline="unsure" in drawn or None,
+        italic="historical" in drawn or None,
+    )
+
+
+def _name(entity: Entity) -> str:
+    return ", ".join([_safe(entity.label), *status_words(entity)])
 
 
 def _safe(text: str) -> str:

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -24,7 +24,7 @@ from pipelines.config import LoadedPipeline
 from pipelines.runs.carry import prior_units
 from pipelines.runs.change import FinishedRun
 from pipelines.runs.check import check_unique_ids
-from pipelines.runs.identity import pipeline_fingerprint
+from pipelines.runs.identity import pipeline_fingerprint, vocabularies_of
 from pipelines.runs.lease import Lease
 from pipelines.runs.marker import balance, marker, timing
 from pipelines.runs.plan import RunPlan
@@ -90,6 +90,7 @@ def begin_run(loaded: LoadedPipeline, plan: SourcePlan) -> str:
 def write_plan(loaded: LoadedPipeline, plan: RunPlan) -> str:
     """Write the plan of a new run; returns its id. Raises RunError or ConfigError if the sink
     cannot accept it."""
+    plan = replace(plan, vocabularies=vocabularies_of(loaded))
     run_id = new_run_id()
     store = RunStore(loaded.pipeline.sink.path)
     sink = loaded.pipeline.sink

@@ -92,4 +92,6 @@ def _stored(path: str, run: str) -> Iterator[Prediction]:
 
     snapshot = RunStore(path).snapshot(None if run == "latest" else run)
     for result in read_results(snapshot, snapshot.run_id):
-        yield Prediction(result.doc_id, result.text, result.entities, Status(result.status))
+        yield Prediction(
+            result.doc_id, result.text, result.entities, Status(result.status), result.relations
+        )

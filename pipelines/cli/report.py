@@ -82,6 +82,7 @@ def write_report(store: RunStore, run_id: str, limit: int, path: str | None = No
         steps=steps,
         source=", ".join(config["pipeline"]["source"]["path"]),
         sink=store.path,
+        vocabularies=[f"{one['name']} {one['version']}" for one in marker["vocabularies"]],
         config=yaml.safe_dump(config["pipeline"], sort_keys=False),
     )
     path = path or f"{store.path}/_reports/{run_id}.html"
@@ -124,6 +125,8 @@ def _documents(snapshot: Snapshot, marker: dict[str, Any], limit: int) -> Iterat
             status=Status(result.status),
             text=result.text,
             entities=result.entities,
+            sections=result.sections,
+            relations=result.relations,
             error_type=result.error_type,
             error_message=result.error_message,
             sheets=_Sheets(result, marker["config"], left) if result.page_sizes else None,

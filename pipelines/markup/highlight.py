@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from pipelines.markup.layers import Piece, pieces
+from pipelines.markup.status import status_looks
 
 _DEEPEST = 5  # nesting levels in reader.css; deeper ones share the last
 
@@ -20,13 +21,15 @@ _CARRIAGE_RETURN = re.compile("\r(\n?)")
 @dataclass(frozen=True, slots=True)
 class Mark:
     """A span to mark. ``key`` selects its colour (class k<key>), ``item`` its index in the page's
-    data; ``tag`` is shown after it instead of the key's name."""
+    data; ``tag`` is shown after it instead of the key's name. ``status``: the words of its status,
+    which change how it is drawn and are read aloud."""
 
     start: int
     end: int
     key: int
     item: int
     tag: str = ""
+    status: Sequence[str] = ()
 
 
 def highlight(text: str, marks: Sequence[Mark]) -> Markup:
@@ -54,7 +57,10 @@ def _draw(text: str, piece: Piece, marks: Sequence[Mark]) -> Markup:
             classes += " i"  # continues from the previous piece
         if not ends:
             classes += " o"  # continues into the next piece
+        classes = " ".join([classes, *status_looks(mark.status)])
         tag = Markup(' data-t="{}"').format(mark.tag) if mark.tag and ends else Markup("")
+        if mark.status and ends:
+            tag += Markup(' data-s=", {}"').format(", ".join(mark.status))
         html = Markup('<mark class="{}" data-e="{}"{}>{}</mark>').format(
             classes, mark.item, tag, html
         )

@@ -24,6 +24,7 @@ from pipelines.markup.colours import Look
 from pipelines.markup.highlight import UNWRITABLE, Mark, depth, highlight
 from pipelines.markup.numbers import duration
 from pipelines.markup.sheet import Sheet, draw
+from pipelines.markup.status import legend
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ class Item:
 
     ``key``: index into the page's keys. Without ``start`` it has no position, and ``text`` is
     listed separately. ``facts``: details shown beside it. ``tag``: shown after it instead of the
-    key's name. ``echo``: a second mark of a finding that another item already counts.
+    key's name. ``echo``: a second mark of a finding that another item already counts. ``status``:
+    the words of its status.
     """
 
     key: int
@@ -58,6 +60,7 @@ class Item:
     tag: str = ""
     facts: tuple[tuple[str, str], ...] = ()
     echo: bool = False
+    status: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ class Reading:
     """Pairs of a tone (bad, warn, calm) and a sentence."""
     sheets: Sequence[Sheet] = ()
     """Images of its pages, shown beside the text."""
+    sections: Sequence[str] = ()
+    """Names of its sections, in the order of the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,8 @@ class Reader:
     longest: int = 20_000
     shown: list[Shown] = field(init=False)
     data: dict[str, Any] = field(init=False)
+    legend: Sequence[tuple[str, str]] = field(init=False)
+    """The looks of the statuses that some mark has, with what they mean."""
 
     def __post_init__(self) -> None:
         facts: dict[tuple[str, str], int] = {}
@@ -108,6 +115,7 @@ class Reader:
             _show(reading, reading.doc_id[skip:], self.longest, self.keys)
             for reading in self.readings
         ]
+        self.legend = legend(word for r in self.readings for i in r.items for word in i.status)
         self.data = {
             "items": [[_datum(item, facts) for item in r.items] for r in self.readings],
             "facts": list(facts),
@@ -129,7 +137,7 @@ def _shared_folder(ids: Sequence[str]) -> str:
 def _show(reading: Reading, name: str, longest: int, keys: Sequence[Key]) -> Shown:
     text = (reading.text or "")[:longest]
     marks = [
-        Mark(item.start, item.end, item.key, i, item.tag)
+        Mark(item.start, item.end, item.key, i, item.tag, item.status)
         for i, item in enumerate(reading.items)
         if item.start is not None and item.end is not None and item.end <= len(text)
     ]
@@ -209,7 +217,11 @@ def _key_style(keys: Sequence[Key]) -> str:
             rules.append(f"mark.k{i}:not(.hot){{background:none;border-bottom-width:1px}}")
             rules.append(f"mark.k{i}::after{{opacity:.75;font-weight:450}}")
         if key.tagged:
-            rules.append(f"mark.k{i}:not(.o)::after{{content:{_css_string(key.name)}}}")
+            name, told = _css_string(key.name), _css_string(f", {key.name}")
+            # What comes after the slash is read aloud in place of what is drawn.
+            rules.append(
+                f"mark.k{i}:not(.o)::after{{content:{name};content:{name} / {told} attr(data-s)}}"
+            )
     return "\n".join(rules) + "\n"
 
 

@@ -44,6 +44,7 @@ def marker(
         "changes": {} if increment is None else dict(increment.changes),
         "identity": plan.identity,
         "models": {stage.name: stage.kind for stage in loaded.models},
+        "vocabularies": list(plan.vocabularies),
         "config": json.loads(plan.pipeline),
         "counts": tally.as_dict(),
         "source": {

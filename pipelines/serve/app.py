@@ -35,11 +35,13 @@ from pipelines.serve.schema import (
     ModelOut,
     ModelsResponse,
     ReplicaOut,
+    VocabulariesResponse,
 )
 from pipelines.serve.service import ModelFacts, Models, ModelUnavailable, QueueFull
 from pipelines.serve.streaming import DESCRIPTION, EVENTS, EventStream
 from pipelines.serve.tokens import Token, Tokens
 from pipelines.serve.uploads import OPENAPI, read_form
+from pipelines.serve.vocabularies import vocabularies_of
 
 _DESCRIPTION = """Extracts medical entities from texts, each with the position where it was found.
 
@@ -150,6 +152,15 @@ class _Api:
             summary="List models, pipelines, guidelines and limits",
         )
         app.add_api_route(
+            "/v1/vocabularies",
+            self.vocabularies,
+            methods=["GET"],
+            response_model=VocabulariesResponse,
+            dependencies=bearer,
+            responses=answers(*_COMMON, "unavailable"),
+            summary="Vocabularies that entities are linked to, with their versions",
+        )
+        app.add_api_route(
             "/healthz",
             self.health,
             methods=["GET"],
@@ -201,8 +212,7 @@ class _Api:
             raise Problem("forbidden")
 
     async def models(self, request: Request) -> Response:
-        token: Token | None = request.state.token
-        targets = [t for t in self._catalogue.targets.values() if _is_allowed(token, t)]
+        targets = self._seen(request)
         names = list(dict.fromkeys(name for target in targets for name in target.models))
         try:
             async with asyncio.timeout(_FACTS_S):
@@ -236,6 +246,16 @@ class _Api:
             urls=[source.prefix for source in self._catalogue.serve.urls],
         )
         return Response(content.model_dump_json(), media_type="application/json")
+
+    async def vocabularies(self, request: Request) -> VocabulariesResponse:
+        stages = [stage for target in self._seen(request) for stage in target.refining]
+        # A few small files are read, which may lie on a slow disk.
+        found = await asyncio.to_thread(vocabularies_of, stages)
+        return VocabulariesResponse(vocabularies=found)
+
+    def _seen(self, request: Request) -> list[Target]:
+        token: Token | None = request.state.token
+        return [t for t in self._catalogue.targets.values() if _is_allowed(token, t)]
 
     async def health(self) -> Health:
         return Health(status="ok")

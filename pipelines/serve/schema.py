@@ -320,6 +320,22 @@ class ModelsResponse(_Response):
     urls: list[str] = Field(description="URL prefixes that documents may be fetched from.")
 
 
+class VocabularyOut(_Response):
+    """A vocabulary that entities are linked to: `name` is the `system` of a code."""
+
+    name: str
+    version: str
+    concepts: int
+    terms: int = Field(description="Names of all its concepts.")
+    link: str | None = Field(description="A page of a concept, with {code} for its code.")
+
+
+class VocabulariesResponse(_Response):
+    """The vocabularies behind the names that can be asked for."""
+
+    vocabularies: list[VocabularyOut]
+
+
 class Health(_Response):
     """Liveness or readiness."""
 

@@ -6,6 +6,8 @@
 // far from the viewport: the DOM never has more than a few hundred marks, and the whole text can
 // still be searched, selected and read aloud.
 
+import { statusLooks, statusWords } from "./details.js";
+
 const DEEPEST = 5, PART = 1000, AT_ONCE = 2;
 
 // Split the text [0, length) at every span boundary and at `cuts`. Each piece lists its spans,
@@ -107,6 +109,9 @@ function mark(part) {
       if (entity.end !== piece.end) made.classList.add("o");
       made.dataset.e = i;
       made.dataset.t = entity.label;
+      const status = statusWords(entity);
+      made.classList.add(...statusLooks(status));
+      if (status.length) made.dataset.s = `, ${status.join(", ")}`;  // read aloud after the label
       made.append(node);
       node = made;
     }

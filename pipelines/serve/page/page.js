@@ -160,7 +160,8 @@ function size() {
 async function begin() {
   try {
     const { models, guidelines, limits, pictures } = await ask("/v1/models");
-    Object.assign(state, { models, guidelines, limits, pictures });
+    const { vocabularies } = await ask("/v1/vocabularies");
+    Object.assign(state, { models, guidelines, limits, pictures, vocabularies });
   } catch (error) {
     if (error.code === "unauthorized") return void token.ask(begin);
     problem(error.code === "model_unavailable" ? "The model is loading; this page retries." : "The server cannot be reached; this page retries.");

@@ -1,5 +1,6 @@
 // The result: marked text, legend with filters, table, JSON and the equivalent curl command.
 import { token } from "./ask.js";
+import { codeElement, codeWords, legendOfStatus, only, related, sectionName, statusWords } from "./details.js";
 import { $, $$, button, make, many, number } from "./dom.js";
 import { draw as drawMarks } from "./marks.js";
 import { draw as drawPages } from "./sheets.js";
@@ -45,6 +46,11 @@ export function render() {
   }));
   const first = $("#p-text [data-e]");
   if (first) first.tabIndex = 0;
+  const statuses = legendOfStatus(), sections = (told()?.sections ?? []).map(({ name }) => sectionName(name));
+  $("#statuses").hidden = !statuses.length;
+  $("#statuses span.all").replaceChildren(...statuses);
+  $("#sections").hidden = !sections.length;
+  $("#sections").textContent = `Sections: ${[...new Set(sections)].join(" · ")}`;
   sift();
 }
 
@@ -102,13 +108,22 @@ function begin(pre, text) {
 // ---- the table; rows are added while scrolling
 
 let listed = [];
+// Columns that are shown where some entity has something in them.
+const FURTHER = {
+  status: (entity) => statusWords(entity).join(", "),
+  codes: (entity) => entity.codes.map(codeWords).join("; "),
+  related: (_, i) => related(i).map((pair) => pair.join(": ")).join("; "),
+};
 function table() {
+  for (const [name, words] of Object.entries(FURTHER)) {
+    $("#p-table table").classList.toggle(`no-${name}`, !entities().some(words));
+  }
   listed = entities().flatMap((entity, i) => (passes(entity) ? [i] : []));
   $("#rows").replaceChildren();
   rows();
   if (listed.length) return;
   const cell = make("td", "meta", state.answer ? "Nothing to show." : "No result yet."), line = make("tr");
-  cell.colSpan = 7;
+  cell.colSpan = 10;
   line.append(cell);
   $("#rows").append(line);
 }
@@ -130,16 +145,21 @@ function row(entity, i) {
   cell.append(words);
   made.append(
     make("td", "name", entity.label), cell, make("td", "r score", entity.score === null ? "" : entity.score.toFixed(3)),
-    make("td", "r start", entity.start ?? ""), make("td", "r end", entity.end ?? ""),
-    make("td", `g-${entity.grounding}`, entity.grounding), make("td", "model", entity.model));
+    make("td", "r start", entity.start ?? ""), make("td", "r end", entity.end ?? ""));
+  for (const [name, words] of Object.entries(FURTHER)) {
+    const further = make("td", `f-${name}`, name === "codes" ? undefined : words(entity, i));
+    if (name === "codes") further.append(...entity.codes.map(codeElement));
+    made.append(further);
+  }
+  made.append(make("td", `g-${entity.grounding}`, entity.grounding), make("td", "model", entity.model));
   return made;
 }
 // The filtered response, with at most `most` entities.
 function json(most) {
   if (!state.answer) return "";
   const pages = told().pages.map(({ picture, ...page }) => ({ ...page, picture: picture && "…" }));
-  const found = entities().filter(passes).slice(0, most);
-  return JSON.stringify({ ...state.answer, documents: [{ ...told(), pages, entities: found }] }, null, 2);
+  const kept = [...entities().keys()].filter((i) => passes(entities()[i])).slice(0, most);
+  return JSON.stringify({ ...state.answer, documents: [{ ...only(told(), kept), pages }] }, null, 2);
 }
 const quoted = (value) => `'${value.replaceAll("'", "'\\''")}'`;
 function curl() {
@@ -171,8 +191,9 @@ export function tab(name, focus = false) {
 }
 const COPIED = {
   text: () => state.read,
-  table: () => [["label", "text", "score", "start", "end", "grounding", "model"],
-    ...entities().filter(passes).map((e) => [e.label, e.text.replace(/\s+/g, " "), e.score, e.start, e.end, e.grounding, e.model])]
+  table: () => [["label", "text", "score", "start", "end", "grounding", "model", ...Object.keys(FURTHER)],
+    ...entities().flatMap((e, i) => (passes(e) ? [[e.label, e.text.replace(/\s+/g, " "), e.score, e.start, e.end, e.grounding, e.model,
+      ...Object.values(FURTHER).map((words) => words(e, i))]] : []))]
     .map((cells) => cells.join("\t")).join("\n"),
   json: () => json(),
   curl,

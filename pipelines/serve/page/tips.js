@@ -1,5 +1,6 @@
 // Tooltip of the pointer or focus: every mark around it, innermost first, and the matching boxes on
 // the page image.
+import { details } from "./details.js";
 import { $, $$, make } from "./dom.js";
 import { beyond, reach } from "./marks.js";
 import { entities, look } from "./state.js";
@@ -7,7 +8,8 @@ import { entities, look } from "./state.js";
 const WITHIN = ":is(#p-text, #sheets)";
 export const parts = (i) => $$(`${WITHIN} [data-e="${i}"]`);
 
-function section(entity) {
+function section(i) {
+  const entity = entities()[i];
   const part = make("section"), head = make("h4"), list = make("dl");
   head.append(make("mark", look(entity.label), entity.label));
   const fact = (name, value) => {
@@ -21,6 +23,7 @@ function section(entity) {
     meter.value = entity.score;
     fact("score", meter).append(entity.score.toFixed(3));
   }
+  for (const [name, words] of details(i)) fact(name, words);
   fact("grounding", entity.grounding).className = `g-${entity.grounding}`;
   fact("offsets", entity.start === null ? "not found in the text" : `${entity.start}–${entity.end}`);
   if (entity.ocr_confidence !== null) fact("read with", entity.ocr_confidence.toFixed(3));
@@ -32,7 +35,7 @@ function section(entity) {
 function tell(target) {
   const pop = $("#pop"), seen = [];
   for (let mark = target; mark; mark = mark.parentElement?.closest(`${WITHIN} [data-e]`)) seen.push(mark);
-  pop.replaceChildren(...seen.map((mark) => section(entities()[mark.dataset.e])));
+  pop.replaceChildren(...seen.map((mark) => section(+mark.dataset.e)));
   for (const mark of seen) for (const part of parts(mark.dataset.e)) part.classList.add("hot");
   target.setAttribute("aria-describedby", "pop");
   pop.hidden = false;
