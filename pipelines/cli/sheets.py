@@ -21,9 +21,7 @@ def sheets(result: Result, config: Mapping[str, Any], most: int) -> list[Sheet]:
     content = _content(result, config["pipeline"]["source"].get("image"))
     if content is None:
         return []
-    reader: dict[str, Any] = next(
-        (s["config"] for s in config["stages"] if s["config"]["kind"] == "ocr"), {}
-    )
+    reader: dict[str, Any] = next((s["config"] for s in config["stages"] if s["kind"] == "ocr"), {})
     asked = PageLimits.model_validate(reader.get("pages") or {})
     limits = replace(Limits.of(asked), text_layer=False)
     found: list[Sheet] = []
