@@ -391,9 +391,7 @@ def _escape(text: str) -> str:
     """Text as Markdown shows it as it stands: what is no code keeps its signs."""
     parts = re.split(r"(`+[^`]*`+)", text)
     return "".join(
-        part.replace("|", "\\|")
-        if index % 2
-        else re.sub(r"([|*<\[\]])", r"\\\1", part)
+        part.replace("|", "\\|") if index % 2 else re.sub(r"([|*<\[\]])", r"\\\1", part)
         for index, part in enumerate(parts)
     )
 

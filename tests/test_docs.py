@@ -1,12 +1,15 @@
-"""The documentation says what the code does: generated pages, links, names of files and commands."""
+"""The documentation says what the code does: generated pages, links, files, commands."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -21,7 +24,7 @@ def test_generated_pages_are_what_the_code_says() -> None:
 
     for path, text in pages().items():
         kept = (DOCS / path).read_text(encoding="utf-8")
-        assert kept == text.rstrip("\n") + "\n", f"docs/{path}: run `make docs-generate`"
+        assert kept == text.rstrip("\n") + "\n", f"docs/{path}: run `python -m docs.generate`"
 
 
 def test_every_decision_has_a_number_of_its_own() -> None:
@@ -36,7 +39,9 @@ def test_files_that_a_page_names_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     links = re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", text)
     missing = {link for link in links if not (page.parent / link).exists()}
-    named = re.findall(r"(?<![\w/.-])((?:actors|pipelines|configs|benchmarks|recipes)/[\w./-]*)", text)
+    named = re.findall(
+        r"(?<![\w/.-])((?:actors|pipelines|configs|benchmarks|recipes)/[\w./-]*)", text
+    )
     missing |= {name for name in named if not (ROOT / name.rstrip(".")).exists()}
     assert not missing
 
@@ -45,7 +50,9 @@ def commands(page: Path) -> Iterator[list[str]]:
     """The words of every ``medspan`` command in the code blocks of a page."""
     blocks = re.findall(r"```(?:console|bash|sh)\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
     for line in "\n".join(blocks).replace("\\\n", " ").splitlines():
-        if found := re.search(r"(?:^\$ |^|-- )medspan (.+?)(?:\s+#.*|\s*\|.*|\s*>.*)?$", line.strip()):
+        if found := re.search(
+            r"(?:^\$ |^|-- )medspan (.+?)(?:\s+#.*|\s*\|.*|\s*>.*)?$", line.strip()
+        ):
             yield found[1].split()
 
 
@@ -65,3 +72,53 @@ def test_commands_and_options_of_a_page_exist(page: Path) -> None:
         options = {one for param in command.params for one in (*param.opts, *param.secondary_opts)}
         given = {word.split("=")[0] for word in rest if re.match(r"--?[a-zA-Z]", word)}
         assert given <= options | known, f"medspan {' '.join(words)}"
+
+
+def saved_files(page: Path, folder: Path) -> None:
+    """Save the files that a page asks its reader to save."""
+    blocks = re.findall(
+        r"<!-- file: (\S+) -->\n```\w*\n(.*?)```", page.read_text(encoding="utf-8"), re.S
+    )
+    assert blocks
+    for name, content in blocks:
+        (folder / name).write_text(content, encoding="utf-8")
+
+
+def medspan(line: str) -> Result:
+    from pipelines.cli.app import app
+
+    result = CliRunner().invoke(app, shlex.split(line)[1:])
+    assert result.exit_code == 0, f"{line}: {result.output}"
+    return result
+
+
+@pytest.mark.weights
+def test_the_fast_commands_of_the_tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    page = DOCS / "tutorial.md"
+    saved_files(page, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    lines = re.findall(r"^\$ (medspan .*)$", page.read_text(encoding="utf-8"), re.M)
+    extracts = [line for line in lines if line.startswith("medspan extract")]
+    assert len(extracts) == 2
+    for line in extracts:
+        assert "Metformin" in medspan(line).stdout
+    assert "3 documents in 1 files" in medspan("medspan run clinic.yaml --dry-run").output
+
+
+@pytest.mark.weights
+@pytest.mark.ray
+def test_the_rest_of_the_tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run, both Python blocks, and the list of runs."""
+    polars = pytest.importorskip("polars")
+    page = DOCS / "tutorial.md"
+    saved_files(page, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    medspan("medspan run clinic.yaml")
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S):
+        exec(block, names)
+    assert names["diseases"].filter(polars.col("experiencer") == "family").height == 1
+    drugs = set(names["relations"].filter(polars.col("type") == "strength")["drug"])
+    assert drugs == {"Metformin", "Latanoprost", "Insulin glargine"}
+    assert "3" in medspan("medspan runs list out/").output
