@@ -1,11 +1,10 @@
-"""Medical entity extraction: models, and what they say. Knows nothing of Ray, lakes or HTTP.
+"""Medical information extraction: models and the types they produce. Does not depend on Ray,
+storage or HTTP.
 
-```python
-import actors
+```python import actors
 
-ex = actors.load_extractor("starter:token-classifier")
-ex.extract([actors.Document(id="1", text="Metformin 500 mg daily.")])[0].entities
-```
+ex = actors.load_extractor("starter:token-classifier") ex.extract([actors.Document(id="1",
+text="Metformin 500 mg daily.")])[0].entities ```
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A thing that is closed when its ``with`` block ends."""
+"""Mixin for objects that are closed at the end of a ``with`` block."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Self
 
 
 class Closing(ABC):
-    """Whoever has a ``close`` is a context manager by it."""
+    """Mixin: turns a class with ``close()`` into a context manager."""
 
     @abstractmethod
     def close(self) -> None:
-        """Release what is held; safe to call when the block has ended, however it did."""
+        """Release all resources; safe to call however the block ended."""
 
     def __enter__(self) -> Self:
         return self

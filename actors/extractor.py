@@ -1,7 +1,7 @@
-"""One class for every kind of model: load it from its configuration, submit documents, close.
+"""One class for every kind of model: load it from its configuration, submit documents, close it.
 
-Batch and online use this same class, so they cannot differ. Windows, prompts and grounding are
-behind it; merging several models is not (see ``actors.merge``).
+Batch and online use this same class, so their results cannot differ. It handles windows, prompts
+and grounding; merging the results of several models is up to the caller (see ``actors.merge``).
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ from actors.spans import Document, Extraction, Moved, Tell, unheard
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """The part of a machine that a model may take.
+    """The resources of a machine that a model may use.
 
-    ``threads``: CPU threads for computation; None: all that this process may run on.
-    ``gpu``: the fraction of one card, 0 for none; None: whatever card is visible, whole.
-    ``cpu_fallback``: run on the CPU, with a warning, where the runtime cannot use the card of a
-    fraction; without it that is an error.
+    ``threads``: CPU threads for computation; None: all cores available to this process. ``gpu``:
+    the fraction of one GPU, 0 for none; None: the whole visible GPU, if any. ``cpu_fallback``: run
+    on the CPU, with a warning, if the runtime cannot use the GPU; otherwise that is an error.
     """
 
     threads: int | None = None
@@ -35,7 +34,7 @@ class Share:
 
 
 class Backend(Protocol):
-    """What a kind of model offers to the Extractor."""
+    """The interface that each kind of model implements for the Extractor."""
 
     @property
     def fingerprint(self) -> str:
@@ -43,20 +42,21 @@ class Backend(Protocol):
 
     @property
     def took(self) -> Mapping[str, int]:
-        """Bytes that loading took, by place and purpose, as the runtime or the system says."""
+        """Bytes allocated while loading, by place and purpose, as the runtime or the system
+        reports."""
 
     def submit(
         self, document: Document, guideline: Guideline | None = None, tell: Tell | None = None
     ) -> Future[Extraction]:
-        """Queue a document. The future holds an Extraction, also for a document that failed; it
-        holds an exception only when the model itself is lost (then the process should end)."""
+        """Queue a document. The future resolves to an Extraction, even if the document failed; it
+        raises only if the model itself is lost, and then the process should exit."""
 
     def close(self) -> None:
-        """Release the model; documents still queued are cancelled."""
+        """Release the model and cancel documents that are still queued."""
 
 
 class Extractor(Closing):
-    """A loaded model. ``submit`` is thread-safe; ``extract`` wraps it. A context manager."""
+    """A loaded model and context manager. ``submit`` is thread-safe; ``extract`` wraps it."""
 
     def __init__(
         self,
@@ -64,20 +64,21 @@ class Extractor(Closing):
         share: Share | None = None,
         moved: Moved = unheard,
     ) -> None:
-        """``moved`` is called after each batch of a token classifier; that a language model gets
-        on is told by what it prints (``submit``)."""
+        """``moved`` is called after each batch of a token classifier; language models report
+        progress through ``tell`` (see ``submit``)."""
         self.config = config
         share = share or Share()
         if share.threads is not None and share.threads > (there := cores()):
             raise ConfigError(
-                f"model {config.name}: {share.threads} threads are asked for, and this process "
-                f"may run on {there} cores: they would share them; lower the pool's num_cpus"
+                f"model {config.name}: {share.threads} threads requested, but this process may use "
+                "only "
+                f"{there} cores, so they would be oversubscribed; lower the pool's num_cpus"
             )
         self._backend = _load(config, share, moved)
 
     @property
     def name(self) -> str:
-        """The model's name, as in its configuration."""
+        """Name of the model, from its configuration."""
         return self.config.name
 
     @property
@@ -87,40 +88,42 @@ class Extractor(Closing):
 
     @property
     def took(self) -> Mapping[str, int]:
-        """Bytes that loading took, by place and purpose, as the runtime or the system says."""
+        """Bytes allocated while loading, by place and purpose, as the runtime or the system
+        reports."""
         return self._backend.took
 
     def submit(
         self, document: Document, guideline: Guideline | None = None, tell: Tell | None = None
     ) -> Future[Extraction]:
-        """Queue one document; its Extraction comes by the future, in whatever order.
+        """Queue one document and return the future of its Extraction; futures may complete in any
+        order.
 
-        ``guideline``: instead of the model file's own; a token classifier's labels are its
-        weights', so there it chooses among them. ``tell`` hears what a language model prints as it
-        comes; a token classifier prints nothing.
+        ``guideline`` overrides the model file's own; the label set of a token classifier is fixed,
+        so a guideline can only select from it. ``tell`` receives the output of a language model as
+        it streams; a token classifier never calls it.
         """
         return self._backend.submit(document, guideline, tell)
 
     def extract(self, documents: Iterable[Document]) -> list[Extraction]:
-        """The Extractions of the documents, in their order."""
+        """Extract from all documents and return the results in the same order."""
         futures = [self._backend.submit(document) for document in documents]
         return [future.result() for future in futures]
 
     def close(self) -> None:
-        """Release the model; documents still queued are cancelled."""
+        """Release the model and cancel documents that are still queued."""
         self._backend.close()
 
 
 def load_extractor(reference: str | Path, share: Share | None = None) -> Extractor:
-    """An Extractor from a model file or from ``starter:<name>``.
+    """Load an Extractor from a model file or from ``starter:<name>``.
 
-    Raises ConfigError for a file that cannot be used and FileNotFoundError for missing weights.
+    Raises ConfigError for an invalid file and FileNotFoundError for missing weights.
     """
     return Extractor(load_model(reference), share)
 
 
 def _load(config: ModelConfig, share: Share, moved: Moved) -> Backend:
-    # Imported here: a process pays only for the runtime of the model that it holds.
+    # Imported here: a process pays only for the runtime of the model it loads.
     if isinstance(config, GgufModel):
         from actors.gguf import GenerativeBackend, Inputs, TextInputs
 

@@ -1,4 +1,4 @@
-"""Settling futures: each gets one outcome, unless it was cancelled before."""
+"""Settle futures: each gets exactly one outcome, unless it was cancelled first."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _T = TypeVar("_T")
 
 
 def settle(future: Future[_T], outcome: _T | BaseException) -> bool:
-    """Give a future its result or its exception; False where it was cancelled or is settled.
+    """Set a future's result or exception; return False if it is cancelled or already done.
 
-    One thread settles a future. From the first call on it can no longer be cancelled.
+    Only one thread may settle a given future. It can no longer be cancelled once this is called.
     """
     if future.done() or not future.set_running_or_notify_cancel():
         return False

@@ -1,17 +1,17 @@
-"""Grapheme clusters: what a reader takes for one character, however many code points it has.
+"""Grapheme clusters: what a reader perceives as one character, however many code points it has.
 
-A letter with its marks, a Hangul syllable in its letters, a flag, a family of emoji. No offset of
-an entity lies inside one. Unlike in Unicode's definition, nothing joins white space, because no
-entity begins or ends with it.
+Examples: a letter with its combining marks, a Hangul syllable made of jamo, a flag, a family emoji.
+No entity offset lies inside one. Unlike in Unicode's definition, nothing joins with whitespace,
+because no entity begins or ends with whitespace.
 """
 
 from __future__ import annotations
 
 import regex
 
-# Between two plain characters there is always a break.
+# There is always a break between two plain characters.
 _PLAIN = regex.compile(r"[\p{Grapheme_Cluster_Break=Other}\p{Grapheme_Cluster_Break=Control}]")
-# Composed syllables of Hangul are clusters alone, unless another kind follows.
+# Precomposed Hangul syllables are clusters on their own, unless another kind follows.
 _JOINING = regex.compile(
     r"[^\p{Grapheme_Cluster_Break=Other}\p{Grapheme_Cluster_Break=Control}"
     r"\p{Grapheme_Cluster_Break=LV}\p{Grapheme_Cluster_Break=LVT}]"
@@ -20,20 +20,20 @@ _CLUSTER = regex.compile(r"\X")
 
 
 def is_break(text: str, at: int) -> bool:
-    """Whether a cluster begins or ends at a place in ``[0, len(text)]``."""
+    """Return True if a cluster begins or ends at position ``at`` in ``[0, len(text)]``."""
     return whole(text, at, at) == (at, at)
 
 
 def whole(text: str, start: int, end: int) -> tuple[int, int]:
-    """``[start, end)`` with every cluster taken in that it has a part of; an empty span that lies
-    inside a cluster is all of that cluster."""
+    """Expand ``[start, end)`` to whole clusters; an empty span inside a cluster becomes that
+    cluster."""
     first, last = _cluster_at(text, start), _cluster_at(text, end)
     return (first[0] if first else start), (last[1] if last else end)
 
 
 def inner_places(text: str) -> list[int]:
-    """Every place that lies inside a cluster, in order."""
-    if text.isascii():  # but for a carriage return and its line feed
+    """Return every position inside a cluster, in order."""
+    if text.isascii():  # the only ASCII cluster is CR LF
         return [match.start() + 1 for match in regex.finditer("\r\n", text)]
     if _JOINING.search(text) is None:
         return []
@@ -47,7 +47,7 @@ def inner_places(text: str) -> list[int]:
 
 
 def _cluster_at(text: str, at: int) -> tuple[int, int] | None:
-    """The cluster that ``at`` lies inside of, or None where it is between two."""
+    """Return the cluster that contains ``at`` in its interior, or None if ``at`` is a break."""
     if _is_plain_break(text, at):
         return None
     start = at

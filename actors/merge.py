@@ -1,19 +1,19 @@
-"""Entities of several models or windows to one list: agreement first, then overlaps.
+"""Merge the entities of several models or windows: agreement first, then overlaps.
 
 The rules, in order:
 
-1. **Agreement.** Entities with the same span and label are one entity under every policy. It
-   is the one of the model that stands first (``priority``, then the order of the lists), with
-   the highest score of them all: scores of different models are not calibrated to each other, so
-   they are not combined. Where two or more models said it, ``attributes["agreement"]`` holds their
-   names, comma-separated, in that order. The best grounding and the first known boxes are kept.
-2. **Overlaps.** Two entities compete when they share at least one character, whatever their
-   labels and models: a nested entity and a second label on the same span compete too. The better
-   one by policy stays, and whatever overlaps it goes. Ties fall to length, then score, then model
-   order, then the earlier start, then the label's name, so the result never depends on chance.
-   ``all`` keeps everything, nested and twice-labelled spans included.
-3. **Ungrounded** entities have no place, so they compete with nobody and are always kept; the
-   same label and words (letter case aside) said twice by one model are one entity.
+1. **Agreement.** Entities with the same span and label are one entity under every policy. The
+   merged entity is that of the first model (by ``priority``, then the order of the lists), with
+   the highest score of all: scores of different models are not calibrated to each other, so they
+   are not combined. If two or more models agree, ``attributes["agreement"]`` holds their names,
+   comma-separated, in that order. The best grounding and the first known boxes are kept.
+2. **Overlaps.** Two entities compete if they share at least one character, whatever their labels
+   and models: a nested entity and a second label on the same span compete too. The better one by
+   policy is kept, and everything that overlaps it is dropped. Ties are broken by length, score,
+   model order, the earlier start and the label's name, so the result is deterministic.
+   ``all`` keeps everything, including nested and doubly labelled spans.
+3. **Ungrounded** entities have no span, so they do not compete and are always kept; the same
+   label and text (ignoring letter case) from one model are one entity.
 
 The result is sorted by start, end and label, with ungrounded entities last.
 """
@@ -37,16 +37,15 @@ def merge(
     policy: Policy = "all",
     priority: Sequence[str] = (),
 ) -> list[Entity]:
-    """One list from several: see the module's rules. Merging a merged list changes nothing.
+    """Merge several lists into one by the module's rules. Idempotent.
 
-    ``priority`` names models, most trusted first; models it does not name follow in the order in
-    which the lists bring them.
+    ``priority`` lists models, most trusted first; other models follow in the order of the lists.
     """
     entities = [entity for one in extractions_entities for entity in one]
     rank = _ranks(entities, priority)
-    placed = [_united(group, rank) for group in _groups(entities)]
+    placed = [_merge_group(group, rank) for group in _groups(entities)]
     if policy != "all":
-        placed = _disjoint(placed, _order(policy, rank))
+        placed = _select_disjoint(placed, _order(policy, rank))
     placed.sort(key=_position)
     return placed + _ungrounded(entities)
 
@@ -54,54 +53,56 @@ def merge(
 def merge_windows(
     windows: Sequence[Sequence[Entity]], places: Sequence[tuple[int, int]]
 ) -> list[Entity]:
-    """One list from the overlapping windows of one document under one model.
+    """Merge the entities of one document's overlapping windows under one model.
 
-    ``places``: [start, end) of each window in code points, starts and ends ascending. An entity
-    gives way to a longer one of the same label that a neighbouring window said, as where an edge
-    cut it short; not where one of the two windows said both, since then one lies in the other.
-    Entities of different labels never compete. A score becomes the mean over the windows that saw
-    the span whole, and is 0 of one that did not say it.
+    ``places``: [start, end) of each window in code points, starts and ends ascending. An entity is
+    dropped in favour of a longer one with the same label from a neighbouring window, since an edge
+    may have cut it short; but not if one of the two windows found both, since then they are nested.
+    Entities of different labels never compete. A score becomes the mean over the windows that
+    contain the whole span; a window that does not report the entity counts as 0.
     """
     kept: list[Entity] = []
-    said: dict[tuple[int, int, str], list[float]] = {}
+    scores: dict[tuple[int, int, str], list[float]] = {}
     spans = [_Spans(window) for window in windows]
     for index, window in enumerate(windows):
-        near = [spans[i] for i in (index - 1, index + 1) if 0 <= i < len(windows)]
-        kept.extend(e for e in window if not any(spans[index].loses(e, other) for other in near))
+        neighbours = [spans[i] for i in (index - 1, index + 1) if 0 <= i < len(windows)]
+        kept.extend(
+            e for e in window if not any(spans[index].loses(e, other) for other in neighbours)
+        )
         for entity in merge([window]):
             if entity.start is not None and entity.score is not None:
-                said.setdefault(_position(entity), []).append(entity.score)
+                scores.setdefault(_position(entity), []).append(entity.score)
     starts, ends = zip(*places, strict=True)
 
     def mean(entity: Entity) -> Entity:
         if entity.start is None or entity.score is None:
             return entity
         start, end, _ = span = _position(entity)
-        saw = bisect_right(starts, start) - bisect_left(ends, end)
-        # What is placed by likeness may reach out of its window.
-        return replace(entity, score=sum(said[span]) / max(saw, len(said[span])))
+        covering = bisect_right(starts, start) - bisect_left(ends, end)
+        # A fuzzily grounded entity may extend beyond its window.
+        return replace(entity, score=sum(scores[span]) / max(covering, len(scores[span])))
 
     return [mean(entity) for entity in merge([kept])]
 
 
 class _Spans:
-    """What one window said, by label."""
+    """The entity spans of one window, by label."""
 
     def __init__(self, entities: Iterable[Entity]) -> None:
-        self._of: dict[str, set[tuple[int, int]]] = {}
+        self._spans: dict[str, set[tuple[int, int]]] = {}
         for entity in entities:
             if entity.start is not None and entity.end is not None:
-                self._of.setdefault(entity.label, set()).add((entity.start, entity.end))
+                self._spans.setdefault(entity.label, set()).add((entity.start, entity.end))
 
     def loses(self, entity: Entity, other: _Spans) -> bool:
-        """Whether an entity of this window gives way to one that only the other window said."""
+        """Return True if an entity yields to one that only the other window found."""
         if entity.start is None or entity.end is None:
             return False
-        own, theirs = self._of[entity.label], other._of.get(entity.label, set())
+        own, theirs = self._spans[entity.label], other._spans.get(entity.label, set())
         if (entity.start, entity.end) in theirs:
             return False
         length = entity.end - entity.start
-        # A window holds tens of entities of a label: a scan is cheaper than an index.
+        # A window has tens of entities per label: a scan is cheaper than an index.
         return any(
             start < entity.end and entity.start < end and end - start > length
             for start, end in theirs - own
@@ -119,7 +120,7 @@ def _ranks(entities: Iterable[Entity], priority: Sequence[str]) -> dict[str, int
 
 
 def _models(entity: Entity) -> list[str]:
-    """Who said it; an entity that was merged before remembers all of them."""
+    """Return the models that found an entity; a merged entity lists all of them."""
     return entity.attributes.get(AGREEMENT, entity.model).split(",")
 
 
@@ -131,7 +132,7 @@ def _groups(entities: Iterable[Entity]) -> list[list[Entity]]:
     return list(groups.values())
 
 
-def _united(group: list[Entity], rank: dict[str, int]) -> Entity:
+def _merge_group(group: list[Entity], rank: dict[str, int]) -> Entity:
     if len(group) == 1:
         return group[0]
     group = sorted(group, key=lambda e: (rank[e.model], -_score(e), _CERTAINTY[e.grounding]))
@@ -155,7 +156,7 @@ _Key = Callable[[Entity], tuple[float | int | str, ...]]
 
 
 def _order(policy: Policy, rank: dict[str, int]) -> _Key:
-    """The key that sorts the better entity first."""
+    """Return the sort key that puts the better entity first."""
 
     def key(entity: Entity) -> tuple[float | int | str, ...]:
         start, end, label = _position(entity)
@@ -169,8 +170,8 @@ def _order(policy: Policy, rank: dict[str, int]) -> _Key:
     return key
 
 
-def _disjoint(entities: list[Entity], key: _Key) -> list[Entity]:
-    """The greedy choice, best first; what is kept is disjoint, so two neighbours decide."""
+def _select_disjoint(entities: list[Entity], key: _Key) -> list[Entity]:
+    """Select greedily, best first; kept entities are disjoint, so only two neighbours matter."""
     kept: list[Entity] = []
     starts: list[int] = []
     for entity in sorted(entities, key=key):

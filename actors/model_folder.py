@@ -1,4 +1,4 @@
-"""A model folder as optimum exports it: what its config.json says, checked; nothing is loaded."""
+"""Parse and validate the files of a model folder as optimum exports it; no weights are loaded."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ FILES = (
     "tokenizer_config.json",
     "vocab.txt",
 )
-"""The files of a folder that are read; the weights are the first."""
+"""The files that are read from a model folder; the first holds the weights."""
 
 _UNBOUNDED = 1_000_000
 _DEFAULT_SIZE = 512
 
 
 class ModelFileError(ConfigError):
-    """A model folder that cannot be used; the message names the file and what is wrong in it."""
+    """An unusable model folder; the message names the file and the problem."""
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A model folder: labels by index, the padding id, and the longest sequence in tokens, or a
-    few more."""
+    """A model folder: labels by index, the padding id, and the maximum sequence length in tokens,
+    which may be a few too many (see ``longest``)."""
 
     path: Path
     labels: tuple[str, ...]
@@ -38,18 +38,18 @@ class Folder:
 
     @property
     def model(self) -> Path:
-        """The weights."""
+        """Path of the weights."""
         return self.path / "model.onnx"
 
 
 def read_folder(path: Path) -> Folder:
-    """What the folder's files say, without the weights.
+    """Read the folder's metadata, without the weights.
 
     Raises FileNotFoundError or ModelFileError; both name the file.
     """
     if not path.is_dir():
         raise FileNotFoundError(
-            f"{path}: no folder; a token classifier is a folder with model.onnx, config.json "
+            f"{path}: not a folder; a token classifier is a folder with model.onnx, config.json "
             "and tokenizer.json or vocab.txt"
         )
     if not (path / "model.onnx").is_file():
@@ -59,7 +59,7 @@ def read_folder(path: Path) -> Folder:
 
 
 def tokenizer_config(path: Path) -> dict[str, Any]:
-    """The content of tokenizer_config.json, empty where there is none."""
+    """Return the content of tokenizer_config.json, empty if there is none."""
     file = path / "tokenizer_config.json"
     return _json(file) if file.is_file() else {}
 
@@ -72,22 +72,25 @@ def _json(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ModelFileError(f"{path}: not JSON: {error}") from error
     if not isinstance(content, dict):
-        raise ModelFileError(f"{path}: holds no mapping")
+        raise ModelFileError(f"{path}: not a JSON object")
     return content
 
 
 def _labels(config: dict[str, Any], path: Path) -> tuple[str, ...]:
     table = config.get("id2label")
     if not isinstance(table, dict) or not table:
-        raise ModelFileError(f"{path / 'config.json'}: has no id2label, so this is no classifier")
+        raise ModelFileError(
+            f"{path / 'config.json'}: has no id2label, so this is not a classifier"
+        )
     try:
         by_index = {int(index): str(name) for index, name in table.items()}
     except ValueError:
-        message = f"{path / 'config.json'}: id2label has keys that are no numbers"
+        message = f"{path / 'config.json'}: id2label has non-numeric keys"
         raise ModelFileError(message) from None
     if sorted(by_index) != list(range(len(by_index))):
         raise ModelFileError(
-            f"{path / 'config.json'}: id2label does not number its {len(by_index)} labels from 0 on"
+            f"{path / 'config.json'}: id2label must number its {len(by_index)} labels from 0 "
+            "without gaps"
         )
     return tuple(by_index[index] for index in range(len(by_index)))
 
@@ -114,10 +117,10 @@ def pad_id(path: Path) -> int:
 
 
 def longest(config: dict[str, Any], path: Path) -> int:
-    """The longest sequence in tokens, special ones included, of a folder with this config.json.
+    """Return the maximum sequence length in tokens, special tokens included, for this config.json.
 
-    Some families begin their positions at an offset, so that a few of these are not usable: see
-    ``actors.onnx.length``. Raises ModelFileError where its tokenizer_config.json cannot be read.
+    Some families start their positions at an offset, so a few of these are not usable: see
+    ``actors.onnx.length``. Raises ModelFileError if tokenizer_config.json cannot be read.
     """
     limits = [
         limit

@@ -1,7 +1,7 @@
-"""The words everything else is said in: documents in, entities out.
+"""Core value types: documents in, entities out.
 
 All values are frozen. Offsets are Unicode code points (Python ``str`` indices) of the document's
-text exactly as stored, start inclusive, end exclusive; nothing is ever normalised in place.
+text exactly as stored, start inclusive, end exclusive. Nothing is ever normalised in place.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from enum import StrEnum
 
 
 class Grounding(StrEnum):
-    """How the text of an entity was found in its document."""
+    """Method that found the text of an entity in its document."""
 
     EXACT = "exact"
-    """The document has these very code points at [start, end)."""
+    """The document has exactly these code points at [start, end)."""
     NORMALIZED = "normalized"
-    """Equal after folding case, Unicode form, white space and typographic punctuation."""
+    """Equal after folding case, Unicode form, whitespace and typographic punctuation."""
     FUZZY = "fuzzy"
-    """Similar above the model's threshold; the span is the best match."""
+    """Similarity above the model's threshold; the span is the best match."""
     UNGROUNDED = "ungrounded"
-    """Not found: the entity keeps the model's words, has no offsets, and is never dropped."""
+    """Not found: the entity keeps the model's text, has no offsets, and is never dropped."""
 
 
 class Status(StrEnum):
-    """What became of a document under one model; ordered from best to worst by ``severity``."""
+    """Outcome of a document under one model; ``severity`` orders them from best to worst."""
 
     OK = "ok"
     TRUNCATED = "truncated"
@@ -38,7 +38,7 @@ class Status(StrEnum):
 
 
 def worst(statuses: Iterable[Status]) -> Status:
-    """The worst of some statuses; OK where there are none."""
+    """Return the worst status; OK if there are none."""
     return max(statuses, key=lambda status: status.severity, default=Status.OK)
 
 
@@ -47,7 +47,7 @@ _SEVERITY = {Status.OK: 0, Status.TRUNCATED: 1, Status.FAILED: 2}
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle on a page: pixels of the upright page, origin top left, x1 and y1 exclusive."""
+    """A rectangle on a page, in pixels of the upright page; origin top left, x1, y1 exclusive."""
 
     page: int
     x0: float
@@ -58,9 +58,9 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document. ``text`` is what offsets refer to; ``image`` is an encoded picture or PDF.
+    """One document. ``text`` is what offsets refer to; ``image`` is an encoded image or PDF.
 
-    ``prompt`` is the document's own prompt where the source brings one. ``id`` must be unique
+    ``prompt`` is the document's own prompt, if the source provides one. ``id`` must be unique
     within a run.
     """
 
@@ -72,7 +72,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """What a model says: a label and words, not yet placed in the document."""
+    """Raw model output: a label and text, not yet located in the document."""
 
     label: str
     text: str
@@ -81,7 +81,7 @@ class Mention:
 
 
 class Experiencer(StrEnum):
-    """Whose finding an entity is."""
+    """The person a finding refers to."""
 
     PATIENT = "patient"
     FAMILY = "family"
@@ -90,7 +90,7 @@ class Experiencer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """The words that decided one attribute of an assertion: text[start:end], and the rule's id."""
+    """Evidence for one attribute of an assertion: text[start:end], and the id of the rule."""
 
     attribute: str
     rule: str
@@ -100,10 +100,11 @@ class Cue:
 
 @dataclass(frozen=True, slots=True)
 class Assertion:
-    """The status of an entity: whether, when and for whom the text claims it.
+    """Assertion status of an entity: negation, certainty, time and experiencer.
 
-    All False and PATIENT: the text states it of the patient, now. ``cues`` are the evidence, one
-    or more for each attribute that is not at its default; a section heading can be a cue.
+    The default (all False, PATIENT) means that the text states the entity as present for the
+    patient now. ``cues`` are the evidence, at least one for each attribute that is not at its
+    default; a section heading can be a cue.
     """
 
     negated: bool = False
@@ -117,10 +118,10 @@ class Assertion:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of a document under a heading: [start, end), the heading included.
+    """A section of a document, [start, end), including its heading.
 
-    ``name`` is the normalised name (``family_history``); ``loinc`` the code of the document
-    section where there is one; ``heading_end`` the code point after the heading.
+    ``name`` is the normalised name (``family_history``), ``loinc`` the LOINC code of the document
+    section if it has one, ``heading_end`` the code point after the heading.
     """
 
     name: str
@@ -132,9 +133,9 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """A concept of a vocabulary that an entity was linked to. ``score`` is in [0, 1].
+    """A vocabulary concept that an entity is linked to. ``score`` is in [0, 1].
 
-    ``how``: the method that found it, such as exact, folded, abbreviation or ngram.
+    ``how`` names the method that found it, such as exact, folded, abbreviation or ngram.
     """
 
     system: str
@@ -147,10 +148,10 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A link between two entities of one document, by their ordinals in its list.
+    """A directed link between two entities of one document, given by their indices in its list.
 
-    ``attributes`` hold a normalised reading of the tail where it is certain: ``value``, ``unit``
-    (UCUM), ``per_day``.
+    ``attributes`` hold a normalised value of the tail if it can be parsed with certainty:
+    ``value``, ``unit`` (UCUM), ``per_day``.
     """
 
     head: int
@@ -163,13 +164,13 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """What we stand behind: a label and a place in the text, or a flag that it has none.
+    """A grounded mention: a label with a span in the text, or flagged as ungrounded.
 
-    Invariant: where ``start`` is not None, ``text == document.text[start:end]``; ``start`` and
-    ``end`` are None exactly when ``grounding`` is UNGROUNDED. ``score`` is a probability in
-    [0, 1] or None where the model gives none. ``model`` is the name of the model that said it.
-    ``section``, ``assertion`` and ``codes`` are set by the stages that refine entities; None and ()
-    mean that no such stage ran, or that it found none.
+    Invariant: if ``start`` is not None, ``text == document.text[start:end]``; ``start`` and ``end``
+    are None exactly when ``grounding`` is UNGROUNDED. ``score`` is a probability in [0, 1], or None
+    if the model gives none. ``model`` is the name of the model that produced it. ``section``,
+    ``assertion`` and ``codes`` are set by the refining stages; None and () mean that no such stage
+    ran, or that it found none.
     """
 
     label: str
@@ -187,39 +188,39 @@ class Entity:
     codes: tuple[Code, ...] = ()
 
     def __post_init__(self) -> None:
-        # Messages carry numbers only: an entity's text is patients' data.
+        # Messages carry numbers only: an entity's text is patient data.
         if (self.start is None) != (self.end is None):
-            raise ValueError("an entity has both offsets or none")
+            raise ValueError("an entity needs both offsets or neither")
         if (self.start is None) != (self.grounding is Grounding.UNGROUNDED):
-            raise ValueError(f"grounding {self.grounding} does not fit start {self.start}")
+            raise ValueError(f"grounding {self.grounding} contradicts start {self.start}")
         if self.start is not None and self.end is not None:
             if not 0 <= self.start < self.end:
-                raise ValueError(f"offsets [{self.start}, {self.end}) are no span")
+                raise ValueError(f"offsets [{self.start}, {self.end}) are not a span")
             if len(self.text) != self.end - self.start:
                 raise ValueError(
-                    f"offsets [{self.start}, {self.end}) do not fit a text of {len(self.text)}"
+                    f"offsets [{self.start}, {self.end}) contradict length {len(self.text)}"
                 )
         if self.score is not None and not 0.0 <= self.score <= 1.0:
-            raise ValueError(f"score {self.score} is no probability")
+            raise ValueError(f"score {self.score} is not a probability")
 
 
 def utf8_error(text: str) -> str | None:
-    """Why a text has no UTF-8, without quoting it; None where it has."""
+    """Return why a text cannot be encoded as UTF-8, without quoting it; None if it can."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        return f"a lone surrogate at character {error.start} is no text"
+        return f"a lone surrogate at character {error.start} cannot be encoded"
     return None
 
 
 def spanning(text: str, start: int, end: int, label: str, **fields: object) -> Entity:
-    """The entity at ``text[start:end]``; further fields as in Entity."""
+    """Build the entity at ``text[start:end]``; further fields as in Entity."""
     return Entity(label=label, text=text[start:end], start=start, end=end, **fields)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a document cost: tokens in, tokens out, and model seconds attributed to it."""
+    """Cost of a document: prompt tokens, completion tokens, and model seconds attributed to it."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -236,10 +237,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class TokenChoice:
-    """A token of a completion with the likeliest ones at its place, the likeliest first.
+    """A completion token with the most likely alternatives at its position, most likely first.
 
-    ``logprob`` and the second of each pair are natural logarithms of the probability among what
-    the grammar allowed there. Bytes that are no whole character show as U+FFFD.
+    ``logprob`` and the second value of each pair are natural logarithms of the probability among
+    the tokens that the grammar allowed there. Bytes that do not form a complete character show as
+    U+FFFD.
     """
 
     text: str
@@ -249,12 +251,12 @@ class TokenChoice:
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """All that one model says of one document.
+    """Everything one model extracts from one document.
 
-    ``completion`` is the raw output of a generative model, ``reasoning`` its thinking block kept
-    apart, ``structured`` its template as JSON. ``problems`` are parse problems as data, without
-    document text. ``failure`` is set exactly when ``status`` is FAILED. ``choices``: the tokens of
-    the completion with what else was likely, where the model file asks for it.
+    ``completion`` is the raw output of a generative model, ``reasoning`` its thinking block,
+    ``structured`` its filled template as JSON. ``problems`` are parse problems reported as data,
+    without document text. ``failure`` is set exactly when ``status`` is FAILED. ``choices`` are the
+    completion's tokens with their alternatives, if the model file requests them.
     """
 
     document_id: str
@@ -272,15 +274,16 @@ class Extraction:
 
     def __post_init__(self) -> None:
         if (self.failure is not None) != (self.status is Status.FAILED):
-            raise ValueError("an extraction has a failure exactly when it failed")
+            raise ValueError("`failure` must be set if and only if the status is failed")
 
 
 @dataclass(frozen=True, slots=True)
 class Annotations:
-    """What all models together say of one document's text, after merging: what stages refine.
+    """Merged results of all models for one document's text; the input and output of refining
+    stages.
 
-    ``entities`` are in the order of the entities table; a Relation refers to their places in it.
-    ``abbreviations`` maps a short form, as it stands in the text, to its long form.
+    ``entities`` are in the order of the entities table; a Relation refers to them by index.
+    ``abbreviations`` maps a short form, as written in the text, to its long form.
     """
 
     entities: tuple[Entity, ...] = ()
@@ -290,23 +293,23 @@ class Annotations:
 
 
 Refine = Callable[[str, Annotations], Annotations]
-"""A stage without a model: a pure function of a document's text and its annotations. It never
-drops or reorders entities."""
+"""A stage without a model: a pure function of a document's text and its annotations. It never drops
+or reorders entities."""
 
 
 def unrefined(text: str, annotations: Annotations) -> Annotations:
-    """A ``Refine`` that changes nothing."""
+    """Return the annotations unchanged: the no-op ``Refine``."""
     return annotations
 
 
 Tell = Callable[[int, str], None]
-"""Hears what a generative model prints of a document as it comes: the window, from 0, and further
-text of its completion. It runs in a thread of the model's, so it must not wait."""
+"""Callback for text as a generative model streams it: the window index, from 0, and the next piece
+of its completion. It runs on a model thread, so it must not block."""
 
 Moved = Callable[[], None]
-"""Hears that a model got on with what it was given, however long until a document is done. It runs
-in a thread of the model's, so it must not wait."""
+"""Called whenever the model makes progress, even if no document has finished. It runs on a model
+thread, so it must not block."""
 
 
 def unheard() -> None:
-    """A ``Moved`` for where nobody listens."""
+    """The no-op ``Moved``."""

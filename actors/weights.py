@@ -1,9 +1,9 @@
-"""A weights URI to a verified local path, fetched once per node.
+"""Resolve a weights URI to a verified local path, downloaded once per node.
 
-Local files (a path, file://, starter:) are used where they are. Remote ones (s3://, hf://,
-https://, any fsspec URL) are copied into a cache that all processes of the node share:
-``MEDSPAN_CACHE``, else ``medspan`` under ``XDG_CACHE_HOME`` or ``~/.cache``. A URI is taken to
-name fixed content: what the cache has is not asked for again. Give its SHA-256 to be sure.
+Local files (a path, file://, starter:) are used in place. Remote ones (s3://, hf://, https://, any
+fsspec URL) are copied into a cache shared by all processes of the node: ``MEDSPAN_CACHE``, else
+``medspan`` under ``XDG_CACHE_HOME`` or ``~/.cache``. A URI is assumed to be immutable: cached
+content is not revalidated. Set its SHA-256 to be sure.
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ _BLOCK = 1 << 20
 
 
 class WeightsError(RuntimeError):
-    """Weights that cannot be fetched or are not the expected ones; the message names the URI."""
+    """Weights that cannot be fetched or fail verification; the message names the URI."""
 
 
 def fetch(uri: str, sha256: str | None = None, files: Sequence[str] = ()) -> Path:
-    """The local path of the weights at ``uri``, after checking ``sha256`` where it is given.
+    """Return the local path of the weights at ``uri``, after verifying ``sha256`` if given.
 
-    Without ``files`` the URI names one file. With it, a folder, of which these names are wanted,
-    as far as they are there (and what begins with the first one's name: ONNX keeps large tensors
-    in such files); ``sha256`` is of the first. Raises FileNotFoundError or WeightsError.
+    Without ``files`` the URI is a single file. With ``files`` it is a folder, from which those
+    names are fetched if they exist, plus files whose names start with the first one's (ONNX stores
+    large tensors in such files); ``sha256`` is that of the first. Raises FileNotFoundError or
+    WeightsError.
     """
     local = _local(uri)
     if local is not None:
@@ -64,7 +65,7 @@ def fetch(uri: str, sha256: str | None = None, files: Sequence[str] = ()) -> Pat
 
 
 def check(uri: str) -> None:
-    """Raise FileNotFoundError or WeightsError where nothing is at ``uri``; fetches nothing."""
+    """Raise FileNotFoundError or WeightsError if nothing is at ``uri``; fetches nothing."""
     local = _local(uri)
     if local is not None:
         if not local.exists():
@@ -75,7 +76,7 @@ def check(uri: str) -> None:
     try:
         system, path = fsspec.core.url_to_fs(uri)
         there = system.exists(path)
-    except Exception as error:  # every fsspec backend has its own
+    except Exception as error:  # every fsspec backend raises its own types
         raise WeightsError(f"{uri}: {type(error).__name__}: {error}") from error
     if not there:
         raise FileNotFoundError(f"{uri}: no such file or folder")
@@ -83,7 +84,7 @@ def check(uri: str) -> None:
 
 @contextmanager
 def open_weights(uri: str) -> Iterator[BinaryIO]:
-    """A weights file for reading where it is: of a remote one only what is read is fetched.
+    """Open a weights file in place: of a remote file, only the parts that are read are fetched.
 
     Raises FileNotFoundError or WeightsError.
     """
@@ -100,14 +101,14 @@ def open_weights(uri: str) -> Iterator[BinaryIO]:
         file = fsspec.open(uri, "rb").open()
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{uri}: no such file or folder") from error
-    except Exception as error:  # every fsspec backend has its own
+    except Exception as error:  # every fsspec backend raises its own types
         raise WeightsError(f"{uri}: {type(error).__name__}: {error}") from error
     with file:
         yield file
 
 
 def digest(path: Path) -> str:
-    """The SHA-256 of a file, in hex."""
+    """Return the SHA-256 of a file, in hex."""
     total = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
@@ -116,7 +117,7 @@ def digest(path: Path) -> str:
 
 
 def cache_folder() -> Path:
-    """Where fetched weights are kept; it need not exist."""
+    """Return the folder of cached weights; it need not exist."""
     if own := os.environ.get("MEDSPAN_CACHE"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "medspan"
@@ -134,7 +135,7 @@ def _verify(uri: str, file: Path, expected: str | None) -> None:
     if expected is None:
         return
     if not file.is_file():
-        raise FileNotFoundError(f"{uri}: has no {file.name} to check")
+        raise FileNotFoundError(f"{uri}: has no {file.name} to verify")
     found = digest(file)
     if found != expected:
         raise WeightsError(f"{uri}: SHA-256 of {file.name} is {found}, expected {expected}")
@@ -142,14 +143,14 @@ def _verify(uri: str, file: Path, expected: str | None) -> None:
 
 @contextmanager
 def _lock(path: Path) -> Iterator[None]:
-    """One process of the node at a time; the kernel lets go where a process dies."""
+    """Serialise the processes of a node; the kernel releases the lock if a process dies."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def _copy(uri: str, target: Path, files: Sequence[str]) -> None:
-    import fsspec  # here: local weights need none of it, and it is slow to import
+    import fsspec  # imported here: slow, and not needed for local weights
 
     try:
         system, path = fsspec.core.url_to_fs(uri)
@@ -157,7 +158,7 @@ def _copy(uri: str, target: Path, files: Sequence[str]) -> None:
             system.get_file(path, str(target))
             return
         target.mkdir()
-        for name, source in _wanted(system, path.rstrip("/"), files):
+        for name, source in _requested_files(system, path.rstrip("/"), files):
             system.get_file(source, str(target / name))
     except ImportError as error:
         scheme = uri.split("://", 1)[0]
@@ -168,12 +169,12 @@ def _copy(uri: str, target: Path, files: Sequence[str]) -> None:
         ) from error
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{uri}: no such file or folder") from error
-    except Exception as error:  # every fsspec backend has its own
+    except Exception as error:  # every fsspec backend raises its own types
         raise WeightsError(f"{uri}: {type(error).__name__}: {error}") from error
 
 
-def _wanted(system: Any, folder: str, files: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Names and addresses of the files of a folder that are there and wanted."""
+def _requested_files(system: Any, folder: str, files: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield names and addresses of the requested files that exist in a folder."""
     if urlsplit(folder).scheme in ("http", "https"):  # no listing there
         there = [f"{folder}/{name}" for name in files if system.exists(f"{folder}/{name}")]
     else:

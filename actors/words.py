@@ -1,10 +1,10 @@
-"""Where words begin and end: the one definition that grammars and grounding share.
+"""Word segmentation: the one definition that grammars and grounding share.
 
-A text is cut into chunks. A run of letters is one chunk, and so is a number with its separators
-("80.5mg" is two: a strength may end where its unit begins, but never inside a number). Any other
-character stands alone, and so does every character of a script written without spaces (Chinese,
-Japanese, Thai). No chunk ever cuts a grapheme cluster (``actors.graphemes``): an accented letter, a
-syllable, a flag.
+A text is split into chunks. A run of letters is one chunk, and so is a number with its separators
+("80.5mg" is two chunks: a strength may end where its unit begins, but never inside a number). Any
+other character is its own chunk, and so is every character of a script written without spaces
+(Chinese, Japanese, Thai). No chunk boundary ever splits a grapheme cluster (``actors.graphemes``):
+an accented letter, a syllable, a flag.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ _NUMBER = r"\d+(?:[.,]\d+)*"
 
 
 def words(text: str) -> list[str]:
-    """The chunks of a text; joined they are the text again."""
+    """Split a text into chunks; joined, they are the text again."""
     return _whole(_pattern().findall(text), text)
 
 
 def clusters(text: str) -> list[str]:
-    """The finest chunks: grapheme clusters, and whole numbers."""
+    """Split a text into the finest chunks: grapheme clusters and whole numbers."""
     return _whole(_clusters().findall(text), text)
 
 
 def boundaries(text: str) -> bytearray:
-    """1 at every position of ``[0, len(text)]`` where a chunk begins or ends."""
+    """Return 1 at every position of ``[0, len(text)]`` where a chunk begins or ends, else 0."""
     flags = bytearray(len(text) + 1)
     flags[0] = 1
     for match in _pattern().finditer(text):
@@ -42,7 +42,7 @@ def boundaries(text: str) -> bytearray:
 
 
 def _whole(chunks: list[str], text: str) -> list[str]:
-    """The chunks of a text, with those put together whose common edge cuts a cluster."""
+    """Join chunks whose common edge would split a cluster."""
     inner = set(_inner_places(text))
     if not inner:
         return chunks
@@ -57,26 +57,26 @@ def _whole(chunks: list[str], text: str) -> list[str]:
 
 
 def _inner_places(text: str) -> list[int]:
-    # The only cluster of ASCII is white space, which no word holds.
+    # The only ASCII cluster is CR LF, which no word contains.
     return [] if text.isascii() else inner_places(text)
 
 
 def is_mark(character: str) -> bool:
-    """Whether a character stands on the one before it."""
+    """Return True for a combining mark."""
     return unicodedata.category(character)[0] == "M"
 
 
 def is_unspaced(character: str) -> bool:
-    """Whether a character is of a script that is written without spaces."""
+    """Return True if the character belongs to a script written without spaces."""
     return _unspaced().match(character) is not None
 
 
 @cache
 def marks() -> str:
-    """Every combining mark, as the inside of a regular expression's character class."""
+    """Return every combining mark, as the inside of a regex character class."""
     ranges: list[str] = []
     start: int | None = None
-    # Beyond the second plane there are only the variation selectors of plane 14.
+    # Beyond plane 1 the only marks are the variation selectors of plane 14.
     for code in range(0x20001):
         mark = is_mark(chr(code))
         if mark and start is None:

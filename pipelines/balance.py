@@ -1,10 +1,9 @@
-"""How many actors of each step: on cards that cannot be cut at will, and whose time actors share,
-so that no step starves another.
+"""Balance actor counts across stages. Actors get fractions of a GPU's memory and share its time.
 
-A fraction is of a card's memory. Its time is shared by all actors on it: what a card does is
-bounded, however many actors it holds. A step that has a card for itself does ``card_rate`` there;
-steps that share one divide its seconds. Nothing is known of two actors that do more beside each
-other than one alone, unless someone has measured it and says so.
+A fraction is a share of a GPU's memory. All actors on a GPU share its compute time, so its
+throughput is bounded however many actors it runs. A stage that has a GPU to itself reaches
+``card_rate`` there; stages that share a GPU divide its time. Two actors on one GPU are assumed to
+be no faster than one, unless a measured ``card_rate`` says otherwise.
 """
 
 from __future__ import annotations
@@ -18,11 +17,10 @@ _SLACK = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What one actor of a step takes, and how many documents/s it does alone; ``rate`` None:
-    unknown.
+    """Resources of one actor of a stage, and its documents/s when alone (``rate``; None: unknown).
 
-    ``most``: actors at most, whatever there is room for. ``card_rate``: documents/s of a card,
-    however many actors it holds; None: one actor alone keeps its card busy.
+    ``most``: maximum number of actors, whatever fits. ``card_rate``: documents/s of a GPU with any
+    number of the stage's actors; None: one actor saturates its GPU.
     """
 
     name: str
@@ -34,7 +32,7 @@ class Demand:
 
     @property
     def card_seconds(self) -> float:
-        """Seconds of a card's time that a document takes; 0 where no card is shared."""
+        """GPU seconds per document; 0 if the stage does not share a GPU."""
         if not self.rate or not 0 < self.gpus < 1:
             return 0.0
         return 1 / max(self.rate, self.card_rate or 0.0)
@@ -42,9 +40,11 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """Actors of each step, documents/s that each could do if the others did nothing, and those of
-    all together; None where rates are unknown. ``by_cards``: whether it is the cards' time that
-    bounds the whole, and not the number of a step's actors."""
+    """Actor counts per stage, the documents/s of each stage if the others were idle, and the total
+    throughput; None if rates are unknown.
+
+    ``by_cards``: the bottleneck is GPU time, not the actor count of a stage.
+    """
 
     counts: tuple[int, ...]
     rates: tuple[float | None, ...]
@@ -53,16 +53,16 @@ class Balance:
 
 
 def per_card(gpus: float) -> int:
-    """Actors of a fraction that one card holds; 0 for those that need several cards, or none."""
+    """Actors of this fraction that fit on one GPU; 0 if they need several GPUs, or none."""
     return int(1 / gpus + _SLACK) if 0 < gpus <= 1 else 0
 
 
 def balanced(demands: Sequence[Demand], cards: int, cpus: float | None) -> Balance | None:
-    """Actors of each step such that all together are as fast as the machine allows, and no more of
-    them than that takes. None where one of each does not fit.
+    """The smallest actor counts that reach the highest throughput of the machine. None if one actor
+    of each stage does not fit.
 
-    Whoever holds the others back gets the next actor, until it fits nowhere. A step without a rate
-    keeps one actor: nothing is known of what it needs.
+    The bottleneck stage gets the next actor until none fits. A stage without a rate keeps one
+    actor, because its needs are unknown.
     """
     layout = _packed(demands, [1] * len(demands), cards, cpus)
     if layout is None:
@@ -79,42 +79,42 @@ def balanced(demands: Sequence[Demand], cards: int, cpus: float | None) -> Balan
 def placed(
     demands: Sequence[Demand], counts: Sequence[int], cards: int, cpus: float | None
 ) -> Balance | None:
-    """What so many actors do, or None where they do not fit: each fraction on one card, largest
-    first, and all CPUs."""
+    """The throughput of the given actor counts, or None if they do not fit. Each fraction is placed
+    on one GPU, largest first."""
     layout = _packed(demands, counts, cards, cpus)
     return None if layout is None else layout.balance()
 
 
 class _Layout:
-    """Actors on cards, as Ray places them: on the fullest card that has room for the next one
-    (measured: six quarters on four cards lie four and two)."""
+    """Actors placed as Ray does it: on the fullest GPU with enough capacity (measured: six quarter
+    fractions on four GPUs are placed four and two)."""
 
     def __init__(self, demands: Sequence[Demand], cards: int, cpus: float | None) -> None:
         self._demands = demands
         self.counts = [0] * len(demands)
-        self._room = [1.0] * cards
+        self._free = [1.0] * cards
         self._on: list[Counter[int]] = [Counter() for _ in range(cards)]
         self._cpus = cpus
 
     def add(self, step: int) -> bool:
-        """Place one more actor; False, and nothing changed, where it fits nowhere."""
+        """Place one more actor; returns False and changes nothing if it fits nowhere."""
         demand = self._demands[step]
         if self._cpus is not None and demand.cpus > self._cpus + _SLACK:
             return False
         part, needed = min(demand.gpus, 1.0), max(1, round(demand.gpus)) if demand.gpus else 0
-        free = [card for card, left in enumerate(self._room) if left >= part - _SLACK]
+        free = [card for card, left in enumerate(self._free) if left >= part - _SLACK]
         if len(free) < needed:
             return False
-        for card in sorted(free, key=lambda card: self._room[card])[:needed]:
-            self._room[card] -= part
+        for card in sorted(free, key=lambda card: self._free[card])[:needed]:
+            self._free[card] -= part
             self._on[card][step] += 1
         if self._cpus is not None:
             self._cpus -= demand.cpus
         self.counts[step] += 1
         return True
 
-    def held_back_by(self) -> list[int]:
-        """The steps that a further actor could help, whoever needs it most first."""
+    def bottlenecks(self) -> list[int]:
+        """The stages that another actor could speed up, the most limiting first."""
         rates = self._by_actors()
         known = [i for i, rate in enumerate(rates) if rate is not None]
         if not known:
@@ -127,7 +127,7 @@ class _Layout:
         return sorted((i for i in on if self._part(card, i)), key=lambda i: -self._part(card, i))
 
     def balance(self) -> Balance:
-        """What these actors do."""
+        """The throughput of this placement."""
         by_actors = self._by_actors()
         rates = tuple(
             None if rate is None else min(rate, self._by_cards(i))
@@ -146,15 +146,15 @@ class _Layout:
         ]
 
     def _by_cards(self, step: int) -> float:
-        """Documents/s of a step whose cards did nothing else."""
+        """Documents/s of a stage if its GPUs ran nothing else."""
         return _inverse(max((self._part(card, step) for card in range(len(self._on))), default=0.0))
 
     def _load(self, card: int) -> float:
-        """Seconds of a card that it is busy for a document, all steps together."""
+        """Busy seconds of a GPU per document, summed over stages."""
         return sum(self._part(card, step) for step in self._on[card])
 
     def _part(self, card: int, step: int) -> float:
-        # The actors of a step get as many documents each.
+        # The actors of a stage process equally many documents.
         return self._on[card][step] * self._demands[step].card_seconds / max(1, self.counts[step])
 
 
@@ -172,13 +172,13 @@ def _packed(
 def _one_more(
     layout: _Layout, demands: Sequence[Demand], cards: int, cpus: float | None
 ) -> _Layout | None:
-    for step in layout.held_back_by():
+    for step in layout.bottlenecks():
         most = demands[step].most
         if most is not None and layout.counts[step] >= most:
             continue
         if layout.add(step):
             return layout
-        # Placed anew, the largest first, there may be room.
+        # Re-packing all actors, largest first, may make it fit.
         counts = [n + (i == step) for i, n in enumerate(layout.counts)]
         again = _packed(demands, counts, cards, cpus)
         if again is not None:

@@ -1,6 +1,6 @@
-"""The HTTP client behind ``medspan extract --url``: the same words as an Extractor, over a wire.
+"""HTTP client for a medspan server; used by ``medspan extract --url``.
 
-Reading documents changes nothing on the server, so whatever goes wrong on the way is tried again.
+Extraction is idempotent, so the client retries every transport failure.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from actors.spans import (
     worst,
 )
 
-with optional_imports("asking a server"):
+with optional_imports("the HTTP client"):
     import httpx2
     from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
     from tenacity.wait import wait_random_exponential
@@ -43,7 +43,7 @@ _BACKOFF = wait_random_exponential(multiplier=0.2, max=10)
 
 
 class ServerRefused(Exception):
-    """The server ended the request; ``code`` is of its envelope. Never holds document text."""
+    """The server rejected the request; ``code`` is from the error envelope. Holds no text."""
 
     def __init__(self, status: int, code: str, message: str, retry_after: float = 0.0) -> None:
         super().__init__(f"{message} ({status} {code})")
@@ -51,15 +51,15 @@ class ServerRefused(Exception):
 
 
 class ServerUnreachable(Exception):
-    """No answer came, however often it was tried."""
+    """No response after all attempts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A document's answer: the merged entities, and what each model did (without entities).
+    """The result of a document: its merged entities, and each model's Extraction without entities.
 
-    ``text`` is what offsets refer to, of a picture what was read; ``failure``: why a picture could
-    not be read.
+    ``text`` is the text that offsets refer to, for images the OCR text. ``failure``: why the
+    document could not be read.
     """
 
     document_id: str
@@ -80,10 +80,10 @@ class Answered:
 
 
 class Client(Closing):
-    """A connection to a server. A context manager; thread-safe.
+    """A connection to a server. It is a context manager and thread-safe.
 
-    ``timeout_s``: how long one answer may take, which the server is told as the deadline.
-    ``attempts``: how often a request is tried where the server is busy or cannot be reached.
+    ``timeout_s``: deadline of one request, also sent to the server. ``attempts``: maximum attempts
+    if the server is busy or unreachable.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Client(Closing):
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
         headers = {"authorization": f"Bearer {token}"} if token else {}
-        # Redirects are not followed: a token and a patient's text go where they were sent.
+        # Redirects are not followed: tokens and patients' text only go to the configured server.
         self._http = httpx2.Client(
             base_url=url,
             headers=headers,
@@ -106,7 +106,7 @@ class Client(Closing):
         )
         self._timeout_s, self._connections = timeout_s, connections
         self._retrying = Retrying(
-            retry=retry_if_exception(_passing),
+            retry=retry_if_exception(_is_transient),
             wait=_wait,
             stop=stop_after_attempt(attempts),
             reraise=True,
@@ -122,10 +122,11 @@ class Client(Closing):
         threshold: float = 0.0,
         explain: bool = False,
     ) -> list[Answered]:
-        """The answers to documents, in their order; raises ServerRefused or ServerUnreachable.
+        """Extract entities from documents; the results are in their order.
 
-        ``guideline``: one of your own, or the name of one that the server lists. Many documents
-        become several requests, of which a few are under way at a time.
+        ``guideline``: an inline guideline, or the name of one on the server. Many documents are
+        split into several requests, a few of them concurrent. Raises ServerRefused or
+        ServerUnreachable.
         """
         options: dict[str, Any] = {"explain": explain, "threshold": threshold}
         options |= {"deadline_s": self._timeout_s}
@@ -140,9 +141,14 @@ class Client(Closing):
             return [answered for part in parts for answered in part]
 
     def models(self) -> list[dict[str, Any]]:
-        """What /v1/models lists."""
-        models: list[dict[str, Any]] = self._ask("GET", "/v1/models")["models"]
+        """The models that /v1/models lists."""
+        models: list[dict[str, Any]] = self._request("GET", "/v1/models")["models"]
         return models
+
+    def vocabularies(self) -> list[dict[str, Any]]:
+        """What /v1/vocabularies lists."""
+        vocabularies: list[dict[str, Any]] = self._request("GET", "/v1/vocabularies")["vocabularies"]
+        return vocabularies
 
     def close(self) -> None:
         """Close the connections."""
@@ -155,48 +161,50 @@ class Client(Closing):
             | ({} if document.prompt is None else {"prompt": document.prompt})
             for document in documents
         ]
-        body = self._ask("POST", "/v1/extract", {"documents": sent} | options)
+        body = self._request("POST", "/v1/extract", {"documents": sent} | options)
         return [
             _answered(document, answer)
             for document, answer in zip(documents, body["documents"], strict=True)
         ]
 
-    def _ask(self, method: str, path: str, content: dict[str, Any] | None = None) -> dict[str, Any]:
+    def _request(
+        self, method: str, path: str, content: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         try:
-            answer: dict[str, Any] = self._retrying(self._once, method, path, content)
+            answer: dict[str, Any] = self._retrying(self._attempt, method, path, content)
             return answer
         except httpx2.TransportError as error:
             raise ServerUnreachable(f"{self._http.base_url}: {type(error).__name__}") from None
 
-    def _once(self, method: str, path: str, content: dict[str, Any] | None) -> dict[str, Any]:
+    def _attempt(self, method: str, path: str, content: dict[str, Any] | None) -> dict[str, Any]:
         answer = self._http.request(method, path, json=content)
         if answer.is_success:
             body: dict[str, Any] = answer.json()
             return body
-        code, message = "unknown", "the server answered in no form that is known"
+        code, message = "unknown", "the server sent an unexpected response"
         try:
             error = answer.json()["error"]
             code, message = str(error["code"]), str(error["message"])
         except (ValueError, KeyError, TypeError):
-            pass  # a proxy in between: its page says nothing that helps
+            pass  # a proxy's error page; its content does not help
         after = answer.headers.get("retry-after", "")
         raise ServerRefused(
             answer.status_code, code, message, float(after) if after.isdecimal() else 0.0
         )
 
 
-def _passing(error: BaseException) -> bool:
+def _is_transient(error: BaseException) -> bool:
     if isinstance(error, ServerRefused):
-        # An error without an envelope is of whatever stands before the server, such as a proxy
-        # whose server has just died.
+        # An error without the envelope comes from something in front of the server, such as a
+        # proxy whose backend has just died.
         return error.status in _RETRIED or (error.status >= 500 and error.code == "unknown")
     return isinstance(error, httpx2.TransportError)
 
 
 def _wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome is not None else None
-    asked = error.retry_after if isinstance(error, ServerRefused) else 0.0
-    return max(asked, _BACKOFF(state))
+    requested = error.retry_after if isinstance(error, ServerRefused) else 0.0
+    return max(requested, _BACKOFF(state))
 
 
 def _parts(documents: Sequence[Document]) -> Iterator[list[Document]]:

@@ -1,6 +1,6 @@
 """The pipeline half of the configuration: source, steps, pools, merge, sink.
 
-One YAML file says what to do with models; batch, online, plan and evaluate read the same file.
+One YAML file describes the pipeline; batch, online, plan and evaluate read the same file.
 Unknown keys are errors; relative paths are relative to the file that holds them.
 """
 
@@ -29,7 +29,7 @@ from pipelines.storage import Storage, refuse_secrets
 
 
 class Between(Section):
-    """A range of values, both ends in it: numbers where both sides are, else as text."""
+    """An inclusive range of values, compared as numbers if both sides are numbers, else as text."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -38,18 +38,18 @@ class Between(Section):
 
 
 class Csv(Section):
-    """How CSV files are written, where it is not as usual."""
+    """The dialect of CSV files."""
 
     delimiter: str | None = Field(
-        None, min_length=1, max_length=1, description="Default: a comma; of .tsv files a tab."
+        None, min_length=1, max_length=1, description="Default: a comma, or a tab for .tsv files."
     )
     quote: str = Field('"', min_length=1, max_length=1)
     escape: str | None = Field(
         None,
         min_length=1,
         max_length=1,
-        description='A character before quotes within fields, such as "\\" as Spark writes them; '
-        "quotes may be doubled, too.",
+        description='Escape character before quotes within fields, such as "\\" in files of Spark; '
+        "doubled quotes are accepted, too.",
     )
 
 
@@ -63,63 +63,61 @@ class Source(Section):
     format: Literal["auto", "parquet", "jsonl", "json", "csv", "tsv", "text", "image", "delta"] = (
         Field(
             "auto",
-            description="auto goes by the suffix: .parquet, .jsonl or .ndjson, .json, .csv, .tsv, "
-            ".txt (all but Parquet also with .gz, .bz2, .xz or .zst after it); and image, a "
-            "document a file: .png, .jpg, .tiff, .webp, .bmp, .gif, .pdf, .dcm. An image file is "
-            "read by what it holds, not by its suffix. delta: a Delta table's latest snapshot.",
+            description="auto uses the suffix: .parquet, .jsonl or .ndjson, .json, .csv, .tsv, "
+            ".txt (except for Parquet also followed by .gz, .bz2, .xz or .zst); and image, one "
+            "document per file: .png, .jpg, .tiff, .webp, .bmp, .gif, .pdf, .dcm. Image files are "
+            "decoded by content, not by suffix. delta: a Delta table's latest snapshot.",
         )
     )
     strict: bool = Field(
-        False, description="Files that would be passed over (an unknown suffix, hidden) are errors."
+        False, description="Treat files that would be skipped (unknown suffix, hidden) as errors."
     )
     where: dict[str, tuple[str | int | float, ...] | Between] = Field(
         default_factory=dict,
-        description="Only files whose path has these values, as Hive writes them: "
+        description="Only files whose path has these Hive partition values: "
         "{site: [a, b], year: {from: 2024, to: 2025}} for site=a/year=2024/.",
     )
     encoding: str = Field(
         "utf-8",
-        description="Of text, JSON and CSV files that have no byte-order mark, such as cp1252.",
+        description="Encoding of text, JSON and CSV files without a byte-order mark, e.g. cp1252.",
     )
-    csv: Csv = Field(Csv(), description="How CSV files are written, where not as usual.")
+    csv: Csv = Field(Csv(), description="The dialect of CSV files.")
     markup: Literal["auto", "html", "rtf", "cda", "fhir", "hl7", "none"] = Field(
         "auto",
-        description="What texts are. Of markup the visible text is read and stored, and offsets "
-        "are in it; the stored original's hash is kept. auto: what each text's beginning says.",
+        description="Markup of the texts. The visible text is processed and stored, and offsets "
+        "refer to it; the original's hash is stored. auto: detected from the start of each text.",
     )
     max_inflated_mb: float = Field(
-        16_000.0, gt=0, description="Most MB that a compressed file may become; more is a BadFile."
+        16_000.0, gt=0, description="Maximum inflated MB of a compressed file; beyond: BadFile."
     )
     id: str | None = Field(
         None,
-        description="Column with the document's id; without it, or where it is null, the id is "
-        "<file>#<row>, the same at each run over the same files.",
+        description="Column with the document's id; without it, or if it is null, the id is "
+        "<file>#<row>, which is stable across runs over the same files.",
     )
     on_duplicate: Literal["fail_row", "keep_first", "error"] = Field(
         "fail_row",
-        description="Rows whose id an earlier row of the source has: failed rows (DuplicateId), "
-        "left out, or an error before work starts.",
+        description="Rows with an id of an earlier row: fail them (DuplicateId), drop them, or "
+        "raise an error before work starts.",
     )
     text: str = Field("text", description="Column with the text; not used for plain-text files.")
     image: str | None = Field(
-        None, description="Parquet: column with the bytes of a picture or PDF, instead of a text."
+        None, description="Parquet: column with the bytes of an image or PDF, instead of a text."
     )
-    prompt: str | None = Field(None, description="Column with a prompt of the row's own.")
-    keep: tuple[str, ...] = Field(
-        (), description="Further columns to carry to the documents table."
-    )
+    prompt: str | None = Field(None, description="Column with a prompt per row.")
+    keep: tuple[str, ...] = Field((), description="Extra columns to copy to the documents table.")
     unit_rows: int = Field(
         512,
         ge=1,
-        description="Most documents in a unit of work: what is lost when a worker dies, and one "
-        "file of each table.",
+        description="Maximum documents per unit of work. A unit is retried as a whole if a worker "
+        "crashes, and is one file of each table.",
     )
     unit_images: int = Field(
-        16, ge=1, description="Most pictures or PDFs in a unit: they take seconds each."
+        16, ge=1, description="Maximum images or PDFs per unit: each takes seconds."
     )
-    unit_mb: float = Field(16.0, gt=0, description="Most MB of text in a unit, by file size.")
+    unit_mb: float = Field(16.0, gt=0, description="Maximum MB of text per unit, by file size.")
     max_document_mb: float = Field(
-        64.0, gt=0, description="A longer text is a failed row, not a killed worker."
+        64.0, gt=0, description="A longer text fails its row instead of exhausting the worker."
     )
 
     @field_validator("encoding")
@@ -128,7 +126,7 @@ class Source(Section):
         try:
             codecs.lookup(encoding)
         except LookupError:
-            raise ValueError(f"{encoding!r} is no encoding that Python knows") from None
+            raise ValueError(f"{encoding!r} is not an encoding known to Python") from None
         return encoding
 
     RUNNING = frozenset(
@@ -155,7 +153,7 @@ class Step(Section):
 
 
 class Ocr(Section):
-    """What reads the documents that are pictures, before the steps."""
+    """OCR of image documents, before the steps."""
 
     model: str = Field("starter:ocr", description="A model file of kind ocr, or starter:ocr.")
     pool: Pool = Pool()
@@ -179,42 +177,42 @@ class Sink(Section):
 
 
 class Limits(Section):
-    """What a request may ask, and how much may wait. Beyond the queue the answer is a fast 429."""
+    """Limits of requests and queues. Beyond the queue, requests get an immediate 429."""
 
     body_mb: float = Field(
-        8.0, gt=0, description="Most MB of a request's body, and of what its urls bring."
+        8.0, gt=0, description="Maximum MB of a request's body, and of the content of its urls."
     )
-    documents: int = Field(64, ge=1, description="Most documents in a request.")
-    characters: int = Field(1_000_000, ge=1, description="Most characters of one document.")
+    documents: int = Field(64, ge=1, description="Maximum documents per request.")
+    characters: int = Field(1_000_000, ge=1, description="Maximum characters per document.")
     queue_documents: int = Field(
-        512, ge=1, description="Most documents that wait for one model or run in it."
+        512, ge=1, description="Maximum documents queued or running per model."
     )
     queue_characters: int = Field(
-        4_000_000, ge=1, description="Most characters that wait for one model or run in it."
+        4_000_000, ge=1, description="Maximum characters queued or running per model."
     )
     megapixels: float = Field(
         200.0,
         gt=0,
-        description="Most million pixels of all pictures of a request together, PDF pages that "
-        "are rendered included; what goes beyond is a failed document.",
+        description="Maximum megapixels of all images of a request, rendered PDF pages included; "
+        "documents beyond it fail.",
     )
     requests_per_minute: int | None = Field(
-        None, ge=1, description="Most requests a minute of one token (of one address without)."
+        None, ge=1, description="Rate limit per token, or per client address without tokens."
     )
-    deadline_s: float = Field(60.0, gt=0, description="Of a request that names none.")
-    max_deadline_s: float = Field(300.0, gt=0, description="The latest a request may name.")
+    deadline_s: float = Field(60.0, gt=0, description="Default deadline of a request.")
+    max_deadline_s: float = Field(300.0, gt=0, description="Maximum deadline of a request.")
 
 
 class UrlSource(Section):
-    """Addresses that a request's documents may be read from."""
+    """A URL prefix that documents of requests may be fetched from."""
 
     prefix: str = Field(
-        description="https://host/path/: whatever is below it. http:// too, where that will do."
+        description="A prefix such as https://host/path/; http:// is accepted, too."
     )
     private: bool = Field(
         False,
-        description="Whether the host may be at a private or loopback address; else a name that "
-        "resolves to one is refused.",
+        description="Allow hosts that resolve to private or loopback addresses; by default they "
+        "are rejected.",
     )
 
     @field_validator("prefix")
@@ -225,82 +223,82 @@ class UrlSource(Section):
         if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
             raise ValueError("must be http:// or https:// and a host")
         if not parts.path.endswith("/") or parts.query or parts.fragment:
-            raise ValueError("must end with a slash: a beginning of a path, without a query")
+            raise ValueError("must be a path prefix that ends with a slash, without a query")
         return f"{parts.scheme}://{parts.netloc.lower()}{parts.path}"
 
 
 class Serve(Section):
-    """What only the online use needs; see ``medspan serve``."""
+    """Settings of online serving; see ``medspan serve``."""
 
-    host: str = Field("127.0.0.1", description="Address to bind; beyond loopback it needs tokens.")
+    host: str = Field(
+        "127.0.0.1", description="Address to bind; a non-loopback address requires tokens."
+    )
     port: int = Field(8000, ge=0, le=65535)
     hosts: tuple[str, ...] = Field(
-        (), description="Host names that are answered without tokens, beside those of loopback."
+        (), description="Host names served without tokens, in addition to loopback."
     )
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = Field(
         (),
-        description="Addresses or networks of reverse proxies, whose X-Forwarded-For says for whom "
-        "limits.requests_per_minute counts; of others the header is not believed.",
+        description="Addresses or networks of reverse proxies whose X-Forwarded-For is trusted for "
+        "limits.requests_per_minute; from others the header is ignored.",
     )
     tokens: str | None = Field(
-        None, description="File of bearer tokens' digests, made with `medspan token`."
+        None, description="File with the digests of bearer tokens, see `medspan token`."
     )
-    models: tuple[Step, ...] = Field(
-        (), description="Models to choose by name beside those of the steps."
-    )
+    models: tuple[Step, ...] = Field((), description="Additional models that requests may name.")
     pools: dict[str, Pool] = Field(
         default_factory=dict,
-        description="The replicas of a model, by its name, where they differ from its step's pool.",
+        description="Replica pools by model name; they override the pools of the steps.",
     )
     guidelines: tuple[str, ...] = Field(
-        (), description="Guideline files that a request may name, by the name in them."
+        (), description="Guideline files that requests may refer to by the name inside."
     )
     urls: tuple[UrlSource, ...] = Field(
-        (), description="Where documents may be read from by `url`; default: from nowhere."
+        (), description="Allowed sources of documents given by `url`; default: none."
     )
     ingress_replicas: int = Field(
-        1, ge=1, description="Processes that speak HTTP; queue and rate limits hold in each."
+        1, ge=1, description="HTTP processes; queue and rate limits apply to each."
     )
     target_ongoing_requests: float = Field(
-        4.0, gt=0, description="Requests a replica that autoscaling aims at."
+        4.0, gt=0, description="Autoscaling target of concurrent requests per replica."
     )
     wedged_s: float = Field(
         120.0,
         gt=0,
-        description="A replica that has work and gives no sign of life (a document, a page or "
-        "a batch read, text printed) for so long is replaced.",
+        description="A replica with work in flight that makes no progress (documents, pages, "
+        "batches, generated text) for this long is replaced.",
     )
-    page: bool = Field(True, description="Whether / shows the page.")
+    page: bool = Field(True, description="Serve the web page at /.")
     limits: Limits = Limits()
 
 
 class Enrich(Section):
-    """What ``medspan enrich`` does beside new and changed files."""
+    """How ``medspan enrich`` treats model changes, failures and deletions."""
 
     on_model_change: Literal["reprocess", "keep"] = Field(
         "reprocess",
-        description="When models, guidelines, merge or medspan's version are not those that made "
-        "what holds: do everything again, or only what is new.",
+        description="If models, guidelines or merge differ from those that produced the live "
+        "results: reprocess everything, or keep them and process only what is new.",
     )
     failed: Literal["keep", "retry"] = Field(
-        "keep", description="Whether each pass does failed documents again."
+        "keep", description="Whether each pass retries failed documents."
     )
     deleted: Literal["drop", "keep"] = Field(
         "drop",
-        description="Documents of files that are gone: they leave the tables in the commit of the "
-        "next pass; or they stay (then no unit mixes files).",
+        description="Documents of deleted files: drop them from the tables with the next pass, or "
+        "keep them (then no unit mixes files).",
     )
     check_ids: Literal["lake", "pass"] = Field(
         "lake",
-        description="Where a new document's id must not be already: in all that holds (which reads "
-        "the ids of the lake in each pass that finds new files), or in the pass alone.",
+        description="Where a new document's id must be unique: in the whole lake (each pass with "
+        "new files then reads all live ids), or in the pass only.",
     )
     max_deleted_share: float = Field(
         0.5,
         ge=0,
         le=1,
-        description="When more of the known files than this are gone at once (and 20 at least), a "
-        "wrong path is likelier: the pass is refused.",
+        description="Reject a pass if more than this share of the known files (and at least 20) "
+        "is gone at once: the path is probably wrong.",
     )
 
 
@@ -309,39 +307,37 @@ class Pipeline(Section):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     source: Source
-    ocr: Ocr | None = Field(
-        None, description="Reads pictures and PDFs; needed where the source has any."
-    )
+    ocr: Ocr | None = Field(None, description="OCR; required if the source has images or PDFs.")
     steps: tuple[Step, ...] = Field(min_length=1)
     merge: Merge = Merge()
     context: Context | None = Field(
-        None, description="Finds sections, and the status of each entity: negated, historical..."
+        None, description="Detects sections and each entity's status: negated, historical..."
     )
     relations: Relations | None = Field(
         None, description="Relates entities: a dose to its drug, a value to its test."
     )
-    linking: Linking | None = Field(None, description="Gives entities the codes of vocabularies.")
+    linking: Linking | None = Field(None, description="Links entities to codes of vocabularies.")
     sink: Sink
     max_failure_rate: float = Field(
-        1.0, ge=0, le=1, description="End the run when more of its documents than this have failed."
+        1.0, ge=0, le=1, description="Abort the run above this share of failed documents."
     )
     enrich: Enrich = Enrich()
     most_tries: int = Field(
         2,
         ge=1,
-        description="A document that ends its process this often, alone in it, is set aside as a "
-        "failed one (PoisonDocument).",
+        description="A document that crashes its worker this often when processed alone is "
+        "quarantined as failed (PoisonDocument).",
     )
     cluster_wait_minutes: float = Field(
         0.0,
         ge=0,
-        description="How long a run waits for a cluster that grows (an autoscaler, workers that "
-        "join late) before it says that the least actors do not fit.",
+        description="How long a run waits for the cluster to scale up (autoscaler, late workers) "
+        "before it fails because min_actors do not fit.",
     )
     stall_minutes: float = Field(
         60.0,
         gt=0,
-        description="End the run (it can be resumed) when nothing was done for so long: no unit, "
+        description="Abort the run (it can be resumed) after this time without progress: no unit, "
         "and no document, window or token within one.",
     )
     storage: Storage = Storage()
@@ -357,7 +353,7 @@ class Pipeline(Section):
 
 @dataclass(frozen=True, slots=True)
 class LoadedPipeline:
-    """A pipeline with absolute paths, and its stages in the order in which documents pass them."""
+    """A pipeline with absolute paths, and its stages in execution order."""
 
     path: str
     pipeline: Pipeline
@@ -365,7 +361,7 @@ class LoadedPipeline:
 
     @property
     def pooled(self) -> tuple[Stage, ...]:
-        """The stages that run in actors of their own."""
+        """The stages that run in actor pools."""
         return tuple(stage for stage in self.stages if stage.pool is not None)
 
     @property
@@ -375,25 +371,25 @@ class LoadedPipeline:
 
     @property
     def sees_pictures(self) -> bool:
-        """Whether a model is shown the pictures themselves."""
+        """True if some model is a vision model."""
         return any(stage.sees_pictures for stage in self.models)
 
     @property
     def takes_pictures(self) -> bool:
-        """Whether documents may be pictures: they are read first, or all models see them."""
+        """True if documents may be images: there is OCR, or all models are vision models."""
         return any(stage.reads_pictures for stage in self.stages) or all(
             stage.sees_pictures for stage in self.models
         )
 
     @property
     def extras(self) -> tuple[str, ...]:
-        """The extras of the distribution that its models need (see ``actors.extras``)."""
+        """The extras that its stages need (see ``actors.extras``)."""
         gguf = any(stage.kind == "gguf" for stage in self.stages)
         pages = self.sees_pictures or any(stage.reads_pictures for stage in self.stages)
         return ("gguf",) * gguf + ("pages",) * pages
 
     def as_json(self) -> str:
-        """Everything that decides the output, as JSON: what a run's plan and marker keep."""
+        """The pipeline as JSON, as stored in a run's plan and marker."""
         return json.dumps(
             {
                 "file": self.path,
@@ -404,7 +400,7 @@ class LoadedPipeline:
 
     @classmethod
     def from_json(cls, content: str) -> LoadedPipeline:
-        """The reverse of ``as_json``: what a resumed run works with."""
+        """The inverse of ``as_json``, for resumed runs."""
         values = json.loads(content)
         return cls(
             path=values["file"],
@@ -414,7 +410,7 @@ class LoadedPipeline:
 
 
 def load_pipeline(path: str | Path) -> LoadedPipeline:
-    """The pipeline in a file and its models; raises ConfigError, which names file and key."""
+    """Load a pipeline file and its models; raises ConfigError, which names file and key."""
     path = Path(path)
     pipeline = validate(TypeAdapter(Pipeline), read_yaml(path), path)
     places = pipeline.source.path
@@ -449,17 +445,16 @@ def load_pipeline(path: str | Path) -> LoadedPipeline:
     loaded = LoadedPipeline(str(path.resolve()), pipeline, stages)
     unknown = sorted(set(pipeline.merge.priority) - {stage.name for stage in loaded.models})
     if unknown:
-        raise ConfigError(f"{path}: merge.priority: no step has the model {', '.join(unknown)}")
+        raise ConfigError(f"{path}: merge.priority: unknown model {', '.join(unknown)}")
     if pipeline.source.image is not None and not loaded.takes_pictures:
         raise ConfigError(
-            f"{path}: source.image needs an `ocr` section, which reads the pictures, unless every "
-            "step is a vision model"
+            f"{path}: source.image needs an `ocr` section, unless every step is a vision model"
         )
     return loaded
 
 
 def _stages(pipeline: Pipeline) -> tuple[Stage, ...]:
-    """The stages of a pipeline file: what reads pictures, one per step, then those that refine."""
+    """The stages of a pipeline file: OCR, one stage per step, then the refining stages."""
     stages: list[Stage] = []
     if pipeline.ocr is not None:
         reader = load_ocr(pipeline.ocr.model)

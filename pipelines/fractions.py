@@ -1,4 +1,4 @@
-"""Pools with true fractions: what each step's model needs of a card, from its file, before work."""
+"""Resolve GPU fractions: the memory each stage's model needs, computed from its file."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from pipelines.stages import PooledConfig, Stage
 
 log = logging.getLogger(__name__)
 Card = Callable[[], int | None]
-"""Bytes of a card of the cluster, the smallest of them; None where none can be asked."""
+"""Memory in bytes of the cluster's smallest GPU; None if it is unknown."""
 
 _ONNX_FILES = ("model.onnx", "config.json", "tokenizer_config.json")
 _GB = 1e9
@@ -46,17 +46,16 @@ _ASK_SECONDS = 30.0
 
 
 def sized(loaded: LoadedPipeline, card: Card) -> LoadedPipeline:
-    """The pipeline with a number for every ``num_gpus: auto``, every stated fraction checked, and
-    models whose sequences, context and batches are those that their share has room for, where
-    their files or pools leave that open.
+    """Resolve every ``num_gpus: auto``, check every explicit fraction, and resolve automatic
+    sequence counts, context sizes and batch sizes to fit the share.
 
-    Raises ConfigError, with the numbers and what would fit, where a model does not fit.
+    Raises ConfigError, with the numbers and what would fit, if a model does not fit.
     """
     return replace(loaded, stages=tuple(sized_stage(stage, card) for stage in loaded.stages))
 
 
 def sized_stage(stage: Stage, card: Card) -> Stage:
-    """One stage, as ``sized``."""
+    """Resolve one stage, as ``sized``."""
     pool = stage.pool
     if pool is None or pool.num_gpus == 0:
         return stage
@@ -65,7 +64,7 @@ def sized_stage(stage: Stage, card: Card) -> Stage:
     if memory is None:
         return stage
     if pool.num_gpus == "auto":
-        # What the model file leaves open is as usual where a card holds that, else less.
+        # Automatic sizes get their defaults if a GPU can hold them, else smaller values.
         config = _settled(config, 1.0, memory, grow=False)
         fraction = fraction_for(need_of(config), memory)
         if fraction > 1:
@@ -77,18 +76,18 @@ def sized_stage(stage: Stage, card: Card) -> Stage:
 
 
 def _memory(pool: Pool, name: str, card: Card) -> int | None:
-    """Bytes of a card; None where none says, so that a stated fraction is not checked."""
+    """GPU memory in bytes; None if unknown, in which case an explicit fraction is not checked."""
     memory = int(pool.card_gb * _GB) if pool.card_gb is not None else card()
     if memory is None and pool.num_gpus == "auto":
         raise ConfigError(
-            f"{name}: pool.num_gpus is auto, and no card of the cluster says its memory (one that "
-            "is taken whole cannot be asked); set pool.card_gb, or num_gpus to a number"
+            f"{name}: pool.num_gpus is auto, but the GPU memory of the cluster is unknown (a fully "
+            "allocated GPU cannot be queried); set pool.card_gb, or num_gpus to a number"
         )
     if memory is None:
-        # Whoever has a CPU to fall back on is told when that is what happens.
+        # With a CPU fallback, the warning comes when the fallback happens.
         log.log(
             logging.INFO if pool.cpu_fallback else logging.WARNING,
-            "%s: no card says its memory: num_gpus %g is not checked",
+            "%s: GPU memory unknown; num_gpus=%g was not validated",
             name,
             pool.num_gpus,
         )
@@ -96,13 +95,13 @@ def _memory(pool: Pool, name: str, card: Card) -> int | None:
 
 
 def on_cpu(stage: Stage) -> Stage:
-    """The stage without a card, and a warning that says so: its cluster has none."""
+    """Move the stage to the CPU and log a warning, since the cluster has no GPU."""
     log.warning("no GPU in this cluster: %s runs on the CPU", stage.name)
     return replace(stage, pool=stage.actors.model_copy(update={"num_gpus": 0.0}))
 
 
 def need_of(config: PooledConfig) -> Need:
-    """What a stage's model needs of a card; of a remote GGUF file only the head is read."""
+    """The GPU memory of a stage's model; of a remote GGUF file only the header is read."""
     if isinstance(config, OcrModel):
         return ocr_need(_ocr_files(config), config)
     if isinstance(config, GgufModel):
@@ -111,9 +110,12 @@ def need_of(config: PooledConfig) -> Need:
 
 
 def smallest_card() -> int | None:
-    """Bytes of the smallest card of the cluster, asked of a node of each; None without cards, where
-    they are only declared, or where all are taken whole: such a card cannot be asked."""
-    import ray  # here: a plan on paper needs none
+    """Memory in bytes of the cluster's smallest GPU, queried on every GPU node.
+
+    None if there are no GPUs, if they are only logical, or if all are fully allocated and cannot
+    be queried.
+    """
+    import ray  # imported here: `medspan plan` does not need it
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     ask = ray.remote(num_cpus=0, num_gpus=0.001)(card_memory)
@@ -122,13 +124,13 @@ def smallest_card() -> int | None:
         for node in ray.nodes()
         if node["Alive"] and node["Resources"].get("GPU")
     ]
-    asked = [ask.options(scheduling_strategy=place).remote() for place in places]
-    if not asked:
+    queries = [ask.options(scheduling_strategy=place).remote() for place in places]
+    if not queries:
         return None
-    there, missing = ray.wait(asked, num_returns=len(asked), timeout=_ASK_SECONDS)
+    there, missing = ray.wait(queries, num_returns=len(queries), timeout=_ASK_SECONDS)
     for one in missing:
         ray.cancel(one)
-        log.warning("a node did not say its card's memory: all of the card is taken")
+        log.warning("a node did not report its GPU memory: the GPU is fully allocated")
     known = [size for size in ray.get(there) if size is not None]
     return min(known, default=None)
 
@@ -157,7 +159,7 @@ def _filled(config: PooledConfig, share: float, memory: int) -> PooledConfig:
 
 
 def _ocr_files(model: OcrModel) -> OcrFiles:
-    from actors.ocr import network_files  # here: rapidocr and OpenCV take a second to import
+    from actors.ocr import network_files  # imported here: rapidocr and OpenCV take a second
 
     return read_ocr(*network_files(model))
 

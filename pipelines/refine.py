@@ -1,4 +1,4 @@
-"""What follows the models: their entities merged, then refined by the stages that hold no model."""
+"""Merge the entities of all models, then refine them by the stages without a model."""
 
 from __future__ import annotations
 
@@ -24,17 +24,16 @@ _KEPT = 8
 def annotate(
     text: str | None, extractions: Sequence[Extraction], policy: Merge, refine: Refine
 ) -> Annotations:
-    """One list of entities from those of all models, refined where there is a text."""
+    """Merge the entities of all models; refine them if the document has a text."""
     entities = merge([one.entities for one in extractions], policy.overlaps, policy.priority)
     annotations = Annotations(entities=tuple(entities))
     return annotations if text is None else refine(text, annotations)
 
 
 def refiner(stages: Sequence[Stage]) -> Refine:
-    """The stages without actors, one after the other; made once a process for equal stages.
+    """Compose the stages without actors; cached per process for equal stages.
 
-    The result may be shared by threads. Raises ConfigError or VocabularyError where a stage cannot
-    be made.
+    The result is thread-safe. Raises ConfigError or VocabularyError if a stage cannot be created.
     """
     content = [stage.as_dict() for stage in stages if stage.pool is None]
     return _refiner(json.dumps(content, sort_keys=True))
@@ -60,7 +59,7 @@ def _step(config: Any) -> Refine:
 
         return RelationStage(config).refine
     if isinstance(config, Linking):
-        return _one_at_a_time(config)
+        return _with_lock(config)
     raise TypeError(f"{type(config).__name__} refines nothing")
 
 
@@ -73,8 +72,8 @@ def _with_filters(config: Context) -> Refine:
     return refine
 
 
-def _one_at_a_time(config: Linking) -> Refine:
-    from actors.linking import LinkingStage  # its libraries are needed by who links alone
+def _with_lock(config: Linking) -> Refine:
+    from actors.linking import LinkingStage  # imported here: only linking needs its libraries
 
     stage, lock = LinkingStage(config), Lock()
 

@@ -1,6 +1,6 @@
-"""The HTML that people look at after a run: what was found, where, and what went wrong.
+"""The HTML report of a run: entities in their texts, statistics and failures.
 
-Knows nothing of lakes: it takes a ReportRun and ReportDocuments, however they were come by.
+It is independent of storage: the caller supplies a ReportRun and ReportDocuments.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from actors.spans import Entity, Grounding, Status
+from actors.spans import Code, Entity, Grounding, Relation, Section, Status
 from pipelines.markup.colours import looks
 from pipelines.markup.numbers import rate
 from pipelines.markup.page import Item, Key, Reader, Reading, save
 from pipelines.markup.page import render as render_page
 from pipelines.markup.sheet import Place, Sheet
+from pipelines.markup.status import status_facts, status_words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportStep:
-    """One step of the run. ``pool`` is for people; ``seconds`` are model seconds, summed."""
+    """One step of the run. ``pool`` is a display text; ``seconds``: total model seconds."""
 
     model: str
     fingerprint: str = ""
@@ -33,9 +34,9 @@ class ReportStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportRun:
-    """The run as a whole: its numbers are of all documents, also where the page shows a sample.
+    """The run as a whole. Its counts cover all documents, even if the page shows a sample.
 
-    ``seconds`` is wall clock. ``config`` is shown as it is: mask secrets before.
+    ``seconds`` is wall-clock time. ``config`` is shown verbatim: mask secrets first.
     """
 
     name: str
@@ -50,30 +51,36 @@ class ReportRun:
     steps: Sequence[ReportStep] = ()
     source: str = ""
     sink: str = ""
+    vocabularies: Sequence[str] = ()
     config: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportDocument:
-    """One document, its entities, and why it failed where it did."""
+    """One document with its entities, or its failure.
+
+    ``relations`` refer to their entities by index in ``entities``.
+    """
 
     doc_id: str
     status: Status
     text: str | None
     entities: Sequence[Entity] = ()
+    sections: Sequence[Section] = ()
+    relations: Sequence[Relation] = ()
     error_type: str = ""
     error_message: str = ""
     sheets: Callable[[], Sequence[Sheet]] | None = None
-    """Fetches the pictures of its pages; called for the documents that are shown."""
+    """Loads the page images; only called for documents that are shown."""
 
 
 def render(run: ReportRun, documents: Iterable[ReportDocument], *, limit: int = 200) -> str:
-    """The report as one HTML string. ``documents`` is read once, and sampled down to ``limit``."""
+    """Render the report. ``documents`` is consumed once and sampled down to ``limit``."""
     chosen = sample(documents, limit)
     total = run.documents_ok + run.documents_truncated + run.documents_failed
     labels = {entity.label for document in chosen for entity in document.entities}
     look = looks({*labels, *run.entity_counts})
-    # The most frequent first; labels that the run's counts do not know come last.
+    # Most frequent first; labels missing from the run's counts come last.
     ranked = sorted(labels, key=lambda label: (-run.entity_counts.get(label, 0), label))
     number = {label: i for i, label in enumerate(ranked)}
     keys = [Key(label, look[label], run.entity_counts.get(label, 0)) for label in ranked]
@@ -109,10 +116,10 @@ def write(
 def sample(
     documents: Iterable[ReportDocument], limit: int, *, seed: int = 0
 ) -> list[ReportDocument]:
-    """At most ``limit`` documents in their order, in one pass, the same ones every time.
+    """Sample at most ``limit`` documents in one pass, deterministically and in their order.
 
-    Up to a quarter of the places are for documents with a problem (failed, truncated, something
-    not found in the text): they are what a reader looks for, and chance would show few of them.
+    Up to a quarter of the sample is reserved for documents with a problem (failed, truncated,
+    ungrounded entities): readers look for them, and a uniform sample would contain few.
     """
     chance = random.Random(seed)
     kept: dict[bool, list[tuple[int, ReportDocument]]] = {True: [], False: []}
@@ -125,7 +132,7 @@ def sample(
         elif (place := chance.randrange(seen[problem])) < limit:
             kept[problem][place] = (i, document)
     problems = min(len(kept[True]), max(limit // 4, limit - len(kept[False])))
-    # A reservoir that never overflowed is in order, not shuffled: draw from it, do not cut it.
+    # A reservoir that never overflowed is still in order, so sample from it instead of slicing.
     drawn = [
         *chance.sample(kept[True], problems),
         *chance.sample(kept[False], min(len(kept[False]), limit - problems)),
@@ -144,16 +151,21 @@ def _reading(document: ReportDocument, number: Mapping[str, int]) -> Reading:
         notices.append(("bad", f"This document failed. {reason}".strip()))
     elif document.status is Status.TRUNCATED:
         notices.append(
-            ("warn", "The model's output was cut off at its limit: entities may be missing.")
+            ("warn", "The model's output was truncated at its limit: entities may be missing.")
         )
     sheets = document.sheets() if document.sheets is not None else ()
+    related = _related(document)
     return Reading(
         doc_id=document.doc_id,
         status=str(document.status),
         text=document.text,
-        items=[_item(entity, number) for entity in document.entities],
+        items=[
+            _item(entity, number, document.text, related.get(i, ()))
+            for i, entity in enumerate(document.entities)
+        ],
         notices=tuple(notices),
         sheets=[_marked(sheet, document.entities, number) for sheet in sheets],
+        sections=list(dict.fromkeys(one.name.replace("_", " ") for one in document.sections)),
     )
 
 
@@ -167,8 +179,17 @@ def _marked(sheet: Sheet, entities: Sequence[Entity], number: Mapping[str, int])
     return replace(sheet, places=places)
 
 
-def _item(entity: Entity, number: Mapping[str, int]) -> Item:
-    facts = [("grounding", str(entity.grounding))]
+def _item(
+    entity: Entity,
+    number: Mapping[str, int],
+    text: str | None,
+    related: Sequence[tuple[str, str]],
+) -> Item:
+    facts = [*status_facts(entity, text), *(("code", _code(code)) for code in entity.codes)]
+    facts += related
+    if entity.section:
+        facts.append(("section", entity.section.replace("_", " ")))
+    facts.append(("grounding", str(entity.grounding)))
     if entity.model:
         facts.append(("model", entity.model))
     if entity.ocr_confidence is not None:
@@ -185,7 +206,25 @@ def _item(entity: Entity, number: Mapping[str, int]) -> Item:
         end=entity.end,
         score=entity.score,
         facts=tuple(facts),
+        status=tuple(status_words(entity)),
     )
+
+
+def _code(code: Code) -> str:
+    above = f"; below {', '.join(code.parents)}" if code.parents else ""
+    return f"{code.system} {code.code}, {code.term} ({code.how}, {code.score:.2f}{above})"
+
+
+def _related(document: ReportDocument) -> dict[int, list[tuple[str, str]]]:
+    """What each entity, by its place, is linked to: the words of the others, with a reading."""
+    found: dict[int, list[tuple[str, str]]] = {}
+    for one in document.relations:
+        head, tail = (" ".join(document.entities[i].text.split()) for i in (one.head, one.tail))
+        reading = ", ".join(f"{name} {value}" for name, value in one.attributes.items())
+        told = f"{tail} ({reading})" if reading else tail
+        found.setdefault(one.head, []).append((one.type, told))
+        found.setdefault(one.tail, []).append((f"{one.type} of", head))
+    return found
 
 
 def _statuses(documents: Sequence[ReportDocument]) -> list[tuple[str, int]]:

@@ -1,4 +1,4 @@
-"""Stages: the kinds of work that a pipeline does on every document, in order."""
+"""Stages: the processing steps that a pipeline applies to every document, in order."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from actors.config.relations import Relations
 from pipelines.pool import Pool
 
 PooledConfig = OcrModel | OnnxModel | GlinerModel | GgufModel
-"""Configurations of stages that run in actors."""
+"""Configurations of stages that run in actor pools."""
 RefineConfig = Context | Relations | Linking
-"""Configurations of stages that refine entities, without a model."""
+"""Configurations of stages that refine entities without a model."""
 StageConfig = PooledConfig | RefineConfig
 
 _POOLED: TypeAdapter[PooledConfig] = TypeAdapter(
@@ -29,15 +29,15 @@ REFINING: Mapping[str, type[RefineConfig]] = {
     "relations": Relations,
     "linking": Linking,
 }
-"""The sections of a pipeline file that are such stages, in the order in which they run."""
+"""The pipeline file's sections of refining stages, in execution order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One kind of work on every document, with its settings and its actors.
+    """A processing step with its settings and its actor pool.
 
-    ``name`` is unique in a pipeline. ``pool`` is None for a stage without a model: it refines the
-    merged entities where a unit is written, or in the process that answers a request.
+    ``name`` is unique in a pipeline. ``pool`` is None for a refining stage: it runs where a unit is
+    written, or in the process that answers a request.
     """
 
     name: str
@@ -53,17 +53,17 @@ class Stage:
 
     @property
     def reads_pictures(self) -> bool:
-        """Whether it turns pictures into text, for the stages after it."""
+        """True if it is the OCR stage, which turns images into text."""
         return isinstance(self.config, OcrModel)
 
     @property
     def sees_pictures(self) -> bool:
-        """Whether it is shown the pictures themselves."""
+        """True if it is a vision model, which needs the images themselves."""
         return isinstance(self.config, GgufModel) and self.config.sees
 
     @property
     def actors(self) -> Pool:
-        """Its pool; raises ConfigError for a stage that has none."""
+        """Its pool; raises ConfigError for a stage without one."""
         if self.pool is None:
             raise ConfigError(f"{self.name}: this stage has no actors of its own")
         return self.pool
@@ -73,7 +73,7 @@ class Stage:
         """The model of a stage that finds entities; raises ConfigError for any other."""
         if isinstance(self.config, OnnxModel | GgufModel):
             return self.config
-        raise ConfigError(f"{self.name}: this stage finds no entities")
+        raise ConfigError(f"{self.name}: this stage does not find entities")
 
     @property
     def pooled(self) -> PooledConfig:

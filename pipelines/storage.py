@@ -1,10 +1,10 @@
-"""How object stores are reached: endpoint, region, profile, timeouts, retries. Never secrets.
+"""Access to object stores: endpoint, region, profile, timeouts, retries. Never secrets.
 
-One configuration, two clients: ``apply`` says it to fsspec, ``delta_options`` to delta-rs.
+One configuration for two clients: ``apply`` configures fsspec, ``delta_options`` delta-rs.
 
-Credentials come from where the store's own tools look for them: the environment, a profile, the
-role of the machine or pod. A configuration travels into plans, markers and logs, so it has no
-place for a key, and options that look like one are refused.
+Credentials come from the environment, a profile, or the role of the machine or pod, as with the
+store's own tools. The configuration is copied into plans, markers and logs, so it cannot hold
+secrets, and options that look like one are rejected.
 """
 
 from __future__ import annotations
@@ -24,38 +24,37 @@ from pydantic import Field, JsonValue, field_validator
 from actors.config import Section
 
 _SECRET_WORDS = ("key", "secret", "token", "password", "credential", "connection_string", "sas")
-# Whose exceptions are a store's, though they are no OSError.
+# Packages whose exceptions are store errors although they are not OSErrors.
 _CLIENTS = ("aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google")
-# What the user's own fsspec configuration (files, FSSPEC_* variables) said before ours.
+# The user's own fsspec configuration (files, FSSPEC_* variables), before ours.
 _INHERITED = {scheme: dict(options) for scheme, options in fsspec.config.conf.items()}
 
 
 class StoreError(OSError):
-    """A store that cannot be reached, knows no credentials, or does not answer."""
+    """An object store is unreachable, does not respond, or has no credentials."""
 
 
 class NoTablesError(StoreError):
-    """A kind of store that delta-rs does not know."""
+    """A kind of store that delta-rs does not support."""
 
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Raise StoreError for what the clients of object stores raise beside OSError; also a
-    decorator."""
+    """Translate the exceptions of object store clients into StoreError; also a decorator."""
     try:
         yield
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in _CLIENTS or isinstance(error, OSError):
             raise
-        # botocore's messages name endpoints and buckets; of the others nothing is known.
+        # botocore's messages name endpoints and buckets only; other clients' may hold anything.
         known = type(error).__module__.startswith("botocore")
         more = f": {error}" if known else ""
         raise StoreError(f"the object store: {type(error).__name__}{more}") from error
 
 
 def reason(error: OSError) -> str:
-    """Why a store or a disk refused, in few words without any content: the system's own for a
-    disk, status and code of the answer for an object store."""
+    """A short, content-free reason of a storage error: the operating system's message for a disk,
+    status and error code for an object store."""
     if isinstance(error, StoreError):
         return str(error)
     name = type(error).__name__
@@ -79,7 +78,7 @@ class S3(Section):
 
     endpoint: str | None = Field(
         None,
-        description="URL of a server that is not AWS; default: AWS_ENDPOINT_URL, else AWS.",
+        description="URL of an S3-compatible server; default: AWS_ENDPOINT_URL, else AWS.",
     )
     region: str | None = Field(None, description="Default: AWS_REGION, or the profile's.")
     profile: str | None = Field(
@@ -87,37 +86,37 @@ class S3(Section):
         description="A profile of ~/.aws on every machine. Default: AWS_* variables, then the role "
         "of the machine or pod.",
     )
-    anonymous: bool = Field(False, description="No credentials: public buckets.")
+    anonymous: bool = Field(False, description="Use no credentials, for public buckets.")
     path_style: bool = Field(
         False, description="endpoint/bucket/key instead of bucket.endpoint/key: MinIO, Ceph."
     )
     attempts: int = Field(
         10,
         ge=1,
-        description="Tries of a request that the store answers with 500, 502, 503, 504 or "
-        "throttling, or not at all; waits grow to 20 s between them.",
+        description="Maximum attempts of a request after a 500, 502, 503, 504, throttling or a "
+        "timeout; the backoff grows to 20 s.",
     )
     retry_mode: Literal["adaptive", "standard"] = Field(
-        "standard", description="adaptive also slows down all requests while the store throttles."
+        "standard", description="adaptive also slows all requests down while the store throttles."
     )
     connect_timeout_s: float = Field(10.0, gt=0)
     read_timeout_s: float = Field(60.0, gt=0)
     single_writer: bool = Field(
         False,
-        description="State that never more than one process writes to the sink: then a store "
-        "that ignores conditional puts will do.",
+        description="Declare that only one process ever writes to the sink, so that a store that "
+        "ignores conditional puts is acceptable.",
     )
-    connections: int = Field(32, ge=1, description="Connections a process keeps open at most.")
+    connections: int = Field(32, ge=1, description="Maximum open connections per process.")
 
 
 class Storage(Section):
-    """Options of the stores that source, sink and weights are on; workers get the same."""
+    """Options of the stores of source, sink and weights; workers get the same."""
 
     s3: S3 = S3()
     options: dict[str, dict[str, JsonValue]] = Field(
         default_factory=dict,
-        description="For other schemes (gs, az, abfs, ...): what fsspec's filesystem of that name "
-        "takes, without secrets.",
+        description="For other schemes (gs, az, abfs, ...): arguments of fsspec's filesystem of "
+        "that name, without secrets.",
     )
 
     @field_validator("options")
@@ -125,20 +124,20 @@ class Storage(Section):
     def _no_secrets(cls, options: dict[str, dict[str, JsonValue]]) -> dict[str, Any]:
         for scheme, values in options.items():
             if scheme == "s3":
-                raise ValueError("s3 has a section of its own")
+                raise ValueError("use the section storage.s3 for s3")
             for name in values:
                 if any(word in name.lower() for word in _SECRET_WORDS):
                     raise ValueError(
-                        f"{scheme}.{name} looks like a secret, and a configuration is kept in "
-                        "every run's plan: give it by the environment or the machine's role"
+                        f"{scheme}.{name} looks like a secret, but the configuration is stored in "
+                        "every run's plan: use the environment or the machine's role instead"
                     )
         return options
 
     def apply(self) -> None:
         """Make these the options of every filesystem that this process opens from now on.
 
-        Process-wide, because weights, source and sink open filesystems by URL alone; a process
-        works for one pipeline. The last call holds.
+        They are process-wide, because weights, source and sink open filesystems by URL, and a
+        process serves one pipeline. The last call wins.
         """
         global _applied
         _applied = self
@@ -152,10 +151,10 @@ _applied = Storage()
 
 
 def delta_options(path: str) -> dict[str, str]:
-    """What delta-rs is told to reach a path: the same as fsspec, by the last ``Storage.apply``.
+    """delta-rs options for a path, equivalent to those of fsspec, from the last ``Storage.apply``.
 
-    Raises NoTablesError for a scheme that delta-rs does not know, and StoreError where there are
-    no credentials.
+    Raises NoTablesError for a scheme that delta-rs does not support, and StoreError if there are no
+    credentials.
     """
     scheme = path.partition("://")[0] if "://" in path else "file"
     if scheme == "file":
@@ -173,7 +172,7 @@ def delta_options(path: str) -> dict[str, str]:
 
 
 def _delta_s3(s3: S3) -> dict[str, str]:
-    # botocore resolves profiles and roles, as it does below fsspec: one answer for both clients.
+    # botocore resolves profiles and roles, as it does for fsspec, so both clients agree.
     session = botocore.session.Session(profile=s3.profile)
     endpoint = s3.endpoint or os.environ.get("AWS_ENDPOINT_URL", "")
     options = {
@@ -182,7 +181,7 @@ def _delta_s3(s3: S3) -> dict[str, str]:
         "max_retries": str(s3.attempts - 1),
         "connect_timeout": f"{s3.connect_timeout_s:g} seconds",
         "timeout": f"{s3.read_timeout_s:g} seconds",
-        "aws_conditional_put": "etag",  # a store that ignores it, with one writer, does no harm
+        "aws_conditional_put": "etag",  # harmless on a store that ignores it, with a single writer
     }
     if endpoint:
         options["aws_endpoint_url"] = endpoint
@@ -207,7 +206,7 @@ def _delta_s3(s3: S3) -> dict[str, str]:
 def _delta_gs(options: Mapping[str, JsonValue]) -> dict[str, str]:
     emulator = os.environ.get("STORAGE_EMULATOR_HOST") or options.get("endpoint_url")
     if not emulator:
-        return {}  # delta-rs finds the environment's and the machine's credentials by itself
+        return {}  # delta-rs finds credentials of the environment and the machine itself
     account = {
         "gcs_base_url": str(emulator),
         "disable_oauth": True,
@@ -262,7 +261,7 @@ def _s3fs(s3: S3) -> dict[str, Any]:
 
 
 def refuse_secrets(url: str, key: str) -> str:
-    """The URL; raises ValueError, which does not repeat it, where it holds a password."""
+    """Return the URL; raises ValueError, which does not repeat it, if it contains a password."""
     if "://" in url and urlsplit(url).password:
-        raise ValueError(f"{key}: a URL with a password would be kept in every run's plan")
+        raise ValueError(f"{key}: a URL with a password would be stored in every run's plan")
     return url

@@ -1,4 +1,4 @@
-"""Entities and runs in the terminal: what `medspan extract` and the end of `medspan run` show."""
+"""Terminal output of `medspan extract`, and the summary of `medspan run`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from actors.spans import Box, Entity, Experiencer, Grounding, Relation
+from actors.spans import Box, Entity, Grounding, Relation
 from pipelines.markup.colours import looks
 from pipelines.markup.layers import pieces
 from pipelines.markup.numbers import duration, rate
+from pipelines.markup.status import status_looks, status_words
 
 _INK = "#10151d"
-# A note may hold control characters, and a terminal obeys them (ESC can rewrite the screen or the
-# clipboard), so each is shown as its Unicode picture. Newlines and tabs stay.
+# Text may contain control characters that a terminal would execute (ESC can rewrite the screen or
+# the clipboard), so each is shown as its Unicode control picture. Newlines and tabs stay.
 _CONTROLS = {c: 0x2400 + c for c in range(0x20) if c not in (0x09, 0x0A)} | {
     0x7F: 0x2421,
     **dict.fromkeys(range(0x80, 0xA0), 0xFFFD),
@@ -26,10 +27,10 @@ _CONTROLS = {c: 0x2400 + c for c in range(0x20) if c not in (0x09, 0x0A)} | {
 
 
 def entity_table(entities: Sequence[Entity], relations: Sequence[Relation] = ()) -> Table:
-    """Entities as a table; those not found in the text stand out.
+    """Entities as a table; ungrounded ones are highlighted.
 
-    What is known beside label and place (status, codes, related entities, attributes) has a column
-    of its own, a line each. Grounding has one where it is not exact throughout.
+    Status, codes, related entities and attributes share a details column, one per line. The
+    grounding column only appears if some entity is not grounded exactly.
     """
     shown = Table(box=box.SIMPLE_HEAD)
     shown.add_column("Label", overflow="fold")
@@ -79,27 +80,16 @@ def _details(entity: Entity) -> list[Text]:
 _STATUS_STYLE = {"negated": "bold red", "family": "italic magenta", "other": "italic magenta"}
 
 
-def status_words(entity: Entity) -> list[str]:
-    """What an entity's assertion says beyond "of the patient, now": negated, family..."""
-    assertion = entity.assertion
-    if assertion is None:
-        return []
-    names = ("negated", "uncertain", "hypothetical", "conditional", "historical")
-    words = [name for name in names if getattr(assertion, name)]
-    if assertion.experiencer is not Experiencer.PATIENT:
-        words.append(assertion.experiencer.value)
-    return words
-
-
 def _place(one: Box) -> str:
     return f"{one.page + 1}: {one.x0:.0f},{one.y0:.0f} {one.x1:.0f},{one.y1:.0f}"
 
 
 def highlighted(text: str, entities: Sequence[Entity], *, colour: bool = True) -> Text:
-    """The text with its entities marked and named; those not found in it are listed below.
+    """The text with its entities highlighted and labelled; ungrounded ones are listed below.
 
-    Where entities overlap, the innermost gives the colour and every one that ends gives its name.
-    Without ``colour`` (a pipe, NO_COLOR) entities stand in brackets: [insulin glargine|Drug].
+    Of overlapping entities the innermost sets the colour, and each one shows its label and status
+    at its end. Without ``colour`` (a pipe, NO_COLOR) entities are bracketed:
+    [insulin glargine|Drug], [fever|Symptom, negated].
     """
     placed = [e for e in entities if e.start is not None and e.end is not None]
     look = looks(entity.label for entity in entities)
@@ -108,23 +98,24 @@ def highlighted(text: str, entities: Sequence[Entity], *, colour: bool = True) -
     for piece in pieces(len(text), spans):
         words = _safe(text[piece.start : piece.end].replace("\r\n", "\n"))
         if text[piece.end - 1 : piece.end + 1] == "\r\n":
-            words = words.removesuffix("\u240d")  # a newline cut in two by an edge
+            words = words.removesuffix("\u240d")  # a CRLF split by a span boundary
         covering = [placed[i] for i in piece.spans]
         ending = [e for e in reversed(covering) if e.end == piece.end]
         if colour:
-            # One paper for all terminals: dark ink on a light hue reads on black and on white.
+            # Dark text on a light hue is readable on black and on white terminals.
             style = (
                 _style(look[covering[-1].label].hue.dark, nested=len(covering) > 1)
+                + _status_style(covering)
                 if covering
                 else Style()
             )
             shown.append(words, style)
             for entity in ending:
                 paper = Style(color=_INK, bgcolor=look[entity.label].hue.dark, italic=True)
-                shown.append(f" {_safe(entity.label)} ", paper)
+                shown.append(f" {_name(entity)} ", paper)
         else:
             opened = "[" * sum(e.start == piece.start for e in covering)
-            shown.append(opened + words + "".join(f"|{_safe(e.label)}]" for e in ending))
+            shown.append(opened + words + "".join(f"|{_name(e)}]" for e in ending))
     for entity in entities:
         if entity.start is None:
             shown.append(
@@ -143,7 +134,7 @@ def run_table(
     entity_counts: Mapping[str, int],
     report: str = "",
 ) -> RenderableType:
-    """How a run ended: documents by status, speed, entities per label, where the report is."""
+    """Summary of a run: documents by status, throughput, entities per label, report path."""
     total = documents_ok + documents_truncated + documents_failed
     top = Table.grid(padding=(0, 3))
     top.add_column(justify="right", style="bold")
@@ -182,6 +173,19 @@ def _per_label(counts: Mapping[str, int]) -> Table:
 
 def _style(paper: str, *, nested: bool = False) -> Style:
     return Style(color=_INK, bgcolor=paper, underline=nested)
+
+
+def _status_style(entities: Sequence[Entity]) -> Style:
+    drawn = {look for entity in entities for look in status_looks(status_words(entity))}
+    return Style(
+        strike="negated" in drawn or None,
+        underline="unsure" in drawn or None,
+        italic="historical" in drawn or None,
+    )
+
+
+def _name(entity: Entity) -> str:
+    return ", ".join([_safe(entity.label), *status_words(entity)])
 
 
 def _safe(text: str) -> str:

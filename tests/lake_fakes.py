@@ -30,7 +30,7 @@ from pipelines.source.units import Slice
 from pipelines.stages import Stage
 from pipelines.tables.commit import Change, commit
 from pipelines.tables.ledger import LiveUnit
-from pipelines.tables.schema import DOCUMENTS, ENTITIES
+from pipelines.tables.schema import DOCUMENTS, ENTITIES, RELATIONS
 from pipelines.tables.snapshot import Snapshot
 from pipelines.tables.unit_files import write_unit
 
@@ -177,14 +177,24 @@ def rows_of(sink: Lake | str, run_id: str | None = None) -> dict[str, Row]:
 
 
 def store_rows(
-    store: Lake, run_id: str, units: Mapping[str, Sequence[str]], *replaces: tuple[str, str]
+    store: Lake,
+    run_id: str,
+    units: Mapping[str, Sequence[str]],
+    *replaces: tuple[str, str],
+    given: Mapping[str, Sequence[Mapping[str, object]]] | None = None,
 ) -> None:
-    """Commit a run of units with documents of these ids and an entity each; no model, no source."""
+    """Commit a run of units with documents of these ids and an entity each; no model, no source.
+
+    ``given``: rows of entities and relations in place of these; of documents one row, with what
+    every document has further.
+    """
+    rows = given or {}
     done = {}
     for unit, ids in units.items():
         documents = [
             {"doc_id": i, "source": f"file:///{unit}", "source_row": n, "status": "ok"}
             | {"error_type": "", "text": f"note {i}", "entity_count": 1, "content_hash": i}
+            | dict(next(iter(rows.get("documents", ())), {}))
             for n, i in enumerate(ids)
         ]
         entities = [
@@ -194,7 +204,8 @@ def store_rows(
         ]
         tables = {
             "documents": pa.Table.from_pylist(documents, schema=DOCUMENTS),
-            "entities": pa.Table.from_pylist(entities, schema=ENTITIES),
+            "entities": pa.Table.from_pylist(list(rows.get("entities", entities)), schema=ENTITIES),
+            "relations": pa.Table.from_pylist(list(rows.get("relations", ())), schema=RELATIONS),
         }
         done[unit] = write_unit(store.folder, run_id, unit, tables)
 

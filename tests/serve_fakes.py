@@ -145,10 +145,12 @@ def make_app(
     ocr: bool = False,
     guideline: GuidelineUse = "labels",
     prompts: bool = False,
+    more: str = "",
 ) -> FastAPI:
-    """An application over one fake model, configured by the ``serve`` section given as YAML."""
+    """An application over one fake model, configured by the ``serve`` section given as YAML, and
+    ``more`` sections."""
     path = folder / "pipe.yaml"
-    more = "ocr: {model: 'starter:ocr'}" if ocr else ""
+    more += "\nocr: {model: 'starter:ocr'}" if ocr else ""
     path.write_text(PIPELINE.format(serve=serve, more=more))
     facts = ModelFacts(MODEL, "onnx", FakeExtractor.fingerprint, tuple(labels), prompts, guideline)
     models = LocalModels({MODEL: fake or FakeExtractor()}, {MODEL: facts}, FakeReader())

@@ -49,7 +49,7 @@ def test_the_starter_is_described_by_its_labels() -> None:
 def test_the_starter_that_reads_pictures_says_where_its_weights_are() -> None:
     done = CliRunner().invoke(app, ["models", "fetch", "starter:ocr"])
     assert done.exit_code != 0
-    assert "come with the package rapidocr" in str(done.exception)
+    assert "ship with the package rapidocr" in str(done.exception)
 
 
 def test_verify_prints_the_digest_and_refuses_another(tmp_path: Path) -> None:

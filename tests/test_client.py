@@ -76,6 +76,10 @@ def test_pictures_are_sent_as_they_are_and_their_text_comes_back(tmp_path: Path)
 def test_names_of_the_server(tmp_path: Path) -> None:
     with _to_app(tmp_path, FakeExtractor()) as client:
         assert [model["name"] for model in client.models()] == ["pipe", MODEL]
+    linking = 'linking: {vocabularies: [{index: "starter:drugs", labels: {Drug: []}}]}'
+    app = TestClient(make_app(tmp_path, more=linking), base_url="http://127.0.0.1")
+    with _client(_forward(app)) as client:
+        assert [one["name"] for one in client.vocabularies()] == ["drugbank"]
 
 
 def _envelope(status: int, code: str, **headers: str) -> httpx2.Response:

@@ -114,9 +114,9 @@ def test_threads_that_would_share_cores_are_refused_with_the_numbers() -> None:
     with pytest.raises(ConfigError) as refused:
         check_threads([Pool(num_cpus=0.5, max_actors=6), Pool(num_cpus=1, max_actors=4)], [four])
     assert str(refused.value) == (
-        "steps: a node of 4 cores could get actors of 7 threads (6 of 1 thread and 0.5 CPUs, 1 of "
-        "1 thread and 1 CPUs): they would share cores; set pool.num_cpus to 1 or more (an actor "
-        "has a thread at least), or lower pool.max_actors"
+        "steps: a 4-core node could be assigned actors with 7 threads in total (6 of 1 thread and "
+        "0.5 CPUs, 1 of 1 thread and 1 CPUs) (oversubscribed); set pool.num_cpus to 1 or more (an "
+        "actor has at least one thread), or lower pool.max_actors"
     )
 
 
@@ -126,7 +126,7 @@ def test_a_node_that_declares_more_than_its_cores_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"declares 16 CPUs to Ray.*start Ray there with --num-c"):
         check_threads([Pool(num_cpus=2, max_actors=3)], [boastful])
     modest = Node.of({"CPU": 2.0}, own=64.0)  # what it declares is what it gives
-    with pytest.raises(ConfigError, match="a node of 2 cores could get actors of 3 threads"):
+    with pytest.raises(ConfigError, match="a 2-core node could be assigned actors with 3 threads"):
         check_threads([Pool(num_cpus=0.5, max_actors=3)], [modest])
 
 
@@ -135,5 +135,5 @@ def test_actors_on_cards_count_with_what_the_cards_hold() -> None:
     check_threads([Pool(num_cpus=0.25, num_gpus=0.2, max_actors=30)], [node])  # five fit
     one = Pool(num_cpus=1, num_gpus=1, max_actors=8)
     check_threads([one, one, Pool(num_cpus=1, max_actors=7)], [node])  # one of them has the card
-    with pytest.raises(ConfigError, match="actors of 20 threads"):
+    with pytest.raises(ConfigError, match="actors with 20 threads"):
         check_threads([Pool(num_cpus=0.25, num_gpus=0.05, max_actors=30)], [node])

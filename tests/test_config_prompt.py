@@ -24,10 +24,10 @@ def test_spark_nlp_names_are_understood() -> None:
     [
         ({"format": "jason"}, "format"),
         ({"format": "template"}, "needs a guideline"),
-        ({"format": "prose", "guideline": "x.yaml"}, "no use for a guideline"),
-        ({"format": "template", "guideline": "x.yaml", "instruction": "y"}, "for format prose"),
+        ({"format": "prose", "guideline": "x.yaml"}, "not a guideline"),
+        ({"format": "template", "guideline": "x.yaml", "instruction": "y"}, "requires .* prose"),
         ({**PROSE, "system": "a", "systemPrompt": "b"}, "set twice"),
-        ({**PROSE, "chat_template": "gemma", "useChatTemplate": False}, "useChatTemplate is false"),
+        ({**PROSE, "chat_template": "gemma", "useChatTemplate": False}, "useChatTemplate: false"),
         ({**PROSE, "grounding": {"fuzzy": 1}}, "grounding.fuzzy"),
         ({**PROSE, "max_items": 0}, "max_items"),
     ],

@@ -358,6 +358,6 @@ def test_a_block_is_tokens_or_a_part_of_one_picture(chunk: int, capacity: int | 
 def test_a_prompt_cannot_end_with_a_picture() -> None:
     request = Request((), (65, PLACEHOLDER), media=((1, Shown(1)),), max_tokens=2)
     engine = Engine(FakeRunner(), 1)
-    with pytest.raises(RequestRefused, match="cannot end with a picture"):
+    with pytest.raises(RequestRefused, match="cannot end with an image"):
         engine.submit(request).result(5)
     engine.close()

@@ -245,14 +245,14 @@ def test_gold_is_read_in_code_points(tmp_path: Path) -> None:
         ({"text": SECRET, "entities": []}, "'id'"),
         ({"id": "b", "text": None, "entities": []}, "'text'"),
         ({"id": "b", "text": SECRET}, "'entities'"),
-        (ROW, "comes twice"),
+        (ROW, "duplicate id"),
         (with_entity("x"), "entity 0 must be an object"),
-        (with_entity({"start": "1", "end": 2, "label": "A"}), "'start' must be a whole number"),
-        (with_entity({"start": 1, "end": True, "label": "A"}), "'end' must be a whole number"),
+        (with_entity({"start": "1", "end": 2, "label": "A"}), "'start' must be an integer"),
+        (with_entity({"start": 1, "end": True, "label": "A"}), "'end' must be an integer"),
         (with_entity({"start": 1, "end": 2, "label": ""}), "'label'"),
-        (with_entity({"start": 2, "end": 2, "label": "A"}), "no span"),
-        (with_entity({"start": 9, "end": 99, "label": "A"}), "no span"),
-        (ROW | {"id": "b", "text": "x" + SECRET}, "not the text that the entity states"),
+        (with_entity({"start": 2, "end": 2, "label": "A"}), "not a valid span"),
+        (with_entity({"start": 9, "end": 99, "label": "A"}), "not a valid span"),
+        (ROW | {"id": "b", "text": "x" + SECRET}, "differs from the entity's text"),
     ],
 )
 def test_a_bad_line_is_named_and_not_quoted(tmp_path: Path, row: Any, complaint: str) -> None:
@@ -333,7 +333,7 @@ def test_the_page_of_errors(tmp_path: Path) -> None:
     assert "&lt;quick&gt;" in page
     assert "insulin &lt;b&gt;" in page
     assert "This document failed in the run" in page
-    assert "The run does not have this document" in page
+    assert "The run does not contain this document" in page
     assert 'data-t="gold Dose"' in page
     write_errors(str(tmp_path / "out" / "errors.html"), compared(), name="x", limit=1)
     assert "1 of 3 documents" in (tmp_path / "out" / "errors.html").read_text()
@@ -348,5 +348,5 @@ def test_another_text_is_an_error_that_names_documents_only() -> None:
 def test_a_document_twice_and_nothing_in_common_are_errors() -> None:
     with pytest.raises(GoldError, match="'c' twice"):
         compare(GOLD, [Prediction("c", "No drug", ()), Prediction("c", "No drug", ())])
-    with pytest.raises(GoldError, match="do the ids agree"):
+    with pytest.raises(GoldError, match="check that the ids match"):
         compare(GOLD, [Prediction("z", "No drug", ())])

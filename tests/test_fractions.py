@@ -78,9 +78,9 @@ def test_a_fraction_that_is_too_small_is_refused_with_what_would_fit(model: Gguf
     with pytest.raises(ConfigError) as refused:
         sized_model(Pool(num_gpus=0.15), model, lambda: A10G)
     said = str(refused.value)
-    assert said.startswith("m: num_gpus 0.15 of a card of 24.0 GB is 3.60 GB, and it needs ")
+    assert said.startswith("m: num_gpus 0.15 of a GPU with 24.0 GB is 3.60 GB, but it needs ")
     assert "(weights 1.64, KV cache 2.11, compute " in said
-    ways = dict(way.split(": ", 1) for way in said.split("would do: ")[1].split("; "))
+    ways = dict(way.split(": ", 1) for way in said.split("set any of: ")[1].split("; "))
     share = 0.15 * A10G
     # Each way fits, and a little more of it does not.
     fewer = int(ways["context.sequences"])
@@ -100,7 +100,7 @@ def test_a_fraction_that_is_too_small_is_refused_with_what_would_fit(model: Gguf
 
 
 def test_a_model_that_no_card_holds_says_so(model: GgufModel) -> None:
-    with pytest.raises(ConfigError, match=r"num_gpus 1 of a card of 1\.0 GB .*n_gpu_layers"):
+    with pytest.raises(ConfigError, match=r"num_gpus 1 of a GPU with 1\.0 GB .*n_gpu_layers"):
         sized_model(Pool(num_gpus="auto", card_gb=1), model, lambda: None)
     with pytest.raises(ConfigError, match="nothing smaller fits"):
         sized_model(Pool(num_gpus="auto", card_gb=0.5), model, lambda: None)
@@ -182,7 +182,7 @@ def test_without_a_card_that_says_its_memory(
     with pytest.raises(ConfigError, match=r"m: pool\.num_gpus is auto.*set pool\.card_gb"):
         sized_model(Pool(num_gpus="auto"), model, lambda: None)
     assert sized_model(Pool(num_gpus=0.001), model, lambda: None)[0].gpus == 0.001
-    assert "m: no card says its memory: num_gpus 0.001 is not checked" in caplog.text
+    assert "m: GPU memory unknown; num_gpus=0.001 was not validated" in caplog.text
     assert sized_model(Pool(), model, lambda: 1 // 0)[0].gpus == 0  # nobody is asked
 
 
@@ -245,25 +245,25 @@ def _pool(gpus: float, actors: int) -> Pool:
 def test_what_sums_allow_and_no_node_holds_is_refused() -> None:
     two = [Node.of({"CPU": 4.0, "GPU": 1.0})] * 2
     check_nodes([_pool(0.5, 3), _pool(0.2, 2)], two)
-    with pytest.raises(ConfigError, match=r"2 cards cannot be cut into .*\(0\.6, 0\.6, 0\.6\)"):
+    with pytest.raises(ConfigError, match=r"\(0\.6, 0\.6, 0\.6\) do not fit on 2 GPUs"):
         check_nodes([_pool(0.6, 3)], two)
-    with pytest.raises(ConfigError, match="asks for 6 CPUs, and no node has more than 4"):
+    with pytest.raises(ConfigError, match="requests 6 CPUs, but the largest node has 4"):
         check_nodes([Pool(num_cpus=6)], two)
     check_nodes([Pool(num_gpus=2)], two)
-    with pytest.raises(ConfigError, match="cannot be cut"):
+    with pytest.raises(ConfigError, match="cannot span GPUs"):
         check_nodes([Pool(num_gpus=2), Pool(num_gpus=0.1)], two)
 
 
 def test_more_threads_than_cores_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actors.extractor.cores", lambda: 2)
-    with pytest.raises(ConfigError, match="3 threads are asked for, and this process may run on 2"):
+    with pytest.raises(ConfigError, match="3 threads requested, but this process may use only 2"):
         Extractor(load_model("starter:token-classifier"), Share(threads=3))
 
 
 @pytest.fixture
 def ended(ended: list[int], monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The same, at once."""
-    monkeypatch.setattr(life, "_PARTING_SECONDS", 0.0)
+    monkeypatch.setattr(life, "_DRAIN_SECONDS", 0.0)
     return ended
 
 
@@ -274,21 +274,21 @@ def test_an_actor_begins_anew_only_when_nothing_is_under_way(ended: list[int]) -
         release = asyncio.Event()
 
         async def slow() -> None:
-            async with actor.turn():
+            async with actor.call():
                 await release.wait()
                 order.append("slow is done")
 
         async def late() -> None:
             try:
-                async with actor.turn():
+                async with actor.call():
                     order.append("never")
             except SystemExit:
                 order.append("ended")
 
         under_way = asyncio.create_task(slow())
         await asyncio.sleep(0)
-        async with actor.turn():
-            actor.did(10)
+        async with actor.call():
+            actor.record(10)
         waiting = asyncio.create_task(late())
         for _ in range(5):
             await asyncio.sleep(0)
@@ -305,11 +305,11 @@ def test_an_actor_that_grows_begins_anew(monkeypatch: pytest.MonkeyPatch, ended:
     sizes = iter([500_000_000, 540_000_000, 620_000_000])
     monkeypatch.setattr(vitals, "main_memory_used", lambda: next(sizes))
     actor = Life(Lifespan(growth_mb=100), 0.0, "r", "m")
-    assert not actor.over  # nothing was done yet, so nothing has grown
-    actor.did(1)
-    assert not actor.over
-    assert actor.over
-    assert Life(Lifespan(), 0.0, "r", "m").over is False
+    assert not actor.limit_reached  # nothing was done yet, so nothing has grown
+    actor.record(1)
+    assert not actor.limit_reached
+    assert actor.limit_reached
+    assert Life(Lifespan(), 0.0, "r", "m").limit_reached is False
 
 
 def test_a_share_that_is_exceeded_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,18 +323,18 @@ def test_a_share_that_is_exceeded_is_said(monkeypatch: pytest.MonkeyPatch) -> No
     used = [3_900_000_000]
     monkeypatch.setattr(vitals, "card_used", lambda: used[0])
     actor = Life(Lifespan(), 0.25, "r", "m")
-    actor.born(1.5, {"CUDA0 KV": 2_000_000_000})
+    actor.log_loaded(1.5, {"CUDA0 KV": 2_000_000_000})
     (loaded,) = told
     assert (loaded["took_mb"], loaded["card_mb"]) == ({"CUDA0 KV": 2000.0}, 3900.0)
     assert loaded["share_mb"] == 4000.0
     used[0] = 4_100_000_000
-    actor.did(1)
-    assert told[-1]["is"] == "share of the card exceeded"
+    actor.record(1)
+    assert told[-1]["is"] == "GPU share exceeded"
     assert (told[-1]["card_mb"], told[-1]["share_mb"]) == (4100.0, 4000.0)
-    actor.did(1)
+    actor.record(1)
     assert breaches == ["m"], "it is said again only when it is worse"
     assert (actor.held().breaches, actor.held().card_mb) == (1, 4100.0)
     used[0] = 4_600_000_000
-    actor.did(1)
+    actor.record(1)
     assert breaches == ["m", "m"]
     json.dumps(told)

@@ -105,7 +105,7 @@ def test_what_does_not_even_fit_at_the_least_is_refused_with_the_numbers(path: P
     with pytest.raises(ConfigError) as refused:
         sized(model_of(path, n_ctx="auto"), 0.1)
     said = str(refused.value)
-    assert "m: num_gpus 0.1 of a card of 24.0 GB is 2.40 GB, and it needs " in said
+    assert "m: num_gpus 0.1 of a GPU with 24.0 GB is 2.40 GB, but it needs " in said
     # The least: three rooms of 2,048 tokens.
     assert f"KV cache {3 * 2048 * 28 * 2 * 128 * 2 * 2 / 1e9:.2f}" in said
     enough = float(said.split("pool.num_gpus: ")[1].split(";")[0])
@@ -161,6 +161,6 @@ def test_an_extractor_alone_settles_it_too(tmp_path: Path, monkeypatch: pytest.M
     assert answer.failure is None
     # A card of which nobody was given a share is not filled.
     monkeypatch.setattr(backend, "card_memory", lambda: CARD)
-    assert numbers(backend._settled(model, None)) == (8, own)
-    assert numbers(backend._settled(model, 0.5)) == (64, own)
-    assert numbers(backend._settled(model, 0.0)) == (8, own)
+    assert numbers(backend._resolve(model, None)) == (8, own)
+    assert numbers(backend._resolve(model, 0.5)) == (64, own)
+    assert numbers(backend._resolve(model, 0.0)) == (8, own)

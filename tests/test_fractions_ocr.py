@@ -82,7 +82,7 @@ def test_auto_is_a_fraction_that_holds_the_reader() -> None:
     with pytest.raises(ConfigError) as refused:
         sized_model(Pool(num_gpus=0.05), model, lambda: A10G)
     said = str(refused.value)
-    assert "num_gpus 0.05 of a card of 24.0 GB is 1.20 GB, and it needs" in said
+    assert "num_gpus 0.05 of a GPU with 24.0 GB is 1.20 GB, but it needs" in said
     assert f"pool.num_gpus: {pool.gpus:g}" in said
     side = int(re.findall(r"detection.max_side: (\d+)", said)[0])
     assert 320 <= side < model.detection.max_side
@@ -121,7 +121,7 @@ def test_both_networks_together_keep_to_the_share(monkeypatch: pytest.MonkeyPatc
     parts = ocr_parts(read_ocr(*network_files(model)), model)
     assert all(share >= part for share, part in zip(shares, parts, strict=True))
     assert ocr_need(read_ocr(*network_files(model)), model).device == sum(parts) + CUDA_CONTEXT
-    with pytest.raises(ConfigError, match="and it needs"):
+    with pytest.raises(ConfigError, match="but it needs"):
         models._limits(model, 0.01)
 
 

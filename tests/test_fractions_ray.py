@@ -208,14 +208,14 @@ def test_an_actor_that_takes_more_than_its_share_is_told_of(
     outcome, rows = _drive(tmp_path / "a", ["d1", "d2"], load, num_gpus=0.25)
     assert {status for status, _, _ in rows.values()} == {"ok"}  # told, not ended
     assert outcome.marker["counts"]["over_share"] == {"m0": 1}
-    assert "m0: after 1 units an actor held more of its card than its share" in caplog.text
+    assert "m0: an actor exceeded its share of GPU memory after 1 units" in caplog.text
     # The worker's own line has the numbers.
     logs = Path(ray._private.worker.global_worker.node.get_logs_dir_path())
     lines = [
         json.loads(line)
         for file in logs.glob("worker-*.err")
         for line in file.read_text(errors="replace").splitlines()
-        if "share of the card exceeded" in line
+        if "GPU share exceeded" in line
     ]
     ours = [line for line in lines if line["run"] == outcome.run_id]
     assert ours

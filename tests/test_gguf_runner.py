@@ -330,7 +330,7 @@ def test_a_lora_adapter_is_as_weights_that_hold_it(
 
 
 def test_what_is_no_adapter_of_the_model_says_so(runner: LlamaRunner, path: Path) -> None:
-    with pytest.raises(ValueError, match=rf"{path.name}: no LoRA adapter of this model"):
+    with pytest.raises(ValueError, match=rf"{path.name}: not a LoRA adapter for this model"):
         runner.model.attach(path, 1.0)
 
 

@@ -18,7 +18,7 @@ from actors.memory import cuda, onnx_cuda_problem
 from actors.ocr import models
 
 A10G = 24 * 10**9
-RUNS_ON_CPU = r"0\.5 of a GPU and would run on the CPU"
+RUNS_ON_CPU = r"num_gpus 0\.5 but would run on the CPU"
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_llama_cpp_without_gpu_support_is_an_error_with_the_command(
 def test_llama_cpp_that_sees_no_card_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llama_cpp.llama_supports_gpu_offload", lambda: False)
     monkeypatch.setattr("llama_cpp.llama_print_system_info", lambda: b"CUDA : ARCHS = 900 |")
-    with pytest.raises(ConfigError, match=r"llama\.cpp sees no card"):
+    with pytest.raises(ConfigError, match=r"llama\.cpp finds no GPU"):
         Extractor(load_model("starter:extractor"), Share(threads=1, gpu=0.5))
 
 
@@ -82,7 +82,7 @@ def test_layers_that_are_to_be_on_the_cpu_are_no_error(monkeypatch: pytest.Monke
 def test_onnxruntime_that_fell_back_is_an_error_with_the_command(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("actors.onnx.session._said_cpu", False)
+    monkeypatch.setattr("actors.onnx.session._logged_cpu", False)
     model = load_model("starter:token-classifier")
     with pytest.raises(ConfigError, match=RUNS_ON_CPU) as refused:
         Extractor(model, Share(threads=1, gpu=0.5))
@@ -95,7 +95,7 @@ def test_onnxruntime_that_fell_back_is_an_error_with_the_command(
 
 def test_a_share_without_a_card_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actors.onnx.session.card_memory", lambda: None)
-    with pytest.raises(ConfigError, match="no CUDA card is visible"):
+    with pytest.raises(ConfigError, match="no CUDA GPU is visible"):
         Extractor(load_model("starter:token-classifier"), Share(threads=1, gpu=0.5))
 
 
@@ -117,7 +117,7 @@ def test_a_reader_of_pictures_that_fell_back_is_an_error(
         models.Models(load_ocr("starter:ocr"), 1, 0.5, cpu_fallback=True)
     assert caplog.records
     monkeypatch.setattr(models, "card_memory", lambda: None)
-    with pytest.raises(ConfigError, match="no CUDA card is visible"):
+    with pytest.raises(ConfigError, match="no CUDA GPU is visible"):
         models.Models(load_ocr("starter:ocr"), 1, 0.5)
 
 

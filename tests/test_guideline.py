@@ -54,8 +54,8 @@ def test_labels_have_short_forms_and_a_default_type() -> None:
         ({"lables": {}}, "lables"),
         ({"labels": {}}, "at least 1"),
         ({"labels": {"A": {"kind": "x"}}}, "kind"),
-        ({"labels": {"A": {"type": "text"}}}, "no type 'text'"),
-        ({"labels": {"A": {"synonyms": ["b"]}, "B": None}}, "names two labels"),
+        ({"labels": {"A": {"type": "text"}}}, "unknown type 'text'"),
+        ({"labels": {"A": {"synonyms": ["b"]}, "B": None}}, "used for two labels"),
         ({"labels": {"a\nb": None}}, "printable"),
     ],
 )
@@ -80,13 +80,13 @@ EVERYTHING = {
     [
         ({"DRUG": ["secret"]}, r"examples\[0\].output.DRUG\[0\]: does not occur"),
         ({"DRUG": "Aspirin"}, "DRUG: must be a list"),
-        ({"OTHER": []}, "OTHER: no such label"),
+        ({"OTHER": []}, "OTHER: unknown label"),
         ({"n": 1.5}, "n: must be an integer"),
         ({"x": "1"}, "x: must be a number"),
         ({"e": "maybe"}, "e: must be one of yes, no"),
         ({"m": ["C"]}, "m: must be a list of words from A, B"),
         ({"o": [{"k": "secret"}]}, r"o\[0\].k: does not occur"),
-        ({"o": [{"j": "x"}]}, "o.0..j: no such key"),
+        ({"o": [{"j": "x"}]}, "o.0..j: unknown key"),
         ({"d": 2024}, "d: must be a string"),
     ],
 )

@@ -20,7 +20,7 @@ def _process(
     """One process over a unit: what it left in storage, and whether it ended the unit."""
     hunt = Hunt.from_json(state)
     hunt.begin(MOST)
-    if not hunt.hunting:
+    if not hunt.bisecting:
         rows = {row for low, high in hunt.groups for row in range(low, high)}
         return hunt.as_json(), not (rows & bad) and not accident
     groups = hunt.order()

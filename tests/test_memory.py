@@ -154,8 +154,8 @@ def test_the_facts_of_a_file_without_llama_cpp(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keep", "message"),
     [
-        (3, "is no whole GGUF file"),
-        (500, "is no whole GGUF file"),
+        (3, "invalid or truncated GGUF header"),
+        (500, "invalid or truncated GGUF header"),
         (-1, "ends before its last tensor"),
     ],
 )
@@ -169,9 +169,9 @@ def test_a_cut_file_is_an_error_that_names_it(keep: int, message: str, tmp_path:
 
 def test_a_file_of_another_kind_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "b.gguf").write_bytes(b"GIF89a, not that")
-    with pytest.raises(ConfigError, match=r"b\.gguf: is no GGUF file"):
+    with pytest.raises(ConfigError, match=r"b\.gguf: not a GGUF file"):
         open_header(tmp_path / "b.gguf")
-    with pytest.raises(FileNotFoundError, match="no model file"):
+    with pytest.raises(FileNotFoundError, match="model file not found"):
         open_header(tmp_path / "c.gguf")
 
 

@@ -159,7 +159,7 @@ def test_labels_that_do_not_fit_are_named_and_can_be_stated(
     (extraction,) = read(tmp_path, TEXT, decode={"outside": ["X"]})
     assert found(extraction) == [("Metformin", "Drug")]
     assert "no role" not in caplog.text
-    with pytest.raises(ModelFileError, match=r"decode\.outside names Y"):
+    with pytest.raises(ModelFileError, match=r"decode\.outside: unknown labels Y"):
         read(tmp_path, decode={"outside": ["Y"]})
 
 
@@ -242,7 +242,9 @@ def test_label_filter(
 
 
 def test_a_filter_for_a_label_that_is_not_there_is_an_error(folder: Path) -> None:
-    with pytest.raises(ConfigError, match=r"names Durg; the model has Age, Drug"):
+    with pytest.raises(
+        ConfigError, match=r"unknown labels: Durg; the model's labels are Age, Drug"
+    ):
         read(folder, labels={"white_list": ["Durg"]})
 
 
@@ -301,17 +303,17 @@ def test_a_missing_file_is_named(folder: Path, tmp_path: Path, name: str) -> Non
     ("name", "content", "said"),
     [
         ("config.json", "{", "config.json: not JSON"),
-        ("config.json", "[]", "config.json: holds no mapping"),
+        ("config.json", "[]", "config.json: not a JSON object"),
         ("config.json", '{"id2label": {}}', "config.json: has no id2label"),
-        ("config.json", '{"id2label": {"0": "O", "2": "B-A"}}', "does not number its 2 labels"),
-        ("config.json", '{"id2label": {"a": "O"}}', "keys that are no numbers"),
+        ("config.json", '{"id2label": {"0": "O", "2": "B-A"}}', "must number its 2 labels"),
+        ("config.json", '{"id2label": {"a": "O"}}', "non-numeric keys"),
         (
             "config.json",
             '{"id2label": {"0": "O", "1": "B-A"}}',
-            "gives 5 logits .* config.json has 2",
+            "has 5 logits .* config.json has 2",
         ),
         ("tokenizer.json", "{}", "tokenizer.json: not a tokenizer"),
-        ("model.onnx", "no model", "model.onnx: onnxruntime cannot load it"),
+        ("model.onnx", "no model", "model.onnx: onnxruntime cannot load the model"),
     ],
 )
 def test_a_file_that_does_not_fit_is_named(
@@ -365,14 +367,14 @@ def test_without_a_card_auto_is_the_cpu_and_cuda_an_error(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("actors.onnx.session.card_memory", lambda: None)
-    monkeypatch.setattr("actors.onnx.session._said_cpu", False)
+    monkeypatch.setattr("actors.onnx.session._logged_cpu", False)
     with caplog.at_level(logging.INFO):
         for _ in range(2):
             assert found(read(folder, TEXT)[0]) == ALL
     assert [record.message for record in caplog.records] == [
-        "no CUDA card is visible: ONNX models run on the CPU"
+        "no CUDA GPU is visible: ONNX models run on the CPU"
     ]
-    with pytest.raises(ConfigError, match="no CUDA card is visible"):
+    with pytest.raises(ConfigError, match="no CUDA GPU is visible"):
         read(folder, session={"provider": "cuda"})
 
 
@@ -388,6 +390,6 @@ def test_the_memory_of_a_card_is_shared(monkeypatch: pytest.MonkeyPatch) -> None
     ]
     # What CUDA takes for itself is out of the actor's share.
     assert limits == [str(4 * 10**9 - CUDA_CONTEXT), "16000000000", "2500000000"]
-    with pytest.raises(ConfigError, match=r"a share of 0\.02 of a card of 16\.0 GB leaves nothing"):
+    with pytest.raises(ConfigError, match=r"num_gpus 0\.02 of a GPU with 16\.0 GB leaves nothing"):
         session._providers(OnnxSession(), 0.02)
     assert session._providers(OnnxSession(), 0) == ["CPUExecutionProvider"]

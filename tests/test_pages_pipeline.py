@@ -131,7 +131,7 @@ def test_a_unit_is_read_and_its_entities_get_places(
     plan = plan_source(source)
     (table,) = read_units(plan.units, source, plan.keep)
     born: list[Mapping[str, int]] = []
-    monkeypatch.setattr(Life, "born", lambda self, seconds, took: born.append(took))
+    monkeypatch.setattr(Life, "log_loaded", lambda self, seconds, took: born.append(took))
     stage = Stage("ocr", load_ocr("starter:ocr"), Pool())
     actor = OcrActor(StageWork(0, stage, str(lake / "out"), "r", 3, Storage()))
     assert [set(took) for took in born] == [set(memory_held())]

@@ -88,7 +88,7 @@ def test_files_that_are_open_at_once_do_not_mix(started: list[int]) -> None:
 
 
 def test_a_page_that_draws_itself_for_ever_is_too_slow(started: list[int]) -> None:
-    with pytest.raises(TooSlow, match=r"page 1 takes more than 0\.5 s"):
+    with pytest.raises(TooSlow, match=r"page 1 needs more than 0\.5 s"):
         list(open_pages(endless_pdf(), SHORT))
     assert not runs(started[0])
     assert len(list(open_pages(text_pdf(b"Metformin"), SHORT))) == 1

@@ -17,7 +17,7 @@ from pipelines.cli.app import app
 from pipelines.plan import Demand, balanced, per_card, placed
 
 LARGE = Shape("qwen2", 1536, 28, 12, 2, 128, 8960, 151936, Kind.Q8_0, tied=True)
-RATE, CARD_RATE = "--rate", "--card-rate"
+RATE, GPU_RATE = "--rate", "--gpu-rate"
 STARTER = "starter-token-classifier"
 STARTER_RATE = f"{STARTER}=60"
 
@@ -51,7 +51,7 @@ def _plan(path: Path, *more: str) -> dict[str, Any]:
 
 
 def test_hours_and_cost_follow_from_the_slowest_step(tmp_path: Path) -> None:
-    rates = (RATE, "llm=5", CARD_RATE, "llm=25", RATE, "starter-token-classifier=60")
+    rates = (RATE, "llm=5", GPU_RATE, "llm=25", RATE, "starter-token-classifier=60")
     plan = _plan(
         _config(tmp_path), "--gpus", "4", "--docs", "40e6", "--price-per-hour", "4", *rates
     )
@@ -67,18 +67,18 @@ def test_hours_and_cost_follow_from_the_slowest_step(tmp_path: Path) -> None:
     # A smaller KV cache would let a card hold six, which would do no more than its 25.
     assert plan["changes"] == ["one more a10g: 125.0 documents/s instead of 100.0"]
     assert plan["notes"] == [
-        "CPUs: the actors ask for 22, which are taken to be there (--cpus says else)"
+        "CPUs: assumes the 22 that the actors request (set --cpus to limit them)"
     ]
 
 
 def test_more_actors_on_a_card_help_as_far_as_it_has_time(tmp_path: Path) -> None:
-    rates = (RATE, "llm=5", CARD_RATE, "llm=40", RATE, "starter-token-classifier=600")
+    rates = (RATE, "llm=5", GPU_RATE, "llm=40", RATE, "starter-token-classifier=600")
     plan = _plan(_config(tmp_path), "--gpus", "4", *rates)
     assert (plan["documents_per_s"], plan["bound"]) == (pytest.approx(100), "actors")
     # The KV cache is 2.1 of its 4.6 GB: of half of it a card holds six.
     assert plan["changes"][:2] == [
         "one more a10g: 125.0 documents/s instead of 100.0",
-        "llm: an eight-bit KV cache (a fraction of 0.15): 120.0 documents/s instead of 100.0",
+        "llm: an eight-bit KV cache (fraction 0.15): 120.0 documents/s instead of 100.0",
     ]
 
 
@@ -90,7 +90,7 @@ def test_actors_on_a_card_do_no_more_than_one_unless_someone_says_so(tmp_path: P
     assert llm["actors"] == 20
     assert llm["documents_per_s"] == pytest.approx(20)
     assert plan["changes"] == ["one more a10g: 25.0 documents/s instead of 20.0"]
-    assert any("llm: one actor is taken to keep its card busy" in note for note in plan["notes"])
+    assert any("llm: assumes that one actor saturates its GPU" in note for note in plan["notes"])
 
 
 def test_a_card_of_many_small_actors_has_the_rate_of_a_card(tmp_path: Path) -> None:
@@ -103,17 +103,17 @@ def test_a_card_of_many_small_actors_has_the_rate_of_a_card(tmp_path: Path) -> N
     (step,) = plan["steps"]
     assert step["actors_per_card"] == 33
     assert (step["actors"], step["documents_per_s"]) == (1, 3600)
-    plan = _plan(path, RATE, "starter-token-classifier=3600", CARD_RATE, f"{STARTER}=9000")
+    plan = _plan(path, RATE, "starter-token-classifier=3600", GPU_RATE, f"{STARTER}=9000")
     (step,) = plan["steps"]
     assert (step["actors"], step["documents_per_s"]) == (3, pytest.approx(9000))
     # Of a card alone: each of the actors that it holds does its part.
-    plan = _plan(path, CARD_RATE, f"{STARTER}=9000")
+    plan = _plan(path, GPU_RATE, f"{STARTER}=9000")
     (step,) = plan["steps"]
     assert (step["actors"], step["documents_per_s"]) == (33, pytest.approx(9000))
-    with pytest.raises(ConfigError, match="a card does at least what one actor alone does there"):
-        _plan(path, RATE, f"{STARTER}=10", CARD_RATE, f"{STARTER}=9")
-    with pytest.raises(ConfigError, match="shares no card with others"):
-        _plan(_config(tmp_path), CARD_RATE, f"{STARTER}=9")
+    with pytest.raises(ConfigError, match="a full GPU is at least as fast as one actor alone"):
+        _plan(path, RATE, f"{STARTER}=10", GPU_RATE, f"{STARTER}=9")
+    with pytest.raises(ConfigError, match="does not share a GPU"):
+        _plan(_config(tmp_path), GPU_RATE, f"{STARTER}=9")
 
 
 def test_on_cpus_the_cores_bound(tmp_path: Path) -> None:
@@ -165,11 +165,11 @@ def test_without_figures_there_are_fractions_and_no_hours(tmp_path: Path) -> Non
 
 
 def test_a_fraction_that_is_more_than_needed_is_told(tmp_path: Path) -> None:
-    rates = (RATE, "llm=5", CARD_RATE, "llm=40", RATE, STARTER_RATE)
+    rates = (RATE, "llm=5", GPU_RATE, "llm=40", RATE, STARTER_RATE)
     plan = _plan(_config(tmp_path, "num_gpus: 0.5"), *rates)
     assert plan["documents_per_s"] == pytest.approx(10)
     assert any(
-        change.startswith("llm: num_gpus: auto (a fraction of 0.")
+        change.startswith("llm: num_gpus: auto (fraction 0.")
         and "documents/s instead of 10.0" in change
         for change in plan["changes"]
     )
@@ -189,13 +189,13 @@ def test_calibration_measures_what_can_run_here(tmp_path: Path) -> None:
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     path = _config(tmp_path, "num_gpus: 0.1")
-    with pytest.raises(ConfigError, match=r"llm: num_gpus 0\.1 of a card of 24\.0 GB"):
+    with pytest.raises(ConfigError, match=r"llm: num_gpus 0\.1 of a GPU with 24\.0 GB"):
         _plan(path)
-    with pytest.raises(ConfigError, match="one actor of each step does not fit on 1 a10g and 1 C"):
+    with pytest.raises(ConfigError, match="one actor of each stage does not fit on 1 a10g and 1 C"):
         _plan(_config(tmp_path), "--cpus", "1")
     for wrong, message in [
-        ("other=3", "the models of the steps are llm"),
-        ("llm=", "write MODEL=DOCS_PER_S"),
+        ("other=3", "unknown model; the pipeline has llm"),
+        ("llm=", "expected MODEL=DOCS_PER_S"),
     ]:
         with pytest.raises(ConfigError, match=message):
             _plan(_config(tmp_path), RATE, wrong)

@@ -47,7 +47,7 @@ def test_a_model_that_never_loads_ends_the_run_which_can_be_resumed(tmp_path: Pa
     loaded = pipeline(str(tmp_path / "in.jsonl"), str(tmp_path / "out"), stall_minutes=0.1)
     run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
     sink = RunStore(loaded.pipeline.sink.path)
-    with pytest.raises(RunFailedError, match=r"no unit was done for 0\.1 minutes"):
+    with pytest.raises(RunFailedError, match=r"no unit finished for 0\.1 minutes"):
         drive_run(sink, run_id, Quiet(), never)
     assert sink.open_runs() == [run_id]
     # What goes on after the run would end this process once its Ray is gone.

@@ -52,8 +52,8 @@ BOTH = [("DRUG", "aspirin"), ("TEST", "CT")]
         ('Here it is: {"DRUG": ["aspirin"], "TEST": ["CT"]}', "text before the JSON"),
         ('{"DRUG": ["aspirin"], "TEST": ["CT"]} Done.', "text after the JSON"),
         ('{"DRUG": ["aspirin"]}\n{"TEST": ["CT"]}', "several JSON values"),
-        ('{"DRUG": "aspirin", "TEST": ["CT"]}', "DRUG: a single value where a list"),
-        ('{"DRUG": ["aspirin"], "TEST": ["CT"], "X": ["y"]}', "a label that was not asked for"),
+        ('{"DRUG": "aspirin", "TEST": ["CT"]}', "DRUG: a single value instead of a list"),
+        ('{"DRUG": ["aspirin"], "TEST": ["CT"], "X": ["y"]}', "unexpected label"),
         ('{"DRUG": ["aspirin"], "TEST": ["CT"', "truncated: the JSON ends early"),
         ('{"DRUG": ["aspirin"], "TEST": ["CT", "MR', "truncated: the JSON ends early"),
         ('{"DRUG": ["aspirin"], "TEST": ["CT", nu', "truncated: the JSON ends early"),
@@ -122,7 +122,7 @@ def test_the_whole_type_language() -> None:
     ]
     assert result.problems == (
         "dose.amount: not a number",
-        "a word that the guideline does not offer",
+        "a word outside the guideline's enum",
     )
 
 
@@ -135,7 +135,7 @@ def test_escapes_are_read_and_bad_ones_reported() -> None:
     completion = '{"DRUG": ["5\\u00a0mg \\"x\\"", "a\\d", "b\\ud800"], "TEST": ["a\nb"]}'
     result = parsed(completion)
     assert [text for _, text in words(result)] == ['5\u00a0mg "x"', "a\\d", "b\\ud800", "a\nb"]
-    assert result.problems == ("a string with a bad escape, read as it stands",)
+    assert result.problems == ("a string with an invalid escape, kept as is",)
 
 
 def test_channels_are_thinking_and_answer() -> None:
@@ -176,7 +176,7 @@ def test_an_entity_list_keeps_only_the_types_asked_for() -> None:
     assert result.structured is None
     assert result.problems == (
         "truncated: the JSON ends early",
-        "a type that was not asked for",
+        "unexpected type",
         "an item without entity and type",
     )
     wrapped = parsed('{"entities": [{"entity": "a", "type": "DRUG"}]}', "entity-list", asked)
@@ -224,7 +224,7 @@ def test_a_list_that_ends_at_its_bound_may_have_had_more(form: str) -> None:
     asked = made(form, TWO, max_items=2)
     full = asked.parse('{"DRUG": ["aspirin", "insulin"], "TEST": ["CT"]}')
     assert full.bounded
-    assert full.problems == ("DRUG: as many items as prompt.max_items allows: there may be more",)
+    assert full.problems == ("DRUG: the list reached prompt.max_items: there may be more",)
     assert not asked.parse('{"DRUG": ["aspirin"], "TEST": ["CT"]}').bounded
     free = made(form, TWO, max_items=2, constrained=False)
     assert not free.parse('{"DRUG": ["aspirin", "insulin", "zinc"], "TEST": []}').bounded

@@ -15,7 +15,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.spans import Entity, Grounding, Status, spanning
+from actors.spans import (
+    Assertion,
+    Code,
+    Cue,
+    Entity,
+    Experiencer,
+    Grounding,
+    Relation,
+    Section,
+    Status,
+    spanning,
+)
 from pipelines.markup.colours import HUES, looks
 from pipelines.markup.highlight import Mark, highlight
 from pipelines.markup.layers import pieces
@@ -119,7 +130,7 @@ def test_crossing_spans_are_both_whole_and_named_once() -> None:
 
 
 def test_a_span_outside_the_text_is_refused() -> None:
-    with pytest.raises(ValueError, match="no span"):
+    with pytest.raises(ValueError, match="outside the text"):
         highlight("abc", [Mark(1, 4, 0, 0)])
 
 
@@ -291,3 +302,79 @@ def test_ids_that_are_files_are_named_without_the_folder_they_share() -> None:
     assert '<span class="id">a.png</span>' in page
     assert '<span class="id">deep/b.png#3</span>' in page
     assert f'title="{ids[0]}"' in page
+
+
+NOTE = "Denies fever. Mother had asthma. Metformin 500 mg daily."
+REFINED = ReportDocument(
+    doc_id="n",
+    status=Status.OK,
+    text=NOTE,
+    entities=[
+        spanning(
+            NOTE, 7, 12, "Symptom",
+            assertion=Assertion(negated=True, cues=(Cue("negated", "en.denies", 0, 6),)),
+        ),
+        spanning(
+            NOTE, 25, 31, "Disease",
+            assertion=Assertion(
+                uncertain=True,
+                historical=True,
+                experiencer=Experiencer.FAMILY,
+                cues=(Cue("experiencer", "en.kin", 14, 20),),
+            ),
+            section="family_history",
+        ),
+        spanning(
+            NOTE, 33, 42, "Drug",
+            assertion=Assertion(),
+            codes=(Code("drugbank", "DB00331", "Metformin", 1.0, "exact", ("A10BA",)),),
+        ),
+        spanning(NOTE, 43, 49, "Strength"),
+    ],
+    sections=[Section("family_history", 14, 32, 20, "10157-6")],
+    relations=[Relation(2, 3, "strength", attributes={"value": "500", "unit": "mg"})],
+)  # fmt: skip
+
+
+def test_the_status_of_a_mark_is_drawn_said_and_explained() -> None:
+    page = render(run(), [REFINED])
+    text = page.split('<div class="text', 1)[1]
+    marks = re.findall(r'<mark class="([^"]*)" data-e="\d"([^>]*)>([^<]*)', text)
+    assert [(set(c.split()) - {f"k{i}" for i in range(4)}, said, w) for c, said, w in marks] == [
+        ({"negated"}, ' data-s=", negated"', "fever"),
+        (
+            {"unsure", "historical", "others"},
+            ' data-s=", uncertain, historical, family"',
+            "asthma",
+        ),
+        (set(), "", "Metformin"),
+        (set(), "", "500 mg"),
+    ]
+    # Read aloud with the label, whether or not names are shown.
+    assert 'content:"Symptom" / "\\2c \\20 Symptom" attr(data-s)' in page
+    legend = re.search(r'<p class="statuses">(.*?)</p>', page, re.S)
+    assert legend is not None
+    for look in ("negated", "unsure", "historical", "others"):
+        assert f'class="sample {look}"' in legend[1]
+    assert "Sections: family history" in page
+    assert 'class="statuses"' not in render(run(), DOCUMENTS)
+
+
+def test_the_details_of_an_item_have_cues_codes_and_what_it_is_related_to() -> None:
+    page = render(run(), [REFINED])
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
+    assert found is not None
+    data = json.loads(found[1])
+    fever, asthma, drug, strength = (
+        [tuple(data["facts"][f]) for f in item[4]] for item in data["items"][0]
+    )
+    assert ("status", "negated: “Denies” (en.denies)") in fever
+    assert asthma[:4] == [
+        ("status", "uncertain"),
+        ("status", "historical"),
+        ("status", "family: “Mother” (en.kin)"),
+        ("section", "family history"),
+    ]
+    assert ("code", "drugbank DB00331, Metformin (exact, 1.00; below A10BA)") in drug
+    assert ("strength", "500 mg (value 500, unit mg)") in drug
+    assert ("strength of", "Metformin") in strength

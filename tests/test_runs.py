@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
@@ -13,6 +14,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 from without_ray import _without_ray  # noqa: F401
 
+from actors.config.linking import LinkedVocabulary, Linking
+from actors.config.load import STARTERS
+from actors.linking import read_manifest
 from pipelines.batch import begin_run, drive_run, write_plan
 from pipelines.cli.app import app
 from pipelines.cli.runs import runs_table
@@ -23,6 +27,7 @@ from pipelines.runs.maintenance import Waste, vacuum
 from pipelines.runs.store import RunStore
 from pipelines.runs.tally import Tally
 from pipelines.source.units import plan_source
+from pipelines.stages import Stage
 from pipelines.tables.diff import compare
 
 pytestmark = pytest.mark.usefixtures("_without_ray")
@@ -98,6 +103,18 @@ def test_vacuum_leaves_what_young_versions_and_open_runs_need(
     write_rows(tmp_path / "in/c.jsonl", ["c0"])
     _increment(loaded, sink)
     assert len(rows_of(sink)) == 27
+
+
+def test_a_run_says_which_vocabularies_its_codes_are_from(loaded: LoadedPipeline) -> None:
+    drugs = LinkedVocabulary(index=str(STARTERS / "drugs"), labels={"L0": ()})
+    linking = Stage("linking", Linking(vocabularies=(drugs,)), None)
+    linked = replace(loaded, stages=(*loaded.stages, linking))
+    sink = RunStore(loaded.pipeline.sink.path)
+    marker = sink.marker(_full(linked, sink))
+    manifest = read_manifest(STARTERS / "drugs")
+    said = {"name": manifest.name, "version": manifest.version, "digest": manifest.digest}
+    assert marker["vocabularies"] == [said]
+    assert sink.marker(_full(loaded, sink))["vocabularies"] == []
 
 
 def test_the_commands(loaded: LoadedPipeline, sink: RunStore, tmp_path: Path) -> None:

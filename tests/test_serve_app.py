@@ -15,6 +15,8 @@ from serve_fakes import MODEL, PIPELINE, FakeExtractor, make_app, make_client, t
 from starlette.testclient import TestClient
 
 from actors.config import ConfigError
+from actors.config.load import STARTERS
+from actors.linking import read_manifest
 from pipelines.config import load_pipeline
 from pipelines.serve.app import create_app
 from pipelines.serve.asked import ExtractRequest
@@ -266,6 +268,41 @@ def test_a_deadline_ends_the_wait_and_the_work(tmp_path: Path) -> None:
     assert client.post("/v1/extract", json={"text": "x"}).status_code == 200, "its place is free"
 
 
+def test_vocabularies_are_listed_to_who_may_ask_for_their_pipeline(tmp_path: Path) -> None:
+    wide, narrow, _ = _with_tokens(tmp_path)
+    more = """
+linking:
+  vocabularies:
+    - {index: "starter:drugs", labels: {Drug: []}, link: "https://example.org/{code}"}
+    - {index: "starter:diseases", labels: {Disease: []}}
+    - {index: "starter:drugs", labels: {Medicine: []}, link: "https://example.org/{code}"}
+"""
+    app = make_app(tmp_path, "{tokens: tokens.yaml}", more=more)
+    client = TestClient(app, base_url="http://127.0.0.1:8000")
+
+    def asked(path: str, token: str) -> Any:
+        return client.get(path, headers={"authorization": f"Bearer {token}"}).json()
+
+    drugs, diseases = asked("/v1/vocabularies", wide)["vocabularies"]
+    manifest = read_manifest(STARTERS / "drugs")
+    assert drugs == {
+        "name": manifest.name,
+        "version": manifest.version,
+        "concepts": manifest.concepts,
+        "terms": manifest.terms,
+        "link": "https://example.org/{code}",
+    }
+    assert diseases["link"] is None
+    # It may ask for a model alone, which links nothing.
+    assert asked("/v1/vocabularies", narrow) == {"vocabularies": []}
+    assert _code(client.get("/v1/vocabularies")) == "unauthorized"
+    assert "/v1/vocabularies" in asked("/v1/openapi.json", wide)["paths"]
+
+
+def test_a_pipeline_without_linking_lists_no_vocabulary(client: TestClient) -> None:
+    assert client.get("/v1/vocabularies").json() == {"vocabularies": []}
+
+
 def test_rate_limit_per_client(tmp_path: Path) -> None:
     client = make_client(tmp_path, "{limits: {requests_per_minute: 12}}")
     codes = [client.get("/v1/models").status_code for _ in range(3)]
@@ -361,8 +398,8 @@ def test_openapi_is_3_1_and_names_every_error(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("serve", "message"),
     [
-        ('{models: [{model: "starter:token-classifier"}]}', "is there twice"),
-        ("{pools: {nobody: {}}}", "no model is named nobody"),
+        ('{models: [{model: "starter:token-classifier"}]}', "duplicate model"),
+        ("{pools: {nobody: {}}}", "unknown model nobody"),
     ],
 )
 def test_a_catalogue_that_makes_no_sense(tmp_path: Path, serve: str, message: str) -> None:

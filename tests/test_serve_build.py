@@ -51,10 +51,10 @@ def _deployments(application: Application) -> dict[str, Deployment]:
 @pytest.mark.parametrize(
     ("pool", "message"),
     [
-        ("{num_cpus: 3}", "asks for 3 CPUs, and no node has more than 2"),
+        ("{num_cpus: 3}", "requests 3 CPUs, but the largest node has 2"),
         (
             "{num_cpus: 1, num_gpus: 0.6, min_actors: 3, max_actors: 3}",
-            r"2 cards cannot be cut into .*\(0\.6, 0\.6, 0\.6\)",
+            r"\(0\.6, 0\.6, 0\.6\) do not fit on 2 GPUs",
         ),
     ],
 )
@@ -94,7 +94,7 @@ def test_replicas_whose_threads_would_share_cores_are_refused(
 ) -> None:
     _cluster(monkeypatch, 2.0)
     build(_catalogue(tmp_path, pool="{num_cpus: 0.5, max_actors: 2}"))
-    with pytest.raises(ConfigError, match=r"^serve.pools: a node of 2 cores .* of 4 threads"):
+    with pytest.raises(ConfigError, match=r"^serve.pools: a 2-core node .* 4 threads"):
         build(_catalogue(tmp_path, pool="{num_cpus: 0.5, max_actors: 4}"))
 
 
@@ -158,5 +158,5 @@ def test_a_reader_without_a_card_runs_on_the_cpu_where_it_may(
     build(_catalogue(tmp_path, pool="{num_cpus: 1}", ocr="{num_gpus: auto, cpu_fallback: true}"))
     assert "no GPU in this cluster: ocr runs on the CPU" in caplog.text
     monkeypatch.setattr(room, "smallest_card", lambda: None)
-    with pytest.raises(ConfigError, match="no card"):
+    with pytest.raises(ConfigError, match="GPU memory of the cluster is unknown"):
         build(_catalogue(tmp_path, pool="{num_cpus: 1}", ocr="{num_gpus: auto}"))

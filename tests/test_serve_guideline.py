@@ -128,7 +128,7 @@ def test_a_model_of_prose_has_no_use_for_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"a.yaml": FILE, "b.yaml": FILE}, "ward is there twice"),
+        ({"a.yaml": FILE, "b.yaml": FILE}, "duplicate guideline ward"),
         ({"a.yaml": "name: ward\n"}, "labels: Field required"),
     ],
 )

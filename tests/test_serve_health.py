@@ -145,9 +145,9 @@ def test_an_idle_model_reads_a_probe_which_is_watched_like_any_work(ended: list[
 def test_a_replica_whose_time_is_over_says_so_until_it_is_replaced() -> None:
     health, vitals = _health(Clock(), recycle_documents=100)
     for _ in range(99):
-        vitals.did(1)
+        vitals.record(1)
     health.check()
-    vitals.did(26)  # a quarter later at most: replicas that share a load do not all go at once
+    vitals.record(26)  # a quarter later at most: replicas that share a load do not all go at once
     for _ in range(3):
         with pytest.raises(RuntimeError, match="125 documents"):
             health.check()
@@ -158,11 +158,11 @@ def test_a_replica_whose_time_is_over_says_so_until_it_is_replaced() -> None:
 
 def test_settings_change_while_it_runs_and_go_back_when_they_are_no_longer_named() -> None:
     health, vitals = _health(Clock(), recycle_documents=10)
-    vitals.did(50)
+    vitals.record(50)
     health.change({"recycle_documents": 1_000})
     health.check()
     health.change(None)
-    with pytest.raises(RuntimeError, match="its time is over"):
+    with pytest.raises(RuntimeError, match="recycling this replica"):
         health.check()
     with pytest.raises(ConfigError, match=r"user_config:\s+recycle_docs"):
         health.change({"recycle_docs": 3})
@@ -244,7 +244,7 @@ def test_a_reader_of_pictures_says_what_it_took_and_that_it_got_on(
     hosted: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     born: list[Mapping[str, int]] = []
-    monkeypatch.setattr(Vitals, "born", lambda self, seconds, took: born.append(took))
+    monkeypatch.setattr(Vitals, "log_loaded", lambda self, seconds, took: born.append(took))
     monkeypatch.setattr("actors.ocr.OcrReader", Leafing)
     pictures = PictureReplica(load_ocr("starter:ocr"), Settings(wedged_s=60))
     assert born == [Leafing.last.took]

@@ -48,7 +48,7 @@ def test_a_problem_is_said_and_goes_away(page: Page, fake: FakeExtractor) -> Non
     try:
         page.fill("#text", "one insulin")
         page.wait_for_selector("#problem:not([hidden])")
-        assert "No replica of the model can answer now" in page.inner_text("#problem")
+        assert "No replica of the model is available" in page.inner_text("#problem")
     finally:
         fake.error = None
     page.click("#go")

@@ -214,7 +214,7 @@ def test_beyond_loopback_tokens_are_needed(tmp_path: Path, host: str, fine: bool
 
 @pytest.mark.parametrize(
     ("args", "message"),
-    [({}, "tokens are needed"), ({"opne": True}, "opne: unknown key")],
+    [({}, "serve.tokens is required"), ({"opne": True}, "opne: unknown key")],
 )
 def test_a_cluster_needs_tokens_or_a_word(
     tmp_path: Path, args: dict[str, Any], message: str
@@ -274,13 +274,13 @@ class Rolled:
         (
             [RuntimeError("Traceback"), None],
             ["pipe", "before"],
-            "not reloaded: a model does not load",
+            "not reloaded: a model failed to load",
             "before",
         ),
         (
             [RuntimeError("Traceback"), RuntimeError("Traceback")],
             ["pipe", "before"],
-            "does not load again",
+            "no longer loads either",
             "before",
         ),
     ],

@@ -17,9 +17,9 @@ from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
-from pipelines.client import ServerRefused, _passing
+from pipelines.client import ServerRefused, _is_transient
 from pipelines.serve import proxy
-from pipelines.serve.proxy import Envelopes, ImpatientProtocol, protections
+from pipelines.serve.proxy import Envelopes, TimeoutProtocol, protections
 
 
 def _refusing(status: int) -> Any:
@@ -42,7 +42,7 @@ def test_serves_own_refusal_says_come_again(status: int, path: str) -> None:
     assert answer.headers["x-request-id"] == "a-1"
     assert int(answer.headers["retry-after"]) >= 1
     assert answer.headers["x-content-type-options"] == "nosniff"
-    assert _passing(ServerRefused(503, "unavailable", "")), "and the client does"
+    assert _is_transient(ServerRefused(503, "unavailable", "")), "and the client does"
 
 
 def test_what_the_application_says_and_serves_own_paths_are_left_alone(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_serve_takes_it_and_uvicorn_uses_it() -> None:
     assert validate_http_proxy_callback_return(protections())
     config = uvicorn.Config(_echo)
     config.load()
-    assert config.http_protocol_class is ImpatientProtocol
+    assert config.http_protocol_class is TimeoutProtocol
 
 
 async def _echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,7 +84,7 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setattr(proxy, "_HEAD_S", 0.1)
     monkeypatch.setattr(proxy, "_BODY_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        config = uvicorn.Config(_echo, http=ImpatientProtocol, lifespan="off", log_level="error")
+        config = uvicorn.Config(_echo, http=TimeoutProtocol, lifespan="off", log_level="error")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()

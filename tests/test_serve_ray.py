@@ -55,7 +55,7 @@ class Server:
                 cwd=ROOT,
                 start_new_session=True,
             )
-        self.wait_for("medspan serves")
+        self.wait_for("API: /v1")
 
     def wait_for(self, words: str, seconds: float = 240) -> None:
         ends = time.monotonic() + seconds
@@ -282,9 +282,9 @@ def test_weights_that_went_bad_are_not_loaded_and_the_server_goes_on(
     model.write_text(good.replace("tiny.gguf", "bad.gguf"))
     try:
         os.kill(server.process.pid, signal.SIGHUP)
-        server.wait_for("a model does not load")
+        server.wait_for("a model failed to load")
         assert server.post(SHORT).status_code == 200
-        server.wait_for("what was served before goes on")
+        server.wait_for("still serving the previous configuration")
         for body in (SHORT, SHORT | {"model": "tiny"}):
             assert server.post(body).status_code == 200
     finally:

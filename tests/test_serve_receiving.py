@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from pipelines.serve import receiving
-from pipelines.serve.addresses import asking
+from pipelines.serve.addresses import client_address
 from pipelines.serve.errors import Problem
 from pipelines.serve.receiving import Body
 
@@ -140,7 +140,7 @@ TRUSTED = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
     ],
 )
 def test_for_whom_a_rate_counts(peer: str, forwarded: str, found: str) -> None:
-    assert asking(peer, forwarded, TRUSTED) == found
+    assert client_address(peer, forwarded, TRUSTED) == found
 
 
 def test_a_rate_behind_a_proxy_is_of_each_client(tmp_path: Path) -> None:

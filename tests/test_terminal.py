@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
-from actors.spans import Entity, Grounding, spanning
+from actors.spans import Assertion, Entity, Experiencer, Grounding, spanning
 from pipelines.terminal import entity_table, highlighted, run_table
 
 TEXT = "Insulin glargine 10 units\r\nat bedtime 🫀"
@@ -34,6 +34,19 @@ def test_with_colour_names_follow_what_they_name() -> None:
     shown = highlighted(TEXT, ENTITIES)
     assert shown.plain.startswith("Insulin glargine Drug  10 units Regimen \nat bedtime")
     assert "\x1b[" in printed(shown, force_terminal=True, color_system="truecolor")
+
+
+def test_the_status_of_an_entity_is_named_and_struck_through() -> None:
+    negated = spanning(TEXT, 0, 16, "Drug", assertion=Assertion(negated=True))
+    theirs = Assertion(uncertain=True, experiencer=Experiencer.FAMILY)
+    entities = [negated, spanning(TEXT, 17, 25, "Dose", assertion=theirs)]
+    plain = highlighted(TEXT, entities, colour=False).plain
+    assert plain.startswith("[Insulin glargine|Drug, negated] [10 units|Dose, uncertain, family]")
+    shown = highlighted(TEXT, entities)
+    assert shown.plain.startswith("Insulin glargine Drug, negated ")
+    struck, dashed = (str(span.style) for span in (shown.spans[0], shown.spans[2]))
+    assert "strike" in struck
+    assert "underline" in dashed
 
 
 @given(st.text(), st.data())

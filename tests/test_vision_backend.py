@@ -123,7 +123,7 @@ def test_too_large_a_picture_is_scaled_and_says_so(rotary: VisionFiles, load: Lo
     [refused] = load(rotary, images={"too_large": "refuse"}).extract([large])
     assert refused.failure is not None
     assert refused.failure.type == "TooManyTokens"
-    assert "room for" in refused.failure.message
+    assert "are available" in refused.failure.message
 
 
 def test_too_large_a_picture_is_cut_in_strips(rotary: VisionFiles, load: Load) -> None:
@@ -131,7 +131,7 @@ def test_too_large_a_picture_is_cut_in_strips(rotary: VisionFiles, load: Load) -
     extractor = load(rotary, images={"too_large": "split"})
     [split] = extractor.extract([tall])
     assert split.failure is None
-    assert "cut in 2 strips" in split.problems[0]
+    assert "split into 2 strips" in split.problems[0]
     assert split.completion is not None
     assert split.completion.count("\n\n") >= 1
     assert split.usage.completion_tokens == 2 * 16

@@ -123,7 +123,7 @@ def test_a_column_of_pictures_with_prompts(lake: Path) -> None:
 
 def test_models_that_see_nothing_still_need_a_reader(lake: Path) -> None:
     loaded = load_pipeline(pipeline(lake, False, "starter:token-classifier"))
-    with pytest.raises(ConfigError, match="only vision models need none"):
+    with pytest.raises(ConfigError, match="vision models alone need none"):
         check_reader(loaded, plan_source(loaded.pipeline.source))
     with pytest.raises(ConfigError, match="every step is a vision model"):
         load_pipeline(pipeline(lake, False, "starter:token-classifier", image="scan"))

@@ -1,7 +1,7 @@
-"""The model half of the configuration: one YAML file says what a model is.
+"""The model half of the configuration: one YAML file describes one model.
 
-Unknown keys are errors. Relative paths in a file are relative to the file that holds them.
-``load`` takes a path or ``starter:<name>`` for a model that ships with the package.
+Unknown keys are errors. Relative paths in a file are resolved against the folder of that file.
+``load_model`` takes a path, or ``starter:<name>`` for a model that ships with the package.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every model file shares: strictness, weights, and the fingerprint."""
+"""Base classes for model files: strict sections, weights, label filter and fingerprint."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from actors.spans import Entity
 
 
 class Section(BaseModel):
-    """A part of a configuration file: frozen, and an unknown key is an error."""
+    """A section of a configuration file: frozen; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -22,10 +22,9 @@ class Section(BaseModel):
     """Fields that cannot change an answer: threads, batch sizes, memory mapping, paths."""
 
     def identity(self) -> dict[str, Any]:
-        """The part of this section that can change an answer, as JSON values.
+        """Return the part of this section that can change an answer, as JSON values.
 
-        Weights count by what is in their files, so their paths are left out here; see
-        ``fingerprint``.
+        Weights are identified by file contents, so their paths are excluded; see ``fingerprint``.
         """
         return {
             name: _identity_of(getattr(self, name))
@@ -47,7 +46,7 @@ def _identity_of(value: Any) -> Any:
 
 
 class Weights(Section):
-    """Where a model's files are."""
+    """Location of a model's files."""
 
     model: Annotated[
         str,
@@ -60,7 +59,7 @@ class Weights(Section):
         str | None,
         Field(
             pattern="^[0-9a-f]{64}$",
-            description="SHA-256 of the weights file (model.onnx or the GGUF), checked after "
+            description="SHA-256 of the weights file (model.onnx or the GGUF), verified after "
             "fetching.",
         ),
     ] = None
@@ -69,47 +68,48 @@ class Weights(Section):
 
     @property
     def files(self) -> tuple[tuple[str, str | None], ...]:
-        """Every file or folder with its expected SHA-256, the model first."""
+        """Every file or folder with its expected SHA-256; the model comes first."""
         return ((self.model, self.sha256),)
 
 
 class LabelFilter(Section):
-    """Which labels come out, under what names, from what score; in the order of the fields.
+    """Filter and rename labels and apply score thresholds, in the order of the fields.
 
-    The words of Spark NLP's NerConverterInternal: whiteList, blackList, threshold, replaceLabels.
+    Equivalent to whiteList, blackList, threshold and replaceLabels of Spark NLP's
+    NerConverterInternal.
     """
 
     white_list: tuple[str, ...] = Field(
-        (), description="Only these labels; empty means all. Names before replacement."
+        (), description="Keep only these labels (names before replacement); empty keeps all."
     )
-    black_list: tuple[str, ...] = Field((), description="Never these labels.")
-    threshold: float = Field(0.0, ge=0, le=1, description="Least score of an entity.")
+    black_list: tuple[str, ...] = Field((), description="Drop these labels.")
+    threshold: float = Field(0.0, ge=0, le=1, description="Minimum score of an entity.")
     thresholds: dict[str, float] = Field(
-        default_factory=dict, description="Least score per label, instead of `threshold`."
+        default_factory=dict, description="Minimum score per label; overrides `threshold`."
     )
     replace: dict[str, str] = Field(
-        default_factory=dict, description="Old label name to new label name, applied last."
+        default_factory=dict, description="Maps old label names to new ones; applied last."
     )
 
     def unknown(self, known: Iterable[str]) -> list[str]:
-        """Labels that the filter names and that are not among the known ones, sorted."""
+        """Return the labels that the filter names but ``known`` lacks, sorted."""
         named = {*self.white_list, *self.black_list, *self.thresholds, *self.replace}
         return sorted(named - set(known))
 
     def names(self, known: Iterable[str]) -> list[str]:
-        """The labels that can come out, under their new names, sorted."""
-        wanted = set(self.white_list or known) - set(self.black_list)
-        return sorted({self.replace.get(label, label) for label in wanted})
+        """Return the labels that can appear in the output, under their new names, sorted."""
+        kept = set(self.white_list or known) - set(self.black_list)
+        return sorted({self.replace.get(label, label) for label in kept})
 
     def keeps(self, label: str, score: float | None) -> bool:
-        """Whether an entity of this label and score comes out."""
+        """Return True if an entity with this label and score passes the filter."""
         if self.white_list and label not in self.white_list:
             return False
         least = self.thresholds.get(label, self.threshold)
         return label not in self.black_list and (score is None or score >= least)
 
     def apply(self, entities: Iterable[Entity]) -> list[Entity]:
-        """The entities that come out, under their new names."""
+        """Return the entities that pass the filter, under their new label names."""
         return [
             replace(entity, label=self.replace.get(entity.label, entity.label))
             for entity in entities
@@ -118,11 +118,11 @@ class LabelFilter(Section):
 
 
 def fingerprint(content: BaseModel | Mapping[str, Any], **more: str) -> str:
-    """A stable digest of 16 hex digits; equal digests, equal answers.
+    """Return a stable digest of 16 hex digits; equal digests, equal answers.
 
-    ``content``: a section, of which the identity counts, or JSON values. ``more`` adds facts that
-    no file holds, such as the digest of the weights. Raises TypeError for a value without a stable
-    serialisation.
+    ``content`` is a section, of which only the identity counts, or JSON values. ``more`` adds facts
+    that are in no file, such as the digest of the weights. Raises TypeError for a value without a
+    stable serialisation.
     """
     value = _identity_of(content) if isinstance(content, BaseModel) else dict(content)
     canonical = json.dumps(

@@ -1,9 +1,9 @@
-"""The configuration of a GGUF model that reads text, and with an mmproj also pictures.
+"""Configuration of a GGUF model that reads text and, with an mmproj, images.
 
-Parameters have llama.cpp's own names. The setter names of Spark NLP's AutoGGUFModel (without
-"set", first letter small) are accepted in the same place; SPARK_NAMES is the table. Sampling
-defaults are llama.cpp's, except ``temperature`` and ``seed`` 0: an extraction should come
-out the same twice.
+Parameters have llama.cpp's names. The setter names of Spark NLP's AutoGGUFModel (without "set",
+first letter lowercase) are accepted in the same place; SPARK_NAMES is the table. Sampling defaults
+are llama.cpp's, except that ``temperature`` and ``seed`` are 0, so that an extraction is
+reproducible.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from actors.config.vision import ImageOptions
 _log = logging.getLogger(__name__)
 
 USUAL_LENGTH, USUAL_SLOTS = 4096, 8
-"""n_ctx and sequences where neither the model file nor a share of a card says them."""
+"""Default n_ctx and sequences if neither the model file nor a GPU share determines them."""
 
 _LLAMA_CPP = "llama_cpp."
 _PLACEMENT = {"main_gpu", "split_mode", "tensor_split"}
@@ -76,32 +76,32 @@ SPARK_NAMES = {
     "chatTemplate": "prompt.chat_template",
     "reasoningBudget": "prompt.reasoning_budget",
 }
-"""Spark NLP's name to the section and name here; docs/gguf-parameters.md has the table with what
-they do. ``noKvOffload`` is turned round; ``useChatTemplate: false`` is ``chat_template: none``."""
+"""Spark NLP's name to the section and name used here; docs/gguf-parameters.md has the table with
+the meanings. ``noKvOffload`` is inverted; ``useChatTemplate: false`` is ``chat_template: none``."""
 
 SPARK_ELSEWHERE = {
-    "nThreads": "threads are the CPUs of the pool: set its num_cpus",
-    "nThreadsBatch": "threads are the CPUs of the pool: set its num_cpus",
-    "grammar": "each prompt.format has a grammar of its own; prompt.constrained turns it off",
-    "inputPrefix": "write it into prompt.instruction, or into an inline prompt.chat_template",
-    "inputSuffix": "write it into prompt.instruction, or into an inline prompt.chat_template",
-    "removeThinkingTag": "a thinking block is always kept apart from the answer; leave it out",
-    "miroStat": "mirostat is not supported; temperature, top_k, top_p, min_p and typical_p are",
-    "defragmentationThreshold": "llama.cpp no longer has this parameter; leave it out",
-    "samplers": "the order of samplers is llama.cpp's default one",
+    "nThreads": "the thread count is the pool's num_cpus: set that",
+    "nThreadsBatch": "the thread count is the pool's num_cpus: set that",
+    "grammar": "each prompt.format has its own grammar; disable it with prompt.constrained",
+    "inputPrefix": "put it in prompt.instruction or in an inline prompt.chat_template",
+    "inputSuffix": "put it in prompt.instruction or in an inline prompt.chat_template",
+    "removeThinkingTag": "the thinking block is always separated from the answer; remove this key",
+    "miroStat": "mirostat is not supported; use temperature, top_k, top_p, min_p or typical_p",
+    "defragmentationThreshold": "llama.cpp no longer has this parameter; remove this key",
+    "samplers": "the sampler order is fixed to llama.cpp's default; remove this key",
 }
-"""Spark NLP's names that have no place here, and what to do instead."""
+"""Spark NLP's names that are not supported here, with the alternative."""
 
 _NO_EFFECT = {
     "tfs_z": "llama.cpp no longer has this parameter",
     "penalize_nl": "llama.cpp no longer has this parameter",
-    "n_keep": "nothing is ever shifted out of a context; a long document is read in windows",
-    "cache_prompt": "what prompts share is always computed once",
+    "n_keep": "the context is never shifted; long documents are split into windows",
+    "cache_prompt": "shared prompt prefixes are always computed once",
 }
 
 
 def spark_place(key: str, value: Any) -> tuple[str, str, Any] | None:
-    """Section, name and value here of a parameter of Spark NLP; None where there is none."""
+    """Map a Spark NLP parameter to section, name and value here; None if it is unknown."""
     section, _, name = SPARK_NAMES.get(key, "").partition(".")
     if not section:
         return None
@@ -109,7 +109,7 @@ def spark_place(key: str, value: Any) -> tuple[str, str, Any] | None:
 
 
 def _renamed(section: str, content: Any) -> Any:
-    """The content of a section with Spark NLP's names replaced by llama.cpp's."""
+    """Replace Spark NLP's names in the content of a section with llama.cpp's."""
     if not isinstance(content, dict):
         return content
     result: dict[str, Any] = {}
@@ -124,7 +124,7 @@ def _renamed(section: str, content: Any) -> Any:
             inner[name.removeprefix(_LLAMA_CPP)] = value
             continue
         if name in result and key == "llama_cpp":
-            continue  # Spark NLP's names before it have taken it in
+            continue  # already merged with Spark NLP's names that came earlier
         if name in result or (name != key and name in content):
             raise ValueError(f"{name} is set twice, once as {key}")
         result[name] = value
@@ -132,66 +132,68 @@ def _renamed(section: str, content: Any) -> Any:
 
 
 class GgufContext(Section):
-    """How llama.cpp holds and runs the model."""
+    """Settings for loading and running the model with llama.cpp."""
 
     n_ctx: Annotated[int, Field(ge=64)] | Literal["auto"] = Field(
         default=USUAL_LENGTH,
-        description="Tokens of one sequence, prompt and output together. auto: 4096 where that "
-        "fits (or the model's own context, where that is shorter), else less, but at least 2048; "
-        "in a share that is stated, up to the model's own. How a long document is cut, and so "
-        "what is found in it, may then depend on the share: write a number where it must not. "
+        description="Context size in tokens of one sequence: prompt plus output. auto: 4096 if "
+        "that fits (or the model's own context if that is shorter), else less, but at least 2048. "
+        "With an explicit num_gpus it may grow to the model's maximum. The context size affects "
+        "how long documents are split, so set a number if results must not depend on the GPU. "
         "Spark NLP: nCtx.",
     )
     sequences: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field(
         default="auto",
-        description="Documents in flight at a time. auto: as many as the share of a card has room "
-        "for, at most 64; 8 where no share decides. Spark NLP: batchSize.",
+        description="Documents in flight at once. auto: as many as fit in the GPU share, at most "
+        "64; 8 without an explicit share. Spark NLP: batchSize.",
     )
     kv_tokens: int | None = Field(
         default=None,
         ge=64,
-        description="One common room of this many tokens for all sequences. Saves memory where "
-        "documents are short and n_predict bounds what is printed, since a document is let in with "
-        "room for its prompt and n_predict (-1: all of n_ctx); others wait. Default: n_ctx for "
-        "each, and for each of `prefixes`, which computes faster.",
+        description="Size in tokens of one unified KV cache for all sequences. Saves memory if "
+        "documents are short and n_predict bounds the output: a document is admitted when its "
+        "prompt and n_predict tokens fit (-1: all of n_ctx), the others wait. Default: a KV cache "
+        "of n_ctx tokens for each sequence and each of `prefixes`, which is faster.",
     )
     prefixes: int = Field(
-        default=2, ge=0, le=32, description="Shared prompt beginnings kept computed at a time."
+        default=2, ge=0, le=32, description="Shared prompt prefixes kept in the KV cache."
     )
     n_gpu_layers: int = Field(
-        default=99, ge=-1, description="Layers on the card; -1 all. Spark NLP: nGpuLayers."
+        default=99,
+        ge=-1,
+        description="Layers offloaded to the GPU; -1: all. Spark NLP: nGpuLayers.",
     )
     n_batch: int = Field(
-        default=2048, ge=32, description="Tokens of one step at most. Spark NLP: nBatch."
+        default=2048, ge=32, description="Maximum tokens per step. Spark NLP: nBatch."
     )
     n_ubatch: int = Field(
-        default=512, ge=32, description="Tokens computed at once. Spark NLP: nUbatch."
+        default=512, ge=32, description="Maximum tokens per compute batch. Spark NLP: nUbatch."
     )
     flash_attn: Literal["auto", "on", "off"] = Field(
         default="auto",
-        description="Flash attention; on a CPU it is less exact. Spark NLP: flashAttention.",
+        description="Flash attention; less exact on a CPU. Spark NLP: flashAttention.",
     )
-    type_k: KvType = Field(default="f16", description="Type of the K cache.")
+    type_k: KvType = Field(default="f16", description="Data type of the K cache.")
     type_v: KvType = Field(
-        default="f16", description="Type of the V cache; needs flash_attn below f16."
+        default="f16", description="Data type of the V cache; types below f16 need flash_attn."
     )
-    offload_kqv: bool = Field(default=True, description="The KV cache on the card too.")
+    offload_kqv: bool = Field(default=True, description="Keep the KV cache on the GPU.")
     swa_full: bool = Field(
         default=True,
-        description="The whole cache for sliding-window layers: needed to share prefixes.",
+        description="Keep the full KV cache of sliding-window layers; required to share prefixes.",
     )
     llama_cpp: dict[str, bool | int | float | str | tuple[float, ...]] = Field(
         default_factory=dict,
-        description="llama.cpp's own context and model parameters by their names there, such as "
+        description="Other llama.cpp context and model parameters, by llama.cpp's names, such as "
         "rope_freq_base, yarn_orig_ctx, main_gpu, split_mode, tensor_split.",
     )
-    use_mmap: bool = Field(default=True, description="Map the file instead of reading it.")
+    use_mmap: bool = Field(default=True, description="Memory-map the file instead of reading it.")
     use_extra_bufts: bool | None = Field(
         default=None,
-        description="Repacked weights, for CPUs. Default: yes, unless llama.cpp was built with "
-        "AMX: built by GCC 12 or older it then crashes at the first prompt.",
+        description="Repack weights for the CPU. Default: true, unless llama.cpp was built with "
+        "AMX: builds by GCC 12 or older then crash at the first prompt.",
     )
-    use_mlock: bool = Field(default=False, description="Keep the weights from being swapped out.")
+    use_mlock: bool = Field(default=False, description="Lock the weights in memory.")
 
     RUNNING = frozenset(
         {
@@ -201,7 +203,7 @@ class GgufContext(Section):
     )
 
     def identity(self) -> dict[str, Any]:
-        """As of any section; which GPU computes what changes no answer."""
+        """As for any section, except that GPU placement does not change an answer."""
         content = super().identity()
         for name in _PLACEMENT & content["llama_cpp"].keys():
             del content["llama_cpp"][name]
@@ -217,78 +219,90 @@ class GgufContext(Section):
 
     @property
     def length(self) -> int:
-        """``n_ctx`` as a number; of auto that no share has decided, the usual one."""
+        """``n_ctx`` as a number; an unresolved auto counts as the default."""
         return USUAL_LENGTH if self.n_ctx == "auto" else self.n_ctx
 
     @property
     def slots(self) -> int:
-        """``sequences`` as a number; of auto that no share has decided, the usual one."""
+        """``sequences`` as a number; an unresolved auto counts as the default."""
         return USUAL_SLOTS if self.sequences == "auto" else self.sequences
 
     @model_validator(mode="after")
     def _fits(self) -> GgufContext:
         if self.kv_tokens is not None and self.n_ctx != "auto" and self.kv_tokens < self.n_ctx:
-            raise ValueError("context.kv_tokens must hold at least one sequence of n_ctx")
+            raise ValueError("context.kv_tokens must be at least n_ctx")
         _warn_of(self)
         return self
 
 
 class GgufSampling(Section):
-    """How tokens are chosen; the meaning is llama.cpp's, see ``actors.engine.Sampling``."""
+    """Sampling settings, with llama.cpp's semantics; see ``actors.engine.Sampling``."""
 
-    temperature: float = Field(default=0.0, ge=0, description="0: always the likeliest token.")
-    top_k: int = Field(default=40, ge=0, description="Only the k likeliest tokens; 0: all.")
-    top_p: float = Field(default=0.95, gt=0, le=1, description="Only the likeliest up to mass p.")
+    temperature: float = Field(default=0.0, ge=0, description="0: greedy decoding.")
+    top_k: int = Field(default=40, ge=0, description="Keep only the k most likely tokens; 0: all.")
+    top_p: float = Field(
+        default=0.95, gt=0, le=1, description="Nucleus sampling: probability mass to keep."
+    )
     min_p: float = Field(
         default=0.05,
         ge=0,
         le=1,
-        description="Only tokens at least this likely next to the likeliest.",
+        description="Keep tokens whose probability is at least this fraction of the best token's.",
     )
-    typical_p: float = Field(default=1.0, gt=0, le=1, description="Locally typical mass; 1: off.")
-    min_keep: int = Field(default=0, ge=0, description="Tokens that truncation leaves at least.")
+    typical_p: float = Field(
+        default=1.0, gt=0, le=1, description="Locally typical sampling mass; 1: off."
+    )
+    min_keep: int = Field(
+        default=0, ge=0, description="Minimum number of tokens kept by truncation."
+    )
     repeat_penalty: float = Field(
-        default=1.0, gt=0, description="1: off. Over 1 damages JSON, whose keys repeat."
+        default=1.0, gt=0, description="1: off. Values over 1 damage JSON, whose keys repeat."
     )
     repeat_last_n: int = Field(
-        default=64, ge=-1, description="Tokens looked at for penalties; 0 none, -1 all."
+        default=64,
+        ge=-1,
+        description="Number of last tokens that penalties consider; 0: none, -1: all.",
     )
-    frequency_penalty: float = Field(default=0.0, description="Per earlier occurrence.")
-    presence_penalty: float = Field(default=0.0, description="For any earlier occurrence.")
+    frequency_penalty: float = Field(default=0.0, description="Penalty per earlier occurrence.")
+    presence_penalty: float = Field(default=0.0, description="Penalty for any earlier occurrence.")
     dynatemp_range: float = Field(
-        default=0.0, ge=0, description="How far the temperature follows the entropy; 0: not."
+        default=0.0, ge=0, description="Range of the entropy-based dynamic temperature; 0: off."
     )
-    dynatemp_exponent: float = Field(default=1.0, gt=0, description="How steeply it does.")
+    dynatemp_exponent: float = Field(
+        default=1.0, gt=0, description="Exponent of the dynamic temperature."
+    )
     seed: int = Field(
-        default=0, ge=0, description="Draws follow from the seed, the document's id and the window."
+        default=0,
+        ge=0,
+        description="Base seed; combined with the document's id and the window index.",
     )
     n_predict: int = Field(
-        default=-1, ge=-1, description="Output tokens at most; -1: what the context has room for."
+        default=-1, ge=-1, description="Maximum output tokens; -1: the rest of the context."
     )
     stop: tuple[str, ...] = Field(
         default=(),
-        description="Strings that end the output. Not where a grammar makes it: that knows its "
-        "end, and a document may hold such a string.",
+        description="Strings that end the output. Ignored with a grammar, which ends the output "
+        "itself: a document may contain such a string.",
     )
-    ignore_eos: bool = Field(default=False, description="Go on after an end token.")
+    ignore_eos: bool = Field(default=False, description="Continue after an end token.")
     n_probs: int = Field(
         default=0,
         ge=0,
         le=100,
-        description="Log probabilities of so many of the likeliest tokens at every place, in "
-        "Extraction.choices and `medspan extract --json`; tables do not hold them. The scores of "
-        "entities need none of it.",
+        description="Return the log probabilities of this many most likely tokens per position, in "
+        "Extraction.choices and `medspan extract --json`; they are not written to tables. Entity "
+        "scores do not need it.",
     )
-    tfs_z: float | None = Field(default=None, description="Dropped by llama.cpp; has no effect.")
-    penalize_nl: bool | None = Field(default=None, description="Dropped by llama.cpp; no effect.")
-    n_keep: int | None = Field(default=None, description="No effect: a context is never shifted.")
+    tfs_z: float | None = Field(default=None, description="No effect: removed from llama.cpp.")
+    penalize_nl: bool | None = Field(default=None, description="No effect: removed from llama.cpp.")
+    n_keep: int | None = Field(default=None, description="No effect: the context is never shifted.")
     cache_prompt: bool | None = Field(
-        default=None, description="No effect: what prompts share is always computed once."
+        default=None, description="No effect: shared prompt prefixes are always computed once."
     )
 
     @property
     def limit(self) -> int | None:
-        """``n_predict`` as a bound; None: what the context has room for."""
+        """``n_predict`` as a bound; None: the rest of the context."""
         return self.n_predict if self.n_predict >= 0 else None
 
     RUNNING = frozenset({"n_probs", "tfs_z", "penalize_nl", "n_keep", "cache_prompt"})
@@ -308,44 +322,44 @@ _warned: set[str] = set()
 
 
 def _warn_of(section: Section) -> None:
-    """Warn, once a process, of parameters that are given and have no effect."""
-    given: dict[str, list[str]] = {}
+    """Warn once per process about parameters that are set but have no effect."""
+    ineffective: dict[str, list[str]] = {}
     for name, reason in _NO_EFFECT.items():
         value = getattr(section, name, None)
         if value is not None and not (name == "cache_prompt" and value):
-            given.setdefault(reason, []).append(name)
-    for reason, names in given.items():
-        said = f"{', '.join(names)}: {reason}; it has no effect"
-        if said not in _warned:
-            _warned.add(said)
-            _log.warning("%s", said)
+            ineffective.setdefault(reason, []).append(name)
+    for reason, names in ineffective.items():
+        message = f"{', '.join(names)}: {reason}; it has no effect"
+        if message not in _warned:
+            _warned.add(message)
+            _log.warning("%s", message)
 
 
 class Adapter(Section):
-    """A LoRA adapter in GGUF form, laid over the model's weights."""
+    """A LoRA adapter in GGUF form, applied on top of the model's weights."""
 
     model: str = Field(description="A path, file://, s3://, hf:// or https:// URI.")
     sha256: str | None = Field(
         default=None, pattern="^[0-9a-f]{64}$", description="SHA-256 of the file."
     )
-    scale: float = Field(default=1.0, description="How much of it; 1: as it was trained.")
+    scale: float = Field(default=1.0, description="Scale of the adapter; 1: as trained.")
 
     RUNNING = frozenset({"model", "sha256"})
 
 
 class GgufWeights(Weights):
-    """Where the model's files are."""
+    """Location of the model's files."""
 
     mmproj: str | None = Field(
         default=None,
-        description="A vision model's encoder (its mmproj GGUF): a path or URI as `model`.",
+        description="A vision model's image encoder (its mmproj GGUF): a path or URI like `model`.",
     )
     mmproj_sha256: str | None = Field(
         default=None, pattern="^[0-9a-f]{64}$", description="SHA-256 of the mmproj file."
     )
     lora: tuple[Adapter, ...] = Field(
         default=(),
-        description="LoRA adapters (llama.cpp's convert_lora_to_gguf.py makes them), applied "
+        description="LoRA adapters (made by llama.cpp's convert_lora_to_gguf.py), applied "
         "together: a list of model, sha256 and scale, or a mapping of paths to scales.",
     )
 
@@ -361,14 +375,14 @@ class GgufWeights(Weights):
 
     @property
     def files(self) -> tuple[tuple[str, str | None], ...]:
-        """Every file with its expected SHA-256, the model first."""
+        """Every file with its expected SHA-256; the model comes first."""
         encoder = ((self.mmproj, self.mmproj_sha256),) if self.mmproj else ()
         return (*super().files, *encoder, *((one.model, one.sha256) for one in self.lora))
 
 
 class GgufModel(Section):
-    """A model file of kind gguf: a language model that reads text (with ``weights.mmproj`` also
-    pictures) and prints entities or prose."""
+    """A model file of kind gguf: a language model that reads text (and images, with
+    ``weights.mmproj``) and generates entities or prose."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     kind: Literal["gguf"]
@@ -376,26 +390,26 @@ class GgufModel(Section):
     context: GgufContext = GgufContext()
     prompt: PromptSection
     images: ImageOptions | None = Field(
-        default=None, description="How pictures are shown; only with weights.mmproj."
+        default=None, description="How images are presented; requires weights.mmproj."
     )
     sampling: GgufSampling = GgufSampling()
     window: Window = Field(default_factory=lambda: Window.model_validate({}))
     labels: LabelFilter = Field(default_factory=lambda: LabelFilter.model_validate({}))
     overlaps: Policy = Field(
         default="all",
-        description="Which of the model's own overlapping entities stay, after `labels`; for label "
-        "sets in which nothing is nested, `longest` or `score`.",
+        description="Which of the model's own overlapping entities to keep, after `labels`; use "
+        "`longest` or `score` if nothing in the label set is nested.",
     )
 
     @model_validator(mode="after")
     def _sees(self) -> GgufModel:
         if self.images is not None and self.weights.mmproj is None:
-            raise ValueError("`images` is for vision models: weights.mmproj is missing")
+            raise ValueError("`images` requires a vision model: weights.mmproj is missing")
         if self.weights.mmproj_sha256 and not self.weights.mmproj:
             raise ValueError("weights.mmproj_sha256 without weights.mmproj")
         return self
 
     @property
     def sees(self) -> bool:
-        """Whether the model is shown a document's pictures."""
+        """True if the model takes images."""
         return self.weights.mmproj is not None

@@ -29,7 +29,14 @@ class LinkedVocabulary(Section):
         "strength and form from relations choose the clinical drug.",
     )
 
-    RUNNING = frozenset({"index"})
+    link: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s{}]*\{code\}[^\s{}]*$",
+        description="Where a page of a concept is, with {code} for its code; shown by the page of "
+        "`medspan serve`.",
+    )
+
+    RUNNING = frozenset({"index", "link"})
 
 
 class Linking(Section):

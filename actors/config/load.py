@@ -1,4 +1,4 @@
-"""Reading a model file: YAML to a validated, absolute configuration, with errors that help."""
+"""Load a model file: YAML to a validated configuration with absolute paths and helpful errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _T = TypeVar("_T", bound=BaseModel)
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be used; the message names the file and the key."""
+    """An invalid configuration; the message names the file and the key."""
 
 
 ModelConfig = OnnxModel | GlinerModel | GgufModel
@@ -31,7 +31,7 @@ _GUIDELINE = TypeAdapter(Guideline)
 
 
 def load_model(reference: str | Path) -> ModelConfig:
-    """The model named by a YAML file's path or by ``starter:<name>``.
+    """Load the model from a YAML file or from ``starter:<name>``.
 
     Raises ConfigError, which names the file and every wrong key.
     """
@@ -40,16 +40,16 @@ def load_model(reference: str | Path) -> ModelConfig:
 
 
 def starter_file(reference: str) -> Path:
-    """The model file of ``starter:<name>``; raises ConfigError with the names that exist."""
+    """Return the model file of ``starter:<name>``; raises ConfigError listing the known ones."""
     name = reference.removeprefix(_STARTER)
     known = sorted(p.parent.name for p in STARTERS.glob("*/model.yaml"))
     if name not in known:
-        raise ConfigError(f"no starter model {name!r}; there are: {', '.join(known) or 'none'}")
+        raise ConfigError(f"no starter model {name!r}; available: {', '.join(known) or 'none'}")
     return STARTERS / name / "model.yaml"
 
 
 def parse_model(content: dict[str, Any], path: Path) -> ModelConfig:
-    """A model from the content of its file; local paths are made absolute from ``path``."""
+    """Build a model from its file's content; relative paths are resolved against ``path``."""
     model = validate(_MODEL, content, path)
     weights: dict[str, Any] = {"model": resolve(model.weights.model, path)}
     if isinstance(model, GgufModel):
@@ -59,7 +59,7 @@ def parse_model(content: dict[str, Any], path: Path) -> ModelConfig:
             one.model_copy(update={"model": resolve(one.model, path)}) for one in model.weights.lora
         )
     if not isinstance(model, OnnxModel) and isinstance(model.prompt.guideline, str):
-        # Inlined, so that the fingerprint covers what the file says.
+        # Inlined, so that the fingerprint covers the guideline's content.
         guideline = load_guideline(resolve(model.prompt.guideline, path))
         prompt = model.prompt.model_copy(update={"guideline": guideline})
         model = model.model_copy(update={"prompt": prompt})
@@ -67,19 +67,19 @@ def parse_model(content: dict[str, Any], path: Path) -> ModelConfig:
 
 
 def load_guideline(path: str | Path) -> Guideline:
-    """The guideline in a file; raises ConfigError, which names the file and every wrong key."""
+    """Load a guideline; raises ConfigError, which names the file and every wrong key."""
     return validate(_GUIDELINE, read_yaml(Path(path)), Path(path))
 
 
 def resolve(reference: str, holder: Path) -> str:
-    """A URI as it is; a relative path made absolute from the file that holds it."""
+    """Return a URI as is, and a relative path resolved against the folder of ``holder``."""
     if "://" in reference or reference.startswith(_STARTER):
         return reference
     return str((holder.resolve().parent / Path(reference).expanduser()).resolve())
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file; raises ConfigError that names the file and the line."""
+    """Read the mapping in a YAML file; raises ConfigError that names the file and the line."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -87,31 +87,31 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not YAML: {error}") from error
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: holds no mapping of keys to values")
+        raise ConfigError(f"{path}: not a mapping of keys to values")
     return content
 
 
 def validate(adapter: TypeAdapter[_T], content: dict[str, Any], path: Path) -> _T:
-    """``content`` as the adapter's model; raises ConfigError with one line per wrong key."""
+    """Validate ``content``; raises ConfigError with one line per wrong key."""
     try:
         return adapter.validate_python(content)
     except ValidationError as error:
         known = adapter.json_schema()
         lines = [
-            f"  {'.'.join(_place(item['loc'], content)) or '(file)'}: {_said(item, known)}"
+            f"  {'.'.join(_place(item['loc'], content)) or '(file)'}: {_describe(item, known)}"
             for item in error.errors(include_url=False, include_input=False)
         ]
         raise ConfigError(f"{path}:\n" + "\n".join(lines)) from error
 
 
 def _place(loc: tuple[int | str, ...], content: dict[str, Any]) -> list[str]:
-    """Where a value stands in the file; pydantic puts the kind of a model first."""
+    """Return a value's path in the file; pydantic prefixes it with the kind of the model."""
     skip = bool(loc) and loc[0] == content.get("kind") and loc[0] not in content
     return [str(part) for part in loc[skip:]]
 
 
-def _said(item: Any, schema: dict[str, Any]) -> str:
-    """What is wrong with a value; of an unknown key also the nearest known one."""
+def _describe(item: Any, schema: dict[str, Any]) -> str:
+    """Describe a validation error; for an unknown key, suggest the nearest known one."""
     if item["type"] != "extra_forbidden":
         return str(item["msg"])
     *holder, key = (str(part) for part in item["loc"])
@@ -120,7 +120,7 @@ def _said(item: Any, schema: dict[str, Any]) -> str:
 
 
 def _keys(schema: dict[str, Any], path: list[str]) -> set[str]:
-    """The keys that a mapping at ``path`` may have, by a JSON Schema."""
+    """Return the keys allowed in the mapping at ``path``, according to a JSON Schema."""
     places = _alternatives(schema, schema)
     for part in path:
         found = [
@@ -133,14 +133,14 @@ def _keys(schema: dict[str, Any], path: list[str]) -> set[str]:
             )
             if isinstance(inner, dict)
         ]
-        # The name of a kind in a union stands in the path, and in no file.
+        # A union's kind appears in pydantic's path but not in the file.
         if found:
             places = [one for inner in found for one in _alternatives(inner, schema)]
     return {key for place in places for key in place.get("properties", {})}
 
 
 def _alternatives(node: dict[str, Any], root: dict[str, Any]) -> list[dict[str, Any]]:
-    """A schema with its references and alternatives resolved."""
+    """Resolve a schema's references and alternatives."""
     if "$ref" in node:
         return _alternatives(root["$defs"][node["$ref"].rpartition("/")[2]], root)
     others = [one for key in ("anyOf", "oneOf", "allOf") for one in node.get(key, ())]

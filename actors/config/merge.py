@@ -1,4 +1,4 @@
-"""How the entities of several models become one list."""
+"""Configuration of merging the entities of several models."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Policy = Literal["longest", "score", "priority", "all"]
 
 
 class Merge(Section):
-    """What happens where entities overlap; see ``actors.merge`` for the rules."""
+    """Resolution of overlapping entities; see ``actors.merge`` for the rules."""
 
     overlaps: Policy = Field(
         default="all",
-        description="Which of several overlapping entities stay. longest: the longest; "
-        "score: the highest score; priority: the model that stands first in `priority`; "
-        "all: every one (the same span and label said twice is one entity in any case).",
+        description="Which of several overlapping entities to keep. longest: the longest; score: "
+        "the highest score; priority: the model that comes first in `priority`; all: every one "
+        "(identical spans with the same label are always merged into one entity).",
     )
     priority: tuple[str, ...] = Field(
         default=(), description="Model names, most trusted first; default: the order of the steps."

@@ -1,4 +1,4 @@
-"""The configuration of a reader of pictures (kind ocr)."""
+"""Configuration of an OCR model (kind ocr)."""
 
 from __future__ import annotations
 
@@ -12,82 +12,89 @@ from actors.config.load import read_yaml, resolve, starter_file, validate
 
 
 class PageLimits(Section):
-    """What a file may ask for before it is refused as a failed row."""
+    """Limits on a file; one that exceeds them becomes a failed row."""
 
     dpi: int = Field(
         200,
         ge=36,
         le=600,
-        description="Resolution at which PDF pages without text are rendered; "
-        "boxes on PDF pages are in its pixels.",
+        description="Resolution at which PDF pages without text are rendered; boxes on PDF pages "
+        "are in pixels at this resolution.",
     )
     text_layer: bool = Field(
         True,
-        description="Take a PDF page's own text where it has one; false: read every page by "
-        "looking at it, for archives whose text layers are bad.",
+        description="Use a PDF page's text layer if it has one; false: run OCR on every page, for "
+        "archives with bad text layers.",
     )
     max_pages: int = Field(
-        500, ge=1, description="A file with more pages or frames fails before any is read."
+        500, ge=1, description="A file with more pages or frames fails before any page is read."
     )
     max_megapixels: float = Field(
         60.0,
         gt=0,
-        description="A picture with more fails before it is decoded; a PDF page is "
-        "rendered coarser instead.",
+        description="An image with more fails before it is decoded; a PDF page is rendered at a "
+        "lower resolution instead.",
     )
     page_seconds: float = Field(
         10.0,
         gt=0,
-        description="A file fails (TooSlow) when decoding or rendering one of its pages takes more "
-        "CPU seconds; by the clock it may take six times as long.",
+        description="CPU seconds to decode or render one page before the file fails (TooSlow); the "
+        "wall-clock limit is six times as long.",
     )
     page_memory_mb: float = Field(
         2000.0,
         ge=100,
-        description="A file fails (TooLarge) when decoding or rendering one of its pages takes "
-        "more memory; 60 megapixels take up to 1,500. Watched on Linux only.",
+        description="Memory to decode or render one page before the file fails (TooLarge); 60 "
+        "megapixels take up to 1,500. Enforced on Linux only.",
     )
 
 
 class Detection(Section):
-    """How lines of text are found on a page."""
+    """Detection of text lines on a page."""
 
-    min_side: int = Field(736, ge=32, description="A page with a shorter side is enlarged to it.")
+    min_side: int = Field(
+        736, ge=32, description="Upscale pages so that the shorter side has this length."
+    )
     max_side: int = Field(
         2000,
         ge=320,
-        description="A page with a longer side is reduced to it; "
-        "lines are read at the page's own resolution all the same.",
+        description="Downscale pages for detection so that the longer side has this length; "
+        "recognition still uses the page's own resolution.",
     )
-    threshold: float = Field(0.5, gt=0, lt=1, description="Least score of a line's place.")
+    threshold: float = Field(0.5, gt=0, lt=1, description="Minimum detection score of a line.")
 
 
 class OcrModel(Section):
-    """A model file of kind ocr: PP-OCR detection and recognition, as rapidocr ships them."""
+    """A model file of kind ocr: PP-OCR detection and recognition, as shipped by rapidocr."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     kind: Literal["ocr"]
     weights: Weights | None = Field(
         None,
-        description="A folder with detector.onnx and recognizer.onnx; without it the models "
-        "in the rapidocr package are used.",
+        description="A folder with detector.onnx and recognizer.onnx; default: the models in the "
+        "rapidocr package.",
     )
     pages: PageLimits = PageLimits()
     detection: Detection = Detection()
     min_confidence: float = Field(
-        0.5, ge=0, le=1, description="A line that is read with less is left out: it is rarely text."
+        0.5,
+        ge=0,
+        le=1,
+        description="Drop lines recognised with less confidence: they are rarely text.",
     )
     rotation: bool = Field(
-        True, description="Find pages that lie on a side or upside down, and read them upright."
+        True, description="Detect pages that are sideways or upside down and read them upright."
     )
     batch_pixels: int = Field(
         4096,
         ge=320,
-        description="Width of a recognition batch: lines of like length, of whatever "
-        "pages, are read together up to this sum of widths at a height of 48.",
+        description="Width budget of a recognition batch: lines of similar length, from any pages, "
+        "are recognised together up to this total width at a height of 48.",
     )
     wave_pages: int = Field(
-        8, ge=1, description="Pages whose lines are read together, and most pages in memory twice."
+        8,
+        ge=1,
+        description="Pages whose lines are recognised together; bounds decoded pages in memory.",
     )
 
     RUNNING = frozenset({"batch_pixels", "wave_pages"})
@@ -97,7 +104,7 @@ _OCR = TypeAdapter(OcrModel)
 
 
 def load_ocr(reference: str | Path) -> OcrModel:
-    """The model of kind ocr named by a YAML file's path or by ``starter:<name>``.
+    """Load the OCR model from a YAML file or from ``starter:<name>``.
 
     Raises ConfigError, which names the file and every wrong key.
     """

@@ -1,4 +1,4 @@
-"""The configuration of an ONNX token classifier."""
+"""Configuration of an ONNX token classifier."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from actors.config.base import LabelFilter, Section, Weights
 
 
 class Window(Section):
-    """How a long document is read: overlapping windows, each token decided in its best one."""
+    """Windowing of a long document: overlapping windows, each token labelled in its best one."""
 
     size: int | None = Field(
         None,
         ge=8,
-        description="Tokens a window; default: the model's own length, or what the context of a "
-        "language model has room for. An encoder's special tokens are among them.",
+        description="Tokens per window, including an encoder's special tokens; default: the "
+        "model's maximum length, or what fits in a language model's context.",
     )
     overlap: int | None = Field(
         None,
         ge=0,
-        description="Tokens two neighbours share; default: a quarter of the size, of a language "
-        "model an eighth.",
+        description="Tokens shared by neighbouring windows; default: a quarter of the size, for a "
+        "language model an eighth.",
     )
 
     @model_validator(mode="after")
@@ -33,51 +33,53 @@ class Window(Section):
 
 
 class Decode(Section):
-    """How token predictions become spans."""
+    """Decoding of token predictions into spans."""
 
     scheme: Literal["auto", "bio", "bioes", "io", "plain"] = Field(
         "auto",
-        description="auto reads it from what most labels of the model's id2label say: B-Drug, "
-        "b_drug, Drug-B, or B alone. A label that does not fit is named in the log.",
+        description="auto: inferred from the majority of labels in the model's id2label: B-Drug, "
+        "b_drug, Drug-B, or plain B. Labels that do not fit are logged.",
     )
     outside: tuple[str, ...] = Field(
         (),
-        description="Labels that mean no entity, beside O, OUTSIDE, NONE, Non-Entity and the like.",
+        description="Extra labels that mean no entity, besides O, OUTSIDE, NONE, Non-Entity and "
+        "the like.",
     )
     algorithm: Literal["viterbi", "greedy"] = Field(
         "viterbi",
-        description="viterbi: the likeliest sequence that the scheme allows. "
-        "greedy: the best label of each, then repair.",
+        description="viterbi: the most likely sequence that the scheme allows. greedy: the best "
+        "label of each token, then repair.",
     )
     pieces: Literal["first", "mean", "each"] = Field(
         "each",
-        description="Who decides a word's label: its first piece, their mean, or each its own.",
+        description="How a word's label is chosen: from its first piece, from the mean of its "
+        "pieces, or each piece separately.",
     )
 
 
 class OnnxSession(Section):
-    """How onnxruntime runs the model."""
+    """Settings of the onnxruntime session."""
 
     provider: Literal["auto", "cuda", "cpu"] = Field(
         "auto",
-        description="auto: CUDA where a card is visible, else the CPU, said once in the log.",
+        description="auto: CUDA if a GPU is visible, else the CPU; the choice is logged.",
     )
     batch_tokens: int = Field(
-        1024, ge=64, description="Tokens a batch, padding included; windows are packed by length."
+        1024, ge=64, description="Tokens per batch, padding included; windows are packed by length."
     )
     threads_per_batch: int = Field(
         1,
         ge=1,
-        description="CPU threads that share a batch; an actor of more runs several batches at a "
-        "time. 1 gives the most documents a second; more, a quicker answer to a single one.",
+        description="CPU threads per batch; an actor with more threads runs several batches in "
+        "parallel. 1 maximises throughput; more reduces the latency of a single document.",
     )
     gpu_memory_gb: float | None = Field(
-        None, gt=0, description="Limit of the CUDA arena; default: the actor's share of the card."
+        None, gt=0, description="Limit of the CUDA arena; default: the actor's share of the GPU."
     )
 
 
 class OnnxModel(Section):
-    """A model file of kind onnx: a token classifier as optimum exports it."""
+    """A model file of kind onnx: a token classifier as exported by optimum."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     kind: Literal["onnx"]

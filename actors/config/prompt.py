@@ -1,4 +1,4 @@
-"""The `prompt` section of a generative model's file: what to ask, how, and how to place answers."""
+"""The `prompt` section of a generative model's file: prompt, answer format and grounding."""
 
 from __future__ import annotations
 
@@ -18,38 +18,39 @@ SPARK_NAMES = {
     "chatTemplate": "chat_template",
     "reasoningBudget": "reasoning_budget",
 }
-"""Spark NLP's setter names of this section; useChatTemplate is understood too."""
+"""Spark NLP's setter names in this section; useChatTemplate is accepted too."""
 
 
 class GroundingOptions(Section):
-    """How the words of a model are found in the document; see ``actors.grounding``."""
+    """Grounding of mentions in the document; see ``actors.grounding``."""
 
     fuzzy_threshold: float = Field(
         default=0.85,
         ge=0.5,
         le=1,
-        description="Least similarity of a fuzzy match, from 0 to 1; 1 turns fuzzy matching off.",
+        description="Minimum similarity of a fuzzy match, from 0 to 1; 1 disables fuzzy matching.",
     )
     mark_all: bool = Field(
         default=False,
-        description="Every further occurrence of a found mention becomes an entity too.",
+        description="Return every further occurrence of a found mention as an entity too.",
     )
 
 
 class PromptSection(Section):
-    """How a generative model is asked and answered."""
+    """Prompt and answer format of a generative model."""
 
     format: PromptForm = Field(
-        description="template: a JSON template in the prompt's headings (jsl_meds_ner_2b). "
-        "nuextract: NuExtract 2.0's own form. entity-list: a JSON list of entity and type. "
+        description="template: a JSON template under the prompt's headings (jsl_meds_ner_2b). "
+        "nuextract: NuExtract 2.0's own format. entity-list: a JSON list of entity and type. "
         "prose: prompt in, text out.",
     )
     guideline: Guideline | str | None = Field(
-        default=None, description="What to extract: a guideline file's path, or the guideline."
+        default=None,
+        description="What to extract: the path of a guideline file, or the guideline inline.",
     )
     instruction: str | None = Field(
         default=None,
-        description="prose: what to ask of every document whose row brings no prompt of its own.",
+        description="prose: the prompt for every document whose row has no prompt of its own.",
     )
     chat_template: str = Field(
         default="gguf",
@@ -57,70 +58,71 @@ class PromptSection(Section):
         "mistral, phi3, zephyr, vicuna, none); or a Jinja template inline.",
     )
     system: str | None = Field(
-        default=None, description="The system turn; default: the format's own, where it has one."
+        default=None, description="System prompt; default: the format's own, if it has one."
     )
     constrained: bool = Field(
-        default=True, description="Whether a grammar keeps the output to the format's JSON."
+        default=True, description="Constrain the output to the format's JSON with a grammar."
     )
     verbatim: Verbatim = Field(
         default="words",
-        description="Whether verbatim strings can only be copied from the document. words: whole "
-        "words and numbers; chars: also parts of words; off: any string, flagged by grounding "
-        "where it is not in the document.",
+        description="How the grammar restricts verbatim strings to text copied from the document. "
+        "words: whole words and numbers; chars: also parts of words; off: any string, flagged by "
+        "grounding if it is not in the document.",
     )
-    max_items: int = Field(default=64, ge=1, le=1000, description="Most items of a JSON list.")
+    max_items: int = Field(default=64, ge=1, le=1000, description="Maximum items in a JSON list.")
     max_length: int = Field(
-        default=200, ge=1, le=10_000, description="Most characters of a JSON string."
+        default=200, ge=1, le=10_000, description="Maximum characters in a JSON string."
     )
     json_style: JsonStyle = Field(
         default="spaced",
-        description="The fixed white space of the output. spaced: a space after comma and colon, "
-        "as most models were trained; compact: none, which makes fewer tokens in all, and more of "
-        "those that a model decides one by one.",
+        description="Whitespace of the output. spaced: a space after comma and colon, as most "
+        "models were trained; compact: none, which needs fewer tokens overall but leaves more of "
+        "them to the model rather than the grammar.",
     )
     reasoning_budget: int = Field(
         default=-1,
         ge=-1,
-        description="Tokens of a thinking block at most; then it is closed and the model must "
-        "answer. -1: as many as there is room for. Spark NLP: reasoningBudget.",
+        description="Maximum tokens of a thinking block; then it is closed and the model must "
+        "answer. -1: limited only by the context. Spark NLP: reasoningBudget.",
     )
     tables: bool = Field(
         default=False,
-        description="prose: tables and lists of a markdown answer as rows in `structured`.",
+        description="prose: return tables and lists of a markdown answer as rows in `structured`.",
     )
     check: bool = Field(
         default=False,
-        description="prose: each dose, quantity, date, name and word in letters that the document "
-        "lacks becomes an entity, with its place in the document's text or flagged as ungrounded.",
+        description="prose: fact-check the answer. Each dose, quantity, date, name and word in a "
+        "foreign script becomes an entity, grounded in the document's text or flagged as "
+        "ungrounded.",
     )
     examples: bool = Field(
-        default=True, description="Whether the guideline's examples are printed in the prompt."
+        default=True, description="Include the guideline's examples in the prompt."
     )
     grounding: GroundingOptions = GroundingOptions()
 
     @model_validator(mode="before")
     @classmethod
     def _spark(cls, content: Any) -> Any:
-        """Spark NLP's setter names, as the other sections take them."""
+        """Accept Spark NLP's setter names, as the other sections do."""
         if not isinstance(content, dict):
             return content
         renamed = {SPARK_NAMES.get(key, key): value for key, value in content.items()}
         if len(renamed) < len(content):
-            raise ValueError("a parameter is set twice, under its own and under Spark NLP's name")
+            raise ValueError("a parameter is set twice: by its own name and by Spark NLP's")
         used = renamed.pop("useChatTemplate", True)
         if used is False and renamed.setdefault("chat_template", "none") != "none":
-            raise ValueError("useChatTemplate is false, yet chat_template is set")
+            raise ValueError("useChatTemplate: false conflicts with chat_template")
         return renamed
 
     @model_validator(mode="after")
     def _guideline_fits(self) -> PromptSection:
         if self.format == "prose":
             if self.guideline is not None:
-                raise ValueError("prose asks with `instruction` and has no use for a guideline")
+                raise ValueError("format prose takes `instruction`, not a guideline")
         elif self.tables or self.check:
-            raise ValueError("`tables` and `check` are for format prose")
+            raise ValueError("`tables` and `check` require format prose")
         elif self.guideline is None:
             raise ValueError(f"format {self.format} needs a guideline")
         elif self.instruction is not None:
-            raise ValueError("`instruction` is for format prose; a guideline has its own")
+            raise ValueError("`instruction` requires format prose; other formats use the guideline")
         return self

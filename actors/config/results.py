@@ -1,7 +1,7 @@
-"""A number for each room whose code decides answers; raised by hand when its answers change.
+"""Result versions: a number per package, raised by hand when its answers change.
 
-It stands in the identity of a stage in place of medspan's version, so that a release that changes
-no answer makes no lake stale. Golden answers of the starters guard the numbers.
+A stage's identity contains these numbers instead of medspan's version, so a release that changes no
+answer makes no lake stale. Golden answers of the starters guard the numbers.
 """
 
 from __future__ import annotations
@@ -36,5 +36,5 @@ _ROOMS: Mapping[str, tuple[str, ...]] = {
 
 
 def results_of(kind: str) -> dict[str, int]:
-    """The numbers of the rooms that a kind of model runs through; raises KeyError for no kind."""
+    """Return the numbers of the packages that a kind of model uses; raises KeyError if unknown."""
     return {room: RESULTS[room] for room in _ROOMS[kind]}

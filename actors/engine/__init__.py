@@ -1,4 +1,4 @@
-"""Continuous batching of text generation over a small Runner protocol. Knows no llama.cpp.
+"""Continuous batching of text generation over a small Runner protocol. Independent of llama.cpp.
 
 engine = Engine(runner, slots=16)
 engine.submit(Request(prefix=instructions, suffix=note, grammar=lark)).result().text

@@ -1,4 +1,4 @@
-"""How the next token of one request is chosen: its thinking block, its grammar, its sampling."""
+"""Token selection for one request: thinking block, grammar, sampling."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from actors.engine.sampling import Ids, Sampler, likeliest, log_probability
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A token with its log probability and the likeliest ones at its place."""
+    """A chosen token, its log probability, and the most likely alternatives at its position."""
 
     token: int
     logprob: float = 0.0
@@ -24,16 +24,16 @@ class Choice:
 
 
 class Decoder:
-    """Chooses the tokens of one request.
+    """Selects the tokens of one request.
 
-    Where it may think, the grammar is not in force until the thinking block is closed. A block that
-    the prompt has opened is thought through first; one that the model may open itself is entered
-    when its first token is the likeliest of the whole vocabulary.
+    If the request may think, the grammar only applies once the thinking block is closed. A block
+    that the prompt has opened comes first; a block that the model may open itself is entered if its
+    first token is the most likely one of the whole vocabulary.
     """
 
     def __init__(self, request: Request, runner: Runner, history: list[int]) -> None:
-        """``history``: prompt and output so far, read and not owned. Raises RequestRefused for a
-        grammar that does not compile."""
+        """``history`` is the prompt and the output so far; it is read, not owned. Raises
+        RequestRefused for a grammar that does not compile."""
         self._request = request
         self._runner = runner
         self._grammar: Constraint | None = None
@@ -44,18 +44,18 @@ class Decoder:
 
     @property
     def failed(self) -> bool:
-        """Whether the grammar was violated, or gave up at a limit of its own."""
+        """True if the grammar was violated or hit a limit of llguidance."""
         return self._grammar is not None and self._grammar.failed
 
     @property
     def complete(self) -> bool:
-        """Whether the grammar lets nothing follow."""
+        """True if the grammar allows no further token."""
         return self._thinking is None and self._grammar is not None and self._grammar.complete
 
     def choose(self, row: Logits, output: Output) -> Choice | None:
-        """The next token by its logits [vocabulary]; None where the grammar allows none."""
+        """Choose the next token from its logits [vocabulary]; None if the grammar allows none."""
         grammar = self._grammar
-        if grammar is None or self._thinks(row, output):
+        if grammar is None or self._is_thinking(row, output):
             if self._request.sampling.ignore_eos or grammar is not None:
                 row[list(self._runner.ends)] = -np.inf  # an answer is still to come
             place = self._sampler.choose(row, None)
@@ -67,22 +67,22 @@ class Decoder:
         return self._choice(candidates, self._sampler.choose(candidates, ids), ids)
 
     def accept(self, token: int) -> bool:
-        """Take a chosen token into the grammar; False when it does not allow it."""
+        """Advance the grammar by a chosen token; return False if the grammar rejects it."""
         if self._grammar is None or self._thinking is not None:
             return True
         return self._grammar.consume(token)
 
     def forced(self, output: Output, generated: int, grammar: bool = True) -> Iterator[int]:
-        """The tokens that must follow: the end of a thinking block whose budget is used up, then
-        those that the grammar leaves no choice about, unless ``grammar`` is False. Each is to be
-        accepted before the next is asked for."""
+        """Yield the tokens that must follow: the end of a thinking block whose budget is exhausted,
+        then the tokens the grammar forces, unless ``grammar`` is False. Accept each token before
+        requesting the next."""
         if self._thinking is not None:
             yield from self._close(self._thinking, bytes(output), generated)
         if grammar and self._thinking is None and self._grammar is not None:
             while tokens := self._grammar.forced():
                 yield from tokens
 
-    def _thinks(self, row: Logits, output: Output) -> bool:
+    def _is_thinking(self, row: Logits, output: Output) -> bool:
         thinking = self._thinking
         if thinking is None:
             return False
@@ -96,10 +96,10 @@ class Decoder:
 
     def _close(self, thinking: Thinking, output: bytes, generated: int) -> Iterator[int]:
         opening = thinking.open.encode()
-        begins = output.lstrip()[: len(opening)]
-        if thinking.closed.encode() in output or not opening.startswith(begins):
+        opening_seen = output.lstrip()[: len(opening)]
+        if thinking.closed.encode() in output or not opening.startswith(opening_seen):
             self._thinking = None
-        elif generated >= thinking.budget and len(begins) == len(opening):
+        elif generated >= thinking.budget and len(opening_seen) == len(opening):
             yield from thinking.close
             self._thinking = None
 

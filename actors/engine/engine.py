@@ -1,7 +1,7 @@
-"""The loop: admit, schedule, decode, advance, retire. One thread steps, one prepares.
+"""The engine loop: admit, schedule, decode, advance, retire. One thread steps, one prepares.
 
-The preparing thread compiles grammars a few requests ahead, so neither the callers nor the steps
-wait for it (llguidance and llama.cpp both drop the GIL meanwhile). It never is far ahead: ten
+The preparing thread compiles grammars a few requests ahead, so neither callers nor steps wait for
+it (llguidance and llama.cpp both release the GIL meanwhile). The look-ahead is bounded: ten
 thousand queued documents do not hold ten thousand compiled grammars.
 """
 
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 @dataclass(slots=True)
 class Counters:
     """Running totals of one engine: steps, tokens computed, rows of logits, generated tokens;
-    seconds in the model and in everything else of a step."""
+    seconds in the model and in the rest of each step."""
 
     steps: int = 0
     tokens: int = 0
@@ -40,19 +40,19 @@ class Counters:
 
 
 class Engine:
-    """Continuous batching over one Runner. ``submit`` is thread-safe."""
+    """Continuous batching over a Runner. ``submit`` is thread-safe."""
 
     def __init__(self, runner: Runner, slots: int, techniques: Techniques | None = None) -> None:
-        """Starts the threads. The engine owns ``runner`` from here on and closes it."""
+        """Start the threads. The engine takes ownership of ``runner`` and closes it."""
         self._runner = runner
         self._techniques = techniques or Techniques()
         self._scheduler = Scheduler(runner, slots, self._techniques)
         self.counters = Counters()
-        self._inbox: Inbox[tuple[Request, Future[Completion], Tell | None]] = Inbox()
+        self._pending: Inbox[tuple[Request, Future[Completion], Tell | None]] = Inbox()
         self._ready: deque[SequenceState] = deque()
-        self._ahead = slots
+        self._lookahead = slots
         self._changed = threading.Condition()
-        self._lost: EngineLost | None = None
+        self._failure: EngineLost | None = None
         self._threads = [
             threading.Thread(target=self._prepare_all, name="engine-prepare", daemon=True),
             threading.Thread(target=self._step_all, name="engine-step", daemon=True),
@@ -63,23 +63,24 @@ class Engine:
     def submit(
         self, request: Request, tell: Tell | None = None, asker: Hashable = None
     ) -> Future[Completion]:
-        """Queue a request. Its future can be cancelled at any time until it is done; it holds
-        RequestRefused where this request cannot be served, EngineLost where the model is gone.
+        """Queue a request. Its future can be cancelled until it is done; it raises RequestRefused
+        if this request cannot be served, and EngineLost if the model is gone.
 
-        ``tell`` is called with the output's text as it comes, the last time before the future is
-        done. ``asker``: whose request it is; askers take turns, and who is not named is alone.
+        ``tell`` is called with the output's text as it streams, for the last time before the future
+        is done. ``asker`` identifies the client: clients are served round-robin, and a request
+        without one counts as its own client.
         """
         future: Future[Completion] = Future()
         with self._changed:
-            if self._lost is None:
-                self._inbox.put((request, future, tell), future if asker is None else asker)
+            if self._failure is None:
+                self._pending.put((request, future, tell), future if asker is None else asker)
                 self._changed.notify_all()
                 return future
-        future.set_exception(self._lost)
+        future.set_exception(self._failure)
         return future
 
     def close(self) -> None:
-        """Stop; what is queued or running is cancelled. Safe to call twice."""
+        """Stop the engine and cancel queued and running requests. Idempotent."""
         self._end(EngineLost("the engine is closed"), cancel=True)
         for thread in self._threads:
             if thread is not threading.current_thread():
@@ -90,15 +91,15 @@ class Engine:
         while True:
             with self._changed:
                 self._changed.wait_for(
-                    lambda: self._lost or (self._inbox and len(self._ready) < self._ahead)
+                    lambda: self._failure or (self._pending and len(self._ready) < self._lookahead)
                 )
-                if self._lost:
+                if self._failure:
                     return
-                request, future, tell = self._inbox.take()
+                request, future, tell = self._pending.take()
             state = self._prepare(request, future, tell)
             with self._changed:
-                if state is not None and self._lost is not None:
-                    settle(future, self._lost)
+                if state is not None and self._failure is not None:
+                    settle(future, self._failure)
                 elif state is not None:
                     self._ready.append(state)
                 self._changed.notify_all()
@@ -110,11 +111,11 @@ class Engine:
             return None
         try:
             return SequenceState(request, future, self._runner, self._techniques, tell)
-        except RequestRefused as refused:
-            settle(future, refused)
+        except RequestRefused as rejection:
+            settle(future, rejection)
         except BaseException as error:
-            # Whatever a compiler raises may quote its input: only its type goes on. A panic in
-            # llguidance's Rust is a BaseException; nothing else of that kind comes to a thread.
+            # A compiler's message may quote its input, so only the type is passed on. A panic in
+            # llguidance's Rust code is a BaseException; no other BaseException reaches this thread.
             settle(future, RequestRefused(f"{type(error).__name__} while preparing the request"))
         return None
 
@@ -123,24 +124,24 @@ class Engine:
         while True:
             with self._changed:
                 self._changed.wait_for(
-                    lambda: self._lost or self._ready or scheduler.active or scheduler.waiting
+                    lambda: self._failure or self._ready or scheduler.active or scheduler.waiting
                 )
-                if self._lost:
+                if self._failure:
                     return
-                if len(scheduler.waiting) < self._ahead and self._ready:
+                if len(scheduler.waiting) < self._lookahead and self._ready:
                     scheduler.waiting.extend(self._ready)
                     self._ready.clear()
                     self._changed.notify_all()
             try:
                 self._step()
             except BaseException as error:
-                _log.error("the engine is lost: %s in a step", type(error).__name__)
+                _log.error("engine failed: %s in a step", type(error).__name__)
                 self._end(EngineLost(f"{type(error).__name__} in a step of the model"))
                 return
 
     def _step(self) -> None:
-        """One turn of the loop; raises whatever the runner raises."""
-        began = perf_counter()
+        """Run one step of the loop; raises whatever the runner raises."""
+        step_start = perf_counter()
         scheduler, counters = self._scheduler, self.counters
         scheduler.drop_cancelled()
         scheduler.admit()
@@ -149,13 +150,13 @@ class Engine:
         if not chosen:
             return
         blocks = [block for _, block in chosen]
-        asked = perf_counter()
+        decode_start = perf_counter()
         rows = self._runner.decode(blocks)
-        answered = perf_counter()
+        decode_end = perf_counter()
         count = sum(len(block.tokens) for block in blocks)
         place = 0
         for state, block in chosen:
-            state.seconds += (answered - asked) * len(block.tokens) / count
+            state.seconds += (decode_end - decode_start) * len(block.tokens) / count
             generated = state.generated
             self._advance(state, block, rows[place : place + block.rows])
             counters.generated += state.generated - generated
@@ -172,13 +173,13 @@ class Engine:
         counters.steps += 1
         counters.tokens += count
         counters.rows += place
-        counters.model_seconds += answered - asked
-        counters.host_seconds += perf_counter() - began - (answered - asked)
+        counters.model_seconds += decode_end - decode_start
+        counters.host_seconds += perf_counter() - step_start - (decode_end - decode_start)
 
     def _advance(self, state: SequenceState, block: Block, rows: Logits) -> None:
         try:
             state.advance(block, rows)
-        except BaseException as error:  # also a panic in llguidance: this request fails alone
+        except BaseException as error:  # includes panics in llguidance; only this request fails
             self._scheduler.retire(state)
             settle(state.future, RequestRefused(f"{type(error).__name__} while choosing a token"))
 
@@ -188,20 +189,20 @@ class Engine:
             state.stream()
             settle(state.future, state.completion())
 
-    def _end(self, lost: EngineLost, cancel: bool = False) -> None:
+    def _end(self, failure: EngineLost, cancel: bool = False) -> None:
         with self._changed:
-            if self._lost is not None:
+            if self._failure is not None:
                 return
-            self._lost = lost
-            futures = [future for _, future, _ in self._inbox]
+            self._failure = failure
+            futures = [future for _, future, _ in self._pending]
             futures += [state.future for state in self._ready]
-            self._inbox.clear()
+            self._pending.clear()
             self._ready.clear()
             self._changed.notify_all()
         if threading.current_thread() is not self._threads[1]:
-            self._threads[1].join()  # the scheduler belongs to the stepping thread
+            self._threads[1].join()  # only the stepping thread may touch the scheduler
         futures += [state.future for state in self._scheduler.waiting]
         futures += [state.future for state in self._scheduler.active]
         for future in futures:
             if not (cancel and future.cancel()):
-                settle(future, lost)
+                settle(future, failure)

@@ -1,4 +1,4 @@
-"""What is asked of the engine and not yet prepared: those who ask take turns."""
+"""Pending requests of the engine, served round-robin across clients."""
 
 from __future__ import annotations
 
@@ -10,33 +10,34 @@ _T = TypeVar("_T")
 
 
 class Inbox(Generic[_T]):
-    """Requests by whose they are, such as the windows of one document.
+    """Pending requests, grouped by client and served round-robin (e.g. all windows of one
+    document).
 
-    Each asker has one taken in turn, in the order in which they came: so a document of one window
-    waits for one window of each that is there before it, and not for all of a book's.
+    One request per client is taken in turn, in order of arrival. A document of one window thus
+    waits for one window of each earlier document, not for all windows of a book.
     """
 
     def __init__(self) -> None:
-        self._of: OrderedDict[Hashable, deque[_T]] = OrderedDict()
+        self._queues: OrderedDict[Hashable, deque[_T]] = OrderedDict()
 
     def __bool__(self) -> bool:
-        return bool(self._of)
+        return bool(self._queues)
 
     def __iter__(self) -> Iterator[_T]:
-        return (request for waiting in self._of.values() for request in waiting)
+        return (request for queue in self._queues.values() for request in queue)
 
     def put(self, request: _T, asker: Hashable) -> None:
-        """Let a request wait, after all others of its asker."""
-        self._of.setdefault(asker, deque()).append(request)
+        """Queue a request behind the others of its client."""
+        self._queues.setdefault(asker, deque()).append(request)
 
     def take(self) -> _T:
-        """The next request. Raises KeyError where there is none."""
-        asker, waiting = self._of.popitem(last=False)
-        request = waiting.popleft()
-        if waiting:
-            self._of[asker] = waiting  # at the end
+        """Remove and return the next request. Raises KeyError if empty."""
+        asker, queue = self._queues.popitem(last=False)
+        request = queue.popleft()
+        if queue:
+            self._queues[asker] = queue  # back to the end of the rotation
         return request
 
     def clear(self) -> None:
-        """Forget all of them."""
-        self._of.clear()
+        """Drop all requests."""
+        self._queues.clear()

@@ -1,4 +1,4 @@
-"""The output of one request: its bytes, what is known of each token, and where it stops."""
+"""The output of one request: its bytes, per-token data, and stop strings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Output:
     """Bytes of the generated tokens, up to a stop string.
 
     ``ends[i]`` is the length in bytes after token i, ``logprobs[i]`` its log probability and
-    ``likeliest[i]`` what else was likely there.
+    ``likeliest[i]`` the most likely alternatives at its position.
     """
 
     def __init__(self, stop: Sequence[str] = (), on_text: Tell | None = None) -> None:
@@ -29,11 +29,11 @@ class Output:
 
     @property
     def text(self) -> str:
-        """The output without its stop string; bytes that are no character become U+FFFD."""
+        """The output without its stop string; invalid bytes become U+FFFD."""
         return self._bytes[: self._cut].decode("utf-8", "replace")
 
     def append(self, piece: bytes, logprob: float, others: Likeliest = ()) -> bool:
-        """Add a token's bytes; True when they complete a stop string."""
+        """Append a token's bytes; return True if they complete a stop string."""
         begin = len(self._bytes)
         self._bytes += piece
         self.ends.append(len(self._bytes))
@@ -49,7 +49,7 @@ class Output:
         return bool(places)
 
     def stream(self, final: bool) -> None:
-        """Pass on the text that is new and certain; ``final``: nothing will follow."""
+        """Emit text that is new and final; ``final``: nothing will follow."""
         if self._stream is not None:
             end = len(self._bytes) if self._cut is None else self._cut
             self._stream.update(self._bytes, end, final=final)

@@ -1,8 +1,8 @@
-"""The beginnings that requests share: each computed once, kept in a sequence of its own.
+"""Shared-prefix cache: each prefix is computed once and kept in its own KV-cache sequence.
 
-An entry is made by the first request that brings a new prefix: when that request has computed the
-prefix in its own slot, the state is copied to the entry's sequence, and from there to every later
-request. The least recently used entry that nobody reads makes room.
+The first request with a new prefix creates the entry. Once that request has computed the prefix in
+its own slot, the state is copied to the entry's sequence, and from there to every later request.
+The least recently used idle entry is evicted first.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Key = tuple[int, ...]
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """One shared beginning. ``tokens``: what its sequence holds, once ``ready``."""
+    """One shared prefix. ``tokens`` is what its sequence holds once ``ready``."""
 
     tokens: list[int]
     sequence: int
@@ -26,7 +26,7 @@ class Entry:
 
 
 class Prefixes:
-    """Least-recently-used store of prefixes over the runner's spare sequence ids."""
+    """LRU cache of prefixes over the runner's spare sequence ids."""
 
     def __init__(self, runner: Runner, sequences: list[int]) -> None:
         self._runner = runner
@@ -35,20 +35,20 @@ class Prefixes:
 
     @property
     def held(self) -> int:
-        """Tokens that the entries take of a common room."""
+        """KV-cache tokens that the entries occupy in a unified cache."""
         return sum(len(entry.tokens) for entry in self._entries.values())
 
     def find(self, prefix: Key) -> Entry | None:
-        """The entry of this prefix, now the most recently used; also one not ready yet."""
+        """Return the entry of this prefix, ready or not, and mark it as most recently used."""
         entry = self._entries.get(prefix)
         if entry is not None:
             self._entries.move_to_end(prefix)
         return entry
 
     def create(self, prefix: Key, prompt: list[int]) -> Entry | None:
-        """A new entry for the part of ``prefix`` that is the beginning of ``prompt``; None where
-        all sequences are in use."""
-        # One prompt token must be left to compute: its logits start the output.
+        """Create an entry for the part of ``prefix`` that ``prompt`` starts with; None if all
+        sequences are in use."""
+        # At least one prompt token must remain to compute: its logits start the output.
         tokens = prompt[: min(len(prefix), len(prompt) - 1)]
         if not tokens or (not self._free and not self.evict()):
             return None
@@ -56,12 +56,12 @@ class Prefixes:
         return entry
 
     def fill(self, entry: Entry, slot: int) -> None:
-        """Take the entry's state from a slot that has computed it."""
+        """Copy the prefix's state from a slot that has computed it."""
         self._runner.copy(slot, entry.sequence, len(entry.tokens))
         entry.ready = True
 
     def evict(self) -> bool:
-        """Drop the least recently used entry that nobody uses; False where there is none."""
+        """Evict the least recently used idle entry; return False if there is none."""
         for prefix, entry in self._entries.items():
             if entry.users == 0:
                 self._drop(prefix, entry)
@@ -69,7 +69,7 @@ class Prefixes:
         return False
 
     def release(self, entry: Entry) -> None:
-        """One user less; an entry whose maker went away before it was ready is dropped."""
+        """Drop one user; an entry whose creator is gone before it was ready is removed."""
         entry.users -= 1
         if not entry.ready and entry.users == 0:
             prefix = next(key for key, value in self._entries.items() if value is entry)

@@ -1,4 +1,4 @@
-"""What is asked of the engine and what it answers. Knows no model and no thread."""
+"""Request and result types of the engine. Independent of models and threads."""
 
 from __future__ import annotations
 
@@ -6,50 +6,51 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 FinishReason = Literal["stop", "length", "grammar"]
-"""stop: an end token, a stop string, or a grammar that is complete. length: max_tokens or the
-context is used up. grammar: the grammar reached a state that llguidance could not go on from."""
+"""stop: an end token, a stop string, or a completed grammar. length: max_tokens or the context is
+exhausted. grammar: the grammar reached a state that llguidance could not continue from."""
 
 
 Likeliest = tuple[tuple[int, float], ...]
-"""Tokens and their log probabilities, the likeliest first."""
+"""Tokens and their log probabilities, most likely first."""
 
 
 PLACEHOLDER = -1
-"""Stands in a prompt's tokens for each of the tokens that a picture takes."""
+"""Stands in for each prompt token of an image."""
 
 
 class Media(Protocol):
-    """What stands in a prompt without being tokens of the vocabulary, such as a picture. The runner
-    knows what it is; the engine knows how much room it takes."""
+    """Non-vocabulary prompt content, such as an image. The runner interprets it; the engine only
+    needs its size in tokens."""
 
     @property
     def tokens(self) -> int:
-        """How many tokens of the model's state it takes."""
+        """Number of KV-cache tokens it occupies."""
 
     @property
     def whole(self) -> bool:
-        """Whether all of it must be computed at once, because its tokens see each other."""
+        """True if it must be computed in one batch, because its tokens attend to each other."""
 
 
 class EngineLost(RuntimeError):
-    """The model failed fatally or was closed; nothing more can be asked of this engine."""
+    """The model failed fatally or was closed; the engine accepts no further requests."""
 
 
 class RequestRefused(ValueError):
-    """This request alone cannot be served; the message holds numbers, never text of a prompt."""
+    """Only this request cannot be served; the message holds numbers, never prompt text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How a token is chosen; names and meaning are llama.cpp's, and so is the order of the chain.
+    """Sampling parameters, with llama.cpp's names, semantics and order of samplers.
 
-    Order: penalties, top-k, typical-p, top-p, min-p, temperature, draw. A grammar's mask comes
-    before all of them, so a draw is always from the allowed tokens, exactly. ``temperature`` 0
-    takes the likeliest token (after penalties). ``repeat_last_n``: how many of the last tokens,
-    prompt included, are penalised; 0 none, -1 all. ``min_keep``: tokens that top-p, typical-p and
-    min-p leave at least. With a ``dynatemp_range`` the temperature lies that far around its value,
-    by the entropy of what is left, from none to the largest possible, to the power of
-    ``dynatemp_exponent``. ``seed`` determines all draws of this request, whatever runs beside it.
+    Order: penalties, top-k, typical-p, top-p, min-p, temperature, draw. A grammar's mask is applied
+    before all of them, so a draw is always from exactly the allowed tokens. ``temperature`` 0 is
+    greedy decoding (after penalties). ``repeat_last_n``: how many of the last tokens, prompt
+    included, are penalised; 0 none, -1 all. ``min_keep``: minimum number of tokens that top-p,
+    typical-p and min-p keep. With ``dynatemp_range`` the temperature varies by that much around its
+    value: the entropy of the remaining candidates, relative to the maximum possible, is raised to
+    ``dynatemp_exponent``. ``seed`` determines all draws of this request, whatever else is in
+    flight.
     """
 
     temperature: float = 0.0
@@ -70,11 +71,11 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
-    """A bound on a thinking block: once ``budget`` tokens are printed and it is not closed, the
-    tokens ``close`` are put there.
+    """Budget of a thinking block: if it is still open after ``budget`` tokens, the engine appends
+    the tokens ``close``.
 
-    ``open``: what an output that thinks begins with; empty where the prompt has opened the block.
-    ``closed``: what ends it.
+    ``open``: the text that starts a thinking block in the output; empty if the prompt has opened
+    it. ``closed``: the text that ends it.
     """
 
     budget: int
@@ -87,12 +88,12 @@ class Thinking:
 class Request:
     """One prompt, in tokens, to continue.
 
-    ``prefix`` is the beginning that other requests share: it is computed once and its state is
-    copied. ``grammar`` is a Lark grammar of llguidance or None. ``max_tokens`` None: as many as the
-    context holds. ``n_probs``: how many of the likeliest tokens the Completion has at each place.
-    ``media``: what stands at PLACEHOLDERs of ``suffix``, each with its first place in prefix +
-    suffix, in order; the last token of a prompt is no placeholder. ``thinking``: the bound on its
-    thinking; a grammar holds after it.
+    ``prefix`` is the part shared with other requests: it is computed once and its state is copied.
+    ``grammar`` is a Lark grammar for llguidance, or None. ``max_tokens`` None: the rest of the
+    context. ``n_probs``: how many of the most likely tokens the Completion lists per position.
+    ``media``: the content behind the PLACEHOLDERs of ``suffix``, in order, each with its first
+    position in prefix + suffix; a prompt cannot end with a placeholder. ``thinking``: the budget of
+    the thinking block; a grammar applies after the block.
     """
 
     prefix: tuple[int, ...]
@@ -110,14 +111,13 @@ class Request:
 class Completion:
     """The continuation of one prompt.
 
-    ``text`` is without the stop string. ``tokens`` are the generated ids, without the end token.
+    ``text`` excludes the stop string. ``tokens`` are the generated ids, without the end token.
     ``ends[i]`` is the length in bytes of the UTF-8 output after token i. ``logprobs[i]`` is the
-    natural logarithm of the model's probability of token i among the tokens that the grammar
-    allowed there, at temperature 1 before penalties; 0.0 for a forced token.
-    ``likeliest[i]`` are the ids and log probabilities of the ``n_probs`` likeliest tokens there,
-    falling; empty when not asked.
-    ``seconds`` is the model time of this request: each step's time shared by tokens; ``waited``
-    the time from submit to admission.
+    natural logarithm of the model's probability of token i among the tokens the grammar allowed
+    there, at temperature 1 before penalties; 0.0 for a forced token. ``likeliest[i]`` are the ids
+    and log probabilities of the ``n_probs`` most likely tokens there, descending; empty if not
+    requested. ``seconds`` is the model time of this request: each step's time, split by tokens.
+    ``waited`` is the time from submit to admission.
     """
 
     text: str

@@ -1,4 +1,4 @@
-"""The little that the engine needs of a model: tokens to logits, and state per sequence."""
+"""The model interface that the engine needs: tokens to logits, and state per sequence."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Logits = NDArray[np.float32]
 
 @dataclass(slots=True)
 class Block:
-    """A run of tokens of one sequence, at positions ``start`` and on.
+    """A run of consecutive tokens of one sequence, starting at position ``start``.
 
-    Logits are wanted after each of the last ``rows`` tokens; 0: none. With ``media`` the tokens
-    are placeholders for the part of it from ``offset`` on, and no logits are wanted.
+    Logits are computed for the last ``rows`` tokens; 0: none. With ``media`` the tokens are
+    placeholders for the part of it that starts at ``offset``, and no logits are computed.
     """
 
     sequence: int
@@ -31,49 +31,50 @@ class Block:
 
 
 class Runner(Protocol):
-    """A model with a state (KV cache) per sequence id. All methods are called by one thread,
-    except ``constraint_tokenizer``, which must be safe beside the others."""
+    """A model with a state (KV cache) per sequence id. One thread calls all methods, except
+    ``constraint_tokenizer``, which must be safe to call concurrently."""
 
     @property
     def sequences(self) -> int:
-        """Sequence ids 0 to sequences - 1 exist."""
+        """Number of sequences; their ids are 0 to sequences - 1."""
 
     @property
     def context(self) -> int:
-        """Tokens that one sequence can hold."""
+        """Maximum tokens of one sequence."""
 
     @property
     def capacity(self) -> int | None:
-        """Tokens that all sequences hold together where they share one room; a token that was
-        copied between sequences counts once. None: each has its own room of ``context``, and the
-        blocks of a step are cheapest in the order of their sequences, without gaps and of equal
-        length: every other length is a computation of its own."""
+        """Total KV-cache tokens when sequences share a unified cache; a token that was copied
+        between sequences counts once. None: each sequence has its own KV cache of ``context``
+        tokens. A step is then cheapest if its blocks are in the order of their sequences, without
+        gaps and of equal length: each distinct length is a separate computation."""
 
     @property
     def batch(self) -> int:
-        """Tokens that one ``decode`` takes at most, but for media that must be computed whole."""
+        """Maximum tokens per ``decode``, except for media that must be computed whole."""
 
     @property
     def pieces(self) -> Sequence[bytes]:
         """The bytes of every token in output text; empty for control tokens. Its length is the
-        size of the vocabulary."""
+        vocabulary size."""
 
     @property
     def ends(self) -> frozenset[int]:
-        """The tokens that end a generation."""
+        """Tokens that end a generation."""
 
     def constraint_tokenizer(self) -> Any:
-        """The ``llguidance.LLTokenizer`` of this vocabulary."""
+        """Return the ``llguidance.LLTokenizer`` of this vocabulary."""
 
     def decode(self, blocks: Sequence[Block]) -> Logits:
-        """Compute the blocks; float32 [wanted rows, vocabulary] in their order, the caller's to
-        change until the next call. Raises any exception when the model is lost."""
+        """Compute the blocks and return float32 logits [requested rows, vocabulary] in their order.
+        The caller may modify the array until the next call. Any exception means that the model is
+        lost."""
 
     def copy(self, source: int, target: int, length: int) -> None:
-        """Give the empty sequence ``target`` the first ``length`` tokens of ``source``."""
+        """Copy the first ``length`` tokens of ``source`` to the empty sequence ``target``."""
 
     def trim(self, sequence: int, length: int) -> None:
-        """Forget all but the first ``length`` tokens of a sequence."""
+        """Drop all but the first ``length`` tokens of a sequence."""
 
     def close(self) -> None:
         """Release the model."""

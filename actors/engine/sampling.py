@@ -1,7 +1,7 @@
-"""One token out of one row of logits: penalties, truncation, temperature, a seeded draw.
+"""Sample one token from one row of logits: penalties, truncation, temperature, a seeded draw.
 
-The same chain in the same order as llama.cpp's (llama-sampling.cpp), in numpy. Truncation works
-on candidates sorted by logit, so all of it is exact.
+The same chain in the same order as llama.cpp's (llama-sampling.cpp), in numpy. Truncation works on
+candidates sorted by logit, so it is exact.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Ids = NDArray[np.int64]
 
 
 def log_probability(logits: Floats, place: int) -> float:
-    """The natural log of softmax(logits)[place]; never above 0."""
+    """Return the natural log of softmax(logits)[place]; never above 0."""
     return min(0.0, float(logits[place]) - _log_sum(logits))
 
 
 def likeliest(logits: Floats, ids: Ids | None, count: int) -> Likeliest:
-    """The ``count`` largest of softmax(logits), the largest first; ``ids`` as in ``choose``."""
+    """Return the ``count`` largest of softmax(logits), descending; ``ids`` as in ``choose``."""
     count = min(count, len(logits))
     places = np.argpartition(-logits, count - 1)[:count]
     places = places[np.argsort(-logits[places], kind="stable")]
@@ -36,14 +36,14 @@ def likeliest(logits: Floats, ids: Ids | None, count: int) -> Likeliest:
 
 
 def _log_sum(logits: Floats) -> float:
-    """The natural log of the sum of exp(logits)."""
+    """Return log-sum-exp of the logits."""
     top = logits.max()
-    # float32 exponentials, float64 sum: at 150k terms the sum is what loses digits.
+    # float32 exponentials, float64 sum: with 150k terms it is the sum that loses digits.
     return float(top) + float(np.log(np.exp(logits - top).sum(dtype=np.float64)))
 
 
 class Sampler:
-    """Chooses the tokens of one request. ``history`` (prompt and output) is read, not owned."""
+    """Samples the tokens of one request. ``history`` (prompt and output) is read, not owned."""
 
     def __init__(self, sampling: Sampling, history: list[int]) -> None:
         self._sampling = sampling
@@ -57,12 +57,12 @@ class Sampler:
 
     @property
     def greedy(self) -> bool:
-        """Whether the choice is simply the largest logit."""
+        """True if the choice is simply the largest logit."""
         return self._sampling.temperature <= 0 and not self._penalised
 
     def choose(self, logits: Floats, ids: Ids | None) -> int:
-        """The place of the chosen token in ``logits``; ``ids`` are the tokens that the places
-        stand for, None when all of the vocabulary is there. float32 [candidates]."""
+        """Return the index of the chosen token in ``logits``, float32 [candidates]. ``ids`` are the
+        tokens of the candidates; None: the whole vocabulary."""
         if self._penalised:
             logits = self._penalties(logits, ids)
         if self._sampling.temperature <= 0:
@@ -74,8 +74,8 @@ class Sampler:
         return int(places[min(place, len(places) - 1)])
 
     def distribution(self, logits: Floats, ids: Ids | None) -> tuple[Ids, NDArray[np.float64]]:
-        """The places that ``choose`` draws from at a temperature over 0, likeliest first, with
-        their probabilities."""
+        """Return the indices that ``choose`` draws from at a temperature above 0, most likely
+        first, with their probabilities."""
         return self._truncated(self._penalties(logits, ids) if self._penalised else logits)
 
     def _penalties(self, logits: Floats, ids: Ids | None) -> Floats:
@@ -117,14 +117,14 @@ class Sampler:
 
 
 def _tempered(values: NDArray[np.float64], s: Sampling) -> NDArray[np.float64]:
-    """The probabilities of sorted logits at the temperature, which may follow their entropy."""
+    """Return the probabilities of sorted logits at the (possibly dynamic) temperature."""
     temperature = s.temperature
     if s.dynatemp_range > 0 and len(values) > 1:
         chances = _softmax(values)
         entropy = -float(np.sum(chances * np.log(np.maximum(chances, 1e-300))))
-        least = max(0.0, temperature - s.dynatemp_range)
-        wide = temperature + s.dynatemp_range - least
-        temperature = least + wide * (entropy / np.log(len(values))) ** s.dynatemp_exponent
+        low = max(0.0, temperature - s.dynatemp_range)
+        wide = temperature + s.dynatemp_range - low
+        temperature = low + wide * (entropy / np.log(len(values))) ** s.dynatemp_exponent
     if temperature <= 0:
         return np.where(np.arange(len(values)) == 0, 1.0, 0.0)
     return _softmax(values / temperature)
@@ -133,12 +133,12 @@ def _tempered(values: NDArray[np.float64], s: Sampling) -> NDArray[np.float64]:
 def _typical(
     order: Ids, values: NDArray[np.float64], p: float, keep: int
 ) -> tuple[Ids, NDArray[np.float64]]:
-    """Keep the tokens whose surprise is nearest the entropy, up to a mass of ``p``."""
+    """Keep the tokens whose surprisal is closest to the entropy, up to a mass of ``p``."""
     probabilities = _softmax(values)
     surprise = -np.log(np.maximum(probabilities, 1e-300))
     near = np.argsort(np.abs(surprise - float((probabilities * surprise).sum())), kind="stable")
     count = int(np.searchsorted(np.cumsum(probabilities[near]), p, side="right")) + 1
-    kept = np.sort(near[: max(count, keep)])  # by logit again: what follows relies on it
+    kept = np.sort(near[: max(count, keep)])  # back in logit order, as the next steps require
     return order[kept], values[kept]
 
 

@@ -1,14 +1,14 @@
-"""Who is admitted, and which tokens go into the next step. Knows slots and room, no model.
+"""Admission and step scheduling. Deals in slots and KV-cache tokens, not in models.
 
-Admission is first come, first served, and reserves every token that a request may come to hold,
-so the model never runs out of room halfway. A step holds one block of every decoding sequence and
-fills up with prompt chunks, oldest first: neither starves, since the chunk bounds what prompts
-may take and decoding is never left out for them.
+Admission is first come, first served. It reserves every token that a request may come to hold, so
+the KV cache never runs out midway. A step holds one block of every decoding sequence and fills up
+with prompt chunks, oldest first. Neither starves: the chunk size bounds prefill, and decoding is
+never skipped for it.
 
-Where each sequence has its own room (``Runner.capacity`` None), every length of block in a step is
-a computation of its own, which reads all the weights again. So there a run of forced tokens goes
-in as a block only where that is cheaper than one token a step beside the others: where it is as
-long as there are sequences to share a step with.
+If each sequence has its own KV cache (``Runner.capacity`` None), every distinct block length in a
+step is a separate computation that reads all weights again. A run of forced tokens is then computed
+as one block only if that is cheaper than one token per step alongside the others: if it is at least
+as long as the number of sequences that share the step.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ class Scheduler:
     """Waiting and active requests over the runner's sequence ids."""
 
     def __init__(self, runner: Runner, slots: int, techniques: Techniques) -> None:
-        """``slots`` sequences decode at a time; the runner's other ids hold prefixes."""
+        """Use ``slots`` sequences for decoding; the runner's other ids hold prefixes."""
         if not 1 <= slots <= runner.sequences:
-            raise ValueError(f"{slots} slots do not fit {runner.sequences} sequences")
+            raise ValueError(f"{slots} slots need more than {runner.sequences} sequences")
         self.waiting: deque[SequenceState] = deque()
         self.active: list[SequenceState] = []
         self.prefixes = Prefixes(runner, list(range(slots, runner.sequences)))
         self._runner = runner
         self._techniques = techniques
-        self._free = list(range(slots))  # a heap: low ids first, so that those in use have no gaps
+        self._free = list(range(slots))  # a heap: low ids first, so used ids have no gaps
         self._reserved = 0
         self._steps = 0
 
     def admit(self) -> None:
-        """Give slots to those who wait, in order. Who waits for a prefix that is being computed
-        lets others pass; who waits for room does not, or the largest would wait for ever."""
+        """Admit waiting requests in order. A request waiting for a prefix lets later ones overtake
+        it; one waiting for KV space does not, so large requests cannot starve."""
         held_back: list[SequenceState] = []
         while self.waiting and self._free:
             state = self.waiting.popleft()
@@ -59,20 +59,21 @@ class Scheduler:
         return self.prefixes.find(prefix) or self.prefixes.create(prefix, state.tokens)
 
     def _start(self, state: SequenceState, entry: Entry | None) -> bool:
-        """Reserve room and take a slot; False where others must end first."""
+        """Reserve KV space and take a slot; return False if other requests must finish first."""
         shared = 0
         if entry is not None:
-            entry.users += 1  # before room is made: it must not be evicted for its own user
+            entry.users += 1  # before eviction: the request must not evict its own prefix
             shared = min(len(entry.tokens), state.prompt_length - 1) if entry.ready else 0
-        if not self._make_room(state.room - shared):
+        if not self._reserve_space(state.max_kv_tokens - shared):
             if entry is not None:
                 self.prefixes.release(entry)
             if self.active:
                 return False
-            # Nobody else is here: every request fits an empty model, without its prefix if need be.
+            # No other request is active: every request fits an empty model, if need be without its
+            # prefix.
             entry, shared = None, 0
-            self._make_room(state.room)
-        state.entry, state.reserved = entry, state.room - shared
+            self._reserve_space(state.max_kv_tokens)
+        state.entry, state.reserved = entry, state.max_kv_tokens - shared
         self._reserved += state.reserved
         slot = heapq.heappop(self._free)
         if entry is not None and shared:
@@ -81,51 +82,51 @@ class Scheduler:
         self.active.append(state)
         return True
 
-    def _make_room(self, room: int) -> bool:
-        """Evict idle prefixes until ``room`` more tokens fit; False where they do not."""
+    def _reserve_space(self, space: int) -> bool:
+        """Evict idle prefixes until ``space`` more tokens fit; return False if they do not."""
         capacity = self._runner.capacity
         if capacity is None:
             return True
-        while self._reserved + self.prefixes.held + room > capacity:
+        while self._reserved + self.prefixes.held + space > capacity:
             if not self.prefixes.evict():
                 return False
         return True
 
     def schedule(self) -> list[tuple[SequenceState, Block]]:
-        """The blocks of the next step, at most ``runner.batch`` tokens."""
+        """Choose the blocks of the next step, at most ``runner.batch`` tokens."""
         self._steps += 1
-        own_rooms = self._runner.capacity is None
-        room = self._runner.batch
+        own_caches = self._runner.capacity is None
+        space = self._runner.batch
         chosen: list[tuple[SequenceState, Block]] = []
-        # Who was served longest ago comes first: with more tokens than a batch all take turns.
+        # Least recently served first: with more tokens than a batch holds, all take turns.
         order = sorted(self.active, key=lambda state: (not state.decoding, state.stepped))
-        beside = sum(state.decoding for state in order)
-        prompts = min(self._techniques.chunk, room)
-        # A quarter of the batch is kept for prompts, however many tokens the decoding ones have.
-        kept = min(prompts, room // 4) if order and not order[-1].decoding else 0
+        decoding = sum(state.decoding for state in order)
+        prompts = min(self._techniques.chunk, space)
+        # A quarter of the batch is reserved for prefill, however many tokens are decoding.
+        reserved_for_prefill = min(prompts, space // 4) if order and not order[-1].decoding else 0
         for state in order:
             if not state.decoding:
-                limit = min(room, prompts)
-                if own_rooms:
-                    limit = max(limit, min(room, 1))  # leaves no gap
-            elif own_rooms and 1 < state.pending < beside:
-                limit = min(room - kept, 1)
+                limit = min(space, prompts)
+                if own_caches:
+                    limit = max(limit, min(space, 1))  # keeps sequence ids contiguous
+            elif own_caches and 1 < state.pending < decoding:
+                limit = min(space - reserved_for_prefill, 1)
             else:
-                limit = room - kept
+                limit = space - reserved_for_prefill
             if limit <= 0:
                 continue
             block = state.block(limit)
-            room -= len(block.tokens)
+            space -= len(block.tokens)
             if state.decoding:
                 state.stepped = self._steps
-            else:  # prompts keep their order of admission: the oldest is finished first
+            else:  # prompts stay in order of admission: the oldest finishes first
                 prompts -= len(block.tokens)
             chosen.append((state, block))
         chosen.sort(key=lambda pair: pair[1].sequence)
         return chosen
 
     def drop_cancelled(self) -> None:
-        """Forget those whose future was cancelled, waiting or active."""
+        """Drop waiting and active requests whose future was cancelled."""
         for state in [s for s in self.active if s.future.cancelled()]:
             self.retire(state)
         if any(state.future.cancelled() for state in self.waiting):

@@ -1,7 +1,7 @@
-"""One request in the engine: tokens known, tokens computed, and how a row becomes further tokens.
+"""One request in the engine: known tokens, computed tokens, and how logits extend them.
 
 There is no prefill or decode phase: ``tokens`` are known, ``computed`` of them are in the KV cache,
-and the logits after the last one say how to go on.
+and the logits after the last one determine the next.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from actors.engine.telling import Tell
 
 @dataclass(frozen=True, slots=True)
 class Techniques:
-    """What makes the engine fast, each with a switch so that its worth can be measured.
+    """Optimisations of the engine, each with a switch so that its benefit can be measured.
 
-    ``share``: compute a common prefix once. ``forced``: tokens that the grammar leaves no choice
-    about go in as a block. ``chunk``: prompt tokens of a step at most.
+    ``share``: compute a common prefix once. ``forced``: compute forced tokens as one
+    block. ``chunk``: maximum prompt tokens per step.
     """
 
     share: bool = True
@@ -38,7 +38,7 @@ class Techniques:
 
 
 class SequenceState:
-    """A request with its grammar compiled; once admitted, one that holds a slot."""
+    """A request with a compiled grammar; holds a slot once admitted."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class SequenceState:
         techniques: Techniques,
         tell: Tell | None = None,
     ) -> None:
-        """Compile the grammar; raises RequestRefused for a grammar that does not compile."""
+        """Compile the grammar; raises RequestRefused if it does not compile."""
         self.request = request
         self.future = future
         self.tokens = [*request.prefix, *request.suffix]
@@ -58,11 +58,11 @@ class SequenceState:
             self.limit = min(self.limit, request.max_tokens)
         if self.limit < 1:
             raise RequestRefused(
-                f"a prompt of {self.prompt_length} tokens leaves no room for output "
-                f"in a context of {runner.context}"
+                f"a prompt of {self.prompt_length} tokens leaves no space for output in a context "
+                f"of {runner.context}"
             )
         if request.media and self.tokens[-1] == PLACEHOLDER:
-            raise RequestRefused("a prompt cannot end with a picture")
+            raise RequestRefused("a prompt cannot end with an image")
         self.slot = -1
         self.entry: Entry | None = None
         self.reserved = 0
@@ -73,7 +73,7 @@ class SequenceState:
         self._queued = self._admitted = perf_counter()
         self._runner = runner
         self._techniques = techniques
-        # As in llama.cpp, penalties know no pictures: they look at words only.
+        # As in llama.cpp, penalties ignore images: they only consider vocabulary tokens.
         self._words = self.tokens
         if request.media:
             self._words = [token for token in self.tokens if token != PLACEHOLDER]
@@ -83,57 +83,57 @@ class SequenceState:
 
     @property
     def decoding(self) -> bool:
-        """Whether the prompt is computed."""
+        """True if the whole prompt is computed."""
         return self.computed >= self.prompt_length
 
     @property
     def pending(self) -> int:
-        """Known tokens that are not computed."""
+        """Number of known tokens that are not computed."""
         return len(self.tokens) - self.computed
 
     @property
     def generated(self) -> int:
-        """Output tokens so far."""
+        """Number of output tokens so far."""
         return len(self.tokens) - self.prompt_length
 
     @property
-    def room(self) -> int:
-        """Tokens that the KV cache may come to hold of this request, from its first on."""
+    def max_kv_tokens(self) -> int:
+        """Maximum KV-cache tokens that this request may occupy."""
         return self.prompt_length + self.limit
 
     def admit(self, slot: int, shared: int) -> None:
         """Take a slot whose KV cache already holds the first ``shared`` tokens."""
         self.slot, self.computed, self.shared = slot, shared, shared
         self._admitted = perf_counter()
-        self._force()  # a forced opening rides along with the prompt
+        self._force()  # forced opening tokens are computed with the prompt
 
-    def block(self, room: int) -> Block:
-        """The next tokens to compute, at most ``room``."""
+    def block(self, space: int) -> Block:
+        """Return the next tokens to compute, at most ``space``."""
         if self.request.media:
-            part, room = self._part(room)
+            part, space = self._media_part(space)
             if part is not None:
                 return part
-        pending = self.tokens[self.computed : self.computed + room]
+        pending = self.tokens[self.computed : self.computed + space]
         last = self.computed + len(pending) == len(self.tokens)
         return Block(self.slot, self.computed, pending, 1 if last else 0)
 
-    def _part(self, room: int) -> tuple[Block | None, int]:
-        """The part of a picture that comes next, or how far the tokens before the next one go."""
+    def _media_part(self, space: int) -> tuple[Block | None, int]:
+        """Return the next part of an image, or how many tokens precede the next image."""
         for place, media in self.request.media:
             end = place + media.tokens
             if self.computed < place:
-                return None, min(room, place - self.computed)
+                return None, min(space, place - self.computed)
             if self.computed < end:
-                stop = end if media.whole else min(end, self.computed + room)
+                stop = end if media.whole else min(end, self.computed + space)
                 tokens = self.tokens[self.computed : stop]
                 return (
                     Block(self.slot, self.computed, tokens, 0, media, self.computed - place),
-                    room,
+                    space,
                 )
-        return None, room
+        return None, space
 
     def advance(self, block: Block, rows: Logits) -> None:
-        """Take the logits of ``block`` [block.rows, vocabulary]; ``finish_reason`` may be set."""
+        """Process the logits of ``block`` [block.rows, vocabulary]; may set ``finish_reason``."""
         self.computed += len(block.tokens)
         if not block.rows or self.finish_reason is not None:
             return
@@ -145,7 +145,7 @@ class SequenceState:
         self._force()
 
     def _take(self, choice: Choice) -> bool:
-        """Make a token part of the output; False when the output ends here."""
+        """Append a token to the output; return False if the output ends here."""
         token = choice.token
         if token in self._runner.ends:
             self.finish_reason = "stop"
@@ -178,11 +178,11 @@ class SequenceState:
                 return
 
     def stream(self) -> None:
-        """Pass on the text of the output that is new and certain."""
+        """Emit output text that is new and final."""
         self._output.stream(final=self.finish_reason is not None)
 
     def completion(self) -> Completion:
-        """The Completion, once ``finish_reason`` is set."""
+        """Build the Completion; requires ``finish_reason`` to be set."""
         if self.finish_reason is None:
             raise RuntimeError("the request has not finished")
         output = self._output

@@ -1,4 +1,4 @@
-"""Output as it comes: what of a growing output is sure, told once, as text."""
+"""Stream a growing output as text, each character once and only when final."""
 
 from __future__ import annotations
 
@@ -9,46 +9,45 @@ from collections.abc import Callable, Sequence
 _log = logging.getLogger(__name__)
 
 Tell = Callable[[str], None]
-"""Called with further text of an output. It runs in the engine's thread, so it must not wait; what
-it raises ends the telling and nothing else."""
+"""Called with the next piece of an output's text. It runs on the engine's thread, so it must not
+block; an exception stops further callbacks but not the request."""
 
 
 class Telling:
-    """The listener of one request. All that it is told, joined, is the Completion's text.
+    """Streams one request's output to a callback. The pieces, joined, are the Completion's text.
 
-    Held back are bytes that are no whole character yet, and those that may be the beginning of a
-    stop string.
+    Incomplete characters and bytes that may be the start of a stop string are held back.
     """
 
     def __init__(self, tell: Tell, stops: Sequence[bytes]) -> None:
-        self._tell: Tell | None = tell
+        self._callback: Tell | None = tell
         self._stops = stops
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._told = 0
+        self._emitted = 0
 
     def update(self, output: bytes | bytearray, end: int, final: bool) -> None:
-        """Tell what is new before byte ``end``; ``final``: nothing will follow."""
-        if self._tell is None:
+        """Emit what is new before byte ``end``; ``final``: nothing will follow."""
+        if self._callback is None:
             return
-        sure = end if final else end - self._held(output)
-        if sure <= self._told and not final:
+        final_end = end if final else end - self._held_back(output)
+        if final_end <= self._emitted and not final:
             return
-        text = self._decoder.decode(bytes(output[self._told : sure]), final)
-        self._told = max(self._told, sure)
+        text = self._decoder.decode(bytes(output[self._emitted : final_end]), final)
+        self._emitted = max(self._emitted, final_end)
         if not text:
             return
         try:
-            self._tell(text)
+            self._callback(text)
         except Exception as error:
-            _log.warning("the listener of an output failed: %s", type(error).__name__)
-            self._tell = None
+            _log.warning("output callback failed: %s", type(error).__name__)
+            self._callback = None
 
-    def _held(self, output: bytes | bytearray) -> int:
-        """Length of the longest end of ``output`` that a stop string may begin with."""
-        held = 0
+    def _held_back(self, output: bytes | bytearray) -> int:
+        """Return the length of the longest suffix of ``output`` that may start a stop string."""
+        longest = 0
         for stop in self._stops:
-            for length in range(min(len(stop) - 1, len(output)), held, -1):
+            for length in range(min(len(stop) - 1, len(output)), longest, -1):
                 if output.endswith(stop[:length]):
-                    held = length
+                    longest = length
                     break
-        return held
+        return longest

@@ -1,4 +1,4 @@
-"""GGUF models through llama.cpp; with ``actors.vision`` the only rooms that import llama_cpp."""
+"""GGUF models through llama.cpp; only this package and ``actors.vision`` import llama_cpp."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the completions of a document's windows to its Extraction."""
+"""Build a document's Extraction from the completions of its windows."""
 
 from __future__ import annotations
 
@@ -15,76 +15,79 @@ from actors.prompts import Parsed
 from actors.spans import Entity, Extraction, Status, Usage
 
 _PROBLEM = {
-    "length": "truncated: the output reached its limit of tokens",
-    "grammar": "truncated: the grammar could not go on",
+    "length": "truncated: the output reached its token limit",
+    "grammar": "truncated: the grammar could not continue",
 }
 
 
 def extraction(
-    reading: Reading, completions: Sequence[Completion], config: GgufModel, model: LlamaModel
+    in_flight: Reading, completions: Sequence[Completion], config: GgufModel, model: LlamaModel
 ) -> Extraction:
-    """What the model says of a document: its answers parsed, grounded, merged and filtered."""
-    began = perf_counter()
-    plan = reading.asking
+    """Parse, ground, merge and filter the answers of one document."""
+    start = perf_counter()
+    plan = in_flight.plan
     parts = [plan.format.parse(completion.text) for completion in completions]
-    problems = list(reading.notes)
-    if config.prompt.check and not reading.document.text:
-        problems.append("not checked: no text was read that the answer could be held against")
-    entities = plan.labels.apply(_entities(reading, parts, completions, config, model))
+    problems = list(in_flight.notes)
+    if config.prompt.check and not in_flight.document.text:
+        problems.append("not checked: no document text to check the answer against")
+    entities = plan.labels.apply(_entities(in_flight, parts, completions, config, model))
     if config.overlaps != "all":
         entities = merge([entities], config.overlaps)
-    short = any(
+    truncated = any(
         completion.finish_reason != "stop" or part.bounded
         for part, completion in zip(parts, completions, strict=True)
     )
     return Extraction(
-        document_id=reading.document.id,
+        document_id=in_flight.document.id,
         model=config.name,
         fingerprint=plan.fingerprint,
-        status=Status.TRUNCATED if short else Status.OK,
+        status=Status.TRUNCATED if truncated else Status.OK,
         entities=tuple(entities),
-        completion="\n\n".join(map(_answered, parts, completions)),
+        completion="\n\n".join(map(_visible_output, parts, completions)),
         reasoning="\n\n".join(part.reasoning for part in parts if part.reasoning) or None,
         structured=united(parts),
         problems=(*problems, *_problems(parts, completions)),
         usage=Usage(
             prompt_tokens=sum(c.prompt_tokens for c in completions),
             completion_tokens=sum(len(c.tokens) for c in completions),
-            seconds=reading.seconds + sum(c.seconds for c in completions) + perf_counter() - began,
+            seconds=in_flight.seconds
+            + sum(c.seconds for c in completions)
+            + perf_counter()
+            - start,
         ),
         choices=tuple(choices(completions, model.pieces)),
     )
 
 
 def _entities(
-    reading: Reading,
+    in_flight: Reading,
     parts: Sequence[Parsed],
     completions: Sequence[Completion],
     config: GgufModel,
     model: LlamaModel,
 ) -> list[Entity]:
-    text, grounding = reading.document.text or "", config.prompt.grounding
+    text, grounding = in_flight.document.text or "", config.prompt.grounding
     if config.prompt.check and text:
         found = [check(part.answer, text, model=config.name) for part in parts]
     else:
         found = [
             ground(
-                [scored(said, completion, model.pieces) for said in part.said],
+                [scored(placed, completion, model.pieces) for placed in part.said],
                 text,
                 grounding,
                 model=config.name,
                 window=place,
             )
-            for part, completion, place in zip(parts, completions, reading.places, strict=True)
+            for part, completion, place in zip(parts, completions, in_flight.places, strict=True)
         ]
-    entities = merge_windows(found, reading.places) if len(found) > 1 else found[0]
+    entities = merge_windows(found, in_flight.places) if len(found) > 1 else found[0]
     if grounding.mark_all and not config.prompt.check:
         entities = mark_further(entities, text)
     return entities
 
 
-def _answered(part: Parsed, completion: Completion) -> str:
-    """What was printed; the answer alone where thinking came before it."""
+def _visible_output(part: Parsed, completion: Completion) -> str:
+    """Return the raw output, or only the answer if it follows a thinking block."""
     return completion.text if part.reasoning is None else part.answer
 
 

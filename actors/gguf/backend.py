@@ -1,8 +1,7 @@
-"""A generative model behind ``submit``: documents to requests, requests to the engine, answers to
-Extractions.
+"""A generative model behind ``submit``: documents to engine requests, completions to Extractions.
 
-Prompts are made where the inputs say, tokens in the engine's thread; parsing and grounding have a
-thread of their own, so that no document's answer holds up the next step of the others.
+The inputs decide on which thread prompts are made; the engine's own threads compute tokens. Parsing
+and grounding run on a separate thread, so no document's answer delays the next step of the others.
 """
 
 from __future__ import annotations
@@ -40,13 +39,13 @@ from actors.weights import digest, fetch, open_weights
 
 
 class GenerativeBackend:
-    """A language model behind ``submit``. Its configuration says what it is (``GgufModel``).
+    """A language model behind ``submit``, configured by a ``GgufModel``.
 
-    ``threads``: CPU threads, None for all of this process. ``gpu``: the share of one card, 0 for
-    none, None for whatever is visible. ``techniques``: the engine's switches, for measuring.
-    ``cpu_fallback``: a share that llama.cpp cannot use is a warning, not an error. ``inputs``: how
-    documents are put before the model; None: as text.
-    Raises ConfigError, FileNotFoundError or ValueError where the model cannot be loaded.
+    ``threads``: CPU threads; None: all cores of this process. ``gpu``: the share of one GPU, 0 for
+    none; None: whatever is visible. ``techniques``: the engine's switches, for benchmarks.
+    ``cpu_fallback``: warn instead of failing if llama.cpp cannot use the GPU. ``inputs``: how
+    documents are presented to the model; None: as text. Raises ConfigError, FileNotFoundError or
+    ValueError if the model cannot be loaded.
     """
 
     def __init__(
@@ -64,7 +63,7 @@ class GenerativeBackend:
         check_labels(config)
         check_parameters(config.name, config.context.llama_cpp)
         self.inputs: Inputs = inputs or TextInputs()
-        self._config = config = _settled(config, gpu)
+        self._config = config = _resolve(config, gpu)
         weights = {"weights": config.weights.sha256 or digest(path), **self.inputs.digests}
         for number, adapter in enumerate(config.weights.lora):
             found = adapter.sha256 or digest(fetch(adapter.model))
@@ -77,9 +76,9 @@ class GenerativeBackend:
             chat = chat_template(
                 config.prompt.chat_template, gguf=model.chat_template, bos=bos, eos=eos
             )
-            self._askings = Askings(config, weights, model, chat)
+            self._plans = Askings(config, weights, model, chat)
             runner = self.inputs.open(
-                LoadedModel(config, model, self._askings),
+                LoadedModel(config, model, self._plans),
                 threads or cores(),
                 output_rows(config.context),
             )
@@ -94,13 +93,13 @@ class GenerativeBackend:
     def fingerprint(self) -> str:
         """Digest of the weights and of the settings that can change an answer.
 
-        Where the weights lie and how many documents run beside each other are not in it.
+        It excludes the location of the weights and the number of documents in flight.
         """
-        return self._askings.own.fingerprint
+        return self._plans.own.fingerprint
 
     @property
     def took(self) -> dict[str, int]:
-        """Bytes that llama.cpp says to have taken, by place and purpose, such as "CUDA0 KV"."""
+        """Bytes allocated by llama.cpp, by place and purpose, such as "CUDA0 KV"."""
         total: Counter[str] = Counter()
         for buffer in self._buffers:
             total[f"{buffer.place} {buffer.kind}"] += buffer.size
@@ -114,10 +113,10 @@ class GenerativeBackend:
     def submit(
         self, document: Document, guideline: Guideline | None = None, tell: Tell | None = None
     ) -> Future[Extraction]:
-        """Queue a document; thread-safe. The future has an exception only if the model is lost.
+        """Queue a document; thread-safe. The future raises only if the model is lost.
 
-        Cancelling it frees the model for others at the next step. ``guideline`` takes the place of
-        the model file's own; ``tell`` is called with what is printed.
+        Cancelling it frees its KV cache at the next step. ``guideline`` overrides the model file's
+        own; ``tell`` receives the output as it streams.
         """
         future: Future[Extraction] = Future()
         self.inputs.schedule(
@@ -126,7 +125,7 @@ class GenerativeBackend:
         return future
 
     def close(self) -> None:
-        """Release the model; documents still queued are cancelled."""
+        """Release the model and cancel documents that are still queued."""
         self.inputs.close()
         self._engine.close()
         self._answers.shutdown()
@@ -138,68 +137,68 @@ class GenerativeBackend:
         guideline: Guideline | None,
         tell: Tell | None,
     ) -> None:
-        """Ask the engine; a document that it cannot be asked about is a failed Extraction."""
-        began = perf_counter()
+        """Submit a document to the engine; if that is impossible, settle a failed Extraction."""
+        start = perf_counter()
         try:
-            plan = self._askings.under(guideline)
+            plan = self._plans.under(guideline)
             prepared = self.inputs.prepare(document, plan)
         except self.inputs.document_errors as error:
             settle(future, self._failed(document, Failure(type(error).__name__, str(error))))
             return
         except Exception as error:
-            # Only the type: the message of an unforeseen error may quote the document.
-            failure = Failure(type(error).__name__, "while making the prompt")
+            # Only the type: the message of an unexpected error may quote the document.
+            failure = Failure(type(error).__name__, "while building the prompt")
             settle(future, self._failed(document, failure))
             return
-        reading = Reading(document, future, plan, prepared.places, notes=prepared.notes)
-        reading.asked = [
+        in_flight = Reading(document, future, plan, prepared.places, notes=prepared.notes)
+        in_flight.window_futures = [
             self._engine.submit(
                 request, None if tell is None else partial(tell, index), asker=future
             )
             for index, request in enumerate(prepared.requests)
         ]
-        reading.seconds = perf_counter() - began
-        self._wait(reading)
+        in_flight.seconds = perf_counter() - start
+        self._wait(in_flight)
 
-    def _wait(self, reading: Reading) -> None:
-        """Schedule the result for when the last window completes."""
-        left, lock = len(reading.asked), Lock()
+    def _wait(self, in_flight: Reading) -> None:
+        """Schedule the result when the last window completes."""
+        left, lock = len(in_flight.window_futures), Lock()
 
-        def one_done(_: Future[Completion]) -> None:
+        def on_window_done(_: Future[Completion]) -> None:
             nonlocal left
-            with lock:  # the steps, the preparing and the caller's thread may all come here
+            with lock:  # called from the stepping, preparing and calling threads
                 left -= 1
                 last = left == 0
             if last:
-                self._answers.submit(self._answer, reading)
+                self._answers.submit(self._answer, in_flight)
 
-        def all_off(future: Future[Extraction]) -> None:
+        def cancel_windows(future: Future[Extraction]) -> None:
             if future.cancelled():
-                for asked in reading.asked:
-                    asked.cancel()
+                for window_future in in_flight.window_futures:
+                    window_future.cancel()
 
-        reading.future.add_done_callback(all_off)
-        for asked in reading.asked:
-            asked.add_done_callback(one_done)
+        in_flight.future.add_done_callback(cancel_windows)
+        for window_future in in_flight.window_futures:
+            window_future.add_done_callback(on_window_done)
 
-    def _answer(self, reading: Reading) -> None:
-        if any(asked.cancelled() for asked in reading.asked):
-            reading.future.cancel()  # the backend was closed
-        if reading.future.cancelled():
-            reading.future.set_running_or_notify_cancel()
+    def _answer(self, in_flight: Reading) -> None:
+        if any(window_future.cancelled() for window_future in in_flight.window_futures):
+            in_flight.future.cancel()  # the backend was closed
+        if in_flight.future.cancelled():
+            in_flight.future.set_running_or_notify_cancel()
             return
         outcome: Extraction | EngineLost
         try:
-            completions = [asked.result() for asked in reading.asked]
-            outcome = extraction(reading, completions, self._config, self._model)
+            completions = [window_future.result() for window_future in in_flight.window_futures]
+            outcome = extraction(in_flight, completions, self._config, self._model)
         except EngineLost as lost:
             outcome = lost
         except RequestRefused as refused:
-            outcome = self._failed(reading.document, Failure("RequestRefused", str(refused)))
+            outcome = self._failed(in_flight.document, Failure("RequestRefused", str(refused)))
         except Exception as error:
-            failure = Failure(type(error).__name__, "while reading the answer")
-            outcome = self._failed(reading.document, failure)
-        settle(reading.future, outcome)
+            failure = Failure(type(error).__name__, "while parsing the answer")
+            outcome = self._failed(in_flight.document, failure)
+        settle(in_flight.future, outcome)
 
     def _failed(self, document: Document, failure: Failure) -> Extraction:
         return Extraction(
@@ -207,16 +206,16 @@ class GenerativeBackend:
         )
 
 
-def _settled(config: GgufModel, gpu: float | None) -> GgufModel:
-    """The model with numbers for what its file leaves open, checked against a share that is stated.
-    Pools have settled this before the actor began; a notebook has not."""
-    card = card_memory() if gpu != 0 else None
-    if card is not None and (gpu or is_open(config)):
+def _resolve(config: GgufModel, gpu: float | None) -> GgufModel:
+    """Resolve the settings that the model file leaves open, and check them against an explicit GPU
+    share. Pools resolve them before the actor starts; a notebook does not."""
+    gpu_total = card_memory() if gpu != 0 else None
+    if gpu_total is not None and (gpu or is_open(config)):
         file = read_gguf(open_weights, config)
-        # Nobody said that this process may take a whole card: it is not filled.
-        config = settled_gguf(file, config, gpu or 1.0, card, grow=bool(gpu))
+        # Without an explicit share this process may not own the whole GPU, so do not fill it.
+        config = settled_gguf(file, config, gpu or 1.0, gpu_total, grow=bool(gpu))
         if gpu:
-            check_gguf(config.name, file, config, gpu, card)
+            check_gguf(config.name, file, config, gpu, gpu_total)
         return config
     if config.context.n_ctx == "auto":
         return usual_gguf(read_gguf(open_weights, config), config)

@@ -1,4 +1,4 @@
-"""From a document to requests of the engine: what differs between text and pictures."""
+"""Turn a document into engine requests; text and images implement this differently."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from actors.spans import Document, Extraction, utf8_error
 
 
 class DocumentError(ValueError):
-    """A document that the model cannot be asked about; the message holds no text of it."""
+    """An unusable document; the message never quotes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model with its settings resolved, and its prompts by guideline."""
+    """A model with resolved settings and its prompt settings by guideline."""
 
     config: GgufModel
     model: LlamaModel
@@ -33,8 +33,8 @@ class LoadedModel:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The requests of a document, the place in its text that each is about, and notes on what was
-    done with the document, such as pages made smaller."""
+    """The requests of a document, the text span that each covers, and notes on preprocessing, such
+    as downscaled pages."""
 
     requests: Sequence[Request]
     places: list[tuple[int, int]]
@@ -42,7 +42,7 @@ class Prepared:
 
 
 class Inputs(Protocol):
-    """A way to put documents before a generative model."""
+    """A way to present documents to a generative model."""
 
     @property
     def document_errors(self) -> tuple[type[Exception], ...]:
@@ -50,25 +50,25 @@ class Inputs(Protocol):
 
     @property
     def digests(self) -> Mapping[str, str]:
-        """Digests of weights beside the model's own, by what they are."""
+        """Digests of additional weights, by purpose."""
 
     @property
     def memory_used(self) -> Mapping[str, int]:
-        """Bytes that these weights take, by place and purpose."""
+        """Bytes that the additional weights take, by place and purpose."""
 
     def open(self, loaded: LoadedModel, threads: int, rows: int) -> LlamaRunner:
-        """The context on the model; closing it closes the model. Called once, first."""
+        """Open the context on the model; closing it closes the model. Called once, first."""
 
     def schedule(
         self, document: Document, future: Future[Extraction], prepare: Callable[[], None]
     ) -> None:
-        """Have ``prepare`` called, now or when there is room for the document."""
+        """Call ``prepare`` now, or later if documents must queue."""
 
     def prepare(self, document: Document, plan: Asking) -> Prepared:
-        """The requests of a document; raises one of ``document_errors``."""
+        """Build the requests of a document; raises one of ``document_errors``."""
 
     def close(self) -> None:
-        """Prepare no more; called before the runner is closed."""
+        """Stop preparing; called before the runner is closed."""
 
 
 class TextInputs:
@@ -79,22 +79,22 @@ class TextInputs:
     memory_used: Mapping[str, int] = {}
 
     def open(self, loaded: LoadedModel, threads: int, rows: int) -> LlamaRunner:
-        """As Inputs.open."""
+        """See Inputs.open."""
         self.bind(loaded)
         return LlamaRunner(loaded.model, loaded.config.context, threads, rows)
 
     def bind(self, loaded: LoadedModel) -> None:
-        """Prepare for a model whose context somebody else opens."""
+        """Prepare for a model whose context is opened elsewhere."""
         self._loaded = loaded
 
     def schedule(
         self, document: Document, future: Future[Extraction], prepare: Callable[[], None]
     ) -> None:
-        """As Inputs.schedule: in the caller's thread, at once."""
+        """See Inputs.schedule: runs in the caller's thread, immediately."""
         prepare()
 
     def prepare(self, document: Document, plan: Asking) -> Prepared:
-        """As Inputs.prepare."""
+        """See Inputs.prepare."""
         text = document.text
         if text is None:
             raise DocumentError("the document has no text")
@@ -110,7 +110,7 @@ class TextInputs:
         return Prepared(requests, places)
 
     def close(self) -> None:
-        """As Inputs.close."""
+        """See Inputs.close."""
 
     def _request(self, document: Document, plan: Asking, index: int, window: str) -> Request:
         prompt = plan.format.render(window, document.prompt)
@@ -131,28 +131,28 @@ class TextInputs:
 def thinking(
     loaded: LoadedModel, prompt: Prompt, length: int, constrained: bool
 ) -> Thinking | None:
-    """The bound on a thinking block, which the prompt of ``length`` tokens may have opened.
+    """Return the budget of a thinking block, which the prompt of ``length`` tokens may have opened.
 
-    A constrained answer begins after it, so without a stated budget half of what there is room for
-    is kept for the answer.
+    A constrained answer starts after it, so without an explicit budget half of the available tokens
+    are reserved for the answer.
     """
     config = loaded.config
     opened = prompt.text.rstrip().endswith("<think>")
     budget, limit = config.prompt.reasoning_budget, config.sampling.limit
     if constrained and budget < 0:
-        room = config.context.length - length
-        budget = (room if limit is None else min(room, limit)) // 2
+        available = config.context.length - length
+        budget = (available if limit is None else min(available, limit)) // 2
     if constrained and not opened and (budget == 0 or not loaded.model.can_think):
         return None
     return loaded.model.thinking(budget, opened)
 
 
-# The parts of a file's sampling that the engine's has under the same names.
+# Sampling fields that the model file and the engine share by name.
 _SAMPLING = {field.name for field in fields(Sampling)} - {"seed"}
 
 
 def request_sampling(config: GgufModel, document_id: str, window: int) -> Sampling:
-    """The configured sampling with a seed of this window's own, whatever runs beside it."""
+    """Return the configured sampling, with a seed that depends only on document and window."""
     given = config.sampling
     name = f"{given.seed}\0{document_id}\0{window}".encode("utf-8", "surrogatepass")
     seed = int.from_bytes(hashlib.sha256(name).digest()[:8], "big")

@@ -1,4 +1,4 @@
-"""llama.cpp as a library: started once, its log kept to what cannot hold a document."""
+"""Initialise llama.cpp once, and keep only those of its log lines that cannot quote a document."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _started = False
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """A buffer that llama.cpp says to have taken: where, what for, and how large."""
+    """A buffer that llama.cpp reports as allocated: place, purpose and size."""
 
     place: str
     kind: str
@@ -32,17 +32,17 @@ class Buffer:
 
     @property
     def on_card(self) -> bool:
-        """Whether it is in a card's memory; a card's ``_Host`` buffers are pinned main memory."""
+        """True for GPU memory; a GPU's ``_Host`` buffers are pinned main memory."""
         return not self.place.startswith("CPU") and not self.place.endswith("_Host")
 
 
-# Encoders of pictures speak of theirs later, and nobody asks for those.
+# Bounded: image encoders also report buffers, which nothing reads.
 _buffers: deque[Buffer] = deque(maxlen=256)
 
 
 @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator, unused-ignore]
 def capture(level: int, text: bytes, _: ctypes.c_void_p) -> None:
-    """Where llama.cpp and its parts log to: errors are kept, all else is dropped."""
+    """Log callback of llama.cpp and its parts: keeps errors and buffer sizes, drops the rest."""
     if level == _ERROR:
         _lines.append(text.decode("utf-8", "replace").strip())
     elif (found := _BUFFER.search(text)) is not None:
@@ -51,7 +51,7 @@ def capture(level: int, text: bytes, _: ctypes.c_void_p) -> None:
 
 
 def start() -> None:
-    """Initialise llama.cpp and silence its log; further calls do nothing."""
+    """Initialise llama.cpp and silence its log. Idempotent."""
     global _started
     with _lock:
         if not _started:
@@ -61,20 +61,20 @@ def start() -> None:
 
 
 def usable_share(model: str, gpu: float | None, cpu_fallback: bool) -> float | None:
-    """The share of a card that llama.cpp can use: ``gpu``, or none where it can use no card.
+    """Return the GPU share that llama.cpp can use: ``gpu``, or 0 if it cannot use a GPU.
 
-    Raises ConfigError, with the command that mends it, where ``gpu`` is a share and the CPU may not
-    take its place.
+    Raises ConfigError, with the command that fixes it, if ``gpu`` is a share and no CPU fallback is
+    allowed.
     """
     if not gpu or llama_cpp.llama_supports_gpu_offload():
         return gpu
     if b"CUDA" in llama_cpp.llama_print_system_info():
         problem = (
-            "llama.cpp sees no card: check that nvidia-smi shows it to this process and that its "
-            "driver is new enough"
+            "llama.cpp finds no GPU: check that nvidia-smi lists one for this process and that its "
+            "driver is recent enough"
         )
     else:
-        # pip may have a build without GPU support in its cache, whatever CMAKE_ARGS says
+        # pip may have cached a build without GPU support, whatever CMAKE_ARGS says
         problem = (
             'llama.cpp was built without GPU support: CMAKE_ARGS="-DGGML_CUDA=on" pip install '
             "--force-reinstall --no-deps --no-cache-dir --no-binary llama-cpp-python "
@@ -82,23 +82,23 @@ def usable_share(model: str, gpu: float | None, cpu_fallback: bool) -> float | N
         )
     if not cpu_fallback:
         raise ConfigError(
-            f"model {model} has {gpu:g} of a GPU and would run on the CPU: {problem}; or set "
-            "pool.cpu_fallback to run on the CPU"
+            f"model {model} has num_gpus {gpu:g} but would run on the CPU: {problem}; or set "
+            "pool.cpu_fallback to accept that"
         )
     _log.warning("model %s runs on the CPU: %s", model, problem)
     return 0.0
 
 
 def loading_errors() -> str:
-    """What llama.cpp said was wrong since the last call. Only for errors of loading a model: then
-    no document has been seen. Later lines are never read and fall out of the buffer."""
+    """Return and clear llama.cpp's error lines. Only for errors of loading a model, when no
+    document has been seen; later lines are never read and drop out of the buffer."""
     text = "; ".join(_lines)
     _lines.clear()
     return text
 
 
 def buffers() -> tuple[Buffer, ...]:
-    """What llama.cpp said to have taken since the last call; to its rounding, 10 kB a buffer."""
+    """Return and clear the buffers that llama.cpp reported; sizes are rounded to 10 kB."""
     found = tuple(_buffers)
     _buffers.clear()
     return found

@@ -1,4 +1,4 @@
-"""A GGUF file as llama.cpp loads it: its vocabulary, its metadata, its tokens."""
+"""A GGUF model loaded by llama.cpp: vocabulary, metadata, tokenization."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from actors.engine import Thinking
 from actors.gguf import library
 from actors.gguf.parameters import apply_parameters
 
-# Control tokens that an output shows, so that thinking can be told from the answer.
+# Control tokens kept in the output, so that thinking can be separated from the answer.
 _THINK = (b"<think>", b"</think>")
 _HARMONY = (b"<|start|>", b"<|channel|>", b"<|message|>", b"<|end|>")
 _CONTROL = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL
@@ -28,7 +28,7 @@ _USER = llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
 
 
 class Segment(Protocol):
-    """A piece of a prompt: trusted text, where ``special``, or a document's."""
+    """A piece of a prompt: trusted text if ``special``, otherwise document text."""
 
     @property
     def text(self) -> str:
@@ -36,20 +36,20 @@ class Segment(Protocol):
 
     @property
     def special(self) -> bool:
-        """Whether control tokens are meant where their text stands."""
+        """True if control tokens in the text are parsed as such."""
 
 
 class LlamaModel:
-    """A loaded model without a context. Reading it is thread-safe."""
+    """A loaded model without a context. Read access is thread-safe."""
 
     def __init__(self, path: Path, options: GgufContext, gpu: bool = True) -> None:
         """Load ``path``; ``gpu`` False keeps all layers on the CPU.
 
-        Raises FileNotFoundError, and ConfigError with llama.cpp's own words for a file that it
-        cannot load.
+        Raises FileNotFoundError, or ConfigError with llama.cpp's own message if it cannot load the
+        file.
         """
         if not path.is_file():
-            raise FileNotFoundError(f"no model file {path}")
+            raise FileNotFoundError(f"model file not found: {path}")
         library.start()
         library.loading_errors()
         library.buffers()
@@ -58,16 +58,18 @@ class LlamaModel:
         self.on_card = bool(params.n_gpu_layers and llama_cpp.llama_supports_gpu_offload())
         params.load_mode = _load_mode(options)
         if options.use_extra_bufts is None:
-            # GCC up to 12 drops stores to the tile configuration in ggml's AMX code (its
-            # intrinsic says that it reads 8 of the 64 bytes): SIGSEGV at the first matrix product
-            # of more than one row. Nothing tells which compiler it was, so AMX is not used.
+            # GCC up to 12 drops stores to the tile configuration in ggml's AMX code (its intrinsic
+            # declares that it reads 8 of the 64 bytes): SIGSEGV at the first matrix product of more
+            # than one row. The compiler cannot be detected, so AMX is not used.
             params.use_extra_bufts = b"AMX_INT8 = 1" not in llama_cpp.llama_print_system_info()
         else:
             params.use_extra_bufts = options.use_extra_bufts
         self._kept = apply_parameters(params, options.llama_cpp)
         self.handle: Any = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
         if not self.handle:
-            raise ConfigError(f"{path.name}: llama.cpp cannot load it: {library.loading_errors()}")
+            raise ConfigError(
+                f"{path.name}: llama.cpp cannot load the file: {library.loading_errors()}"
+            )
         self.buffers = library.buffers()
         self.vocab: Any = llama_cpp.llama_model_get_vocab(self.handle)
         self.size = int(llama_cpp.llama_vocab_n_tokens(self.vocab))
@@ -83,18 +85,18 @@ class LlamaModel:
             self.handle = None
 
     def attach(self, path: Path, scale: float) -> None:
-        """Load a LoRA adapter, for the contexts that are made from here on; llama.cpp releases it
-        with the model. Raises ConfigError for a file that is no adapter of this model."""
+        """Load a LoRA adapter for the contexts created from now on; llama.cpp frees it with the
+        model. Raises ConfigError if the file is not an adapter for this model."""
         library.loading_errors()
         adapter = llama_cpp.llama_adapter_lora_init(self.handle, str(path).encode())
         if not adapter:
             raise ConfigError(
-                f"{path.name}: no LoRA adapter of this model: {library.loading_errors()}"
+                f"{path.name}: not a LoRA adapter for this model: {library.loading_errors()}"
             )
         self.adapters.append((adapter, scale))
 
     def metadata(self, key: str) -> str | None:
-        """A value of the GGUF's metadata, or None."""
+        """Return a value of the GGUF metadata, or None."""
         size = 256
         while True:
             buffer = ctypes.create_string_buffer(size)
@@ -112,24 +114,24 @@ class LlamaModel:
 
     @cached_property
     def bos(self) -> int | None:
-        """The token that this model wants before every prompt, or None."""
+        """The token to put before every prompt, or None."""
         token = int(llama_cpp.llama_vocab_bos(self.vocab))
         return token if token >= 0 and llama_cpp.llama_vocab_get_add_bos(self.vocab) else None
 
     @cached_property
     def ends(self) -> frozenset[int]:
-        """The tokens that end a generation."""
+        """Tokens that end a generation."""
         is_end = llama_cpp.llama_vocab_is_eog
         return frozenset(t for t in range(self.size) if is_end(self.vocab, t))
 
     @cached_property
     def special_texts(self) -> tuple[str, str]:
-        """How the BOS and the EOS token are written, for a chat template; empty: there is none."""
+        """Text of the BOS and EOS tokens, for a chat template; empty if there is none."""
         ids = (llama_cpp.llama_vocab_bos(self.vocab), llama_cpp.llama_vocab_eos(self.vocab))
-        texts = [self._named(token) if token >= 0 else b"" for token in ids]
+        texts = [self._token_bytes(token) if token >= 0 else b"" for token in ids]
         return texts[0].decode("utf-8", "replace"), texts[1].decode("utf-8", "replace")
 
-    def _named(self, token: int, buffer: Any = None) -> bytes:
+    def _token_bytes(self, token: int, buffer: Any = None) -> bytes:
         buffer = buffer or ctypes.create_string_buffer(256)
         while True:
             length = llama_cpp.llama_token_to_piece(self.vocab, token, buffer, len(buffer), 0, True)
@@ -141,7 +143,9 @@ class LlamaModel:
     def _vocabulary(self) -> list[tuple[bytes, int]]:
         attribute = llama_cpp.llama_vocab_get_attr
         buffer = ctypes.create_string_buffer(256)
-        return [(self._named(t, buffer), int(attribute(self.vocab, t))) for t in range(self.size)]
+        return [
+            (self._token_bytes(t, buffer), int(attribute(self.vocab, t))) for t in range(self.size)
+        ]
 
     @cached_property
     def pieces(self) -> tuple[bytes, ...]:
@@ -155,17 +159,17 @@ class LlamaModel:
 
     @cached_property
     def _in_channels(self) -> bool:
-        """Whether the model thinks and answers in channels ("harmony")."""
+        """True if the model thinks and answers in channels ("harmony")."""
         return {*_HARMONY} <= {piece for piece, kind in self._vocabulary if kind & _CONTROL}
 
     @property
     def can_think(self) -> bool:
-        """Whether the vocabulary has a token that opens a thinking block."""
+        """True if the vocabulary has a token that opens a thinking block."""
         return self._in_channels or any(piece == b"<think>" for piece, _ in self._vocabulary)
 
     def thinking(self, budget: int, opened: bool) -> Thinking | None:
-        """The bound on a thinking block of ``budget`` tokens; -1: none. ``opened``: the prompt
-        has begun the block."""
+        """Return a thinking block limited to ``budget`` tokens; None for -1. ``opened``: the prompt
+        has started the block."""
         if budget < 0:
             return None
         if self._in_channels:
@@ -186,11 +190,12 @@ class LlamaModel:
         return re.compile("|".join(map(re.escape, ordered)) or r"(?!)")
 
     def names_control(self, text: str) -> bool:
-        """Whether a text holds the text of a control token."""
+        """Return True if the text contains the text of a control token."""
         return self._controls.search(text) is not None
 
     def constraint_tokenizer(self) -> Any:
-        """The ``llguidance.LLTokenizer`` of this vocabulary; made once (0.5 s at 152k tokens)."""
+        """Return the ``llguidance.LLTokenizer`` of this vocabulary; built once (0.5 s at 152k
+        tokens)."""
         with self._tokenizer_lock:
             if self._tokenizer is None:
                 self._tokenizer = self._make_tokenizer()
@@ -210,17 +215,17 @@ class LlamaModel:
             tokens=[marked(piece, kind) for piece, kind in self._vocabulary],
             vocab_ptr=ctypes.cast(self.vocab, ctypes.c_void_p).value,
             tokenize_fptr=ctypes.cast(library_.llama_tokenize, ctypes.c_void_p).value,
-            # The first is the one that llguidance prints; every one ends an output.
+            # llguidance prints the first one; every one ends an output.
             eos_token=sorted(ends, key=lambda token: token != first) or None,
             slices=None,
         )
 
     def tokenize(self, segments: Iterable[Segment], first: bool = True) -> list[int]:
-        """The tokens of a prompt, with a BOS where the model wants one and the text has none;
-        ``first`` False for a part that comes after others.
+        """Tokenize a prompt, with a BOS if the model requires one and the text has none. ``first``
+        is False for a part that follows others.
 
-        The segments are tokenised as one text, so the tokens are llama.cpp's own for that text.
-        Where a document holds the text of a control token, the text is cut after its first
+        The segments are tokenized as one text, so the tokens are llama.cpp's own for that text. If
+        a document contains the text of a control token, that text is split after its first
         character: a document cannot end its own turn.
         """
         parts, text, cut = [], "", 0
@@ -238,7 +243,7 @@ class LlamaModel:
         return tokens
 
     def tokenize_text(self, text: str) -> list[int]:
-        """The tokens of a document's text alone: no control token, nothing added."""
+        """Tokenize a document's text alone: no control tokens, nothing added."""
         return self._tokens(text, special=False)
 
     def _tokens(self, text: str, special: bool = True) -> list[int]:

@@ -25,7 +25,7 @@ _ENUMS: dict[str, dict[str, int]] = {
 }
 _NUMBERS = (ctypes.c_bool, ctypes.c_float, ctypes.c_int32, ctypes.c_uint32, ctypes.c_int)
 _SPLIT = "tensor_split"
-# What a key of `context` or the pool already says, and what medspan decides.
+# Set by a key of `context` or of the pool, or decided by medspan.
 _ELSEWHERE = {
     *("n_ctx", "n_seq_max", "kv_unified", "n_batch", "n_ubatch", "n_outputs_max", "embeddings"),
     *("n_threads", "n_threads_batch", "flash_attn_type", "type_k", "type_v", "offload_kqv"),
@@ -36,26 +36,26 @@ _ELSEWHERE = {
 
 
 def check_parameters(model: str, given: Mapping[str, Any]) -> None:
-    """Raise ConfigError for a name that llama.cpp has not, or a value of the wrong kind."""
+    """Raise ConfigError for a parameter that llama.cpp lacks, or a value of the wrong type."""
     known = {*_fields(llama_cpp.llama_context_params), *_fields(llama_cpp.llama_model_params)}
     for name, value in given.items():
         where = f"model {model}: context.llama_cpp.{name}"
         if name not in known:
-            near = get_close_matches(name, known, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise ConfigError(f"{where}: llama.cpp has no such parameter here{hint}")
+            suggestions = get_close_matches(name, known, 1)
+            hint = f"; did you mean {suggestions[0]}?" if suggestions else ""
+            raise ConfigError(f"{where}: unknown llama.cpp parameter{hint}")
         if name in _ENUMS:
             if value not in _ENUMS[name]:
                 raise ConfigError(f"{where}: must be one of {', '.join(_ENUMS[name])}")
         elif name == _SPLIT:
             if not isinstance(value, list | tuple):
-                raise ConfigError(f"{where}: must be a list of numbers, one a GPU")
+                raise ConfigError(f"{where}: must be a list of numbers, one per GPU")
         elif isinstance(value, str | list | tuple):
             raise ConfigError(f"{where}: must be a number, true or false")
 
 
 def apply_parameters(params: Any, given: Mapping[str, Any]) -> list[Any]:
-    """Set those of the parameters that ``params``, a context's or a model's, has.
+    """Set the given parameters that exist on ``params``, a context's or a model's.
 
     The result must stay alive as long as ``params`` is used.
     """

@@ -1,4 +1,4 @@
-"""One document on its way through the engine: its windows, and what was said of each."""
+"""One in-flight document: its windows, and the completions of each."""
 
 from __future__ import annotations
 
@@ -18,33 +18,35 @@ from actors.spans import Document, Extraction, Mention, TokenChoice
 
 @dataclass(slots=True)
 class Reading:
-    """A document, the places of its windows in code points, and their completions."""
+    """An in-flight document: its window spans in code points, and their completions."""
 
     document: Document
     future: Future[Extraction]
-    asking: Asking
+    plan: Asking
     places: list[tuple[int, int]]
-    asked: list[Future[Completion]] = field(default_factory=list)
+    window_futures: list[Future[Completion]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What was done with the document before it was asked about, such as pages made smaller."""
+    """Preprocessing applied to the document, such as downscaled pages."""
     seconds: float = 0.0
 
 
 def cut(
     text: str, tokens: Sequence[int], pieces: Sequence[bytes], size: int, overlap: int
 ) -> list[tuple[int, int]]:
-    """Windows of at most ``size`` of the text's own tokens as [start, end) in code points.
+    """Split into windows of at most ``size`` of the text's own tokens; [start, end) in code points.
 
-    An edge inside a character moves before it. Raises ValueError for a vocabulary whose tokens do
-    not spell their text.
+    An edge inside a character moves before it. Raises ValueError if the vocabulary's tokens do not
+    spell their text.
     """
     if len(tokens) <= size:
         return [(0, len(text))]
     raw = text.encode()
     spelled = b"".join(pieces[token] for token in tokens)
-    lead = len(spelled) - len(raw)  # a SentencePiece vocabulary puts a space before a text
+    lead = len(spelled) - len(raw)  # a SentencePiece vocabulary prepends a space
     if spelled[max(0, lead) :] != raw:
-        raise ValueError("this vocabulary's tokens do not spell their text: it cannot be windowed")
+        raise ValueError(
+            "this vocabulary's tokens do not spell their text, so it cannot be split into windows"
+        )
     character = _characters(raw)
     starts, words, at, word = [], [], -lead, 0
     for token in tokens:
@@ -58,7 +60,7 @@ def cut(
 
 
 def _characters(raw: bytes) -> list[int]:
-    """The index of the code point that each byte belongs to, and of the end."""
+    """Return the code-point index of each byte, and of the end."""
     result, index = [], -1
     for byte in raw:
         index += (byte & 0xC0) != 0x80
@@ -66,24 +68,24 @@ def _characters(raw: bytes) -> list[int]:
     return [*result, index + 1]
 
 
-def scored(said: Said, completion: Completion, pieces: Sequence[bytes]) -> Mention:
-    """The mention with its score: the probability that the model, having begun a string here,
-    prints exactly these words: the product over the tokens that hold them, each probability
-    among the tokens that the grammar allowed; a forced token counts 1."""
+def scored(placed: Said, completion: Completion, pieces: Sequence[bytes]) -> Mention:
+    """Return the mention with its score: the probability that the model, having started a string
+    here, prints exactly this text. It is the product over the tokens that contain it, each
+    probability taken among the tokens the grammar allowed; a forced token counts 1."""
     if not completion.logprobs:
-        return said.mention
-    start, end = (_printed_bytes(completion, pieces, place) for place in said.span)
+        return placed.mention
+    start, end = (_printed_bytes(completion, pieces, place) for place in placed.span)
     total, before = 0.0, 0
     for after, logprob in zip(completion.ends, completion.logprobs, strict=True):
         if before < end and after > start:
             total += logprob
         before = after
-    return replace(said.mention, score=round(exp(total), 6))
+    return replace(placed.mention, score=round(exp(total), 6))
 
 
 def _printed_bytes(completion: Completion, pieces: Sequence[bytes], characters: int) -> int:
-    """How many bytes the first ``characters`` of a completion were printed as: what is no UTF-8
-    stands in its text as U+FFFD, which has three bytes whatever it was made of."""
+    """Return the number of raw bytes behind the first ``characters`` of a completion. Invalid UTF-8
+    appears in its text as U+FFFD, which is three bytes long whatever it replaces."""
     text = completion.text[:characters]
     if "\ufffd" not in text:
         return len(text.encode())
@@ -100,7 +102,7 @@ def _printed_bytes(completion: Completion, pieces: Sequence[bytes], characters: 
 
 
 def choices(completions: Sequence[Completion], pieces: Sequence[bytes]) -> Iterator[TokenChoice]:
-    """The tokens of all windows with what else was likely; none where it was not asked for."""
+    """Yield the tokens of all windows with their alternatives; none unless requested."""
 
     def text(token: int) -> str:
         return pieces[token].decode("utf-8", "replace")
@@ -115,20 +117,20 @@ def choices(completions: Sequence[Completion], pieces: Sequence[bytes]) -> Itera
 
 
 def united(parts: Sequence[Parsed]) -> str | None:
-    """The structured answers of a document's windows as one: lists are joined without repeats,
-    of other values the first that is not null stays. None where no window has one."""
+    """Merge the structured answers of a document's windows: lists are concatenated without repeats,
+    other values keep the first that is not null. None if no window has one."""
     values = [json.loads(part.structured) for part in parts if part.structured is not None]
     if not values:
         return None
     result = values[0]
     for value in values[1:]:
-        result = _joined(result, value)
+        result = _merge_values(result, value)
     return json.dumps(result, ensure_ascii=False)
 
 
-def _joined(one: Any, other: Any) -> Any:
+def _merge_values(one: Any, other: Any) -> Any:
     if isinstance(one, dict) and isinstance(other, dict):
-        return {key: _joined(one.get(key), other.get(key)) for key in {**one, **other}}
+        return {key: _merge_values(one.get(key), other.get(key)) for key in {**one, **other}}
     if isinstance(one, list) and isinstance(other, list):
         return one + [item for item in other if item not in one]
     return other if one is None else one

@@ -1,9 +1,9 @@
-"""llama.cpp as the engine's Runner: one context, many sequences, one batch of our own memory.
+"""llama.cpp as the engine's Runner: one context, many sequences, one batch in our own memory.
 
-Each sequence has its own room of KV cells (a stream), unless ``kv_tokens`` asks for a common one:
-measured on a CPU, a step of 16 sequences costs half in streams without flash attention of what it
-costs in a common room with it (benchmarks/results/gguf.json), because a common room is looked
-through by every row, and the CPU's flash attention does a short block row by row.
+Each sequence has its own KV cache (a stream), unless ``kv_tokens`` requests a unified one. Measured
+on a CPU, a step of 16 sequences in streams without flash attention costs half of a step in a
+unified cache with it (benchmarks/results/gguf.json): every row attends over the whole unified
+cache, and the CPU's flash attention computes a short block row by row.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _FLASH = {"auto": -1, "off": 0, "on": 1}
 
 
 class LlamaRunner:
-    """A context on a model; owns both and closes both. See ``actors.engine.Runner``."""
+    """A context on a model; owns and closes both. See ``actors.engine.Runner``."""
 
     def __init__(
         self, model: LlamaModel, options: GgufContext, threads: int, rows: int | None = None
     ) -> None:
-        """Raises ValueError where llama.cpp cannot make the context, such as for lack of memory.
+        """Raises ValueError if llama.cpp cannot create the context, e.g. for lack of memory.
 
-        ``threads``: CPU threads; more than there are cores to itself is ruinous. ``rows``: rows of
-        logits that a step may want, and no fewer than sequences; None: one for every token. They
-        are most of the compute buffer: 300 MB for 512 rows of 152,000 tokens.
+        ``threads``: CPU threads; oversubscribing cores is ruinous. ``rows``: maximum rows of logits
+        per step, at least one per sequence; None: one per token. They dominate the compute buffer:
+        300 MB for 512 rows of 152,000 tokens.
         """
         self.model = model
         self.sequences = options.slots + options.prefixes
@@ -45,13 +45,13 @@ class LlamaRunner:
         self._streams = options.kv_tokens is None
         params = _parameters(options, threads, self.sequences, model.on_card)
         params.n_outputs_max = rows or 0
-        self._most = min(rows or options.n_batch, options.n_batch)
+        self._max_rows = min(rows or options.n_batch, options.n_batch)
         library.loading_errors()
         library.buffers()
         self._context: Any = llama_cpp.llama_init_from_model(model.handle, params)
         if not self._context:
-            raise ValueError(f"llama.cpp cannot make a context: {library.loading_errors()}")
-        self._lay_over(model.adapters)
+            raise ValueError(f"llama.cpp cannot create the context: {library.loading_errors()}")
+        self._apply_adapters(model.adapters)
         self.buffers = model.buffers + library.buffers()
         self._memory = llama_cpp.llama_get_memory(self._context)
         cells = int(llama_cpp.llama_n_ctx(self._context))
@@ -59,20 +59,20 @@ class LlamaRunner:
         self.context = min(options.length, cells)
         self._make_batch(options.n_batch)
 
-    def _lay_over(self, adapters: Sequence[tuple[Any, float]]) -> None:
+    def _apply_adapters(self, adapters: Sequence[tuple[Any, float]]) -> None:
         if adapters:
             count = len(adapters)
             handles = (llama_cpp.llama_adapter_lora_p_ctypes * count)(*(a for a, _ in adapters))
             scales = (ctypes.c_float * count)(*(scale for _, scale in adapters))
             code = llama_cpp.llama_set_adapters_lora(self._context, handles, count, scales)
             if code != 0:
-                raise ValueError(f"llama.cpp cannot use the LoRA adapters: it returned {code}")
+                raise ValueError(f"llama.cpp cannot apply the LoRA adapters: error {code}")
 
     def _make_batch(self, size: int) -> None:
         # llama.cpp reads these arrays during llama_decode; they live as long as the runner.
         self._tokens = np.zeros(size, np.int32)
         self._positions = np.zeros(size, np.int32)
-        self._wanted = np.zeros(size, np.int8)
+        self._output_rows = np.zeros(size, np.int8)
         self._counts = np.ones(size, np.int32)
         self._ids = np.zeros(size, np.int32)
         self._addresses = (self._ids.ctypes.data + 4 * np.arange(size)).astype(np.uint64)
@@ -82,29 +82,29 @@ class LlamaRunner:
         batch.pos = _pointer(self._positions, ctypes.c_int32)
         batch.n_seq_id = _pointer(self._counts, ctypes.c_int32)
         batch.seq_id = _pointer(self._addresses, ctypes.POINTER(ctypes.c_int32))
-        batch.logits = _pointer(self._wanted, ctypes.c_int8)
+        batch.logits = _pointer(self._output_rows, ctypes.c_int8)
         self._batch = batch
 
     def constraint_tokenizer(self) -> Any:
-        """The ``llguidance.LLTokenizer`` of the model."""
+        """Return the ``llguidance.LLTokenizer`` of the model."""
         return self.model.constraint_tokenizer()
 
     def decode(self, blocks: Sequence[Block]) -> Logits:
-        """As in ``Runner``. Raises RuntimeError with llama_decode's return value: the scheduler
-        reserves room, so even "no room" (1) is a fault and not a state to go on from."""
+        """See ``Runner``. Raises RuntimeError with llama_decode's return value: the scheduler
+        reserves KV space, so even "no KV slot" (1) is a bug and not recoverable."""
         at = rows = 0
         for block in blocks:
             end = at + len(block.tokens)
             self._tokens[at:end] = block.tokens
             self._positions[at:end] = np.arange(block.start, block.start + end - at)
             self._ids[at:end] = block.sequence
-            self._wanted[at:end] = 0
+            self._output_rows[at:end] = 0
             if block.rows:
-                self._wanted[end - block.rows : end] = 1
+                self._output_rows[end - block.rows : end] = 1
             at, rows = end, rows + block.rows
-        if rows > self._most:  # llama.cpp would end the process
+        if rows > self._max_rows:  # llama.cpp would abort the process
             raise RuntimeError(
-                f"{rows} rows of logits are wanted and {self._most} are provided for"
+                f"{rows} rows of logits requested, but the buffer holds {self._max_rows}"
             )
         self._batch.n_tokens = at
         code = int(llama_cpp.llama_decode(self._context, self._batch))
@@ -112,22 +112,22 @@ class LlamaRunner:
             raise RuntimeError(f"llama_decode returned {code}")
         if rows == 0:
             return np.empty((0, self.model.size), np.float32)
-        # Only the wanted rows, in the order of the batch, until the next llama_decode.
+        # Only the requested rows, in batch order, valid until the next llama_decode.
         first = llama_cpp.llama_get_logits(self._context)
         return np.ctypeslib.as_array(first, shape=(rows, self.model.size))
 
     def copy(self, source: int, target: int, length: int) -> None:
-        """As in ``Runner``; in the common room only the cells' tags change."""
-        end = -1 if self._streams else length  # streams copy all or abort the process
+        """See ``Runner``; in a unified cache only the cells' tags change."""
+        end = -1 if self._streams else length  # streams must copy everything, or llama.cpp aborts
         llama_cpp.llama_memory_seq_cp(self._memory, source, target, 0 if end > 0 else -1, end)
         if self._streams:
             self.trim(target, length)
 
     def trim(self, sequence: int, length: int) -> None:
-        """As in ``Runner``; raises RuntimeError for a model whose state cannot be cut."""
+        """See ``Runner``; raises RuntimeError for a model whose state cannot be truncated."""
         done = llama_cpp.llama_memory_seq_rm(self._memory, sequence, length or -1, -1)
         if not done:
-            raise RuntimeError("this model's state cannot be cut back to a length")
+            raise RuntimeError("this model's state cannot be truncated")
 
     def close(self) -> None:
         """Release the context and the model."""
@@ -155,9 +155,9 @@ def _parameters(options: GgufContext, threads: int, sequences: int, on_card: boo
 
 
 def flash_attention(options: GgufContext, on_card: bool) -> int:
-    """llama.cpp's flash attention type for a context with these options."""
+    """Return llama.cpp's flash-attention type for a context with these options."""
     flash = options.flash_attn
-    if flash == "auto" and not on_card:  # llama.cpp wants it for a quantised V cache
+    if flash == "auto" and not on_card:  # llama.cpp requires it for a quantised V cache
         flash = "on" if options.type_v.startswith("q") else "off"
     return _FLASH[flash]
 

@@ -1,4 +1,4 @@
-"""Which occurrence each mention is: the order of reading is kept where it can be."""
+"""Assign each mention to one of its occurrences, in reading order if possible."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _END = 1 << 60
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a mention is, and how it was found."""
+    """A candidate span of a mention, and how it was found."""
 
     start: int
     end: int
@@ -21,27 +21,27 @@ class Place:
 
 
 class Cover:
-    """The characters that entities of one label cover."""
+    """The characters covered by entities of one label."""
 
     def __init__(self, length: int) -> None:
         self._flags = bytearray(length)
 
     def is_free(self, place: Place) -> bool:
-        """Whether none of a place's characters is covered."""
+        """Return True if no character of the place is covered."""
         return self._flags.find(1, place.start, place.end) < 0
 
-    def take(self, start: int, end: int) -> None:
-        """Cover the characters of a place."""
+    def mark(self, start: int, end: int) -> None:
+        """Mark the characters [start, end) as covered."""
         self._flags[start:end] = b"\1" * (end - start)
 
 
 def assign(
     mentions: Sequence[Mention], places: Sequence[Sequence[Place]], length: int, in_order: bool
 ) -> list[Place | None]:
-    """The place of each mention in a text of ``length`` characters, None where it has none.
+    """Return the place of each mention in a text of ``length`` characters, or None if it has none.
 
-    ``places``: of each mention, the preferred first. ``in_order``: the mentions come in the order
-    of the text; else those of one label do.
+    ``places``: candidates per mention, best first. ``in_order``: all mentions are in the order of
+    the text; otherwise only mentions of one label are.
     """
     labels = [None if in_order else mention.label for mention in mentions]
     groups: dict[str | None, list[int]] = {}
@@ -57,10 +57,11 @@ def assign(
 def _in_order(
     mentions: Sequence[Mention], places: Sequence[Sequence[Place]], group: Sequence[int]
 ) -> Mapping[int, Place] | None:
-    """Places none of which begins before that of an earlier mention, and of which those of one
-    label do not overlap; None where there are no such places.
+    """Find places in reading order, without overlaps between mentions of one label; None if
+    impossible.
 
-    What is said more often than the text has it begins anew, and is not in the order.
+    A mention that repeats more often than the text contains it starts over, and is exempt from the
+    order.
     """
     chain: list[int] = []
     repeats: dict[tuple[str, str], list[int]] = {}
@@ -92,7 +93,7 @@ def _in_order(
 def _latest(
     mentions: Sequence[Mention], places: Sequence[Sequence[Place]], chain: Sequence[int]
 ) -> Mapping[int, tuple[int, int]] | None:
-    """How late each mention may begin and end, so that those after it still have a place."""
+    """Return how late each mention may start and end so that all later ones still have a place."""
     bounds: dict[int, tuple[int, int]] = {}
     start, starts = _END, dict.fromkeys((mentions[i].label for i in chain), _END)
     for i in reversed(chain):
@@ -111,30 +112,31 @@ def _near(
     group: Sequence[int],
     length: int,
 ) -> Mapping[int, Place]:
-    """Free places between those of the mentions before and after, where there are such.
+    """Choose free places between those of the neighbouring mentions, if there are any.
 
-    What has one place only comes first, then the longest, so that nested words look elsewhere.
+    Mentions with a single place come first, then the longest, so that nested mentions look
+    elsewhere.
     """
     placed: dict[int, Place] = {}
-    settled: list[int] = []
+    placed_order: list[int] = []
     covered: dict[str, Cover] = {}
     taken: dict[tuple[str, str], set[int]] = {}
     for i in sorted(group, key=lambda i: (len(places[i]) > 1, -len(mentions[i].text), i)):
         mention = mentions[i]
         cover = covered.setdefault(mention.label, Cover(length))
         before = taken.setdefault((mention.label, mention.text), set())
-        left = [k for k in range(len(places[i])) if k not in before]
-        if not left:  # as often as the document has it, and once more: all begin anew
+        unused = [k for k in range(len(places[i])) if k not in before]
+        if not unused:  # all occurrences are used up: start over
             before.clear()
-            left = list(range(len(places[i])))
-        nearest = bisect_left(settled, i)
-        low = placed[settled[nearest - 1]].start if nearest else 0
-        high = placed[settled[nearest]].start if nearest < len(settled) else _END
-        free = [k for k in left if cover.is_free(places[i][k])]
+            unused = list(range(len(places[i])))
+        nearest = bisect_left(placed_order, i)
+        low = placed[placed_order[nearest - 1]].start if nearest else 0
+        high = placed[placed_order[nearest]].start if nearest < len(placed_order) else _END
+        free = [k for k in unused if cover.is_free(places[i][k])]
         between = [k for k in free if low <= places[i][k].start <= high]
-        at = (between or free or left)[0]
+        at = (between or free or unused)[0]
         before.add(at)
         placed[i] = place = places[i][at]
-        cover.take(place.start, place.end)
-        insort(settled, i)
+        cover.mark(place.start, place.end)
+        insort(placed_order, i)
     return placed

@@ -1,12 +1,11 @@
-"""Free prose held against its document: what it claims that can be looked up, each with a place in
-the document's text or flagged as ungrounded.
+"""Fact-check free-text answers: extract verifiable claims and ground each in the document.
 
-Claims are found by their form, without a model: doses, durations, dates, numbered quantities, drugs
-(by the stems of WHO's international nonproprietary names, or as the name before a dose), names
-(words with a capital inside a sentence) and words in another script than the document's. Similar
-is not enough here: prednisone is another drug than prednisolone, so nothing is matched by likeness;
-the similar words are told in the attribute ``similar``. A dose that belongs to a drug must stand
-where that drug stands: on its line or the next, and before the next drug.
+Claims are found by form, without a model: doses, durations, dates, numbered quantities, drugs (by
+the stems of WHO's international nonproprietary names, or as the name before a dose), names
+(capitalised words inside a sentence) and words in a script the document does not use. Similarity is
+not enough here: prednisone is another drug than prednisolone, so nothing is matched fuzzily;
+similar words are reported in the attribute ``similar``. A dose of a drug is grounded only near that
+drug: on its line or the next, and before the next drug.
 """
 
 from __future__ import annotations
@@ -54,8 +53,8 @@ _STEM = re.compile(
     r"phylline|fenac|oxetine|triptyline|azodone|platin|rubicin|taxel|trexate|prim|thiazide|"
     r"semide|lactone|thyroxine|sentan|nafil|peridone|mofetil|zolid|folate|xetine)$"
 )
-# Words that end like a drug's and are none.
-_NO_DRUG = frozenset(["person", "reason", "lesson", "season", "folate", "lactone"])
+# Words with the ending of a drug name that are not drugs.
+_NOT_DRUGS = frozenset(["person", "reason", "lesson", "season", "folate", "lactone"])
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _SENTENCE = re.compile(r"(?:^|[.!?:|]\s+|\n)[\s>*#|_-]*(?:\d+[.)]\s*)?[*_]*$")
 _HEADING = re.compile(r"\s*(?:#+\s|\d+[.)]\s+(?:[A-Z&(][\w()&-]*\s*)+:?\s*$)|.*\|\s*:?-{2,}")
@@ -74,11 +73,12 @@ class _Claim:
 
 
 def check(answer: str, text: str, *, model: str = "") -> list[Entity]:
-    """What ``answer`` claims, in its order, each once: an Entity of ``text``, or ungrounded.
+    """Return the claims of ``answer`` in order, without repeats, as entities of ``text`` or
+    ungrounded.
 
-    Attributes: ``of`` is the drug that a dose belongs to; ``elsewhere`` says that an ungrounded
-    dose is in the text, but not with its drug; ``similar`` has words of the text that are much like
-    an ungrounded drug or name.
+    Attributes: ``of`` is the drug that a dose belongs to; ``elsewhere`` marks an ungrounded dose
+    that is in the text but not near its drug; ``similar`` has words of the text that resemble an
+    ungrounded drug or name.
     """
     claims = list(_claims(answer, _scripts(text)))
     drugs = [claim for claim in claims if claim.label == DRUG]
@@ -86,7 +86,7 @@ def check(answer: str, text: str, *, model: str = "") -> list[Entity]:
     found: dict[tuple[object, ...], Entity] = {}
     for claim in claims:
         drug = _drug_of(claim, drugs, answer) if claim.label in (DOSE, DURATION) else None
-        entity = _held(claim, drug, text, lines, model)
+        entity = _grounded(claim, drug, text, lines, model)
         same = (entity.label, entity.text, entity.start, *entity.attributes.items())
         found.setdefault(same, entity)
     return list(found.values())
@@ -127,11 +127,11 @@ def _claims(answer: str, scripts: frozenset[str]) -> Iterator[_Claim]:
 
 def _is_drug(word: str) -> bool:
     folded = word.casefold()
-    return len(word) > 5 and _STEM.search(folded) is not None and folded not in _NO_DRUG
+    return len(word) > 5 and _STEM.search(folded) is not None and folded not in _NOT_DRUGS
 
 
 def _whole_name(answer: str, start: int, end: int) -> tuple[int, int]:
-    """A drug with the capitalised words that stand right around it: a salt, a first part."""
+    """Extend a drug to the capitalised words around it, such as a salt or a first part."""
     for match in _NAME.finditer(answer, max(0, start - 60), min(len(answer), end + 40)):
         if match.start() <= start and end <= match.end():
             return _without_titles(answer, *match.span())
@@ -147,7 +147,7 @@ def _without_titles(answer: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _scripts(text: str) -> frozenset[str]:
-    """The scripts of the letters in a text, by the names of its characters: LATIN, CJK..."""
+    """Return the scripts of a text's letters, by Unicode character names: LATIN, CJK..."""
     letters = {character for character in text if character.isalpha()}
     return frozenset({"LATIN", "GREEK", "MICRO"}) | {
         unicodedata.name(letter, "?").partition(" ")[0] for letter in letters
@@ -155,7 +155,7 @@ def _scripts(text: str) -> frozenset[str]:
 
 
 def _foreign(answer: str, scripts: frozenset[str]) -> Iterator[tuple[int, int]]:
-    """Runs of letters in scripts that the text has not."""
+    """Yield runs of letters in scripts that the text does not use."""
     start: int | None = None
     for at, character in enumerate(f"{answer} "):
         foreign = character.isalpha() and not _scripts(character) <= scripts
@@ -167,7 +167,7 @@ def _foreign(answer: str, scripts: frozenset[str]) -> Iterator[tuple[int, int]]:
 
 
 def _drug_of(claim: _Claim, drugs: Sequence[_Claim], answer: str) -> _Claim | None:
-    """The drug right before a dose: in its sentence, or in its row of a table."""
+    """Return the drug right before a dose: in the same sentence, or the same table row."""
     before = [drug for drug in drugs if drug.end <= claim.start]
     if not before or claim.label != DOSE:
         return None
@@ -177,7 +177,7 @@ def _drug_of(claim: _Claim, drugs: Sequence[_Claim], answer: str) -> _Claim | No
 
 
 class _Lines:
-    """Where the drugs of an answer stand in the text."""
+    """The regions of the text around each drug of an answer."""
 
     def __init__(self, text: str, drugs: Sequence[_Claim]) -> None:
         self._text = text
@@ -185,7 +185,8 @@ class _Lines:
         self._starts = {name for drug in drugs for name in [_first(drug.text)]}
 
     def of(self, drug: _Claim) -> list[tuple[int, int]]:
-        """From each mention of a drug to the end of the next line, or to the next drug."""
+        """Return regions from each mention of a drug to the end of the next line or to the next
+        drug."""
         regions = []
         for match in re.finditer(rf"(?<!\w){re.escape(_first(drug.text))}", self._folded):
             end = self._folded.find("\n", match.end())
@@ -203,7 +204,7 @@ def _first(name: str) -> str:
     return name.casefold().split()[0]
 
 
-def _held(claim: _Claim, drug: _Claim | None, text: str, lines: _Lines, model: str) -> Entity:
+def _grounded(claim: _Claim, drug: _Claim | None, text: str, lines: _Lines, model: str) -> Entity:
     attributes = {OF: drug.text} if drug is not None else {}
     anywhere = _found(claim, text, (0, len(text)), model)
     regions = lines.of(drug) if drug is not None else []
@@ -216,9 +217,9 @@ def _held(claim: _Claim, drug: _Claim | None, text: str, lines: _Lines, model: s
             attributes[ELSEWHERE] = "yes"
         return _ungrounded(claim, attributes, model)
     if anywhere.start is None and claim.label in (DRUG, NAME):
-        [near] = ground([Mention(claim.label, claim.text)], text, _FUZZY, model=model)
-        if near.start is not None:
-            attributes[SIMILAR] = near.text
+        [closest] = ground([Mention(claim.label, claim.text)], text, _FUZZY, model=model)
+        if closest.start is not None:
+            attributes[SIMILAR] = closest.text
     return replace(anywhere, attributes=attributes)
 
 
@@ -244,7 +245,7 @@ def _ungrounded(claim: _Claim, attributes: dict[str, str], model: str) -> Entity
 
 
 def _forms(claim: _Claim) -> list[str]:
-    """Ways to write the same: "5 mg" and "5mg", "µg" and "mcg", "five days" and "5 days"."""
+    """Return equivalent spellings: "5 mg" and "5mg", "µg" and "mcg", "five days" and "5 days"."""
     forms = [claim.text]
     if claim.label not in (DOSE, DURATION):
         return forms

@@ -1,11 +1,10 @@
-"""A text folded for comparison, with the way back to the code points it came from.
+"""Fold a text for comparison, with a mapping back to the original code points.
 
-Folding ignores letter case, Unicode form (NFC, NFD, and marks in another order), compatibility
-forms (full-width letters and digits, ligatures, units of one character such as "㎎"), the kind and
-amount of white space, typographic quotes and dashes, and invisible characters (soft hyphens, zero
-width spaces, direction marks). It never changes a number: superscripts, fractions and circled
-digits stay what they are. The text itself is never changed: every folded character knows where it
-came from.
+Folding ignores letter case, Unicode form (NFC, NFD, and the order of marks), compatibility forms
+(full-width letters and digits, ligatures, one-character units such as "㎎"), the kind and amount of
+whitespace, typographic quotes and dashes, and invisible characters (soft hyphens, zero-width
+spaces, direction marks). It never changes a number: superscripts, fractions and circled digits stay
+as they are. The text itself is never changed: every folded character maps to its origin.
 """
 
 from __future__ import annotations
@@ -34,23 +33,23 @@ _BROKEN = re.compile(r"(?<=[^\W\d_])([-‐\u00ad])[^\S\r\n]*(?:\r\n|\r|\n)\s*(?=
 
 
 class Breaks(Enum):
-    """What becomes of a hyphen between letters at the end of a line."""
+    """Treatment of a hyphen between letters at a line end."""
 
     KEPT = auto()
-    """Both stay: "metfor-\\nmin" is two words."""
+    """Keep both: "metfor-\\nmin" is two words."""
     JOINED = auto()
-    """The hyphen and the white space go: "metformin"."""
+    """Drop the hyphen and the whitespace: "metformin"."""
     HYPHENATED = auto()
-    """The white space goes: "placebo-controlled"."""
+    """Drop the whitespace: "placebo-controlled"."""
 
 
 def is_broken(text: str) -> bool:
-    """Whether a hyphen breaks a word at the end of a line."""
+    """Return True if a hyphen breaks a word at a line end."""
     return _BROKEN.search(text) is not None
 
 
 class Folded:
-    """``text`` folded for comparison; ``find`` answers in offsets of the text as stored."""
+    """``text`` folded for comparison; ``find`` returns offsets of the original text."""
 
     def __init__(self, text: str, breaks: Breaks = Breaks.KEPT) -> None:
         parts = [_TABLE[character] for character in text]
@@ -67,9 +66,9 @@ class Folded:
                 np.fromiter(map(len, parts), dtype=np.int32, count=len(parts)),
             )
         if not folded.isascii():
-            # Sorting moves marks within what they stand on only, so ``origin`` stays as it is.
+            # Sorting only moves marks within their cluster, so ``origin`` remains valid.
             folded = _several_marks().sub(_in_canonical_order, folded)
-        # surrogatepass: a lone surrogate is bad input of the source, not a reason to fail here.
+        # surrogatepass: a lone surrogate is bad input from the source, not a reason to fail here.
         codes = np.frombuffer(folded.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
         space = codes == ord(" ")
         if len(codes) > 1 and bool((space[1:] & space[:-1]).any()):
@@ -84,9 +83,9 @@ class Folded:
         return boundaries(self.text)
 
     def find(self, folded: str) -> Iterator[tuple[int, int]]:
-        """Every place of an already folded string, as offsets of the stored text.
+        """Yield every place of an already folded string, as offsets of the original text.
 
-        It begins and ends where a word of the folded text does: "５" is not in "１．５".
+        Places start and end at word boundaries of the folded text: "５" is not in "１．５".
         """
         at = self.text.find(folded)
         while at >= 0:
@@ -98,7 +97,7 @@ class Folded:
             at = self.text.find(folded, at + 1)
 
     def stored(self, start: int, end: int) -> tuple[int, int] | None:
-        """Where a folded span is in the stored text; None where it cuts a stored character."""
+        """Map a folded span to the original text; None if it splits an original character."""
         origin = self._origin
         if start > 0 and origin[start - 1] == origin[start]:
             return None
@@ -108,12 +107,12 @@ class Folded:
 
 
 def fold(text: str) -> str:
-    """``text`` folded, without white space at its ends."""
+    """Fold ``text`` and strip whitespace at its ends."""
     return Folded(text).text.strip(" ")
 
 
 class _Table(dict[str, str]):
-    """Character to folded character, filled as characters are met."""
+    """Maps a character to its folded form; filled on demand."""
 
     def __missing__(self, character: str) -> str:
         folded = self[character] = _folded(character)
@@ -130,17 +129,17 @@ def _folded(character: str) -> str:
         return _SAME[character]
     if unicodedata.category(character) == "Cf" or character == "\ufe0f":
         return ""
-    folded = unicodedata.normalize("NFD", _plain(character)).casefold()
+    folded = unicodedata.normalize("NFD", _expand(character)).casefold()
     return unicodedata.normalize("NFD", folded)
 
 
-def _plain(character: str) -> str:
-    """A compatibility character spelt out, unless that would make or change a number."""
+def _expand(character: str) -> str:
+    """Expand a compatibility character, unless that would create or change a number."""
     tag, *codes = unicodedata.decomposition(character).split() or [""]
     if not tag.startswith("<"):
         return character
-    spelt = "".join(_plain(chr(int(code, 16))) for code in codes)
-    if character.isdecimal():  # "５" is 5, whatever it looks like
+    spelt = "".join(_expand(chr(int(code, 16))) for code in codes)
+    if character.isdecimal():  # "５" is the digit 5
         return spelt
     numeric = unicodedata.category(character) == "No"
     return character if numeric or any(c.isdecimal() for c in spelt) else spelt

@@ -1,7 +1,7 @@
-"""The runs of words in a folded text that are most like some other words.
+"""Fuzzy search: the runs of words in a folded text most similar to a mention.
 
-Candidates are anchored at words that the two share or nearly share, so the text is never compared
-as a whole: a mention costs a look-up, not a scan.
+Candidates are anchored at words that both share or nearly share, so the text is never compared as a
+whole: a mention costs a look-up, not a scan.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from rapidfuzz import fuzz, process
 from actors.words import words
 
 _MIN_LETTERS = 4
-"""Shorter mentions are not looked for: a similar word is soon another word."""
+"""Shorter mentions are not searched: a similar word is too likely to be a different one."""
 _MAX_ANCHORS = 200
 _SIMILAR_WORDS = 5
 _WORD_CUTOFF = 70.0
-"""How similar two words must be for one to anchor the other; the threshold is on the whole."""
+"""How similar two words must be to serve as an anchor; the threshold applies to the whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class _Token:
 
 
 class WordIndex:
-    """The words of one folded text."""
+    """Index over the words of one folded text."""
 
     def __init__(self, folded: str) -> None:
         self._folded = folded
@@ -39,7 +39,7 @@ class WordIndex:
         self._vocabulary = [word for word in self._positions if _is_word(word)]
 
     def similar(self, mention: str, threshold: float) -> list[tuple[int, int]]:
-        """Disjoint spans of the folded text like the folded ``mention``, the most similar first."""
+        """Return disjoint spans similar to the folded ``mention``, most similar first."""
         tokens = _tokens(mention)
         if sum(len(token.text) for token in tokens if _is_word(token.text)) < _MIN_LETTERS:
             return []
@@ -58,7 +58,7 @@ class WordIndex:
         return _disjoint(sorted(scored, key=lambda span: (-scored[span], span)))
 
     def _candidates(self, tokens: list[_Token]) -> set[tuple[int, int]]:
-        """Runs of words, as long as the mention or a little less or more, around an anchor."""
+        """Return runs of about as many words as the mention around each anchor."""
         slack = 1 + len(tokens) // 4
         runs: set[tuple[int, int]] = set()
         for index, position in self._anchors(tokens):
@@ -70,21 +70,21 @@ class WordIndex:
         return runs
 
     def _anchors(self, tokens: list[_Token]) -> list[tuple[int, int]]:
-        """(index in the mention, position in the text) of the rarest words they have in common."""
+        """Return (index in the mention, position in the text) of the rarest shared words."""
         groups: list[list[tuple[int, int]]] = []
         for index, token in enumerate(tokens):
             if not _is_word(token.text) and not _is_number(token.text):
                 continue
             positions = list(self._positions.get(token.text, ()))
             if not positions and _is_word(token.text):
-                near = process.extract(
+                closest = process.extract(
                     token.text,
                     self._vocabulary,
                     scorer=fuzz.ratio,
                     score_cutoff=_WORD_CUTOFF,
                     limit=_SIMILAR_WORDS,
                 )
-                positions = [p for word, *_ in near for p in self._positions[word]]
+                positions = [p for word, *_ in closest for p in self._positions[word]]
             groups.append([(index, position) for position in positions])
         anchors: list[tuple[int, int]] = []
         for group in sorted(groups, key=len):

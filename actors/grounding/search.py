@@ -1,4 +1,4 @@
-"""The search itself; its rules are in the package's own docstring."""
+"""The grounding search; the package docstring has its rules."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def ground(
     window: tuple[int, int] | None = None,
     in_order: bool = True,
 ) -> list[Entity]:
-    """The entities of ``mentions`` in ``text``, in the order of the mentions.
+    """Ground ``mentions`` in ``text`` and return the entities in the order of the mentions.
 
-    ``in_order``: the mentions were said in the order of the text; else only those of one label.
-    ``window`` keeps the search to ``text[start:end]``; offsets stay those of the whole text.
-    ``mark_all`` of the options is for whoever has all windows: see ``mark_further``. Repeats of
-    one and the same entity come out once, with the best score.
+    ``in_order``: all mentions are in the order of the text; otherwise only those of one label are.
+    ``window`` restricts the search to ``text[start:end]``; offsets still refer to the whole text.
+    ``mark_all`` in the options needs all windows and is applied by ``mark_further``. Identical
+    entities are returned once, with the best score.
     """
     options = options or GroundingOptions()
     offset, end = window or (0, len(text))
@@ -48,19 +48,20 @@ def ground(
 
 
 def mark_further(entities: Sequence[Entity], text: str) -> list[Entity]:
-    """The entities, each with every further occurrence of its words after it.
+    """Return the entities, each followed by every further occurrence of its text.
 
-    These have the attribute ``occurrence: further`` and their entity's score; words that an entity
-    of the same label covers are no occurrence, and nothing is found by likeness.
+    Further occurrences have the attribute ``occurrence: further`` and the score of their entity.
+    Text covered by an entity of the same label is not an occurrence, and nothing is matched
+    fuzzily.
     """
     search = _Search(text, fuzzy_threshold=1)
     covered: dict[str, Cover] = {}
     for entity in entities:
         if entity.start is not None and entity.end is not None:
             cover = covered.setdefault(entity.label, Cover(search.length))
-            cover.take(entity.start, entity.end)
+            cover.mark(entity.start, entity.end)
     further: list[list[Entity]] = [[] for _ in entities]
-    # The longest choose first, so that nested words look elsewhere.
+    # The longest first, so that nested mentions look elsewhere.
     for i in sorted(range(len(entities)), key=lambda i: (-len(entities[i].text), i)):
         entity = entities[i]
         if entity.start is None:
@@ -68,7 +69,7 @@ def mark_further(entities: Sequence[Entity], text: str) -> list[Entity]:
         cover = covered[entity.label]
         for place in search.places(entity.text):
             if cover.is_free(place):
-                cover.take(place.start, place.end)
+                cover.mark(place.start, place.end)
                 marked = replace(
                     entity,
                     text=text[place.start : place.end],
@@ -82,22 +83,22 @@ def mark_further(entities: Sequence[Entity], text: str) -> list[Entity]:
 
 
 class _Search:
-    """One text, searched for many mentions; what a search needs is built when first needed."""
+    """One text searched for many mentions; indexes are built on first use."""
 
     def __init__(self, text: str, fuzzy_threshold: float) -> None:
         self.length = len(text)
         self._text = text
         self._threshold = fuzzy_threshold
         self._boundaries = boundaries(text)
-        self._known: dict[str, list[Place]] = {}
+        self._cache: dict[str, list[Place]] = {}
 
     @cached_property
     def _folded(self) -> Folded:
         return Folded(self._text)
 
     @cached_property
-    def _mended(self) -> list[Folded]:
-        """The text with the words put together that a hyphen breaks at a line's end."""
+    def _dehyphenated(self) -> list[Folded]:
+        """The text with words joined that a hyphen breaks at a line end."""
         if not is_broken(self._text):
             return []
         return [Folded(self._text, breaks) for breaks in (Breaks.JOINED, Breaks.HYPHENATED)]
@@ -107,10 +108,10 @@ class _Search:
         return WordIndex(self._folded.text)
 
     def places(self, mention: str) -> list[Place]:
-        """Every place of a mention: exact ones first, each kind in the order of the text."""
-        if mention not in self._known:
-            self._known[mention] = self._find(mention.strip())
-        return self._known[mention]
+        """Return every place of a mention: exact ones first, each kind in text order."""
+        if mention not in self._cache:
+            self._cache[mention] = self._find(mention.strip())
+        return self._cache[mention]
 
     def _find(self, mention: str) -> list[Place]:
         if not mention:
@@ -123,7 +124,7 @@ class _Search:
             others = sorted(set(self._normalized(folded_mention)), key=lambda place: place.start)
             found += [place for place in others if (place.start, place.end) not in known]
         if not found:
-            found = [place for place in exact if self._may_be_inside_a_word(place)]
+            found = [place for place in exact if self._may_be_inside_word(place)]
         if not found and folded_mention and self._threshold < 1:
             found = list(self._fuzzy(folded_mention))
         return found
@@ -135,7 +136,7 @@ class _Search:
             at = self._text.find(mention, at + 1)
 
     def _normalized(self, folded_mention: str) -> Iterator[Place]:
-        for folded in (self._folded, *self._mended):
+        for folded in (self._folded, *self._dehyphenated):
             for span in folded.find(folded_mention):
                 if self._is_whole(place := Place(*span, Grounding.NORMALIZED)):
                     yield place
@@ -149,11 +150,11 @@ class _Search:
     def _is_whole(self, place: Place) -> bool:
         return bool(self._boundaries[place.start] and self._boundaries[place.end])
 
-    def _may_be_inside_a_word(self, place: Place) -> bool:
+    def _may_be_inside_word(self, place: Place) -> bool:
         return self._may_cut(place.start) and self._may_cut(place.end)
 
     def _may_cut(self, at: int) -> bool:
-        """Whether a match may end here: not inside a character or a number."""
+        """Return True if a match may end here: not inside a character or a number."""
         if self._boundaries[at]:
             return True
         before, after = self._text[at - 1], self._text[at]

@@ -1,6 +1,7 @@
-"""A guideline says what to extract: labels with definitions, types, synonyms, and examples.
+"""A guideline defines what to extract: labels with definitions, types, synonyms, and examples.
 
-It knows nothing of prompts; ``actors.prompts`` prints it in the form that a model was trained on.
+This package is independent of prompts; ``actors.prompts`` prints a guideline in the form that a
+model was trained on.
 """
 
 from __future__ import annotations

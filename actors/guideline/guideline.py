@@ -1,4 +1,4 @@
-"""The guideline as a configuration file holds it, checked when it is read."""
+"""The guideline model of a configuration file, validated on load."""
 
 from __future__ import annotations
 
@@ -34,33 +34,34 @@ def _checked(written: Json) -> Json:
 
 
 class Label(_Strict):
-    """One thing to extract."""
+    """One kind of information to extract."""
 
-    definition: str = Field(default="", description="What it is, in the words of the prompt.")
+    definition: str = Field(default="", description="Definition, as printed in the prompt.")
     type: Annotated[JsonValue, BeforeValidator(_checked)] = Field(
         default=_DEFAULT_TYPE,
-        description="In NuExtract's type language: a name (verbatim-string, string, integer, "
-        "number, date-time), [type], an enum [a, b], a multi-label [[a, b]], or an object.",
+        description="A type of NuExtract's type language: a name (verbatim-string, string, "
+        "integer, number, date-time), [type], an enum [a, b], a multi-label [[a, b]], or an "
+        "object.",
     )
     synonyms: tuple[str, ...] = Field(
-        default=(), description="Other names under which a model may print this label."
+        default=(), description="Alternative names that a model may print for this label."
     )
 
     @property
     def value_type(self) -> ValueType:
-        """The type, read."""
+        """The parsed type."""
         return read_type(self.type)
 
 
 class Example(_Strict):
-    """A text and what should come of it; labels left out have no value there."""
+    """A text and its expected output; omitted labels have no value."""
 
     text: str = Field(min_length=1)
-    output: dict[str, JsonValue] = Field(description="Label to value, in the label's type.")
+    output: dict[str, JsonValue] = Field(description="Maps labels to values of their types.")
 
 
-def _described(labels: Any) -> Any:
-    """``LABEL: definition`` and a bare ``LABEL:`` are short for a mapping with that definition."""
+def _expand_labels(labels: Any) -> Any:
+    """Expand ``LABEL: definition`` and a bare ``LABEL:`` to a mapping with that definition."""
     if not isinstance(labels, Mapping):
         return labels
     return {name: _as_mapping(label) for name, label in labels.items()}
@@ -73,31 +74,33 @@ def _as_mapping(label: object) -> object:
 
 
 class Guideline(_Strict):
-    """What to extract from every document."""
+    """Definition of the information to extract from every document."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    language: str = Field(default="en", description="BCP 47 tag of the documents' language.")
-    description: str = Field(default="", description="For people; never printed in a prompt.")
-    labels: Annotated[dict[str, Label], BeforeValidator(_described)] = Field(
-        min_length=1, description="Label to definition, type and synonyms, in the prompt's order."
+    language: str = Field(default="en", description="BCP 47 tag of the document language.")
+    description: str = Field(default="", description="For readers; never printed in a prompt.")
+    labels: Annotated[dict[str, Label], BeforeValidator(_expand_labels)] = Field(
+        min_length=1, description="Maps labels to definition, type and synonyms, in prompt order."
     )
     examples: tuple[Example, ...] = Field(
-        default=(), description="Printed in the prompt where its format has a place for examples."
+        default=(), description="Examples for the prompt, if its format supports them."
     )
 
     @model_validator(mode="after")
-    def _names_are_clear(self) -> Guideline:
+    def _names_are_unique(self) -> Guideline:
         seen: dict[str, str] = {}
         for name, label in self.labels.items():
             if not name.strip() or not name.isprintable():
                 raise ValueError("a label's name must be printable")
             for word in (name, *label.synonyms):
                 if seen.setdefault(word.casefold(), name) != name:
-                    raise ValueError(f"{word!r} names two labels: {seen[word.casefold()]}, {name}")
+                    raise ValueError(
+                        f"{word!r} is used for two labels: {seen[word.casefold()]}, {name}"
+                    )
         return self
 
     @model_validator(mode="after")
-    def _examples_hold(self) -> Guideline:
+    def _examples_match(self) -> Guideline:
         problems = [
             f"examples[{index}].{problem}"
             for index, example in enumerate(self.examples)
@@ -108,17 +111,17 @@ class Guideline(_Strict):
         return self
 
     def _problems(self, example: Example) -> Iterator[str]:
-        # No value is quoted: the text of an example is often a real note.
+        # No value is quoted: an example's text is often a real note.
         for name, value in example.output.items():
             if name not in self.labels:
-                yield f"output.{name}: no such label"
+                yield f"output.{name}: unknown label"
             else:
                 yield from _mismatches(
                     f"output.{name}", value, self.labels[name].value_type, _flat(example.text)
                 )
 
     def filled(self, example: Example) -> dict[str, Json]:
-        """An example's output with every label, in order."""
+        """Return an example's output with every label, in order."""
         return {name: example.output.get(name, empty_value(kind)) for name, kind in self.types}
 
     @property
@@ -128,7 +131,7 @@ class Guideline(_Strict):
 
     @property
     def names(self) -> Mapping[str, str]:
-        """Case-folded label or synonym to label."""
+        """Maps each case-folded label or synonym to its label."""
         return {
             word.casefold(): name
             for name, label in self.labels.items()
@@ -137,14 +140,14 @@ class Guideline(_Strict):
 
 
 def _flat(text: str) -> str:
-    """NuExtract folds white space in verbatim strings, so examples may too."""
+    """Normalise whitespace: NuExtract does so in verbatim strings, so examples may too."""
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
-def _mismatches(path: str, value: JsonValue, wanted: ValueType, text: str) -> Iterator[str]:
-    if value is None and not isinstance(wanted, Array | MultiLabel | Object):
+def _mismatches(path: str, value: JsonValue, expected_type: ValueType, text: str) -> Iterator[str]:
+    if value is None and not isinstance(expected_type, Array | MultiLabel | Object):
         return
-    match wanted:
+    match expected_type:
         case Array(item):
             if not isinstance(value, list):
                 yield f"{path}: must be a list"
@@ -160,7 +163,7 @@ def _mismatches(path: str, value: JsonValue, wanted: ValueType, text: str) -> It
                 if key in types:
                     yield from _mismatches(f"{path}.{key}", one, types[key], text)
                 else:
-                    yield f"{path}.{key}: no such key"
+                    yield f"{path}.{key}: unknown key"
         case MultiLabel(values):
             if not isinstance(value, list) or any(one not in values for one in value):
                 yield f"{path}: must be a list of words from {', '.join(values)}"

@@ -1,14 +1,14 @@
-"""The type language of a guideline: NuExtract 2.0's, read once into values that can be matched.
+"""The type language of a guideline: NuExtract 2.0's, parsed into values for pattern matching.
 
-    verbatim-string                 words copied from the document
+    verbatim-string                 text copied from the document
     string integer number date-time
     [T]                             a list of T
     [yes, no, unknown]              an enum: one of these words
     [[A, B, C]]                     a multi-label: some of these words
     {key: T, ...}                   an object
 
-A list of one element is an enum unless the element is a type's name, an enum or an object: that is
-NuExtract's own rule, so ``[string]`` is a list of strings and ``[yes]`` an enum of one word.
+A list of one element is an enum unless the element is a type name, an enum or an object. This is
+NuExtract's own rule: ``[string]`` is a list of strings and ``[yes]`` an enum of one word.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A single value; ``null`` where the document has none."""
+    """A single value; ``null`` if the document has none."""
 
     name: ScalarName
 
 
 @dataclass(frozen=True, slots=True)
 class Enum:
-    """One of several words; ``null`` where none fits."""
+    """One of several words; ``null`` if none applies."""
 
     values: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class MultiLabel:
-    """Some of several words, perhaps none."""
+    """A subset of several words, possibly empty."""
 
     values: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Array:
-    """A list, perhaps empty."""
+    """A list, possibly empty."""
 
     item: ValueType
 
@@ -62,7 +62,7 @@ ValueType = Scalar | Enum | MultiLabel | Array | Object
 
 
 def read_type(written: Json) -> ValueType:
-    """A type as YAML or JSON writes it; raises ValueError that says what is wrong."""
+    """Parse a type as written in YAML or JSON; raises ValueError that explains the problem."""
     if isinstance(written, str):
         return _scalar(written)
     if isinstance(written, Mapping):
@@ -73,7 +73,7 @@ def read_type(written: Json) -> ValueType:
 
 
 def write_type(value_type: ValueType) -> Json:
-    """The type as NuExtract's JSON template writes it."""
+    """Format a type as in NuExtract's JSON template."""
     match value_type:
         case Scalar(name):
             return name
@@ -88,7 +88,7 @@ def write_type(value_type: ValueType) -> Json:
 
 
 def empty_value(value_type: ValueType) -> Json:
-    """What stands where a document has nothing: ``null``, or an empty list."""
+    """Return the value of a type that the document lacks: ``null``, or an empty list."""
     match value_type:
         case Array() | MultiLabel():
             return []
@@ -100,13 +100,13 @@ def empty_value(value_type: ValueType) -> Json:
 
 def _scalar(name: str) -> Scalar:
     if name not in SCALARS:
-        raise ValueError(f"no type {name!r}; there are {', '.join(SCALARS)}")
+        raise ValueError(f"unknown type {name!r}; available: {', '.join(SCALARS)}")
     return Scalar(name)  # type: ignore[arg-type]
 
 
 def _list(written: list[Json]) -> ValueType:
     if not written:
-        raise ValueError("an empty list is no type: write [type] or the words of an enum")
+        raise ValueError("an empty list is not a type: write [type] or the words of an enum")
     if len(written) == 1:
         (item,) = written
         if isinstance(item, list) and not (len(item) == 1 and _is_type(item[0])):
@@ -125,7 +125,7 @@ def _words(written: list[Json]) -> tuple[str, ...]:
     if not words or len(words) != len(written):
         raise ValueError("the words of an enum must be non-empty strings (quote yes, no, numbers)")
     if len(set(words)) != len(words):
-        raise ValueError("an enum names a word twice")
+        raise ValueError("an enum contains a word twice")
     return tuple(words)
 
 

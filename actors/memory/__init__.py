@@ -1,4 +1,4 @@
-"""What a model will take of a device, from its file alone. Nothing is loaded."""
+"""Estimate the memory that a model needs on a device, from its file alone. Nothing is loaded."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What a graph of operations takes of one buffer, by the rules of ggml's allocator.
+"""Peak buffer size of a compute graph, by replaying the rules of ggml's allocator.
 
-Tensors are placed one after the other in the smallest gap that holds them; an operation that can
-work in place takes over its operand's room; a tensor ends with its last reader (ggml-alloc.c). The
-peak of a replay is therefore the size of llama.cpp's compute buffer, gaps included.
+Tensors are placed one by one in the smallest free block that holds them. An in-place operation
+takes over its operand's memory, and a tensor is freed after its last reader (ggml-alloc.c). The
+peak of a replay is therefore the size of llama.cpp's compute buffer, fragmentation included.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _ALIGNMENT = 32
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """An operation: the tensor that it makes, in bytes, and the tensors that it reads.
+    """An operation: the tensor that it produces, in bytes, and the tensors that it reads.
 
-    ``in_place``: it may take over the room of an operand of the same size that nobody else reads
-    later. A read of a name that nothing makes (a weight, the KV cache) is not in this buffer.
+    ``in_place``: it may reuse the memory of an operand of the same size that has no later reader. A
+    read of a name that no operation produces (a weight, the KV cache) is not in this buffer.
     """
 
     makes: str
@@ -29,9 +29,9 @@ class Op:
 
 
 def peak(inputs: Iterable[tuple[str, int]], ops: Iterable[Op]) -> int:
-    """Bytes of the buffer: ``inputs`` (name, bytes) are placed first, then each operation's tensor.
+    """Return the buffer size in bytes: ``inputs`` (name, bytes) are placed first, then each tensor.
 
-    An input that nothing reads keeps its room to the end.
+    An input without readers stays allocated to the end.
     """
     order = list(ops)
     arena = _Arena()
@@ -41,15 +41,15 @@ def peak(inputs: Iterable[tuple[str, int]], ops: Iterable[Op]) -> int:
             readers[name] = readers.get(name, 0) + 1
     places: dict[str, tuple[int, int]] = {}
     for name, size in inputs:
-        places[name] = arena.take(size)
+        places[name] = arena.allocate(size)
     for op in order:
-        taken = next((n for n in op.reads if _reusable(op, n, places, readers)), None)
-        places[op.makes] = places.pop(taken) if taken else arena.take(op.size)
+        reused = next((n for n in op.reads if _reusable(op, n, places, readers)), None)
+        places[op.makes] = places.pop(reused) if reused else arena.allocate(op.size)
         for name in op.reads:
             readers[name] -= 1
             if not readers[name] and name in places:
-                arena.give(*places.pop(name))
-    return arena.most
+                arena.free(*places.pop(name))
+    return arena.high_water
 
 
 def _reusable(
@@ -64,37 +64,39 @@ def _aligned(size: int) -> int:
 
 
 class _Arena:
-    """Free gaps in order of place, and the open end behind them."""
+    """Free blocks in address order, and the open end after them."""
 
     def __init__(self) -> None:
-        self._gaps: list[tuple[int, int]] = []
+        self._free_blocks: list[tuple[int, int]] = []
         self._end = 0
-        self.most = 0
+        self.high_water = 0
 
-    def take(self, size: int) -> tuple[int, int]:
+    def allocate(self, size: int) -> tuple[int, int]:
         size = _aligned(size)
-        fitting = [(room, place) for place, room in self._gaps if room >= size]
-        if fitting:
-            # Of gaps of one size ggml takes the last.
-            room = min(fitting)[0]
-            place = max(place for found, place in fitting if found == room)
-            self._gaps.remove((place, room))
-            if room > size:
-                insort(self._gaps, (place + size, room - size))
+        candidates = [
+            (block_size, place) for place, block_size in self._free_blocks if block_size >= size
+        ]
+        if candidates:
+            # Of free blocks of equal size, ggml takes the last.
+            block_size = min(candidates)[0]
+            place = max(place for found, place in candidates if found == block_size)
+            self._free_blocks.remove((place, block_size))
+            if block_size > size:
+                insort(self._free_blocks, (place + size, block_size - size))
             return place, size
         place = self._end
         self._end += size
-        self.most = max(self.most, self._end)
+        self.high_water = max(self.high_water, self._end)
         return place, size
 
-    def give(self, place: int, size: int) -> None:
-        insort(self._gaps, (place, size))
+    def free(self, place: int, size: int) -> None:
+        insort(self._free_blocks, (place, size))
         merged: list[tuple[int, int]] = []
-        for start, room in self._gaps:
+        for start, block_size in self._free_blocks:
             if merged and sum(merged[-1]) == start:
-                merged[-1] = (merged[-1][0], merged[-1][1] + room)
+                merged[-1] = (merged[-1][0], merged[-1][1] + block_size)
             else:
-                merged.append((start, room))
+                merged.append((start, block_size))
         if merged and sum(merged[-1]) == self._end:
             self._end = merged.pop()[0]
-        self._gaps = merged
+        self._free_blocks = merged

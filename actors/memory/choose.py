@@ -1,4 +1,4 @@
-"""Sequences and context of a language model where its file leaves them to its share of a card."""
+"""Resolve ``auto`` sequences and context of a language model within its GPU share."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from actors.memory.fraction import MOST_SEQUENCES, fits, largest, refuse, with_c
 from actors.memory.need import GgufFile, gguf_need
 
 LEAST_LENGTH = 2048
-"""A context that ``n_ctx: auto`` does not go below: instructions, some text and its answer."""
+"""Minimum context for ``n_ctx: auto``: space for instructions, some text and its answer."""
 _STEP = 256  # llama.cpp's contexts are multiples of it
 
 
 def is_open(model: GgufModel) -> bool:
-    """Whether the model file leaves sequences or context to the share."""
+    """Return True if the model file leaves sequences or context to the GPU share."""
     return "auto" in (model.context.n_ctx, model.context.sequences)
 
 
 def usual_gguf(file: GgufFile, model: GgufModel) -> GgufModel:
-    """The model with a number for each auto where no share decides: the usual one, or the model's
-    own context where that is shorter."""
+    """Resolve each auto without a GPU share: the default, or the model's own context if that is
+    shorter."""
     length = model.context.length
     if model.context.n_ctx == "auto":
         length = min(length, _longest(file, model))
@@ -29,62 +29,68 @@ def usual_gguf(file: GgufFile, model: GgufModel) -> GgufModel:
 
 
 def settled_gguf(
-    file: GgufFile, model: GgufModel, share: float, card: int, grow: bool = True
+    file: GgufFile, model: GgufModel, share: float, gpu_total: int, grow: bool = True
 ) -> GgufModel:
-    """The model with a number for each auto, such that it fits into a share of a card.
+    """Resolve each auto such that the model fits into a GPU share.
 
-    Where the usual numbers do not fit, first fewer sequences (answers do not depend on them), then
-    a shorter context. Where they do and may ``grow``: as many sequences as there is room for, then
-    a longer context, up to the model's own. Raises ConfigError, with the numbers and what would
-    fit, where the least of both does not. A model without auto comes back as it is, unchecked.
+    If the defaults do not fit, first reduce sequences (answers do not depend on them), then the
+    context. If they fit and ``grow`` is set: as many sequences as fit, then a longer context, up to
+    the model's own. Raises ConfigError, with the numbers and the settings that would fit, if the
+    minimum of both does not fit. A model without auto is returned as is, unchecked.
     """
     if not is_open(model):
         return model
-    room = share * card
-    usual = usual_gguf(file, model)
-    most = _longest(file, model)
-    least = min(LEAST_LENGTH, usual.context.length)
-    if _fits(file, usual, room):
-        return _grown(file, model, usual, most, room) if grow else usual
-    slots = usual.context.slots
+    budget = share * gpu_total
+    default = usual_gguf(file, model)
+    maximum = _longest(file, model)
+    minimum = min(LEAST_LENGTH, default.context.length)
+    if _fits(file, default, budget):
+        return _grow(file, model, default, maximum, budget) if grow else default
+    slots = default.context.slots
     if model.context.sequences == "auto":
-        if found := largest(1, slots, _by(file, usual, room, "sequences")):
-            return with_context(usual, sequences=found)
-        usual = with_context(usual, sequences=1)
+        if found := largest(1, slots, _fits_with(file, default, budget, "sequences")):
+            return with_context(default, sequences=found)
+        default = with_context(default, sequences=1)
     if model.context.n_ctx == "auto":
-        by_steps = _by(file, usual, room, "n_ctx", _STEP)
-        if found := largest(-(-least // _STEP), usual.context.length // _STEP, by_steps):
-            return with_context(usual, n_ctx=found * _STEP)
-        usual = with_context(usual, n_ctx=least)
-        if _fits(file, usual, room):
-            return usual
-    raise refuse(model.name, file, usual, share, card)
+        by_steps = _fits_with(file, default, budget, "n_ctx", _STEP)
+        if found := largest(-(-minimum // _STEP), default.context.length // _STEP, by_steps):
+            return with_context(default, n_ctx=found * _STEP)
+        default = with_context(default, n_ctx=minimum)
+        if _fits(file, default, budget):
+            return default
+    raise refuse(model.name, file, default, share, gpu_total)
 
 
-def _grown(file: GgufFile, model: GgufModel, usual: GgufModel, most: int, room: float) -> GgufModel:
-    found = usual
+def _grow(
+    file: GgufFile, model: GgufModel, default: GgufModel, maximum: int, budget: float
+) -> GgufModel:
+    found = default
     if model.context.sequences == "auto":
-        count = largest(found.context.slots, MOST_SEQUENCES, _by(file, found, room, "sequences"))
+        count = largest(
+            found.context.slots, MOST_SEQUENCES, _fits_with(file, found, budget, "sequences")
+        )
         found = with_context(found, sequences=max(count, found.context.slots))
     if model.context.n_ctx == "auto":
-        least = found.context.length
-        steps = largest(-(-least // _STEP), most // _STEP, _by(file, found, room, "n_ctx", _STEP))
-        found = with_context(found, n_ctx=max(steps * _STEP, least))
+        minimum = found.context.length
+        steps = largest(
+            -(-minimum // _STEP), maximum // _STEP, _fits_with(file, found, budget, "n_ctx", _STEP)
+        )
+        found = with_context(found, n_ctx=max(steps * _STEP, minimum))
     return found
 
 
-def _by(
-    file: GgufFile, model: GgufModel, room: float, name: str, unit: int = 1
+def _fits_with(
+    file: GgufFile, model: GgufModel, budget: float, name: str, unit: int = 1
 ) -> Callable[[int], bool]:
-    """Whether the model fits with so many (units) of one thing."""
-    return lambda count: _fits(file, with_context(model, **{name: count * unit}), room)
+    """Return a predicate: does the model fit with this many units of one setting?"""
+    return lambda count: _fits(file, with_context(model, **{name: count * unit}), budget)
 
 
-def _fits(file: GgufFile, model: GgufModel, room: float) -> bool:
-    return fits(gguf_need(file, model), room)
+def _fits(file: GgufFile, model: GgufModel, budget: float) -> bool:
+    return fits(gguf_need(file, model), budget)
 
 
 def _longest(file: GgufFile, model: GgufModel) -> int:
-    """Tokens that the model was trained for, and that a common room of KV cells could hold."""
+    """Return the tokens that the model was trained for and a unified KV cache can hold."""
     own = file.header.number("context_length") or USUAL_LENGTH
     return max(64, min(own, model.context.kv_tokens or own))

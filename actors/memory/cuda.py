@@ -1,7 +1,7 @@
-"""Why onnxruntime cannot use a card, and the command that mends it.
+"""Diagnose why onnxruntime cannot use the GPU, with the command that fixes it.
 
-onnxruntime falls back on the CPU by itself, and says why only to its own log. It is not imported
-here.
+onnxruntime falls back to the CPU by itself, and reports the reason only in its own log. It is not
+imported here.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _MISSING = re.compile(r"(\S+\.so[.\d]*): cannot open shared object file")
 
 
 def onnx_cuda_problem() -> str:
-    """What keeps onnxruntime's CUDA provider from starting, and what to do, as a sentence."""
+    """Return what keeps onnxruntime's CUDA provider from starting, and the fix, as a sentence."""
     spec = find_spec("onnxruntime")
     if spec is None or spec.origin is None:
         return "onnxruntime is not installed: pip install onnxruntime-gpu"
     provider = Path(spec.origin).parent / "capi" / "libonnxruntime_providers_cuda.so"
     if not provider.is_file():
         return (
-            "the installed onnxruntime has no CUDA: pip uninstall -y onnxruntime && "
+            "the installed onnxruntime has no CUDA support: pip uninstall -y onnxruntime && "
             "pip install --force-reinstall onnxruntime-gpu"
         )
     try:
@@ -32,8 +32,8 @@ def onnx_cuda_problem() -> str:
         if found := _MISSING.search(str(error)):
             return f'{found[1]} is missing: pip install "onnxruntime-gpu[cuda,cudnn]{_pin()}"'
     return (
-        "onnxruntime's CUDA provider does not start: check that nvidia-smi shows the card and that "
-        "its driver is new enough"
+        "onnxruntime's CUDA provider does not start: check that nvidia-smi lists the GPU and that "
+        "its driver is recent enough"
     )
 
 

@@ -1,7 +1,7 @@
-"""The graph that llama.cpp reserves its compute buffer for, as operations on sized tensors.
+"""The compute graph for which llama.cpp reserves its buffer, as operations on sized tensors.
 
-A decoder of gated feed-forward layers, for a full ubatch with every sequence at its longest, in the
-order of llama.cpp's builders (src/models). Names of tensors are only to tell them apart.
+A decoder with gated feed-forward layers, for a full ubatch with every sequence at maximum length,
+in the order of llama.cpp's builders (src/models). Tensor names only serve to tell tensors apart.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 from actors.memory.arena import Op
 from actors.memory.shape import Shape
 
-# Heads' queries and keys have a norm of their own.
+# Architectures with a norm on the queries and keys of each head.
 _NORMED = frozenset({"qwen3", "qwen3vl", "gemma3"})
 _FLOAT = 4
 _EMBEDDED = "embedded"
 
 
 class Graph:
-    """Inputs and operations of one shape. Sizes are in bytes."""
+    """Inputs and operations for one shape. Sizes are in bytes."""
 
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
@@ -24,22 +24,22 @@ class Graph:
         self._ops: list[Op] = []
 
     def embedded(self) -> tuple[str, int]:
-        """The tokens' embeddings, wider where pictures add to deeper layers."""
+        """The token embeddings; wider if images also add to deeper layers."""
         shape = self._shape
         return _EMBEDDED, _FLOAT * shape.tokens * shape.width * (1 + shape.added)
 
     def looked_up(self) -> list[tuple[str, int]]:
-        """What the embedding is looked up from: tokens, or embeddings of pictures."""
+        """Inputs of the embedding lookup: tokens, or embeddings of images."""
         return [("tokens", 4 * self._shape.tokens), ("given", self.embedded()[1])]
 
     def inputs(self) -> list[tuple[str, int]]:
-        """What the layers read beside the embeddings, in the order of its first use."""
+        """Inputs of the layers besides the embeddings, in order of first use."""
         shape = self._shape
         axes = 4 if shape.architecture.endswith("vl") else 1
         found = [("positions", 4 * shape.tokens * axes)]
         for windowed in dict.fromkeys(shape.windowed):
             layer, tag = shape.windowed.index(windowed), f" {windowed}"
-            # Without flash attention V is stored across, each element at a place of its own.
+            # Without flash attention V is stored transposed, with a separate index per element.
             places = 1 if shape.flash else shape.kv_heads[layer] * shape.value
             found += [
                 ("keys" + tag, 8 * shape.tokens),
@@ -53,11 +53,11 @@ class Graph:
         return [*found, ("wanted", 4 * shape.outputs)]
 
     def embedding(self) -> Op:
-        """The operation that looks the embeddings up; on the host whatever the card holds."""
+        """The embedding lookup; it runs on the host even if layers are on the GPU."""
         return Op(*self.embedded(), ("tokens",))
 
     def ops(self) -> list[Op]:
-        """The operations after the embedding."""
+        """The operations after the embedding lookup."""
         shape = self._shape
         self._ops = []
         at = _EMBEDDED
@@ -75,9 +75,11 @@ class Graph:
     def _layer(self, layer: int, before: str) -> str:
         shape = self._shape
         rows = shape.tokens
-        at = self._op(self._wide(rows), self._attend(layer, self._norm(self._wide(rows), before)))
+        at = self._op(
+            self._wide(rows), self._attention(layer, self._norm(self._wide(rows), before))
+        )
         if layer == shape.layers - 1:
-            rows = shape.outputs  # from here on only what is wanted
+            rows = shape.outputs  # from here on only output rows
             at = self._op(self._wide(rows), at, "wanted")
             before = self._op(self._wide(rows), before, "wanted")
         wide, feed = self._wide(rows), _FLOAT * rows * shape.feed
@@ -89,16 +91,16 @@ class Graph:
         at = self._norm(wide, at) if self._gemma else at
         return self._op(wide, at, attended, in_place=True)
 
-    def _attend(self, layer: int, normed: str) -> str:
+    def _attention(self, layer: int, normed: str) -> str:
         shape, tag = self._shape, f" {self._shape.windowed[layer]}"
         rows = _FLOAT * shape.tokens
         size = rows * shape.heads * shape.key
         value = rows * shape.kv_heads[layer] * shape.value
-        query = self._placed(size, normed, tag, scaled=self._gemma)
+        query = self._positioned(size, normed, tag, scaled=self._gemma)
         held = self._biased(value, normed)
         if shape.turned_values:
             held = self._op(value, held, "turn v" + tag)
-        key = self._placed(rows * shape.kv_heads[layer] * shape.key, normed, tag)
+        key = self._positioned(rows * shape.kv_heads[layer] * shape.key, normed, tag)
         self._op(0, key, "keys" + tag)
         self._op(0, held, "values" + tag)
         size = rows * shape.heads * shape.value
@@ -110,9 +112,9 @@ class Graph:
             out = self._op(size, self._op(size, found))
         return self._op(size, out, "turn v" + tag) if shape.turned_values else out
 
-    def _placed(self, size: int, normed: str, tag: str, scaled: bool = False) -> str:
-        """A query or key with its position. What first reads the heads reads them reshaped, and a
-        reshaped tensor is never written over."""
+    def _positioned(self, size: int, normed: str, tag: str, scaled: bool = False) -> str:
+        """A query or key with positional encoding. The first reader of the heads reads a reshaped
+        view, and a viewed tensor is never overwritten in place."""
         at = self._biased(size, normed)
         if self._shape.architecture in _NORMED:
             at = self._op(size, self._op(size, at), in_place=True)
@@ -137,7 +139,7 @@ class Graph:
 
 
 def _power(width: int) -> int:
-    """The largest power of two, 64 at least, that divides a head's width."""
+    """Return the largest power of two, at least 64, that divides a head's width."""
     size = 64
     while width % (2 * size) == 0:
         size *= 2

@@ -1,7 +1,7 @@
-"""What a GGUF file says of itself before its first weight, read without llama.cpp.
+"""Read the header of a GGUF file (metadata and tensor sizes) without llama.cpp.
 
-Only the head of the file is read, so a model on an object store is sized without fetching it. The
-layout is that of GGUF's specification (ggml/docs/gguf.md), versions 2 and 3.
+Only the start of the file is read, so a model on an object store is sized without downloading it.
+The layout follows GGUF's specification (ggml/docs/gguf.md), versions 2 and 3.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A tensor of the file: its dimensions, innermost first, and the bytes that it takes there."""
+    """A tensor of the file: its dimensions, innermost first, and its size in bytes in the file."""
 
     name: str
     dimensions: tuple[int, ...]
@@ -32,7 +32,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Metadata and tensors. Arrays of strings are left out; ``counts`` has their lengths."""
+    """Metadata and tensors. String arrays are omitted; ``counts`` has their lengths."""
 
     name: str
     values: dict[str, Value]
@@ -46,16 +46,16 @@ class Header:
         return self.text("general.architecture")
 
     def text(self, key: str) -> str:
-        """A text of the metadata; empty where there is none."""
+        """Return a string of the metadata; empty if missing."""
         value = self.values.get(key, "")
         return value if isinstance(value, str) else ""
 
     def number(self, key: str, default: int = 0) -> int:
-        """A number under the architecture's name; of a list, its largest."""
+        """Return a number under the architecture's name; of a list, the maximum."""
         return max(self.numbers(key, default))
 
     def numbers(self, key: str, default: int = 0) -> list[int]:
-        """The numbers of a list under the architecture's name, or the one number."""
+        """Return the numbers of a list under the architecture's name, or the single number."""
         value = self.values.get(f"{self.architecture}.{key}", default)
         found = value if isinstance(value, list) else [value]
         return [int(item) for item in found if not isinstance(item, str)] or [default]
@@ -63,8 +63,8 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class GgufFacts:
-    """A model file in numbers. ``kv_bytes_per_token`` is of a float16 KV cache with every layer
-    attending to the whole context: an upper bound where some attend to a window only."""
+    """Key figures of a model file. ``kv_bytes_per_token`` is for a float16 KV cache with full
+    attention in every layer: an upper bound if some layers use sliding windows."""
 
     architecture: str
     name: str
@@ -80,24 +80,26 @@ class GgufFacts:
 
 
 def open_header(path: Path) -> Header:
-    """The header of a local file; raises FileNotFoundError, and ConfigError for a broken one."""
+    """Read the header of a local file; raises FileNotFoundError or ConfigError."""
     if not path.is_file():
-        raise FileNotFoundError(f"no model file {path}")
+        raise FileNotFoundError(f"model file not found: {path}")
     with path.open("rb") as file:
         return read_header(file, str(path))
 
 
 def read_header(file: BinaryIO, name: str) -> Header:
-    """The header of an open file; ``name`` is for errors. Raises ConfigError for no GGUF file."""
+    """Read the header of an open file; ``name`` is for errors. Raises ConfigError if not a GGUF."""
     size = file.seek(0, 2)
     file.seek(0)
     reader = _Reader(file)
     try:
-        if reader.take(4) != b"GGUF":
-            raise ConfigError(f"{name}: is no GGUF file")
+        if reader.read(4) != b"GGUF":
+            raise ConfigError(f"{name}: not a GGUF file")
         version, tensors, pairs = reader.unpack("<IQQ")
         if version not in (2, 3):
-            raise ConfigError(f"{name}: is GGUF version {version}; versions 2 and 3 can be read")
+            raise ConfigError(
+                f"{name}: unsupported GGUF version {version}; versions 2 and 3 are supported"
+            )
         values: dict[str, Value] = {}
         counts: dict[str, int] = {}
         for _ in range(pairs):
@@ -116,7 +118,7 @@ def read_header(file: BinaryIO, name: str) -> Header:
                 )
         places = [_tensor(reader) for _ in range(tensors)]
     except (struct.error, KeyError, EOFError, UnicodeDecodeError, OverflowError) as error:
-        raise ConfigError(f"{name}: is no whole GGUF file: its header is broken") from error
+        raise ConfigError(f"{name}: invalid or truncated GGUF header") from error
     alignment = values.get("general.alignment", 32)
     step = alignment if isinstance(alignment, int) and alignment > 0 else 32
     start = -(-reader.place // step) * step
@@ -124,7 +126,7 @@ def read_header(file: BinaryIO, name: str) -> Header:
 
 
 def facts(header: Header) -> GgufFacts:
-    """The facts that a person asks for first."""
+    """Return the key figures of a model."""
     heads, width = header.number("attention.head_count"), header.number("embedding_length")
     kv_heads = header.number("attention.head_count_kv", heads)
     per_head = width // heads if heads else 0
@@ -147,37 +149,37 @@ def facts(header: Header) -> GgufFacts:
 
 
 def vocabulary(header: Header) -> int:
-    """Tokens that the model knows."""
+    """Return the vocabulary size."""
     return header.counts.get("tokenizer.ggml.tokens") or header.number("vocab_size")
 
 
 class _Reader:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._held = b""
+        self._buffer = b""
         self._at = 0
         self.place = 0
 
-    def take(self, size: int) -> bytes:
-        while len(self._held) - self._at < size:
+    def read(self, size: int) -> bytes:
+        while len(self._buffer) - self._at < size:
             more = self._file.read(max(_BLOCK, size))
             if not more:
                 raise EOFError
-            self._held, self._at = self._held[self._at :] + more, 0
-        found = self._held[self._at : self._at + size]
+            self._buffer, self._at = self._buffer[self._at :] + more, 0
+        found = self._buffer[self._at : self._at + size]
         self._at += size
         self.place += size
         return found
 
     def unpack(self, layout: str) -> tuple[int, ...]:
-        return struct.unpack(layout, self.take(struct.calcsize(layout)))
+        return struct.unpack(layout, self.read(struct.calcsize(layout)))
 
     def string(self) -> str:
-        return self.take(*self.unpack("<Q")).decode()
+        return self.read(*self.unpack("<Q")).decode()
 
     def skip_strings(self, count: int) -> None:
         for _ in range(count):
-            self.take(*self.unpack("<Q"))
+            self.read(*self.unpack("<Q"))
 
 
 def _tensor(reader: _Reader) -> tuple[int, str, tuple[int, ...]]:
@@ -191,11 +193,11 @@ def _tensor(reader: _Reader) -> tuple[int, str, tuple[int, ...]]:
 def _sized(
     places: list[tuple[int, str, tuple[int, ...]]], length: int, name: str
 ) -> tuple[Tensor, ...]:
-    """Each tensor's bytes, from where the next one begins: no table of quantisations is needed."""
+    """Compute each tensor's size from the start of the next, without a table of quantisations."""
     ordered = sorted(places)
     ends = [place[0] for place in ordered[1:]] + [length]
     if ordered and ends[-1] <= ordered[-1][0]:
-        raise ConfigError(f"{name}: ends before its last tensor: it was not copied whole")
+        raise ConfigError(f"{name}: ends before its last tensor: the file is truncated")
     return tuple(
         Tensor(tensor, dimensions, end - start)
         for (start, tensor, dimensions), end in zip(ordered, ends, strict=True)

@@ -1,9 +1,9 @@
-"""What llama.cpp will take for a model: weights, KV cache, compute and output buffers.
+"""Estimate the memory that llama.cpp allocates: weights, KV cache, compute and output buffers.
 
-Weights and KV follow from the file and the options. The compute buffer is that of the graph which
-llama.cpp reserves, replayed by its allocator's rules (``graph``, ``arena``): on the CPU the figure
-that it logs, for the architectures in ``KNOWN``. On a card the same graph runs without the
-embedding, which stays on the host.
+Weights and KV cache follow from the file and the options. The compute buffer is that of the graph
+llama.cpp reserves, replayed by its allocator's rules (``graph``, ``arena``): on the CPU it equals
+the size that llama.cpp logs, for the architectures in ``KNOWN``. On a GPU the same graph runs
+without the embedding lookup, which stays on the host.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from actors.memory.graph import Graph
 from actors.memory.header import Header
 from actors.memory.shape import KNOWN, Shape, output_rows, shape_of
 
-# Bytes of an element of the KV cache, by llama.cpp's name of the type.
+# Bytes per element of the KV cache, by llama.cpp's type names.
 _KV_BYTES = {
     "f32": 4.0,
     "f16": 2.0,
@@ -33,10 +33,10 @@ _LAYER = re.compile(r"blk\.(\d+)\.")
 
 @dataclass(frozen=True, slots=True)
 class LlamaTake:
-    """Bytes that llama.cpp takes, on the card and on the host.
+    """Bytes that llama.cpp allocates on the GPU and on the host.
 
-    ``layers``: weights of each layer; the last ``layers_on_device`` of them are on the card.
-    ``exact`` is False where the architecture's graph is not known: then ``compute`` is that of
+    ``layers``: weights of each layer; the last ``layers_on_device`` of them are on the GPU.
+    ``exact`` is False if the architecture's graph is unknown: then ``compute`` is estimated with
     llama's.
     """
 
@@ -53,20 +53,20 @@ class LlamaTake:
 
     @property
     def device(self) -> int:
-        """Bytes on the card, without CUDA's own."""
+        """Bytes on the GPU, excluding the CUDA context."""
         return self.weights_device + self.kv_device + self.compute_device
 
     @property
     def host(self) -> int:
-        """Bytes in main memory, mapped weights included."""
+        """Bytes in main memory, including memory-mapped weights."""
         return self.weights_host + self.kv_host + self.compute_host + self.output_host
 
 
 def llama_take(header: Header, options: GgufContext, gpu: bool) -> LlamaTake:
-    """What the model of ``header`` takes with ``options``; ``gpu``: whether a card is used."""
+    """Estimate the memory of the model of ``header`` with ``options``; ``gpu``: use a GPU."""
     shape = shape_of(header, options, gpu)
     layers, device, host = _weights(header, shape)
-    first = max(0, shape.layers + 1 - shape.on_device)  # the last layers go to the card
+    first = max(0, shape.layers + 1 - shape.on_device)  # the last layers are offloaded
     kv = [_kv(shape, options, layer) for layer in range(shape.layers)]
     kv_first = first if options.offload_kqv else shape.layers
     compute_device, compute_host = _compute(shape, options)
@@ -85,7 +85,7 @@ def llama_take(header: Header, options: GgufContext, gpu: bool) -> LlamaTake:
 
 
 def _weights(header: Header, shape: Shape) -> tuple[list[int], int, int]:
-    """Bytes of each layer, and of what belongs to none: on the card, and on the host."""
+    """Return the bytes of each layer, and of all other tensors on the GPU and on the host."""
     layers = [0] * shape.layers
     embedding = output = 0
     tied = True
@@ -100,7 +100,7 @@ def _weights(header: Header, shape: Shape) -> tuple[list[int], int, int]:
             output += tensor.size
     if shape.on_device <= shape.layers:
         return layers, 0, embedding + output
-    # A tied output is the embedding once more, on the card.
+    # A tied output layer is a second copy of the embedding, on the GPU.
     return layers, output + (embedding if tied else 0), embedding
 
 
@@ -112,7 +112,7 @@ def _kv(shape: Shape, options: GgufContext, layer: int) -> int:
 
 
 def _compute(shape: Shape, options: GgufContext) -> tuple[int, int]:
-    """Bytes of the compute buffers on the card and on the host."""
+    """Return the bytes of the compute buffers on the GPU and on the host."""
     graph = Graph(shape)
     looked_up, inputs, ops = graph.looked_up(), graph.inputs(), graph.ops()
     whole = peak(looked_up + inputs, [graph.embedding(), *ops])
@@ -120,5 +120,5 @@ def _compute(shape: Shape, options: GgufContext) -> tuple[int, int]:
         return 0, whole
     device = peak([*inputs, graph.embedded()], ops)
     if shape.on_device <= shape.layers or not options.offload_kqv:
-        return device, whole  # a part of the graph on either side: both may need the most
+        return device, whole  # the graph is split: either side may need the peak
     return device, peak(looked_up + inputs, [graph.embedding()])

@@ -1,4 +1,4 @@
-"""What a model needs of a card, all in all, and what of it can be chosen."""
+"""Total GPU memory estimate of a model, by purpose."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from actors.memory.shape import shape_of
 from actors.model_folder import longest
 
 CUDA_CONTEXT = 500 * 2**20
-"""Bytes that a process takes of a card before it has a model: context, kernels, library handles. An
-assumption that lies at the upper end of what drivers show; benchmarks/gpu_checks.py measures it."""
+"""Bytes that a process uses on a GPU before it loads a model: context, kernels, library handles. An
+assumption at the upper end of observed drivers; benchmarks/gpu_checks.py measures it."""
 
 Opened = Callable[[str], AbstractContextManager[BinaryIO]]
 _FLOAT = 4
@@ -28,8 +28,8 @@ _TOKEN_LABELS = 25
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Bytes on a card by purpose, and on the host. ``exact`` is False where the model's graph is
-    not known, so that what it computes with is taken for that of a like one."""
+    """Bytes on the GPU by purpose, and on the host. ``exact`` is False if the model's graph is
+    unknown and its compute memory is estimated from a similar one."""
 
     parts: Mapping[str, int]
     host: int
@@ -37,14 +37,14 @@ class Need:
 
     @property
     def device(self) -> int:
-        """Bytes on the card."""
+        """Bytes on the GPU."""
         return sum(self.parts.values())
 
 
 @dataclass(frozen=True, slots=True)
 class GgufFile:
-    """A language model's header, that of its encoder of pictures, and the bytes of what else is
-    loaded beside it."""
+    """Headers of a language model and its image encoder, and the sizes of other files loaded with
+    it."""
 
     header: Header
     further: Mapping[str, int] = field(default_factory=dict)
@@ -53,8 +53,8 @@ class GgufFile:
 
 @dataclass(frozen=True, slots=True)
 class OnnxFile:
-    """An ONNX model's file, and the sizes in the configuration beside it; ``longest``: tokens of
-    the longest sequence that it takes. ``spans``: numbers that spans take a token, 0 without."""
+    """Size of an ONNX model's file, and the dimensions in its configuration; ``longest`` is the
+    maximum sequence length in tokens. ``spans``: values per token that spans take, 0 without."""
 
     size: int
     width: int
@@ -65,7 +65,7 @@ class OnnxFile:
 
 
 def gguf_need(file: GgufFile, model: GgufModel) -> Need:
-    """What a GGUF model needs with the options of its file."""
+    """Estimate the memory of a GGUF model with the options of its file."""
     header = file.header
     take, shape = llama_take(header, model.context, gpu=True), shape_of(header, model.context, True)
     parts = {
@@ -82,13 +82,13 @@ def gguf_need(file: GgufFile, model: GgufModel) -> Need:
         together = model.images.encode_tokens if model.images is not None else 1
         seen = encoder_take(file.encoder, largest_picture(model), flash, together)
         parts |= {"encoder": seen.weights, "pictures": seen.compute}
-        # Encoded pictures wait in main memory for their turn in a batch.
+        # Encoded images wait in main memory for their batch.
         host, exact = host + seen.embeddings * model.context.slots, exact and seen.exact
     return Need(parts | {"CUDA context": CUDA_CONTEXT}, host, exact)
 
 
 def read_gguf(open_file: Opened, model: GgufModel) -> GgufFile:
-    """The heads of a model's files; ``open_file`` opens one, wherever it is."""
+    """Read the headers of a model's files; ``open_file`` opens a file at any location."""
     weights, further = model.weights, dict[str, int]()
     with open_file(weights.model) as file:
         header = read_header(file, weights.model)
@@ -103,14 +103,13 @@ def read_gguf(open_file: Opened, model: GgufModel) -> GgufFile:
 
 
 def onnx_need(file: OnnxFile, model: OnnxModel | GlinerModel) -> Need:
-    """What a token classifier or a GLiNER model needs for its batches.
+    """Estimate the memory of a token classifier or a GLiNER model for its batches.
 
-    The arena holds the widest layer: four tensors of the feed-forward's width (GELU, spelt out) and
-    two of the model's; and the attention's scores beside them, where these are too large for gaps
-    that the others leave. Measured on the shipped model with onnxruntime's arena on the CPU: within
-    6% for windows of 256 tokens in batches of 512 to 2,048, and of 512 in batches of up to 1,024;
-    26 to 29% too much for windows of 512 in batches of 2,048 and more. Longer windows have not been
-    measured.
+    The arena holds the widest layer: four tensors of the feed-forward width (GELU, unfused) and two
+    of the model width, plus the attention scores if they are too large for the free blocks that the
+    others leave. Measured on the shipped model with onnxruntime's CPU arena: within 6% for windows
+    of 256 tokens in batches of 512 to 2,048, and of 512 in batches of up to 1,024; 26 to 29% too
+    high for windows of 512 in batches of 2,048 and more. Longer windows have not been measured.
     """
     longest = longest_window(file, model)
     rows = max(1, model.session.batch_tokens // longest)
@@ -125,36 +124,36 @@ def onnx_need(file: OnnxFile, model: OnnxModel | GlinerModel) -> Need:
 
 
 def longest_window(file: OnnxFile, model: OnnxModel | GlinerModel) -> int:
-    """Tokens of the longest window, special ones included; a longer one is refused on loading."""
+    """Tokens of the longest window, including special ones; longer ones are rejected on loading."""
     return min(model.window.size or file.longest, file.longest)
 
 
 def read_onnx(folder: Path) -> OnnxFile:
-    """The sizes of a model folder as optimum exports it; raises ConfigError where config.json does
-    not say them and FileNotFoundError where files are missing."""
+    """Read the sizes of a model folder as exported by optimum; raises ConfigError if config.json
+    lacks them and FileNotFoundError if files are missing."""
     file = folder / "config.json"
     config = json.loads(file.read_text(encoding="utf-8"))
-    # Large tensors lie in files of their own, whose names begin with the model's.
+    # Large tensors are stored in separate files whose names start with the model's.
     size = sum(part.stat().st_size for part in folder.glob("model.onnx*"))
     return OnnxFile(size, longest=longest(config, folder), **_sizes(config, file))
 
 
 def read_gliner(folder: Path) -> OnnxFile:
-    """As ``read_onnx``, of a GLiNER model's folder; the sizes are those of its text encoder."""
+    """Like ``read_onnx``, for a GLiNER model; the sizes are those of its text encoder."""
     found = read_gliner_folder(folder)
     sizes = _sizes(found.encoder, folder / "gliner_config.json")
     size = sum(part.stat().st_size for part in folder.glob(f"{found.model.name}*"))
-    # Of each span its two ends (with and without what is negative), the inner layer that is four
-    # times as wide as the model (likewise), and the span itself.
+    # Per span: its two ends (before and after the ReLU), the inner layer, four times as wide as
+    # the model (likewise), and the span itself.
     spans = found.width * sizes["width"] * (2 * 2 + 2 * 4 + 1)
     if found.token_level:
-        # The same of each word and label, for as many labels as GLiNER is trained with at a time.
+        # The same per word and label, for as many labels as GLiNER is trained with at a time.
         spans = _TOKEN_LABELS * sizes["width"] * (3 + 2 * 4)
     return OnnxFile(size, longest=found.longest, spans=spans, **sizes)
 
 
 def _sizes(config: Mapping[str, Any], file: Path) -> dict[str, int]:
-    # DistilBERT has names of its own.
+    # DistilBERT uses different names.
     names = {
         "width": ("hidden_size", "dim"),
         "feed": ("intermediate_size", "hidden_dim"),
@@ -164,6 +163,6 @@ def _sizes(config: Mapping[str, Any], file: Path) -> dict[str, int]:
     for key, known in names.items():
         value = next((config[name] for name in known if isinstance(config.get(name), int)), None)
         if value is None:
-            raise ConfigError(f"{file}: has no {known[0]}: its need is unknown")
+            raise ConfigError(f"{file}: has no {known[0]}, so its memory cannot be estimated")
         found[key] = value
     return found

@@ -1,4 +1,4 @@
-"""What the encoder of a vision model (its mmproj file) takes: weights, and its compute buffer."""
+"""Memory estimate of a vision model's image encoder (its mmproj file): weights, compute buffer."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from actors.config import GgufModel
 from actors.memory.header import Header
 from actors.memory.tower import Tower, compute_bytes
 
-# Qwen's encoders take pictures of any size. mtmd reserves for one of 46 x 46 tokens, four patches
-# each, and reserves more when a larger one comes: up to 4,096 tokens, unless it is told otherwise.
+# Qwen's encoders have dynamic resolution. mtmd reserves memory for an image of 46 x 46 tokens, four
+# patches each, and reserves more if a larger one comes: up to 4,096 tokens by default.
 _TRIED = 46 * 46
 _OWN_MOST = 4096
 _ANY_SIZE = frozenset({"qwen2vl_merger", "qwen2.5vl_merger", "qwen3vl_merger"})
 _ONE_SIZE = {"mlp": 1, "internvl": 2, "gemma3": 4}
-"""Projectors of pictures of one size, and how many patches a side become one token."""
+"""Projectors with a fixed image size, and how many patches per side merge into one token."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderTake:
-    """Bytes of weights, of the compute buffer, and of an encoded picture in main memory. ``exact``
-    is False where the encoder's graph is not known."""
+    """Bytes of weights, of the compute buffer, and of an encoded image in main memory. ``exact`` is
+    False if the encoder's graph is unknown."""
 
     weights: int
     compute: int
@@ -29,15 +29,15 @@ class EncoderTake:
 
 
 def encoder_take(header: Header, tokens: int | None, flash: bool, together: int = 1) -> EncoderTake:
-    """What an encoder takes for its largest pictures.
+    """Estimate the memory of an encoder for its largest images.
 
-    ``tokens``: of a picture at most, where it may have any size; None: the encoder's own bound.
-    ``flash``: attention that never holds all scores; without it they are nearly all there is.
-    ``together``: tokens of pictures that are encoded at once, where the encoder can.
+    ``tokens``: maximum per image, for dynamic resolution; None: the encoder's own limit. ``flash``:
+    flash attention, which never materialises all scores; without it they dominate. ``together``:
+    tokens of images encoded in one batch, if the encoder supports it.
     """
     kind = header.text("clip.projector_type") or header.text("clip.vision.projector_type")
     tower = _tower(header, kind, tokens or _OWN_MOST, flash, together)
-    # A deeper layer of Qwen3-VL's gives as many numbers again.
+    # Each deepstack layer of Qwen3-VL adds as many values again.
     wide = tower.out * (1 + sum(tower.deep))
     return EncoderTake(
         weights=sum(t.size for t in header.tensors),
@@ -48,8 +48,8 @@ def encoder_take(header: Header, tokens: int | None, flash: bool, together: int 
 
 
 def largest_picture(model: GgufModel) -> int:
-    """Tokens of a picture at most: what the model file bounds, and what its context has room for
-    beside the answer; larger pictures are made smaller before they are encoded."""
+    """Maximum tokens per image: limited by the model file, and by the context minus the answer;
+    larger images are downscaled before encoding."""
     images, length = model.images, model.context.length
     predict = model.sampling.n_predict
     output = images.output_tokens if images is not None else None
@@ -79,7 +79,7 @@ def _tower(header: Header, kind: str, tokens: int, flash: bool, together: int) -
     last = next((names[n] for n in ("mm.2.bias", "mm.model.mlp.3.bias") if n in names), None)
     pattern = size("n_wa_pattern")
     if kind == "mlp":
-        layers -= 1  # the last one is not run
+        layers -= 1  # the last layer is not run
     return Tower(
         kind=kind if kind in _ANY_SIZE or kind in _ONE_SIZE else "gemma3",
         width=size("embedding_length"),

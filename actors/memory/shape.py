@@ -1,4 +1,4 @@
-"""The sizes that decide what llama.cpp takes: a header, and the options that it runs with."""
+"""The dimensions that determine llama.cpp's memory: a model's header and its run options."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from actors.config.gguf import GgufContext
 from actors.memory.header import Header, vocabulary
 
 KNOWN = frozenset({"qwen2", "qwen2vl", "qwen3", "qwen3vl", "llama", "gemma3"})
-"""Architectures whose graph is known; others are taken for one like llama."""
+"""Architectures with a known graph; others are estimated with llama's."""
 
-# One layer of so many attends to the whole context, the others to a window.
+# One layer in this many has full attention, the others a sliding window.
 _WINDOW_PATTERN = {"gemma2": 2, "gemma3": 6, "cohere2": 4, "gpt-oss": 2}
-_CELLS = 256  # llama.cpp rounds contexts up to this
+_CELLS = 256  # llama.cpp rounds contexts up to a multiple
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A decoder and how it is run. Widths are in elements, ``cells`` in tokens of one stream.
+    """A decoder and its run options. Widths are in elements, ``cells`` in tokens of one stream.
 
-    ``tokens``: a full ubatch. ``outputs``: those of them whose logits are wanted. ``streams``:
-    rooms of KV cells, one a sequence unless all share one. ``on_device``: layers on the card, the
-    output being the last of ``layers`` + 1.
+    ``tokens``: a full ubatch. ``outputs``: those of them that need logits. ``streams``: separate KV
+    caches, one per sequence unless they share a unified cache. ``on_device``: layers on the GPU;
+    the output layer is the last of ``layers`` + 1.
     """
 
     architecture: str
@@ -46,18 +46,18 @@ class Shape:
     turned_values: bool
 
     def cells_of(self, layer: int) -> int:
-        """KV cells of a stream in a layer."""
+        """KV cells per stream in a layer."""
         return self.window_cells if self.windowed[layer] else self.cells
 
 
 def output_rows(options: GgufContext) -> int:
-    """Rows of logits that a step can want: one a sequence. llama.cpp is told so; its own default
-    is a row for every token of a batch."""
+    """Maximum rows of logits per step: one per sequence. llama.cpp is configured with it; its
+    default is one row per token of a batch."""
     return options.slots + options.prefixes
 
 
 def shape_of(header: Header, options: GgufContext, gpu: bool) -> Shape:
-    """The shape of a model run with ``options``; ``gpu``: whether it may use a card."""
+    """Build the shape of a model run with ``options``; ``gpu``: whether a GPU may be used."""
     number = header.number
     layers, width, heads = (
         number("block_count"),
@@ -69,8 +69,8 @@ def shape_of(header: Header, options: GgufContext, gpu: bool) -> Shape:
     sequences = options.slots + options.prefixes
     streams = 1 if options.kv_tokens else sequences
     cells = _padded(options.kv_tokens or options.length)
-    given = options.n_gpu_layers if gpu else 0
-    on_device = min(layers + 1, given if given >= 0 else layers + 1)
+    gpu_layers = options.n_gpu_layers if gpu else 0
+    on_device = min(layers + 1, gpu_layers if gpu_layers >= 0 else layers + 1)
     rows = min(options.n_ubatch, options.n_batch, options.kv_tokens or options.length * sequences)
     flash = options.flash_attn == "on" or (
         options.flash_attn == "auto" and (on_device > 0 or options.type_v.startswith("q"))
@@ -87,7 +87,8 @@ def shape_of(header: Header, options: GgufContext, gpu: bool) -> Shape:
         feed=number("feed_forward_length") * max(1, number("expert_used_count")),
         vocabulary=vocabulary(header),
         added=number("n_deepstack_layers"),
-        # A ubatch holds as many tokens of every sequence (llama-context.cpp, graph_reserve).
+        # A ubatch holds the same number of tokens of every sequence (llama-context.cpp,
+        # graph_reserve).
         tokens=-(-rows // sequences) * sequences,
         outputs=min(rows, output_rows(options)),
         streams=streams,
@@ -95,7 +96,7 @@ def shape_of(header: Header, options: GgufContext, gpu: bool) -> Shape:
         window_cells=_window_cells(header, options, cells, streams),
         windowed=_windowed(header, layers),
         flash=flash,
-        # Quantised K and V are turned by a Hadamard matrix first (llama-kv-cache.cpp).
+        # Quantised K and V are rotated by a Hadamard matrix first (llama-kv-cache.cpp).
         turned_keys=options.type_k.startswith("q") and key % 64 == 0,
         turned_values=options.type_v.startswith("q") and value % 64 == 0,
     )

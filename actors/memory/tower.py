@@ -1,8 +1,8 @@
-"""The graph of an encoder of pictures, as operations on sized tensors (llama.cpp's tools/mtmd).
+"""The graph of an image encoder, as operations on sized tensors (llama.cpp's tools/mtmd).
 
-In the order of its builders, so that the replay of its allocator (``arena``) ends at the size of
-the buffer that it reserves. Views (reshapes, permutations) are their tensor; what reads a tensor
-through one never writes over it.
+Operations are in the order of its builders, so that replaying its allocator (``arena``) yields the
+size of the buffer that it reserves. Views (reshapes, permutations) count as their tensor; an
+operation that reads a tensor through a view never overwrites it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ _FLOAT, _HALF = 4, 2
 
 @dataclass(frozen=True, slots=True)
 class Tower:
-    """An encoder and a picture. ``patches``: of all pictures of a batch; ``pictures``: how many.
+    """An image encoder and its input. ``patches``: of all images in a batch; ``pictures``: how
+    many.
 
-    ``kind``: llama.cpp's name of the projector. ``raw``: numbers of a patch's pixels. ``out``:
-    width of an embedding of the language model. ``merged``: patches that become one. ``windowed``:
-    by layer, whether patches see their window only. ``deep``: by layer, whether its output goes to
-    the language model too. ``fused``: query, key and value are one product.
+    ``kind``: llama.cpp's name of the projector. ``raw``: pixel values per patch. ``out``: embedding
+    width of the language model. ``merged``: patches merged into one token. ``windowed``: per layer,
+    whether attention is limited to a window. ``deep``: per layer, whether its output also goes to
+    the language model. ``fused``: query, key and value are one product.
     """
 
     kind: str
@@ -41,12 +42,12 @@ class Tower:
 
     @property
     def turned(self) -> bool:
-        """Whether a patch's place turns queries and keys, as in Qwen's."""
+        """True if queries and keys use rotary position embeddings, as in Qwen's encoders."""
         return self.kind.startswith("qwen")
 
     @property
     def classed(self) -> bool:
-        """Whether a picture has a token of its own beside its patches."""
+        """True if each image has a class token besides its patches."""
         return self.kind in ("mlp", "internvl")
 
 
@@ -64,7 +65,7 @@ class _Graph:
         self._wide = _FLOAT * tower.patches * tower.width
 
     def inputs(self) -> list[tuple[str, int]]:
-        """What the graph is given, in the order of its first use."""
+        """Graph inputs in order of first use."""
         tower = self._tower
         order, mask = 4 * tower.patches // tower.merged, _FLOAT * tower.patches**2
         found = [("pixels", self._pixels)]
@@ -80,7 +81,7 @@ class _Graph:
         tower = self._tower
         at = self._patches()
         if any(tower.windowed):
-            at = self._op(self._wide, at, "order")  # patches of a window beside each other
+            at = self._op(self._wide, at, "order")  # group the patches of a window
         deep = []
         for layer, (windowed, deeper) in enumerate(zip(tower.windowed, tower.deep, strict=True)):
             at = self._layer(at, windowed, first=not any(tower.windowed[:layer]))
@@ -99,14 +100,14 @@ class _Graph:
         return self._ops
 
     def _fixed_end(self, at: str) -> list[Op]:
-        """What follows the layers where all pictures have one size."""
+        """The operations after the layers, for fixed-size images."""
         small = self._wide // self._tower.merged
         if self._tower.kind == "mlp":
             at = self._op(self._grid, at, "kept")
         else:
             at = self._op(self._grid, self._norm(at))
         if self._tower.kind == "gemma3":
-            at = self._op(small, self._op(small, at))  # neighbours' mean
+            at = self._op(small, self._op(small, at))  # average pooling
         elif self._tower.kind == "internvl":
             at = self._op(self._grid, self._op(self._grid, self._op(self._grid, at)))
         self._op(self._out, self._op(self._out, at))
@@ -117,7 +118,7 @@ class _Graph:
         return _FLOAT * self._tower.patches // self._tower.merged * self._tower.out
 
     def _patches(self) -> str:
-        """Pixels to patches: by one convolution, or by the sum of two for two frames."""
+        """Patch embedding: one convolution, or the sum of two for two frames."""
         tower = self._tower
         if not tower.turned:
             at = self._op(self._grid, self._convolved())
@@ -131,8 +132,8 @@ class _Graph:
             return at
         first = self._convolved()
         at = self._op(self._wide, first, self._convolved(), in_place=True)
-        at = self._op(self._wide, self._op(self._wide, at))  # four neighbours beside each other
-        if tower.fused:  # places that are learnt, stretched to the picture
+        at = self._op(self._wide, self._op(self._wide, at))  # group four neighbouring patches
+        if tower.fused:  # learned position embeddings, interpolated to the image size
             learnt = self._op(self._wide, "table")
             for _ in range(3):
                 learnt = self._op(self._wide, learnt)
@@ -149,14 +150,14 @@ class _Graph:
 
     @property
     def _grid(self) -> int:
-        """Bytes of what the patches alone take, without the class of a picture."""
+        """Bytes of the patches alone, without the class token."""
         tower = self._tower
         return self._wide - _FLOAT * tower.width * tower.pictures * tower.classed
 
     def _layer(self, before: str, windowed: bool, first: bool) -> str:
         tower = self._tower
         at = self._attend(self._norm(before), windowed, first)
-        # The output with its bias, then the residual: each into the same room.
+        # The output with its bias, then the residual: both reuse the same memory.
         at = self._op(self._wide, self._op(self._wide, at), before, in_place=True)
         normed = self._norm(at)
         feed = _FLOAT * tower.patches * tower.feed
@@ -200,11 +201,11 @@ class _Graph:
         return self._op(self._wide, self._op(self._wide, across, at))
 
     def _norm(self, at: str) -> str:
-        # With its weights, in place. Only the root mean square could be taken in place itself.
+        # Norm with its weights, in place; only RMS norm can itself run in place.
         return self._op(self._wide, at, in_place=self._tower.kind == "qwen2.5vl_merger")
 
     def _project(self, normed: str) -> str:
-        """Two layers from neighbouring patches to an embedding."""
+        """A two-layer projection from merged patches to an embedding."""
         inner = self._op(self._wide, normed)
         return self._op(self._out, self._op(self._wide, inner, in_place=True))
 

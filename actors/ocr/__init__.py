@@ -1,6 +1,6 @@
-"""Reading pictures: the only room that imports rapidocr.
+"""OCR: the only package that imports rapidocr.
 
-``OcrReader`` takes documents with pictures or PDFs and gives their text with the place of every
+``OcrReader`` takes documents with images or PDFs and returns their text with the position of every
 word. Detection and recognition are batched over the lines of several pages.
 """
 

@@ -1,4 +1,4 @@
-"""Documents under way: their pages one after the other, and their readings when all are there."""
+"""In-flight OCR documents: decode their pages in order, assemble the result when all are read."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from actors.spans import Document, Failure, Moved
 
 @dataclass(slots=True)
 class Job:
-    """A document, the future of its reading, and its pages as far as they are read.
+    """A document, the future of its result, and the pages read so far.
 
-    ``moved`` is called after each page, and while one is decoded.
-    The future can be cancelled until it has its answer. Several threads may answer: the first does.
+    ``moved`` is called after each page, and while one is decoded. The future can be cancelled until
+    it has a result. Several threads may settle it; the first one wins.
     """
 
     document: Document
@@ -36,54 +36,54 @@ class Job:
     budget: PixelBudget | None = None
     pages: dict[int, tuple[PageSize, list[Strip]]] = field(default_factory=dict)
     expected: int | None = None
-    """Number of pages, once the last one was seen."""
+    """Number of pages, known once the last one has been decoded."""
     _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
     _answered: bool = field(init=False, default=False)
 
     def over(self) -> bool:
-        """Whether it is answered, or given up: no further page of it needs to be read."""
+        """Return True if the job is settled or cancelled: no further page needs to be read."""
         if self.future.cancelled():
-            self._claim()  # those who wait for it by concurrent.futures are told
+            self._claim()  # notifies waiters of concurrent.futures
         return self.future.done()
 
     def decoding_over(self) -> bool:
-        """As ``over``, asked while a page is decoded. That is a sign of life: a page has limits of
-        its own, and while they hold the reader does not hang."""
+        """Like ``over``, polled while a page is decoded. It reports progress: a page has its own
+        limits, so the reader does not hang while they hold."""
         self.moved()
         return self.over()
 
     def add(self, number: int, size: PageSize, strips: list[Strip]) -> None:
-        """A page was read."""
+        """Store the result of a page."""
         self.pages[number] = (size, strips)
         self.moved()
         self.settle()
 
     def settle(self) -> None:
-        """Give the reading where it is complete."""
+        """Set the result if all pages are read."""
         if len(self.pages) == self.expected and not self.over():
-            reading = compose([self.pages[n] for n in range(self.expected)])
+            result = compose([self.pages[n] for n in range(self.expected)])
             if self._claim():
-                self.future.set_result(reading)
+                self.future.set_result(result)
 
     def fail(self, kind: str, message: str) -> None:
-        """Give a failure, unless there is an answer already."""
+        """Set a failure, unless the job is already settled."""
         if self._claim():
             self.future.set_result(Failure(kind, message))
 
     def lose(self, error: Exception) -> None:
-        """Give an error of the reader itself, unless there is an answer already."""
+        """Set an error of the OCR model itself, unless the job is already settled."""
         if self._claim():
             self.future.set_exception(error)
 
     def _claim(self) -> bool:
-        """Whether to answer now: once, and not where the future was cancelled."""
+        """Return True for the one caller that may settle the future, if it is not cancelled."""
         with self._lock:
             first, self._answered = not self._answered, True
         return first and self.future.set_running_or_notify_cancel()
 
 
 class Feed:
-    """The pictures of queued documents, decoded when they are asked for."""
+    """The pages of queued documents, decoded on demand."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -98,8 +98,8 @@ class Feed:
         self._jobs.put(job)
 
     def next(self, wait: bool) -> tuple[Job, int, Page] | None:
-        """The next page that has to be read by looking at it; None when there is none at hand
-        (``ended`` tells whether there will be) and ``wait`` does not ask to wait for one."""
+        """Return the next page that needs OCR. None if ``wait`` is False and none is available now,
+        or if the feed has ended (see ``ended``)."""
         while not self.ended:
             if self._job is None and not self._open(wait):
                 return None
@@ -109,14 +109,14 @@ class Feed:
         return None
 
     def abandon(self) -> list[Job]:
-        """What is still queued; nothing of it is read."""
-        left = [self._job] if self._job else []
+        """Return the jobs that are still queued and end the feed."""
+        remaining = [self._job] if self._job else []
         while not self._jobs.empty():
             job = self._jobs.get()
             if job is not None:
-                left.append(job)
+                remaining.append(job)
         self.ended = True
-        return left
+        return remaining
 
     def _open(self, wait: bool) -> bool:
         try:
@@ -129,7 +129,7 @@ class Feed:
         if job.over():
             return True
         if job.document.image is None:
-            job.fail("MissingImage", "the document has no picture")
+            job.fail("MissingImage", "the document has no image")
             return True
         self._job = job
         self._pages = open_pages(job.document.image, self._limits, job.decoding_over)
@@ -137,7 +137,7 @@ class Feed:
         return True
 
     def _turn(self) -> tuple[Job, int, Page] | None:
-        """The next picture of the open document; None where it is at its end, or over."""
+        """Return the next image of the open document; None at its end or if it is settled."""
         job = self._job
         if job is None:
             return None
@@ -156,5 +156,5 @@ class Feed:
                 job.add(number, PageSize(page.width, page.height), list(page.strips))
         except PageError as error:
             job.fail(type(error).__name__, str(error))
-        self._job, self._pages = None, iter(())  # of what is given up the file is closed
+        self._job, self._pages = None, iter(())  # closes the file of a cancelled job
         return None

@@ -1,4 +1,4 @@
-"""Lines: cut out of a page, turned with it, and taken apart into words with their places."""
+"""Text lines: crop them from a page, rotate them with it, and split them into placed words."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from numpy.typing import NDArray
 from actors.ocr.models import LINE_HEIGHT, Letters, Quad
 from actors.pages import Picture, PlacedWord, Strip
 
-_TALL = 1.5  # a line's place so much taller than wide is one that runs down the page
-_SHORT = 3.0  # a line at least so long for its height tells the page's skew
-# A gap is a space from so much of the line's other spaces on, or of the pitch of its characters
-# where it has none, but never below so many usual gaps between characters, nor so much height.
+_TALL = 1.5  # height to width ratio above which a line runs vertically
+_SHORT = 3.0  # width to height ratio from which a line counts for the page's skew
+# Minimum width of a space: a fraction of the line's other spaces, or of its character pitch if it
+# has none, but at least this multiple of the usual gap between characters and of the line height.
 _SPACE_OF_SPACE, _SPACE_OF_PITCH, _SPACE_OF_GAP, _SPACE_OF_HEIGHT = 0.7, 0.5, 2.5, 0.12
 _NUMERIC = frozenset("0123456789.,")
-_FAINT = 24  # levels of gray between paper and ink below which they cannot be told apart
-_RULE = 0.7  # share of a line's width from which a row of ink is a drawn rule
-_INK_ROWS = slice(3, 45)  # of LINE_HEIGHT: beyond, the neighbouring lines may show
-_LETTERS = slice(14, 34)  # a word is at least so high: "and" reaches no further, "Spy" does
+_FAINT = 24  # minimum contrast between paper and ink, in gray levels
+_RULE = 0.7  # fraction of a line's width above which a row of ink is a ruled line
+_INK_ROWS = slice(3, 45)  # of LINE_HEIGHT: beyond, neighbouring lines may show
+_LETTERS = slice(14, 34)  # minimum extent of a word: "and" stays within, "Spy" does not
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A line cut out of an upright picture: its corners there, and its pixels at LINE_HEIGHT."""
+    """A line cropped from an upright image: its corners there, and its pixels at LINE_HEIGHT."""
 
     quad: Quad
     crop: Picture
 
 
 def is_sideways(quads: Sequence[Quad]) -> bool:
-    """Whether most of what was found runs down the page, by length."""
+    """Return True if most of the detected text, by length, runs vertically."""
     tall = long = 0.0
     for quad in quads:
         width, height = _sides(quad)
@@ -48,7 +48,7 @@ def is_sideways(quads: Sequence[Quad]) -> bool:
 
 
 def cut(picture: Picture, quads: Sequence[Quad]) -> list[Cut]:
-    """The lines of an upright picture."""
+    """Crop the lines of an upright image."""
     cuts = []
     for quad in quads:
         width, height = _sides(quad)
@@ -73,7 +73,7 @@ def _crop(picture: Picture, quad: Quad, width: float, height: float) -> Picture:
 
 
 def turned(cuts: Sequence[Cut], width: int, height: int) -> list[Cut]:
-    """The same lines on the page turned upside down, whose width and height these are."""
+    """Return the lines of the page rotated by 180 degrees; its size is the page's."""
     corner = np.array([width, height], np.float32)
     return [
         Cut(
@@ -85,7 +85,7 @@ def turned(cuts: Sequence[Cut], width: int, height: int) -> list[Cut]:
 
 
 def skew(cuts: Sequence[Cut]) -> float:
-    """The angle in radians at which the lines of a page run down to the right."""
+    """Return the angle in radians at which the lines of a page descend to the right."""
     angles = []
     for one in cuts:
         width, height = _sides(one.quad)
@@ -106,8 +106,8 @@ def skew(cuts: Sequence[Cut]) -> float:
 def strips(
     cuts: Sequence[Cut], read: Sequence[Letters], size: tuple[int, int], turn: int
 ) -> list[Strip]:
-    """Lines with what stands in them as strips: words in pixels of the source page of ``size``
-    (width, height), which was turned clockwise by ``turn`` degrees to be read."""
+    """Convert recognised lines to strips: words in pixels of the source page of ``size`` (width,
+    height), which was rotated clockwise by ``turn`` degrees for reading."""
     angle = skew(cuts)
     level = np.array(
         [[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]], np.float32
@@ -165,9 +165,9 @@ def _word_spans(text: str) -> list[tuple[int, int]]:
 def _split(
     spans: Sequence[tuple[int, int]], letters: Letters, inked: NDArray[np.bool_]
 ) -> list[tuple[int, int]]:
-    """Words parted also where the line has a gap as wide as a space and the network gave none.
+    """Also split words where the line has a gap as wide as a space but the network printed none.
 
-    It happens between letters and digits ("5mg every3 days"), where it matters most.
+    This happens between letters and digits ("5mg every3 days"), where it matters most.
     """
     inside = [_gap(letters, inked, i) for a, b in spans for i in range(a, b - 1)]
     between = [_gap(letters, inked, a[1] - 1, b[0]) for a, b in pairwise(spans)]
@@ -175,38 +175,38 @@ def _split(
         return list(spans)
     pitch = _pitch(spans, letters) * len(inked)
     space = _SPACE_OF_SPACE * median(between) if between else _SPACE_OF_PITCH * pitch
-    least = max(space, _SPACE_OF_GAP * median(inside), _SPACE_OF_HEIGHT * LINE_HEIGHT)
-    parted = []
+    minimum = max(space, _SPACE_OF_GAP * median(inside), _SPACE_OF_HEIGHT * LINE_HEIGHT)
+    words = []
     gaps = iter(inside)
     for start, end in spans:
         for i in range(start, end - 1):
-            if next(gaps) > least and not _belongs(letters.text[i], letters.text[i + 1]):
-                parted.append((start, i + 1))
+            if next(gaps) > minimum and not _belongs(letters.text[i], letters.text[i + 1]):
+                words.append((start, i + 1))
                 start = i + 1
-        parted.append((start, end))
-    return parted
+        words.append((start, end))
+    return words
 
 
 def _gap(letters: Letters, inked: NDArray[np.bool_], i: int, j: int | None = None) -> int:
-    """Width of the widest blank run between two characters."""
+    """Return the width of the widest blank run between two characters."""
     a = int(letters.places[i] * len(inked))
     b = int(letters.places[i + 1 if j is None else j] * len(inked))
     blank = np.concatenate(([False], ~inked[a : max(b, a + 1)], [False])).astype(np.int8)
-    begins, ends = np.flatnonzero(np.diff(blank) == 1), np.flatnonzero(np.diff(blank) == -1)
-    return int((ends - begins).max()) if len(begins) else 0
+    starts, ends = np.flatnonzero(np.diff(blank) == 1), np.flatnonzero(np.diff(blank) == -1)
+    return int((ends - starts).max()) if len(starts) else 0
 
 
 def _belongs(left: str, right: str) -> bool:
-    """Whether two characters are never parted: digits of a number, its point, brackets."""
+    """Return True if two characters are never split: digits, a number's separator, brackets."""
     return (left in _NUMERIC and right in _NUMERIC) or left in "([/-" or right in ")],.;:/-%"
 
 
 def _edges(
     spans: Sequence[tuple[int, int]], letters: Letters, inked: NDArray[np.bool_]
 ) -> list[tuple[float, float]]:
-    """Left and right end of each word along the line, 0 to 1.
+    """Return the left and right end of each word along the line, 0 to 1.
 
-    The network says where about a character is; where a word ends is where its ink does.
+    The network only gives the approximate position of a character; a word ends where its ink ends.
     """
     width = len(inked)
     pitch = _pitch(spans, letters)
@@ -238,20 +238,20 @@ def _pitch(spans: Sequence[tuple[int, int]], letters: Letters) -> float:
 
 
 def _ink(crop: Picture) -> NDArray[np.bool_]:
-    """Where something is written on a line."""
+    """Return where a line has ink."""
     gray = crop.mean(axis=2)
     low, high = np.percentile(gray, (2, 90))
     if high - low < _FAINT:
         return np.ones(gray.shape, bool)
-    # Dark on light or light on dark: ink is what there is less of.
+    # Dark on light or light on dark: ink is the minority.
     paper = float(np.median(gray))
     ink = np.abs(gray - paper) > 0.35 * max(high - paper, paper - low)
-    ink[ink.mean(axis=1) > _RULE] = False  # a rule under a form's field is no part of its words
+    ink[ink.mean(axis=1) > _RULE] = False  # a ruled line under a form field is not text
     return np.asarray(ink)
 
 
 def _height(ink: NDArray[np.bool_], left: float, right: float) -> tuple[float, float]:
-    """Upper and lower end of a word on its line, 0 to 1: the detector leaves a margin."""
+    """Return the top and bottom of a word on its line, 0 to 1: the detector leaves a margin."""
     width = ink.shape[1]
     part = ink[:, int(left * width) : max(int(right * width), int(left * width) + 1)]
     rows = np.flatnonzero(part[_INK_ROWS].any(axis=1)) + _INK_ROWS.start
@@ -262,14 +262,14 @@ def _height(ink: NDArray[np.bool_], left: float, right: float) -> tuple[float, f
 
 
 def _blank_end(inked: NDArray[np.bool_], start: float, end: float, rightmost: bool) -> float | None:
-    """The end, on the side of the word, of the widest blank run between two places."""
+    """Return the word-side end of the widest blank run between two positions."""
     a, b = int(start * len(inked)), max(int(end * len(inked)), int(start * len(inked)) + 1)
     blank = np.concatenate(([False], ~inked[a:b], [False])).astype(np.int8)
-    begins, ends = np.flatnonzero(np.diff(blank) == 1), np.flatnonzero(np.diff(blank) == -1)
-    if len(begins) == 0:
+    starts, ends = np.flatnonzero(np.diff(blank) == 1), np.flatnonzero(np.diff(blank) == -1)
+    if len(starts) == 0:
         return None
-    widest = int(np.argmax(ends - begins))
-    return float(a + (ends[widest] if rightmost else begins[widest]))
+    widest = int(np.argmax(ends - starts))
+    return float(a + (ends[widest] if rightmost else starts[widest]))
 
 
 def _on(quad: Quad, u: float, v: float) -> NDArray[np.float32]:
@@ -279,7 +279,7 @@ def _on(quad: Quad, u: float, v: float) -> NDArray[np.float32]:
 
 
 def _unturned(points: NDArray[np.float32], size: tuple[int, int], turn: int) -> NDArray[np.float32]:
-    """Points of the turned page as points of the source page of ``size``."""
+    """Map points of the rotated page to the source page of ``size``."""
     width, height = size
     x, y = points[:, 0], points[:, 1]
     if turn == 90:
@@ -292,7 +292,7 @@ def _unturned(points: NDArray[np.float32], size: tuple[int, int], turn: int) -> 
 
 
 def _sides(quad: Quad) -> tuple[float, float]:
-    """Width and height of a line's place."""
+    """Return the width and height of a line's quadrilateral."""
     width = max(np.linalg.norm(quad[0] - quad[1]), np.linalg.norm(quad[2] - quad[3]))
     height = max(np.linalg.norm(quad[0] - quad[3]), np.linalg.norm(quad[1] - quad[2]))
     return float(width), float(height)

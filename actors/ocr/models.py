@@ -1,5 +1,5 @@
-"""The two networks: where lines are on a page, and what stands in them. The only file that
-imports rapidocr, whose sessions and box decoding are used as they are."""
+"""The detection and recognition networks. The only file that imports rapidocr, whose sessions and
+box decoding are used unchanged."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from actors.weights import fetch
 
 _LOG = logging.getLogger(__name__)
 LINE_HEIGHT = 48
-_STRIP = 4  # a page so much longer than wide is searched in parts
+_STRIP = 4  # aspect ratio above which a page is searched in tiles
 _GRID = 32  # both networks halve their input five times
 _FILES = ("detector.onnx", "recognizer.onnx")
 
@@ -44,8 +44,8 @@ Quad = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Letters:
-    """What stands in a line: characters, each with its place along the line (0 to 1) and its
-    probability."""
+    """The recognised text of a line: characters, each with its position along the line (0 to 1) and
+    its probability."""
 
     text: str
     places: NDArray[np.float32]
@@ -53,22 +53,22 @@ class Letters:
 
     @property
     def confidence(self) -> float:
-        """Mean probability of the characters; 0 of an empty line."""
+        """Mean probability of the characters; 0 for an empty line."""
         return float(self.probabilities.mean()) if len(self.probabilities) else 0.0
 
 
 class Models:
-    """Loaded networks. Both methods may be called by several threads at once."""
+    """The loaded networks. Both methods are thread-safe."""
 
     def __init__(
         self, config: OcrModel, threads: int, gpu: float | None, cpu_fallback: bool = False
     ) -> None:
-        """``gpu``: the share of a card that both networks have together; 0 or None: the CPU.
+        """``gpu``: the GPU share that both networks use together; 0 or None: the CPU.
 
-        Raises ConfigError where that card cannot be used, unless ``cpu_fallback``.
+        Raises ConfigError if the GPU cannot be used, unless ``cpu_fallback``.
         """
         if gpu and card_memory() is None:
-            _fall_back(config.name, "no CUDA card is visible to this process", gpu, cpu_fallback)
+            _fall_back(config.name, "no CUDA GPU is visible to this process", gpu, cpu_fallback)
             gpu = None
         params: dict[str, Any] = {
             "Global.log_level": "error",
@@ -97,12 +97,13 @@ class Models:
         self._alphabet = np.array(self._recognizer.postprocess_op.character, dtype=object)
 
     def lines(self, picture: Picture) -> list[Quad]:
-        """The places of lines on a page, from top to bottom."""
+        """Detect the lines of a page, from top to bottom."""
         found: list[Quad] = []
         for tile in _tiles(picture.shape[0], picture.shape[1], self._limits.max_side):
             for quad in self._lines(picture[tile.top : tile.bottom, tile.left : tile.right]):
                 quad = quad + np.array([tile.left, tile.top], np.float32)
-                # Tiles overlap: what two of them show belongs to the one whose part it lies in.
+                # Tiles overlap: a line shown in two of them belongs to the one that owns its
+                # position.
                 if tile.low <= quad[:, tile.axis].mean() < tile.high:
                     found.append(quad)
         return found
@@ -123,7 +124,7 @@ class Models:
         )
 
     def read(self, crops: list[Picture]) -> list[Letters]:
-        """What stands in crops of height LINE_HEIGHT and about one width."""
+        """Recognise crops of height LINE_HEIGHT and similar width."""
         widest = max(crop.shape[1] for crop in crops)
         width = -(-widest // _GRID) * _GRID
         batch = np.zeros((len(crops), 3, LINE_HEIGHT, width), np.float32)
@@ -140,10 +141,10 @@ class Models:
     def _decode(
         self, indices: NDArray[np.int64], odds: NDArray[np.float32], stretch: float
     ) -> Letters:
-        # Connectionist temporal classification: 0 is no character, and a repeat is the same one.
-        kept = indices != 0
-        kept[1:] &= indices[1:] != indices[:-1]
-        columns = np.flatnonzero(kept)
+        # CTC decoding: 0 is blank, and a repeat is the same character.
+        is_character = indices != 0
+        is_character[1:] &= indices[1:] != indices[:-1]
+        columns = np.flatnonzero(is_character)
         places = (columns + 0.5) / len(indices) * stretch
         text = "".join(self._alphabet[indices[columns]])
         return Letters(text, np.minimum(places, 1.0).astype(np.float32), odds[columns])
@@ -151,8 +152,7 @@ class Models:
 
 @dataclass(frozen=True, slots=True)
 class _Tile:
-    """A part of a page to be searched, and along which axis (0 is x) from where to where the
-    lines in it are its own."""
+    """A part of a page to search, and the range along an axis (0 is x) whose lines it owns."""
 
     left: int
     top: int
@@ -164,8 +164,8 @@ class _Tile:
 
 
 def _tiles(height: int, width: int, max_side: int) -> list[_Tile]:
-    """The page; a strip (a long receipt, a screenshot) in parts, as it would be reduced until
-    nothing in it could be read."""
+    """Return the page as one tile; a long strip (a receipt, a screenshot) as several, since
+    downscaling it would make it illegible."""
     longer, shorter = max(height, width), min(height, width)
     if longer <= max_side or longer <= _STRIP * shorter:
         return [_Tile(0, 0, width, height, 0, -np.inf, np.inf)]
@@ -183,12 +183,12 @@ def _tiles(height: int, width: int, max_side: int) -> list[_Tile]:
 
 
 def _normal(picture: Picture) -> NDArray[np.float32]:
-    """Colours from -1 to 1, channels first."""
+    """Scale colours to -1 to 1, channels first."""
     return np.ascontiguousarray(picture.transpose(2, 0, 1), np.float32) / 127.5 - 1.0
 
 
 def network_files(config: OcrModel) -> tuple[Path, Path]:
-    """The two networks' files, as weights say or as rapidocr brings them."""
+    """Return the files of the two networks, from the configured weights or from rapidocr."""
     if config.weights is not None:
         folder = fetch(config.weights.model, config.weights.sha256, _FILES)
         return folder / _FILES[0], folder / _FILES[1]
@@ -198,7 +198,7 @@ def network_files(config: OcrModel) -> tuple[Path, Path]:
 
 
 def weights_digest(config: OcrModel) -> str:
-    """SHA-256 of the two networks' files."""
+    """Return the SHA-256 over the two networks' files."""
     digest = hashlib.sha256()
     for file in network_files(config):
         digest.update(file.read_bytes())
@@ -208,27 +208,28 @@ def weights_digest(config: OcrModel) -> str:
 def _fall_back(name: str, problem: str, gpu: float, cpu_fallback: bool) -> None:
     if not cpu_fallback:
         raise ConfigError(
-            f"{name} has {gpu:g} of a GPU and would run on the CPU: {problem}; or set "
-            "pool.cpu_fallback to run on the CPU"
+            f"{name} has num_gpus {gpu:g} but would run on the CPU: {problem}; or set "
+            "pool.cpu_fallback to accept that"
         )
     _LOG.warning("%s runs on the CPU: %s", name, problem)
 
 
 def _limits(config: OcrModel, gpu: float | None) -> list[dict[str, str]]:
-    """Settings of the CUDA provider of each network, such that both keep to one share of a card."""
-    card = card_memory() if gpu else None
-    if not gpu or card is None:
+    """Return the CUDA provider settings of each network, such that both fit in one GPU share."""
+    gpu_total = card_memory() if gpu else None
+    if not gpu or gpu_total is None:
         return [{}, {}]
     sizes = read_ocr(*network_files(config))
-    check_ocr(sizes, config, gpu, card)
-    needs = ocr_parts(sizes, config)
-    room = card * min(1.0, gpu) - CUDA_CONTEXT
+    check_ocr(sizes, config, gpu, gpu_total)
+    estimates = ocr_parts(sizes, config)
+    budget = gpu_total * min(1.0, gpu) - CUDA_CONTEXT
     return [
         {
-            "gpu_mem_limit": str(int(room * need / sum(needs))),
+            "gpu_mem_limit": str(int(budget * estimate / sum(estimates))),
             "arena_extend_strategy": "kSameAsRequested",
-            # A search for the fastest convolution may take all that is left; this bounds it.
+            # The search for the fastest convolution may use all remaining GPU memory; this bounds
+            # it.
             "cudnn_conv_use_max_workspace": "0",
         }
-        for need in needs
+        for estimate in estimates
     ]

@@ -1,8 +1,8 @@
-"""Documents in, readings out: pages of several documents are read together in waves.
+"""The OCR model: documents in, results out; pages of several documents are read in waves.
 
-One thread decodes and assembles; detection and recognition run in a few worker threads, each
-with its share of the CPUs. While the lines of one wave are recognized, the pages of the next are
-decoded and searched, so that no worker waits at the edge of a page.
+One thread decodes and assembles; detection and recognition run in a few worker threads, each with
+its share of the CPUs. While the lines of one wave are recognised, the pages of the next are decoded
+and searched, so no worker waits at a page boundary.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from actors.spans import Document, Failure, Moved, unheard
 
 _LOG = logging.getLogger(__name__)
 _MOST_WORKERS = 4
-_WAVE_PIXELS = 64_000_000  # large pages are fewer to a wave: this bounds what is decoded at once
-_DOUBTFUL = 0.85  # a page that is read with less may be upside down
-_TRIED = 3  # longest lines that are read upside down to find out: a hundred letters tell
+_WAVE_PIXELS = 64_000_000  # bounds the decoded pixels: large pages make smaller waves
+_DOUBTFUL = 0.85  # a page read with less confidence may be upside down
+_TRIED = 3  # number of longest lines to try upside down: a hundred letters suffice
 _BETTER = 0.05
 
 
 class ReadFailure(RuntimeError):
-    """The reader itself is lost; what it was given should be given to another."""
+    """The OCR model itself is lost; retry its documents elsewhere."""
 
 
 @dataclass(slots=True)
-class _Sought:
-    """A page whose lines were found; ``turn`` and ``cuts`` are of the picture turned upright."""
+class _DetectedPage:
+    """A page after detection; ``turn`` and ``cuts`` refer to the image rotated upright."""
 
     job: Job
     number: int
@@ -51,14 +51,14 @@ class _Sought:
 
 @dataclass(slots=True)
 class _Wave:
-    """Pages whose lines are being read; ``batches`` hold lines as (page of the wave, line)."""
+    """Pages under recognition; ``batches`` hold lines as (page of the wave, line)."""
 
-    pages: list[_Sought]
+    pages: list[_DetectedPage]
     batches: list[tuple[list[tuple[int, int]], Future[list[Letters]]]]
 
 
 class OcrReader(Closing):
-    """A loaded reader of pictures. ``submit`` is thread-safe; a context manager."""
+    """A loaded OCR model and context manager. ``submit`` is thread-safe."""
 
     def __init__(
         self,
@@ -68,24 +68,24 @@ class OcrReader(Closing):
         moved: Moved = unheard,
         cpu_fallback: bool = False,
     ) -> None:
-        """``moved`` is called after each page, and while one is decoded. ``cpu_fallback``: a share
-        of a card that cannot be used is a warning, not an error."""
+        """``moved`` is called after each page, and while one is decoded. ``cpu_fallback``: warn
+        instead of failing if the GPU cannot be used."""
         threads = threads or cores()
-        # Several workers of few threads each: a page's boxes and letters are decoded in Python,
-        # and meanwhile another worker uses the CPUs that one alone would leave idle.
+        # Several workers with few threads each: a page's boxes and letters are decoded in Python,
+        # and meanwhile another worker uses the CPUs that a single one would leave idle.
         workers = 1 if gpu else min(threads, _MOST_WORKERS)
         self.config = config
         content = {"model": config.identity(), "results": results_of(config.kind)}
         self.fingerprint = fingerprint(content, weights=weights_digest(config))
-        self._fatal = bool(gpu)  # an error of a card is an error of all that follows, too
+        self._fatal = bool(gpu)  # after a GPU error, every later call fails too
         before = memory_held()
         self._models = Models(config, max(1, threads // workers), gpu, cpu_fallback)
         self.took = taken_since(before)
-        """Bytes that the process has grown by while the networks were loaded."""
+        """Bytes by which the process has grown while the networks were loaded."""
         self._feed = Feed(Limits.of(config.pages))
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="ocr")
         self._thread = threading.Thread(target=self._run, name="ocr-reader", daemon=True)
-        self._under_way: list[Job] = []
+        self._in_flight: list[Job] = []
         self._moved = moved
         self._closed = False
         self._thread.start()
@@ -93,18 +93,17 @@ class OcrReader(Closing):
     def submit(
         self, document: Document, budget: PixelBudget | None = None
     ) -> Future[Reading | Failure]:
-        """Queue a document. The future holds a Reading, or the Failure of a file that cannot be
-        read; it holds a ReadFailure only when the reader itself is lost. Cancelling it leaves the
-        pages that are not begun unread. ``budget``: pixels that this document and others may have
-        together."""
+        """Queue a document. The future resolves to a Reading, or to the Failure of an unreadable
+        file; it raises ReadFailure only if the OCR model itself is lost. Cancelling it skips the
+        pages that have not started. ``budget``: pixels shared by this document and others."""
         if self._closed:
-            raise RuntimeError("the reader is closed")
+            raise RuntimeError("the OCR model is closed")
         job = Job(document, Future(), self._moved, budget)
         self._feed.put(job)
         return job.future
 
     def read(self, documents: Iterable[Document]) -> list[Reading | Failure]:
-        """The readings of documents, in their order."""
+        """Read documents and return the results in the same order."""
         return [future.result() for future in [self.submit(d) for d in documents]]
 
     def close(self) -> None:
@@ -116,35 +115,35 @@ class OcrReader(Closing):
             self._workers.shutdown()
 
     def _run(self) -> None:
-        reading: _Wave | None = None
+        current: _Wave | None = None
         try:
-            while not self._feed.ended or reading is not None:
-                following = self._start(self._seek_wave(may_wait=reading is None))
-                if reading is not None:
-                    self._finish(reading)
-                reading = following
+            while not self._feed.ended or current is not None:
+                following = self._start(self._detect_wave(block=current is None))
+                if current is not None:
+                    self._finish(current)
+                current = following
         except BaseException as error:
-            _LOG.critical("the reader of pictures is lost: %s", type(error).__name__)
+            _LOG.critical("the OCR model is lost: %s", type(error).__name__)
             self._closed = True
-            for job in [*self._under_way, *self._feed.abandon()]:
+            for job in [*self._in_flight, *self._feed.abandon()]:
                 job.lose(ReadFailure(type(error).__name__))
 
-    def _seek_wave(self, may_wait: bool) -> list[_Sought]:
-        """The next pages with their lines; empty where nothing is at hand."""
-        found: list[Future[_Sought | None]] = []
+    def _detect_wave(self, block: bool) -> list[_DetectedPage]:
+        """Detect the lines of the next pages; empty if none is available."""
+        detections: list[Future[_DetectedPage | None]] = []
         pixels = 0
-        while len(found) < self.config.wave_pages and pixels < _WAVE_PIXELS:
-            item = self._feed.next(wait=may_wait and not found)
+        while len(detections) < self.config.wave_pages and pixels < _WAVE_PIXELS:
+            item = self._feed.next(wait=block and not detections)
             if item is None:
                 break
-            self._under_way.append(item[0])
+            self._in_flight.append(item[0])
             pixels += item[2].width * item[2].height
-            found.append(self._workers.submit(self._seek, *item))
-        return [page for page in [future.result() for future in found] if page is not None]
+            detections.append(self._workers.submit(self._detect, *item))
+        return [page for page in [future.result() for future in detections] if page is not None]
 
-    def _seek(self, job: Job, number: int, page: Page) -> _Sought | None:
+    def _detect(self, job: Job, number: int, page: Page) -> _DetectedPage | None:
         picture = page.picture
-        assert picture is not None  # the feed gives no others
+        assert picture is not None  # the feed only yields pages with an image
         if job.over():
             return None
         try:
@@ -154,12 +153,12 @@ class OcrReader(Closing):
                 turn = 90
                 picture = np.asarray(cv2.rotate(picture, cv2.ROTATE_90_CLOCKWISE), np.uint8)
                 quads = self._models.lines(picture)
-            return _Sought(job, number, (page.width, page.height), turn, cut(picture, quads))
+            return _DetectedPage(job, number, (page.width, page.height), turn, cut(picture, quads))
         except Exception as error:
             self._failed([job], error)
             return None
 
-    def _start(self, pages: list[_Sought]) -> _Wave | None:
+    def _start(self, pages: list[_DetectedPage]) -> _Wave | None:
         """Queue the lines of some pages for recognition."""
         if not pages:
             return None
@@ -185,10 +184,10 @@ class OcrReader(Closing):
                 self._failed([wave.pages[p].job for p, _ in lines], error)
         for p, page in enumerate(wave.pages):
             if not page.job.over():
-                self._give(page, [letters[p, i] for i in range(len(page.cuts))])
-        self._under_way = [job for job in self._under_way if not job.over()]
+                self._assemble(page, [letters[p, i] for i in range(len(page.cuts))])
+        self._in_flight = [job for job in self._in_flight if not job.over()]
 
-    def _give(self, page: _Sought, letters: list[Letters]) -> None:
+    def _assemble(self, page: _DetectedPage, letters: list[Letters]) -> None:
         try:
             if self.config.rotation and _confidence(letters) < _DOUBTFUL:
                 letters = self._upside_down(page, letters)
@@ -203,15 +202,15 @@ class OcrReader(Closing):
         made = strips([one for one, _ in kept], [read for _, read in kept], page.size, page.turn)
         page.job.add(page.number, PageSize(*page.size, page.turn), made)
 
-    def _upside_down(self, page: _Sought, letters: list[Letters]) -> list[Letters]:
-        """The letters of a page that is read badly, upside down where that is better."""
+    def _upside_down(self, page: _DetectedPage, letters: list[Letters]) -> list[Letters]:
+        """Read a page with low confidence upside down, and return the better result."""
         if not page.cuts:
             return letters
         width, height = page.size if page.turn == 0 else page.size[::-1]
         other = turned(page.cuts, width, height)
-        tried = sorted(range(len(other)), key=lambda i: -other[i].crop.shape[1])[:_TRIED]
-        trial = self._read([other[i].crop for i in tried])
-        if _confidence(trial) < _confidence([letters[i] for i in tried]) + _BETTER:
+        sample = sorted(range(len(other)), key=lambda i: -other[i].crop.shape[1])[:_TRIED]
+        trial = self._read([other[i].crop for i in sample])
+        if _confidence(trial) < _confidence([letters[i] for i in sample]) + _BETTER:
             return letters
         page.cuts, page.turn = other, page.turn + 180
         return self._read([one.crop for one in other])
@@ -229,11 +228,11 @@ class OcrReader(Closing):
             job.fail("OcrFailed", f"the page could not be read: {type(error).__name__}")
 
 
-def _batches(crops: Sequence[Picture], most: int) -> list[list[int]]:
-    """Crops of like width together, the widest first, up to a sum of widths with padding."""
+def _batches(crops: Sequence[Picture], budget: int) -> list[list[int]]:
+    """Group crops of similar width, widest first, up to a total padded width."""
     batches: list[list[int]] = []
     for k in sorted(range(len(crops)), key=lambda k: -crops[k].shape[1]):
-        if batches and (len(batches[-1]) + 1) * crops[batches[-1][0]].shape[1] <= most:
+        if batches and (len(batches[-1]) + 1) * crops[batches[-1][0]].shape[1] <= budget:
             batches[-1].append(k)
         else:
             batches.append([k])
@@ -241,6 +240,6 @@ def _batches(crops: Sequence[Picture], most: int) -> list[list[int]]:
 
 
 def _confidence(letters: Sequence[Letters]) -> float:
-    """Mean probability of all characters."""
+    """Return the mean probability of all characters."""
     odds = [one.probabilities for one in letters if len(one.probabilities)]
     return float(np.concatenate(odds).mean()) if odds else 0.0

@@ -1,4 +1,4 @@
-"""ONNX token classifiers: the only room that imports onnxruntime."""
+"""ONNX token classifiers: the only package that imports onnxruntime."""
 
 from __future__ import annotations
 

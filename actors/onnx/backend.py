@@ -1,7 +1,7 @@
-"""The ONNX Extractor backend: a lane for short documents and one for long ones.
+"""The ONNX Extractor backend: one lane for short documents and one for long ones.
 
-Each lane is a thread that reads whatever is queued in it, in batches on threads of its own. A short
-document shares the cores with the batches of long ones that run when it comes, and waits for none.
+Each lane is a thread that processes its queue in batches, on a thread pool of its own. A short
+document shares the cores with the batches of long ones already running, and waits for none.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from actors.turns import CHARACTERS_PER_TOKEN, TURN_CHARACTERS, TURN_TOKENS
 
 _LOG = logging.getLogger(__name__)
 
-# Text taken out of the queue at a time, in batches' worth of tokens: enough windows to pack well,
-# few enough that the first document of a long queue comes out soon.
+# Text taken from the queue at once, in batches' worth of tokens: enough windows to pack well, few
+# enough that the first document of a long queue finishes soon.
 _BATCHES_AHEAD = 16
-# Of documents whose tokens are held at a time; the next long one waits until there are fewer.
+# Maximum characters of open documents; the next long document waits for space.
 _MOST_CHARACTERS = 16_000_000
 
-_Asked = tuple[Document, Guideline | None, Future[Extraction]]
-_UnderWay = dict[Future[Extraction], "Opened"]
+_Queued = tuple[Document, Guideline | None, Future[Extraction]]
+_InFlight = dict[Future[Extraction], "Opened"]
 R = TypeVar("R", bound="Opened")
 
 
 class Opened(Protocol):
-    """One document on its way through a model."""
+    """An in-flight document of a model."""
 
     @property
     def document(self) -> Document:
@@ -45,33 +45,33 @@ class Opened(Protocol):
 
     @property
     def given_up(self) -> Callable[[], bool]:
-        """Whether nobody waits for it any more."""
+        """Return True if the caller has cancelled."""
 
     @property
     def done(self) -> bool:
-        """Whether its extraction is ready."""
+        """True if its extraction is ready."""
 
     @property
     def waiting(self) -> Sequence[object]:
-        """Windows that were taken to be read and have not been yet."""
+        """Windows that are scheduled but not run yet."""
 
 
 class Reads(Protocol[R]):
-    """A loaded model that reads documents in rounds. Its calls may come from several threads, each
-    with readings of its own."""
+    """A loaded model that processes documents in rounds. Several threads may call it, each with its
+    own documents."""
 
     @property
     def fingerprint(self) -> str:
-        """Digest of what can change an answer."""
+        """Digest of everything that can change an answer."""
 
     @property
     def parallel(self) -> int:
-        """Batches that fill its threads when they run at a time."""
+        """Number of concurrent batches that keeps all threads busy."""
 
     def open(
         self, document: Document, guideline: Guideline | None, given_up: Callable[[], bool]
     ) -> R:
-        """A document, ready to be read."""
+        """Open a document for processing."""
 
     def advance(
         self,
@@ -81,38 +81,38 @@ class Reads(Protocol[R]):
         go_on: Callable[[], bool],
         moved: Moved,
     ) -> None:
-        """Read the next windows of all of them, ``tokens`` of each, in batches on ``runners``.
+        """Run the next windows of all documents, ``tokens`` of each, in batches on ``runners``.
 
-        Where ``go_on`` says no, the batches that run are the last. Raises only where the model is
-        lost. ``moved`` is called after each batch.
+        Once ``go_on`` returns False, no new batch starts. Raises only if the model is lost.
+        ``moved`` is called after each batch.
         """
 
     def extraction(self, reading: R) -> Extraction:
-        """What came out of a document that is done."""
+        """Build the Extraction of a finished document."""
 
 
 @dataclass(slots=True, eq=False)
 class _Lane:
-    """Documents of one kind that wait, and the threads that run their batches. ``came``: whether
-    any came since the queue was last looked at."""
+    """A queue of documents of one kind, and the threads that run their batches. ``came``: True if
+    any arrived since the queue was last read."""
 
     long: bool
     runners: ThreadPoolExecutor
-    queue: deque[_Asked] = field(default_factory=deque)
+    queue: deque[_Queued] = field(default_factory=deque)
     came: bool = False
 
 
 class ModelLost(RuntimeError):
-    """The model cannot go on in this process, such as after a fault of the card."""
+    """The model is unusable in this process, e.g. after a GPU error."""
 
 
 class OnnxBackend:
-    """A token classifier or a GLiNER model behind ``submit``; its configuration says which.
+    """A token classifier or a GLiNER model behind ``submit``, depending on its configuration.
 
-    ``threads``: CPU threads, None for all of this process. ``gpu``: the share of one card, 0 for
-    none, None for whatever is visible. ``moved`` is called after each batch. ``cpu_fallback``: a
-    share that onnxruntime cannot use is a warning. Raises as the reader where the model cannot
-    be loaded.
+    ``threads``: CPU threads; None: all cores of this process. ``gpu``: the share of one GPU, 0 for
+    none; None: whatever is visible. ``moved`` is called after each batch. ``cpu_fallback``: warn
+    instead of failing if onnxruntime cannot use the GPU. Raises like the reader if the model
+    cannot be loaded.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class OnnxBackend:
             else Reader(config, threads, gpu, cpu_fallback)
         )
         self.took = taken_since(before)
-        """Bytes that the process has grown by while the model was loaded and tried."""
+        """Bytes by which the process has grown while the model was loaded and probed."""
         self._name = config.name
         self._moved = moved
         self._ahead = _BATCHES_AHEAD * config.session.batch_tokens
@@ -158,11 +158,11 @@ class OnnxBackend:
     def submit(
         self, document: Document, guideline: Guideline | None = None, tell: Tell | None = None
     ) -> Future[Extraction]:
-        """Queue a document; thread-safe. The future has an exception only if the model is lost.
+        """Queue a document; thread-safe. The future raises only if the model is lost.
 
-        Cancelling it frees the model for others at the next batch. ``guideline`` chooses among a
-        token classifier's labels; GLiNER takes any. ``tell`` hears nothing: nothing is printed.
-        Raises RuntimeError after ``close``.
+        Cancelling it skips its remaining windows from the next batch on. ``guideline`` selects from
+        a token classifier's labels; GLiNER takes any. ``tell`` is never called. Raises RuntimeError
+        after ``close``.
         """
         future: Future[Extraction] = Future()
         with self._changed:
@@ -178,7 +178,7 @@ class OnnxBackend:
         return future
 
     def close(self) -> None:
-        """End the threads after the batches that run; what is not done by then is cancelled."""
+        """Finish the running batches, stop the threads, and cancel everything else."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -188,17 +188,17 @@ class OnnxBackend:
             lane.runners.shutdown()
 
     def _work(self, lane: _Lane) -> None:
-        under_way: _UnderWay = {}
+        in_flight: _InFlight = {}
         try:
-            while self._wait(lane, busy=bool(under_way)):
-                for document, guideline, future in self._take(lane, under_way):
-                    # Its future can be cancelled until it has its result.
+            while self._wait(lane, busy=bool(in_flight)):
+                for document, guideline, future in self._take(lane, in_flight):
+                    # The future can be cancelled until its result is set.
                     if future.cancelled():
                         future.set_running_or_notify_cancel()
                     else:
                         opened = self._reader.open(document, guideline, future.cancelled)
-                        under_way[future] = opened
-                self._read(lane, under_way)
+                        in_flight[future] = opened
+                self._read(lane, in_flight)
         except Exception as error:
             _LOG.error("model %s is lost: %s", self._name, type(error).__name__)
             lost = ModelLost(f"model {self._name} is lost: {type(error).__name__}")
@@ -206,16 +206,17 @@ class OnnxBackend:
             with self._changed:
                 self._lost = lost
                 self._changed.notify_all()
-        self._abandon(lane, under_way)
+        self._abandon(lane, in_flight)
 
-    def _read(self, lane: _Lane, under_way: _UnderWay) -> None:
-        """Read on. The short ones are read to their end; of the long ones as many get a turn as
-        fill the batches ahead, which ends as soon as others come, and then go to the end."""
-        turns, tokens = list(under_way), self._ahead
+    def _read(self, lane: _Lane, in_flight: _InFlight) -> None:
+        """Process the next batches. Short documents run to completion. Of the long ones, as many
+        get a turn as fill the look-ahead; the turn ends as soon as others arrive, and they go to
+        the back."""
+        turns, tokens = list(in_flight), self._ahead
         if lane.long:
             turns = turns[: max(1, self._ahead // TURN_TOKENS)]
             tokens = max(TURN_TOKENS, self._ahead // max(1, len(turns)))
-        unread = [under_way[future] for future in turns if not under_way[future].done]
+        unread = [in_flight[future] for future in turns if not in_flight[future].done]
         self._reader.advance(
             unread,
             tokens,
@@ -224,36 +225,36 @@ class OnnxBackend:
             self._moved,
         )
         for future in turns:
-            reading = under_way[future]
+            reading = in_flight[future]
             if reading.done:
                 self._answer(future, reading)
-                del under_way[future]
+                del in_flight[future]
             elif not reading.waiting:
-                under_way[future] = under_way.pop(future)
+                in_flight[future] = in_flight.pop(future)
 
     def _answer(self, future: Future[Extraction], reading: Opened) -> None:
-        """Give a reading that is done to its future, unless that is cancelled."""
+        """Settle the future of a finished document, unless it is cancelled."""
         found = None
         if not reading.given_up():
             found = self._reader.extraction(reading)
-        # From here on it cannot be cancelled any more, so that the result always finds its place.
+        # From here on it can no longer be cancelled, so the result is always delivered.
         if found is None:
             future.set_running_or_notify_cancel()
         else:
             settle(future, found)
 
     def _wait(self, lane: _Lane, busy: bool) -> bool:
-        """Whether to go on; sleeps until there is something to do."""
+        """Wait for work; return False if the lane should stop."""
         with self._changed:
             while not (busy or lane.queue or self._closed or self._lost):
                 self._changed.wait()
             return not (self._closed or self._lost)
 
-    def _take(self, lane: _Lane, under_way: _UnderWay) -> list[_Asked]:
-        """The documents to open next."""
-        held = sum(len(reading.document.text or "") for reading in under_way.values())
+    def _take(self, lane: _Lane, in_flight: _InFlight) -> list[_Queued]:
+        """Take the documents to open next from the queue."""
+        held = sum(len(reading.document.text or "") for reading in in_flight.values())
         room = min(self._ahead * CHARACTERS_PER_TOKEN, _MOST_CHARACTERS - held)
-        taken: list[_Asked] = []
+        taken: list[_Queued] = []
         with self._changed:
             lane.came = False
             while lane.queue and room > 0:
@@ -261,12 +262,12 @@ class OnnxBackend:
                 room -= len(taken[-1][0].text or "")
         return taken
 
-    def _abandon(self, lane: _Lane, under_way: _UnderWay) -> None:
-        """Cancel every future that still waits in the lane, or give it the loss of the model."""
+    def _abandon(self, lane: _Lane, in_flight: _InFlight) -> None:
+        """Cancel every pending future of the lane, or fail it with the loss of the model."""
         with self._changed:
             lost, waiting = self._lost, [future for _, _, future in lane.queue]
             lane.queue.clear()
-        for future in [*waiting, *under_way]:
+        for future in [*waiting, *in_flight]:
             if lost is None:
                 future.cancel()
                 future.set_running_or_notify_cancel()

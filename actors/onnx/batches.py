@@ -1,4 +1,4 @@
-"""Batches through a session, as many at a time as it takes; what fails does so alone."""
+"""Run batches concurrently, isolating failures to single members."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def run_batches(
     wanted: Callable[[W], bool],
     go_on: Callable[[], bool],
 ) -> Iterator[list[R]]:
-    """What ``read`` makes of each batch, in order, ``parallel`` of them at a time.
+    """Yield the result of ``read`` for each batch, in order, running ``parallel`` at a time.
 
-    Members that are not ``wanted`` any more when their turn comes are left out. Where ``go_on``
-    says no, the batches that run are the last; each thread runs one in any case.
+    Members that are no longer ``wanted`` when their batch starts are skipped. Once ``go_on``
+    returns False, no new batch starts; each thread runs at least one batch.
     """
     running: list[Future[list[R]]] = []
     try:
@@ -34,7 +34,7 @@ def run_batches(
                 yield running.pop(0).result()
             if number >= parallel and not go_on():
                 break
-            # Asked late: the windows of a round of long documents take minutes.
+            # Checked late: a round of windows of long documents takes minutes.
             if left := [one for one in batch if wanted(one)]:
                 running.append(runners.submit(read, left))
         while running:
@@ -49,9 +49,9 @@ def alone_where_it_fails(
     read: Callable[[Sequence[W]], list[R]],
     failed: Callable[[W, Failure], R],
 ) -> list[R]:
-    """``read`` of a batch, or of its members one by one where that fails.
+    """Return ``read(batch)``; if that fails, read the members one by one.
 
-    Raises only where the model is lost to this process.
+    Raises only if the model is lost to this process.
     """
     try:
         return read(batch)
@@ -60,5 +60,5 @@ def alone_where_it_fails(
             raise
         if len(batch) > 1:
             return [out for one in batch for out in alone_where_it_fails([one], read, failed)]
-        # onnxruntime's messages name nodes and shapes, never text
+        # onnxruntime's messages contain nodes and shapes, never text
         return [failed(batch[0], Failure(type(error).__name__, str(error)[:300]))]

@@ -1,7 +1,7 @@
-"""Compatibility characters that a vocabulary does not know, spelt out for the model.
+"""Expand compatibility characters that a vocabulary does not know.
 
 Ligatures come from the text layers of PDFs, styled letters and full-width forms from pasted text.
-What the vocabulary knows stays as it is, so that the model sees what it was trained on.
+Characters in the vocabulary stay, so that the model sees what it was trained on.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ Ints = npt.NDArray[np.int32]
 
 
 class Spelling:
-    """Spells out characters for one vocabulary.
+    """Expands characters for one vocabulary.
 
-    ``unknown`` says how many tokens of a text the vocabulary does not know.
+    ``unknown`` returns how many tokens of a text are unknown to the vocabulary.
     """
 
     def __init__(self, unknown: Callable[[str], int]) -> None:
         self._unknown = unknown
-        self._known: dict[str, str] = {}
+        self._expanded: dict[str, str] = {}
 
     def spelt_out(self, text: str) -> tuple[str, Ints] | None:
-        """The text for the model, and for each of its characters the place in ``text`` that it came
-        from. None where the text stays as it is."""
+        """Return the text for the model, and the index in ``text`` of the origin of each of its
+        characters. None if the text stays as it is."""
         spelt = {c: s for c in set(text) if not c.isascii() and (s := self._of(c)) != c}
         if not spelt:
             return None
@@ -36,13 +36,13 @@ class Spelling:
         return "".join(parts), np.repeat(np.arange(len(text), dtype=np.int32), lengths)
 
     def _of(self, character: str) -> str:
-        if character not in self._known:
+        if character not in self._expanded:
             spelt = unicodedata.normalize("NFKC", character)
             keep = spelt == character or self._knows(character)
-            self._known[character] = character if keep else spelt
-        return self._known[character]
+            self._expanded[character] = character if keep else spelt
+        return self._expanded[character]
 
     def _knows(self, character: str) -> bool:
-        # WordPiece knows a character alone, inside a word, or both.
+        # WordPiece may know a character on its own, inside a word, or both.
         inside = self._unknown("a" + character) <= self._unknown("a")
         return inside and not self._unknown(character)

@@ -1,12 +1,12 @@
-"""Logits to spans of tokens.
+"""Decode logits to token spans.
 
-The rules. A token's probabilities are the softmax of its logits, without labels such as PAD that
-no text has. ``pieces`` says who decides a word's label. Then ``algorithm`` gives every unit (token
-or word) its label, and neighbours of one type are one span unless the later one begins anew (B-,
-S-) or the earlier one ends (E-, S-); an I- that follows nothing of its type begins a span. Pieces
-of one word that repeat a B- or an S- are one span: many models were trained with the label of the
-word copied to all of its pieces. The score of a span is the mean over its tokens of the probability
-of its type, whatever the prefix.
+The rules. A token's probabilities are the softmax of its logits, excluding labels such as PAD that
+no text has. ``pieces`` defines how a word's label is chosen. Then ``algorithm`` assigns a label to
+every unit (token or word). Neighbours of one type form a span unless the later one begins a new one
+(B-, S-) or the earlier one ends it (E-, S-); an I- that follows nothing of its type begins a span.
+Pieces of one word that repeat a B- or an S- form one span: many models were trained with the word's
+label copied to all of its pieces. A span's score is the mean over its tokens of the probability of
+its type, whatever the prefix.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from actors.onnx.viterbi import Viterbi
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.intp]
 
-_FLOOR = np.float32(1e-30)  # of a probability, so that its logarithm is a number
-# Tokens that are kept waiting for a certain end of all spans; then they are cut anywhere.
+_FLOOR = np.float32(1e-30)  # minimum probability, so that its logarithm is finite
+# Maximum tokens to buffer while waiting for a safe boundary between spans; then they are split.
 _LONGEST_WAIT = 65_536
 
 
@@ -41,10 +41,10 @@ class TokenSpan:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Tokens of a document that wait for their labels: all, or what a long one has so far.
+    """Tokens to decode: a whole document, or the pending tokens of a long one.
 
-    ``logits``: float32 of shape (tokens, labels). ``words``: the word of each token. ``final``:
-    the document ends here.
+    ``logits``: float32 of shape (tokens, labels). ``words``: the word of each token. ``final``: the
+    document ends here.
     """
 
     logits: Floats
@@ -53,7 +53,7 @@ class Part:
 
 
 class Decoder:
-    """Turns the logits of many documents into spans; made once per model."""
+    """Decodes the logits of many documents to spans; created once per model."""
 
     def __init__(self, labels: Labels, settings: Decode) -> None:
         self._labels = labels
@@ -63,11 +63,11 @@ class Decoder:
         self._of_type = (labels.kind[None, :] == kinds[:, None]).astype(np.float32)
 
     def decode(self, parts: Sequence[Part]) -> list[tuple[list[TokenSpan], int]]:
-        """Per part its spans, and how many of its tokens are settled.
+        """Return the spans of each part, and how many of its tokens are final.
 
-        All are where it is final. The rest must come again, at the head of the next part: they
-        begin with a word outside of entities, which is so whatever the next part holds. So the
-        spans are those of the whole document, however it is parted.
+        In a final part all are. Otherwise the remaining tokens must be passed again, at the start
+        of the next part: they begin with a word outside of any entity, which the next part cannot
+        change. So the spans are those of the whole document, however it is split.
         """
         chances = [self._chances(part) for part in parts]
         units = [self._units(part) for part in parts]
@@ -84,7 +84,7 @@ class Decoder:
         return [self._spans(*each) for each in zip(parts, chances, units, paths, strict=True)]
 
     def _chances(self, part: Part) -> Floats:
-        """Probabilities of the labels per token, after ``pieces`` where it changes them."""
+        """Return label probabilities per token, adjusted for ``pieces``."""
         logits = np.where(self._labels.ignored, np.float32(-np.inf), part.logits)
         logits -= logits.max(axis=1, keepdims=True, initial=-1e30)
         chances = np.exp(logits)
@@ -100,7 +100,7 @@ class Decoder:
         return np.asarray(chances, np.float32)
 
     def _units(self, part: Part) -> Ints:
-        """The first token of every unit that gets a label: tokens, or words."""
+        """Return the first token of each unit that gets a label: a token or a word."""
         if self._settings.pieces == "each":
             return np.arange(len(part.words))
         return _heads(part.words)
@@ -128,7 +128,7 @@ class Decoder:
         repeats = (words[1:] == words[:-1]) & (path[1:] == path[:-1]) & table.begins[path[1:]]
         anew[1:] &= ~repeats
         starts = (kind >= 0) & ((kind != ahead) | anew)
-        # Where a span begins, and where whatever it is ends: at the next change of any kind.
+        # Where a span begins, and where it ends: at the next change of any kind.
         edges = np.flatnonzero(starts | (kind != ahead))
         stops = np.append(edges, len(path))[1:]
         named = kind[edges] >= 0
@@ -143,7 +143,7 @@ class Decoder:
         return spans, token_end
 
     def _mean_chances(self, chances: Floats, firsts: Ints, lasts: Ints, kinds: Ints) -> Floats:
-        """Per span, the mean over its tokens of the probability of its type."""
+        """Return, per span, the mean over its tokens of the probability of its type."""
         if not len(firsts):
             return np.zeros(0, np.float32)
         counts = lasts - firsts + 1

@@ -1,9 +1,9 @@
-"""Spans of tokens to entities: characters, the label filter, and the invariant.
+"""Turn token spans into entities: offsets in characters, label filter, invariants.
 
-An entity reaches from the first character of its first token to the last character of its last,
-with white space trimmed at both ends, and never ends inside a grapheme cluster: a tokenizer that
-strips accents or composes gives a decomposed letter or syllable without its last parts. A cluster
-that two entities share belongs to the first.
+An entity extends from the first character of its first token to the last character of its last,
+with whitespace trimmed at both ends. It never ends inside a grapheme cluster: a tokenizer that
+strips accents or composes characters returns a decomposed letter or syllable without its last
+parts. A cluster shared by two entities belongs to the first.
 """
 
 from __future__ import annotations
@@ -18,33 +18,32 @@ from actors.spans import Entity, spanning
 
 
 class Chooser:
-    """Makes entities of token spans, as a label filter wants them."""
+    """Builds entities from token spans, applying a label filter."""
 
     def __init__(self, settings: LabelFilter, types: Iterable[str], model: str) -> None:
-        """Raises ConfigError where the filter names a label that the model does not have."""
+        """Raises ConfigError if the filter names a label that the model does not have."""
         known = sorted(set(types))
-        if strange := settings.unknown(known):
+        if unknown_labels := settings.unknown(known):
             raise ConfigError(
-                f"model {model}: labels names {', '.join(strange)}; "
-                f"the model has {', '.join(known)}"
+                f"model {model}: unknown labels: {', '.join(unknown_labels)}; "
+                f"the model's labels are {', '.join(known)}"
             )
         self._filter = settings
         self._model = model
 
     def entities(self, text: str, tokens: Tokens, spans: Iterable[TokenSpan]) -> list[Entity]:
-        """The entities of a text; its tokens are those that the spans count, and the spans are in
-        the order of the text."""
+        """Build the entities of a text; the spans index ``tokens`` and are in text order."""
         found = []
-        done = 0
+        covered = 0
         for span in spans:
             if not self._filter.keeps(span.type, span.score):
                 continue
             first, last = _trim(text, int(tokens.starts[span.first]), int(tokens.ends[span.last]))
             start, end = whole(text, first, last) if first < last else (first, last)
-            if start < min(first, done) and done < end:
-                start, end = _trim(text, done, end)
+            if start < min(first, covered) and covered < end:
+                start, end = _trim(text, covered, end)
             if start < end:
-                done = end
+                covered = end
                 label = self._filter.replace.get(span.type, span.type)
                 score = round(span.score, 6)
                 found.append(spanning(text, start, end, label, score=score, model=self._model))

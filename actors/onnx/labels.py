@@ -1,8 +1,8 @@
-"""What a model's label names mean: types, roles, and which label may follow which.
+"""Interpret a model's label names: types, roles, and allowed transitions.
 
-BIO, BIOES (also written BILOU or BMES), IO, and plain names. The role is before the type
-("B-Drug", "b_drug"), after it ("Drug-B"), or alone ("B", "I"): what most of the labels say. A label
-that does not fit is a type of its own and is named in ``unfit``.
+Supports BIO, BIOES (also written BILOU or BMES), IO, and plain names. The role is before the type
+("B-Drug", "b_drug"), after it ("Drug-B"), or alone ("B", "I"): whichever most labels use. A label
+that does not fit becomes its own type and is listed in ``unfit``.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.intp]
 
 _OUTSIDE = {"O", "OUTSIDE", "NONE", "NULL", "NIL", "NONENTITY", "NOENTITY", "NOTENTITY"}
-# Said of positions that are no text, such as <START> or [CLS]. No token of text can be one.
+# Labels of positions that are not text, such as <START> or [CLS]; no token of text has one.
 _IGNORED = re.compile(r"PAD|<.+>|\[.+\]", re.IGNORECASE | re.DOTALL)
 _ROLES = {"L": "E", "U": "S", "M": "I"}
 _BEFORE = re.compile(r"(?P<role>[BIESLUM])[-_:|/](?P<type>.+)", re.IGNORECASE | re.DOTALL)
 _AFTER = re.compile(r"(?P<type>.+)[-_:|/](?P<role>[BIESLUM])", re.IGNORECASE | re.DOTALL)
 _ALONE = re.compile(r"(?P<role>[BIESLUM])(?P<type>)", re.IGNORECASE)
 _UNNAMED = "Entity"
-"""The type of labels that have a role alone."""
+"""The type of labels that consist of a role alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
     """The labels of a model, by index; every array has one row per label.
 
-    ``types``: the names of the entity types. ``kind``: the index of a label's type, -1 for
-    outside. ``ignored``: labels that no token of text has. ``begins``: a new entity begins here
-    in any case. ``ends``: an entity ends here in any case. ``allowed[i, j]``: label j may follow
-    label i; ``first`` and ``last``: it may be the first or the last of a document. ``unfit``: the
-    labels that do not say a role as most do; each is a type of its own.
+    ``types``: names of the entity types. ``kind``: index of a label's type, -1 for outside.
+    ``ignored``: labels that no token of text has. ``begins``: always begins a new entity. ``ends``:
+    always ends an entity. ``allowed[i, j]``: label j may follow label i; ``first`` and ``last``:
+    may be the first or last of a document. ``unfit``: labels without a role although most have one;
+    each is a type of its own.
     """
 
     names: tuple[str, ...]
@@ -56,7 +56,7 @@ class Labels:
 
     @property
     def constrained(self) -> bool:
-        """Whether the scheme forbids any sequence at all."""
+        """True if the scheme forbids any sequence at all."""
         text = ~self.ignored
         every = self.allowed[np.ix_(text, text)].all()
         return not (every and self.first[text].all() and self.last[text].all())
@@ -65,14 +65,15 @@ class Labels:
 def read_labels(
     names: Sequence[str], scheme: Scheme = "auto", outside: Collection[str] = ()
 ) -> Labels:
-    """The meaning of label names, in the order of the model's outputs.
+    """Interpret label names, given in the order of the model's outputs.
 
-    ``outside``: further names of the label outside of entities. Raises ModelFileError where a
-    scheme was asked for that the names do not have, and where ``outside`` is none of them.
+    ``outside``: additional names that mean no entity. Raises ModelFileError if the names do not
+    follow the requested scheme, or do not include ``outside``.
     """
-    if strange := sorted(set(outside) - set(names)):
+    if unknown := sorted(set(outside) - set(names)):
         raise ModelFileError(
-            f"decode.outside names {', '.join(strange)}; the model's labels are {', '.join(names)}"
+            f"decode.outside: unknown labels {', '.join(unknown)}; the model's labels are "
+            f"{', '.join(names)}"
         )
     ignored = [name not in outside and bool(_IGNORED.fullmatch(name)) for name in names]
     entities = [
@@ -85,28 +86,28 @@ def read_labels(
     if scheme == "auto":
         scheme = _scheme(style, entities)
     elif scheme != "plain" and (unfit or (style is None and entities)):
-        strange = sorted(unfit or entities)
+        unknown = sorted(unfit or entities)
         raise ModelFileError(
-            f"config.json: label {', '.join(map(repr, strange))} in id2label has no role of the "
-            f"scheme {scheme}; if it means no entity, name it in decode.outside"
+            f"config.json: label {', '.join(map(repr, unknown))} in id2label has no role in scheme "
+            f"{scheme}; if it means no entity, add it to decode.outside"
         )
-    meant = set(entities)
-    parts = [_part(name, style, scheme) if name in meant else ("", "") for name in names]
+    entity_names = set(entities)
+    parts = [_part(name, style, scheme) if name in entity_names else ("", "") for name in names]
     types = tuple(dict.fromkeys(kind for _, kind in parts if kind))
     has = {(role, kind) for role, kind in parts if kind}
     size = len(names)
-    opens = [role in ("B", "I") for role, _ in parts]
-    goes_on = [role in ("I", "E") for role, _ in parts]
+    can_open = [role in ("B", "I") for role, _ in parts]
+    can_continue = [role in ("I", "E") for role, _ in parts]
     allowed = np.ones((size, size), bool)
     first, last = np.ones(size, bool), np.ones(size, bool)
     for j, (_, kind) in enumerate(parts):
-        if goes_on[j] and ("B", kind) in has:
+        if can_continue[j] and ("B", kind) in has:
             first[j] = False
-            allowed[:, j] = [opens[i] and parts[i][1] == kind for i in range(size)]
+            allowed[:, j] = [can_open[i] and parts[i][1] == kind for i in range(size)]
     for i, (_, kind) in enumerate(parts):
-        if opens[i] and ("E", kind) in has:
+        if can_open[i] and ("E", kind) in has:
             last[i] = False
-            allowed[i, :] = [goes_on[j] and parts[j][1] == kind for j in range(size)]
+            allowed[i, :] = [can_continue[j] and parts[j][1] == kind for j in range(size)]
 
     return Labels(
         names=tuple(names),
@@ -127,11 +128,11 @@ def _is_outside(name: str) -> bool:
 
 
 def _style(names: Sequence[str], scheme: Scheme) -> re.Pattern[str] | None:
-    """Where at least half of the labels have their role; None where they have none.
+    """Return the pattern in which at least half of the labels have a role; None if there is none.
 
-    A letter alone is weak evidence ("E-mail", "Hepatitis-B"), so an end counts with the beginning
-    of its type only, and a beginning or an inside must be among the roles, both of them where the
-    role is not at the beginning; unless the scheme is stated.
+    A single letter is weak evidence ("E-mail", "Hepatitis-B"). So an end only counts if its type
+    also has a beginning, and the roles must include a beginning or an inside, or both if the role
+    is not a prefix; unless the scheme is explicit.
     """
     for style in (_BEFORE, _AFTER, _ALONE):
         found = [(_role(m["role"]), m["type"]) for name in names if (m := style.fullmatch(name))]
@@ -157,7 +158,7 @@ def _role(letter: str) -> str:
 
 
 def _part(name: str, style: re.Pattern[str] | None, scheme: Scheme) -> tuple[str, str]:
-    """The role and the type of an entity's label."""
+    """Return the role and the type of an entity label."""
     match = None if style is None else style.fullmatch(name)
     if match is None:
         return "I", name

@@ -1,7 +1,7 @@
-"""How long a sequence a model file takes, found by trying.
+"""Find the maximum sequence length of a model file by trying.
 
-A table of 514 positions holds 512 tokens in some families and 514 in others, and config.json does
-not say which. A position that is not there is an error of onnxruntime on the CPU, at once.
+A table of 514 positions holds 512 tokens in some model families and 514 in others, and config.json
+does not say which. On the CPU, onnxruntime fails immediately on a position that does not exist.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ _MEMORY = ("allocat", "memory")
 
 
 def usable_length(attempt: Callable[[int], None], most: int, least: int) -> int:
-    """The most tokens, from ``least`` to ``most``, for which ``attempt`` does not raise.
+    """Return the largest length from ``least`` to ``most`` for which ``attempt`` does not raise.
 
-    Every length up to the result is taken to work. Raises ModelFileError where memory is what
-    fails, since the length must not depend on the machine, and where not even ``least`` works.
+    Every shorter length is assumed to work. Raises ModelFileError if memory is what fails, since
+    the length must not depend on the machine, or if even ``least`` fails.
     """
 
     def fails(length: int) -> Exception | None:
@@ -31,11 +31,11 @@ def usable_length(attempt: Callable[[int], None], most: int, least: int) -> int:
             return error
         return None
 
-    # What is too much is a few tokens as a rule, and what fails does so at once.
+    # Usually only a few tokens are too many, and a failing length fails at once.
     bad, step, good = most + 1, 0, most
     while (error := fails(good)) is not None:
         if good <= least:
-            raise ModelFileError(f"a window of {least} tokens cannot be run: {error}") from error
+            raise ModelFileError(f"cannot run a window of {least} tokens: {error}") from error
         bad, step = good, max(1, 2 * step)
         good = max(least, good - step)
     while bad - good > 1:

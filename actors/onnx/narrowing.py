@@ -1,5 +1,5 @@
-"""What a token classifier says, under a guideline that came with the document: its labels are its
-weights', so a guideline can only choose among them, and name them by its synonyms."""
+"""Apply a per-request guideline to a token classifier: its label set is fixed, so a guideline can
+only select and rename labels."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from actors.spans import Extraction
 
 
 def narrowed(extraction: Extraction, guideline: Guideline | None) -> Extraction:
-    """The entities whose label is one of the guideline's labels or synonyms, under the guideline's
-    name for it. The fingerprint is then of both. None: everything, as it is."""
+    """Keep the entities whose label is a label or synonym of the guideline, under the guideline's
+    name. The fingerprint then covers both. None: return the extraction unchanged."""
     if guideline is None:
         return extraction
     names = guideline.names

@@ -1,4 +1,4 @@
-"""Windows to batches: as few padded tokens as can be, within a budget."""
+"""Pack windows into batches with as little padding as possible, within a token budget."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Sequence
 def pack(
     lengths: Sequence[int], budget: int, rows: int | None = None, padded: bool = True
 ) -> list[list[int]]:
-    """Batches of indices into ``lengths``, longest first.
+    """Return batches of indices into ``lengths``, longest first.
 
-    A batch padded to its longest member has at most ``budget`` tokens, unless one member alone
-    has more, and at most ``rows`` members. Every index is in exactly one batch. ``padded`` False:
-    the members of a batch are of one length.
+    A batch padded to its longest member has at most ``budget`` tokens, unless a single member has
+    more, and at most ``rows`` members. Every index is in exactly one batch. ``padded`` False: the
+    members of a batch have equal length.
     """
     batches: list[list[int]] = []
     longest = 0

@@ -1,9 +1,9 @@
-"""A loaded token classifier that reads documents: tokens, windows, batches, labels, entities.
+"""A loaded token classifier: tokenize, split into windows, batch, decode labels, build entities.
 
 Windows of different documents share batches. On the CPU a document's entities and scores do not
-depend on its neighbours: padding is masked out and adds exact zeros, and a file that takes no mask
-gets windows of one length together. That holds for float and for static int8 files; dynamic int8
-takes one scale over the whole batch, so it cannot hold there.
+depend on its neighbours: padding is masked out and adds exact zeros, and a model without an
+attention mask gets windows of equal length. This holds for float and static int8 models; dynamic
+int8 uses one scale for the whole batch, so it cannot hold there.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ from actors.weights import digest, fetch
 _LOG = logging.getLogger(__name__)
 _CUDA = "CUDAExecutionProvider"
 MOST_UNKNOWN = 0.05
-"""The part of a document's tokens that may be unknown to the model without a word."""
+"""Fraction of a document's tokens that may be unknown to the model without a warning."""
 
 _Outcome = tuple[list[TokenSpan], int] | Exception
 _Work = tuple[Reading, Window]
-# A window that was run: its logits, or why there are none, and its share of the seconds.
+# A processed window: its logits, or a failure, and its share of the seconds.
 _Run = tuple[Reading, Window, npt.NDArray[np.float32] | Failure, float]
 
 
 class Reader:
-    """A model, loaded and tried. Its calls may come from several threads, each with readings of its
-    own; see ``OnnxBackend``.
+    """A loaded and probed model. Several threads may call it, each with its own documents; see
+    ``OnnxBackend``.
 
-    Raises ConfigError, ModelFileError, WeightsError or FileNotFoundError where it cannot be
-    loaded as configured. ``fingerprint`` is of the settings and of the contents of the folder;
-    where the weights lie and how they are run (``session``) are not in it.
+    Raises ConfigError, ModelFileError, WeightsError or FileNotFoundError if it cannot be loaded as
+    configured. ``fingerprint`` covers the settings and the contents of the folder, but not the
+    location of the weights or how they are run (``session``).
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Reader:
     ) -> None:
         folder = read_folder(fetch(config.weights.model, config.weights.sha256, FILES))
         labels = read_labels(folder.labels, config.decode.scheme, config.decode.outside)
-        _say_doubts(config.name, labels)
+        _warn_of_doubtful_labels(config.name, labels)
         self._config = config
         self._folder = folder
         self._chooser = Chooser(config.labels, labels.types, config.name)
@@ -77,9 +77,9 @@ class Reader:
     def open(
         self, document: Document, guideline: Guideline | None, given_up: Callable[[], bool]
     ) -> Reading:
-        """The document in tokens; one that cannot be read has its failure already.
+        """Tokenize a document; an unreadable one already carries its failure.
 
-        ``guideline`` chooses among the model's labels.
+        ``guideline`` selects from the model's labels.
         """
         began = time.perf_counter()
         try:
@@ -90,7 +90,7 @@ class Reader:
                 failure = Failure("InvalidText", problem)
                 return Reading(document, guideline, given_up, failure=failure)
             tokens = self._tokenizer.encode(document.text)
-        except Exception as error:  # told by its type alone: its message may hold text
+        except Exception as error:  # only its type: the message may quote the text
             failure = Failure(type(error).__name__, "the text could not be tokenized")
             return Reading(document, guideline, given_up, failure=failure)
         cut = windows(len(tokens), self._size, self._overlap, tokens.words)
@@ -99,7 +99,7 @@ class Reader:
 
     @property
     def parallel(self) -> int:
-        """Batches that fill its threads when they run at a time."""
+        """Number of concurrent batches that keeps all threads busy."""
         return self._session.parallel
 
     def advance(
@@ -110,13 +110,13 @@ class Reader:
         go_on: Callable[[], bool],
         moved: Moved,
     ) -> None:
-        """Read the next windows of all of them, ``tokens`` of each, and decode what is complete.
+        """Run the next windows of all documents, ``tokens`` of each, and decode what is complete.
 
-        A long document takes several calls. Of one that is given up the windows are passed over.
-        Batches run on ``runners``, which has ``parallel`` threads.
-        Where ``go_on`` says no, the batches that run are the last: the other windows wait for the
-        next call. Each thread runs one batch in any case. Raises only where the model is lost to
-        this process. ``moved`` is called after each batch.
+        A long document takes several calls. Windows of a cancelled document are skipped. Batches
+        run on ``runners``, which has ``parallel`` threads. Once ``go_on`` returns False, no new
+        batch starts and the other windows wait for the next call; each thread runs at least one
+        batch. Raises only if the model is lost to this process. ``moved`` is called after each
+        batch.
         """
         work = [
             (reading, window)
@@ -131,15 +131,15 @@ class Reader:
                 else:
                     reading.put(window, found, seconds)
         ready = [reading for reading in readings if reading.decodable]
-        outcomes = _each_alone(self._decoder, [reading.part() for reading in ready])
+        outcomes = _decode_isolated(self._decoder, [reading.part() for reading in ready])
         for reading, outcome in zip(ready, outcomes, strict=True):
             if isinstance(outcome, Exception):
-                reading.failure = Failure(type(outcome).__name__, "its labels make no entities")
+                reading.failure = Failure(type(outcome).__name__, "its labels could not be decoded")
             else:
                 reading.settle(*outcome)
 
     def extraction(self, reading: Reading) -> Extraction:
-        """What came out of a reading that is done."""
+        """Build the Extraction of a finished document."""
         began = time.perf_counter()
         entities: list[Entity] = []
         failure = reading.failure
@@ -148,7 +148,7 @@ class Reader:
             try:
                 entities = self._chooser.entities(text, reading.tokens, reading.spans)
             except Exception as error:  # its message may hold text
-                failure = Failure(type(error).__name__, "its spans make no entities")
+                failure = Failure(type(error).__name__, "its entities could not be built")
         extraction = Extraction(
             document_id=reading.document.id,
             model=self._config.name,
@@ -167,10 +167,10 @@ class Reader:
     def _run_all(
         self, work: Sequence[_Work], runners: ThreadPoolExecutor, go_on: Callable[[], bool]
     ) -> Iterator[list[_Run]]:
-        """Run windows in batches, as many at a time as the session takes, while ``go_on``."""
+        """Pack windows into batches and run them while ``go_on`` returns True."""
         lengths = [window.end - window.start + self._special for _, window in work]
         parallel = self._session.parallel
-        # Few windows are shared out, so that no thread is idle while another has all of them.
+        # With few windows, share them out, so that no thread idles while another has all of them.
         budget = min(self._config.session.batch_tokens, -(-sum(lengths) // parallel))
         one = self._session
         packed = pack(lengths, max(budget, 1), one.rows, padded=one.masked)
@@ -196,9 +196,10 @@ class Reader:
     def _run(
         self, sequences: Sequence[npt.NDArray[np.int32]], session: Session | None = None
     ) -> npt.NDArray[np.float32]:
-        """Logits of token sequences, special tokens added here; shape (rows, length, labels).
+        """Return the logits of token sequences, with special tokens added; shape (rows, length,
+        labels).
 
-        ``session``: another one of the same file, which is being tried.
+        ``session``: another session of the same file, for probing.
         """
         before, after = self._tokenizer.before, self._tokenizer.after
         width = self._session.length or max(len(ids) for ids in sequences) + self._special
@@ -211,36 +212,37 @@ class Reader:
             ids[row, len(before) : end] = sequence
             ids[row, end : end + len(after)] = after
             mask[row, : end + len(after)] = 1
-        tried = session is not None
-        return (session or self._session).run(ids, mask, quiet=tried)[: len(sequences)]
+        probing = session is not None
+        return (session or self._session).run(ids, mask, quiet=probing)[: len(sequences)]
 
     def _window(self) -> tuple[int, int]:
-        """The window's tokens without the special ones, and how many neighbours share."""
-        name, asked = self._config.name, self._config.window.size
+        """Return the window size without special tokens, and the overlap."""
+        name, configured = self._config.name, self._config.window.size
         longest = self._folder.longest
         if self._session.length is not None:
             longest = min(longest, self._session.length)
-        if asked is not None and asked > longest:
+        if configured is not None and configured > longest:
             raise ConfigError(
-                f"model {name}: window.size is {asked}, but {self._folder.path} "
+                f"model {name}: window.size is {configured}, but {self._folder.path} "
                 f"takes at most {longest} tokens"
             )
         session = self._session
-        if session.provider == _CUDA:  # a position that is not there is no error of a card's
+        if session.provider == _CUDA:  # a GPU does not report out-of-range positions
             settings = OnnxSession(provider="cpu")
             session = Session(self._folder.model, settings, None, 0)
 
-        # A token of text: positions are not counted at padding, whose id config.json may not say.
+        # A token of text: positions are not counted for padding, whose id config.json may not
+        # state.
         text = self._tokenizer.encode("a").ids[:1]
 
         def attempt(length: int) -> None:
             tokens = np.resize(text, length - self._special) if len(text) else text
             self._run([tokens], session)
 
-        size = usable_length(attempt, asked or longest, self._special + 1)
-        if asked is not None and size < asked:
+        size = usable_length(attempt, configured or longest, self._special + 1)
+        if configured is not None and size < configured:
             raise ConfigError(
-                f"model {name}: window.size is {asked}, but {self._folder.path} "
+                f"model {name}: window.size is {configured}, but {self._folder.path} "
                 f"takes at most {size} tokens"
             )
         overlap = self._config.window.overlap
@@ -248,31 +250,31 @@ class Reader:
         return size - self._special, min(overlap, (size - self._special) // 2)
 
     def _probe(self) -> None:
-        """Run a window of special tokens alone: what does not fit together fails at once."""
+        """Run a window of special tokens alone, so that incompatible files fail at load."""
         file, expected = self._folder.model, len(self._folder.labels)
         try:
             found = self._run([np.zeros(0, np.int32)]).shape[-1]
         except Exception as error:
-            raise ModelFileError(f"{file}: onnxruntime cannot run it: {error}") from error
+            raise ModelFileError(f"{file}: onnxruntime cannot run the model: {error}") from error
         if found != expected:
             raise ModelFileError(
-                f"{file}: gives {found} logits a token, but id2label in config.json has {expected}"
+                f"{file}: has {found} logits per token, but id2label in config.json has {expected}"
             )
 
 
-def _say_doubts(model: str, labels: Labels) -> None:
-    """Name what is doubtful in a table of labels, which nothing else would show."""
+def _warn_of_doubtful_labels(model: str, labels: Labels) -> None:
+    """Warn about doubtful label tables, which nothing else would reveal."""
     if labels.unfit:
         _LOG.warning(
-            "model %s: labels %s have no role, unlike the others: each is taken for a type of its "
-            "own; one that means no entity belongs in decode.outside",
+            "model %s: labels %s have no role, unlike the others: each is treated as its own type; "
+            "add those that mean no entity to decode.outside",
             model,
             ", ".join(labels.unfit),
         )
     if ((labels.kind >= 0) | labels.ignored).all():
         _LOG.warning(
-            "model %s: none of the labels %s means no entity, so every token is one; name the one "
-            "that does in decode.outside",
+            "model %s: none of the labels %s means no entity, so every token is part of one; add "
+            "the one that means no entity to decode.outside",
             model,
             ", ".join(labels.names),
         )
@@ -289,14 +291,14 @@ def _failed(work: _Work, failure: Failure) -> _Run:
     return (*work, failure, 0.0)
 
 
-def _each_alone(decoder: Decoder, parts: Sequence[Part]) -> list[_Outcome]:
-    """All parts decoded at once, or one by one where that fails: a document fails alone."""
+def _decode_isolated(decoder: Decoder, parts: Sequence[Part]) -> list[_Outcome]:
+    """Decode all parts at once, or one by one if that fails, so that a document fails alone."""
     try:
         return list(decoder.decode(parts))
     except Exception as error:
         if len(parts) == 1:
             return [error]
-        return [outcome for part in parts for outcome in _each_alone(decoder, [part])]
+        return [outcome for part in parts for outcome in _decode_isolated(decoder, [part])]
 
 
 def _fingerprint(config: OnnxModel, folder: Folder) -> str:

@@ -1,4 +1,4 @@
-"""One document on its way through the model: its windows, what is decided, what came out."""
+"""One in-flight document: its windows, pending logits, and decoded spans."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ from actors.onnx.decode import Part, TokenSpan
 from actors.onnx.tokenizer import NO_TOKENS, Tokens
 from actors.spans import Document, Failure
 
-# Logits held of one document before they are decoded, in tokens: what keeps one of 10 MB in bounds.
+# Maximum logits to buffer per document before decoding, in tokens: bounds a 10 MB document.
 _SEGMENT = 16_384
 
 
 @dataclass(slots=True, eq=False)
 class Reading:
-    """A document, its tokens and windows, and the logits of the windows that are being read.
+    """A document, its tokens and windows, and the logits of the windows in flight.
 
-    Tokens before ``settled`` have their ``spans``; those from there to ``read`` have ``logits``,
-    but for those of ``waiting``, the windows that were taken and not run yet.
-    ``given_up`` says whether nobody waits for it any more, which once true stays so: its windows
-    may then be passed over.
+    Tokens before ``settled`` have their ``spans``; tokens from there to ``read`` have ``logits``,
+    except those of ``waiting``, the windows that were taken but not run yet. ``given_up()``:
+    whether the caller has cancelled, so that windows may be skipped; never reverts.
     """
 
     document: Document
@@ -43,18 +42,18 @@ class Reading:
 
     @property
     def done(self) -> bool:
-        """Whether every token is settled, or none will be any more."""
+        """True if every token is decoded, or processing has stopped."""
         return self.failure is not None or self.settled == len(self.tokens) or self.given_up()
 
     @property
     def decodable(self) -> bool:
-        """Whether a stretch was read that is worth decoding."""
+        """True if a segment worth decoding is complete."""
         whole = self.read == len(self.tokens) or self.read - self.settled >= _SEGMENT
         return whole and not self.waiting and self.failure is None and not self.given_up()
 
     def next_windows(self, labels: int, tokens: int) -> list[Window]:
-        """The windows to read next: those that wait, or others of so many tokens (one at least),
-        with room made for their logits."""
+        """Return the windows to run next: the waiting ones, or new ones of this many tokens (at
+        least one window), and allocate their logits."""
         if self.waiting:
             return self.waiting.copy()
         taken: list[Window] = []
@@ -64,14 +63,14 @@ class Reading:
                 break
             taken.append(window)
         if taken:
-            room = np.empty((taken[-1].last - self.settled, labels), np.float32)
-            room[: len(self.logits)] = self.logits.reshape(-1, labels)
-            self.logits, self.read = room, taken[-1].last
+            grown = np.empty((taken[-1].last - self.settled, labels), np.float32)
+            grown[: len(self.logits)] = self.logits.reshape(-1, labels)
+            self.logits, self.read = grown, taken[-1].last
         self.waiting = taken.copy()
         return taken
 
     def put(self, window: Window, logits: npt.NDArray[np.float32], seconds: float) -> None:
-        """Keep what a window decides; ``logits`` has a row per token of the window."""
+        """Store what a window decides; ``logits`` has one row per token of the window."""
         self.waiting.remove(window)
         self.seconds += seconds
         decided = logits[window.first - window.start : window.last - window.start]
@@ -81,12 +80,12 @@ class Reading:
         self.logits[window.first - self.settled : window.last - self.settled] = decided
 
     def part(self) -> Part:
-        """What waits to be decoded."""
+        """Return the tokens that wait to be decoded."""
         words = self.tokens.words[self.settled : self.read]
         return Part(self.logits, words, final=self.read == len(self.tokens))
 
     def settle(self, spans: list[TokenSpan], count: int) -> None:
-        """Take in the spans of the part, whose first ``count`` tokens are settled."""
+        """Add the spans of the part, whose first ``count`` tokens are final."""
         for span in spans:
             first, last = span.first + self.settled, span.last + self.settled
             self.spans.append(TokenSpan(first, last, span.type, span.score))

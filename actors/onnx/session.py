@@ -26,7 +26,7 @@ _INTEGERS: dict[str, np.dtype[Any]] = {
     "tensor(int32)": np.dtype(np.int32),
 }
 _FLOATS = {"tensor(float)", "tensor(float16)"}
-# A card that fails like this fails for every later call of the process too.
+# After such a GPU error, every later call of the process fails too.
 _FATAL = (
     "illegal memory access",
     "misaligned address",
@@ -34,13 +34,13 @@ _FATAL = (
     "unspecified launch failure",
     "ECC error",
 )
-_said_cpu = False
+_logged_cpu = False
 
 
 class Loaded:
     """A model file in onnxruntime.
 
-    ``parallel``: how many calls of ``run`` at a time fill the threads that it was given.
+    ``parallel``: how many concurrent calls of ``run`` keep all threads busy.
     """
 
     def __init__(
@@ -52,35 +52,35 @@ class Loaded:
         cpu_fallback: bool = False,
         part: bytes | None = None,
     ) -> None:
-        """``threads``: CPU threads, None for all of this process. ``gpu``: the share of one card, 0
-        for none, None for whatever is visible. ``part``: a model that was made of the file, to be
-        loaded in its place. Raises ConfigError or ModelFileError."""
-        import onnxruntime  # here: medspan's commands that run no model need not wait for it
+        """``threads``: CPU threads; None: all cores of this process. ``gpu``: the share of one GPU,
+        0 for none; None: whatever is visible. ``part``: a model derived from the file, to load in
+        its place. Raises ConfigError or ModelFileError."""
+        import onnxruntime  # imported here: commands that run no model need not wait for it
 
         providers = _providers(settings, gpu, cpu_fallback)
         options = onnxruntime.SessionOptions()
         self._quiet = onnxruntime.RunOptions()
         self._quiet.log_severity_level = 4
         threads, on_card = threads or cores(), len(providers) > 1
-        # Threads that share a batch wait for each other at every operator, and lose a core's time
-        # whenever one of them is interrupted. Batches of a thread each do not.
+        # Threads that share a batch wait for each other at every operator, and stall when one of
+        # them is preempted. Single-threaded batches do not.
         shared = min(settings.threads_per_batch, threads)
         options.intra_op_num_threads = shared
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        # Patterns are kept per input shape, and shapes are as many as lengths of text.
+        # Memory patterns are cached per input shape, and there are as many shapes as text lengths.
         options.enable_mem_pattern = False
-        # Where threads do share: an actor's CPUs are its own, and one that spins between two
-        # operators burns nobody else's; 8% more tokens/s on an idle machine.
+        # If threads share a batch: an actor owns its CPUs, so spinning between operators takes no
+        # time from others; 8% more tokens/s on an idle machine.
         options.add_session_config_entry("session.intra_op.allow_spinning", "1")
         if on_card:
-            onnxruntime.preload_dlls()  # CUDA and cuDNN out of NVIDIA's own packages
+            onnxruntime.preload_dlls()  # CUDA and cuDNN from NVIDIA's pip packages
         try:
             self._session = onnxruntime.InferenceSession(
                 part or str(file), options, providers=providers
             )
         except Exception as error:  # onnxruntime's own hierarchy is private
-            raise ModelFileError(f"{file}: onnxruntime cannot load it: {error}") from error
+            raise ModelFileError(f"{file}: onnxruntime cannot load the model: {error}") from error
         self.provider = str(self._session.get_providers()[0])
         if on_card and self.provider == "CPUExecutionProvider":
             problem = onnx_cuda_problem()
@@ -89,7 +89,7 @@ class Loaded:
             _fall_back(problem, gpu, cpu_fallback)
         self.on_card = self.provider == "CUDAExecutionProvider"
         self.parallel = 1 if self.on_card else threads // shared
-        # Two calls at a time would take twice the memory that its share was planned for.
+        # Concurrent calls would exceed the memory that the GPU share was planned for.
         self._turn: AbstractContextManager[Any] = (
             threading.Lock() if self.on_card else nullcontext()
         )
@@ -99,9 +99,9 @@ class Loaded:
     def run(
         self, outputs: Sequence[str], feed: Mapping[str, Any], quiet: bool = False
     ) -> list[Any]:
-        """The outputs of these names. ``quiet``: onnxruntime does not print what fails.
+        """Return the named outputs. ``quiet``: suppress onnxruntime's own error output.
 
-        Raises whatever it raises; see ``is_fatal``.
+        Raises whatever onnxruntime raises; see ``is_fatal``.
         """
         with self._turn:
             return list(self._session.run(outputs, feed, self._quiet if quiet else None))
@@ -110,10 +110,10 @@ class Loaded:
 class Session:
     """A loaded token classifier.
 
-    ``rows`` and ``length``: the batch size and the sequence length where the file fixes them.
-    ``parallel``: how many calls of ``run`` at a time fill the threads that it was given.
-    ``masked``: whether the file is told what is padding; where it is not, padding changes the
-    logits, so every row of a batch must be of one length.
+    ``rows`` and ``length``: batch size and sequence length if the file fixes them.
+    ``parallel``: how many concurrent calls of ``run`` keep all threads busy.
+    ``masked``: whether the model takes an attention mask; if not, padding changes the logits, so
+    all rows of a batch must have the same length.
     """
 
     def __init__(
@@ -135,17 +135,17 @@ class Session:
         self.masked = "attention_mask" in self._inputs
         if self.length is not None and not self.masked:
             raise ModelFileError(
-                f"{file}: takes sequences of {self.length} tokens only and has no attention_mask, "
-                "so shorter texts would be read with their padding; export it with an attention "
-                "mask or with a sequence length of any size"
+                f"{file}: only takes sequences of {self.length} tokens and has no attention_mask, "
+                "so padding would be read as text; export it with an attention mask or with a "
+                "dynamic sequence length"
             )
 
     def run(
         self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64], quiet: bool = False
     ) -> npt.NDArray[np.float32]:
-        """Logits of shape (rows, length, labels) for ids and mask of shape (rows, length).
+        """Return logits of shape (rows, length, labels) for ids and mask of shape (rows, length).
 
-        ``quiet``: onnxruntime does not print what fails. Raises whatever it raises; see
+        ``quiet``: suppress onnxruntime's own error output. Raises whatever onnxruntime raises; see
         ``is_fatal``.
         """
         given, zeros = {"input_ids": ids, "attention_mask": mask}, np.zeros_like(ids)
@@ -158,61 +158,61 @@ class Session:
 
 
 def is_fatal(error: Exception) -> bool:
-    """Whether the card is lost to this process, so that no further batch can succeed."""
+    """Return True if the GPU is lost to this process, so that no further batch can succeed."""
     return any(sign in str(error) for sign in _FATAL)
 
 
 def _providers(settings: OnnxSession, gpu: float | None, cpu_fallback: bool = False) -> list[Any]:
-    """onnxruntime's providers in order of preference; CPU alone where there is no card to use."""
+    """Return onnxruntime's providers in order of preference; only the CPU if no GPU is usable."""
     cpu = "CPUExecutionProvider"
     if settings.provider == "cpu" or gpu == 0:
         if settings.provider == "cuda":
-            raise ConfigError("session.provider is cuda, but the actor has no share of a card")
+            raise ConfigError("session.provider is cuda, but the actor has no GPU share")
         return [cpu]
     memory = card_memory()
     if memory is None:
         if settings.provider == "cuda":
-            raise ConfigError("session.provider is cuda, but no CUDA card is visible")
+            raise ConfigError("session.provider is cuda, but no CUDA GPU is visible")
         if gpu:
-            _fall_back("no CUDA card is visible to this process", gpu, cpu_fallback)
+            _fall_back("no CUDA GPU is visible to this process", gpu, cpu_fallback)
         else:
-            _say_cpu("no CUDA card is visible")
+            _log_cpu("no CUDA GPU is visible")
         return [cpu]
     limit: float = memory
     if gpu is not None:
-        # The limit is of the arena alone; CUDA's own memory is out of the same share.
+        # The limit covers the arena alone; the CUDA context comes out of the same share.
         limit = memory * min(1.0, gpu) - CUDA_CONTEXT
     if settings.gpu_memory_gb is not None:
         limit = settings.gpu_memory_gb * 1e9
     if limit <= 0:
         raise ConfigError(
-            f"a share of {gpu:g} of a card of {memory / 1e9:.1f} GB leaves nothing beside CUDA's "
-            f"own {CUDA_CONTEXT / 1e9:.2f} GB"
+            f"num_gpus {gpu:g} of a GPU with {memory / 1e9:.1f} GB leaves nothing beyond the CUDA "
+            f"context of {CUDA_CONTEXT / 1e9:.2f} GB"
         )
     cuda = {"gpu_mem_limit": str(int(limit)), "arena_extend_strategy": "kSameAsRequested"}
     return [("CUDAExecutionProvider", cuda), cpu]
 
 
 def _fall_back(problem: str, gpu: float | None, cpu_fallback: bool) -> None:
-    """Say that the CPU is used; an error where a share of a card was given to be used."""
+    """Log the fallback to the CPU; raise if a GPU share was configured without cpu_fallback."""
     if gpu and not cpu_fallback:
         raise ConfigError(
-            f"the model has {gpu:g} of a GPU and would run on the CPU: {problem}; or set "
-            "pool.cpu_fallback to run on the CPU"
+            f"the model has num_gpus {gpu:g} but would run on the CPU: {problem}; or set "
+            "pool.cpu_fallback to accept that"
         )
-    _say_cpu(problem, logging.WARNING)
+    _log_cpu(problem, logging.WARNING)
 
 
-def _say_cpu(reason: str, level: int = logging.INFO) -> None:
-    """Say once a process that the CPU is used though no one asked for it."""
-    global _said_cpu
-    if not _said_cpu:
+def _log_cpu(reason: str, level: int = logging.INFO) -> None:
+    """Log once per process that the CPU is used without being requested."""
+    global _logged_cpu
+    if not _logged_cpu:
         _LOG.log(level, "%s: ONNX models run on the CPU", reason)
-        _said_cpu = True
+        _logged_cpu = True
 
 
 def _inputs(session: Loaded, file: Path) -> dict[str, np.dtype[Any]]:
-    """The model's inputs and their integer types."""
+    """Return the model's inputs and their integer types."""
     types = {item.name: item.type for item in session.inputs}
     unknown = sorted(set(types) - _KNOWN_INPUTS)
     if unknown or "input_ids" not in types:
@@ -227,14 +227,14 @@ def _inputs(session: Loaded, file: Path) -> dict[str, np.dtype[Any]]:
 
 
 def _output(session: Loaded, file: Path) -> str:
-    """The name of the logits."""
+    """Return the name of the logits output."""
     outputs = session.outputs
     for item in [o for o in outputs if o.name == "logits"] + [o for o in outputs if _is_3d(o)]:
         if _is_3d(item):
             return str(item.name)
     raise ModelFileError(
-        f"{file}: none of its outputs ({', '.join(o.name for o in outputs)}) has the shape "
-        "batch, sequence, labels"
+        f"{file}: none of its outputs ({', '.join(o.name for o in outputs)}) has the shape batch, "
+        "sequence, labels"
     )
 
 

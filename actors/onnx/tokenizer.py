@@ -1,6 +1,6 @@
-"""Text to tokens with exact offsets: the tokenizers library behind one small class.
+"""Tokenization with exact offsets: a thin wrapper of the tokenizers library.
 
-Offsets are code points of the text as given, whatever the tokenizer's normaliser does to it.
+Offsets are code points of the text as given, whatever the tokenizer's normaliser does.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from actors.onnx.word_index import word_index
 
 Ints = npt.NDArray[np.int32]
 
-# A longer text is tokenized in pieces, because the library holds about 200 bytes per token. In
-# code points.
+# Longer texts are tokenized in pieces, since the library uses about 200 bytes per token. In code
+# points.
 _PIECE = 200_000
 _LOOK_BACK = 2_000
-_WORDS = 50_000  # the same for texts that come in words
+_WORDS = 50_000  # the same for texts given as words
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The tokens of one text, special ones left out; all arrays have one row per token.
+    """The tokens of one text, without special tokens; all arrays have one row per token.
 
-    ``ids``: of the vocabulary. ``starts`` and ``ends``: code points. ``words``: the index of the
-    word of each token, never decreasing; see ``actors.onnx.word_index``. ``unknown``: how many of
-    the tokens the vocabulary does not know.
+    ``ids``: vocabulary ids. ``starts`` and ``ends``: code points. ``words``: index of the word of
+    each token, non-decreasing; see ``actors.onnx.word_index``. ``unknown``: how many tokens are
+    unknown to the vocabulary.
     """
 
     ids: Ints
@@ -54,10 +54,10 @@ NO_TOKENS = Tokens(_NONE, _NONE, _NONE, _NONE)
 
 
 class TextTokenizer:
-    """A model's tokenizer: ``encode`` texts, and ``before`` and ``after``, its special tokens."""
+    """A model's tokenizer; ``before`` and ``after`` are its special tokens around a text."""
 
     def __init__(self, folder: Path, name: str = "tokenizer.json") -> None:
-        """``name``: the file in the folder. Raises FileNotFoundError or ModelFileError."""
+        """``name``: the tokenizer file. Raises FileNotFoundError or ModelFileError."""
         self._tokenizer, self._unknown = _load(folder, name)
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
@@ -67,14 +67,14 @@ class TextTokenizer:
         self._spelling = Spelling(lambda text: self._misses(self._encoded(text)))
 
     def encode(self, text: str) -> Tokens:
-        """The tokens of a text that UTF-8 can hold."""
+        """Tokenize a text, which must be encodable as UTF-8."""
         return _join([self._tokens(piece, at) for at, piece in _cut(text)])
 
     def encode_words(self, words: Sequence[str]) -> tuple[Ints, Ints, int]:
-        """The ids of the pieces of all words, how many pieces each word has, and how many pieces
-        the vocabulary does not know.
+        """Return the ids of the pieces of all words, the number of pieces of each word, and the
+        number of pieces unknown to the vocabulary.
 
-        Each word is tokenized for itself, as transformers does with ``is_split_into_words``.
+        Each word is tokenized separately, like transformers with ``is_split_into_words``.
         """
         ids: list[Ints] = [_NONE]
         counts: list[Ints] = [_NONE]
@@ -89,7 +89,7 @@ class TextTokenizer:
         return np.concatenate(ids), np.concatenate(counts), unknown
 
     def _tokens(self, text: str, at: int) -> Tokens:
-        """The tokens of a piece of text, which begins at ``at``."""
+        """Tokenize a piece of a text that starts at offset ``at``."""
         encoding = self._encoded(text)
         unknown = self._misses(encoding)
         spelt = self._spelling.spelt_out(text) if unknown else None
@@ -103,7 +103,7 @@ class TextTokenizer:
             empty = starts == ends
             ends = np.where(empty, origin[starts], origin[np.maximum(ends - 1, 0)] + np.int32(1))
             starts = origin[starts]
-        # a token without a word (rare: an added token in some versions) is a word of its own
+        # a token without a word (rare: an added token in some versions) counts as its own word
         words = np.array([-1 if word is None else word for word in encoding.word_ids], np.int32)
         cuts = np.ones(len(words), bool)
         cuts[1:] = (words[1:] != words[:-1]) | (words[1:] < 0)
@@ -116,24 +116,24 @@ class TextTokenizer:
         )
 
     def _encoded(self, text: str) -> tokenizers.Encoding:
-        # One text a call: a batch would take every core of the machine, not the actor's share.
+        # One text per call: a batch would use every core of the machine, not the actor's share.
         return self._tokenizer.encode(text, add_special_tokens=False)
 
     def _misses(self, encoding: tokenizers.Encoding) -> int:
         return 0 if self._unknown is None else encoding.ids.count(self._unknown)
 
     def _template(self) -> tuple[list[int], list[int]]:
-        """The ids that the post-processor sets before and after a single sequence."""
+        """Return the ids that the post-processor puts before and after a single sequence."""
         encoding = self._tokenizer.encode("a", add_special_tokens=True)
         mask = encoding.special_tokens_mask
         content = [index for index, special in enumerate(mask) if not special]
-        if not content:  # "a" is no token of this vocabulary
+        if not content:  # "a" is not in this vocabulary
             return list(encoding.ids[: len(mask) // 2]), list(encoding.ids[len(mask) // 2 :])
         return list(encoding.ids[: content[0]]), list(encoding.ids[content[-1] + 1 :])
 
 
 def _cut(text: str) -> Iterator[tuple[int, str]]:
-    """Pieces of a long text and where they begin; cut before white space where there is any."""
+    """Split a long text into pieces with their offsets, before whitespace if possible."""
     start = 0
     while len(text) - start > _PIECE:
         end = start + _PIECE
@@ -163,7 +163,7 @@ def _join(parts: Sequence[Tokens]) -> Tokens:
 
 
 def _load(folder: Path, name: str) -> tuple[tokenizers.Tokenizer, int | None]:
-    """The tokenizer, and the id of its unknown token."""
+    """Load the tokenizer and the id of its unknown token."""
     file, vocabulary = folder / name, folder / "vocab.txt"
     if file.is_file():
         try:
@@ -188,17 +188,18 @@ def _unknown_id(model: dict[str, Any]) -> int | None:
 
 
 def _hide_special_tokens(content: dict[str, Any]) -> bool:
-    """Rename the special tokens in the vocabulary, so that no text can spell them; whether it did.
+    """Rename the special tokens in the vocabulary, so that no text can spell them; return True if
+    any.
 
-    "<s>" written in a note would be the piece "<s>" of the vocabulary for the kinds of model that
-    look pieces up in it. The names are drawn anew in each process, so nobody can write them.
+    Model types that look up pieces in the vocabulary would map "<s>" written in a note to the
+    special token. The new names are random per process, so nobody can write them.
     """
     model = content["model"]
     special = {one["content"] for one in content.get("added_tokens", ()) if one["special"]}
     vocabulary = model["vocab"]
     known = [piece for piece, _ in vocabulary] if isinstance(vocabulary, list) else vocabulary
     hidden = {name: f"{secrets.token_hex(16)}{name}" for name in special.intersection(known)}
-    # BPE builds its pieces by merges, which make no special token, unless it looks words up.
+    # BPE builds pieces by merges, which never produce a special token, unless it looks words up.
     if not hidden or (model.get("type") == "BPE" and not model.get("ignore_merges")):
         return False
     if isinstance(vocabulary, list):
@@ -214,16 +215,16 @@ def _hide_special_tokens(content: dict[str, Any]) -> bool:
 
 
 def _word_piece(file: Path) -> tokenizers.Tokenizer:
-    """BERT's tokenizer from its word list, as in transformers' BertTokenizer."""
+    """Build BERT's tokenizer from its word list, like transformers' BertTokenizer."""
     lines = file.read_text(encoding="utf-8").split("\n")
     vocabulary = {line.rstrip("\r"): index for index, line in enumerate(lines) if line}
     missing = [name for name in ("[UNK]", "[CLS]", "[SEP]") if name not in vocabulary]
     if missing:
-        raise ModelFileError(f"{file}: has no {' '.join(missing)}: no word list of BERT's")
+        raise ModelFileError(f"{file}: has no {' '.join(missing)}: this is not a BERT word list")
     settings = tokenizer_config(file.parent)
     lower = settings.get("do_lower_case")
     if not isinstance(lower, bool):
-        # unstated: a list that has no capital letter was made of lower-cased text
+        # not stated: a list without capital letters was made from lower-cased text
         lower = not any(
             word[:1].isupper() for word in vocabulary if word.isascii() and word[:1] != "["
         )

@@ -1,14 +1,14 @@
-"""The likeliest label sequences that a scheme allows, for many documents in step.
+"""The most likely label sequences that a scheme allows, for many documents in lockstep.
 
-Exact. A document is cut where its best labels one by one are outside of entities twice in a row.
-Pieces whose best labels are allowed are done; the others go through the recursion together, one
-token of all of them at a time, so that its cost in Python is shared. The pieces of a document,
-each the best on its own, are the best together if their joints are allowed, which is checked; a
-document where one is not (rare) is done again whole.
+The result is exact. A document is split where its greedy labels are outside of entities twice in a
+row. Pieces whose greedy labels are allowed are done; the others go through the recursion together,
+one token of all of them at a time, to amortise the cost of Python. Pieces that are each optimal are
+optimal together if the transitions at their joints are allowed, which is checked; a document where
+one is not (rare) is decoded again as a whole.
 
-Of a document that is not at its end, the labels that no further token can change are told apart:
-for every set of labels that may follow there is one best path to here, and where all these agree
-the matter is settled.
+For an unfinished document, the labels that no further token can change are identified: for every
+set of labels that may follow there is one best path up to here, and where all these paths agree the
+labels are final.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.intp]
 
 _NEVER = np.float32(-1e9)
-# A label that may follow at most so many others looks at these alone, not at all.
+# A label with at most this many predecessors only examines these.
 _FEW = 4
-_SHORTEST = 32  # pieces, in tokens
-_TABLE = 65_536  # tokens that go through the recursion at a time, padding included
+_SHORTEST = 32  # minimum length of a piece, in tokens
+_TABLE = 65_536  # tokens per recursion batch, padding included
 
 
 class _Piece(NamedTuple):
@@ -39,11 +39,11 @@ class _Piece(NamedTuple):
 
 
 class Viterbi:
-    """Decodes for one table of labels; made once per model."""
+    """Decoder for one label table; created once per model."""
 
     def __init__(self, labels: Labels) -> None:
         self._labels = labels
-        # Labels with the same predecessors share one maximum: in BIO, one for all that may
+        # Labels with the same predecessors share one maximum: in BIO, one for all labels that may
         # follow anything, and one per type for its I-.
         columns, group = np.unique(labels.allowed, axis=1, return_inverse=True)
         self._group = group.reshape(-1)
@@ -58,23 +58,23 @@ class Viterbi:
             self._few[row] = np.pad(found, (0, _FEW - len(found)), mode="edge")
 
     def decode(self, scores: Sequence[Floats]) -> list[Ints]:
-        """Label indices per document from log probabilities of shape (tokens, labels)."""
+        """Return label indices per document from log probabilities of shape (tokens, labels)."""
         return self._decode(scores)[0]
 
     def decode_parts(
         self, scores: Sequence[Floats], final: Sequence[bool]
     ) -> list[tuple[Ints, int]]:
-        """As ``decode``, and how many labels of each document hold whatever comes after its part:
-        all where it is ``final``. The last token of another part may not be complete, so its
-        scores are not relied on."""
+        """Like ``decode``; also return how many labels of each part are final whatever follows: all
+        if the document is ``final``. The last token of an unfinished part may be incomplete, so its
+        scores are ignored."""
         paths, redone = self._decode(scores)
         return [
-            (path, len(path) if final[i] else self._settled(scores[i][:-1], path, i in redone))
+            (path, len(path) if final[i] else self._final_count(scores[i][:-1], path, i in redone))
             for i, path in enumerate(paths)
         ]
 
     def _decode(self, scores: Sequence[Floats]) -> tuple[list[Ints], set[int]]:
-        """Label indices per document, and the documents that were done again whole."""
+        """Return label indices per document, and the documents decoded a second time."""
         paths = [document.argmax(axis=1) for document in scores]
         if not self._labels.constrained:
             return paths, set()
@@ -95,15 +95,15 @@ class Viterbi:
         self._solve(whole, scores, paths)
         return paths, {piece.document for piece in whole}
 
-    def _settled(self, scores: Floats, path: Ints, redone: bool) -> int:
-        """How many of the first labels no token after ``scores`` can change; writes those that it
-        finds so into ``path``."""
+    def _final_count(self, scores: Floats, path: Ints, redone: bool) -> int:
+        """Return how many leading labels no token after ``scores`` can change; write those labels
+        into ``path``."""
         if not self._labels.constrained or not len(scores):
             return len(scores)
         cuts = [piece.start for piece in self._pieces(0, scores.argmax(axis=1))]
         for start in [0] if redone else reversed(cuts):
             ways = self._ways(scores[start:], start == 0)
-            # What comes before a cut is the best that there is, if it may go with any of them.
+            # The labels before a cut are optimal if they may precede every one of these paths.
             if start == 0 or self._labels.allowed[path[start - 1], ways[0]].all():
                 differ = (ways != ways[:, :1]).any(axis=1)
                 same = int(differ.argmax()) if differ.any() else len(ways)
@@ -112,7 +112,7 @@ class Viterbi:
         return 0
 
     def _ways(self, scores: Floats, opening: bool) -> Ints:
-        """The best paths for every set of labels that may follow, of shape (tokens, sets)."""
+        """Return the best path for every set of labels that may follow; shape (tokens, sets)."""
         sets = int(self._futures.max()) + 1
         table = np.repeat(scores[:, None], sets, axis=1)
         if opening:
@@ -157,9 +157,9 @@ class Viterbi:
                 paths[piece.document][piece.start : piece.end] = best[: lengths[row], row]
 
     def _recursion(self, table: Floats, lengths: Ints) -> Ints:
-        """Best labels of shape (tokens, rows) for scores of shape (tokens, rows, labels).
+        """Return the best labels, shape (tokens, rows), for scores of shape (tokens, rows, labels).
 
-        Rows are in order of falling length; what is beyond a row's length means nothing.
+        Rows are in order of decreasing length; values beyond a row's length are meaningless.
         """
         steps, alive, _ = table.shape
         best = table[0].copy()

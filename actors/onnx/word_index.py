@@ -1,9 +1,9 @@
-"""Which tokens are pieces of one word, as the stored text has it.
+"""Group tokens into words of the stored text.
 
-A tokenizer's own words follow its normaliser and pre-tokenizer: some have one word for a whole
-text, some put spaces where the text has none. Here a word is what stands between white space.
-Within that, a word begins at every character of a script without spaces, after an elided article
-("l'insuline"), and where the tokenizer cuts at punctuation, but never inside a number ("5.97").
+A tokenizer's own words follow its normaliser and pre-tokenizer: some treat a whole text as one
+word, some add spaces that the text lacks. Here words are separated by whitespace. In addition a
+word begins at every character of a script without spaces, after an elided article ("l'insuline"),
+and where the tokenizer splits at punctuation, but never inside a number ("5.97").
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _WHITE, _UNSPACED, _WORD, _PUNCTUATION = range(4)
 
 
 def word_index(text: str, starts: Ints, ends: Ints, cuts: Bools) -> Ints:
-    """The index of the word of each token of ``text``, from 1 on, never decreasing.
+    """Return the word index of each token of ``text``, from 1 on, non-decreasing.
 
-    ``cuts``: where the tokenizer itself begins a word. All have one row per token.
+    ``cuts``: where the tokenizer itself begins a word. All arrays have one row per token.
     """
     fresh = np.ones(len(starts), bool)
     if len(starts) > 1:
@@ -43,7 +43,7 @@ def word_index(text: str, starts: Ints, ends: Ints, cuts: Bools) -> Ints:
         inside = np.zeros(len(text) + 1, bool)
         for match in _SEPARATED.finditer(text):
             inside[match.start() + 1 : match.end()] = True
-        # A token of white space alone belongs to the word that follows.
+        # A token that is only whitespace belongs to the following word.
         places = np.arange(len(text), dtype=np.int32)
         ahead = np.full(len(text) + 1, len(text), np.int32)
         ahead[:-1] = np.where(kinds == _WHITE, len(text), places)
@@ -61,7 +61,7 @@ def word_index(text: str, starts: Ints, ends: Ints, cuts: Bools) -> Ints:
 
 
 def _kinds(text: str) -> Ints:
-    """Per character: white space, of a script without spaces, part of a word, or punctuation."""
+    """Return the class of each character: whitespace, unspaced script, word, or punctuation."""
     codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
     found, places = np.unique(codes, return_inverse=True)
     return np.array([_kind(chr(code)) for code in found], np.int32)[places]

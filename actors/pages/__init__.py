@@ -1,7 +1,7 @@
-"""From the bytes of a picture or PDF to pages, and from words on pages to places of entities.
+"""Decode images and PDFs to pages, and map entities to positions on the pages.
 
-``open_pages`` decodes, in a process of its own and within limits; ``compose`` puts words into
-reading order, ``place`` gives entities their boxes. Reading the pictures is ``actors.ocr``.
+``open_pages`` decodes in a separate process with limits; ``compose`` puts words into reading order;
+``place`` gives entities their boxes. OCR itself is in ``actors.ocr``.
 """
 
 from __future__ import annotations

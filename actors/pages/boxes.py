@@ -1,4 +1,4 @@
-"""Entities to their places on the pages: the words they cover, one box a line."""
+"""Map entities to page positions: the words they cover, with one box per line."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import replace
 from actors.pages.page import Reading, Word
 from actors.spans import Box, Entity
 
-_LEVEL = 0.5  # two words are on one line where they share so much of the lower one's height
+_LEVEL = 0.5  # overlap, relative to the lower word's height, from which two words share a line
 
 
 def place(entities: Iterable[Entity], reading: Reading) -> list[Entity]:
-    """The entities with their boxes, and the least confidence of the words they cover.
+    """Return the entities with their boxes and the minimum confidence of the words they cover.
 
-    An ungrounded entity has no place in the text, and so none on a page.
+    An ungrounded entity has no place in the text, so it gets no boxes.
     """
     starts = [word.start for word in reading.words]
     ends = [word.end for word in reading.words]
@@ -43,7 +43,7 @@ def _boxes(words: Sequence[Word], start: int, end: int, turns: Sequence[int]) ->
     last: Box | None = None
     for word in words:
         part = _part(word, start, end, turns[word.box.page])
-        if last is not None and _goes_on(last, part, turns[part.page]):
+        if last is not None and _continues_line(last, part, turns[part.page]):
             boxes[-1] = _union(boxes[-1], part)
         else:
             boxes.append(part)
@@ -52,11 +52,11 @@ def _boxes(words: Sequence[Word], start: int, end: int, turns: Sequence[int]) ->
 
 
 def _part(word: Word, start: int, end: int, turn: int) -> Box:
-    """The part of a word's box that a span covers: of "120mg" the number alone."""
+    """Return the part of a word's box that a span covers: for "120mg", the number alone."""
     box = word.box
     low = max(start - word.start, 0) / (word.end - word.start)
     high = min(end - word.start, word.end - word.start) / (word.end - word.start)
-    if turn in (180, 90):  # there the text runs to the left, or upwards
+    if turn in (180, 90):  # the text runs to the left, or upwards
         low, high = 1 - high, 1 - low
     width, height = box.x1 - box.x0, box.y1 - box.y0
     if turn in (90, 270):
@@ -64,8 +64,8 @@ def _part(word: Word, start: int, end: int, turn: int) -> Box:
     return Box(box.page, box.x0 + low * width, box.y0, box.x0 + high * width, box.y1)
 
 
-def _goes_on(left: Box, right: Box, turn: int) -> bool:
-    """Whether a word stands on the line of the one before it, to be read upright."""
+def _continues_line(left: Box, right: Box, turn: int) -> bool:
+    """Return True if a word continues the line of the previous one, when read upright."""
     if left.page != right.page:
         return False
     if turn in (90, 270):

@@ -1,5 +1,5 @@
 """The process that decodes pages, started by ``actors.pages.process``: one file at a time, page by
-page, until the other side of its socket is closed."""
+page, until the parent closes its socket."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from actors.pages.wire import receive, send
 
 def main(descriptor: int) -> None:
     """Serve the socket with this file descriptor."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold a patient's page
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would contain a patient's page
     with socket.socket(fileno=descriptor) as parent:
         send(parent, "ready")
         pages: Generator[Page] | None = None
@@ -39,8 +39,8 @@ def main(descriptor: int) -> None:
 
 
 def _answer(parent: socket.socket, pages: Generator[Page], seconds: float) -> None:
-    # Of this process's own CPU time, so that a busy machine fails no page. Its signal ends the
-    # process also in the midst of a library that never comes back.
+    # Limits the CPU time of this process, so that a busy machine fails no page. The signal also
+    # ends the process inside a library call that never returns.
     signal.setitimer(signal.ITIMER_PROF, seconds)
     answer: Page | PageError | None
     try:
@@ -48,7 +48,7 @@ def _answer(parent: socket.socket, pages: Generator[Page], seconds: float) -> No
     except PageError as error:
         answer = error
     except MemoryError:
-        answer = TooLarge("a page asks for more memory than there is")
+        answer = TooLarge("not enough memory to decode the page")
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
     if isinstance(answer, Page) and answer.picture is not None:

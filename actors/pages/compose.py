@@ -1,4 +1,4 @@
-"""Lines to the text of a document, with the place of every word in it."""
+"""Assemble lines into the text of a document, with the position of every word."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from actors.pages.layout import reading_order
 from actors.pages.page import PageSize, Reading, Strip, Word
 from actors.spans import Box
 
-_CELL_GAP = 1.2  # in heights of a line: narrower gaps are spaces between words
+_CELL_GAP = 1.2  # in line heights: narrower gaps are spaces between words
 
 
 def compose(pages: Sequence[tuple[PageSize, Sequence[Strip]]]) -> Reading:
-    """The reading of a document from the strips of its pages.
+    """Compose the result of a document from the strips of its pages.
 
-    Words are parted by a space, cells of a row by a tab, lines by a newline; paragraphs and pages
-    by a blank line.
+    Words are separated by a space, cells of a row by a tab, lines by a newline, paragraphs and
+    pages by a blank line.
     """
     text = _Text()
     for number, (_, strips) in enumerate(pages):
@@ -30,7 +30,7 @@ def compose(pages: Sequence[tuple[PageSize, Sequence[Strip]]]) -> Reading:
 
 
 class _Text:
-    """A text that grows, and knows its length."""
+    """A text builder that tracks the length."""
 
     def __init__(self) -> None:
         self.parts: list[str] = []

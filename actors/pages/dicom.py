@@ -1,4 +1,4 @@
-"""DICOM by pydicom: frames as pages, with the window that a viewer would show."""
+"""Read DICOM with pydicom: frames as pages, with the intensity window a viewer would show."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from actors.pages.errors import (
 )
 from actors.pages.page import Limits, Page, Picture
 
-# What pydicom says of an odd value quotes it, and it may be a patient's name.
+# pydicom's warnings quote invalid values, which may be a patient's name.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", module=r"pydicom\.")
 
-# The whole file inflates at once there, without a limit that could be set.
+# pydicom inflates the whole file at once, without a limit that could be set.
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
-_META = 4096  # the head of the file, which is never deflated, names its encoding
+_META = 4096  # the file header, which is never deflated, names the encoding
 
 
 def dicom_pages(content: bytes, limits: Limits) -> Iterator[Page]:
-    """The frames of a DICOM file."""
+    """Yield the frames of a DICOM file."""
     if _DEFLATED in content[132 : 132 + _META]:
-        raise UnsupportedEncoding("a deflated DICOM data set")
+        raise UnsupportedEncoding("deflated DICOM data sets are not supported")
     dataset = pydicom.dcmread(io.BytesIO(content))
     if "PixelData" not in dataset:
-        raise EmptyFile("a DICOM file without pixels")
+        raise EmptyFile("the DICOM file has no pixel data")
     rows, columns = int(dataset.Rows), int(dataset.Columns)
     frames = int(dataset.get("NumberOfFrames", 1) or 1)
     if rows * columns > limits.max_pixels:
@@ -50,7 +50,7 @@ def dicom_pages(content: bytes, limits: Limits) -> Iterator[Page]:
         try:
             values = pixel_array(dataset, index=index)
         except (RuntimeError, NotImplementedError):
-            # pydicom's words for a transfer syntax without a plugin.
+            # pydicom raises these for a transfer syntax without a plugin.
             raise UnsupportedEncoding("no decoder for the DICOM transfer syntax") from None
         except MemoryError:
             raise
@@ -61,7 +61,7 @@ def dicom_pages(content: bytes, limits: Limits) -> Iterator[Page]:
 
 
 def _shown(values: np.ndarray, dataset: pydicom.Dataset) -> Picture:
-    """Pixel values as a viewer shows them."""
+    """Convert pixel values as a viewer shows them."""
     if values.ndim == 3:
         return np.ascontiguousarray(_eight_bits(values)[:, :, ::-1])
     if dataset.PhotometricInterpretation == "PALETTE COLOR":

@@ -1,43 +1,43 @@
-"""What can be wrong with a picture or PDF. Messages hold numbers and names of formats only."""
+"""Errors of an image or PDF. Messages contain numbers and format names only."""
 
 from __future__ import annotations
 
 
 class PageError(ValueError):
-    """A file that gives no pages; the class says why, and is what a failed row is filed under."""
+    """A file without usable pages; the class is the reason, recorded in the failed row."""
 
 
 class EmptyFile(PageError):
-    """There are no bytes, or no pages in them."""
+    """The file has no bytes, or no pages."""
 
 
 class UnknownFormat(PageError):
-    """The content is of no kind that is read here, whatever the file's name says."""
+    """The content is not a supported format, whatever the file name says."""
 
 
 class DamagedFile(PageError):
-    """The content begins like a known format and does not go on like one: cut off or corrupt."""
+    """The content begins like a known format but is truncated or corrupt."""
 
 
 class TooManyPixels(PageError):
-    """A page is larger than the limit; it was not decoded."""
+    """A page exceeds the pixel limit; it was not decoded."""
 
 
 class TooManyPages(PageError):
-    """The file has more pages than the limit."""
+    """The file exceeds the page limit."""
 
 
 class PasswordNeeded(PageError):
-    """The PDF is encrypted, and opens only with a password."""
+    """The PDF is encrypted and needs a password."""
 
 
 class UnsupportedEncoding(PageError):
-    """A DICOM file whose pixels are compressed in a way that no decoder here reads."""
+    """A DICOM file whose pixel compression no available decoder supports."""
 
 
 class TooSlow(PageError):
-    """Decoding or rendering a page took longer than the limit; it was ended."""
+    """Decoding or rendering a page exceeded the time limit and was stopped."""
 
 
 class TooLarge(PageError):
-    """Decoding or rendering a page took more memory than the limit; it was ended."""
+    """Decoding or rendering a page exceeded the memory limit and was stopped."""

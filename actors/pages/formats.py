@@ -1,4 +1,4 @@
-"""From bytes to pages, by what the bytes are and not by what a file is called."""
+"""Decode bytes to pages by content, not by file name."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from actors.extras import MissingExtraError, optional_imports
 from actors.pages.errors import DamagedFile, EmptyFile, PageError, UnknownFormat
 from actors.pages.page import Limits, Page
 
-_PDF_WITHIN = 1024  # readers allow junk before the header, and so do scanners
+_PDF_WITHIN = 1024  # scanners write junk before the header, and readers allow it
 
 
 def decode_pages(content: bytes, limits: Limits) -> Generator[Page]:
-    """The pages of a PNG, JPEG, TIFF, WebP, BMP, GIF, PDF or DICOM file, decoded one at a time in
-    this process, without its limits of time and memory.
+    """Yield the pages of a PNG, JPEG, TIFF, WebP, BMP, GIF, PDF or DICOM file, decoded one at a
+    time in this process, without limits on time and memory.
 
-    Raises a PageError, which says what is wrong without saying what is on the page.
+    Raises a PageError, which states the problem without quoting the page.
     """
     reader = _reader(content)
     try:
@@ -23,13 +23,13 @@ def decode_pages(content: bytes, limits: Limits) -> Generator[Page]:
     except (PageError, MissingExtraError, MemoryError):
         raise
     except Exception as error:
-        # Decoders of damaged files raise whatever they stumble over, and their messages may
-        # quote it.
+        # Decoders of damaged files raise arbitrary errors, and their messages may quote the
+        # content.
         raise DamagedFile(f"cannot be decoded: {type(error).__name__}") from None
 
 
 def kind_of(content: bytes) -> str | None:
-    """pdf, dicom, png, jpeg, tiff, webp, bmp, gif, or None."""
+    """Return pdf, dicom, png, jpeg, tiff, webp, bmp, gif, or None."""
     for kind, begins in _MAGIC:
         if content.startswith(begins):
             return kind
@@ -54,12 +54,12 @@ _MAGIC = (
 
 
 def check_kind(content: bytes) -> str:
-    """The kind of a file; raises EmptyFile or UnknownFormat."""
+    """Return the kind of a file; raises EmptyFile or UnknownFormat."""
     if not content:
         raise EmptyFile("the file has no bytes")
     kind = kind_of(content)
     if kind is None:
-        raise UnknownFormat("neither a picture (PNG, JPEG, TIFF, WebP, BMP, GIF), PDF nor DICOM")
+        raise UnknownFormat("not an image (PNG, JPEG, TIFF, WebP, BMP, GIF), PDF or DICOM file")
     return kind
 
 

@@ -1,8 +1,8 @@
-"""Reading order: strips of a page to lines, where columns stay columns and rows of a table rows.
+"""Reading order: turn a page's strips into lines, keeping columns and table rows apart.
 
-The page is read downwards in rows. Where rows leave the same gap free, one below the other, it is
-a gutter, and the rows between which it runs are a region. A region is a table, read row by row,
-where its cells stand level and are short; else its columns are read one after the other.
+The page is scanned downwards in rows. A gap that consecutive rows leave free is a gutter, and the
+rows along it form a region. A region is a table, read row by row, if its cells are level and short;
+otherwise its columns are read one after the other.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from statistics import median
 
 from actors.pages.page import Strip
 
-# All in heights of a strip, which has a margin around its letters: lines of one paragraph touch.
-_GUTTER = 1.0  # least width of a gap that parts columns
-_APART = 0.8  # a line that stands in one column only and this far below belongs to what follows
-_FAR = 2.0  # and any line this far below
-_PARAGRAPH = 0.5  # a gap between two lines that parts paragraphs
-_PROSE_FILL = 0.7  # lines of prose fill their columns at least so far
-_PROSE_LENGTH = 22  # and have at least so many characters
-_PAIRED = 0.7  # share of a table's rows that have cells in several columns
+# All in strip heights. A strip includes a margin around its letters: lines of a paragraph touch.
+_GUTTER = 1.0  # minimum width of a gap between columns
+_APART = 0.8  # a line in only one column, this far below, starts a new region
+_FAR = 2.0  # and so does any line this far below
+_PARAGRAPH = 0.5  # a gap between lines that separates paragraphs
+_PROSE_FILL = 0.7  # minimum fill of its column by a line of prose
+_PROSE_LENGTH = 22  # minimum characters in a line of prose
+_PAIRED = 0.7  # fraction of a table's rows with cells in several columns
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of text: its cells from left to right, and whether a blank line comes before it."""
+    """A line of text: its cells from left to right, and whether a blank line precedes it."""
 
     cells: tuple[Strip, ...]
     apart: bool
@@ -37,7 +37,7 @@ _Gap = tuple[float, float]
 
 
 def reading_order(strips: Sequence[Strip]) -> list[Line]:
-    """The strips of a page as lines, in the order in which a person reads them."""
+    """Return the strips of a page as lines, in reading order."""
     if not strips:
         return []
     unit = median(strip.height for strip in strips)
@@ -45,7 +45,7 @@ def reading_order(strips: Sequence[Strip]) -> list[Line]:
 
 
 def _rows(strips: Sequence[Strip]) -> list[_Row]:
-    """Strips that stand level, from left to right; rows from top to bottom."""
+    """Group level strips into rows, left to right; rows from top to bottom."""
     rows: list[_Row] = []
     for strip in sorted(strips, key=lambda s: s.y0 + s.y1):
         middle = (strip.y0 + strip.y1) / 2
@@ -60,7 +60,7 @@ def _rows(strips: Sequence[Strip]) -> list[_Row]:
 
 
 def _level(row: _Row, strip: Strip, middle: float) -> bool:
-    # What stands at the same x is below, not beside.
+    # A strip at the same x is below, not beside.
     if any(min(s.x1, strip.x1) - max(s.x0, strip.x0) > 0.5 * strip.height for s in row):
         return False
     nearest = min(row, key=lambda s: max(s.x0 - strip.x1, strip.x0 - s.x1))
@@ -90,14 +90,14 @@ def _columns(region: list[_Row], gutters: list[_Gap], unit: float) -> list[Line]
     for column in _by_column(region, gutters):
         if column:
             own = _lines(_rows(column), unit)
-            # Prose goes on at the top of the next column; blocks that stand side by side do not.
+            # Prose continues at the top of the next column; side-by-side blocks do not.
             lines.append(Line(own[0].cells, apart=not (prose and lines)))
             lines.extend(own[1:])
     return lines
 
 
 def _region(rows: list[_Row], at: int, unit: float) -> tuple[int, list[_Gap]]:
-    """Where the region that begins at a row ends, and the gutters that run through it."""
+    """Return the end of the region that begins at a row, and the gutters through it."""
     gutters = _gaps(rows[at], unit)
     if not gutters:
         return at + 1, []
@@ -127,7 +127,7 @@ def _gaps(row: _Row, unit: float) -> list[_Gap]:
 
 
 def _narrowed(gutters: list[_Gap], row: _Row, unit: float) -> list[_Gap]:
-    """What the strips of a row leave free of the gutters."""
+    """Return the parts of the gutters that the strips of a row leave free."""
     free = gutters
     for strip in row:
         parts: list[_Gap] = []
@@ -135,7 +135,7 @@ def _narrowed(gutters: list[_Gap], row: _Row, unit: float) -> list[_Gap]:
             if strip.x1 <= left or strip.x0 >= right:
                 parts.append((left, right))
                 continue
-            # A gutter that is cut in two goes on as its wider part.
+            # A gutter that is split continues as its wider part.
             pieces = [(left, strip.x0), (strip.x1, right)]
             widest = max(pieces, key=lambda piece: piece[1] - piece[0])
             if strip.x0 <= left and strip.x1 >= right:

@@ -1,4 +1,4 @@
-"""The words of this room: pages before reading, and what was read."""
+"""Core types of the pages package: pages before OCR, and the result."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from actors.pages.errors import TooManyPixels
 from actors.spans import Box
 
 Picture = NDArray[np.uint8]
-"""Height x width x 3, blue first: the order of OpenCV and of the recognition models."""
+"""Height x width x 3, BGR: the channel order of OpenCV and of the recognition models."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a file may ask for before it is refused. ``text_layer``: whether a PDF page's own text
-    is taken; else every page is rendered. ``page_seconds``: CPU seconds, and ``page_bytes``: memory
-    beside the file itself, that decoding or rendering one page may take."""
+    """Limits on a file. ``text_layer``: use a PDF page's own text; otherwise every page is
+    rendered. ``page_seconds`` (CPU) and ``page_bytes`` (beyond the file itself) limit the decoding
+    or rendering of one page."""
 
     dpi: int = 200
     max_pages: int = 500
@@ -29,25 +29,24 @@ class Limits:
     page_bytes: int = 2_000_000_000
 
     @classmethod
-    def of(cls, asked: PageLimits) -> Limits:
-        """The limits that a model file asks for."""
+    def of(cls, configured: PageLimits) -> Limits:
+        """Return the limits configured in a model file."""
         return cls(
-            asked.dpi,
-            asked.max_pages,
-            int(asked.max_megapixels * 1e6),
-            asked.text_layer,
-            asked.page_seconds,
-            int(asked.page_memory_mb * 1e6),
+            configured.dpi,
+            configured.max_pages,
+            int(configured.max_megapixels * 1e6),
+            configured.text_layer,
+            configured.page_seconds,
+            int(configured.page_memory_mb * 1e6),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class PageSize:
-    """A page as boxes are measured on it: the picture as a viewer shows it, with its EXIF
-    orientation applied, or the PDF page rendered at the configured resolution.
+    """The page that boxes refer to: the image as a viewer shows it, with EXIF orientation applied,
+    or the PDF page rendered at the configured resolution.
 
-    ``turn``: degrees clockwise that make the text upright, found by reading it; boxes are not
-    turned.
+    ``turn``: degrees clockwise that make the text upright, detected by OCR; boxes are not rotated.
     """
 
     width: int
@@ -57,7 +56,7 @@ class PageSize:
 
 @dataclass(frozen=True, slots=True)
 class PlacedWord:
-    """A word on a page, not yet in a text. ``confidence`` is None where nothing was guessed."""
+    """A word on a page, before composing the text. ``confidence`` is None if it is certain."""
 
     text: str
     x0: float
@@ -69,8 +68,8 @@ class PlacedWord:
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """Words that stand beside each other: a line, or a cell of one. The rectangle is the strip's
-    own on the page after deskewing: reading order is found with it, boxes are made of words."""
+    """Adjacent words: a line, or a cell of one. The rectangle is the strip's own on the deskewed
+    page: it serves reading order, while boxes are made from words."""
 
     words: tuple[PlacedWord, ...]
     x0: float
@@ -80,13 +79,13 @@ class Strip:
 
     @property
     def height(self) -> float:
-        """Height of the strip, which is about that of its letters."""
+        """Height of the strip, roughly that of its letters."""
         return self.y1 - self.y0
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a file: a picture to read, or the strips of a PDF's own text layer."""
+    """One page of a file: an image for OCR, or the strips of a PDF's text layer."""
 
     width: int
     height: int
@@ -95,23 +94,23 @@ class Page:
 
 
 class PixelBudget:
-    """Pixels that several files may have together: those of one request. For one thread."""
+    """Pixel budget shared by several files, such as those of one request. Not thread-safe."""
 
     def __init__(self, pixels: int) -> None:
-        self._most = self._left = pixels
+        self._total = self._left = pixels
 
     def take(self, page: Page) -> None:
-        """Count a decoded page; raises TooManyPixels where the pages are too large together."""
+        """Charge a decoded page; raises TooManyPixels if the budget is exceeded."""
         self._left -= page.width * page.height
         if self._left < 0:
             raise TooManyPixels(
-                f"the pictures of a request have more than {self._most / 1e6:g} megapixels together"
+                f"the images of a request exceed {self._total / 1e6:g} megapixels in total"
             )
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """Where a word of the text is on its page: ``text[start:end]`` lies in ``box``."""
+    """Position of a word of the text on its page: ``text[start:end]`` is inside ``box``."""
 
     start: int
     end: int
@@ -121,7 +120,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was read: the text that offsets refer to, its words in order, and its pages."""
+    """The OCR result: the text that offsets refer to, its words in order, and its pages."""
 
     text: str
     words: tuple[Word, ...]

@@ -1,4 +1,4 @@
-"""PDF by pdfium: a page's own text where it has one, else the page as a picture."""
+"""Read PDF with pdfium: a page's text layer if it has one, otherwise the page as an image."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ import pypdfium2.raw as raw
 from actors.pages.errors import DamagedFile, EmptyFile, PasswordNeeded, TooManyPages
 from actors.pages.page import Limits, Page, PlacedWord, Strip
 
-# pdfium keeps global state: two threads in it at once, even on two documents, corrupt it.
+# pdfium has global state: two threads inside it, even on two documents, corrupt it.
 _LOCK = threading.Lock()
 _POINTS_PER_INCH = 72
-_FINER = 16  # page coordinates come back as whole pixels: ask on a finer grid
-# A scan may carry a stamped line of text, which is not its text layer: below this many characters
-# a page that is mostly a picture is read as one.
+_FINER = 16  # pdfium returns whole pixels: query on a finer grid
+# A scan may carry a stamped line of text, which is not a text layer: below this many characters, a
+# page that is mostly an image goes to OCR.
 _FEW_CHARACTERS = 100
 _MOSTLY = 0.5
 _BROKEN_SHARE = 0.1
-_CELL_GAP = 1.2  # in heights of a line: a wider gap parts two cells, not two words
+_CELL_GAP = 1.2  # in line heights: a wider gap separates cells, not words
 
 
 def pdf_pages(content: bytes, limits: Limits) -> Iterator[Page]:
-    """The pages of a PDF."""
+    """Yield the pages of a PDF."""
     with _LOCK:
         document = _open(content)
     try:
         with _LOCK:
             pages = len(document)
         if pages == 0:
-            raise EmptyFile("a PDF without pages")
+            raise EmptyFile("the PDF has no pages")
         if pages > limits.max_pages:
             raise TooManyPages(f"{pages} pages, more than {limits.max_pages}")
         for index in range(pages):
@@ -52,8 +52,8 @@ def _open(content: bytes) -> pdfium.PdfDocument:
         document.init_forms()
     except pdfium.PdfiumError as error:
         if error.err_code == raw.FPDF_ERR_PASSWORD:
-            raise PasswordNeeded("the PDF opens only with a password") from None
-        raise DamagedFile("begins like a PDF and cannot be opened as one") from None
+            raise PasswordNeeded("the PDF needs a password") from None
+        raise DamagedFile("the PDF is damaged and cannot be opened") from None
     return document
 
 
@@ -64,7 +64,7 @@ def _page(document: pdfium.PdfDocument, index: int, limits: Limits) -> Page:
         raise DamagedFile(f"page {index} of the PDF cannot be opened") from None
     try:
         width, height = page.get_size()
-        # The resolution is ours to choose, so a poster is rendered coarser and not refused.
+        # A poster is rendered at a lower resolution instead of being rejected.
         scale = min(
             limits.dpi / _POINTS_PER_INCH,
             math.sqrt(limits.max_pixels / max(width * height, 1.0)) * 0.999,
@@ -86,7 +86,7 @@ def _page(document: pdfium.PdfDocument, index: int, limits: Limits) -> Page:
 
 
 def _text_layer(page: pdfium.PdfPage, size: tuple[int, int]) -> tuple[Strip, ...] | None:
-    """The strips of a page's own text; None where it has none that can be trusted."""
+    """Return the strips of a page's text layer; None if it has none that can be trusted."""
     text = page.get_textpage()
     try:
         characters = [
@@ -106,7 +106,7 @@ def _text_layer(page: pdfium.PdfPage, size: tuple[int, int]) -> tuple[Strip, ...
 
 
 def _picture_share(page: pdfium.PdfPage) -> float:
-    """How much of the page pictures cover, 0 to 1 and more where they overlap."""
+    """Return the fraction of the page covered by images; may exceed 1 if they overlap."""
     width, height = page.get_size()
     covered = 0.0
     for item in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE]):
@@ -140,7 +140,7 @@ def _strips(characters: list[str], boxes: list[_Rectangle | None]) -> Iterator[S
     ended = False  # a line has ended since the last word
     for character, box in zip([*characters, "\n"], [*boxes, None], strict=True):
         if not character.isspace() and character != "\0":
-            # pdfium writes U+0002 for a hyphen at which a word was broken.
+            # pdfium writes U+0002 for the hyphen of a broken word.
             letters.append("-" if character == "\x02" else character)
             if box is not None:
                 places.append(box)

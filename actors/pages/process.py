@@ -1,8 +1,8 @@
-"""Pages decoded in a process of their own, which is ended when a page takes too long or too much.
+"""Decode pages in a child process that is killed when a page takes too long or too much memory.
 
-A file can make a decoder loop for days, take all memory or crash, and pdfium holds one lock for
-all of that: nothing in the same process can stop it. A child is kept for the next file, so a page
-costs a copy of its pixels and no start of a process; each file that is open at once has one.
+A file can make a decoder loop for days, take all memory or crash, and pdfium holds one lock for all
+of that: nothing in the same process can stop it. Children are reused, so a page costs a copy of its
+pixels but no process start; each concurrently open file has its own child.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from actors.pages.formats import check_kind
 from actors.pages.page import Limits, Page
 from actors.pages.wire import receive, send
 
-_TICK = 0.02  # seconds between looks at a child that is at work
-_START_S = 120.0  # a machine under load imports slowly
-_CLOCK = 6.0  # seconds by the clock for a second of the limit: other work may hold the CPUs
-_KEPT = 200_000_000  # bytes beyond those at its start, with which a child is kept for another file
+_TICK = 0.02  # seconds between checks of a busy child
+_START_S = 120.0  # imports are slow on a loaded machine
+_CLOCK = 6.0  # wall-clock seconds per CPU second of the limit: other work may occupy the CPUs
+_KEPT = 200_000_000  # maximum growth in bytes for a child to be reused
 _CRASHES = (
     signal.SIGSEGV,
     signal.SIGBUS,
@@ -45,10 +45,10 @@ _CRASHES = (
 def open_pages(
     content: bytes, limits: Limits | None = None, cancelled: Callable[[], bool] = lambda: False
 ) -> Generator[Page]:
-    """The pages of a PNG, JPEG, TIFF, WebP, BMP, GIF, PDF or DICOM file, decoded one at a time.
+    """Yield the pages of a PNG, JPEG, TIFF, WebP, BMP, GIF, PDF or DICOM file, one at a time.
 
-    ``cancelled`` is asked while a page is decoded; once it is true the pages end.
-    Raises a PageError, which says what is wrong without saying what is on the page.
+    ``cancelled`` is polled while a page is decoded; once it returns True, the pages end. Raises a
+    PageError, which states the problem without quoting the page.
     """
     check_kind(content)
     child = _CHILDREN.take()
@@ -69,46 +69,46 @@ class _Child:
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "actors.pages.child", str(theirs.fileno())],
-                # One thread is what decoding uses; the memory of a pool would count for nothing.
+                # Decoding uses one thread; a thread pool's memory would only inflate the baseline.
                 env=os.environ
                 | {"PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"},
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # where decoders quote what they stumble over
-                # Ctrl-C is for the parent, which finishes what it has.
+                stderr=subprocess.DEVNULL,  # decoders may quote the content there
+                # Ctrl-C is handled by the parent, which finishes work in progress.
                 start_new_session=True,
             )
         if not wait([self._socket], _START_S):
             self.kill()
-            raise RuntimeError(f"the process that decodes pages did not start in {_START_S:g} s")
+            raise RuntimeError(f"the page decoding process did not start within {_START_S:g} s")
         try:
             receive(self._socket)
         except EOFError:
             self.kill()
-            raise RuntimeError("the process that decodes pages does not start") from None
-        self._own = self._memory()  # bytes before any file
+            raise RuntimeError("the page decoding process failed to start") from None
+        self._own = self._memory()  # baseline before any file
         self._limits, self._number, self._file = Limits(), 0, 0
 
     @property
     def reusable(self) -> bool:
-        """Whether the process is there, and gave back what its files took."""
+        """True if the process is alive and has released the memory of its files."""
         return self._process.poll() is None and self._memory() - self._own < _KEPT
 
     def open(self, content: bytes, limits: Limits) -> None:
-        """Begin with a file."""
+        """Start a file."""
         self._limits, self._number, self._file = limits, 0, len(content)
-        with suppress(OSError):  # of a child that has just died; `next` says so
+        with suppress(OSError):  # the child has just died; `next` reports it
             send(self._socket, limits, content)
 
     def close(self) -> None:
-        """Let go of the file; returns once that is done."""
+        """Close the file; returns once the child has done so."""
         with suppress(OSError, EOFError):
             send(self._socket, "close")
             receive(self._socket)
 
     def next(self, cancelled: Callable[[], bool]) -> Page | None:
-        """The next page; None after the last, and where ``cancelled`` says so. Raises PageError."""
+        """Return the next page; None after the last one or if cancelled. Raises PageError."""
         self._number += 1
         try:
             send(self._socket, "next")
@@ -125,14 +125,14 @@ class _Child:
         return replace(page, picture=np.frombuffer(pixels, np.uint8).reshape(shape))
 
     def kill(self) -> None:
-        """End the process; what it was doing is lost."""
+        """Kill the process; its work in progress is lost."""
         self._process.kill()
         self._process.wait()
         self._socket.close()
 
     def _answers(self, cancelled: Callable[[], bool]) -> bool:
-        """Wait for an answer, or the end of the process; False where ``cancelled`` says so, after
-        which the process is ended. Raises TooLarge or TooSlow, likewise."""
+        """Wait for an answer or the end of the process; if cancelled, kill it and return False.
+        Raises TooLarge or TooSlow after killing it."""
         limits = self._limits
         ends = monotonic() + _CLOCK * limits.page_seconds
         while not wait([self._socket], _TICK):
@@ -142,7 +142,7 @@ class _Child:
             if self._memory() - self._own - self._file > limits.page_bytes:
                 self.kill()
                 raise TooLarge(
-                    f"page {self._number} takes more than {limits.page_bytes / 1e6:g} MB to decode"
+                    f"page {self._number} needs more than {limits.page_bytes / 1e6:g} MB to decode"
                 )
             if monotonic() > ends:
                 self.kill()
@@ -150,23 +150,25 @@ class _Child:
         return True
 
     def _ended(self) -> Exception:
-        """The error of a process that ended by itself."""
+        """Return the error for a process that exited by itself."""
         number = -self._process.wait()
         if number == signal.SIGPROF:
             return self._too_slow()
         if number == signal.SIGKILL:
-            return TooLarge(f"the system ended what decoded page {self._number}, as if for memory")
+            return TooLarge(
+                f"the decoder of page {self._number} was killed, probably for lack of memory"
+            )
         if number in _CRASHES:
             name = signal.Signals(number).name
-            return DamagedFile(f"page {self._number} ended its decoder by {name}")
-        return RuntimeError(f"the process that decodes pages ended with code {-number}")
+            return DamagedFile(f"page {self._number} crashed its decoder ({name})")
+        return RuntimeError(f"the page decoding process exited with code {-number}")
 
     def _too_slow(self) -> TooSlow:
         seconds = self._limits.page_seconds
-        return TooSlow(f"page {self._number} takes more than {seconds:g} s to decode")
+        return TooSlow(f"page {self._number} needs more than {seconds:g} s to decode")
 
     def _memory(self) -> int:
-        """Bytes of main memory that the process holds; 0 where the system does not tell."""
+        """Bytes of main memory that the process uses; 0 if the system does not report it."""
         try:
             fields = Path(f"/proc/{self._process.pid}/statm").read_text().split()
             return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -175,14 +177,14 @@ class _Child:
 
 
 class _Children:
-    """The children that have no file at the moment."""
+    """Pool of idle child processes."""
 
     def __init__(self) -> None:
         self._idle: list[_Child] = []
         self._lock = threading.Lock()
 
     def take(self) -> _Child:
-        """An idle child, or a new one."""
+        """Return an idle child, or start a new one."""
         while True:
             with self._lock:
                 child = self._idle.pop() if self._idle else None
@@ -193,7 +195,7 @@ class _Children:
             child.kill()
 
     def give_back(self, child: _Child) -> None:
-        """Keep a child for another file, unless it is ended or has grown."""
+        """Keep a child for reuse, unless it has exited or grown too large."""
         child.close()
         if not child.reusable:
             child.kill()
@@ -202,7 +204,7 @@ class _Children:
             self._idle.append(child)
 
     def end(self) -> None:
-        """End all that are idle."""
+        """Kill all idle children."""
         with self._lock:
             idle, self._idle = self._idle, []
         for child in idle:

@@ -1,4 +1,4 @@
-"""Messages to and from the process that decodes pages: an object, and bytes after it."""
+"""Messages to and from the page decoding process: an object followed by raw bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def send(to: socket.socket, message: object, payload: memoryview | bytes = b"") 
 
 
 def receive(source: socket.socket) -> tuple[Any, bytearray]:
-    """The next message and its bytes. Raises EOFError where the other side has ended."""
+    """Receive the next message and its bytes. Raises EOFError if the other side has closed."""
     head, payload = _SIZES.unpack(_exactly(source, _SIZES.size))
     return pickle.loads(_exactly(source, head)), _exactly(source, payload)
 

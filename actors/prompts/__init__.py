@@ -1,7 +1,7 @@
-"""Asking a language model and reading its answer: render, grammar and parse of a format together.
+"""Prompt formats of language models: render, grammar and parse belong together.
 
-This room knows guidelines and chat templates. It knows nothing of tokens, of how a model runs, or
-of where in a document the words of an answer are.
+This package knows guidelines and chat templates. It does not know tokens, model execution, or where
+an answer's text is in the document.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _BY_GUIDELINE = {"template": template, "nuextract": nuextract, "entity-list": en
 
 
 def prompt_format(section: PromptSection, chat: ChatTemplate) -> Format:
-    """The format of a model file's ``prompt`` section, its guideline already read.
+    """Build the format of a model file's ``prompt`` section; the guideline must be loaded.
 
-    Raises PromptError where guideline and format do not fit, ChatTemplateError where the chat
-    template refuses them: both at load, before any document.
+    Raises PromptError if guideline and format are incompatible, ChatTemplateError if the chat
+    template rejects them. Both happen at load, before any document.
     """
     if section.format == "prose":
         return Prose(section, chat)
     if not isinstance(section.guideline, Guideline):
-        raise PromptError("the guideline's file must be read before prompts are made")
+        raise PromptError("the guideline file must be loaded before prompts are built")
     return _BY_GUIDELINE[section.format](section, section.guideline, chat)
 
 

@@ -1,4 +1,4 @@
-"""A read answer, held against the types that were asked for: mentions, and the template filled."""
+"""Validate a parsed answer against the requested types; produce mentions and a filled template."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ _ENTITIES = "entities"
 
 @dataclass(slots=True)
 class Bounds:
-    """What the grammar let lists (items) and strings (characters) hold; None: no grammar.
+    """Grammar limits of lists (items) and strings (characters); None: no grammar.
 
-    ``met`` says that one of them is as long as that, so that the model may have had more to say.
+    ``met`` becomes True if a list or string reaches its limit, so the model may have had more to
+    say.
     """
 
     items: int | None
@@ -29,34 +30,35 @@ class Bounds:
 
     @classmethod
     def of(cls, section: PromptSection, lists: int = 1) -> Bounds:
-        """The bounds of a format; ``lists``: how many lists of a label each its one list holds."""
+        """Return the limits of a format; ``lists``: the number of label lists merged into its one
+        list."""
         if not section.constrained:
             return cls(None, None)
         return cls(section.max_items * lists, section.max_length)
 
     def list_ends(self, items: int) -> bool:
-        """Whether a list of so many items ends at its bound."""
+        """Return True if a list with this many items is at its limit."""
         ends = self.items is not None and items >= self.items
         self.met |= ends
         return ends
 
     def string_ends(self, text: str) -> bool:
-        """Whether a string ends at its bound."""
+        """Return True if a string is at its limit."""
         ends = self.characters is not None and len(text) >= self.characters
         self.met |= ends
         return ends
 
 
-FULL = "as many items as prompt.max_items allows: there may be more"
-LONG = "a string of prompt.max_length characters: it may be cut off"
+FULL = "the list reached prompt.max_items: there may be more"
+LONG = "a string reached prompt.max_length: it may be cut off"
 
 
 class Answer:
-    """The mentions and the structure of one completion by one guideline.
+    """The mentions and the structured result of one completion under one guideline.
 
-    Every string of a string type becomes a mention. At the top its label is the guideline's; in a
-    nested value it is the way there without places (``DRUG.dose``), and the attribute ``path`` is
-    the way with them (``DRUG[1].dose``).
+    Every string of a string type becomes a mention. At the top level its label is the guideline's;
+    in a nested value it is the path without indices (``DRUG.dose``), and the attribute ``path`` is
+    the path with them (``DRUG[1].dose``).
     """
 
     def __init__(
@@ -66,25 +68,25 @@ class Answer:
         self.problems: list[str] = []
         self._bounds = bounds
         self._completion = completion
-        given: dict[str, Node] = {}
+        nodes: dict[str, Node] = {}
         names = guideline.names
         for key, node in self._pairs(values, names):
             name = names.get(key.casefold())
             if name is None:
-                self._problem("a label that was not asked for")
-            elif name in given:
-                given[name] = _joined(given[name], node)
+                self._problem("unexpected label")
+            elif name in nodes:
+                nodes[name] = _concatenate(nodes[name], node)
             else:
-                given[name] = node
+                nodes[name] = node
         filled = {
-            name: self._value(given.get(name), kind, name, name) for name, kind in guideline.types
+            name: self._value(nodes.get(name), kind, name, name) for name, kind in guideline.types
         }
-        self.structured: str | None = json.dumps(filled, ensure_ascii=False) if given else None
+        self.structured: str | None = json.dumps(filled, ensure_ascii=False) if nodes else None
 
     def _pairs(
         self, values: Iterable[Node], names: Mapping[str, str]
     ) -> Iterator[tuple[str, Node]]:
-        """The label pairs, whatever they are wrapped in."""
+        """Yield the label pairs, whatever they are wrapped in."""
         for value in values:
             if isinstance(value, Listed):
                 yield from self._pairs(value.items, names)
@@ -95,7 +97,7 @@ class Answer:
                     else:
                         yield key, node
             else:
-                self._problem("a value where labels were asked for")
+                self._problem("a value instead of labels")
 
     def _value(self, node: Node | None, kind: ValueType, label: str, path: str) -> Json:
         if isinstance(node, Leaf) and node.value is None:
@@ -120,11 +122,11 @@ class Answer:
     def _array(
         self, node: Node | None, item: ValueType, label: str, path: str, choices: int | None = None
     ) -> list[Json]:
-        """``choices``: how many words there are to choose from, which then are no mentions."""
+        """``choices``: number of enum words in a multi-label, whose items are not mentions."""
         if node is None:
             return []
         if not isinstance(node, Listed):
-            self._problem(f"{label}: a single value where a list was asked for")
+            self._problem(f"{label}: a single value instead of a list")
             node = Listed([node])
         if len(node.items) != choices and self._bounds.list_ends(len(node.items)):
             self._problem(f"{label}: {FULL}")
@@ -140,16 +142,16 @@ class Answer:
     def _object(
         self, node: Node | None, fields: tuple[tuple[str, ValueType], ...], label: str, path: str
     ) -> Json:
-        given: dict[str, Node] = {}
+        nodes: dict[str, Node] = {}
         if isinstance(node, Keyed):
-            given = dict(node.pairs)
+            nodes = dict(node.pairs)
         elif node is not None:
             self._problem(f"{label}: not an object")
         known = dict(fields)
-        if any(key not in known for key in given):
-            self._problem(f"{label}: a key that was not asked for")
+        if any(key not in known for key in nodes):
+            self._problem(f"{label}: unexpected key")
         return {
-            key: self._value(given.get(key), kind, f"{label}.{key}", f"{path}.{key}")
+            key: self._value(nodes.get(key), kind, f"{label}.{key}", f"{path}.{key}")
             for key, kind in fields
         }
 
@@ -159,7 +161,7 @@ class Answer:
             return None
         if name in {"integer", "number"}:
             return self._number(leaf, name, label)
-        # A number or boolean in place of a string stands for the characters that were printed.
+        # For a number or boolean in place of a string, take the printed characters.
         text = (
             leaf.value if isinstance(leaf.value, str) else self._completion[leaf.start : leaf.end]
         )
@@ -186,19 +188,17 @@ class Answer:
     def _leaf(self, node: Node | None, label: str) -> Leaf | None:
         if isinstance(node, Listed) and node.items:
             if len(node.items) > 1:
-                self._problem(
-                    f"{label}: a list where a single value was asked for, the first taken"
-                )
+                self._problem(f"{label}: a list instead of a single value; the first item is used")
             node = node.items[0]
         if isinstance(node, Leaf):
             return node if node.value is not None else None
         if isinstance(node, Keyed):
-            self._problem(f"{label}: an object where a single value was asked for")
+            self._problem(f"{label}: an object instead of a single value")
         return None
 
     def _known(self, word: object, values: tuple[str, ...]) -> bool:
         if word not in values:
-            self._problem("a word that the guideline does not offer")
+            self._problem("a word outside the guideline's enum")
             return False
         return True
 
@@ -211,8 +211,8 @@ def _word(node: Node) -> str | None:
     return node.value if isinstance(node, Leaf) and isinstance(node.value, str) else None
 
 
-def _joined(first: Node, second: Node) -> Node:
-    """Two values of one label: a model that began the label again goes on with its list."""
+def _concatenate(first: Node, second: Node) -> Node:
+    """Merge two values of one label: a repeated label continues its list."""
     items = [*(first.items if isinstance(first, Listed) else [first])]
     items += second.items if isinstance(second, Listed) else [second]
     return Listed(items)

@@ -1,4 +1,4 @@
-"""What the JSON formats have in common: a layout filled, a grammar, a parsed answer."""
+"""Common implementation of the JSON formats: prompt layout, grammar, parsed answer."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from actors.prompts.reading import Node, read, split_reasoning
 
 Start = Callable[[Grammar], str]
 Understood = tuple[list[Said], str | None, list[str], bool]
-"""What was said, the template filled, the problems, and whether a bound of the grammar was met."""
+"""The mentions, the filled template, the problems, and whether a grammar limit was reached."""
 
 
 class JsonFormat:
-    """A format whose answer is JSON; what differs between them is given to it."""
+    """A format whose answer is JSON, parameterised by layout, grammar start and interpretation."""
 
     def __init__(
         self,
@@ -33,34 +33,35 @@ class JsonFormat:
         self._understand = understand
 
     def render(self, text: str, prompt: str | None = None, pictures: int = 0) -> Prompt:
-        """The prompt for a document or one window of it, with ``pictures`` before its text."""
+        """Render the prompt for a document or one of its windows, with ``pictures`` images before
+        it."""
         if prompt is not None:
             raise PromptError(
-                f"a document brings its own prompt, and format {self._section.format} takes none"
+                f"the document has its own prompt, but format {self._section.format} takes none"
             )
         return self._layout.fill(text, pictures)
 
     def grammar(self, text: str | None) -> str | None:
-        """The Lark grammar of the answers allowed for ``text`` (None: a picture whose text is not
-        known); None where unconstrained."""
+        """Return the Lark grammar of the answers allowed for ``text`` (None: an image whose text is
+        unknown); None if unconstrained."""
         if not self._section.constrained:
             return None
         grammar = Grammar(self._section, text)
         return grammar.lark(self._start(grammar))
 
     def parse(self, completion: str) -> Parsed:
-        """What a completion says, complete or cut off, well-formed or not."""
+        """Parse a completion, whether complete or truncated, well-formed or not."""
         thought = split_reasoning(completion)
         if not thought.closed:
             problems = ("truncated: the reasoning never ends",)
             return Parsed(reasoning=thought.reasoning, problems=problems)
-        values, form = read(completion, thought.start)
-        said, structured, content, bounded = self._understand(completion, values)
+        values, form_problems = read(completion, thought.start)
+        mentions, structured, content_problems, bounded = self._understand(completion, values)
         return Parsed(
-            tuple(said),
+            tuple(mentions),
             structured,
             thought.reasoning,
-            (*form, *content),
+            (*form_problems, *content_problems),
             completion[thought.start :].strip(),
             bounded,
         )
@@ -69,7 +70,7 @@ class JsonFormat:
 def by_guideline(
     section: PromptSection, guideline: Guideline
 ) -> Callable[[str, list[Node]], Understood]:
-    """Understanding of an answer that is keyed by label."""
+    """Return the function that interprets an answer keyed by label."""
 
     def understand(completion: str, values: list[Node]) -> Understood:
         bounds = Bounds.of(section)

@@ -1,4 +1,4 @@
-"""Chat templates: messages to the text that a model was trained on, with its control tokens.
+"""Chat templates: render messages to the text a model was trained on, with its control tokens.
 
 Templates are Jinja, rendered as Hugging Face and llama.cpp render them: sandboxed, with
 ``trim_blocks`` and ``lstrip_blocks``, ``raise_exception`` and ``strftime_now``.
@@ -24,12 +24,12 @@ from actors.prompts.templates import NAMED
 
 Message = Mapping[str, str]
 
-# Private-use characters, so that no guideline holds the marker by chance.
+# Private-use characters, so that no guideline contains the marker by chance.
 _DOCUMENT = "\ue0d0document\ue0d1"
 
 
 class ChatTemplateError(PromptError):
-    """A chat template that is missing, wrong, or refuses the messages."""
+    """A chat template that is missing, invalid, or rejects the messages."""
 
 
 class _Refused(jinja2.TemplateError):
@@ -37,44 +37,48 @@ class _Refused(jinja2.TemplateError):
 
 
 class _Generation(Extension):
-    """Hugging Face's ``{% generation %}`` marks what a model trains on; here its body counts."""
+    """Hugging Face's ``{% generation %}`` marks training targets; only its body is rendered."""
 
     tags = frozenset({"generation"})  # type: ignore[assignment]
 
     def parse(self, parser: Parser) -> list[Node]:
-        """The nodes between the tags."""
+        """Return the nodes between the tags."""
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
 @dataclass(frozen=True)
 class ChatTemplate:
-    """A chat template with the texts of its model's first and last token."""
+    """A chat template with its model's BOS and EOS texts."""
 
     source: str
     bos: str = ""
     eos: str = ""
 
     def render(self, messages: Sequence[Message]) -> str:
-        """The messages as text, with the opening of the model's answer.
+        """Render the messages, ending with the start of the model's answer.
 
-        A template that refuses a system turn gets its words at the head of the user's.
+        If the template rejects a system turn, its text is prepended to the first user turn.
         """
         try:
             return self._print(messages)
         except _Refused as refusal:
             if messages[0]["role"] != "system" or len(messages) < 2:
-                raise ChatTemplateError(f"the chat template refuses: {refusal}") from refusal
+                raise ChatTemplateError(
+                    f"the chat template rejects the messages: {refusal}"
+                ) from refusal
         first, user, *rest = messages
         merged = {"role": user["role"], "content": f"{first['content']}\n\n{user['content']}"}
         try:
             return self._print([merged, *rest])
         except _Refused as refusal:
-            raise ChatTemplateError(f"the chat template refuses: {refusal}") from refusal
+            raise ChatTemplateError(
+                f"the chat template rejects the messages: {refusal}"
+            ) from refusal
 
     @cached_property
     def trims(self) -> bool:
-        """Whether the template strips white space from the ends of what a user says."""
+        """True if the template strips whitespace around a user message."""
         return " . " not in self.render([{"role": "user", "content": " . "}])
 
     def _print(self, messages: Sequence[Message]) -> str:
@@ -84,8 +88,8 @@ class ChatTemplate:
 
     @cached_property
     def _takes_parts(self) -> bool:
-        """Whether the template reads a message's content as a list of parts only, as those of some
-        vision models do."""
+        """True if the template only reads a message's content as a list of parts, as templates of
+        some vision models do."""
         try:
             if _DOCUMENT in self._printed([{"role": "user", "content": _DOCUMENT}]):
                 return False
@@ -100,7 +104,7 @@ class ChatTemplate:
             return compiled.render(
                 messages=messages,
                 add_generation_prompt=True,
-                # Templates ask whether these are none, as Hugging Face always passes them.
+                # Templates test whether these are none, since Hugging Face always passes them.
                 tools=None,
                 documents=None,
                 bos_token=self.bos,
@@ -131,14 +135,14 @@ class ChatTemplate:
 def chat_template(
     name: str, *, gguf: str | None = None, bos: str = "", eos: str = ""
 ) -> ChatTemplate:
-    """The template of a model file: ``gguf`` (its metadata), a known name, or Jinja inline.
+    """Return a model file's template: ``gguf`` (from its metadata), a known name, or inline Jinja.
 
-    Raises ChatTemplateError where there is none or it cannot be compiled.
+    Raises ChatTemplateError if there is none or it does not compile.
     """
     if name == "gguf":
         if not gguf:
             raise ChatTemplateError(
-                "the weights carry no chat template: set prompt.chat_template to one of "
+                "the weights contain no chat template: set prompt.chat_template to one of "
                 f"{', '.join(NAMED)}, or write it inline"
             )
         source = gguf
@@ -147,7 +151,9 @@ def chat_template(
     elif name in NAMED:
         source = NAMED[name]
     else:
-        raise ChatTemplateError(f"no chat template {name!r}; there are gguf, {', '.join(NAMED)}")
+        raise ChatTemplateError(
+            f"unknown chat template {name!r}; available: gguf, {', '.join(NAMED)}"
+        )
     template = ChatTemplate(source, bos, eos)
     _ = template.trims
     return template
@@ -155,22 +161,22 @@ def chat_template(
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A prompt with a hole where the document goes."""
+    """A prompt with a slot for the document."""
 
     before: str
     after_text: str
-    """What the instruction says after the document."""
+    """The instruction text after the document."""
     control: str
-    """The chat template's end of the turn and opening of the answer."""
+    """The chat template's end of turn and start of the answer."""
     strip: tuple[bool, bool]
 
     def fill(self, text: str, pictures: int = 0) -> Prompt:
-        """The prompt for one document, its pictures before its text."""
+        """Build the prompt for one document, with its images before its text."""
         if self.strip[0]:
             text = text.lstrip()
         if self.strip[1]:
             text = text.rstrip()
-        # BPE joins a space to the word after it, so the cut goes before the space.
+        # BPE joins a space to the following word, so the prefix ends before the space.
         prefix = self.before if pictures else self.before.rstrip(" \t")
         plain = self.before[len(prefix) :] + text + self.after_text
         suffix = (
@@ -182,7 +188,7 @@ class Layout:
 
 
 def turns(system: str | None, *answered: tuple[str, str]) -> list[Message]:
-    """The turns before the last: the system's words, and examples of question and answer."""
+    """Build the turns before the last: system prompt, then example questions and answers."""
     messages: list[Message] = [{"role": "system", "content": system}] if system else []
     for question, answer in answered:
         messages.append({"role": "user", "content": question})
@@ -191,16 +197,16 @@ def turns(system: str | None, *answered: tuple[str, str]) -> list[Message]:
 
 
 def lay_out(chat: ChatTemplate, earlier: Sequence[Message], before: str, after: str = "") -> Layout:
-    """The prompt of some turns and a last one of ``before`` + document + ``after``."""
+    """Lay out earlier turns plus a last one of ``before`` + document + ``after``."""
     messages = [*earlier, {"role": "user", "content": before + _DOCUMENT + after}]
     head, found, tail = chat.render(messages).partition(_DOCUMENT)
     if not found or _DOCUMENT in tail:
-        raise ChatTemplateError("the chat template does not print the user's turn once")
-    said = after if tail.startswith(after) else after.rstrip()
-    if not tail.startswith(said):
-        raise ChatTemplateError("the chat template changes the user's words")
+        raise ChatTemplateError("the chat template must print the user's turn exactly once")
+    printed = after if tail.startswith(after) else after.rstrip()
+    if not tail.startswith(printed):
+        raise ChatTemplateError("the chat template modifies the user's text")
     strip = (chat.trims and not before, chat.trims and not after)
-    return Layout(head, said, tail[len(said) :], strip)
+    return Layout(head, printed, tail[len(printed) :], strip)
 
 
 def _full(*segments: Segment) -> tuple[Segment, ...]:
@@ -208,7 +214,7 @@ def _full(*segments: Segment) -> tuple[Segment, ...]:
 
 
 def _part(content: str) -> list[dict[str, str]]:
-    """A message's content in the form of parts."""
+    """Return a message's content as a list of parts."""
     return [{"type": "text", "text": content}]
 
 

@@ -1,7 +1,7 @@
 """The ``entity-list`` format of Qwen2.5-7B-Vietnamese-Medical-NER: a JSON list of entity and type.
 
-The system turn names the types with their definitions, the user turn is the text; examples are
-turns of their own. Only the types that were asked for come out.
+The system turn lists the types with their definitions, the user turn is the text, and examples are
+turns of their own. Only requested types are returned.
 """
 
 from __future__ import annotations
@@ -33,10 +33,12 @@ _STRINGS = (Scalar("verbatim-string"), Scalar("string"))
 
 
 def entity_list(section: PromptSection, guideline: Guideline, chat: ChatTemplate) -> JsonFormat:
-    """The format for one guideline; every label must be of words, since the list holds no more."""
+    """Build the format for one guideline; every label must be of a string type."""
     for name, kind in guideline.types:
         if (kind.item if isinstance(kind, Array) else kind) not in _STRINGS:
-            raise PromptError(f"format entity-list cannot ask for the type of {name}: only strings")
+            raise PromptError(
+                f"format entity-list supports only string types; {name} has another type"
+            )
     lines = (
         f"- {name}: {label.definition}" if label.definition else f"- {name}"
         for name, label in guideline.labels.items()
@@ -52,10 +54,10 @@ def entity_list(section: PromptSection, guideline: Guideline, chat: ChatTemplate
         items = list(_items(values))
         if bounds.list_ends(len(items)):
             problems.append(FULL)
-        said = list(_said(items, guideline, problems))
-        if any(bounds.string_ends(one.mention.text) for one in said):
+        mentions = list(_mentions(items, guideline, problems))
+        if any(bounds.string_ends(one.mention.text) for one in mentions):
             problems.append(LONG)
-        return said, None, list(dict.fromkeys(problems)), bounds.met
+        return mentions, None, list(dict.fromkeys(problems)), bounds.met
 
     return JsonFormat(section, layout, _start(guideline, section), understand)
 
@@ -75,7 +77,7 @@ def _start(guideline: Guideline, section: PromptSection) -> Start:
 
 
 def _answer(example: Example) -> str:
-    """An example's entities, label by label."""
+    """Return an example's entities, label by label."""
     items = []
     for name, value in example.output.items():
         words = value if isinstance(value, list) else [value]
@@ -83,7 +85,7 @@ def _answer(example: Example) -> str:
     return json.dumps(items, ensure_ascii=False)
 
 
-def _said(items: list[Node], guideline: Guideline, problems: list[str]) -> Iterator[Said]:
+def _mentions(items: list[Node], guideline: Guideline, problems: list[str]) -> Iterator[Said]:
     names = guideline.names
     for item in items:
         pairs = dict(item.pairs) if isinstance(item, Keyed) else {}
@@ -93,15 +95,15 @@ def _said(items: list[Node], guideline: Guideline, problems: list[str]) -> Itera
             continue
         label = names.get(str(kind.value).strip().casefold())
         if label is None:
-            problems.append("a type that was not asked for")
+            problems.append("unexpected type")
         elif isinstance(words.value, str) and words.value.strip():
             yield Said(Mention(label, words.value), (words.start, words.end))
         else:
-            problems.append("an item without words")
+            problems.append("an item without text")
 
 
 def _items(values: list[Node]) -> Iterator[Node]:
-    """The items of the list, in a wrapping object or not, or an item alone."""
+    """Yield the items of the list, whether or not an object wraps it, or a single item."""
     for value in values:
         if isinstance(value, Listed):
             yield from value.items

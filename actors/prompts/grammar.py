@@ -1,9 +1,9 @@
-"""Types to a grammar: JSON that always parses, in llguidance's dialect of Lark.
+"""Compile types to a grammar for JSON that always parses, in llguidance's Lark dialect.
 
-Keys come in the guideline's order. White space is fixed, so a model cannot loop on it; lists and
-strings are bounded. Where a document is given, verbatim strings can only be copied from it: runs of
-its words (or characters), JSON-escaped, never empty and never with white space at an end, so that
-each is an exact span again once it is read.
+Keys come in the guideline's order. Whitespace is fixed, so a model cannot loop on it; lists and
+strings are bounded. If a document is given, verbatim strings can only be copied from it: runs of
+its words (or characters), JSON-escaped, never empty and never with whitespace at an end, so each
+parses back to an exact span.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from actors.config.prompt import JsonStyle, PromptSection, Verbatim
 from actors.guideline import Array, Enum, MultiLabel, Object, Scalar, ValueType
 from actors.words import clusters, words
 
-# One character of a JSON string, by its length in the output. \\u is left out: models print the
-# character itself, and a lone half of a surrogate pair would be no text.
+# One character of a JSON string, by its length in the output. \\u is excluded: models print the
+# character itself, and a lone surrogate is invalid text.
 _CHARACTER = r"([^\"\\\x00-\x1f\x7f]|\\[\"\\nrt])"
-# What a copied string may begin and end with: no white space or control character, escaped or not.
+# First and last character of a copied string: no whitespace or control character, escaped or not.
 _EDGE = r"([^\s\\\x00-\x1f]|\\[\"\\])"
 _INNER = r"([^\\\x00-\x1f]|\\u[0-9a-f]{4}|\\[^u])"
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _NO_EDGE = re.compile(r"[\s\x00-\x1f\ud800-\udfff]")
-# A raw control character is in no JSON string, so nothing is copied across it.
+# No JSON string contains a raw control character, so nothing is copied across it.
 _BREAK = "\x01"
 
 _NUMBERS = {
@@ -41,13 +41,13 @@ _NUMBERS = {
 
 @dataclass(frozen=True)
 class Writing:
-    """The fixed white space of the output, as json.dumps prints it."""
+    """The fixed whitespace of the output, as in json.dumps."""
 
     comma: str
     colon: str
 
     def text(self, value: object) -> str:
-        """A value as the grammar makes a model print it."""
+        """Serialise a value as the grammar makes a model print it."""
         return json.dumps(value, ensure_ascii=False, separators=(self.comma, self.colon))
 
 
@@ -58,11 +58,11 @@ WRITINGS: dict[JsonStyle, Writing] = {
 
 
 class Grammar:
-    """Collects the rules of one grammar; ``lark`` is the whole."""
+    """Collects the rules of one grammar; ``lark`` renders it."""
 
     def __init__(self, section: PromptSection, text: str | None) -> None:
-        """``text``: what verbatim strings are copied from; None where it is not known, as of a
-        picture that only the model reads: then they are any strings."""
+        """``text`` is the source of verbatim strings; None if it is unknown, e.g. an image that
+        only the model reads: then any string is allowed."""
         self.writing = WRITINGS[section.json_style]
         self._max_items = section.max_items
         self._rules: dict[str, str] = {}
@@ -71,12 +71,12 @@ class Grammar:
         self._string = rf'/"{_CHARACTER}{{1,{section.max_length}}}"/'
 
     def lark(self, start: str) -> str:
-        """The grammar that begins with the expression ``start``."""
+        """Render the grammar that starts with the expression ``start``."""
         rules = {"start": start, **self._rules, **self._terminals}
         return "".join(f"{name}: {body}\n" for name, body in rules.items())
 
     def value(self, value_type: ValueType) -> str:
-        """The expression of any value of a type."""
+        """Return the expression for any value of a type."""
         match value_type:
             case Scalar(name):
                 return _optional(self.scalar(name))
@@ -90,7 +90,7 @@ class Grammar:
                 return self.object(fields)
 
     def object(self, fields: tuple[tuple[str, ValueType], ...]) -> str:
-        """An object with every key, in order."""
+        """Return an object with every key, in order."""
         parts = []
         for index, (key, value_type) in enumerate(fields):
             opening = self.writing.comma if index else "{"
@@ -99,19 +99,19 @@ class Grammar:
         return " ".join([*parts, literal("}")])
 
     def array(self, item: str | None, most: int) -> str:
-        """A list of up to ``most`` items; only the empty one where no item is possible."""
+        """Return a list of up to ``most`` items; only the empty list if no item is possible."""
         if item is None:
             return literal("[]")
-        # llguidance knows no {0,0}.
+        # llguidance does not support {0,0}.
         more = f" ({literal(self.writing.comma)} {item}){{0,{most - 1}}}" if most > 1 else ""
         return self._rule(f'"[" ({item}{more})? "]"')
 
     def one_of(self, values: tuple[str, ...]) -> str:
-        """One of some words, as a JSON string."""
+        """Return an alternative of words, as a JSON string."""
         return self._rule(" | ".join(literal(self.writing.text(value)) for value in values))
 
     def scalar(self, name: str) -> str | None:
-        """A single value that is there; None where the text can hold none."""
+        """Return a non-null scalar; None if the text allows none."""
         if name == "verbatim-string":
             return self.verbatim
         if name == "string":
@@ -132,7 +132,7 @@ class Grammar:
             return self._terminal("STRING", rf'/"{_CHARACTER}{{1,{most}}}"/')
         chunks = words(text) if verbatim == "words" else clusters(text)
         escaped = [_escaped(chunk) for chunk in chunks]
-        # Any string that can be copied begins with a chunk that can be, so this finds dead ends.
+        # Any copyable string begins with a copyable chunk, so this detects dead ends.
         if not any(
             len(chunk) <= most and not _NO_EDGE.match(chunk) and shown != _BREAK
             for chunk, shown in zip(chunks, escaped, strict=True)
@@ -157,12 +157,12 @@ class Grammar:
 
 
 def literal(text: str) -> str:
-    """A string as a Lark literal."""
+    """Return a string as a Lark literal."""
     return json.dumps(text, ensure_ascii=False)
 
 
 def _escaped(chunk: str) -> str:
-    """A chunk as it stands inside a JSON string."""
+    """Return a chunk as it appears inside a JSON string."""
     return _BREAK if _SURROGATE.search(chunk) else encode_basestring(chunk)[1:-1]
 
 

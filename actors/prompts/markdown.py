@@ -12,11 +12,11 @@ _MARKDOWN = MarkdownIt("commonmark").enable("table")
 
 
 def rows_of(answer: str) -> str | None:
-    """The tables and lists of an answer as JSON, None where it has neither.
+    """Return the tables and lists of an answer as JSON; None if it has neither.
 
     ``{"tables": [{"under": heading, "rows": [{column: cell}]}], "lists": [{"under": heading,
-    "items": [text]}]}``: columns by the header's words, a nested list as one of its own, ``under``
-    the heading, paragraph or item right before it. Emphasis is taken off.
+    "items": [text]}]}``. Columns are named by the header, a nested list is a list of its own, and
+    ``under`` is the heading, paragraph or item right before it. Emphasis is removed.
     """
     tokens = _MARKDOWN.parse(answer)
     tables: list[dict[str, object]] = []
@@ -51,7 +51,7 @@ def _closing(tokens: Sequence[Token], start: int, kind: str) -> int:
 
 
 def _rows(tokens: Sequence[Token]) -> list[dict[str, str]]:
-    """The rows of a table by its header. Columns of one name are told apart by their number."""
+    """Return a table's rows, keyed by its header. Duplicate column names get a number."""
     rows: list[list[str]] = []
     for token in tokens:
         if token.type == "tr_open":
@@ -65,7 +65,7 @@ def _rows(tokens: Sequence[Token]) -> list[dict[str, str]]:
 
 
 def _plain(token: Token) -> str:
-    """The words of a piece of text without its marks."""
+    """Return the text of an inline token without markup."""
     words = (
         "\n" if child.type in ("softbreak", "hardbreak") else child.content
         for child in token.children or ()

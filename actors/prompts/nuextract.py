@@ -1,6 +1,6 @@
 """The ``nuextract`` format: NuExtract 2.0's own prompt, with in-context examples.
 
-Definitions are not printed: the model was trained on the template alone, and learns by example.
+Definitions are not printed: the model was trained on the template alone, and learns from examples.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _SYSTEM = "You are NuExtract, an information extraction tool created by NuMind."
 
 
 def nuextract(section: PromptSection, guideline: Guideline, chat: ChatTemplate) -> JsonFormat:
-    """The format for one guideline under one chat template (the model's own is ChatML)."""
+    """Build the format for one guideline under one chat template (the model's own is ChatML)."""
     shown = {name: write_type(kind) for name, kind in guideline.types}
     parts = [f"# Template:\n{json.dumps(shown, ensure_ascii=False)}\n"]
     examples = guideline.examples if section.examples else ()

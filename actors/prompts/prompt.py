@@ -1,4 +1,4 @@
-"""What goes to a model and what comes back: the words of the prompts room."""
+"""Core types of the prompts package: prompts, mentions in completions, and the format protocol."""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ from actors.spans import Mention
 
 
 class PromptError(ValueError):
-    """A prompt that cannot be made; the message holds no document text."""
+    """A prompt that cannot be built; the message holds no document text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A piece of a prompt. Only where ``special`` may it hold control tokens.
+    """A piece of a prompt. It may contain control tokens only if ``special``.
 
-    Document text never is: a note that contains ``<|im_end|>`` says these ten characters, and does
+    Document text never is: a note that contains ``<|im_end|>`` has these ten characters and does
     not end its turn.
     """
 
     text: str
     special: bool
     picture: bool = False
-    """Whether a picture stands here; it has no text then."""
+    """True for an image; it has no text then."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A rendered prompt: ``prefix`` is the same for every document, ``suffix`` begins with it.
+    """A rendered prompt: ``prefix`` is the same for every document; ``suffix`` starts with the
+    document.
 
-    Each segment may be tokenized by itself: the cuts are where a BPE tokenizer cuts anyway.
+    Each segment may be tokenized separately: segments end where a BPE tokenizer splits anyway.
     """
 
     prefix: tuple[Segment, ...]
@@ -38,13 +39,13 @@ class Prompt:
 
     @property
     def text(self) -> str:
-        """The whole prompt, as a reader sees it."""
+        """The whole prompt as text."""
         return "".join(segment.text for segment in self.prefix + self.suffix)
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A mention, and where its words stand in the completion (code points, quotes left out)."""
+    """A mention and its span in the completion (code points, without quotes)."""
 
     mention: Mention
     span: tuple[int, int]
@@ -52,11 +53,11 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What a completion says.
+    """A parsed completion.
 
-    ``structured`` is the template filled, as JSON; ``reasoning`` the thinking block; ``answer`` the
-    completion without it. ``problems`` say what was wrong with the form, never with which words.
-    ``bounded``: a list or a string is as long as the grammar let it be, so there may be more.
+    ``structured`` is the filled template as JSON, ``reasoning`` the thinking block, ``answer`` the
+    completion without it. ``problems`` describe what was wrong with the form, without quoting it.
+    ``bounded``: a list or string reached its grammar limit, so there may be more.
     """
 
     said: tuple[Said, ...] = ()
@@ -68,17 +69,18 @@ class Parsed:
 
 
 class Format(Protocol):
-    """One way to ask and be answered: render, grammar and parse belong together."""
+    """A prompt format: render, grammar and parse belong together."""
 
     def render(self, text: str, prompt: str | None = None, pictures: int = 0) -> Prompt:
-        """The prompt for a document or one window of it, with ``pictures`` before its text.
+        """Render the prompt for a document or one of its windows, with ``pictures`` images before
+        it.
 
-        ``prompt`` is a document's own; only prose takes one, the others raise PromptError.
+        ``prompt`` is a document's own; only prose takes one, other formats raise PromptError.
         """
 
     def grammar(self, text: str | None) -> str | None:
-        """A Lark grammar (llguidance's dialect) of the answers allowed for ``text`` (None: a
-        picture whose text is not known), or None."""
+        """Return a Lark grammar (llguidance's dialect) of the answers allowed for ``text`` (None:
+        an image whose text is unknown), or None."""
 
     def parse(self, completion: str) -> Parsed:
-        """What a completion says, complete or cut off, well-formed or not."""
+        """Parse a completion, whether complete or truncated, well-formed or not."""

@@ -10,34 +10,35 @@ from actors.prompts.reading import split_reasoning
 
 
 class Prose:
-    """The model file's instruction, or a row's own prompt, above the document."""
+    """The model file's instruction, or a row's own prompt, followed by the document."""
 
     def __init__(self, section: PromptSection, chat: ChatTemplate) -> None:
         earlier = turns(section.system)
         self._instruction = section.instruction
         self._tables = section.tables
         self._open = lay_out(chat, earlier, "")
-        self._asked = lay_out(chat, earlier, f"{section.instruction or ''}\n\n")
+        self._instructed = lay_out(chat, earlier, f"{section.instruction or ''}\n\n")
 
     def render(self, text: str, prompt: str | None = None, pictures: int = 0) -> Prompt:
-        """The prompt for a document, or for a prompt alone where the text is empty. Pictures come
-        before the words.
+        """Render the prompt for a document, or the prompt alone if the text is empty. Images come
+        before the text.
 
-        A row's own prompt takes the instruction's place. It is data, so it holds no control tokens.
+        A row's own prompt replaces the instruction. It is data, so it cannot contain control
+        tokens.
         """
-        asked = self._instruction if prompt is None else prompt
-        if not asked:
-            raise PromptError("prose needs prompt.instruction or a prompt of each row's own")
+        instruction = self._instruction if prompt is None else prompt
+        if not instruction:
+            raise PromptError("format prose needs prompt.instruction or a prompt in each row")
         if prompt is None and text and not pictures:
-            return self._asked.fill(text)
-        return self._open.fill(f"{asked}\n\n{text}" if text else asked, pictures)
+            return self._instructed.fill(text)
+        return self._open.fill(f"{instruction}\n\n{text}" if text else instruction, pictures)
 
     def grammar(self, text: str | None) -> str | None:
-        """None: prose is free."""
+        """Return None: prose is unconstrained."""
         return None
 
     def parse(self, completion: str) -> Parsed:
-        """The answer, with the thinking block apart."""
+        """Return the answer, with the thinking block separated."""
         thought = split_reasoning(completion)
         problems = () if thought.closed else ("truncated: the reasoning never ends",)
         answer = completion[thought.start :].strip()

@@ -1,9 +1,9 @@
-"""JSON as models print it, with the place of every string.
+"""A tolerant JSON reader for model output that records the position of every string.
 
-Wrapped or not, in a code fence, with doubled braces or a trailing comma, as a fragment that begins
-with its first key, or cut off in the middle: what is complete is read, and everything that is not
-plain JSON is a problem in words that quote nothing. Nothing is guessed: a value that is not there
-in full is not there.
+It accepts JSON that is wrapped, in a code fence, with doubled braces or a trailing comma, a
+fragment that starts with its first key, or JSON that is cut off. Complete values are read; every
+deviation from plain JSON is reported as a problem that quotes nothing. Nothing is guessed: an
+incomplete value is dropped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LONGEST_INTEGER = 19
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A string, number, boolean or null; ``start`` and ``end`` are its place, quotes left out."""
+    """A string, number, boolean or null; [``start``, ``end``) is its position, without quotes."""
 
     value: str | int | float | bool | None
     start: int
@@ -43,7 +43,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Keyed:
-    """The complete pairs of an object, in order; a key may come twice."""
+    """The complete pairs of an object, in order; a key may repeat."""
 
     pairs: list[tuple[str, Node]] = field(default_factory=list)
 
@@ -53,7 +53,7 @@ Node = Leaf | Listed | Keyed
 
 @dataclass(frozen=True, slots=True)
 class Thought:
-    """A completion with its thinking block apart; ``start`` is where the answer begins."""
+    """A completion split into thinking block and answer; ``start`` is where the answer begins."""
 
     reasoning: str | None
     start: int
@@ -61,8 +61,8 @@ class Thought:
 
 
 def split_reasoning(completion: str) -> Thought:
-    """The thinking block that a reasoning model prints before its answer: ``<think>``, or the
-    channels of harmony.
+    """Split off the thinking block that a reasoning model prints first: ``<think>``, or harmony's
+    channels.
 
     A chat template may open the block itself, so that the completion only closes it.
     """
@@ -85,16 +85,16 @@ def split_reasoning(completion: str) -> Thought:
 def _split_channels(completion: str) -> Thought:
     final = completion.find(_FINAL)
     thinking = completion if final < 0 else completion[:final]
-    # What stands between the marks of the analysis; the marks themselves say nothing.
-    said = [part.partition("<|message|>")[2] for part in thinking.split(_CHANNEL)[1:]]
-    reasoning = "\n\n".join(part.partition("<|end|>")[0].strip() for part in said)
+    # The content between the channel markers; the markers themselves are dropped.
+    messages = [part.partition("<|message|>")[2] for part in thinking.split(_CHANNEL)[1:]]
+    reasoning = "\n\n".join(part.partition("<|end|>")[0].strip() for part in messages)
     if final < 0:
         return Thought(reasoning or None, len(completion), closed=False)
     return Thought(reasoning or None, final + len(_FINAL), closed=True)
 
 
 def read(text: str, start: int = 0) -> tuple[list[Node], list[str]]:
-    """The values in ``text`` from ``start`` on, and what was wrong with their form."""
+    """Read the values in ``text`` from ``start`` on; return them and the problems of their form."""
     reader = _Reader(text, start)
     values = reader.values()
     return values, list(dict.fromkeys(reader.problems))
@@ -109,7 +109,7 @@ class _Reader:
         self.problems: list[str] = []
 
     def values(self) -> list[Node]:
-        """All top-level values: one, if the model kept to the form."""
+        """Read all top-level values: a single one if the model followed the format."""
         if not self._find_beginning():
             return []
         if self._peek() == '"':
@@ -130,8 +130,8 @@ class _Reader:
             if self._peek() not in {"{", "["}:
                 break
         if len(found) > 1:
-            self.problems.append("several JSON values in place of one")
-        self._notice_the_rest()
+            self.problems.append("several JSON values instead of one")
+        self._check_trailing_text()
         return found
 
     def _find_beginning(self) -> bool:
@@ -152,7 +152,7 @@ class _Reader:
         self._at = place.start()
         return True
 
-    def _notice_the_rest(self) -> None:
+    def _check_trailing_text(self) -> None:
         rest = self._text[self._at :].replace("```", "").strip(" \t\r\n,")
         if not self._stopped and rest:
             self.problems.append("text after the JSON")
@@ -214,7 +214,8 @@ class _Reader:
         return found
 
     def _closes(self, closing: str, depth: int) -> bool:
-        """Whether the container ends here: by its bracket, or a fragment by the text's end."""
+        """Return True if the container ends here: at its bracket or, for a fragment, at the text's
+        end."""
         self._skip()
         if self._peek() == closing:
             self._at += 1
@@ -226,7 +227,7 @@ class _Reader:
         return False
 
     def _comma(self, closing: str) -> bool:
-        """Passes the comma after an item; False where none can follow."""
+        """Consume the comma after an item; return False if no further item can follow."""
         if self._stopped:
             return False
         self._skip()
@@ -255,7 +256,7 @@ class _Reader:
             value = str(json.loads(f'"{body}"', strict=False))
             value.encode()
         except ValueError:
-            self.problems.append("a string with a bad escape, read as it stands")
+            self.problems.append("a string with an invalid escape, kept as is")
             return body
         return value
 
@@ -282,7 +283,7 @@ class _Reader:
         return self._stop(f"not JSON from character {self._at} on")
 
     def _stop(self, problem: str) -> Leaf | None:
-        """Nothing, for the caller to return: what stops a value stops all around it."""
+        """Stop reading and return None: an error in a value stops everything around it."""
         if not self._stopped:
             self.problems.append(problem)
         self._stopped = True

@@ -1,7 +1,8 @@
-"""The ``template`` format: jsl_meds_ner_2b's prompt, byte for byte, and others in its form.
+"""The ``template`` format: jsl_meds_ner_2b's prompt, byte for byte, and models prompted like it.
 
-Its braces are doubled because the card's are: the text was written for a format string that never
-was one, and the model learnt it so. Definitions are not printed; the model knows labels by name.
+Its braces are doubled because the model card's are: the text was written as a format string but
+never formatted, and the model was trained on it. Definitions are not printed; the model knows
+labels by name.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _INSTRUCTIONS = """
 
 
 def template(section: PromptSection, guideline: Guideline, chat: ChatTemplate) -> JsonFormat:
-    """The format for one guideline under one chat template."""
+    """Build the format for one guideline under one chat template."""
     shown = {name: write_type(kind) for name, kind in guideline.types}
     parts = [f"{_TASK}\n\n#### Template:\n", _doubled(_printed({"entities": [shown]})), "\n\n"]
     for example in guideline.examples if section.examples else ():
@@ -54,7 +55,8 @@ def _doubled(text: str) -> str:
 
 
 def _printed(value: Json, indent: str = "") -> str:
-    """Two spaces a level, with a list of plain words on one line, as the card writes it."""
+    """Pretty-print with two spaces per level and lists of plain words on one line, as the card
+    does."""
     deeper = indent + "  "
     if isinstance(value, dict):
         pairs = (f"{deeper}{_text(key)}: {_printed(one, deeper)}" for key, one in value.items())

@@ -1,6 +1,6 @@
-"""Chat templates by name, in the form that llama.cpp gives them under the same names.
+"""Chat templates by name, equivalent to llama.cpp's templates of the same names.
 
-No BOS is printed: the tokenizer adds it where the model wants one.
+No BOS is printed: the tokenizer adds it if the model requires one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ def _every_turn(turn: str, answer: str) -> str:
 
 
 def _inst(opening: str, closing: str, system: str) -> str:
-    """The [INST] family: the system words stand inside the first user turn."""
+    """The [INST] family: the system prompt is inside the first user turn."""
     return (
         "{% set ns = namespace(open=false) %}{% for m in messages %}"
         "{% if m.role == 'assistant' %}{{ ' ' + m.content + '</s>' }}{% set ns.open = false %}"

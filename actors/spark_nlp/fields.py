@@ -1,4 +1,4 @@
-"""The fields of a Spark NLP model: maps of words to numbers, as Spark or JSON holds them.
+"""The fields of a Spark NLP model: maps of words to numbers, in Spark's or JSON form.
 
 A field is a folder: ``data.json``, or the part files of a Hadoop sequence file whose records are
 Java arrays of pairs (Spark's ``saveAsObjectFile``).
@@ -17,15 +17,15 @@ _MAGIC = b"SEQ\x06"
 _PAIR = "scala.Tuple2"
 _SYNC = 16
 _MOST = 128 << 20
-"""Bytes of a field: a vocabulary of 250,000 words has about 20 million."""
+"""Maximum bytes of a field: a vocabulary of 250,000 words has about 20 million."""
 
 
 class UnreadableField(ValueError):
-    """A field that is not in one of the forms of Spark NLP: damaged, or encrypted."""
+    """A field that is in no form of Spark NLP: damaged, or encrypted."""
 
 
 def read_numbers(folder: Traversable) -> dict[str, int]:
-    """A field that maps words to numbers. Raises FileNotFoundError or UnreadableField."""
+    """Read a field that maps words to numbers. Raises FileNotFoundError or UnreadableField."""
     if not folder.is_dir():
         raise FileNotFoundError(f"no field {folder.name}")
     try:
@@ -41,7 +41,7 @@ def read_numbers(folder: Traversable) -> dict[str, int]:
 def _from_json(folder: Traversable) -> dict[object, object]:
     content = json.loads(_bounded(folder.joinpath("data.json"), _MOST))
     if not isinstance(content, dict):
-        raise NotJava("data.json holds no mapping")
+        raise NotJava("data.json is not a JSON object")
     return dict(content)
 
 
@@ -51,28 +51,28 @@ def _parts(folder: Traversable) -> dict[object, object]:
         key=lambda file: file.name,
     )
     found: dict[object, object] = {}
-    room = _MOST
+    remaining = _MOST
     for file in files:
-        data = _bounded(file, room)
-        room -= len(data)
+        data = _bounded(file, remaining)
+        remaining -= len(data)
         found.update(chain.from_iterable(_pairs(read_java(record)) for record in _records(data)))
     return found
 
 
-def _bounded(file: Traversable, most: int) -> bytes:
+def _bounded(file: Traversable, limit: int) -> bytes:
     with file.open("rb") as stream:
-        data = stream.read(most + 1)
-    if len(data) > most:
+        data = stream.read(limit + 1)
+    if len(data) > limit:
         raise NotJava(f"it is larger than {_MOST >> 20} MiB")
     return data
 
 
 def _pairs(batch: object) -> Iterator[tuple[object, object]]:
     if not isinstance(batch, list):
-        raise NotJava("a record that is no array")
+        raise NotJava("a record that is not an array")
     for pair in batch:
         if not isinstance(pair, Instance) or not pair.name.startswith(_PAIR):
-            raise NotJava("an array of something else than pairs")
+            raise NotJava("an array of other values than pairs")
         yield pair.fields.get("_1"), pair.fields.get("_2")
 
 
@@ -85,11 +85,11 @@ def _number(value: object) -> int:
 
 
 def _records(data: bytes) -> Iterator[bytes]:
-    """The values of an uncompressed sequence file."""
+    """Yield the values of an uncompressed sequence file."""
     if not data.startswith(_MAGIC):
         raise NotJava("not a Hadoop sequence file")
     at = len(_MAGIC)
-    for _ in range(2):  # the names of the classes of keys and values
+    for _ in range(2):  # the class names of keys and values
         at += 1 + data[at]
     if data[at] or data[at + 1]:
         raise NotJava("a compressed sequence file")
@@ -100,19 +100,19 @@ def _records(data: bytes) -> Iterator[bytes]:
     at += _SYNC
     while at < len(data):
         length, at = _int(data, at), at + 4
-        if length == -1:  # a mark to find the next record by
+        if length == -1:  # a sync marker
             at += _SYNC
             continue
         key, at = _int(data, at), at + 4
         value = at + key
         size = _int(data, value)
         if length < 0 or key < 0 or size < 0 or value + 4 + size > len(data):
-            raise NotJava("the sequence file is cut off or damaged")
+            raise NotJava("the sequence file is truncated or damaged")
         yield data[value + 4 : value + 4 + size]
         at += length
 
 
 def _int(data: bytes, at: int) -> int:
     if at + 4 > len(data):
-        raise NotJava("the sequence file is cut off or damaged")
+        raise NotJava("the sequence file is truncated or damaged")
     return int.from_bytes(data[at : at + 4], "big", signed=True)

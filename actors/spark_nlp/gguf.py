@@ -15,11 +15,11 @@ from actors.config.prompt import PromptSection
 from actors.spark_nlp.package import ENCRYPTED, GGUF, Package, SparkNlpError, beginning
 from actors.spark_nlp.writing import Left, copy, digest
 
-# The parameters whose Spark NLP default is worth keeping. Its nPredict of 100 is for chat and would
-# cut every extraction short; its batch size is about one machine.
+# The parameters whose Spark NLP default is worth keeping. Its nPredict of 100 is meant for chat and
+# would truncate every extraction; its batch size is specific to one machine.
 _DEFAULTS = ("nCtx", "nGpuLayers", "systemPrompt")
 _NOT_SETTINGS = {"inputCols", "outputCol", "lazyAnnotator", "engine", "metadata", "useChatTemplate"}
-# A GGUF's metadata: the key, the type 8 (a string), its length in eight bytes, its text.
+# GGUF metadata: the key, type 8 (a string), its length in eight bytes, its text.
 _ARCHITECTURE = re.compile(rb"general\.architecture\x08\x00\x00\x00.{8}(\w+)", re.DOTALL)
 _SECTIONS: dict[str, type[Section]] = {"context": GgufContext, "sampling": GgufSampling}
 
@@ -27,7 +27,7 @@ _SECTIONS: dict[str, type[Section]] = {"context": GgufContext, "sampling": GgufS
 def import_gguf(
     package: Package, into: Path, name: str, guideline: str | None
 ) -> tuple[dict[str, Any], Left]:
-    """Copies the weights to ``into``; the content of the model file, and what it left out."""
+    """Copy the weights to ``into``; return the model file's content and the omitted parameters."""
     file, encoder = _weights(package)
     weights = _copied(file, into / f"{name}.gguf", "model", "sha256")
     if encoder is not None:
@@ -54,7 +54,7 @@ def _copied(file: Traversable, target: Path, name: str, digest_name: str) -> dic
 
 
 def _weights(package: Package) -> tuple[Traversable, Traversable | None]:
-    """The language model, and the encoder of a vision model."""
+    """Return the language model and, for a vision model, the image encoder."""
     files = [file for file in package.files() if file.name.endswith(".gguf")]
     files = files or package.files()
     for file in files:
@@ -65,20 +65,20 @@ def _weights(package: Package) -> tuple[Traversable, Traversable | None]:
     if len(models) != 1 or len(encoders) > 1:
         names = ", ".join(file.name for file in files) or "none"
         raise SparkNlpError(
-            f"{package.source}: one file of weights expected, and for a vision model its mmproj; "
+            f"{package.source}: expected one weights file, plus an mmproj for a vision model; "
             f"found {names}"
         )
     return models[0], next(iter(encoders), None)
 
 
 def _is_encoder(file: Traversable) -> bool:
-    """Whether a GGUF file is a vision model's mmproj: by what it says it is, else by its name."""
+    """Return True if a GGUF file is an mmproj: by its metadata, else by its name."""
     found = _ARCHITECTURE.search(beginning(file, 4096))
     return found[1].startswith(b"clip") if found else "mmproj" in file.name.casefold()
 
 
 def _settings(package: Package) -> tuple[dict[str, dict[str, Any]], Left]:
-    """The saved parameters by section, and the names of those that are left out."""
+    """Return the saved parameters by section, and the names of omitted ones."""
     given = {key: package.defaults[key] for key in _DEFAULTS if key in package.defaults}
     given.update(package.given)
     sections: dict[str, dict[str, Any]] = {"context": {}, "sampling": {}, "prompt": {}}

@@ -1,7 +1,7 @@
-"""Values that Java serialised: strings, boxed numbers, arrays, and objects of plain fields.
+"""Deserialise Java values: strings, boxed numbers, arrays, and objects of plain fields.
 
-Reads the stream that java.io.ObjectOutputStream writes, as data: no class is looked up and nothing
-is run. Objects that wrote themselves in their own way (writeObject) are refused.
+Reads the stream of java.io.ObjectOutputStream as data: no class is looked up and no code is run.
+Objects with custom serialisation (writeObject) are rejected.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Any
 _MAGIC = b"\xac\xed\x00\x05"
 _NULL, _REFERENCE, _CLASS, _END = 0x70, 0x71, 0x72, 0x78
 _FIRST_HANDLE = 0x7E0000
-_OWN_WAY = 0x01 | 0x04
+_CUSTOM = 0x01 | 0x04
 _PRIMITIVES = {"B": "b", "C": "H", "D": "d", "F": "f", "I": "i", "J": "q", "S": "h", "Z": "?"}
 _BOXES = {"java.lang.Integer", "java.lang.Long", "java.lang.Short", "java.lang.Byte",
           "java.lang.Double", "java.lang.Float", "java.lang.Boolean"}  # fmt: skip
 
 
 class NotJava(ValueError):
-    """Bytes that are no serialised value of the kinds that are read."""
+    """Bytes that are not a supported serialised Java value."""
 
 
 @dataclass(slots=True)
 class Instance:
-    """An object by the name of its class, with its fields and those of its parents."""
+    """An object: its class name, its fields and those of its superclasses."""
 
     name: str
     fields: dict[str, object] = field(default_factory=dict)
@@ -40,13 +40,13 @@ class _Class:
 
 
 def read_java(data: bytes) -> object:
-    """The first value of a stream; boxed numbers come as numbers, arrays as lists."""
+    """Read the first value of a stream; boxed numbers become numbers, arrays lists."""
     if not data.startswith(_MAGIC):
         raise NotJava("not a Java object stream")
     try:
         return _Stream(data).value()
     except (struct.error, IndexError, KeyError, RecursionError, UnicodeDecodeError) as error:
-        raise NotJava("the Java object stream is cut off or damaged") from error
+        raise NotJava("the Java object stream is truncated or damaged") from error
 
 
 class _Stream:
@@ -60,8 +60,8 @@ class _Stream:
         match kind:
             case 0x70:  # null
                 return None
-            case 0x71:  # a value that came before
-                return self._referred()
+            case 0x71:  # a reference to an earlier value
+                return self._dereference()
             case 0x73:
                 return self._object()
             case 0x74:  # a string
@@ -70,37 +70,37 @@ class _Stream:
                 return self._array()
             case 0x7C:  # a long string
                 return self._text(self._unpack("q"))
-        raise NotJava(f"a Java value of kind {kind:#x} is not read")
+        raise NotJava(f"unsupported Java value of kind {kind:#x}")
 
-    def _referred(self) -> object:
+    def _dereference(self) -> object:
         index = self._unpack("i") - _FIRST_HANDLE
         if not 0 <= index < len(self._handles):
-            raise NotJava("a reference to nothing")
+            raise NotJava("a dangling reference")
         return self._handles[index]
 
     def _object(self) -> object:
-        described = self._class()
-        if described is None:
+        class_desc = self._class()
+        if class_desc is None:
             raise NotJava("an object without a class")
-        made = Instance(described.name)
-        handle = self._remember(made)
-        for one in _lineage(described):
-            if one.flags & _OWN_WAY != 0:
-                raise NotJava(f"{one.name} is written in its own way")
+        instance = Instance(class_desc.name)
+        handle = self._remember(instance)
+        for one in _lineage(class_desc):
+            if one.flags & _CUSTOM != 0:
+                raise NotJava(f"{one.name} uses custom serialisation")
             for kind, name in one.fields:
-                made.fields[name] = self._field(kind)
-        if described.name in _BOXES:
-            self._handles[handle] = made.fields["value"]
-            return made.fields["value"]
-        return made
+                instance.fields[name] = self._field(kind)
+        if class_desc.name in _BOXES:
+            self._handles[handle] = instance.fields["value"]
+            return instance.fields["value"]
+        return instance
 
     def _array(self) -> list[object]:
-        described = self._class()
-        if described is None:
+        class_desc = self._class()
+        if class_desc is None:
             raise NotJava("an array without a class")
         items: list[object] = []
         self._remember(items)
-        kind = described.name[1:2]
+        kind = class_desc.name[1:2]
         for _ in range(self._unpack("i")):
             items.append(self._field(kind))
         return items
@@ -110,26 +110,26 @@ class _Stream:
         if kind == _NULL:
             return None
         if kind == _REFERENCE:
-            found = self._referred()
+            found = self._dereference()
             if not isinstance(found, _Class):
-                raise NotJava("a reference to something that is no class")
+                raise NotJava("a reference to a value that is not a class")
             return found
         if kind != _CLASS:
-            raise NotJava(f"a class of kind {kind:#x} is not read")
-        described = _Class(self._utf(), 0, [], None)
-        self._unpack("q")  # the serial version: a check between Java programs
-        self._remember(described)
-        described.flags = self._byte()
+            raise NotJava(f"unsupported class of kind {kind:#x}")
+        class_desc = _Class(self._utf(), 0, [], None)
+        self._unpack("q")  # serialVersionUID: only Java programs check it
+        self._remember(class_desc)
+        class_desc.flags = self._byte()
         for _ in range(self._unpack("H")):
             code = chr(self._byte())
             name = self._utf()
             if code not in _PRIMITIVES:
                 self.value()  # the name of the field's class
-            described.fields.append((code, name))
+            class_desc.fields.append((code, name))
         if self._byte() != _END:
             raise NotJava("a class with annotations")
-        described.parent = self._class()
-        return described
+        class_desc.parent = self._class()
+        return class_desc
 
     def _field(self, kind: str) -> object:
         return self._unpack(_PRIMITIVES[kind]) if kind in _PRIMITIVES else self.value()
@@ -137,7 +137,7 @@ class _Stream:
     def _text(self, length: int) -> str:
         raw = self._data[self._at : self._at + length]
         if length < 0 or len(raw) < length:
-            raise NotJava("the Java object stream is cut off or damaged")
+            raise NotJava("the Java object stream is truncated or damaged")
         self._at += length
         text = _modified_utf8(raw)
         self._remember(text)
@@ -163,10 +163,10 @@ class _Stream:
         return value
 
 
-def _lineage(described: _Class) -> list[_Class]:
-    """The class and its parents, the eldest first: the order in which fields are written."""
+def _lineage(class_desc: _Class) -> list[_Class]:
+    """Return the class and its superclasses, topmost first, as their fields are written."""
     line: list[_Class] = []
-    one: _Class | None = described
+    one: _Class | None = class_desc
     while one is not None:
         line.insert(0, one)
         one = one.parent
@@ -174,6 +174,6 @@ def _lineage(described: _Class) -> list[_Class]:
 
 
 def _modified_utf8(raw: bytes) -> str:
-    """Java's UTF-8: NUL in two bytes, and beyond the first plane a surrogate pair of three each."""
+    """Decode Java's modified UTF-8: NUL in two bytes, and non-BMP characters as surrogate pairs."""
     text = raw.replace(b"\xc0\x80", b"\0").decode("utf-8", "surrogatepass")
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")

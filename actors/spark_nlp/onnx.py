@@ -25,17 +25,17 @@ _USUAL_SIZE, _LEAST_SIZE = 128, 8
 
 
 def import_onnx(package: Package, into: Path, name: str) -> dict[str, Any]:
-    """Writes the model folder to ``into``; the content of the model file."""
+    """Write the model folder to ``into`` and return the content of the model file."""
     size = package.parameter("maxSentenceLength", _USUAL_SIZE)
     if not isinstance(size, int) or size < _LEAST_SIZE:
-        raise SparkNlpError(f"{package.source}: maxSentenceLength is no number of tokens")
+        raise SparkNlpError(f"{package.source}: maxSentenceLength is not a valid number of tokens")
     vocabulary = _field(package, "vocabulary")
     labels = _field(package, "labels")
     missing = [token for token in _SPECIAL if token not in vocabulary]
     if missing:
         raise SparkNlpError(
-            f"{package.source}: the vocabulary has no {' '.join(missing)}: it is not BERT's, and "
-            "only BERT's word pieces can be imported; export the model with optimum instead"
+            f"{package.source}: the vocabulary has no {' '.join(missing)}, so it is not BERT's; "
+            "only BERT's word pieces can be imported: export the model with optimum instead"
         )
     folder = into / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def import_onnx(package: Package, into: Path, name: str) -> dict[str, Any]:
         "kind": "onnx",
         "weights": {"model": name, "sha256": digest(folder / "model.onnx")},
         "window": {"size": size},
-        # Spark NLP decides a word by its first piece.
+        # Spark NLP labels a word by its first piece.
         "decode": {"pieces": "first"},
     }
 
@@ -69,20 +69,20 @@ def _field(package: Package, name: str) -> dict[str, int]:
         numbers = read_numbers(package.root.joinpath("fields", name))
     except FileNotFoundError as error:
         raise SparkNlpError(
-            f"{package.source}: a {package.kind} without {name}: no token classifier that can be "
-            "imported"
+            f"{package.source}: a {package.kind} without {name} is not a token classifier that can "
+            "be imported"
         ) from error
     except UnreadableField as error:
         raise SparkNlpError(f"{package.source}: {error}; the field {ENCRYPTED}") from error
     if sorted(numbers.values()) != list(range(len(numbers))):
-        raise SparkNlpError(f"{package.source}: {name} is not numbered from 0 on")
+        raise SparkNlpError(f"{package.source}: {name} is not numbered from 0 without gaps")
     if any("\n" in word for word in numbers):
         raise SparkNlpError(f"{package.source}: {name} has a word with a line break")
     return numbers
 
 
 def _model(package: Package, folder: Path) -> None:
-    """Copies the ONNX file, out of the zip that Spark NLP puts it in, and tensors beside it."""
+    """Copy the ONNX file, unpacking the zip around it if there is one, and external tensors."""
     found = False
     for file in package.files():
         start = beginning(file)

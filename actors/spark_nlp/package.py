@@ -14,14 +14,14 @@ from typing import Any
 
 GGUF = b"GGUF"
 ZIP = b"PK\x03\x04"
-# Bytes: real metadata has a few thousand. A small zip can hold a thousand times its own size.
+# Bytes: real metadata has a few thousand. A small zip can expand a thousandfold.
 _MOST_METADATA = 4 << 20
-# The first field of an ONNX file is its version, a small number.
+# An ONNX file starts with the version field, a small number.
 _ONNX = re.compile(rb"\x08[\x01-\x40]")
 
 ENCRYPTED = (
-    "is in no form that its engine reads, so it is encrypted for a licence. Such a file opens only "
-    "inside Spark NLP with that licence: ask its publisher for the plain GGUF or ONNX file"
+    "is in no format that its engine reads, so it is encrypted for a licence. Such a file only "
+    "opens inside Spark NLP with that licence: ask its publisher for the plain GGUF or ONNX file"
 )
 
 
@@ -31,7 +31,7 @@ class SparkNlpError(ValueError):
 
 @dataclass(frozen=True)
 class Package:
-    """A model's folder, opened: what its metadata says, and its files."""
+    """An opened model folder: its metadata and its files."""
 
     root: Traversable
     source: Path
@@ -43,17 +43,17 @@ class Package:
 
     @property
     def name(self) -> str:
-        """The model's own name, from that of its file: ``<name>_<language>_<version>_...zip``."""
+        """The model's own name, from its file name: ``<name>_<language>_<version>_...zip``."""
         stem = self.source.name.removesuffix(".zip")
         name = re.sub(r"_[a-z]{2,3}_\d+\.\d+\.\d+_\d+\.\d+_\d{10,}$", "", stem)
         return re.sub(r"[^A-Za-z0-9._-]", "-", name).lstrip("._-") or "model"
 
     def parameter(self, name: str, otherwise: Any) -> Any:
-        """A parameter as it was saved, else its default there, else ``otherwise``."""
+        """Return a saved parameter, else its saved default, else ``otherwise``."""
         return self.given.get(name, self.defaults.get(name, otherwise))
 
     def files(self) -> list[Traversable]:
-        """The engine's files: what is neither metadata nor a field nor a checksum."""
+        """Return the engine's files: everything but metadata, fields and checksums."""
         return sorted(
             (file for file in self.root.iterdir() if file.is_file() and file.name[0] not in "._"),
             key=lambda file: file.name,
@@ -62,7 +62,7 @@ class Package:
 
 @contextmanager
 def opened(source: Path) -> Iterator[Package]:
-    """The model in a zip or a folder. Raises FileNotFoundError or SparkNlpError."""
+    """Open the model in a zip or a folder. Raises FileNotFoundError or SparkNlpError."""
     if source.is_dir():
         yield _package(source, source)
         return
@@ -79,13 +79,13 @@ def opened(source: Path) -> Iterator[Package]:
 
 
 def beginning(file: Traversable, length: int = 8) -> bytes:
-    """The first bytes of a file, which tell its form."""
+    """Return the first bytes of a file, which identify its format."""
     with file.open("rb") as stream:
         return stream.read(length)
 
 
 def is_onnx(start: bytes) -> bool:
-    """Whether a file that begins so can be an ONNX model."""
+    """Return True if a file that starts with these bytes may be an ONNX model."""
     return _ONNX.match(start) is not None
 
 
@@ -98,18 +98,18 @@ def _package(folder: Traversable, source: Path) -> Package:
         raise SparkNlpError(f"{source}: a pipeline; unpack it and import one of stages/: {stages}")
     given, defaults = content.get("paramMap", {}), content.get("defaultParamMap", {})
     if not isinstance(given, dict) or not isinstance(defaults, dict):
-        raise SparkNlpError(f"{source}: its metadata holds no parameters")
+        raise SparkNlpError(f"{source}: its metadata has no parameters")
     return Package(root, source, kind, given, defaults)
 
 
 def _root(folder: Traversable, source: Path) -> Traversable:
-    """The folder that holds metadata/: the given one, or the only one in it."""
+    """Return the folder with metadata/: the given one, or its only subfolder."""
     if folder.joinpath("metadata").is_dir():
         return folder
     inside = [one for one in folder.iterdir() if one.is_dir() and one.name[0] not in "._"]
     if len(inside) == 1 and inside[0].joinpath("metadata").is_dir():
         return inside[0]
-    raise SparkNlpError(f"{source}: no Spark NLP model: it has no folder metadata")
+    raise SparkNlpError(f"{source}: not a Spark NLP model: it has no metadata folder")
 
 
 def _metadata(root: Traversable, source: Path) -> dict[str, Any]:
@@ -119,13 +119,13 @@ def _metadata(root: Traversable, source: Path) -> dict[str, Any]:
         raw += beginning(part, _MOST_METADATA - len(raw) + 1)
         if len(raw) > _MOST_METADATA:
             raise SparkNlpError(
-                f"{source}: its metadata is larger than {_MOST_METADATA >> 20} MiB: this is no "
-                "model of Spark NLP's"
+                f"{source}: its metadata is larger than {_MOST_METADATA >> 20} MiB, so this is not "
+                "a Spark NLP model"
             )
     try:
         content = json.loads(raw)
     except (ValueError, RecursionError) as error:
-        raise SparkNlpError(f"{source}: its metadata is no JSON: it {ENCRYPTED}") from error
+        raise SparkNlpError(f"{source}: its metadata is not JSON: it {ENCRYPTED}") from error
     if not isinstance(content, dict):
-        raise SparkNlpError(f"{source}: its metadata holds no parameters")
+        raise SparkNlpError(f"{source}: its metadata has no parameters")
     return content

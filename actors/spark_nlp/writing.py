@@ -1,4 +1,4 @@
-"""Files of an import: weights copied in streams, and the model file with a word on its origin."""
+"""Output files of an import: weights, streamed, and the model file with a note on its origin."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from actors.spark_nlp.package import Package
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """Parameters that a model file does not take over: names that it does not know, and values that
-    are not valid under a name that it does."""
+    """Parameters omitted from the model file: unknown names, and invalid values of known names."""
 
     unknown: tuple[str, ...] = ()
     invalid: tuple[str, ...] = ()
 
 
 def copy(file: Traversable, target: Path) -> None:
-    """A file to ``target``, whole or not at all."""
+    """Copy a file to ``target`` atomically."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + ".partial")
     try:
@@ -36,13 +35,13 @@ def copy(file: Traversable, target: Path) -> None:
 
 
 def digest(path: Path) -> str:
-    """The SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_model_file(path: Path, package: Package, content: dict[str, Any], left: Left) -> None:
-    """The model file as YAML."""
+    """Write the model file as YAML."""
     lines = [
         f"# Imported by medspan from {_line(package.source.name)}, a {_line(package.kind)} of "
         "Spark NLP."
@@ -53,8 +52,8 @@ def write_model_file(path: Path, package: Package, content: dict[str, Any], left
         lines.append(f"# Parameters whose values are not valid, left out: {_names(left.invalid)}.")
     if content.get("prompt", {}).get("format") == "prose":
         lines.append(
-            "# It asks for prose. To extract entities, set prompt.format (template, nuextract or\n"
-            "# entity-list) and prompt.guideline; configs/guidelines has some to begin with."
+            "# It writes prose. To extract entities, set prompt.format (template, nuextract or\n"
+            "# entity-list) and prompt.guideline; configs/guidelines has examples."
         )
     body = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
     path.write_text("\n".join(lines) + "\n\n" + body, encoding="utf-8")
@@ -65,5 +64,5 @@ def _names(names: tuple[str, ...]) -> str:
 
 
 def _line(text: str) -> str:
-    """A text from outside as part of a comment: it cannot end its line and begin a key."""
+    """Collapse a foreign text to one line, so that it cannot leave its YAML comment."""
     return " ".join(text.split())

@@ -1,7 +1,7 @@
-"""Vision language models: pictures into the engine of the text models, through llama.cpp's mtmd.
+"""Vision language models: images in the engine of the text models, through llama.cpp's mtmd.
 
-``PageInputs`` puts pictures before a ``GenerativeBackend``. A picture becomes a run
-of embeddings (``Projector``) that the runner computes beside the tokens of other documents.
+``PageInputs`` presents images to a ``GenerativeBackend``. An image becomes a run of embeddings
+(``Projector``), which the runner computes alongside the tokens of other documents.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Documents as pictures before a vision model: pages to prompts, answers grounded in the text that
-OCR read, where there is one.
+"""Documents as images for a vision model: pages to prompts, answers grounded in the OCR text if
+there is one.
 
-Pages are decoded and cut in a thread of their own, for a few documents ahead of the engine: a queue
-of ten thousand pictures does not hold ten thousand decoded ones.
+Pages are decoded and prepared on a separate thread, for a few documents ahead of the engine: a
+queue of ten thousand images does not hold ten thousand decoded ones.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _AHEAD = 2  # documents prepared beyond those in flight
 
 
 class PageInputs:
-    """Documents as pictures; those without one are read as text. See ``actors.gguf.Inputs``."""
+    """Documents as images; those without one are read as text. See ``actors.gguf.Inputs``."""
 
     document_errors: tuple[type[Exception], ...] = (
         *TextInputs.document_errors,
@@ -45,7 +45,7 @@ class PageInputs:
     )
 
     def __init__(self, config: GgufModel) -> None:
-        """Raises ConfigError where the model file names no encoder."""
+        """Raises ConfigError if the model file names no image encoder."""
         if config.weights.mmproj is None:
             raise ConfigError(f"model {config.name}: no weights.mmproj")
         self._images = config.images or ImageOptions.model_validate({})
@@ -53,25 +53,25 @@ class PageInputs:
         self._digest = config.weights.mmproj_sha256
         self._text = TextInputs()
         self._pages = ThreadPoolExecutor(1, thread_name_prefix=f"pages-{config.name}")
-        self._held = self._most = 0
-        self._room = threading.Condition()
+        self._in_flight = self._max_in_flight = 0
+        self._slot_free = threading.Condition()
         self._closing = False
 
     @property
     def digests(self) -> Mapping[str, str]:
-        """As Inputs.digests."""
+        """See Inputs.digests."""
         return {"mmproj": self._digest or digest(self._mmproj)}
 
     @property
     def memory_used(self) -> Mapping[str, int]:
-        """As Inputs.memory_used."""
+        """See Inputs.memory_used."""
         return self.projector.took
 
     def open(self, loaded: LoadedModel, threads: int, rows: int) -> LlamaRunner:
-        """As Inputs.open; raises ConfigError for an mmproj of another model."""
+        """See Inputs.open; raises ConfigError for an mmproj of another model."""
         self._text.bind(loaded)
         self._loaded, context = loaded, loaded.config.context
-        self._most = context.slots + _AHEAD
+        self._max_in_flight = context.slots + _AHEAD
         flash = flash_attention(context, loaded.model.on_card)
         self.projector = Projector(self._mmproj, loaded.model, self._images, threads, flash)
         try:
@@ -83,52 +83,52 @@ class PageInputs:
     def schedule(
         self, document: Document, future: Future[Extraction], prepare: Callable[[], None]
     ) -> None:
-        """As Inputs.schedule: pictures are prepared in a thread of their own."""
+        """See Inputs.schedule: images are prepared on a separate thread."""
         if document.image is None:
             prepare()
         else:
-            self._pages.submit(self._when_there_is_room, future, prepare)
+            self._pages.submit(self._prepare_when_free, future, prepare)
 
     def prepare(self, document: Document, plan: Asking) -> Prepared:
-        """As Inputs.prepare."""
+        """See Inputs.prepare."""
         if document.image is None:
             return self._text.prepare(document, plan)
         pages = list(pixels_of(document.image, self._images))
         text = document.text or ""
         printed = text if self._images.text else ""
-        room = self._space(document, plan, printed)
-        prompts, notes = fitted(pages, room, self._images, self.projector)
+        budget = self._image_budget(document, plan, printed)
+        prompts, notes = fitted(pages, budget, self._images, self.projector)
         requests = [
-            self._request(document, plan, index, printed, shown)
-            for index, shown in enumerate(prompts)
+            self._request(document, plan, index, printed, images)
+            for index, images in enumerate(prompts)
         ]
         return Prepared(requests, [(0, len(text))] * len(prompts), notes)
 
     def close(self) -> None:
-        """As Inputs.close: preparing uses the encoder, which goes with the runner."""
-        with self._room:
+        """See Inputs.close: stops preparing, which uses the encoder that closes with the runner."""
+        with self._slot_free:
             self._closing = True
-            self._room.notify_all()
+            self._slot_free.notify_all()
         self._pages.shutdown()
 
-    def _when_there_is_room(self, future: Future[Extraction], prepare: Callable[[], None]) -> None:
-        with self._room:
-            self._room.wait_for(lambda: self._closing or self._held < self._most)
+    def _prepare_when_free(self, future: Future[Extraction], prepare: Callable[[], None]) -> None:
+        with self._slot_free:
+            self._slot_free.wait_for(lambda: self._closing or self._in_flight < self._max_in_flight)
             if self._closing:
                 future.cancel()
             if future.cancelled():
                 return
-            self._held += 1
+            self._in_flight += 1
         future.add_done_callback(self._release)
         prepare()
 
     def _release(self, _: Future[Extraction]) -> None:
-        with self._room:
-            self._held -= 1
-            self._room.notify_all()
+        with self._slot_free:
+            self._in_flight -= 1
+            self._slot_free.notify_all()
 
-    def _space(self, document: Document, plan: Asking, printed: str) -> int:
-        """Tokens that the pictures of one prompt may take, those around them included."""
+    def _image_budget(self, document: Document, plan: Asking, printed: str) -> int:
+        """Return the tokens available for the images of one prompt, including their delimiters."""
         prompt = plan.format.render(printed, document.prompt, pictures=1)
         words = sum(len(self._loaded.model.tokenize(part)) for part in _between(prompt) if part)
         context, predict = (
@@ -140,8 +140,8 @@ class PageInputs:
             output = min(predict, context // 2) if predict > 0 else context // 4
         if context - words - output < 1:
             raise DocumentError(
-                f"{words} tokens of words leave no room for a picture in a context of {context} "
-                f"with {output} kept for the answer"
+                f"{words} tokens of text leave no space for an image in a context of {context} "
+                f"with {output} reserved for the answer"
             )
         return context - words - output
 
@@ -151,13 +151,13 @@ class PageInputs:
         plan: Asking,
         index: int,
         printed: str,
-        shown: Sequence[Pixels],
+        images: Sequence[Pixels],
     ) -> Request:
-        prompt = plan.format.render(printed, document.prompt, pictures=len(shown))
+        prompt = plan.format.render(printed, document.prompt, pictures=len(images))
         before, *between = _between(prompt)
         tokens = self._loaded.model.tokenize(before)
         media: list[tuple[int, Media]] = []
-        for pixels, words in zip(shown, between, strict=True):
+        for pixels, words in zip(images, between, strict=True):
             for part in self.projector.prepare(pixels):
                 if isinstance(part, Picture):
                     self._check(part)
@@ -184,16 +184,16 @@ class PageInputs:
         )
 
     def _check(self, picture: Picture) -> None:
-        most = min(self._loaded.config.context.n_ubatch, self._loaded.config.context.n_batch)
-        if picture.whole and picture.tokens > most:
+        limit = min(self._loaded.config.context.n_ubatch, self._loaded.config.context.n_batch)
+        if picture.whole and picture.tokens > limit:
             raise DocumentError(
-                f"a picture of {picture.tokens} tokens that see each other needs context.n_ubatch "
-                f"and n_batch of as many; they are {most}"
+                f"an image of {picture.tokens} tokens that attend to each other needs "
+                f"context.n_ubatch and n_batch of at least as many; they are {limit}"
             )
 
 
 def _between(prompt: Prompt) -> list[list[Segment]]:
-    """The segments before the first picture, after it, and so on."""
+    """Split the segments at the images: before the first, after it, and so on."""
     parts: list[list[Segment]] = [[]]
     for segment in prompt.prefix + prompt.suffix:
         if segment.picture:

@@ -1,7 +1,8 @@
-"""The encoder of a vision model (its mmproj file): pixels to embeddings of the language model.
+"""The image encoder of a vision model (its mmproj file): pixels to language model embeddings.
 
-llama.cpp's mtmd cuts and normalises a picture as its architecture wants it, and says which tokens
-go around it. Preparing is done on the CPU by any thread; encoding by the one that steps the engine.
+llama.cpp's mtmd tiles and normalises an image as its architecture requires, and determines the
+delimiter tokens. Preparation runs on the CPU, on any thread; encoding runs on the engine's stepping
+thread.
 """
 
 from __future__ import annotations
@@ -27,42 +28,42 @@ from actors.gguf import LlamaModel, library
 
 Embeddings = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
-"""Height x width x 3, red first, contiguous."""
+"""Height x width x 3, RGB, contiguous."""
 
 _BATCH_FULL = 2
 
 
 class PictureRefused(ValueError):
-    """A picture that the encoder cannot take; the message holds numbers only."""
+    """An image that the encoder cannot take; the message holds numbers only."""
 
 
 class Picture:
-    """A prepared picture, or a tile of one: ``tokens`` embeddings at ``positions`` positions.
+    """A prepared image, or a tile of one: ``tokens`` embeddings at ``positions`` positions.
 
-    ``whole``: its tokens see each other, so they are computed at once. ``embeddings`` is float32
-    [tokens, width] once encoded; ``release`` forgets it.
+    ``whole``: its tokens attend to each other, so they are computed in one batch. ``embeddings`` is
+    float32 [tokens, width] once encoded; ``release`` drops it.
     """
 
     def __init__(self, chunk: Any, whole: bool) -> None:
-        """Takes the chunk over."""
+        """Takes ownership of the chunk."""
         self.tokens = int(mtmd.mtmd_input_chunk_get_n_tokens(chunk))
         self.positions = int(mtmd.mtmd_input_chunk_get_n_pos(chunk))
         self.whole = whole
         self.embeddings: Embeddings | None = None
         self._places = mtmd.mtmd_input_chunk_get_tokens_image(chunk)
         self._chunk = chunk
-        # Its pixels are large: they go when the last reference does, at the latest.
+        # The pixels are large: free them with the last reference at the latest.
         self._free = weakref.finalize(self, mtmd.mtmd_input_chunk_free, chunk)
 
     @property
     def chunk(self) -> Any:
-        """mtmd's own handle, with the pixels."""
+        """mtmd's handle, including the pixels."""
         if not self._free.alive:
-            raise RuntimeError("the picture was released")
+            raise RuntimeError("the image was released")
         return self._chunk
 
     def decoder_positions(self, first: int) -> NDArray[np.int32]:
-        """Where the tokens stand for M-RoPE, from the position ``first`` on: int32 [4, tokens] in
+        """Return the M-RoPE positions of the tokens, starting at ``first``: int32 [4, tokens] in
         the order of llama.cpp's sections: time, row, column, none."""
         places = (mtmd.mtmd_decoder_pos * self.tokens)()
         mtmd.mtmd_helper_image_get_decoder_pos(self._places, first, places)
@@ -70,28 +71,28 @@ class Picture:
         return np.ascontiguousarray(table[:, (0, 2, 1, 3)].T.astype(np.int32))
 
     def release(self) -> None:
-        """Give pixels and embeddings back."""
+        """Free pixels and embeddings."""
         self.embeddings = None
         self._places = None
         self._free()
 
 
 Part = tuple[int, ...] | Picture
-"""What a picture is in a prompt: tokens around it, and its tiles."""
+"""An element of an image's prompt: delimiter tokens, or a tile."""
 
 
 class Projector:
-    """A loaded mmproj file. All methods but ``encode`` and ``close`` are thread-safe."""
+    """A loaded mmproj file. All methods except ``encode`` and ``close`` are thread-safe."""
 
     def __init__(
         self, path: Path, model: LlamaModel, options: ImageOptions, threads: int, flash: int
     ) -> None:
-        """``flash``: llama.cpp's flash attention type, as of the language model's context.
+        """``flash``: llama.cpp's flash-attention type, as for the language model's context.
 
-        Raises FileNotFoundError, and ConfigError where the file is no encoder of this model.
+        Raises FileNotFoundError, or ConfigError if the file is not an encoder of this model.
         """
         if not path.is_file():
-            raise FileNotFoundError(f"no mmproj file {path}")
+            raise FileNotFoundError(f"mmproj file not found: {path}")
         library.start()
         mtmd.mtmd_helper_log_set(library.capture, ctypes.c_void_p(0))
         library.loading_errors()
@@ -101,50 +102,52 @@ class Projector:
         params.print_timings = False
         params.n_threads = threads
         params.flash_attn_type = flash
-        params.warmup = model.on_card  # there it finds out whether flash attention works
+        params.warmup = model.on_card  # on a GPU this detects whether flash attention works
         params.image_min_tokens = options.min_tokens or -1
         params.image_max_tokens = options.max_tokens or -1
         params.batch_max_tokens = options.encode_tokens
         self._context: Any = mtmd.mtmd_init_from_file(str(path).encode(), model.handle, params)
         if not self._context:
             raise ConfigError(
-                f"{path.name}: no encoder of this language model: {library.loading_errors()}"
+                f"{path.name}: not an encoder for this language model: {library.loading_errors()}"
             )
         if not mtmd.mtmd_support_vision(self._context):
             mtmd.mtmd_free(self._context)
-            raise ConfigError(f"{path.name}: an encoder of sound, not of pictures")
+            raise ConfigError(f"{path.name}: an audio encoder, not an image encoder")
         place = "card" if model.on_card else "CPU"
         self.took: Counter[str] = Counter({f"{place} encoder": path.stat().st_size})
-        """Bytes of the weights, and of what is computed in: the latter known on a card at once, on
-        a CPU with the first picture; more for a larger picture than these is not told."""
-        self._tell_buffers()
+        """Bytes of the weights and of the compute buffer. The latter is known at once on a GPU, on
+        a CPU after the first image; growth for larger images is not reported."""
+        self._record_buffers()
         self.rotary = bool(mtmd.mtmd_decode_use_mrope(self._context))
-        """Whether positions are of three dimensions (M-RoPE)."""
+        """True if positions are three-dimensional (M-RoPE)."""
         self.width = int(llama_cpp.llama_model_n_embd_inp(model.handle))
-        """Numbers of one embedding."""
+        """Size of one embedding."""
         self.seconds = 0.0
-        """Time spent encoding so far."""
+        """Total time spent encoding."""
         self.encoded = self.rounds = 0
-        """Pictures encoded so far, and how many times the encoder ran for them."""
+        """Images encoded so far, and the number of encoder runs."""
         self._marker = mtmd.mtmd_default_marker()
         self._waiting: OrderedDict[int, weakref.ref[Picture]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def _tell_buffers(self) -> None:
+    def _record_buffers(self) -> None:
         for buffer in library.buffers():
             self.took[f"{buffer.place} pictures"] += buffer.size
 
     def count(self, width: int, height: int) -> int:
-        """Tokens that a picture of this size takes, those around it included."""
-        with self._cut(width, height, None) as chunks:
+        """Return the tokens that an image of this size takes, including its delimiters."""
+        with self._chunks(width, height, None) as chunks:
             return sum(int(mtmd.mtmd_input_chunk_get_n_tokens(chunk)) for chunk in chunks)
 
-    def fitting(self, width: int, height: int, room: int) -> tuple[int, int] | None:
-        """The size nearest to this one whose tokens are at most ``room``; None where even a small
-        picture takes more, as for encoders that make all pictures one size."""
+    def fitting(self, width: int, height: int, token_limit: int) -> tuple[int, int] | None:
+        """Return the nearest smaller size that takes at most ``token_limit`` tokens.
+
+        None if even a small image takes more, as for encoders with a fixed image size.
+        """
         tokens, scale = self.count(width, height), 1.0
-        while tokens > room:
-            scale *= min(0.98, math.sqrt(room / tokens))
+        while tokens > token_limit:
+            scale *= min(0.98, math.sqrt(token_limit / tokens))
             size = max(1, round(width * scale)), max(1, round(height * scale))
             if max(size) < 8:
                 return None
@@ -152,11 +155,11 @@ class Projector:
         return max(1, round(width * scale)), max(1, round(height * scale))
 
     def prepare(self, pixels: Pixels) -> list[Part]:
-        """The parts of a picture, uncoded. Raises PictureRefused."""
+        """Return the parts of an image, not encoded yet. Raises PictureRefused."""
         height, width, _ = pixels.shape
         pixels = np.ascontiguousarray(pixels)
         parts: list[Part] = []
-        with self._cut(width, height, pixels) as chunks:
+        with self._chunks(width, height, pixels) as chunks:
             for chunk in chunks:
                 kind = mtmd.mtmd_input_chunk_get_type(chunk)
                 if kind == mtmd.MTMD_INPUT_CHUNK_TYPE_TEXT:
@@ -172,22 +175,22 @@ class Projector:
         return parts
 
     @contextmanager
-    def _cut(self, width: int, height: int, pixels: Pixels | None) -> Iterator[list[Any]]:
-        """mtmd's chunks of one picture; without pixels only their sizes hold."""
+    def _chunks(self, width: int, height: int, pixels: Pixels | None) -> Iterator[list[Any]]:
+        """Yield mtmd's chunks of one image; without pixels only their sizes are valid."""
         data = None if pixels is None else pixels.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
         bitmap = mtmd.mtmd_bitmap_init(width, height, data)
         chunks = mtmd.mtmd_input_chunks_init()
         try:
-            asked = mtmd.mtmd_input_text(
+            prompt = mtmd.mtmd_input_text(
                 text=self._marker,
                 text_len=len(self._marker),
                 add_special=False,
                 parse_special=True,
             )
             bitmaps = (mtmd.mtmd_bitmap_p_ctypes * 1)(bitmap)
-            code = mtmd.mtmd_tokenize(self._context, chunks, ctypes.byref(asked), bitmaps, 1)
+            code = mtmd.mtmd_tokenize(self._context, chunks, ctypes.byref(prompt), bitmaps, 1)
             if code != 0:
-                raise PictureRefused(f"the encoder cannot take {width} x {height} pixels")
+                raise PictureRefused(f"the encoder does not accept {width} x {height} pixels")
             number = int(mtmd.mtmd_input_chunks_size(chunks))
             yield [mtmd.mtmd_input_chunks_get(chunks, i) for i in range(number)]
         finally:
@@ -195,14 +198,14 @@ class Projector:
             mtmd.mtmd_bitmap_free(bitmap)
 
     def encode(self, picture: Picture) -> None:
-        """Give a picture its embeddings, and others that wait where they fit into one batch with
-        it (the same size, up to ``encode_tokens``, an encoder that can). Raises RuntimeError."""
-        began = perf_counter()
+        """Encode an image, together with waiting ones that fit in the same batch (same size, up to
+        ``encode_tokens``, if the encoder supports it). Raises RuntimeError."""
+        start = perf_counter()
         batch = mtmd.mtmd_batch_init(self._context)
         try:
             together = [picture]
             if mtmd.mtmd_batch_add_chunk(batch, picture.chunk) != 0:
-                raise RuntimeError("mtmd takes no picture into an empty batch")
+                raise RuntimeError("mtmd rejects an image for an empty batch")
             for other in self._others(picture):
                 code = mtmd.mtmd_batch_add_chunk(batch, other.chunk)
                 if code == 0:
@@ -221,19 +224,19 @@ class Projector:
         with self._lock:
             for one in together:
                 self._waiting.pop(id(one), None)
-        self.seconds += perf_counter() - began
+        self.seconds += perf_counter() - start
         self.encoded += len(together)
         self.rounds += 1
         if self.rounds == 1:
-            self._tell_buffers()
+            self._record_buffers()
 
     @property
     def waiting(self) -> int:
-        """Pictures that are prepared, not encoded and not given up."""
+        """Number of images that are prepared, not encoded and not cancelled."""
         return len(self._others(None))
 
     def _others(self, picture: Picture | None) -> Sequence[Picture]:
-        """Other pictures that wait, the oldest first; those that are gone are forgotten."""
+        """Return the other waiting images, oldest first; drop those that were garbage-collected."""
         with self._lock:
             waiting = [(key, reference()) for key, reference in self._waiting.items()]
             for key, one in waiting:

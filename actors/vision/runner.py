@@ -1,8 +1,8 @@
-"""llama.cpp as the engine's Runner for prompts with pictures in them.
+"""llama.cpp as the engine's Runner for prompts with images.
 
-A batch of llama.cpp holds either tokens or embeddings, so a step with pictures is two: the parts of
-all pictures that are due, of whatever sequences, and the tokens of all others. With M-RoPE a
-picture takes fewer positions than tokens; from there on a sequence's positions lag behind.
+A llama.cpp batch holds either tokens or embeddings, so a step with images is two batches: the image
+parts that are due, from all sequences, and the tokens of the others. With M-RoPE an image takes
+fewer positions than tokens, so the positions of a sequence lag behind its tokens from there on.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from actors.vision.projector import Picture, Projector
 
 
 class VisionRunner(LlamaRunner):
-    """A context on a model with its encoder; owns all three. See ``actors.engine.Runner``."""
+    """A context on a model with its image encoder; owns all three. See ``actors.engine.Runner``."""
 
     def __init__(
         self,
@@ -31,13 +31,13 @@ class VisionRunner(LlamaRunner):
         projector: Projector,
         rows: int | None = None,
     ) -> None:
-        """As of ``LlamaRunner``."""
+        """See ``LlamaRunner``."""
         super().__init__(model, options, threads, rows)
         self.projector = projector
         self._lags = [0] * self.sequences
 
     def decode(self, blocks: Sequence[Block]) -> Logits:
-        """As in ``Runner``; pictures without embeddings are encoded first."""
+        """See ``Runner``; images without embeddings are encoded first."""
         tokens: list[Block] = []
         parts: list[tuple[Block, Picture]] = []
         for block in blocks:
@@ -60,16 +60,16 @@ class VisionRunner(LlamaRunner):
         return super().decode(tokens)
 
     def _batches(self, parts: Sequence[tuple[Block, Picture]]) -> list[list[tuple[Block, Picture]]]:
-        """Parts that go into one llama_decode: those whose tokens see each other go alone."""
+        """Group parts per llama_decode: parts whose tokens attend to each other go alone."""
         batches: list[list[tuple[Block, Picture]]] = []
-        room = 0
+        space = 0
         for block, picture in parts:
             size = len(block.tokens)
-            if picture.whole or size > room:
+            if picture.whole or size > space:
                 batches.append([])
-                room = self.batch
+                space = self.batch
             batches[-1].append((block, picture))
-            room = 0 if picture.whole else room - size
+            space = 0 if picture.whole else space - size
         return batches
 
     def _decode_parts(self, parts: Sequence[tuple[Block, Picture]]) -> None:
@@ -99,12 +99,12 @@ class VisionRunner(LlamaRunner):
             if not causal:
                 llama_cpp.llama_set_causal_attn(self._context, True)
         if code != 0:
-            raise RuntimeError(f"llama_decode returned {code} for a picture")
+            raise RuntimeError(f"llama_decode returned {code} for an image")
 
     def _decode_embeddings(self, rows: Any, positions: Any, ids: Any) -> int:
         count = len(ids)
         rows = np.ascontiguousarray(rows, np.float32)
-        counts, wanted = np.ones(count, np.int32), np.zeros(count, np.int8)
+        counts, output_rows = np.ones(count, np.int32), np.zeros(count, np.int8)
         addresses = (ids.ctypes.data + 4 * np.arange(count)).astype(np.uint64)
         batch = llama_cpp.llama_batch()
         batch.n_tokens = count
@@ -115,11 +115,11 @@ class VisionRunner(LlamaRunner):
         batch.seq_id = ctypes.cast(
             addresses.ctypes.data, ctypes.POINTER(ctypes.POINTER(ctypes.c_int32))
         )
-        batch.logits = ctypes.cast(wanted.ctypes.data, ctypes.POINTER(ctypes.c_int8))
+        batch.logits = ctypes.cast(output_rows.ctypes.data, ctypes.POINTER(ctypes.c_int8))
         return int(llama_cpp.llama_decode(self._context, batch))
 
     def trim(self, sequence: int, length: int) -> None:
-        """As in ``Runner``; ``length`` is past a sequence's pictures, or before the first."""
+        """See ``Runner``; ``length`` is past a sequence's images, or before the first."""
         if length:
             length += self._lags[sequence]
         else:
@@ -135,5 +135,5 @@ class VisionRunner(LlamaRunner):
 
 def _picture(media: Media) -> Picture:
     if not isinstance(media, Picture):
-        raise TypeError("media that is no picture")
+        raise TypeError("media is not an image")
     return media

@@ -1,15 +1,14 @@
-"""The batch way: units of a lake through pools of actors, into committed tables.
+"""Batch processing: units of a lake pass through actor pools into committed tables.
 
-``cluster`` joins or starts Ray, ``graph`` is the Ray Data plan, ``step`` the actor that holds a
-model, ``finish`` merges and writes, ``run`` drives, counts, and commits; ``describe`` tells what
-a run would do.
+``graph`` builds the Ray Data pipeline, ``stage`` is the actor that holds a model, ``finish`` merges
+and writes units, ``run`` drives, counts and commits; ``describe`` implements the dry run.
 """
 
 from __future__ import annotations
 
 from actors.extras import optional_imports
 
-with optional_imports("the batch way"):
+with optional_imports("batch processing"):
     from pipelines.batch.run import (
         Outcome,
         Progress,

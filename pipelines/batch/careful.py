@@ -1,4 +1,5 @@
-"""Documents to a model, and back, so that one which ends its process is found and set aside."""
+"""Submit units to a model and journal each attempt, so that a document that crashes its worker can
+be found and quarantined."""
 
 from __future__ import annotations
 
@@ -21,8 +22,8 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
-    """Where a step's attempts at the units of a run are recorded: ``key`` tells its files from
-    those of other steps, ``step`` is its name for people."""
+    """Where a stage records its attempts at the units of a run. ``key`` distinguishes its files
+    from those of other stages; ``step`` is its display name."""
 
     sink: str
     run_id: str
@@ -32,7 +33,7 @@ class Attempts:
 
 
 class Careful(Generic[_T]):
-    """A model's ``submit`` for the documents of units, with their attempts recorded."""
+    """Wraps a model's ``submit`` and journals the attempts at each unit."""
 
     def __init__(
         self,
@@ -40,19 +41,19 @@ class Careful(Generic[_T]):
         submit: Callable[[Document], Future[_T]],
         moved: Moved = unheard,
     ) -> None:
-        """``moved`` is called when a document is done."""
+        """``moved`` is called whenever a document is finished."""
         self._moved = moved
         self._attempts = attempts
         self._submit = submit
         self._folder = Folder(attempts.sink)
         self._gate = Gate()
 
-    async def give(self, unit: str, documents: Sequence[Document]) -> list[_T | None]:
-        """What the model says of a unit's documents, in their order; None for one that ended its
-        process ``most_tries`` times while it was alone in it.
+    async def submit_unit(self, unit: str, documents: Sequence[Document]) -> list[_T | None]:
+        """Process a unit's documents. Results are in their order; None for a document that crashed
+        the worker ``most_tries`` times when processed alone.
 
-        Before the model sees them it is written down that it does, so that a process which dies of
-        them leaves a trace; see ``pipelines.batch.hunt``.
+        The attempt is journaled before the model gets the documents, so that a crash leaves a
+        trace; see ``pipelines.batch.hunt``.
         """
         if not documents:
             return []
@@ -62,13 +63,13 @@ class Careful(Generic[_T]):
         hunt = Hunt.from_json(content) if content else Hunt.of(len(documents))
         hunt.begin(work.most_tries)
         found: list[_T | None] = [None] * len(documents)
-        if not hunt.hunting:
+        if not hunt.bisecting:
             async with self._gate.shared():
                 await asyncio.to_thread(self._folder.write, name, hunt.as_json())
                 found[:] = await self._together(unit, documents)
                 return found
         say(
-            "a unit that its process died of is tried in groups",
+            "unit crashed its worker; retrying in smaller groups",
             logging.WARNING,
             run=work.run_id,
             unit=unit,
@@ -85,7 +86,7 @@ class Careful(Generic[_T]):
         for document, one in zip(documents, found, strict=True):
             if one is None:
                 say(
-                    "a document was set aside",
+                    "document quarantined",
                     logging.ERROR,
                     run=work.run_id,
                     document=document.id,
@@ -100,8 +101,8 @@ class Careful(Generic[_T]):
         try:
             return [await asyncio.wrap_future(future) for future in futures]
         except Exception as error:
-            # A document's failure is data: what comes here is a lost model. Ending the process
-            # makes Ray start another and give it this unit.
+            # A document's failure is returned as data, so an exception is a lost model. Exiting
+            # makes Ray start a new actor and retry this unit there.
             say(
                 "model lost",
                 logging.CRITICAL,
@@ -114,5 +115,5 @@ class Careful(Generic[_T]):
 
 
 def poison(most_tries: int) -> str:
-    """Why a document was set aside, for its row."""
-    return f"ended its process {most_tries} times while it was alone in it"
+    """The failure message of a quarantined document."""
+    return f"crashed the worker {most_tries} times when processed alone"

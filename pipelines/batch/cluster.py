@@ -1,4 +1,4 @@
-"""Joining a Ray cluster, or starting a private one for this process."""
+"""Join a Ray cluster, or start a private one for this process."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from pipelines.stages import Stage
 
 log = logging.getLogger(__name__)
 _POLL_SECONDS = 2.0
-# Ray ends a worker that was idle for a second where actors hold all CPUs, and starts another for
-# the next unit to be written: 2 CPU seconds each, a third of what 2 cores can do.
+# If actors hold all CPUs, Ray kills workers that are idle for a second and starts new ones for the
+# next unit to write: 2 CPU seconds each, a third of the capacity of 2 cores.
 _IDLE_MS = 600_000
-# How long a driver waits for a worker that a cut network has silenced. The death of its node does
-# not end the wait for the reply of a plain task (such as writing a unit); only the keepalive of
-# their gRPC connection does, by default after 300 + 120 s. Ray's servers refuse pings closer than
-# 60 s.
+# gRPC keepalive: how long the driver waits for a worker behind a network partition. The death of a
+# node does not end the wait for the reply of a plain task (such as writing a unit); only the
+# keepalive of the connection does, by default after 300 + 120 s. Ray's servers reject pings closer
+# than 60 s.
 _KEEPALIVE = {
     "RAY_grpc_client_keepalive_time_ms": "70000",
     "RAY_grpc_client_keepalive_timeout_ms": "20000",
@@ -43,15 +43,15 @@ _KEEPALIVE = {
 
 @contextmanager
 def cluster(address: str | None = None, num_gpus: int | None = None) -> Iterator[None]:
-    """A connected Ray for the duration; a private one is shut down after, a joined one is left.
+    """Connect to Ray while the block runs; afterwards a private one is shut down.
 
-    ``address`` as in ray.init; without it, and without RAY_ADDRESS (which ``ray job submit``
-    sets), Ray is started on this machine alone. ``num_gpus`` declares logical GPUs there.
+    ``address`` as in ray.init. Without it, and without RAY_ADDRESS (which ``ray job submit`` sets),
+    Ray starts on this machine only; ``num_gpus`` declares logical GPUs.
     """
     if ray.is_initialized():
         yield
         return
-    # Ray's own progress lines would bury what medspan says; its log files keep them.
+    # Ray's progress lines would bury medspan's output; Ray's log files keep them.
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"ray\.data.*")
     address = address or os.environ.get("RAY_ADDRESS")
@@ -64,7 +64,7 @@ def cluster(address: str | None = None, num_gpus: int | None = None) -> Iterator
         else:
             private.enter_context(private_ray())
             _start(num_gpus)
-        # ray.init puts another in the place of a scheduler's, which SIGTERM would then just kill.
+        # ray.init replaces a scheduler's SIGTERM handler, so restore it.
         if callable(handler) and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)
         try:
@@ -78,20 +78,20 @@ def _join(address: str) -> None:
         ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
     except ConnectionError as error:
         raise ConfigError(
-            f"no Ray cluster answers at {address} (--address, RAY_ADDRESS); is it up, and is "
-            "its token, if it has one, known here?"
+            f"no Ray cluster answers at {address} (--address, RAY_ADDRESS); check that it is "
+            "running, and that its token, if any, is configured here"
         ) from error
 
 
 def _start(num_gpus: int | None) -> None:
-    # The core worker prints a false alarm about every actor pool of Ray Data on stderr
-    # (ray-project/ray issue 53727), and a line about this setting, which silences it. It also
-    # silences why Ray ends a process, so `medspan -v` and the environment choose otherwise.
+    # The core worker prints a false alarm about every Ray Data actor pool on stderr
+    # (ray-project/ray issue 53727). This level silences it. It also hides why Ray kills a
+    # process, so `medspan -v` and the environment can raise it.
     level = "warning" if log.isEnabledFor(logging.INFO) else "fatal"
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", level)
-    with _held_stderr():
+    with _buffered_stderr():
         ray.init(
-            # Without "local" Ray looks for a cluster that was started here before, and waits
+            # Without "local" Ray looks for a cluster started earlier on this machine, and waits
             # minutes for one that has died.
             address="local",
             num_gpus=num_gpus,
@@ -103,17 +103,17 @@ def _start(num_gpus: int | None) -> None:
 
 
 @contextmanager
-def _held_stderr() -> Iterator[None]:
-    """Hold back what C++ code writes to stderr; show it only when the block raises."""
+def _buffered_stderr() -> Iterator[None]:
+    """Buffer what native code writes to stderr; print it only if the block raises."""
     sys.stderr.flush()
     kept = os.dup(2)
-    with TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
+    with TemporaryFile() as buffer:
+        os.dup2(buffer.fileno(), 2)
         try:
             yield
         except BaseException:
-            held.seek(0)
-            os.write(kept, held.read())
+            buffer.seek(0)
+            os.write(kept, buffer.read())
             raise
         finally:
             os.dup2(kept, 2)
@@ -121,22 +121,24 @@ def _held_stderr() -> Iterator[None]:
 
 
 def fitted(loaded: LoadedPipeline) -> LoadedPipeline:
-    """The pipeline with fractions of this cluster's cards that hold its models; see
-    ``pipelines.fractions``. A pool with ``cpu_fallback`` gives up its GPU where there is none, also
-    after a cluster that grows was asked for one and waited for as long as the pipeline says."""
+    """Resolve the GPU fractions of all pools for this cluster; see ``pipelines.fractions``.
+
+    With ``num_gpus: auto`` and no GPU yet, an autoscaling cluster is asked for one and awaited for
+    the configured time. If there is still none, pools with ``cpu_fallback`` use the CPU.
+    """
     pools = [stage.actors for stage in loaded.pooled if stage.actors.num_gpus]
     if not pools:
         return loaded
     if any(pool.num_gpus == "auto" and pool.card_gb is None for pool in pools):
         one = {"CPU": pools[0].num_cpus, "GPU": 1.0}
-        _grown([one], _has_cards, loaded.pipeline.cluster_wait_minutes)
+        _await_resources([one], _has_cards, loaded.pipeline.cluster_wait_minutes)
     if not _has_cards():
         loaded = replace(loaded, stages=tuple(map(_without_card, loaded.stages)))
     return sized(loaded, cache(smallest_card))
 
 
 def _without_card(stage: Stage) -> Stage:
-    """The stage without a card, where it may fall back on the CPU and has no number yet."""
+    """Move a stage with ``num_gpus: auto`` to the CPU if its pool allows it."""
     pool = stage.pool
     if pool is None or pool.num_gpus != "auto" or not pool.cpu_fallback:
         return stage
@@ -147,31 +149,33 @@ def _has_cards() -> bool:
     return bool(ray.cluster_resources().get("GPU", 0.0))
 
 
-def _grown(bundles: list[dict[str, float]], there: Callable[[], bool], minutes: float) -> None:
-    """Ask a cluster that grows for resources, and wait for them, but not for ever."""
+def _await_resources(
+    bundles: list[dict[str, float]], available: Callable[[], bool], minutes: float
+) -> None:
+    """Request resources from an autoscaling cluster and wait for them, up to a deadline."""
     deadline = time.monotonic() + minutes * 60
-    if there() or not minutes:
+    if available() or not minutes:
         return
-    log.warning("waiting for the cluster to grow to what the least actors need")
+    log.warning("waiting for the cluster to scale up to min_actors")
     request_resources(bundles=bundles)
-    while not there() and time.monotonic() < deadline:
+    while not available() and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
 
 
 def placed(loaded: LoadedPipeline) -> LoadedPipeline:
-    """The pipeline with pools as this cluster can place them.
+    """Check that this cluster can place the pools, and resolve CPU fallbacks.
 
-    A cluster that grows is asked for the least actors of all stages at once, and waited for as long
-    as the pipeline says. Raises ConfigError, with the numbers, where it holds them even then not
-    (Ray would wait for ever). A pool with ``cpu_fallback`` gives up its GPU where there is none.
+    An autoscaling cluster is asked for min_actors of all stages at once, and awaited for the
+    configured time. Raises ConfigError, with the numbers, if they still do not fit (Ray would wait
+    forever). Pools with ``cpu_fallback`` use the CPU if there is no GPU.
     """
-    wanted = [stage.actors for stage in loaded.pooled]
+    minimum = [stage.actors for stage in loaded.pooled]
     bundles = [
         {"CPU": pool.num_cpus, **({"GPU": pool.gpus} if pool.gpus else {})}
-        for pool in wanted
+        for pool in minimum
         for _ in range(pool.min_actors)
     ]
-    _grown(bundles, lambda: _fits(wanted), loaded.pipeline.cluster_wait_minutes)
+    _await_resources(bundles, lambda: _fits(minimum), loaded.pipeline.cluster_wait_minutes)
     if not _has_cards():
         loaded = replace(
             loaded,
@@ -190,7 +194,8 @@ def placed(loaded: LoadedPipeline) -> LoadedPipeline:
                 how = "lower pool.num_gpus or pool.min_actors, or set pool.cpu_fallback to run on "
                 how += "the CPU"
             raise ConfigError(
-                f"steps: the least actors need {need:g} {kind}s and the cluster has {have:g}; {how}"
+                f"steps: min_actors of all pools need {need:g} {kind}s and the cluster has "
+                f"{have:g}; {how}"
             )
     where = nodes()
     check_nodes(pools, where)
@@ -199,7 +204,7 @@ def placed(loaded: LoadedPipeline) -> LoadedPipeline:
 
 
 def _needs(pools: Sequence[Pool]) -> list[tuple[str, float, float]]:
-    """By kind of resource, what the least actors need and what the cluster has."""
+    """Per resource kind: what min_actors of all pools need, and what the cluster has."""
     total = ray.cluster_resources()
     cpus = sum(pool.num_cpus * pool.min_actors for pool in pools)
     gpus = sum(pool.gpus * pool.min_actors for pool in pools)

@@ -1,4 +1,4 @@
-"""What a run would do, told before it is done."""
+"""The dry run: describe a run without executing it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pipelines.tables.schema import DOCUMENTS
 
 
 def check_reader(loaded: LoadedPipeline, plan: SourcePlan) -> None:
-    """Raise ConfigError where there are pictures and nothing to read them with, or an extra column
-    has the name of one of the documents table."""
+    """Raise ConfigError if the source has images that the pipeline cannot read, or an extra column
+    has the name of a column of the documents table."""
     taken = sorted(set(plan.keep.names) & set(DOCUMENTS.names))
     if taken:
         raise ConfigError(
@@ -21,13 +21,13 @@ def check_reader(loaded: LoadedPipeline, plan: SourcePlan) -> None:
     picture = next((file for file in plan.files if file.format == "image"), None)
     if picture is not None and not loaded.takes_pictures:
         raise ConfigError(
-            f"{picture.uri}: is a picture or PDF; give the pipeline an `ocr` section to read it "
-            "(only vision models need none)"
+            f"{picture.uri} is an image or PDF; add an `ocr` section to the pipeline to read it "
+            "(vision models alone need none)"
         )
 
 
 def describe(loaded: LoadedPipeline, plan: SourcePlan) -> dict[str, Any]:
-    """What ``--dry-run`` prints: documents, files, units, steps, pools, output paths."""
+    """The output of ``--dry-run``: documents, files, units, stages, pools, output paths."""
     check_reader(loaded, plan)
     sink = loaded.pipeline.sink.path.rstrip("/")
     return {

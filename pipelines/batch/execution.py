@@ -1,4 +1,4 @@
-"""How the units of a run are done: on Ray, or by whatever a test puts in its place."""
+"""Execution of a run's units: on Ray, or by a test double."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from pipelines.config import LoadedPipeline
 
 
 class Execution(Protocol):
-    """Where a run's units are done."""
+    """Executes the units of a run."""
 
     def place(self, loaded: LoadedPipeline) -> LoadedPipeline:
-        """The pipeline with pools that fit there; raises ConfigError where none do."""
+        """The pipeline with pools that fit the machines; raises ConfigError if they cannot."""
 
     def rows(self, work: RunWork) -> Generator[dict[str, Any], None, None]:
-        """A row for every unit done, in any order: ``unit``, ``tally`` and ``error``."""
+        """Yield a row per finished unit, in any order: ``unit``, ``tally`` and ``error``."""
 
 
 class OnRay:
-    """The connected Ray."""
+    """Executes units on the connected Ray cluster."""
 
     def place(self, loaded: LoadedPipeline) -> LoadedPipeline:
         """As Execution.place."""
         return placed(fitted(loaded))
 
     def rows(self, work: RunWork) -> Generator[dict[str, Any], None, None]:
-        """As Execution.rows; raises StalledError where nothing moves for too long."""
+        """As Execution.rows; raises StalledError if no unit finishes for too long."""
         return patiently(build(work))

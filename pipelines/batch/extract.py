@@ -1,4 +1,4 @@
-"""The actor of a stage that finds entities: gives every document of a unit its Extraction."""
+"""The actor of an entity-finding stage: adds an Extraction to every document of a unit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipelines.worker.events import count_batch
 
 
 class ExtractActor(StageActor):
-    """An Extractor, applied to units."""
+    """Applies an Extractor to units."""
 
     def _load(self, work: StageWork) -> Mapping[str, int]:
         moved = work.moved
@@ -33,23 +33,23 @@ class ExtractActor(StageActor):
             self._model = work.load(work.stage.model, work.share)
             submit = self._model.submit
         self._careful = Careful(work.attempts, submit, moved)
-        # A model of a test does not report its memory.
+        # Test models do not report their memory.
         return getattr(self._model, "took", {})
 
     async def _apply(self, unit: str, table: pa.Table) -> tuple[pa.Table, int]:
-        # The column is null where a row could not be read, or is carried over from an earlier run.
+        # The column is null if a row could not be read or is carried over from an earlier run.
         columns = ["doc_id", "text", "prompt", "prior", "error_type"]
         columns += ["image"] if self._work.stage.sees_pictures else []
         rows = table.select(columns).to_pylist()
-        wanted = [i for i, row in enumerate(rows) if not row["error_type"] and not row["prior"]]
+        pending = [i for i, row in enumerate(rows) if not row["error_type"] and not row["prior"]]
         documents = [
             Document(rows[i]["doc_id"], rows[i]["text"], rows[i].get("image"), rows[i]["prompt"])
-            for i in wanted
+            for i in pending
         ]
         results: list[dict[str, Any] | None] = [None] * len(rows)
-        answers = await self._careful.give(unit, documents)
-        found = [one or self._poison(d) for one, d in zip(answers, documents, strict=True)]
-        for i, extraction in zip(wanted, found, strict=True):
+        answers = await self._careful.submit_unit(unit, documents)
+        found = [one or self._quarantined(d) for one, d in zip(answers, documents, strict=True)]
+        for i, extraction in zip(pending, found, strict=True):
             results[i] = extraction_row(extraction)
         count_batch(
             self._work.stage.name,
@@ -60,7 +60,7 @@ class ExtractActor(StageActor):
         column = pa.array(results, type=EXTRACTION)
         return table.append_column(self._work.column, column), len(found)
 
-    def _poison(self, document: Document) -> Extraction:
+    def _quarantined(self, document: Document) -> Extraction:
         return Extraction(
             document_id=document.id,
             model=self._work.stage.name,

@@ -1,4 +1,4 @@
-"""The end of a unit: merge what the steps said, write its rows, and report in numbers."""
+"""Finish a unit: merge the results of all stages, write its rows and report counts."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ from pipelines.worker.events import count_unit, say
 
 @dataclass(frozen=True, slots=True)
 class UnitRows:
-    """The rows of a unit, by table, without provenance. ``documents`` has the kept columns, as
-    they were read, after its own."""
+    """The rows of a unit, by table, without provenance. ``documents`` also has the extra columns of
+    the source, as they were read."""
 
     documents: pa.Table
     entities: pa.Table
     relations: pa.Table
 
     def tables(self, entity_columns: Sequence[str], plain: bool) -> dict[str, pa.Table]:
-        """By name, with the kept columns in the types of the tables (``plain``: in their own), and
-        some of them in ``entities`` as well."""
+        """The tables by name, with the extra columns cast to table types (``plain``: not cast), and
+        those of ``entity_columns`` added to ``entities``."""
         documents, entities = self.documents, self.entities
         kept = [f for f in documents.schema if f.name not in DOCUMENTS.names]
         rows = pc.index_in(entities["doc_id"], value_set=documents["doc_id"].combine_chunks())
@@ -67,11 +67,10 @@ def finish_unit(
     carried: Carried | None = None,
     refine: Refine = unrefined,
 ) -> tuple[UnitRows, Tally]:
-    """The rows of a unit, and its counts.
+    """Build the rows of a unit and its counts.
 
-    ``table`` has the columns of READ, extra ones, one of EXTRACTION for each stage with actors, and
-    ``reading`` where pictures were read. ``carried`` has the old rows of those that are carried
-    over.
+    ``table`` has the columns of READ, extra columns, an EXTRACTION column per stage with actors,
+    and ``reading`` if OCR ran. ``carried`` has the earlier rows of documents that are carried over.
     """
     tally = Tally()
     columns = [name for name in table.schema.names if is_stage_column(name)]
@@ -142,10 +141,10 @@ def _document(
 
 
 def _identity(row: dict[str, Any]) -> str | None:
-    """What tells whether a document is what it was: of a picture its bytes, not what was read."""
+    """Content hash that detects changes: of an image its bytes, not the OCR text."""
     if row.get("reading") is not None:
         return str(row["reading"]["identity"])
-    if row.get("image") is not None:  # a vision model saw it, and nothing read it
+    if row.get("image") is not None:  # only vision models processed it
         return content_hash(row["image"], row["prompt"])
     return None if row["text"] is None else content_hash(row["text"], row["prompt"])
 
@@ -184,8 +183,8 @@ def _count_carried(tally: Tally, document: dict[str, Any], entities: list[dict[s
 
 
 def write_unit(block: pa.Table, loaded: LoadedPipeline, run_id: str) -> pa.Table:
-    """The last map of the graph: write one packed unit's files; a row of its id, what stands in
-    the footer of its documents file, its counts, and what kept it from being written."""
+    """The last map of the graph: write the files of one packed unit. Returns a row with its id,
+    the footer of its documents file, its counts, and the error if writing failed."""
     pipeline = loaded.pipeline
     pipeline.storage.apply()
     unit, table = unpack(block)
@@ -201,7 +200,7 @@ def write_unit(block: pa.Table, loaded: LoadedPipeline, run_id: str) -> pa.Table
     try:
         files = write_files(folder, run_id, unit, tables, tally.as_json())
     except OSError as error:
-        # As data, because Ray would hand on no more than its own wrapper of it.
+        # Returned as data, because Ray would pass on only its own wrapper of the error.
         return pa.table({"unit": [unit], "files": [""], "tally": ["{}"], "error": [str(error)]})
     tally.busy["write"] += time.monotonic() - started  # type: ignore[assignment]
     new = tally.documents - tally.carried

@@ -1,4 +1,4 @@
-"""A gate that many may pass together, or one alone."""
+"""A readers-writer lock for asyncio."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from contextlib import asynccontextmanager
 
 
 class Gate:
-    """Shared and exclusive passage in one event loop. Who wants it alone waits until all others
-    are through, and lets no new ones in meanwhile."""
+    """Shared and exclusive access within one event loop. A waiting exclusive holder blocks new
+    shared ones, so it cannot starve."""
 
     def __init__(self) -> None:
         self._condition = asyncio.Condition()
-        self._inside = 0
-        self._alone = 0
+        self._shared_holders = 0
+        self._exclusive = 0
 
     @asynccontextmanager
     async def shared(self) -> AsyncIterator[None]:
-        """With others."""
+        """Hold the lock together with other shared holders."""
         async with self._condition:
-            await self._condition.wait_for(lambda: not self._alone)
-            self._inside += 1
+            await self._condition.wait_for(lambda: not self._exclusive)
+            self._shared_holders += 1
         try:
             yield
         finally:
             async with self._condition:
-                self._inside -= 1
+                self._shared_holders -= 1
                 self._condition.notify_all()
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[None]:
-        """Alone."""
+        """Hold the lock exclusively."""
         async with self._condition:
-            await self._condition.wait_for(lambda: not self._alone)
-            self._alone = 1
-            await self._condition.wait_for(lambda: not self._inside)
+            await self._condition.wait_for(lambda: not self._exclusive)
+            self._exclusive = 1
+            await self._condition.wait_for(lambda: not self._shared_holders)
         try:
             yield
         finally:
             async with self._condition:
-                self._alone = 0
+                self._exclusive = 0
                 self._condition.notify_all()

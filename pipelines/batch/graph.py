@@ -1,6 +1,6 @@
-"""The Ray Data plan of a run: read units, one pool of actors a stage, write units.
+"""The Ray Data pipeline of a run: read units, one actor pool per stage, write units.
 
-A row of the dataset is a whole unit, so Ray can neither split one nor lose part of it.
+A row of the dataset is a whole unit, so Ray can neither split a unit nor lose part of it.
 """
 
 from __future__ import annotations
@@ -38,31 +38,31 @@ from pipelines.storage import Storage
 from pipelines.tables.folder import Folder
 
 _UNITS_A_READ = 32
-# Reading and writing wait for storage more than they compute. Asking for no CPU keeps them from
-# being starved for ever where the actors of the steps hold all of them.
+# Reading and writing are I/O-bound. Requesting no CPU keeps them from starving when the stages'
+# actors hold all CPUs.
 _IO_CPUS = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class ReadWork:
-    """What reading tasks need beside their units."""
+    """Settings of read tasks."""
 
     source: Source
     keep: pa.Schema
     storage: Storage
     sink: str
     prior: Mapping[str, tuple[StoredUnit, ...]]
-    """By file, live units of earlier runs whose rows may be carried over."""
+    """Live units of earlier runs whose rows may be carried over, by file."""
     retry_failed: bool
 
     def of(self, units: Sequence[Unit]) -> ReadWork:
-        """The same with no more of ``prior`` than these units need."""
+        """A copy with ``prior`` reduced to what these units need."""
         uris = {part.uri for unit in units for part in unit.slices}
         return replace(self, prior={uri: self.prior[uri] for uri in uris if uri in self.prior})
 
 
 class UnitSource(Datasource):  # type: ignore[misc]
-    """Units as a Ray datasource: one row a unit, consecutive units of a file read by one task."""
+    """Ray datasource of units: one row per unit; one task reads consecutive units of a file."""
 
     def __init__(self, units: Sequence[Unit], work: ReadWork) -> None:
         super().__init__()
@@ -70,11 +70,11 @@ class UnitSource(Datasource):  # type: ignore[misc]
         self._work = work
 
     def get_name(self) -> str:
-        """The name that Ray shows."""
+        """The name that Ray displays."""
         return "medspan"
 
     def estimate_inmemory_data_size(self) -> int | None:
-        """Unknown: text is not read to plan."""
+        """Unknown: planning does not read the text."""
         return None
 
     def get_read_tasks(
@@ -100,14 +100,14 @@ class UnitSource(Datasource):  # type: ignore[misc]
 
 
 class ReadTaskBody:
-    """What a read task does; a class, because it travels pickled."""
+    """The callable of a read task; a class, so that it can be pickled."""
 
     def __init__(self, units: Sequence[Unit], work: ReadWork) -> None:
         self._units = tuple(units)
         self._work = work
 
     def __call__(self) -> Iterator[pa.Table]:
-        """The units, packed, in their order."""
+        """Yield the packed units in order."""
         work = self._work
         work.storage.apply()
         carrier = Carrier(Folder(work.sink), work.prior, work.retry_failed)
@@ -119,7 +119,7 @@ class ReadTaskBody:
 
 
 def _groups(units: Sequence[Unit]) -> Iterator[list[Unit]]:
-    """Neighbours that begin in the same file, so that the file is opened once."""
+    """Group adjacent units that start in the same file, so that it is opened once."""
     group: list[Unit] = []
     for unit in units:
         if group and (len(group) == _UNITS_A_READ or group[-1].slices[0].uri != unit.slices[0].uri):
@@ -130,8 +130,8 @@ def _groups(units: Sequence[Unit]) -> Iterator[list[Unit]]:
         yield group
 
 
-def _pooled(dataset: Dataset, work: StageWork) -> Dataset:
-    """A stage's pool of actors over the units."""
+def _map_stage(dataset: Dataset, work: StageWork) -> Dataset:
+    """Map the units through a stage's actor pool."""
     actor = OcrActor if work.stage.reads_pictures else ExtractActor
     pool = work.stage.actors
     return dataset.map_batches(
@@ -153,7 +153,7 @@ def _pooled(dataset: Dataset, work: StageWork) -> Dataset:
 
 @dataclass(frozen=True, slots=True)
 class RunWork:
-    """What is left to do of a run: the units, and what reading and the stages need for them."""
+    """The remaining work of a run: its units, and the settings of reading and of the stages."""
 
     run_id: str
     loaded: LoadedPipeline
@@ -164,7 +164,7 @@ class RunWork:
 
     @property
     def reading(self) -> ReadWork:
-        """What reading tasks need."""
+        """Settings of the read tasks."""
         increment = self.plan.increment
         return ReadWork(
             source=self.loaded.pipeline.source,
@@ -177,7 +177,7 @@ class RunWork:
 
     @property
     def stages(self) -> list[StageWork]:
-        """The work of every stage with actors, in order."""
+        """The settings of every stage with actors, in order."""
         pipeline = self.loaded.pipeline
         return [
             StageWork(
@@ -196,18 +196,18 @@ class RunWork:
 
 
 def build(work: RunWork) -> Dataset:
-    """The lazy dataset of a run; iterating it does the work and gives a row a unit: its id,
+    """The lazy dataset of a run. Iterating it executes the run and yields a row per unit: its id,
     its files and its counts."""
     context = DataContext.get_current()
-    # One unit a block: Ray closes a block at the row that passes this size, and a row is a unit.
+    # One unit per block: Ray closes a block at the row that exceeds this size.
     context.target_max_block_size = 1
     context.execution_no_progress_timeout_s = work.loaded.pipeline.stall_minutes * 60
     context.enable_progress_bars = False
-    # A task that is no unit's fault (a lost node, a full disk) is tried again by Ray; an error
-    # raised by our own code is not, and must end the run with its message.
+    # Ray retries tasks after system failures (a lost node, a full disk). An error raised by our
+    # code is not retried and must end the run with its message.
     context.max_errored_blocks = 0
     pulse = watched(context)  # before a dataset copies the context
-    # Without the number of read tasks, Ray splits their blocks to reach a parallelism of its own.
+    # Without the number of read tasks, Ray splits blocks to reach its own parallelism.
     reads = sum(1 for _ in _groups(work.units))
     dataset = ray.data.read_datasource(
         UnitSource(work.units, work.reading),
@@ -216,7 +216,7 @@ def build(work: RunWork) -> Dataset:
         override_num_blocks=reads,
     )
     for stage in work.stages:
-        dataset = _pooled(dataset, replace(stage, moved=pulse))
+        dataset = _map_stage(dataset, replace(stage, moved=pulse))
     return dataset.map_batches(
         write_unit,
         fn_kwargs={"loaded": work.loaded, "run_id": work.run_id},

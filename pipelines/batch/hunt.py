@@ -1,11 +1,10 @@
-"""Finding the documents of a unit that end their process, and setting them aside.
+"""Bisect a unit to find the documents that crash their worker, and quarantine them.
 
-What is known of a unit survives its process: it is written before every dangerous moment. A unit
-is first tried whole. When its process died twice, its rows are tried in groups, one group at a
-time and nothing else beside it; the group in which the process dies is cut in eight, down to a
-single row, and a single row that does it again and again is poison. No accident from outside (a
-lost node, an operator's kill) can make a sound row poison unless it strikes that row, alone in its
-process, as many times.
+The state of a unit survives its worker: it is written before every attempt. A unit is first tried
+whole. After two crashes its rows are tried in groups, one group at a time with nothing else in the
+process. A group that crashes the worker is split into eight, down to single rows, and a single row
+that crashes it repeatedly is poison. An external failure (a lost node, an operator's kill) makes a
+good row poison only if it hits that row, alone in its process, that many times.
 """
 
 from __future__ import annotations
@@ -19,31 +18,31 @@ _PARTS = 8
 
 @dataclass
 class Hunt:
-    """What is known of a unit's rows under one step. Rows are numbered from 0."""
+    """Crash history of a unit's rows in one stage. Rows are numbered from 0."""
 
     groups: list[tuple[int, int]]
-    """Ranges [low, high) that cover every row which is not poison."""
+    """Ranges [low, high) that cover every row that is not poison."""
     tries: int = 0
-    """Processes that have begun the unit."""
+    """Number of processes that started the unit."""
     running: tuple[int, int] | None = None
-    """The group that is being tried on its own."""
+    """The group that is currently tried on its own."""
     strikes: dict[int, int] = field(default_factory=dict)
-    """Processes that died with this row alone."""
+    """Crashes while the row was processed alone, by row."""
     poison: list[int] = field(default_factory=list)
-    """Rows that were given up."""
+    """Quarantined rows."""
 
     @classmethod
     def of(cls, rows: int) -> Hunt:
-        """Nothing known yet."""
+        """The initial state of a unit with this many rows."""
         return cls(groups=[(0, rows)] if rows else [])
 
     @property
-    def hunting(self) -> bool:
-        """Whether the rows must be tried group by group."""
+    def bisecting(self) -> bool:
+        """True once the rows must be tried group by group."""
         return self.tries > _WHOLE_TRIES
 
     def begin(self, most_tries: int) -> None:
-        """A process begins the unit: learn from the one that did not end it."""
+        """Start a new attempt, accounting for the one that crashed."""
         self.tries += 1
         if self.running is None:
             return
@@ -60,11 +59,11 @@ class Hunt:
             self.poison.append(low)
 
     def order(self) -> list[tuple[int, int]]:
-        """The groups as they should be tried: small ones, which are suspects, first."""
+        """The groups in the order to try them: small ones, the suspects, first."""
         return sorted(self.groups, key=lambda group: (group[1] - group[0], group[0]))
 
     def as_json(self) -> bytes:
-        """What is written between processes."""
+        """The persisted form."""
         return json.dumps(vars(self)).encode()
 
     @classmethod

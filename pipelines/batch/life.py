@@ -1,4 +1,4 @@
-"""The life of an actor of a run: calls go through it, so that it can begin anew between them."""
+"""Recycle an actor between units when its document or memory limit is reached."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from contextlib import asynccontextmanager
 from pipelines.batch.gate import Gate
 from pipelines.worker.vitals import Lifespan, Vitals
 
-# What Ray still has to hand over of the last results before the process ends. Were one lost, its
-# unit would be done again.
-_PARTING_SECONDS = 1.0
+# Time for Ray to hand over the last results before the process exits. A lost result means that its
+# unit is processed again.
+_DRAIN_SECONDS = 1.0
 
 
 class Life(Vitals):
-    """One actor's process."""
+    """An actor process that exits when its recycling limit is reached."""
 
     def __init__(self, lifespan: Lifespan, gpu: float, run: str, step: str) -> None:
         super().__init__(step, gpu, {"run": run, "step": step}, lifespan)
         self._gate = Gate()
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """For the duration of a call. One that comes after the end of the actor's time is never
-        begun here: it waits for those under way, then the process ends, and Ray gives this unit
-        and all that wait with it to the process that follows. No try of a unit is recorded yet."""
-        if self.over:
+    async def call(self) -> AsyncIterator[None]:
+        """Wrap one call. After the limit is reached, a new call does not start: it waits for calls
+        in flight, then the process exits and Ray retries the waiting units in a new one. No attempt
+        at those units has been journaled yet."""
+        if self.limit_reached:
             async with self._gate.exclusive():
-                self.say_end("actor begins anew")
-                await asyncio.sleep(_PARTING_SECONDS)
+                self.log_exit("recycling actor")
+                await asyncio.sleep(_DRAIN_SECONDS)
                 os._exit(0)
         async with self._gate.shared():
             yield
 
-    def did(self, documents: int) -> None:
-        """So many documents were done."""
-        super().did(documents)
-        self.look()
+    def record(self, documents: int) -> None:
+        """Record finished documents and check the limits."""
+        super().record(documents)
+        self.check_memory()

@@ -1,4 +1,4 @@
-"""The actor of the stage that reads pictures: gives documents that are pictures their text."""
+"""The actor of the OCR stage: adds text to documents that are images."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from pipelines.tables.rows import extraction_row
 from pipelines.tables.schema import EXTRACTION
 from pipelines.worker.events import count_batch
 
-_Told = tuple[Reading | Failure, float]
+_TimedResult = tuple[Reading | Failure, float]
 
 
 class OcrActor(StageActor):
-    """An OcrReader, applied to units."""
+    """Applies an OcrReader to units."""
 
     def _load(self, work: StageWork) -> Mapping[str, int]:
         if not isinstance(work.stage.config, OcrModel):
-            raise ConfigError(f"{work.stage.name}: this stage does not read pictures")
-        from actors.ocr import OcrReader  # here: a run without pictures needs no extra for them
+            raise ConfigError(f"{work.stage.name}: this is not an OCR stage")
+        from actors.ocr import OcrReader  # imported here: only OCR needs the extra
 
         share = work.share
         self._reader = OcrReader(
@@ -46,21 +46,21 @@ class OcrActor(StageActor):
         return self._reader.took
 
     async def _apply(self, unit: str, table: pa.Table) -> tuple[pa.Table, int]:
-        # Pictures become text, each with a READING beside it. Unless a later stage is shown them,
-        # the pictures themselves end here.
+        # Images become text, each with a READING. The images are dropped here unless a later stage
+        # needs them.
         rows = table.select(["doc_id", "image", "prompt", "prior", "error_type"]).to_pylist()
-        wanted = [
+        pending = [
             i
             for i, row in enumerate(rows)
             if row["image"] is not None and not row["error_type"] and not row["prior"]
         ]
-        documents = [Document(id=rows[i]["doc_id"], image=rows[i]["image"]) for i in wanted]
-        told = await self._careful.give(unit, documents)
+        documents = [Document(id=rows[i]["doc_id"], image=rows[i]["image"]) for i in pending]
+        answers = await self._careful.submit_unit(unit, documents)
         texts: list[str | None] = table["text"].to_pylist()
         errors = table.select(["error_type", "error_message"]).to_pylist()
         readings: list[dict[str, Any] | None] = [None] * len(rows)
         stages: list[dict[str, Any] | None] = [None] * len(rows)
-        for i, answer in zip(wanted, told, strict=True):
+        for i, answer in zip(pending, answers, strict=True):
             reason = Failure("PoisonDocument", poison(self._work.most_tries))
             found, seconds = answer or (reason, 0.0)
             if isinstance(found, Reading):
@@ -70,7 +70,10 @@ class OcrActor(StageActor):
                 errors[i] = {"error_type": found.type, "error_message": found.message}
             stages[i] = extraction_row(self._extraction(rows[i]["doc_id"], found, seconds))
         count_batch(
-            self._work.stage.name, len(told), 0, sum(one[1] for one in told if one is not None)
+            self._work.stage.name,
+            len(answers),
+            0,
+            sum(one[1] for one in answers if one is not None),
         )
         table = table.drop_columns([*self._dropped, "text", "error_type", "error_message"])
         for name, column in (
@@ -81,13 +84,13 @@ class OcrActor(StageActor):
             (self._work.column, pa.array(stages, EXTRACTION)),
         ):
             table = table.append_column(name, column)
-        return table, len(told)
+        return table, len(answers)
 
-    def _submit(self, document: Document) -> Future[_Told]:
-        """A document's reading, and the reader's seconds that it took: pages are read together,
-        so its share is the time since the document before it was done."""
+    def _submit(self, document: Document) -> Future[_TimedResult]:
+        """The document's OCR result and its seconds. Pages of several documents are read together,
+        so a document is charged the time since the previous one finished."""
         began = time.perf_counter()
-        answer: Future[_Told] = Future()
+        answer: Future[_TimedResult] = Future()
 
         def pass_on(found: Future[Reading | Failure]) -> None:
             error = found.exception()
@@ -102,7 +105,7 @@ class OcrActor(StageActor):
         return answer
 
     def _extraction(self, id_: str, found: Reading | Failure, seconds: float) -> Extraction:
-        """The reader's line in a document's list of stages: what was used, and how it went."""
+        """The OCR stage's entry in the document's list of steps."""
         failure = found if isinstance(found, Failure) else None
         return Extraction(
             document_id=id_,

@@ -1,4 +1,4 @@
-"""A unit as one row of a Ray dataset, with notes on the work that was done on it."""
+"""Pack a unit into one row of a Ray dataset, with metadata about the work done on it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 import pyarrow as pa
 
 _BUSY = b"busy"
-"""Key of a unit's schema metadata: seconds that stages were busy for it, as JSON."""
+"""Schema metadata key: busy seconds by stage, as JSON."""
 _OVER = b"over"
-"""Key of a unit's schema metadata: stages whose actor was over its share of a GPU, as JSON."""
+"""Schema metadata key: stages whose actor exceeded its GPU share, as JSON."""
 
 
 def pack(unit: str, table: pa.Table) -> pa.Table:
-    """A unit as one row of a Ray dataset: its id, and its table as an Arrow stream.
+    """Pack a unit into one row: its id, and its table as an Arrow stream.
 
-    One row, because Ray Data may split a block between any two rows, and a unit must stay whole.
+    It is one row because Ray Data may split blocks between rows, and a unit must stay whole.
     """
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
@@ -37,45 +37,45 @@ def unpack(block: pa.Table) -> tuple[str, pa.Table]:
 
 
 def add_busy(table: pa.Table, stage: str, seconds: float) -> pa.Table:
-    """The unit, with the seconds that a stage was busy for it."""
-    return _noted(table, _BUSY, {**busy(table), stage: round(seconds, 6)})
+    """The unit with a stage's busy seconds recorded."""
+    return _with_metadata(table, _BUSY, {**busy(table), stage: round(seconds, 6)})
 
 
 def add_over(table: pa.Table, stage: str) -> pa.Table:
-    """The unit, with a stage whose actor held more of its GPU than its share afterwards."""
-    return _noted(table, _OVER, [*over(table), stage])
+    """The unit with a stage recorded as over its GPU share."""
+    return _with_metadata(table, _OVER, [*over(table), stage])
 
 
 def busy(table: pa.Table) -> dict[str, float]:
-    """Seconds that stages were busy for the unit, by stage."""
+    """Busy seconds for the unit, by stage."""
     return dict(json.loads((table.schema.metadata or {}).get(_BUSY, b"{}")))
 
 
 def over(table: pa.Table) -> list[str]:
-    """Stages whose actor held more of its GPU than its share after the unit."""
+    """Stages whose actor exceeded its GPU share after the unit."""
     return list(json.loads((table.schema.metadata or {}).get(_OVER, b"[]")))
 
 
-def _noted(table: pa.Table, key: bytes, value: Any) -> pa.Table:
+def _with_metadata(table: pa.Table, key: bytes, value: Any) -> pa.Table:
     metadata = dict(table.schema.metadata or {})
     return table.replace_schema_metadata({**metadata, key: json.dumps(value).encode()})
 
 
 class Stopwatch:
-    """Seconds in which at least one call was under way, each handed out once."""
+    """Measures the time with at least one call in flight, without double counting."""
 
     def __init__(self) -> None:
         self._calls = 0
         self._since = 0.0
 
     def enter(self) -> None:
-        """A call begins."""
+        """A call starts."""
         if not self._calls:
             self._since = time.monotonic()
         self._calls += 1
 
     def leave(self) -> float:
-        """A call ends: the seconds since the last one that ended, or since the first began."""
+        """A call ends: seconds since the previous end, or since the first call started."""
         self._calls -= 1
         now = time.monotonic()
         seconds, self._since = now - self._since, now

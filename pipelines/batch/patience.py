@@ -1,4 +1,4 @@
-"""The rows of a dataset as they come, waited for no longer than is sensible."""
+"""Iterate over a dataset with a stall timeout."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from ray.data.exceptions import ExecutionTimeoutError
 
 
 class StalledError(RuntimeError):
-    """Nothing happened for too long."""
+    """The run made no progress for too long."""
 
 
 def patiently(dataset: Dataset) -> Generator[dict[str, Any], None, None]:
-    """The rows of a dataset. Raises StalledError where nothing moved for as long as its context
-    says: Ray waits for ever for an actor that cannot be placed or dies again and again.
+    """Yield the rows of a dataset. Raises StalledError after the no-progress timeout of its
+    context: Ray waits forever for an actor that cannot be placed or keeps crashing.
 
-    Iterate in the thread that owns the connection to Ray, and close the generator before that
-    connection ends. An execution that outlives it starts a Ray of its own by the next call it
-    makes, and a client of the dead cluster ends the whole process after a minute (exit code 1).
+    Iterate in the thread that owns the connection to Ray, and close the generator before the
+    connection. An execution that outlives the connection starts a new Ray with its next call, and a
+    client of the dead cluster kills the whole process after a minute (exit code 1).
     """
     try:
         yield from dataset.iter_rows()
     except ExecutionTimeoutError:
         minutes = dataset.context.execution_no_progress_timeout_s / 60
         raise StalledError(
-            f"no unit was done for {minutes:g} minutes; is every actor of the cluster alive, and "
-            "can it load its model?"
+            f"no unit finished for {minutes:g} minutes; check that all actors are alive and can "
+            "load their models"
         ) from None

@@ -1,4 +1,4 @@
-"""A Ray that this process starts for itself listens on loopback, and answers who has its token."""
+"""A private Ray: it listens on loopback only and requires a token."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _TOKEN = "RAY_AUTH_TOKEN"
 
 @contextmanager
 def private_ray() -> Iterator[None]:
-    """For the duration, while ``ray.init`` starts a Ray of this machine and while it runs.
+    """Context for starting and running a local Ray with ``ray.init``.
 
-    Ray binds its ports to all interfaces unless the node's address is a loopback one, and takes
-    127.0.0.1 as that address only where it has been told that no other machine may join: by a
-    variable that was made for desktops, and that it reads on import.
+    Ray binds its ports to all interfaces unless the node's address is a loopback address. It uses
+    127.0.0.1 only if multi-node clusters are disabled, by a variable that is meant for desktops and
+    read on import.
 
-    Ray turns its token authentication on by itself here, with a token that it would keep in
-    ``~/.ray/auth_token``. This one is kept nowhere, and a home that is read-only is no trouble.
-    ``RAY_AUTH_*`` in the environment hold instead.
+    Ray enables token authentication here by default, with a token stored in ``~/.ray/auth_token``.
+    Our token is never stored, so a read-only home works. ``RAY_AUTH_*`` of the environment take
+    precedence.
     """
     ours = {ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0"}
     if "RAY_AUTH_TOKEN_PATH" not in os.environ:
@@ -42,5 +42,5 @@ def private_ray() -> Iterator[None]:
 
 @cache
 def _token() -> str:
-    """One for all that a process starts: Ray remembers the first that it reads."""
+    """One token per process: Ray caches the first one that it reads."""
     return secrets.token_hex(32)

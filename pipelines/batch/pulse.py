@@ -1,8 +1,8 @@
-"""Signs of life within a unit: a run whose one document takes an hour is slow, not stalled.
+"""Progress within a unit: a run with a document that takes an hour is slow, not stalled.
 
-Ray sees progress where a unit passes from stage to stage. Actors of stages tell of progress within
-a unit (a document, a batch of windows, tokens) to one small Ray actor, which the driver asks at
-steps of the execution.
+Ray only sees progress when a unit moves from one stage to the next. Stage actors report progress
+within a unit (a document, a batch of windows, tokens) to one small Ray actor, which the driver
+polls during the execution.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ _EVERY_S = 2.0
 
 
 class _Counter:
-    """How many signs there were."""
+    """Counts progress reports."""
 
     def __init__(self) -> None:
-        self._signs = 0
+        self._reports = 0
 
     def add(self) -> None:
-        """There was one."""
-        self._signs += 1
+        """Record one report."""
+        self._reports += 1
 
     def count(self) -> int:
-        """All so far."""
-        return self._signs
+        """The number of reports so far."""
+        return self._reports
 
 
 class Pulse:
-    """What a stage calls at each progress; travels pickled to its actors. At most every two
-    seconds one is passed on, so it may be called at every token."""
+    """The progress callback of a stage; it is pickled to the actors. It forwards at most one report
+    every two seconds, so it may be called for every token."""
 
     def __init__(self, counter: Any) -> None:
         self._counter = counter
         self._last = 0.0
 
     def __call__(self) -> None:
-        """There was progress."""
+        """Report progress."""
         now = time.monotonic()
         if now - self._last >= _EVERY_S:
             self._last = now
@@ -49,32 +49,32 @@ class Pulse:
 
 
 def watched(context: DataContext) -> Pulse:
-    """A pulse that counts as progress for executions in this context: as long as it beats, Ray's
-    guard against executions without progress does not strike."""
+    """A Pulse for executions in this context: while it beats, Ray's no-progress guard does not
+    abort them."""
     counter: Any = ray.remote(num_cpus=0)(_Counter).remote()
 
     class Watch(ExecutionCallback):  # type: ignore[misc]
         def __init__(self) -> None:
             self._seen = 0
-            self._asked: Any = None
+            self._pending: Any = None
             self._last = 0.0
 
         def on_execution_step(self, executor: Any) -> None:
-            """Looks at the last answer, if there is one, and asks again; waits for nothing."""
-            if self._asked is not None and ray.wait([self._asked], timeout=0)[0]:
+            """Check the last reply, if it has arrived, and poll again; never blocks."""
+            if self._pending is not None and ray.wait([self._pending], timeout=0)[0]:
                 try:
-                    signs = ray.get(self._asked)
+                    reports = ray.get(self._pending)
                 except ray.exceptions.RayError:
-                    signs = self._seen  # its node is lost: units alone count from now on
-                self._asked = None
-                if signs != self._seen:
-                    self._seen = signs
-                    # Ray offers no way to tell its guard; the test of this fails should it change.
+                    reports = self._seen  # its node is lost: from now on only units count
+                self._pending = None
+                if reports != self._seen:
+                    self._seen = reports
+                    # Ray has no API to reset its guard; a test fails if the attribute changes.
                     guard = executor._no_progress_guard
                     guard._last_progress_time = time.monotonic()
-            if self._asked is None and time.monotonic() - self._last >= _EVERY_S:
+            if self._pending is None and time.monotonic() - self._last >= _EVERY_S:
                 self._last = time.monotonic()
-                self._asked = counter.count.remote()
+                self._pending = counter.count.remote()
 
     context.custom_execution_callback_classes = [Watch]
     return Pulse(counter)

@@ -1,4 +1,4 @@
-"""Driving a run: begin or resume it, count what comes back, commit it."""
+"""Drive a run: start or resume it, collect its counts, commit it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -24,7 +24,7 @@ from pipelines.config import LoadedPipeline
 from pipelines.runs.carry import prior_units
 from pipelines.runs.change import FinishedRun
 from pipelines.runs.check import check_unique_ids
-from pipelines.runs.identity import pipeline_fingerprint
+from pipelines.runs.identity import pipeline_fingerprint, vocabularies_of
 from pipelines.runs.lease import Lease
 from pipelines.runs.marker import balance, marker, timing
 from pipelines.runs.plan import RunPlan
@@ -37,12 +37,12 @@ from pipelines.tables.ledger import LiveUnit
 from pipelines.tables.unit_files import UnitFiles, done_units, read_units_done
 
 log = logging.getLogger(__name__)
-# Below this many documents a failure rate says little: one bad row must not end a run of three.
+# Below this many documents a failure rate means little: one bad row must not end a run of three.
 _RATE_AFTER = 20
 
 
 class RunFailedError(RuntimeError):
-    """A run that ended before its commit; what it finished stays and can be resumed."""
+    """A run ended before its commit; finished units are kept and the run can be resumed."""
 
     def __init__(self, run_id: str, reason: str) -> None:
         super().__init__(reason)
@@ -50,10 +50,10 @@ class RunFailedError(RuntimeError):
 
 
 class Progress(Protocol):
-    """Who wants to know how a run goes."""
+    """Progress observer."""
 
     def update(self, tally: Tally, documents: int) -> None:
-        """The counts so far, and how many documents there are in all."""
+        """Called with the counts so far and the total number of documents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Outcome:
 
 
 def begin_run(loaded: LoadedPipeline, plan: SourcePlan) -> str:
-    """Write the plan of a new run over a whole source; its id."""
+    """Write the plan of a new run over a whole source; returns its id."""
     check_reader(loaded, plan)
     loaded.pipeline.storage.apply()
     store = RunStore(loaded.pipeline.sink.path)
@@ -82,13 +82,15 @@ def begin_run(loaded: LoadedPipeline, plan: SourcePlan) -> str:
             plan.empty,
             pipeline_fingerprint(loaded),
             base=runs[-1] if runs else None,
+            passed_over=tuple(plan.skipped.items()),
         ),
     )
 
 
 def write_plan(loaded: LoadedPipeline, plan: RunPlan) -> str:
-    """Write a plan as that of a new run; its id. Raises RunError or ConfigError where the sink
-    cannot take it."""
+    """Write the plan of a new run; returns its id. Raises RunError or ConfigError if the sink
+    cannot accept it."""
+    plan = replace(plan, vocabularies=vocabularies_of(loaded))
     run_id = new_run_id()
     store = RunStore(loaded.pipeline.sink.path)
     sink = loaded.pipeline.sink
@@ -108,12 +110,12 @@ def drive_run(
     load: Load = Extractor,
     execution: Execution | None = None,
 ) -> Outcome:
-    """Do the units of a run that are not done, then commit it.
+    """Process the unfinished units of a run, then commit it.
 
-    The same for a new run and a resumed one: the plan says what to do, the sink what is done.
-    Needs a connected Ray, unless another ``execution`` is given. Raises RunFailedError, after
-    which the run can be resumed, ConfigError where the cluster cannot hold it, and RunError where
-    another process is driving it.
+    New and resumed runs are handled alike: the plan lists the units, the sink shows which are done.
+    Needs a connected Ray, unless another ``execution`` is given. Raises RunFailedError, after which
+    the run can be resumed; ConfigError if the cluster cannot hold the pools; and RunError if
+    another process is driving the run.
     """
     store.finish_pending()
     plan = store.plan(run_id)
@@ -142,7 +144,7 @@ def _drive(
     standing = done_units(store.folder, run_id)
     for files in read_units_done(store.folder, standing, sorted(standing.keys() & planned.keys())):
         _add(tally, done, files)
-    earlier = Counter(tally.busy)  # what this process did not do is not of its time
+    earlier = Counter(tally.busy)  # work of earlier processes does not count towards utilisation
     progress.update(tally, total)
     missing = [unit for unit in plan.units if unit.id not in done]
     limit = loaded.pipeline.max_failure_rate
@@ -159,15 +161,15 @@ def _drive(
                     _check_rate(run_id, tally, total, limit)
         for model, units in tally.over_share.items():
             log.warning(
-                "%s: after %d units an actor held more of its card than its share; raise its "
-                "pool.num_gpus, or lower what it is filled with",
+                "%s: an actor exceeded its share of GPU memory after %d units; raise its "
+                "pool.num_gpus or lower its sequences or batch size",
                 model,
                 units,
             )
-        # Documents are not counted again: of a file that turned out to be damaged, many that were
-        # planned are one failed row.
+        # Documents are not compared with the plan: a damaged file becomes one failed row, however
+        # many documents were planned for it.
         if lost := planned.keys() - done.keys():
-            raise RunFailedError(run_id, f"{len(lost)} units did not come back; resume the run")
+            raise RunFailedError(run_id, f"{len(lost)} units were not returned; resume the run")
         paths = [f"documents/{done[unit].files[0].path}" for unit in planned]
         check_unique_ids(store.folder, run_id, paths)
         seconds = time.monotonic() - clock
@@ -179,8 +181,8 @@ def _drive(
 
         finished = FinishedRun(run_id, plan, loaded, done, facts)
         plain = loaded.pipeline.sink.format == "parquet"
-        told = store.commit_plain(finished) if plain else store.commit(finished)
-    return Outcome(run_id, tally, seconds, told)
+        committed = store.commit_plain(finished) if plain else store.commit(finished)
+    return Outcome(run_id, tally, seconds, committed)
 
 
 def _balanced(loaded: LoadedPipeline, tally: Tally) -> dict[str, int]:
@@ -200,9 +202,9 @@ def _check_rate(run_id: str, tally: Tally, total: int, limit: float) -> None:
 
 
 def _add(tally: Tally, done: dict[str, UnitFiles], files: UnitFiles, counts: str = "") -> None:
-    """``counts``: the unit's, where its writer knows more than it wrote down."""
+    """Add a finished unit; ``counts`` overrides the counts in its files."""
     if files.unit in done:
-        return  # Ray gave a unit's row twice, or it was written while a resumed run looked
+        return  # Ray returned a row twice, or a resumed run saw the unit being written
     done[files.unit] = files
     tally += Tally.from_json(counts or files.facts)
 
@@ -213,7 +215,7 @@ _TELLING = (DuplicateIdsError, StalledError, RunError, OSError)
 
 @contextmanager
 def _telling(run_id: str) -> Iterator[None]:
-    """Errors of our own code arrive wrapped in Ray's: say what happened, without the trace."""
+    """Unwrap our own errors from Ray's wrappers, without their tracebacks."""
     try:
         yield
     except RunFailedError:
@@ -223,8 +225,8 @@ def _telling(run_id: str) -> Iterator[None]:
         for cause in chain:
             if isinstance(cause, _TELLING):
                 raise RunFailedError(run_id, str(cause)) from error
-        # An unknown error's message could quote a document; its type cannot. Ray passes some
-        # errors on as text only: what the system says of a disk or a socket quotes nothing.
+        # An unknown error's message could quote a document, so only its type is shown. Ray passes
+        # some errors on as text only: messages of the operating system quote no document.
         system = _SYSTEM_ERROR.search(str(error))
         if system:
             raise RunFailedError(run_id, f"a worker failed: {system[1]}") from error
@@ -239,7 +241,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while current is not None and id(current) not in seen:
         seen.add(id(current))
         yield current
-        cause = getattr(current, "cause", None)  # Ray's name for the error of a worker
+        cause = getattr(current, "cause", None)  # Ray's attribute for the worker's error
         current = cause if isinstance(cause, BaseException) else current.__cause__
 
 

@@ -1,4 +1,4 @@
-"""The actor of a stage: holds a model and applies it to units, whatever kind of stage it is."""
+"""Base class of stage actors: an actor holds a model and applies it to units."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Model(Protocol):
         """Queue a document; an exception in the future means that the model is lost."""
 
 
-# An extra column of a source must not pass for a stage: "/" is in no SQL identifier.
+# A source column must not be mistaken for a stage: "/" is not valid in SQL identifiers.
 _COLUMN = "medspan/stage/"
 
 Load = Callable[[ModelConfig, Share], Model]
@@ -41,11 +41,11 @@ Load = Callable[[ModelConfig, Share], Model]
 
 @dataclass(frozen=True, slots=True)
 class StageWork:
-    """Which stage of which run an actor works on.
+    """The work of one actor: a stage of a run.
 
-    ``index``: the stage's place in the pipeline, which names its column. ``keep_pictures``: whether
-    a later stage is shown them too. ``load`` is Extractor but for tests and benchmarks. ``moved``
-    is called at each progress within a unit.
+    ``index``: the stage's position in the pipeline, which names its column. ``keep_pictures``: a
+    later stage needs the images too. ``load`` is Extractor except in tests and benchmarks.
+    ``moved`` is called on progress within a unit.
     """
 
     index: int
@@ -60,37 +60,37 @@ class StageWork:
 
     @property
     def column(self) -> str:
-        """The column of a unit that holds what this stage says of each document."""
+        """The column with this stage's result of each document."""
         return stage_column(self.index)
 
     @property
     def attempts(self) -> Attempts:
-        """Where the attempts at units are recorded."""
+        """Where attempts at units are journaled."""
         return Attempts(self.sink, self.run_id, str(self.index), self.stage.name, self.most_tries)
 
     @property
     def share(self) -> Share:
-        """The part of a machine that the actor may take."""
+        """The resources of the actor."""
         pool = self.stage.actors
         return Share(pool.threads, pool.gpus, pool.cpu_fallback)
 
 
 def stage_column(index: int) -> str:
-    """The column of a unit for the stage at this place in the pipeline."""
+    """The column of the stage at this position in the pipeline."""
     return f"{_COLUMN}{index}"
 
 
 def is_stage_column(name: str) -> bool:
-    """Whether a unit's column is that of a stage."""
+    """True if a column belongs to a stage."""
     return name.startswith(_COLUMN)
 
 
 class StageActor(ABC):
-    """One model, applied to units. Calls may overlap, so that the model stays busy across the
-    edges of units."""
+    """Applies one model to units. Calls overlap, so that the model stays busy across unit
+    boundaries."""
 
     def __init__(self, work: StageWork) -> None:
-        work.storage.apply()  # the weights may be on an object store
+        work.storage.apply()  # the weights may be in an object store
         self._work = work
         self._watch = Stopwatch()
         started = time.monotonic()
@@ -98,23 +98,23 @@ class StageActor(ABC):
         pool = work.stage.actors
         lifespan = Lifespan(pool.recycle_documents, pool.recycle_growth_mb)
         self._life = Life(lifespan, pool.gpus, work.run_id, work.stage.name)
-        self._life.born(round(time.monotonic() - started, 3), memory)
+        self._life.log_loaded(round(time.monotonic() - started, 3), memory)
 
     async def __call__(self, block: pa.Table) -> pa.Table:
-        """A packed unit with the stage's column added."""
-        async with self._life.turn():
+        """Add the stage's column to a packed unit."""
+        async with self._life.call():
             self._watch.enter()
             unit, table = unpack(block)
             table, documents = await self._apply(unit, table)
-            self._life.did(documents)
+            self._life.record(documents)
             if self._life.over_share:
                 table = add_over(table, self._work.stage.name)
             return pack(unit, add_busy(table, self._work.stage.name, self._watch.leave()))
 
     @abstractmethod
     def _load(self, work: StageWork) -> Mapping[str, int]:
-        """Load the model; the bytes that it took, by place and purpose."""
+        """Load the model; returns its memory use in bytes, by place and purpose."""
 
     @abstractmethod
     async def _apply(self, unit: str, table: pa.Table) -> tuple[pa.Table, int]:
-        """The unit with the stage's column, and how many documents the model was given."""
+        """Returns the unit with the stage's column, and how many documents the model processed."""

@@ -1,6 +1,6 @@
 """The command line: ``medspan run | extract | serve | evaluate | report | models | runs``.
 
-Each command imports what it needs when it is called, so that ``extract`` never waits for Ray.
+Commands import their dependencies when they are called, so that ``extract`` never loads Ray.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The application: its commands, and how errors end it.
+"""The Typer application: its commands and the exit code of each error.
 
-Exit codes: 0 done; 1 the work failed or was interrupted; 2 the request is wrong (a flag, a file).
+Exit codes: 0 success; 1 the work failed or was interrupted; 2 invalid usage (a flag, a file).
 """
 
 from __future__ import annotations
@@ -46,14 +46,16 @@ app.command("token")(serve.token)
 app.command("evaluate")(evaluate.evaluate)
 app.command("report")(report.report)
 app.command("schema")(schema.schema)
-app.add_typer(models.app, name="models", help="Look at models and fetch their weights.")
-app.add_typer(runs.app, name="runs", help="Look at the runs of a sink.")
-app.add_typer(vocabulary.app, name="vocabulary", help="Build indexes of vocabularies for linking.")
+app.add_typer(models.app, name="models", help="Inspect models and fetch their weights.")
+app.add_typer(runs.app, name="runs", help="Inspect and maintain the runs of a sink.")
+app.add_typer(
+    vocabulary.app, name="vocabulary", help="Build vocabulary indexes for entity linking."
+)
 
 
 @app.callback()
 def _callback(
-    verbose: bool = typer.Option(False, "--verbose", "-v", help="Log what happens, to stderr."),
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Log progress to stderr."),
 ) -> None:
     handler = RichHandler(console=Console(stderr=True), show_path=False, show_time=False)
     logging.basicConfig(
@@ -64,7 +66,7 @@ def _callback(
 
 
 def main() -> None:
-    """The entry point of the ``medspan`` command."""
+    """Entry point of the ``medspan`` command."""
     try:
         with optional_imports("this command"):
             app()
@@ -75,7 +77,7 @@ def main() -> None:
         FileNotFoundError,
         PermissionError,
     ) as error:
-        # These messages are ours or the system's: they name files and keys, never text.
+        # These messages are ours or the operating system's: files and keys, never document text.
         show_error(error)
         sys.exit(2)
     except StoreError as error:

@@ -1,4 +1,4 @@
-"""What ``run`` and ``enrich`` share: the progress bar, how a run's end is told."""
+"""Shared by ``run`` and ``enrich``: the progress bar and the summary of a run."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _REPORT_DOCUMENTS = 200
 
 
 class Bar:
-    """The progress bar of a run: documents done, failed, and entities found."""
+    """Progress bar of a run: documents done, documents failed, entities found."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._task = progress.add_task("starting", total=None, facts="")
 
     def update(self, tally: Tally, documents: int) -> None:
-        """The counts so far, and how many documents there are in all."""
+        """Show the counts so far; ``documents`` is the total of the run."""
         failed = tally.documents["failed"]
         facts = f"{sum(tally.entities.values()):,} entities"
         if failed:
@@ -58,7 +58,7 @@ class Bar:
 
 @contextmanager
 def bar_on(console: Console) -> Iterator[Bar]:
-    """A bar while a run is driven; it leaves nothing behind."""
+    """A transient progress bar, removed when the block ends."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -74,8 +74,8 @@ def bar_on(console: Console) -> Iterator[Bar]:
 
 @contextmanager
 def interrupted_by_sigterm() -> Iterator[None]:
-    """SIGTERM, as Kubernetes, systemd and `ray job stop` send it, interrupts as Ctrl-C does. A
-    second one is ignored, so that the end it began is not cut short."""
+    """Treat SIGTERM (from Kubernetes, systemd or `ray job stop`) like Ctrl-C. A second one is
+    ignored, so that the shutdown is not interrupted."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -89,10 +89,10 @@ def interrupted_by_sigterm() -> Iterator[None]:
 
 
 @contextmanager
-def stdout_to_stderr(wanted: bool) -> Iterator[None]:
-    """For the duration, stderr is where stdout goes: Ray and libraries below it print to stdout,
-    where ``--json`` promises one document. Nothing happens unless ``wanted``."""
-    if not wanted:
+def stdout_to_stderr(enabled: bool) -> Iterator[None]:
+    """Redirect stdout to stderr if ``enabled``: Ray and its libraries print to stdout, where
+    ``--json`` promises exactly one document."""
+    if not enabled:
         yield
         return
     sys.stdout.flush()
@@ -108,17 +108,17 @@ def stdout_to_stderr(wanted: bool) -> Iterator[None]:
 
 @contextmanager
 def telling(console: Console, config: str, sink: str, run_id: str | None = None) -> Iterator[None]:
-    """Turn the ways in which a run ends early into words and exit codes."""
+    """Translate the errors that end a run early into messages and exit codes."""
     from pipelines.batch import RunFailedError
     from pipelines.tables.folder import RunError
 
-    def ways(known: str | None) -> str:
-        kept = "What is done is kept, nothing is committed."
+    def next_steps(known: str | None) -> str:
+        kept = "Finished units are kept; nothing is committed."
         if known is None:
-            return f"{kept}\n  go on:      medspan enrich {config}"
+            return f"{kept}\n  resume:   medspan enrich {config}"
         return (
-            f"{kept}\n  go on:      medspan run {config} --resume {known}"
-            f"\n  or forget:  medspan runs discard {sink} {known}"
+            f"{kept}\n  resume:   medspan run {config} --resume {known}"
+            f"\n  discard:  medspan runs discard {sink} {known}"
         )
 
     try:
@@ -127,12 +127,14 @@ def telling(console: Console, config: str, sink: str, run_id: str | None = None)
         show_error(error, console)
         raise typer.Exit(2) from error
     except KeyboardInterrupt:
-        console.print(f"\nInterrupted. {escape(ways(run_id))}", soft_wrap=True, highlight=False)
+        console.print(
+            f"\nInterrupted. {escape(next_steps(run_id))}", soft_wrap=True, highlight=False
+        )
         raise typer.Exit(1) from None
     except RunFailedError as error:
         console.print(
-            f"[red]The run {error.run_id} failed:[/]",
-            escape(f"{error}\n{ways(error.run_id)}"),
+            f"[red]Run {error.run_id} failed:[/]",
+            escape(f"{error}\n{next_steps(error.run_id)}"),
             soft_wrap=True,
             highlight=False,
         )
@@ -140,11 +142,11 @@ def telling(console: Console, config: str, sink: str, run_id: str | None = None)
 
 
 def show(outcome: Outcome, store: RunStore, console: Console, as_json: bool) -> None:
-    """The end of a committed run: its table and its report, and where its time went."""
+    """Print the summary of a committed run: counts, report and utilisation per stage."""
     from pipelines.cli.report import write_report
     from pipelines.terminal import run_table
 
-    report = ""  # of plain files there is none
+    report = ""  # plain files have no report
     if outcome.marker["config"]["pipeline"]["sink"]["format"] == "delta":
         report = write_report(store, outcome.run_id, limit=_REPORT_DOCUMENTS)
     counts = outcome.tally.as_dict()
@@ -168,20 +170,25 @@ def show(outcome: Outcome, store: RunStore, console: Console, as_json: bool) -> 
             report=report,
         )
     )
-    console.print(_time_went(outcome), soft_wrap=True, highlight=False)
+    if passed := outcome.marker["source"]["passed_over"]:
+        words = ", ".join(f"{count:,} {suffix}" for suffix, count in passed.items())
+        console.print(f"files passed over: {escape(words)}", soft_wrap=True, highlight=False)
+    console.print(_utilisation(outcome), soft_wrap=True, highlight=False)
     where = escape(store.path)
     console.print(f"run {outcome.run_id} in {where}", soft_wrap=True, highlight=False)
 
 
-def _time_went(outcome: Outcome) -> str:
+def _utilisation(outcome: Outcome) -> str:
     timing = outcome.marker["timing"]
-    stages = ", ".join(f"{name} {stage['share']:.0%}" for name, stage in timing["stages"].items())
     if timing["busiest"] is None:
-        return "nothing was left to do"
-    said = f"busy: {stages} of {timing['seconds']:.1f} s; most of all: {timing['busiest']}"
+        return "no work was left"
+    busy = [f"{name} {stage['share']:.0%}" for name, stage in timing["stages"].items()]
+    bottleneck = list(timing["stages"]).index(timing["busiest"])
+    busy[bottleneck] += " (bottleneck)"
+    line = f"utilisation over {timing['seconds']:.1f} s: {', '.join(busy)}"
     counts = timing.get("balanced") or {}
     now = {name: stage["workers"] for name, stage in timing["stages"].items() if name in counts}
     if not counts or now == counts:
-        return said
-    wanted = ", ".join(f"{count} of {name}" for name, count in counts.items())
-    return f"{said}\non this cluster no step would wait for another with {wanted} (max_actors)"
+        return line
+    proposed = ", ".join(f"{name}={count}" for name, count in counts.items())
+    return f"{line}\nbalanced max_actors for this cluster: {proposed}"

@@ -1,4 +1,4 @@
-"""``medspan enrich``: only what is new, changed, stale or failed, once or on a schedule."""
+"""``medspan enrich``: process new, changed, stale and failed documents, once or on a schedule."""
 
 from __future__ import annotations
 
@@ -25,27 +25,28 @@ if TYPE_CHECKING:
 def enrich(
     config: Annotated[Path, typer.Argument(help="A pipeline file.")],
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what there is to do, and do nothing.")
+        bool, typer.Option("--dry-run", help="Report pending work without doing it.")
     ] = False,
     on_model_change: Annotated[
         Literal["reprocess", "keep"] | None,
-        typer.Option(help="Instead of the file's enrich.on_model_change."),
+        typer.Option(help="Overrides enrich.on_model_change of the file."),
     ] = None,
     failed: Annotated[
-        Literal["keep", "retry"] | None, typer.Option(help="Instead of the file's enrich.failed.")
+        Literal["keep", "retry"] | None, typer.Option(help="Overrides enrich.failed of the file.")
     ] = None,
     cron: Annotated[
         str | None,
-        typer.Option(help='Again and again, such as "*/15 * * * *" (local time), until stopped.'),
+        typer.Option(help='Repeat on a cron schedule (local time), e.g. "*/15 * * * *".'),
     ] = None,
     address: Annotated[
-        str | None, typer.Option(help="A Ray cluster; default: RAY_ADDRESS, else start one here.")
+        str | None,
+        typer.Option(help="Ray cluster to join; default: RAY_ADDRESS, else a local one."),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON on stdout, a line a pass.")
+        bool, typer.Option("--json", help="Print one JSON line per pass on stdout.")
     ] = False,
 ) -> None:
-    """Bring the tables up to date with the lake: new and changed files, by path and version."""
+    """Update the tables incrementally: process only new and changed files of the source."""
     from actors.extras import require
     from pipelines.config import load_pipeline
 
@@ -54,8 +55,8 @@ def enrich(
     from pipelines.enrich.schedule import check_expression, run_on_schedule, stopping_on_sigterm
 
     changes = {"on_model_change": on_model_change, "failed": failed}
-    given = {name: value for name, value in changes.items() if value is not None}
-    section = loaded.pipeline.enrich.model_copy(update=given)
+    overrides = {name: value for name, value in changes.items() if value is not None}
+    section = loaded.pipeline.enrich.model_copy(update=overrides)
     pipeline = loaded.pipeline.model_copy(update={"enrich": section})
     loaded = replace(loaded, pipeline=pipeline)
     console = Console(stderr=as_json)
@@ -79,12 +80,12 @@ def _pass(loaded: LoadedPipeline, address: str | None, console: Console, as_json
         done = one_pass(loaded, bar, cluster(address))
     if done.outcome is not None:
         if not as_json:
-            console.print(_listed(done.changes))
+            console.print(_summary(done.changes))
         show(done.outcome, RunStore(loaded.pipeline.sink.path), console, as_json)
     elif as_json:
         print(json.dumps({"run_id": None, "changes": done.changes}))
     else:
-        console.print(f"Nothing to do: {_listed(done.changes)}")
+        console.print(f"Nothing to do: {_summary(done.changes)}")
 
 
 def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
@@ -94,9 +95,9 @@ def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"documents": decision.documents, "changes": decision.changes}))
         return
-    console.print(f"{decision.documents:,} documents to look at: {_listed(decision.changes)}")
+    console.print(f"{decision.documents:,} documents to process: {_summary(decision.changes)}")
 
 
-def _listed(changes: dict[str, int]) -> str:
+def _summary(changes: dict[str, int]) -> str:
     words = [f"{count:,} {name}" for name, count in changes.items() if count]
-    return ", ".join(words) or "no file has changed"
+    return ", ".join(words) or "no files changed"

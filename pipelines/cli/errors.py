@@ -1,4 +1,4 @@
-"""How an error is shown. Messages hold brackets (paths, extras), which are no markup of rich's."""
+"""Error output. Messages may contain brackets (paths, extras), which are escaped for rich."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from rich.markup import escape
 
 
 def show_error(error: object, console: Console | None = None) -> None:
-    """Print ``medspan: <message>``, on stderr without a console."""
+    """Print ``medspan: <message>``, by default on stderr."""
     console = console or Console(stderr=True)
     console.print("[red]medspan:[/]", escape(str(error)), soft_wrap=True, highlight=False)

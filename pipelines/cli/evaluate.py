@@ -1,4 +1,4 @@
-"""``medspan evaluate``: a pipeline's entities against gold."""
+"""``medspan evaluate``: score a pipeline's entities against gold annotations."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def evaluate(
     run: Annotated[
         str | None,
         typer.Option(
-            help="Score this committed run ('latest' for the last); without it the gold's own "
-            "texts are sent through the pipeline's models here."
+            help="Score this committed run ('latest' for the last one); default: run the "
+            "pipeline's models on the gold texts in this process."
         ),
     ] = None,
-    html: Annotated[str | None, typer.Option(help="Write a page of the errors.")] = None,
+    html: Annotated[str | None, typer.Option(help="Write an HTML page of the errors.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
-    """Strict and partial precision, recall and F1 of a pipeline, per label, with its errors."""
+    """Report strict and partial precision, recall and F1 of a pipeline, per label."""
     from pipelines.config import load_pipeline
     from pipelines.evaluate import GoldError, compare, load_gold, table, write_errors
     from pipelines.tables.folder import RunError
@@ -92,4 +92,6 @@ def _stored(path: str, run: str) -> Iterator[Prediction]:
 
     snapshot = RunStore(path).snapshot(None if run == "latest" else run)
     for result in read_results(snapshot, snapshot.run_id):
-        yield Prediction(result.doc_id, result.text, result.entities, Status(result.status))
+        yield Prediction(
+            result.doc_id, result.text, result.entities, Status(result.status), result.relations
+        )

@@ -1,4 +1,4 @@
-"""``medspan extract``: a sentence or a file, in this process or by a server, without Ray."""
+"""``medspan extract``: entities of a text or file, in this process or from a server; no Ray."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Form(StrEnum):
-    """How entities are shown."""
+    """Output format."""
 
     TABLE = "table"
     JSON = "json"
@@ -37,16 +37,16 @@ def extract(
     text: Annotated[
         str | None,
         typer.Argument(
-            help="The text, or a picture's or PDF's path; '-' or nothing reads standard input."
+            help="Text, or the path of an image or PDF; '-' or nothing reads standard input."
         ),
     ] = None,
     file: Annotated[
         list[Path] | None,
-        typer.Option("--file", "-f", help="A text, picture or PDF; may be repeated."),
+        typer.Option("--file", "-f", help="A text, image or PDF file; repeatable."),
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", help="A model file or starter:<name>; may be repeated."),
+        typer.Option("--model", "-m", help="A model file or starter:<name>; repeatable."),
     ] = None,
     pipeline: Annotated[
         Path | None,
@@ -60,27 +60,27 @@ def extract(
     ocr: Annotated[
         str,
         typer.Option(
-            help="What reads pictures: a model file, starter:ocr, or none, where a vision model "
-            "shall see them and nothing else."
+            help="OCR model for images: a model file, starter:ocr, or none to pass images only to "
+            "vision models."
         ),
     ] = "starter:ocr",
     overlaps: Annotated[
-        str, typer.Option(help="With several models: longest, score, priority or all.")
+        str, typer.Option(help="Overlap policy for several models: longest, score, priority, all.")
     ] = "all",
-    form: Annotated[Form, typer.Option("--form", help="How to show what was found.")] = Form.TABLE,
-    as_json: Annotated[bool, typer.Option("--json", help="The same as --form json.")] = False,
+    form: Annotated[Form, typer.Option("--form", help="Output format.")] = Form.TABLE,
+    as_json: Annotated[bool, typer.Option("--json", help="Same as --form json.")] = False,
     highlight: Annotated[
-        bool, typer.Option("--highlight", help="The same as --form highlight.")
+        bool, typer.Option("--highlight", help="Same as --form highlight.")
     ] = False,
     url: Annotated[
         str | None,
         typer.Option(
-            help="Ask a server of `medspan serve` instead; its token: MEDSPAN_TOKEN. Pictures are "
-            "read here first; with --ocr none they are sent as they are."
+            help="Use a `medspan serve` server; its token comes from MEDSPAN_TOKEN. Images are "
+            "read locally first, or sent as they are with --ocr none."
         ),
     ] = None,
 ) -> None:
-    """Entities of a text, here and now."""
+    """Extract the entities of a text or of files."""
     from pydantic import ValidationError
 
     from actors.config.merge import Merge
@@ -94,13 +94,13 @@ def extract(
     except ValidationError as error:
         raise typer.BadParameter("must be longest, score, priority or all") from error
     if pipeline is not None and (model or url):
-        raise typer.BadParameter("give a pipeline, or models, or a server")
+        raise typer.BadParameter("give only one of a pipeline, models and a server")
     read = read_pictures(_documents(text, file or []), ocr)
     documents = read.documents
     if url is None:
-        found = _here(documents, *_stages(model, pipeline, policy))
+        found = _extract_locally(documents, *_stages(model, pipeline, policy))
     else:
-        found = _asked(url, documents, model or [])
+        found = _extract_remotely(url, documents, model or [])
     failed = bool(read.failures)
     for id_, failure in read.failures.items():
         name = f"[red]{escape(id_)}: {failure.type}:[/]"
@@ -121,7 +121,7 @@ _Found = tuple[list[Extraction], Annotations]
 def _stages(
     models: list[str] | None, pipeline: Path | None, policy: Merge
 ) -> tuple[tuple[Stage, ...], Merge]:
-    """The stages of a pipeline file; else those of the models, with status and relations."""
+    """The stages of a pipeline file, or of the models plus context and relations."""
     from actors.config import load_model
     from actors.config.context import Context
     from actors.config.relations import Relations
@@ -143,7 +143,9 @@ def _stages(
     return (*stages, *refining), policy
 
 
-def _here(documents: list[Document], stages: Sequence[Stage], policy: Merge) -> list[_Found]:
+def _extract_locally(
+    documents: list[Document], stages: Sequence[Stage], policy: Merge
+) -> list[_Found]:
     from actors.extractor import Extractor
     from pipelines.refine import annotate, refiner
 
@@ -159,11 +161,11 @@ def _here(documents: list[Document], stages: Sequence[Stage], policy: Merge) -> 
     ]
 
 
-def _asked(url: str, documents: list[Document], models: list[str]) -> list[_Found]:
+def _extract_remotely(url: str, documents: list[Document], models: list[str]) -> list[_Found]:
     from pipelines.client import Client, ServerRefused, ServerUnreachable
 
     if len(models) > 1:
-        raise typer.BadParameter("with --url give one name: of a model or of the pipeline")
+        raise typer.BadParameter("--url takes one name: a model or the pipeline")
     try:
         with Client(url, os.environ.get("MEDSPAN_TOKEN")) as client:
             answers = client.extract(documents, models[0] if models else None, explain=True)
@@ -181,7 +183,7 @@ def _asked(url: str, documents: list[Document], models: list[str]) -> list[_Foun
 
 def _documents(text: str | None, files: list[Path]) -> list[Document]:
     if text is not None and text != "-" and files:
-        raise typer.BadParameter("give a text or files, not both")
+        raise typer.BadParameter("give either a text or files, not both")
     if files:
         return [_document(path) for path in files]
     if text is not None and (picture := _picture(text)) is not None:
@@ -192,7 +194,7 @@ def _documents(text: str | None, files: list[Path]) -> list[Document]:
 
 
 def _picture(text: str) -> Document | None:
-    """The picture that a text is the path of; None for what is a text."""
+    """The image or PDF at this path; None if the argument is plain text."""
     try:
         path = Path(text)
         document = _document(path) if path.is_file() else None
@@ -240,7 +242,7 @@ def _show(
             failure = extraction.failure
             console.print(f"[red]{extraction.model}: {failure.type}:[/]", escape(failure.message))
         elif extraction.status is Status.TRUNCATED:
-            console.print(f"[yellow]{extraction.model}: truncated; what was complete is kept[/]")
+            console.print(f"[yellow]{extraction.model}: truncated; complete entities are kept[/]")
         for problem in extraction.problems:
             console.print(f"[yellow]{extraction.model}:[/]", escape(problem), highlight=False)
         if extraction.completion is not None and not extraction.entities:
@@ -267,11 +269,11 @@ def _as_json(
 
 
 def _step(extraction: Extraction) -> dict[str, Any]:
-    """As the documents table has it, without what stands beside it."""
+    """A step as in the documents table, without the document id and entities."""
     step: dict[str, Any] = _plain(extraction)
     for beside in ("document_id", "entities"):
         del step[beside]
-    if not step["choices"]:  # what sampling.n_probs asks for
+    if not step["choices"]:  # only with sampling.n_probs
         del step["choices"]
     failure = step.pop("failure") or {"type": "", "message": ""}
     step |= {f"error_{key}": value for key, value in failure.items()}
@@ -280,7 +282,7 @@ def _step(extraction: Extraction) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON has it: dataclasses by their fields, enumerations by their values."""
+    """Convert a value to JSON types: dataclasses to objects, enum members to their values."""
     if dataclasses.is_dataclass(value):
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):

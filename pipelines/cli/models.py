@@ -1,4 +1,4 @@
-"""``medspan models``: what models there are, and what their files say."""
+"""``medspan models``: list, fetch, verify, describe and import models."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.command("list")
 def list_models(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
-    """The starter models, which ship with medspan and need no download."""
+    """List the starter models, which ship with medspan and need no download."""
     from actors.config import read_yaml
     from actors.config.load import STARTERS
 
     rows = []
     for path in sorted(STARTERS.glob("*/model.yaml")):
-        # The readers of pictures are no ModelConfig: the kind is taken from the file.
+        # OCR models are not a ModelConfig, so the kind is read from the file.
         size = sum(file.stat().st_size for file in path.parent.iterdir())
         rows.append(
             {
@@ -50,19 +50,19 @@ _Reference = Annotated[str, typer.Argument(help="A model file or starter:<name>.
 
 @app.command()
 def fetch(reference: _Reference) -> None:
-    """Fetch the weights of a model, verify them, and print where they are on this machine."""
+    """Fetch and verify the weights of a model, and print their local paths."""
     for path, _ in _files(reference)[1]:
         print(path)
 
 
 @app.command()
 def verify(reference: _Reference) -> None:
-    """Print the SHA-256 of a model's weights files; an error where one is not as stated."""
+    """Print the SHA-256 of a model's weights; fail if one differs from the model file."""
     from actors.weights import digest
 
     for path, sha256 in _files(reference)[1]:
         file = _weights_file(path)
-        stated = "as stated" if sha256 else "none is stated in the model file"
+        stated = "matches the model file" if sha256 else "the model file states none"
         print(f"{digest(file)}  {file}  ({stated})")
 
 
@@ -70,7 +70,7 @@ def verify(reference: _Reference) -> None:
 def describe(
     reference: _Reference, as_json: Annotated[bool, typer.Option("--json")] = False
 ) -> None:
-    """What the weights say of themselves: architecture, sizes, labels, memory."""
+    """Describe the weights: architecture, sizes, labels, memory."""
     model, path = _weights(reference)
     facts: dict[str, object] = {"name": model.name, "kind": model.kind, "path": str(path)}
     if model.kind == "gguf":
@@ -117,7 +117,7 @@ def describe(
 
 
 def _weights_file(path: Path) -> Path:
-    """The file of the weights: of a folder the first of the names that it may have."""
+    """The weights file; in a folder, the first known name that exists."""
     from actors.gliner_folder import MODELS
 
     names = [path / name for name in MODELS] if path.is_dir() else [path]
@@ -135,12 +135,14 @@ def _weights(reference: str) -> tuple[ModelConfig, Path]:
 
 
 def _files(reference: str) -> tuple[ModelConfig, list[tuple[Path, str | None]]]:
-    """A model, and of each of its files the local path, verified, and what SHA-256 is stated."""
+    """A model, and for each file its verified local path and its stated SHA-256."""
     from actors.config import ConfigError, load_model
     from actors.weights import fetch as fetch_weights
 
     if reference == "starter:ocr":
-        raise ConfigError(f"{reference} reads pictures; its weights come with the package rapidocr")
+        raise ConfigError(
+            f"{reference} is the OCR model; its weights ship with the package rapidocr"
+        )
     model = load_model(reference)
     files: tuple[str, ...] = ()
     if model.kind == "onnx":
@@ -158,17 +160,17 @@ def _files(reference: str) -> tuple[ModelConfig, list[tuple[Path, str | None]]]:
 @app.command("import")
 def import_(
     source: Annotated[
-        Path, typer.Argument(help="A model as Spark NLP publishes it: zip or folder.")
+        Path, typer.Argument(help="A published Spark NLP model: zip file or folder.")
     ],
     into: Annotated[
         Path, typer.Option("--into", help="Folder for the weights and the model file.")
     ] = Path("models"),
-    name: Annotated[str | None, typer.Option(help="Another name than the model's own.")] = None,
+    name: Annotated[str | None, typer.Option(help="Overrides the model's own name.")] = None,
     guideline: Annotated[
-        Path | None, typer.Option(help="What a language model shall extract; without it, prose.")
+        Path | None, typer.Option(help="Guideline of a language model; without it, free text.")
     ] = None,
 ) -> None:
-    """Make a downloaded Spark NLP model medspan's own; print the path of its model file."""
+    """Import a downloaded Spark NLP model and print the path of its model file."""
     from actors.spark_nlp import SparkNlpError, import_model
 
     try:

@@ -1,4 +1,4 @@
-"""Pictures and PDFs on the command line: read first, in this process, then treated as text."""
+"""OCR of images and PDFs given on the command line, in this process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from actors.spans import Document, Failure
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """Documents that have their text, and how those that were pictures were read."""
+    """Documents with their text, and the OCR result or failure of each image by document id."""
 
     documents: list[Document]
     readings: dict[str, Reading]
@@ -19,8 +19,10 @@ class Pictures:
 
 
 def read_pictures(documents: Sequence[Document], ocr: str) -> Pictures:
-    """Give the documents that are pictures their text; what cannot be read is left out. With
-    ``ocr`` "none" they stay pictures."""
+    """Read the images among the documents; those that fail are left out of ``documents``.
+
+    With ``ocr`` "none" all documents stay as they are.
+    """
     if ocr == "none":
         return Pictures(list(documents), {}, {})
     pictures = [document for document in documents if document.image is not None]

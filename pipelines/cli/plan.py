@@ -1,4 +1,4 @@
-"""``medspan plan``: what a run will need of given cards, how long it takes and what it costs."""
+"""``medspan plan``: GPU shares, actors, duration and cost of a run on given hardware."""
 
 from __future__ import annotations
 
@@ -22,37 +22,39 @@ def plan(
     gpu: Annotated[
         str | None,
         typer.Option(
-            help="A card and its memory in GB, such as a10g:24; not needed where no pool has a GPU."
+            help="GPU model and its memory in GB, e.g. a10g:24; not needed if no pool uses a GPU."
         ),
     ] = None,
-    gpus: Annotated[int, typer.Option(min=1, help="How many cards.")] = 1,
-    docs: Annotated[float, typer.Option(min=1, help="Documents, such as 40e6.")] = 1e6,
-    tokens_per_doc: Annotated[float, typer.Option(min=1, help="Tokens of a document.")] = 600,
+    gpus: Annotated[int, typer.Option(min=1, help="Number of GPUs.")] = 1,
+    docs: Annotated[float, typer.Option(min=1, help="Number of documents, e.g. 40e6.")] = 1e6,
+    tokens_per_doc: Annotated[
+        float, typer.Option(min=1, help="Average tokens per document.")
+    ] = 600,
     cpus: Annotated[
         float | None,
-        typer.Option(min=0.1, help="CPUs in all; default: steps on CPUs keep their max_actors."),
+        typer.Option(min=0.1, help="Total CPUs; default: CPU stages keep their max_actors."),
     ] = None,
     price_per_hour: Annotated[
-        float | None, typer.Option(min=0, help="Of all cards and CPUs together.")
+        float | None, typer.Option(min=0, help="Price per hour of all GPUs and CPUs together.")
     ] = None,
     rate: Annotated[
         list[str] | None,
-        typer.Option(help="MODEL=DOCS_PER_S of an actor alone on its card; may be repeated."),
+        typer.Option(help="MODEL=DOCS_PER_S of one actor alone on its GPU; repeatable."),
     ] = None,
-    card_rate: Annotated[
+    gpu_rate: Annotated[
         list[str] | None,
         typer.Option(
-            help="MODEL=DOCS_PER_S of a card that holds as many of its actors as it can; "
-            "default: what one of them does alone there."
+            help="MODEL=DOCS_PER_S of a GPU that runs as many actors of the model as fit; "
+            "default: the rate of one actor alone."
         ),
     ] = None,
     calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="Measure each step on a sample, on this machine.")
+        bool, typer.Option("--calibrate", help="Measure each model on a sample, on this machine.")
     ] = False,
-    sample: Annotated[int, typer.Option(min=1, help="Documents of the calibration.")] = 32,
+    sample: Annotated[int, typer.Option(min=1, help="Sample size of --calibrate.")] = 32,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
-    """Fractions, actors, documents/s, hours and cost; and what to change to go faster."""
+    """Estimate GPU fractions, actors, throughput, hours and cost, and suggest changes."""
     from actors.memory import card_bytes
     from pipelines.config import load_pipeline
     from pipelines.plan import Machine, Work, make_plan, on_card, on_cpus
@@ -61,9 +63,9 @@ def plan(
     loaded = load_pipeline(config)
     loaded.pipeline.storage.apply()
     if gpu is None:
-        loaded, card, memory, gpus = on_cpus(loaded), "GPU", 0, 0
+        loaded, gpu_name, memory, gpus = on_cpus(loaded), "GPU", 0, 0
     else:
-        card, memory = card_bytes(gpu)
+        gpu_name, memory = card_bytes(gpu)
     names = [stage.name for stage in loaded.pooled]
     rates: dict[str, float] = {}
     source: dict[str, str] = {}
@@ -76,11 +78,11 @@ def plan(
             for name, length in found.tokens_per_document.items()
         }
     stated = _stated("--rate", rate, names)
-    cards = _stated("--card-rate", card_rate, names)
+    gpu_wide = _stated("--gpu-rate", gpu_rate, names)
     rates |= stated
-    source |= dict.fromkeys([*stated, *(name for name in cards if name not in rates)], "stated")
-    machine = Machine(card, memory, gpus, cpus, price_per_hour)
-    made = make_plan(loaded, machine, Work(docs, tokens_per_doc, rates, source, cards))
+    source |= dict.fromkeys([*stated, *(name for name in gpu_wide if name not in rates)], "stated")
+    machine = Machine(gpu_name, memory, gpus, cpus, price_per_hour)
+    made = make_plan(loaded, machine, Work(docs, tokens_per_doc, rates, source, gpu_wide))
     if as_json:
         print(json.dumps(dataclasses.asdict(made)))
         return
@@ -95,21 +97,23 @@ def _stated(option: str, items: list[str] | None, names: list[str]) -> dict[str,
     for item in items or []:
         name, _, number = item.partition("=")
         if name not in names:
-            raise ConfigError(f"{option} {item}: the models of the steps are {', '.join(names)}")
+            raise ConfigError(
+                f"{option} {item}: unknown model; the pipeline has {', '.join(names)}"
+            )
         try:
             found[name] = float(number)
         except ValueError:
             found[name] = 0.0
         if not 0 < found[name] < float("inf"):
-            raise ConfigError(f"{option} {item}: write MODEL=DOCS_PER_S, such as {name}=12.5")
+            raise ConfigError(f"{option} {item}: expected MODEL=DOCS_PER_S, e.g. {name}=12.5")
     return found
 
 
 def _show(plan: Plan, title: str) -> None:
     console = Console()
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("step", overflow="fold")
-    for name in ("GPU", "a card holds", "actors", "docs/s", "busy"):
+    table.add_column("stage", overflow="fold")
+    for name in ("GPU", "actors/GPU", "actors", "docs/s", "busy"):
         table.add_column(name, justify="right", no_wrap=True)
     for step in plan.steps:
         table.add_row(
@@ -131,7 +135,9 @@ def _show(plan: Plan, title: str) -> None:
                 f"{step.model} needs{about} {sum(step.needs_gb.values()):.2f} GB: {parts}"
             )
     if plan.hours is None:
-        console.print("Hours are unknown: give --rate MODEL=DOCS_PER_S for each step, or calibrate")
+        console.print(
+            "Hours are unknown: give --rate MODEL=DOCS_PER_S for each model, or --calibrate"
+        )
     else:
         _show_hours(console, plan)
     for note in plan.notes:
@@ -141,9 +147,7 @@ def _show(plan: Plan, title: str) -> None:
 def _show_hours(console: Console, plan: Plan) -> None:
     cost = "" if plan.cost is None else f", cost {plan.cost:,.2f}"
     console.print(f"{plan.documents_per_s:,.1f} documents/s, {plan.hours:,.1f} hours{cost}")
-    what = "the time of the cards" if plan.bound == "cards" else f"the actors of {plan.slowest}"
-    console.print(
-        f"held back by {what}; what to change first:" if plan.changes else f"held back by {what}"
-    )
+    bottleneck = "GPU time" if plan.bound == "cards" else f"the actors of {plan.slowest}"
+    console.print(f"bottleneck: {bottleneck}" + ("; suggested changes:" if plan.changes else ""))
     for number, change in enumerate(plan.changes, start=1):
         console.print(f"  {number}. {change}")

@@ -1,4 +1,4 @@
-"""``medspan report``: the HTML of a committed run."""
+"""``medspan report``: the HTML report of a committed run."""
 
 from __future__ import annotations
 
@@ -19,18 +19,20 @@ if TYPE_CHECKING:
     from pipelines.runs.store import RunStore
     from pipelines.tables.snapshot import Snapshot
 
-_SHEETS = 40  # pages shown as pictures in one report: about 100 kB each
+_SHEETS = 40  # page images in one report, about 100 kB each
 
 
 def report(
     sink: SinkPath,
-    run: Annotated[str | None, typer.Option(help="A run; default: the latest committed.")] = None,
-    documents: Annotated[int, typer.Option(min=1, help="Most documents in the page.")] = 200,
+    run: Annotated[
+        str | None, typer.Option(help="Run id; default: the latest committed run.")
+    ] = None,
+    documents: Annotated[int, typer.Option(min=1, help="Maximum number of documents shown.")] = 200,
     out: Annotated[
-        str | None, typer.Option(help="Where to; default: _reports/<run>.html in the sink.")
+        str | None, typer.Option(help="Output path; default: _reports/<run>.html in the sink.")
     ] = None,
 ) -> None:
-    """Write the report of a run: one HTML file that opens offline. It holds patients' text."""
+    """Write the HTML report of a run. It works offline and contains patients' text."""
     from pipelines.tables.folder import RunError
 
     console = Console(highlight=False)
@@ -44,9 +46,9 @@ def report(
 
 
 def write_report(store: RunStore, run_id: str, limit: int, path: str | None = None) -> str:
-    """Render a committed run to HTML; the path of the file.
+    """Render a committed run to HTML and return the path of the file.
 
-    At most ``limit`` documents are shown; of a large run they are taken from a spread of files.
+    It shows at most ``limit`` documents; those of a large run come from evenly spaced files.
     """
     from datetime import datetime
 
@@ -80,6 +82,7 @@ def write_report(store: RunStore, run_id: str, limit: int, path: str | None = No
         steps=steps,
         source=", ".join(config["pipeline"]["source"]["path"]),
         sink=store.path,
+        vocabularies=[f"{one['name']} {one['version']}" for one in marker["vocabularies"]],
         config=yaml.safe_dump(config["pipeline"], sort_keys=False),
     )
     path = path or f"{store.path}/_reports/{run_id}.html"
@@ -96,7 +99,7 @@ def _pool(pool: dict[str, float]) -> str:
 
 
 class _Sheets:
-    """The pages of one document, when they are asked for, out of what the report has left."""
+    """Lazily loads the page images of one document, within the report's remaining budget."""
 
     def __init__(self, result: Result, config: dict[str, Any], left: list[int]) -> None:
         self._result, self._config, self._left = result, config, left
@@ -115,13 +118,15 @@ def _documents(snapshot: Snapshot, marker: dict[str, Any], limit: int) -> Iterat
     from pipelines.runs.results import read_results
 
     left = [_SHEETS]
-    # The report samples what it is given: a spread of files bounds what is read of a large run.
+    # The report samples its input. Evenly spaced files bound how much of a large run is read.
     for result in read_results(snapshot, snapshot.run_id, most_files=limit):
         yield ReportDocument(
             doc_id=result.doc_id,
             status=Status(result.status),
             text=result.text,
             entities=result.entities,
+            sections=result.sections,
+            relations=result.relations,
             error_type=result.error_type,
             error_message=result.error_message,
             sheets=_Sheets(result, marker["config"], left) if result.page_sizes else None,

@@ -1,4 +1,4 @@
-"""``medspan run``: a pipeline over its whole source, with Ray."""
+"""``medspan run``: process the whole source of a pipeline on Ray."""
 
 from __future__ import annotations
 
@@ -29,27 +29,30 @@ if TYPE_CHECKING:
 def run(
     config: Annotated[Path, typer.Argument(help="A pipeline file.")],
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Validate everything and print the plan.")
+        bool, typer.Option("--dry-run", help="Validate everything and print the plan; run nothing.")
     ] = False,
     resume: Annotated[
         str | None,
-        typer.Option(help="Finish this run, as it was planned, instead of beginning one."),
+        typer.Option(help="Resume this run with its original plan."),
     ] = None,
     retry_failed: Annotated[
         str | None,
-        typer.Option(help="Do only the failed documents of this committed run, again."),
+        typer.Option(help="Reprocess only the failed documents of this committed run."),
     ] = None,
     max_failure_rate: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Instead of the file's: end a run that is going wrong."),
+        typer.Option(
+            min=0, max=1, help="Abort above this share of failed documents; overrides the file."
+        ),
     ] = None,
-    sink: Annotated[str | None, typer.Option(help="Instead of the file's sink.path.")] = None,
+    sink: Annotated[str | None, typer.Option(help="Overrides sink.path of the file.")] = None,
     address: Annotated[
-        str | None, typer.Option(help="A Ray cluster; default: RAY_ADDRESS, else start one here.")
+        str | None,
+        typer.Option(help="Ray cluster to join; default: RAY_ADDRESS, else a local one."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
-    """Read a lake, extract entities, write entity Parquet, commit the run."""
+    """Extract entities from the whole source, write the tables and commit the run."""
     from actors.extras import require
     from actors.weights import WeightsError
     from pipelines.config import load_pipeline
@@ -114,12 +117,12 @@ def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
         table.add_row(f"stage {number}", f"{stage['name']} ({stage['kind']}){actors}")
     if found["passed_over"]:
         passed = ", ".join(f"{count:,} {suffix}" for suffix, count in found["passed_over"].items())
-        table.add_row("passed over", escape(passed))
+        table.add_row("skipped", escape(passed))
     table.add_row("merge", f"overlaps: {found['merge']['overlaps']}")
     for name, path in found["output"].items():
         table.add_row(name, path)
     console.print(table)
-    console.print("Everything that can be checked before the work is in order.")
+    console.print("All checks passed.")
 
 
 def _actors(pool: dict[str, Any] | None) -> str:
@@ -151,7 +154,7 @@ def _run(
     with interrupted_by_sigterm(), telling(console, loaded.path, store.path, resume):
         run_id = resume or _begin(loaded, retry_failed)
         if resume is not None:
-            store.plan(resume)  # an unknown run is said before Ray is started
+            store.plan(resume)  # report an unknown run before Ray starts
     with interrupted_by_sigterm(), telling(console, loaded.path, store.path, run_id):
         with stdout_to_stderr(as_json), bar_on(console) as bar, cluster(address):
             outcome = drive_run(store, run_id, bar)

@@ -1,4 +1,4 @@
-"""``medspan runs``: what a sink holds."""
+"""``medspan runs``: inspect and maintain the runs of a sink."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from pipelines.cli.errors import show_error
 from pipelines.cli.sinks import SinkPath, store_of
 
 app = typer.Typer(no_args_is_help=True)
-_Run = Annotated[str, typer.Argument(help="The id of a run.")]
+_Run = Annotated[str, typer.Argument(help="A run id.")]
 _COUNTS = ("documents", "failed", "entities", "seconds")
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
 @app.command("list")
 def list_runs(sink: SinkPath, as_json: _Json = False) -> None:
-    """The runs of a sink in the order of their commits, and then those without one."""
+    """List the runs of a sink: committed ones in commit order, then uncommitted ones."""
     store = store_of(sink)
     rows = [_row(run, facts) for run, facts in store.ledger().all_facts.items()]
     rows += [{"run_id": run, "state": "open"} for run in store.open_runs()]
@@ -36,17 +36,17 @@ def list_runs(sink: SinkPath, as_json: _Json = False) -> None:
 
 
 def runs_table(rows: Sequence[Mapping[str, object]]) -> Table:
-    """Rows of ``runs list``. On 80 columns ids and counts stay whole: of several pipelines' names
-    as much is shown as there is room for, and one pipeline's stands above."""
+    """The table of ``runs list``. In 80 columns, ids and counts are never truncated: the names of
+    several pipelines are shortened, and a single one becomes the title."""
     names = {str(row["pipeline"]) for row in rows if "pipeline" in row}
     title = f"pipeline: {escape(names.pop())}" if len(names) == 1 else None
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
-    table.add_column("run", no_wrap=True)  # it is what the other commands ask for
+    table.add_column("run", no_wrap=True)  # the other commands need it in full
     table.add_column("kind", no_wrap=True)
     for column in _COUNTS:
         table.add_column(column, justify="right", no_wrap=True)
     if names:
-        table.add_column("pipeline", overflow="ellipsis")  # the one that may shrink
+        table.add_column("pipeline", overflow="ellipsis")  # the only column that may shrink
     for row in rows:
         kind = row.get("kind", row["state"])
         counts = (row.get(column, "") for column in _COUNTS)
@@ -74,7 +74,7 @@ def _row(run: str, marker: dict[str, Any]) -> dict[str, object]:
 
 @app.command()
 def show(sink: SinkPath, run: _Run) -> None:
-    """What a committed run says of itself, as JSON."""
+    """Print the marker of a committed run as JSON."""
     from pipelines.tables.folder import RunError
 
     try:
@@ -86,8 +86,7 @@ def show(sink: SinkPath, run: _Run) -> None:
 
 @app.command()
 def current(sink: SinkPath, as_json: _Json = False) -> None:
-    """The files that are live now: all of their rows, one row per document. Engines that open
-    Delta tables need no list."""
+    """List the live files of the current snapshot, for readers without Delta support."""
     from pipelines.tables.folder import RunError
 
     try:
@@ -106,7 +105,7 @@ def current(sink: SinkPath, as_json: _Json = False) -> None:
 
 @app.command()
 def diff(sink: SinkPath, before: _Run, after: _Run, as_json: _Json = False) -> None:
-    """What changed between two commits: documents, texts, statuses, entities."""
+    """Compare two commits: documents, texts, statuses and entities."""
     from pipelines.tables.diff import compare
     from pipelines.tables.folder import RunError
 
@@ -120,7 +119,7 @@ def diff(sink: SinkPath, before: _Run, after: _Run, as_json: _Json = False) -> N
         return
     console = Console(highlight=False)
     table = Table(
-        "documents", "how many", "such as", title=f"{before} to {after}", box=box.SIMPLE_HEAD
+        "documents", "count", "examples", title=f"{before} to {after}", box=box.SIMPLE_HEAD
     )
     for kind, count in found.documents.items():
         table.add_row(kind, f"{count:,}", ", ".join(found.examples[kind][:3]))
@@ -135,7 +134,7 @@ def diff(sink: SinkPath, before: _Run, after: _Run, as_json: _Json = False) -> N
 
 def _vacuumed(run: str, error: Exception) -> Exception:
     if isinstance(error, FileNotFoundError):
-        return RuntimeError(f"files of {run} are gone: `medspan runs vacuum` removed them")
+        return RuntimeError(f"files of {run} no longer exist: `medspan runs vacuum` removed them")
     return error
 
 
@@ -144,12 +143,14 @@ def vacuum(
     sink: SinkPath,
     older_than_days: Annotated[
         float,
-        typer.Option(min=0, help="Versions of the tables that are younger stay readable."),
+        typer.Option(min=0, help="Keep table versions and uncommitted runs younger than this."),
     ] = 7.0,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove, not only say what.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Remove the files instead of only listing them.")
+    ] = False,
     as_json: _Json = False,
 ) -> None:
-    """Remove files that were replaced, and runs that were never committed."""
+    """Remove superseded files and abandoned runs."""
     from pipelines.runs.maintenance import vacuum as find_waste
 
     try:
@@ -159,10 +160,9 @@ def vacuum(
     if as_json:
         print(json.dumps({**asdict(waste), "removed": yes}))
         return
-    done = "removed" if yes else "can be removed (--yes does)"
+    done = "removed" if yes else "can be removed (pass --yes to remove them)"
     Console(highlight=False).print(
-        f"{len(waste.files):,} files that no version needs, "
-        f"{len(waste.open_runs):,} runs without a commit: {done}",
+        f"{len(waste.files):,} obsolete files, {len(waste.open_runs):,} uncommitted runs: {done}",
         soft_wrap=True,
     )
 
@@ -170,31 +170,31 @@ def vacuum(
 @app.command()
 def compact(
     sink: SinkPath,
-    target_mb: Annotated[int, typer.Option(min=1, help="About the size of a joined file.")] = 128,
+    target_mb: Annotated[int, typer.Option(min=1, help="Target size of a compacted file.")] = 128,
     as_json: _Json = False,
 ) -> None:
-    """Join the small files that many passes of enrichment leave; no model is asked."""
-    from pipelines.runs.maintenance import compact as join_files
+    """Compact the small files left by many enrichment passes; runs no model."""
+    from pipelines.runs.maintenance import compact as compact_files
     from pipelines.tables.folder import RunError
 
     try:
-        done = join_files(store_of(sink), target_mb)
+        done = compact_files(store_of(sink), target_mb)
     except RunError as error:
         _refuse(error)
     if as_json:
         print(json.dumps(asdict(done)))
         return
-    told = ", ".join(
+    changes = ", ".join(
         f"{name} {count:,} to {done.after[name]:,}" for name, count in done.before.items()
     )
     Console(highlight=False).print(
-        f"files: {told}; `medspan runs vacuum` removes the old ones", soft_wrap=True
+        f"files: {changes}; `medspan runs vacuum` removes the old ones", soft_wrap=True
     )
 
 
 @app.command()
 def discard(sink: SinkPath, run: _Run) -> None:
-    """Remove a run that was never committed, and its files."""
+    """Remove an uncommitted run and its files."""
     from pipelines.runs.lease import Lease
     from pipelines.tables.folder import RunError
 

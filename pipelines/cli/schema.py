@@ -1,4 +1,4 @@
-"""``medspan schema``: JSON Schema of the two kinds of configuration file, for editors."""
+"""``medspan schema``: JSON Schemas of the configuration files, for editors."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class Kind(StrEnum):
 
 
 def schema(
-    kind: Annotated[Kind, typer.Argument(help="Which kind of file.")] = Kind.PIPELINE,
+    kind: Annotated[Kind, typer.Argument(help="Kind of configuration file.")] = Kind.PIPELINE,
 ) -> None:
     """Print the JSON Schema of a configuration file; configs/schema holds both."""
     print(render(kind), end="")
 
 
 def render(kind: Kind) -> str:
-    """The JSON Schema of a kind of file, as text with a final newline."""
+    """The JSON Schema of a kind of file, as text that ends with a newline."""
     from pydantic import TypeAdapter
 
     from actors.config import ModelConfig

@@ -1,4 +1,4 @@
-"""``medspan serve`` and ``medspan token``: the models of a pipeline behind HTTP on one machine."""
+"""``medspan serve`` and ``medspan token``: a pipeline's HTTP server and its bearer tokens."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ log = logging.getLogger(__name__)
 
 
 def serve(
-    config: Annotated[Path, typer.Argument(help="A pipeline file; its `serve` section holds.")],
+    config: Annotated[Path, typer.Argument(help="A pipeline file with a `serve` section.")],
     host: Annotated[
-        str | None, typer.Option(help="Instead of serve.host; beyond loopback it needs tokens.")
+        str | None, typer.Option(help="Overrides serve.host; a non-loopback host requires tokens.")
     ] = None,
-    port: Annotated[int | None, typer.Option(help="Instead of serve.port.")] = None,
+    port: Annotated[int | None, typer.Option(help="Overrides serve.port.")] = None,
     address: Annotated[
-        str | None, typer.Option(help="A Ray cluster; default: RAY_ADDRESS, else start one here.")
+        str | None,
+        typer.Option(help="Ray cluster to join; default: RAY_ADDRESS, else a local one."),
     ] = None,
 ) -> None:
-    """Serve a pipeline's models and its page. SIGHUP reads the files again; Ctrl-C ends."""
+    """Serve a pipeline's models and web page. SIGHUP reloads the configuration; Ctrl-C stops."""
     from actors.extras import require
     from pipelines.config import load_pipeline
 
@@ -51,11 +52,11 @@ def serve(
         try:
             start(catalogue, host, port)
             shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-            console.print(f"medspan serves [bold]{catalogue.default}[/] at http://{shown}:{port}/")
-            console.print("API: /v1/openapi.json  reload: SIGHUP  end: Ctrl-C", style="dim")
+            console.print(f"serving [bold]{catalogue.default}[/] at http://{shown}:{port}/")
+            console.print("API: /v1/openapi.json  reload: SIGHUP  stop: Ctrl-C", style="dim")
             for _ in _reloads():
                 catalogue = _reloaded(config, catalogue, console)
-            console.print("ending: requests under way are finished", style="dim")
+            console.print("shutting down: draining in-flight requests", style="dim")
         except KeyboardInterrupt:
             pass
         finally:
@@ -63,7 +64,7 @@ def serve(
 
 
 def _reloaded(config: Path, now: Catalogue, console: Console) -> Catalogue:
-    """The catalogue of the file, served in the place of ``now``; ``now`` where it cannot be."""
+    """Reload the file and return the catalogue now served: the old one if the reload fails."""
     from pipelines.serve.running import update
 
     try:
@@ -72,15 +73,18 @@ def _reloaded(config: Path, now: Catalogue, console: Console) -> Catalogue:
     except (ConfigError, OSError) as error:
         _not_reloaded(console, str(error))
     except RuntimeError as error:
-        # A replica's constructor failed: Serve tells it with a traceback, which is for the log.
+        # A replica's constructor failed. Serve's message holds a traceback, which goes to the log.
         log.info("not reloaded: %s", error)
-        _not_reloaded(console, "a model does not load; the log of its replica says why")
+        _not_reloaded(console, "a model failed to load; see the log of its replica")
         try:
             update(now)
-            console.print("what was served before goes on")
+            console.print("still serving the previous configuration")
         except (ConfigError, OSError, RuntimeError) as again:
-            log.info("not gone back: %s", again)
-            _not_reloaded(console, "what was served before does not load again; mend it, SIGHUP")
+            log.info("rollback failed: %s", again)
+            _not_reloaded(
+                console,
+                "the previous configuration no longer loads either; fix it and send SIGHUP",
+            )
     else:
         console.print("reloaded")
         return new
@@ -92,32 +96,34 @@ def _not_reloaded(console: Console, why: str) -> None:
 
 
 def _reloads() -> Iterator[None]:
-    """Something at each SIGHUP, until SIGINT or SIGTERM."""
-    came: SimpleQueue[int] = SimpleQueue()  # its put may be called in a signal handler
+    """Yields at each SIGHUP; ends at SIGINT or SIGTERM."""
+    received: SimpleQueue[int] = SimpleQueue()  # its put is safe in a signal handler
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: came.put(number))
+        signal.signal(number, lambda number, _: received.put(number))
     while True:
         try:
-            # With a timeout, because a signal that another thread takes would not end the wait.
-            what = came.get(timeout=0.5)
+            # With a timeout: a signal delivered to another thread would not wake this wait.
+            signum = received.get(timeout=0.5)
         except Empty:
             continue
-        if what != signal.SIGHUP:
+        if signum != signal.SIGHUP:
             return
         yield
 
 
 def token(
-    name: Annotated[str, typer.Argument(help="Who will hold it.")],
+    name: Annotated[str, typer.Argument(help="Name of the token's holder.")],
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", help="A name it may ask for; may be repeated; default: all."),
+        typer.Option(
+            "--model", "-m", help="A model or pipeline it may use; repeatable; default: all."
+        ),
     ] = None,
     file: Annotated[
         Path | None, typer.Option("--file", "-f", help="Add the entry to this tokens file.")
     ] = None,
 ) -> None:
-    """Make a bearer token: the token itself on stdout, once; its digest for the tokens file."""
+    """Create a bearer token. It is printed once; the tokens file holds only its digest."""
     from pydantic import ValidationError
 
     from pipelines.serve.tokens import add_token, as_yaml, new_token
@@ -125,7 +131,7 @@ def token(
     try:
         secret, entry = new_token(name, tuple(model) if model else None)
     except ValidationError as error:
-        raise typer.BadParameter("a name has letters, digits and . _ - only") from error
+        raise typer.BadParameter("a name may hold only letters, digits and . _ -") from error
     console = Console(stderr=True, highlight=False)
     if file is not None:
         add_token(file, entry)
@@ -136,15 +142,15 @@ def token(
 
 
 def check_host(host: str, catalogue: Catalogue) -> None:
-    """Raises ConfigError where a host beyond loopback would be served without tokens."""
+    """Raise ConfigError if a non-loopback host would be served without tokens."""
     try:
         local = ip_address(host).is_loopback
     except ValueError:
         local = host == "localhost"
     if not local and catalogue.serve.tokens is None:
         raise ConfigError(
-            f"serve: {host} can be reached from elsewhere, so serve.tokens is needed; "
-            "make one with `medspan token`"
+            f"serve: {host} is reachable from other machines, so serve.tokens is required; "
+            "create a token with `medspan token`"
         )
 
 

@@ -1,4 +1,4 @@
-"""The pages of documents that were pictures, fetched again from their source for a report."""
+"""Page images for a report, re-read from the source files."""
 
 from __future__ import annotations
 
@@ -16,23 +16,25 @@ from pipelines.runs.results import Result
 
 
 def sheets(result: Result, config: Mapping[str, Any], most: int) -> list[Sheet]:
-    """The first pages of a document, without marks; none where its source is gone or is no
-    longer what was read."""
+    """The first ``most`` pages of a document, without marks.
+
+    Empty if the source is gone; cut short where it is no longer the file that was processed.
+    """
     content = _content(result, config["pipeline"]["source"].get("image"))
     if content is None:
         return []
-    reader: dict[str, Any] = next(
+    ocr: dict[str, Any] = next(
         (s["config"] for s in config["stages"] if s["config"]["kind"] == "ocr"), {}
     )
-    asked = PageLimits.model_validate(reader.get("pages") or {})
-    limits = replace(Limits.of(asked), text_layer=False)
+    page_limits = PageLimits.model_validate(ocr.get("pages") or {})
+    limits = replace(Limits.of(page_limits), text_layer=False)
     found: list[Sheet] = []
     try:
         for number, page in enumerate(open_pages(content, limits)):
             if number >= min(most, len(result.page_sizes)):
                 break
             size = result.page_sizes[number]
-            # A picture of another size is another picture: boxes would lie.
+            # A different size means a different image, on which the boxes would be wrong.
             if page.picture is None or abs(page.width - size["width"]) > 2:
                 break
             found.append(

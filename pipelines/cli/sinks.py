@@ -1,4 +1,4 @@
-"""The sink that a command names: by its folder, or by the pipeline file that says it."""
+"""The SINK argument: a sink's folder, or a pipeline file that names it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ import typer
 if TYPE_CHECKING:
     from pipelines.runs.store import RunStore
 
-SinkPath = Annotated[
-    str, typer.Argument(help="The folder that runs wrote to, or the pipeline file that says it.")
-]
+SinkPath = Annotated[str, typer.Argument(help="A sink folder, or a pipeline file that names it.")]
 
 
 def store_of(path: str) -> RunStore:
-    """The sink, with the storage options of the pipeline file where one is given."""
+    """Open the sink; a pipeline file also supplies its storage options."""
     from pipelines.config import load_pipeline
     from pipelines.runs.store import RunStore
     from pipelines.storage import Storage

@@ -1,4 +1,4 @@
-"""``medspan vocabulary``: build the index of a vocabulary, and say what an index holds."""
+"""``medspan vocabulary``: build and describe vocabulary indexes."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def build(
             "Loinc.csv; text also as .gz.",
         ),
     ],
-    name: Annotated[str, typer.Option(help="The code system, such as rxnorm; tables show it.")],
-    version: Annotated[str, typer.Option(help="Its release, such as 2026-10.")],
-    into: Annotated[Path, typer.Option(help="The folder that gets the index NAME-VERSION.")],
+    name: Annotated[str, typer.Option(help="Code system written to the tables, e.g. rxnorm.")],
+    version: Annotated[str, typer.Option(help="Release, e.g. 2026-10.")],
+    into: Annotated[Path, typer.Option(help="Parent folder of the index NAME-VERSION.")],
     language: Annotated[
-        str, typer.Option(help="Names of this language, where a file has several (ISO 639-1).")
+        str, typer.Option(help="Language of the names (ISO 639-1), if a file has several.")
     ] = "en",
 ) -> None:
-    """Build an index that the linking stage looks entities up in. It never changes afterwards."""
+    """Build an immutable index for the linking stage."""
     from actors.linking import build as build_index
     from actors.linking import gather, read, read_manifest
 
@@ -46,9 +46,9 @@ def build(
 
 @app.command()
 def describe(
-    index: Annotated[Path, typer.Argument(help="A folder that `build` made.")],
+    index: Annotated[Path, typer.Argument(help="An index folder created by `build`.")],
 ) -> None:
-    """Say what an index holds."""
+    """Print the name, version, size and digest of an index."""
     from actors.linking import read_manifest
 
     manifest = read_manifest(index)

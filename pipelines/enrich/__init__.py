@@ -1,6 +1,6 @@
 """Enrichment: only what is new, changed, stale or failed since the latest commit.
 
-``decide`` compares a listing with the state of the sink, ``passes`` does what was decided,
+``decide`` compares a listing with what is live in the sink, ``passes`` does what was decided,
 ``schedule`` does it again and again.
 """
 

@@ -58,7 +58,14 @@ def decide(loaded: LoadedPipeline) -> Decision:
     if not snapshot.ledger.runs:
         source = plan_source(pipeline.source, mix=pipeline.enrich.deleted == "drop")
         check_reader(loaded, source)
-        plan = RunPlan(loaded.as_json(), source.units, source.keep, source.empty, identity)
+        plan = RunPlan(
+            loaded.as_json(),
+            source.units,
+            source.keep,
+            source.empty,
+            identity,
+            passed_over=tuple(source.skipped.items()),
+        )
         return Decision(plan, {"new": len(source.files)})
     found = _compare(loaded, snapshot)
     stale = pipeline.enrich.on_model_change == "reprocess"

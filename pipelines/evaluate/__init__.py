@@ -1,4 +1,4 @@
-"""Span scores of a run against gold, and the errors behind them."""
+"""Score a run's spans against gold annotations, and show the errors."""
 
 from __future__ import annotations
 

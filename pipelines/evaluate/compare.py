@@ -1,4 +1,4 @@
-"""A run's documents against the gold: checked that they are the same texts, scored, paired."""
+"""Compare a run with the gold: verify that the texts are equal, score, and pair spans."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipelines.evaluate.statements import StatementScores, score_statements
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a run has for a document; ``text`` is what the offsets of its entities refer to."""
+    """A run's result for a document; the offsets of its entities refer to ``text``."""
 
     doc_id: str
     text: str | None
@@ -27,7 +27,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One document of the gold. ``status`` is None where the run does not have it."""
+    """One gold document. ``status`` is None if the run does not contain it."""
 
     doc_id: str
     text: str
@@ -36,13 +36,13 @@ class Compared:
 
     @property
     def errors(self) -> int:
-        """How many of its pairs are wrong."""
+        """Number of wrong pairs."""
         return sum(p.kind is not Kind.CORRECT for p in self.pairs)
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The scores, and what is behind them. ``documents`` are those of the gold, in its order."""
+    """The scores, confusions and paired documents; ``documents`` are in gold order."""
 
     scores: Scores
     confusions: tuple[Confusion, ...]
@@ -50,7 +50,7 @@ class Comparison:
     statements: StatementScores = field(default_factory=StatementScores)
 
     def as_dict(self) -> dict[str, Any]:
-        """Scores and confusions as plain values for JSON: numbers, labels and ids, no text."""
+        """Scores and confusions as JSON values: numbers, labels and ids, no text."""
         failed = [d.doc_id for d in self.documents if d.status is Status.FAILED]
         return self.scores.as_dict() | {
             "failed": failed,
@@ -71,10 +71,10 @@ def compare(
 ) -> Comparison:
     """Score a run against the gold and pair their spans.
 
-    Gold documents that the run lacks or failed on count as wholly missed; documents that the
-    gold lacks are counted as ignored. Raises GoldError where a document comes twice, where its
-    text is not the gold's text (its offsets would mean something else), or where no document of
-    the gold is in the run at all.
+    Gold documents that are missing from the run or failed count as entirely missed; documents that
+    are not in the gold are counted as ignored. Raises GoldError if a document occurs twice, if its
+    text differs from the gold text (offsets would not be comparable), or if the run has no gold
+    document at all.
     """
     found: dict[str, Prediction | None] = {}
     differing = []
@@ -82,20 +82,20 @@ def compare(
         if prediction.doc_id in found:
             raise GoldError(f"the run has the document {prediction.doc_id!r} twice")
         marked = gold.get(prediction.doc_id)
-        # What the gold does not know is only counted: its text need not stay in memory.
+        # Documents outside the gold are only counted, so their text is not kept in memory.
         found[prediction.doc_id] = prediction if marked else None
-        # A document that failed before it had a text has nothing that could refer to another.
+        # A document that failed before it had a text has no offsets to compare.
         if marked and prediction.text != marked.text and (prediction.text or prediction.entities):
             differing.append(prediction.doc_id)
     if differing:
         raise GoldError(
-            f"the text of {len(differing)} documents is not the text of the gold, so offsets "
-            f"cannot be compared: {_some(differing)}"
+            f"the text of {len(differing)} documents differs from the gold text, so offsets cannot "
+            f"be compared: {_some(differing)}"
         )
     if not gold.keys() & found.keys():
         raise GoldError(
-            f"none of the {len(gold)} documents of the gold is among the {len(found)} of the run: "
-            f"do the ids agree? The gold has {_some(list(gold))}; the run {_some(list(found))}"
+            f"none of the {len(gold)} gold documents is among the {len(found)} of the run; check "
+            f"that the ids match. Gold: {_some(list(gold))}; run: {_some(list(found))}"
         )
     predicted = {i: p.entities if p else () for i, p in found.items()}
     documents = tuple(_compared(document, found.get(document.id)) for document in gold.values())

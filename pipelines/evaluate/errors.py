@@ -1,7 +1,7 @@
-"""Which span became which: gold and predictions of a document, paired for people to read.
+"""Pair the gold spans and predictions of a document, for error analysis.
 
-Scores count (``scores``); this explains. The best pairs are made first, so a wrong span is set
-against the gold that it was meant for, whatever order they come in.
+``scores`` counts; this explains. The best matches are paired first, so a wrong span is shown
+against the gold span it was probably meant for, independent of their order.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pipelines.evaluate.scores import SpanLike
 
 
 class Kind(StrEnum):
-    """What became of a span."""
+    """The outcome of a span."""
 
     CORRECT = "correct"
     LABEL = "wrong label"
@@ -26,7 +26,7 @@ class Kind(StrEnum):
     MISSED = "missed"
     SPURIOUS = "spurious"
     UNGROUNDED = "not found"
-    """Spurious, because the text does not contain it."""
+    """Spurious because the text does not contain it."""
 
 
 G = TypeVar("G", bound=SpanLike)
@@ -35,7 +35,7 @@ P = TypeVar("P", bound=SpanLike)
 
 @dataclass(frozen=True, slots=True)
 class Pair(Generic[G, P]):
-    """A gold span and the prediction set against it; one of them may be None."""
+    """A gold span and its prediction; one of them may be None."""
 
     kind: Kind
     gold: G | None
@@ -44,7 +44,7 @@ class Pair(Generic[G, P]):
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """How often a gold label became a predicted one in one way; None: missed or spurious."""
+    """Count of one error kind between a gold and a predicted label; None: missed or spurious."""
 
     kind: Kind
     gold: str | None
@@ -53,10 +53,10 @@ class Confusion:
 
 
 def pair(gold: Sequence[G], predicted: Sequence[P]) -> list[Pair[G, P]]:
-    """Every gold span and every prediction in exactly one pair, in the order of the text.
+    """Put every gold span and every prediction into exactly one pair, in text order.
 
-    Pairs are made in this order: equal; same edges; same label and overlapping; overlapping;
-    among equals the one that shares most of its characters.
+    Matches are preferred in this order: equal; same boundaries; same label and overlapping;
+    overlapping. Ties go to the larger overlap.
     """
     placed = [p for p in predicted if p.start is not None]
     found = [(*_rank(gold[i], placed[k]), i, k) for i, k in _overlapping(gold, placed)]
@@ -77,7 +77,7 @@ def pair(gold: Sequence[G], predicted: Sequence[P]) -> list[Pair[G, P]]:
 
 
 def confusions(pairs: Iterable[Pair[G, P]]) -> list[Confusion]:
-    """The errors among the pairs, counted by kind and labels, the most frequent first."""
+    """Count the errors by kind and labels, most frequent first."""
     counts = Counter(
         (p.kind, p.gold.label if p.gold else None, p.predicted.label if p.predicted else None)
         for p in pairs
@@ -93,7 +93,7 @@ def _overlapping(gold: Sequence[G], placed: Sequence[P]) -> Iterator[tuple[int, 
     first = 0
     for k in sorted(range(len(placed)), key=lambda k: _edges(placed[k])):
         start, end = _edges(placed[k])
-        # What ends before this prediction ends before all later ones.
+        # A gold span that ends before this prediction ends before all later ones.
         while first < len(by_start) and _edges(gold[by_start[first]])[1] <= start:
             first += 1
         for i in by_start[first : bisect_left(starts, end)]:
@@ -103,7 +103,7 @@ def _overlapping(gold: Sequence[G], placed: Sequence[P]) -> Iterator[tuple[int, 
 
 def _edges(span: SpanLike) -> tuple[int, int]:
     if span.start is None or span.end is None:
-        raise ValueError("a gold span has both offsets")
+        raise ValueError("a gold span needs both offsets")
     return span.start, span.end
 
 

@@ -1,8 +1,8 @@
-"""The gold: documents and the spans that people marked in them, from JSONL.
+"""Load gold annotations from JSONL.
 
 A line is {"id", "text", "entities": [{"start", "end", "label", "text"}]}; offsets are code points.
-``statements`` says what a line may hold of status and relations. Every complaint names file and
-line, and none holds text: gold notes are patients' data too.
+See ``statements`` for the optional status and relations. Every error names file and line, and none
+contains text: gold notes are patients' data too.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pipelines.evaluate.statements import StatementError, Statements, read_state
 
 
 class GoldError(ValueError):
-    """The gold cannot be used, or does not belong to what it is compared with."""
+    """The gold file is invalid, or does not match the run it is compared with."""
 
 
 @dataclass(frozen=True, slots=True)
 class GoldSpan:
-    """A span that a person marked: text[start:end] of its document."""
+    """An annotated span: text[start:end] of its document."""
 
     start: int
     end: int
@@ -32,7 +32,7 @@ class GoldSpan:
 
 @dataclass(frozen=True, slots=True)
 class GoldDocument:
-    """A document of the gold. ``text`` is what the offsets of its entities refer to."""
+    """A gold document; the offsets of its entities refer to ``text``."""
 
     id: str
     text: str
@@ -41,10 +41,10 @@ class GoldDocument:
 
 
 def load_gold(path: str) -> dict[str, GoldDocument]:
-    """The documents of a JSONL file by id, in the order of the file; a path or any fsspec URL.
+    """Load the documents of a JSONL file (a path or fsspec URL) by id, in file order.
 
-    Raises GoldError with file and line where a line is no document, an id comes twice, or
-    text[start:end] is not the text that the entity states; FileNotFoundError where there is none.
+    Raises GoldError with file and line if a line is not a document, an id is duplicated, or
+    text[start:end] differs from the entity's text; FileNotFoundError if the file does not exist.
     """
     gold: dict[str, GoldDocument] = {}
     with fsspec.open(path, "rb") as file:
@@ -53,7 +53,7 @@ def load_gold(path: str) -> dict[str, GoldDocument]:
                 continue
             document = _document(line, f"{path}, line {number}")
             if document.id in gold:
-                raise GoldError(f"{path}, line {number}: the id {document.id!r} comes twice")
+                raise GoldError(f"{path}, line {number}: duplicate id {document.id!r}")
             gold[document.id] = document
     if not gold:
         raise GoldError(f"{path}: no documents")
@@ -71,13 +71,13 @@ def _document(line: bytes, where: str) -> GoldDocument:
         raise GoldError(f"{where}: a line must be an object with id, text and entities")
     identifier, text, entities = row.get("id"), row.get("text"), row.get("entities")
     if isinstance(identifier, int) and not isinstance(identifier, bool):
-        identifier = str(identifier)  # the lake's ids are text; a number column reads as one
+        identifier = str(identifier)  # as in the tables, where numeric ids become strings
     if not isinstance(identifier, str) or not identifier:
-        raise GoldError(f"{where}: 'id' must be a text that is not empty")
+        raise GoldError(f"{where}: 'id' must be a non-empty string")
     if not isinstance(text, str):
-        raise GoldError(f"{where}: 'text' must be a text")
+        raise GoldError(f"{where}: 'text' must be a string")
     if not isinstance(entities, Sequence) or isinstance(entities, str):
-        raise GoldError(f"{where}: 'entities' must be a list ([] where there are none)")
+        raise GoldError(f"{where}: 'entities' must be a list ([] if there are none)")
     spans = tuple(_span(e, text, f"{where}: entity {i}") for i, e in enumerate(entities))
     try:
         statements = read_statements(row, len(text))
@@ -92,18 +92,20 @@ def _span(entity: Any, text: str, where: str) -> GoldSpan:
     start, end = (_offset(entity.get(name), f"{where}: {name!r}") for name in ("start", "end"))
     label = entity.get("label")
     if not isinstance(label, str) or not label:
-        raise GoldError(f"{where}: 'label' must be a text that is not empty")
+        raise GoldError(f"{where}: 'label' must be a non-empty string")
     if not 0 <= start < end <= len(text):
-        raise GoldError(f"{where}: [{start}, {end}) is no span of a text of {len(text)} characters")
+        raise GoldError(
+            f"{where}: [{start}, {end}) is not a valid span of a text of {len(text)} characters"
+        )
     if "text" in entity and entity["text"] != text[start:end]:
         raise GoldError(
-            f"{where}: the text at [{start}, {end}) is not the text that the entity states; "
-            "offsets count Unicode code points (not bytes, not UTF-16)"
+            f"{where}: the text at [{start}, {end}) differs from the entity's text; offsets are "
+            "Unicode code points (not bytes, not UTF-16)"
         )
     return GoldSpan(start, end, label)
 
 
 def _offset(value: Any, where: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise GoldError(f"{where} must be a whole number")
+        raise GoldError(f"{where} must be an integer")
     return value

@@ -1,4 +1,4 @@
-"""The errors as an HTML page: every document's text with what is right, wrong and missed."""
+"""The error page: each document's text with its correct, wrong and missed spans."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipelines.evaluate.gold import GoldSpan
 from pipelines.markup.colours import BLUE, BROWN, GREEN, OCHRE, RED, SLATE, VIOLET, Look
 from pipelines.markup.page import Item, Key, Reader, Reading, render, save
 
-# A kind of error has hue and line of its own; dashed: there is no prediction, or no gold.
+# Each kind has its own hue; dashed: there is no prediction, or no gold.
 _LOOKS = {
     Kind.CORRECT: Look(GREEN, "solid"),
     Kind.LABEL: Look(VIOLET, "solid"),
@@ -23,7 +23,7 @@ _CONFUSIONS = 40
 
 
 def errors_html(comparison: Comparison, *, name: str, limit: int = 200) -> str:
-    """The page as one HTML string; of the documents the ``limit`` with most errors."""
+    """Render the page as HTML, with the ``limit`` documents that have the most errors."""
     ranked = sorted(comparison.documents, key=lambda document: -document.errors)
     counts = dict.fromkeys(Kind, 0)
     for document in comparison.documents:
@@ -57,7 +57,7 @@ def errors_html(comparison: Comparison, *, name: str, limit: int = 200) -> str:
 
 
 def write_errors(path: str, comparison: Comparison, *, name: str, limit: int = 200) -> None:
-    """Render the errors to a path or any fsspec URL."""
+    """Write the error page to a path or fsspec URL."""
     save(path, errors_html(comparison, name=name, limit=limit))
 
 
@@ -68,10 +68,17 @@ def _reading(document: Compared, number: dict[Kind, int]) -> Reading:
     status, notices = "errors" if document.errors else "right", []
     if document.status is None:
         status = "absent"
-        notices.append(("warn", "The run does not have this document: all of its gold is missed."))
+        notices.append(
+            (
+                "warn",
+                "The run does not contain this document: all of its gold spans count as missed.",
+            )
+        )
     elif document.status is Status.FAILED:
         status = "failed"
-        notices.append(("bad", "This document failed in the run: all of its gold is missed."))
+        notices.append(
+            ("bad", "This document failed in the run: all of its gold spans count as missed.")
+        )
     items = [item for found in document.pairs for item in _items(found, number[found.kind])]
     return Reading(document.doc_id, status, document.text, items, tuple(notices))
 
@@ -88,7 +95,7 @@ def _items(found: Pair[GoldSpan, Entity], key: int) -> list[Item]:
             facts.append(("model", predicted.model))
     score = predicted.score if predicted else None
     if gold and predicted and found.kind in (Kind.BOUNDARY, Kind.BOTH):
-        # Two marks on one another, so that both pairs of edges can be seen.
+        # Two overlapping marks, so that both pairs of boundaries are visible.
         return [
             _item(key, gold, None, f"gold {gold.label}", facts, echo=True),
             _item(key, predicted, score, predicted.label, facts),

@@ -1,11 +1,11 @@
 """Precision, recall and F1 of spans, as nervaluate and seqeval define them.
 
 Four schemes, counted document by document as nervaluate counts them (a test compares):
-strict wants start, end and label; exact start and end; partial some overlap, half a point where
-the edges differ; ent_type some overlap and the label. Where no two spans of one side overlap,
-strict is also seqeval's score of the same spans in BIO. Predictions are matched in the order of
-the text and each takes one gold span at most; where predictions overlap one another, an earlier
-one can take the gold span that a later one fits better. That is nervaluate's definition too.
+strict requires start, end and label; exact requires start and end; partial requires some overlap,
+and counts half if the boundaries differ; ent_type requires some overlap and the label. If no two
+spans of one side overlap, strict equals seqeval's score of the same spans in BIO. Predictions are
+matched in text order, each to at most one gold span; if predictions overlap one another, an earlier
+one can take the gold span that fits a later one better. That is nervaluate's definition, too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SCHEMES = ("strict", "exact", "partial", "ent_type")
 
 
 class SpanLike(Protocol):
-    """What can be scored: an Entity, a GoldSpan. Without ``start`` it can only be spurious."""
+    """A scorable span: Entity or GoldSpan. Without ``start`` it always counts as spurious."""
 
     @property
     def start(self) -> int | None:
@@ -34,7 +34,7 @@ class SpanLike(Protocol):
 
     @property
     def label(self) -> str:
-        """What it is."""
+        """The entity type."""
 
 
 Span = tuple[int, int, str]
@@ -42,7 +42,7 @@ Span = tuple[int, int, str]
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The counts of one scheme, and what follows from them; 0 where nothing was to divide by."""
+    """The counts of one scheme and the derived metrics, which are 0 if undefined."""
 
     correct: int = 0
     incorrect: int = 0
@@ -61,22 +61,22 @@ class Score:
 
     @property
     def predicted(self) -> int:
-        """Spans that were predicted."""
+        """Number of predicted spans."""
         return self.correct + self.incorrect + self.partial + self.spurious
 
     @property
     def gold(self) -> int:
-        """Spans of the gold."""
+        """Number of gold spans."""
         return self.correct + self.incorrect + self.partial + self.missed
 
     @property
     def precision(self) -> float:
-        """The part of the predictions that is right."""
+        """Fraction of predictions that are correct; a partial match counts half."""
         return _ratio(self.correct + self.partial / 2, self.predicted)
 
     @property
     def recall(self) -> float:
-        """The part of the gold that was found."""
+        """Fraction of gold spans that were found; a partial match counts half."""
         return _ratio(self.correct + self.partial / 2, self.gold)
 
     @property
@@ -87,7 +87,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Average:
-    """Means over labels, each label counting the same."""
+    """Macro averages: means over labels with equal weight."""
 
     precision: float
     recall: float
@@ -96,7 +96,7 @@ class Average:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """The middle 95% of the micro F1 over documents drawn again and again with replacement."""
+    """Bootstrap 95% confidence interval of the micro F1, resampling documents."""
 
     low: float
     high: float
@@ -104,23 +104,23 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """All scores of one comparison; the mappings are by scheme, ``per_label`` by label first."""
+    """All scores of a comparison. Mappings are keyed by scheme; ``per_label`` by label first."""
 
     documents: int
     missing: tuple[str, ...]
-    """Ids of gold documents that were not predicted at all: their gold counts as missed."""
+    """Ids of gold documents without predictions: all of their spans count as missed."""
     ignored: int
-    """Predicted documents that the gold does not have: they count for nothing."""
+    """Number of predicted documents outside the gold: they are not scored."""
     ungrounded: int
-    """Predictions without a place in the text: each counts as spurious."""
+    """Number of predictions without offsets: each counts as spurious."""
     micro: Mapping[str, Score]
     macro: Mapping[str, Average]
     per_label: Mapping[str, Mapping[str, Score]]
     intervals: Mapping[str, Interval]
-    """Of the micro F1; empty where no resamples were asked for or there is one document."""
+    """Of the micro F1; empty without resamples, or with a single document."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: numbers, labels and ids, no text."""
+        """As JSON values: numbers, labels and ids, no text."""
         return {
             "documents": self.documents,
             "missing": list(self.missing),
@@ -155,26 +155,26 @@ def score(
 ) -> Scores:
     """Score the predicted spans of documents against their gold, by document id.
 
-    The intervals come from ``resamples`` draws of whole documents (0: none), the same for the
-    same ``seed``.
+    Intervals are bootstrapped from ``resamples`` draws of whole documents (0: none), reproducible
+    for a ``seed``.
     """
     micro: dict[str, list[Score]] = {scheme: [] for scheme in SCHEMES}
     per_label: dict[str, dict[str, Score]] = {}
     ungrounded = 0
     for identifier, marked in gold.items():
-        wanted, _ = _spans(marked)
-        given, placeless = _spans(predicted.get(identifier, ()))
-        ungrounded += len(placeless)
-        for scheme, counted in _count(wanted, given, len(placeless)).items():
+        gold_spans, _ = _spans(marked)
+        predicted_spans, ungrounded_labels = _spans(predicted.get(identifier, ()))
+        ungrounded += len(ungrounded_labels)
+        for scheme, counted in _count(gold_spans, predicted_spans, len(ungrounded_labels)).items():
             micro[scheme].append(counted)
-        wanted_of, given_of = _by_label(wanted), _by_label(given)
-        for label in wanted_of.keys() | given_of.keys() | set(placeless):
+        gold_by_label, predicted_by_label = _by_label(gold_spans), _by_label(predicted_spans)
+        for label in gold_by_label.keys() | predicted_by_label.keys() | set(ungrounded_labels):
             scores = per_label.setdefault(label, dict.fromkeys(SCHEMES, Score()))
-            lost = placeless.count(label)
-            part = _count(wanted_of.get(label, []), given_of.get(label, []), lost)
+            lost = ungrounded_labels.count(label)
+            part = _count(gold_by_label.get(label, []), predicted_by_label.get(label, []), lost)
             for scheme, counted in part.items():
                 scores[scheme] += counted
-    per_label = dict(sorted(per_label.items()))  # means are summed in one order, in every process
+    per_label = dict(sorted(per_label.items()))  # a fixed order makes the means reproducible
     return Scores(
         documents=len(gold),
         missing=tuple(identifier for identifier in gold if identifier not in predicted),
@@ -194,7 +194,7 @@ def score(
 
 
 def harmonic(precision: float, recall: float) -> float:
-    """F1 of the two, 0 where both are."""
+    """The harmonic mean; 0 if both are 0."""
     return _ratio(2 * precision * recall, precision + recall)
 
 
@@ -214,49 +214,51 @@ def _by_label(spans: Sequence[Span]) -> dict[str, list[Span]]:
     return found
 
 
-def _overlaps(given: Span, wanted: Span) -> bool:
-    # nervaluate's least overlap: one hundredth of the gold span.
-    shared = min(given[1], wanted[1]) - max(given[0], wanted[0])
-    return shared > 0 and 100 * shared >= wanted[1] - wanted[0]
+def _overlaps(predicted: Span, gold: Span) -> bool:
+    # nervaluate's minimum overlap: one hundredth of the gold span.
+    shared = min(predicted[1], gold[1]) - max(predicted[0], gold[0])
+    return shared > 0 and 100 * shared >= gold[1] - gold[0]
 
 
 def _within_reach(free: list[Span], span: Span) -> list[Span]:
-    """The free gold spans that may overlap. Predictions come in the order of the text, so what
-    ends before this one is dropped for good: a document of a million characters stays cheap."""
+    """The unmatched gold spans that may overlap. Predictions are in text order, so gold spans that
+    end before this one are dropped for good: a document of a million characters stays cheap."""
     while free and free[0][1] <= span[0]:
         free.pop(0)
     return free[: bisect_left(free, (span[1],))]
 
 
-def _count(wanted: Sequence[Span], given: Sequence[Span], placeless: int) -> dict[str, Score]:
-    edges = _greedy(wanted, given, _same_edges)
+def _count(
+    gold_spans: Sequence[Span], predicted_spans: Sequence[Span], ungrounded: int
+) -> dict[str, Score]:
+    edges = _greedy(gold_spans, predicted_spans, _same_edges)
     # Among spans of one label strict is exact, and most calls are for the spans of one label.
-    one_label = len({span[2] for span in (*wanted, *given)}) <= 1
-    both = edges if one_label else _greedy(wanted, given, operator.eq)
+    one_label = len({span[2] for span in (*gold_spans, *predicted_spans)}) <= 1
+    both = edges if one_label else _greedy(gold_spans, predicted_spans, operator.eq)
 
-    predicted = len(given) + placeless
+    predicted = len(predicted_spans) + ungrounded
 
     def score(right: int, near: int, *, halves: bool = False) -> Score:
         incorrect, partial = (0, near) if halves else (near, 0)
         matched = right + near
-        return Score(right, incorrect, partial, len(wanted) - matched, predicted - matched)
+        return Score(right, incorrect, partial, len(gold_spans) - matched, predicted - matched)
 
     return {
         "strict": score(*both),
         "exact": score(*edges),
         "partial": score(*edges, halves=True),
-        "ent_type": score(*_ent_type(wanted, given)),
+        "ent_type": score(*_ent_type(gold_spans, predicted_spans)),
     }
 
 
 def _greedy(
-    wanted: Sequence[Span], given: Sequence[Span], fits: Callable[[Span, Span], bool]
+    gold_spans: Sequence[Span], predicted_spans: Sequence[Span], fits: Callable[[Span, Span], bool]
 ) -> tuple[int, int]:
-    """Each prediction takes the first free gold span that fits, else the first that overlaps;
-    how many did the one and the other. The rest is spurious."""
-    free = list(wanted)
+    """Match each prediction to the first free gold span that fits, else to the first that overlaps.
+    Returns the counts of both; the remaining predictions are spurious."""
+    free = list(gold_spans)
     right = near = 0
-    for span in given:
+    for span in predicted_spans:
         reach = _within_reach(free, span)
         taken = next((g for g in reach if fits(span, g)), None)
         if taken is not None:
@@ -269,10 +271,10 @@ def _greedy(
     return right, near
 
 
-def _ent_type(wanted: Sequence[Span], given: Sequence[Span]) -> tuple[int, int]:
-    free = list(wanted)
+def _ent_type(gold_spans: Sequence[Span], predicted_spans: Sequence[Span]) -> tuple[int, int]:
+    free = list(gold_spans)
     right = wrong = 0
-    for span in given:
+    for span in predicted_spans:
         over = [g for g in _within_reach(free, span) if _overlaps(span, g)]
         same = [g for g in over if g[2] == span[2]]
         if same:
@@ -284,8 +286,8 @@ def _ent_type(wanted: Sequence[Span], given: Sequence[Span]) -> tuple[int, int]:
     return right, wrong
 
 
-def _same_edges(given: Span, wanted: Span) -> bool:
-    return given[:2] == wanted[:2]
+def _same_edges(predicted: Span, gold: Span) -> bool:
+    return predicted[:2] == gold[:2]
 
 
 def _mean(scores: Sequence[Score]) -> Average:
@@ -301,7 +303,7 @@ def _interval(scores: Sequence[Score], resamples: int, seed: int) -> Interval:
     points = np.array([(s.correct + s.partial / 2, s.predicted, s.gold) for s in scores])
     random = np.random.default_rng(seed)
     values = np.empty(resamples)
-    for i in range(resamples):  # one draw at a time: memory stays that of the documents
+    for i in range(resamples):  # one draw at a time keeps memory proportional to the documents
         drawn = random.integers(len(points), size=len(points))
         right, predicted, gold = points[drawn].sum(axis=0)
         values[i] = harmonic(_ratio(right, predicted), _ratio(right, gold))

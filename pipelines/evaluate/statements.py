@@ -1,8 +1,8 @@
-"""The gold of status and relations in a line of gold, and their scores.
+"""Gold annotations of assertion status and relations, and their scores.
 
-Optional keys of a line: "status", a list of {"start", "end", "label", "attributes", "experiencer"}
-for entities whose status a person judged, and "relations", a list of {"type", "head", "tail"} with
-[start, end] of both.
+Optional keys of a gold line: "status", a list of {"start", "end", "label", "attributes",
+"experiencer"} for entities with an annotated status, and "relations", a list of {"type", "head",
+"tail"} where head and tail are [start, end].
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Place = tuple[int, int]
 
 
 class StatementError(ValueError):
-    """A status or relation of the gold that cannot be read; the message holds no text."""
+    """An invalid status or relation in the gold; the message contains no text."""
 
 
 @dataclass(frozen=True, slots=True)
 class GoldStatus:
-    """What a person says of the entity at [start, end): its attributes, and whose it is."""
+    """The annotated status of the entity at [start, end)."""
 
     start: int
     end: int
@@ -35,7 +35,7 @@ class GoldStatus:
 
 @dataclass(frozen=True, slots=True)
 class GoldRelation:
-    """A relation between the entities at two places."""
+    """A relation between the entities at two spans."""
 
     type: str
     head: Place
@@ -44,7 +44,7 @@ class GoldRelation:
 
 @dataclass(frozen=True, slots=True)
 class Statements:
-    """The status and the relations of a document; None where nobody judged them."""
+    """The status and relations of a document; None if they are not annotated."""
 
     status: tuple[GoldStatus, ...] | None = None
     relations: tuple[GoldRelation, ...] | None = None
@@ -52,13 +52,13 @@ class Statements:
 
 @dataclass(frozen=True, slots=True)
 class StatementScores:
-    """Scores by attribute and by type of relation; empty where gold or run has none."""
+    """Scores by attribute and by relation type; empty if the gold or the run has none."""
 
     status: Mapping[str, Score] = field(default_factory=dict)
     relations: Mapping[str, Score] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Counts and ratios as plain values."""
+        """Counts and ratios as JSON values."""
         return {
             name: {
                 key: asdict(one) | {"precision": one.precision, "recall": one.recall, "f1": one.f1}
@@ -69,9 +69,9 @@ class StatementScores:
 
 
 def read_statements(row: Mapping[str, Any], length: int) -> Statements:
-    """The statements of a gold line whose text has ``length`` characters.
+    """Parse the statements of a gold line whose text has ``length`` characters.
 
-    Raises StatementError, which names the key and the number of what is wrong.
+    Raises StatementError, which names the key and index of the invalid item.
     """
     status, relations = row.get("status"), row.get("relations")
     return Statements(
@@ -87,34 +87,34 @@ def read_statements(row: Mapping[str, Any], length: int) -> Statements:
 def score_statements(
     documents: Iterable[tuple[Statements, Sequence[Entity], Sequence[Relation]]],
 ) -> StatementScores:
-    """The scores of documents: gold, the run's entities and the relations among them.
+    """Score documents, given as gold, predicted entities and the relations among them.
 
-    Status is scored on the entities that the run has at the same place with the same label, since
-    the others are the spans' errors; a relation counts where type and both places are the gold's.
-    Relations of types that no gold document has are not counted.
+    Status is scored on entities that the run found with the same span and label, since other
+    differences are span errors. A relation is correct if its type and both spans match the gold.
+    Relation types that no gold document has are not scored.
     """
     status: dict[str, Score] = {}
     related: list[tuple[set[GoldRelation], set[GoldRelation]]] = []
     for gold, entities, relations in documents:
         if gold.status is not None:
-            said = {(e.start, e.end, e.label): e.assertion for e in entities if e.assertion}
+            assertions = {(e.start, e.end, e.label): e.assertion for e in entities if e.assertion}
             for one in gold.status:
-                assertion = said.get((one.start, one.end, one.label))
+                assertion = assertions.get((one.start, one.end, one.label))
                 if assertion is not None:
                     _count(status, one.attributes, attributes_of(assertion))
         if gold.relations is not None:
             related.append((set(gold.relations), set(_placed(entities, relations))))
-    types = {one.type for wanted, _ in related for one in wanted}
+    types = {one.type for expected, _ in related for one in expected}
     by_type: dict[str, Score] = dict.fromkeys(sorted(types), Score())
-    for wanted, found in related:
-        for link in wanted | {f for f in found if f.type in types}:
-            by_type[link.type] += _counted(link in wanted, link in found)
+    for expected, found in related:
+        for link in expected | {f for f in found if f.type in types}:
+            by_type[link.type] += _counted(link in expected, link in found)
     anything = any(found for _, found in related)
     return StatementScores(dict(sorted(status.items())), by_type if anything else {})
 
 
 def attributes_of(assertion: Assertion) -> frozenset[str]:
-    """The attributes of an assertion that are not at their default; the experiencer by value."""
+    """The non-default attributes of an assertion, with the experiencer by value."""
     names = {name for name in ATTRIBUTES if getattr(assertion, name)}
     if assertion.experiencer is not Experiencer.PATIENT:
         names.add(str(assertion.experiencer))
@@ -167,7 +167,7 @@ def _relation(one: Mapping[str, Any], where: str, length: int) -> GoldRelation:
 def _word(one: Mapping[str, Any], key: str, where: str) -> str:
     value = one.get(key)
     if not isinstance(value, str) or not value:
-        raise StatementError(f"{where}: {key!r} must be a text that is not empty")
+        raise StatementError(f"{where}: {key!r} must be a non-empty string")
     return value
 
 

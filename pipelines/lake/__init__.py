@@ -1,7 +1,6 @@
-"""Lakes: listing and reading sources, the layout of runs, and which rows hold now.
+"""Sources: listing files, cutting them into units, reading units as documents.
 
-``files`` lists, ``units`` plans, ``read`` reads, ``schema`` says what the tables hold, ``layout``
-writes and commits, ``check`` looks for what must not be committed.
+``files`` lists, ``units`` plans, ``read`` reads, ``readings`` holds what was read of pictures.
 """
 
 from __future__ import annotations

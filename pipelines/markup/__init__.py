@@ -1,5 +1,5 @@
-"""Text with marked spans, drawn: the reader page of report and evaluate, and its colours.
+"""Rendering of texts with marked spans: the HTML reader of report and evaluate, and colours.
 
-Imports nothing here: the terminal needs colours and layers, and should not wait for a template
+Imports nothing here: the terminal needs only colours and layers, and should not load a template
 engine.
 """

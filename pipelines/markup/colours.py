@@ -1,7 +1,7 @@
-"""A colour per label: the same in every report, terminal and page, and told apart without colour.
+"""A stable colour per label for reports, terminals and web pages, distinguishable without colour.
 
-Twelve hues by three kinds of line give 36 looks. No label depends on its hue alone: the line
-differs before a hue is used twice, and its name stands beside it.
+Twelve hues and three line styles give 36 looks. No label depends on its hue alone: the line style
+changes before a hue repeats, and the label's name is always shown.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Hue:
-    """One hue: its ink on white paper, and its ink on a dark screen."""
+    """One hue: its foreground colour on a light and on a dark background."""
 
     light: str
     dark: str
 
 
-# Every `light` has a contrast of at least 4.5 on its own tint on white, every `dark` on its own
-# on the dark paper of reader.css (a test computes both): the names of labels are set in them.
-# Neighbours differ in lightness or temperature, for eyes that do not tell red from green.
+# Labels are printed in these colours, so every `light` has a contrast of at least 4.5 on its own
+# tint on white, and every `dark` on its tint on the dark background of reader.css (a test computes
+# both). Neighbours differ in lightness or temperature, for red-green colour blindness.
 BLUE = Hue("#1d58b0", "#7fb2ff")
 VERMILION = Hue("#a83c08", "#ff9d6b")
 GREEN = Hue("#0a6b45", "#5fd3a0")
@@ -53,17 +53,17 @@ LINES = ("solid", "dashed", "dotted")
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a label is drawn: a hue and a kind of line (a CSS border style)."""
+    """How a label is drawn: a hue and a line style (a CSS border style)."""
 
     hue: Hue
     line: str
 
 
 def looks(labels: Iterable[str]) -> dict[str, Look]:
-    """A look for every label, distinct for up to 36 of them.
+    """Assign a look to every label, distinct for up to 36 labels.
 
-    A label wants the hue that its name hashes to, so it mostly keeps its colour between runs;
-    where two want the same one, the later in the alphabet takes the next that is free.
+    A label prefers the hue that its name hashes to, so it mostly keeps its colour between runs. On
+    a collision the alphabetically later label takes the next free hue.
     """
     chosen: dict[str, Look] = {}
     taken: set[int] = set()
@@ -71,7 +71,7 @@ def looks(labels: Iterable[str]) -> dict[str, Look]:
         first = int.from_bytes(hashlib.sha256(label.encode()).digest()[:4]) % len(HUES)
         if len(taken) == len(HUES) * len(LINES):
             taken.clear()
-        line = len(taken) // len(HUES)  # a line is full before the next one begins
+        line = len(taken) // len(HUES)  # use all hues of a line style before the next style
         slot = line * len(HUES) + first
         while slot in taken:
             slot = line * len(HUES) + (slot + 1) % len(HUES)

@@ -1,4 +1,4 @@
-"""A text with marked spans as HTML, without loss: tags taken away, the text is there again."""
+"""Render a text with marked spans as HTML, losslessly: stripping the tags restores the text."""
 
 from __future__ import annotations
 
@@ -9,35 +9,38 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from pipelines.markup.layers import Piece, pieces
+from pipelines.markup.status import status_looks
 
-_DEEPEST = 5  # levels that reader.css draws; what lies deeper shares the last
+_DEEPEST = 5  # nesting levels in reader.css; deeper ones share the last
 
-# HTML has no way to write these: a parser replaces or drops them, so a sign stands for each.
+# HTML cannot represent these: parsers replace or drop them, so each is shown as a symbol.
 UNWRITABLE = {0: 0x2400, **dict.fromkeys(range(0xD800, 0xE000), 0xFFFD)}
 _CARRIAGE_RETURN = re.compile("\r(\n?)")
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A span to be marked: ``key`` chooses its colour (class k<key>), ``item`` is its number in
-    the page's data, ``tag`` is written after it in place of the key's own name."""
+    """A span to mark. ``key`` selects its colour (class k<key>), ``item`` its index in the page's
+    data; ``tag`` is shown after it instead of the key's name. ``status``: the words of its status,
+    which change how it is drawn and are read aloud."""
 
     start: int
     end: int
     key: int
     item: int
     tag: str = ""
+    status: Sequence[str] = ()
 
 
 def highlight(text: str, marks: Sequence[Mark]) -> Markup:
-    """The text as HTML in which every mark is one or more <mark> elements, nested where marks
-    overlap. Offsets are code points; cutting happens here, never in UTF-16."""
+    """The text as HTML. Each mark becomes one or more <mark> elements, nested where marks overlap.
+    Offsets are code points; the text is split here, never in UTF-16."""
     drawn = pieces(len(text), [(mark.start, mark.end) for mark in marks])
     return Markup("").join(_draw(text, piece, marks) for piece in drawn)
 
 
 def depth(text: str, marks: Sequence[Mark]) -> int:
-    """How many underlines lie below one another in the deepest place."""
+    """The maximum number of stacked underlines."""
     drawn = pieces(len(text), [(mark.start, mark.end) for mark in marks])
     return min(max((max(piece.levels, default=-1) for piece in drawn), default=-1) + 1, _DEEPEST)
 
@@ -51,10 +54,13 @@ def _draw(text: str, piece: Piece, marks: Sequence[Mark]) -> Markup:
         if level:
             classes += f" l{min(level, _DEEPEST - 1)}"
         if not begins:
-            classes += " i"  # comes in from the piece before
+            classes += " i"  # continues from the previous piece
         if not ends:
-            classes += " o"  # goes on into the next
+            classes += " o"  # continues into the next piece
+        classes = " ".join([classes, *status_looks(mark.status)])
         tag = Markup(' data-t="{}"').format(mark.tag) if mark.tag and ends else Markup("")
+        if mark.status and ends:
+            tag += Markup(' data-s=", {}"').format(", ".join(mark.status))
         html = Markup('<mark class="{}" data-e="{}"{}>{}</mark>').format(
             classes, mark.item, tag, html
         )
@@ -62,8 +68,8 @@ def _draw(text: str, piece: Piece, marks: Sequence[Mark]) -> Markup:
 
 
 def _escape(text: str, start: int, end: int) -> Markup:
-    # A parser turns a raw carriage return into a newline, so it is written as a reference. It
-    # shows as a space in front of a newline; alone it was a newline once, hence the break.
+    # An HTML parser turns a raw carriage return into a newline, so it is written as a character
+    # reference. Before a newline it renders as a space; a lone one ends a line, hence the <br>.
     html = str(escape(text[start:end].translate(UNWRITABLE)))
     if html.endswith("\r") and text[end : end + 1] == "\n":
         html = html[:-1] + "&#13;"

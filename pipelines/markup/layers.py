@@ -1,6 +1,6 @@
-"""Spans that nest and cross, cut into pieces that can be drawn.
+"""Split nested and crossing spans into drawable pieces.
 
-Knows nothing of HTML or terminals: both draw the same pieces.
+Independent of the output: HTML and the terminal draw the same pieces.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from itertools import pairwise
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stretch of text that the same spans cover throughout.
+    """A stretch of text that is covered by the same spans throughout.
 
-    ``spans`` are indices into what ``pieces`` was given, outermost first. ``levels`` has the
-    level of each: two spans that share a character never share a level, and the shorter one has
-    the lower level, so that an underline per level shows every span whole.
+    ``spans``: indices into the input of ``pieces``, outermost first. ``levels``: the level of each.
+    Spans that share a character never share a level, and the shorter one has the lower level, so
+    that one underline per level shows every span completely.
     """
 
     start: int
@@ -26,13 +26,15 @@ class Piece:
 
 
 def pieces(length: int, spans: Sequence[tuple[int, int]]) -> list[Piece]:
-    """The text [0, length) cut at every edge of a span; the pieces joined are the text again.
+    """Split the text [0, length) at every span boundary; the pieces concatenate to the text.
 
-    Raises ValueError for a span that is empty or reaches outside the text.
+    Raises ValueError for an empty span, or one outside the text.
     """
     for start, end in spans:
         if not 0 <= start < end <= length:
-            raise ValueError(f"offsets [{start}, {end}) are no span of a text of {length}")
+            raise ValueError(
+                f"span [{start}, {end}) is empty or outside the text of length {length}"
+            )
     edges = sorted({0, length, *(edge for span in spans for edge in span)})
     place = {edge: i for i, edge in enumerate(edges)}
     outermost_first = sorted(
@@ -59,7 +61,7 @@ def _levels(
 ) -> list[int]:
     taken: list[set[int]] = [set() for _ in covering]
     level = [0] * count
-    for i in reversed(outermost_first):  # the shortest first, so that it is nearest to the text
+    for i in reversed(outermost_first):  # shortest first, so that it is closest to the text
         under = range(place[spans[i][0]], place[spans[i][1]])
         used = set().union(*(taken[k] for k in under))
         level[i] = next(n for n in range(len(used) + 1) if n not in used)

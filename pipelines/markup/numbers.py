@@ -1,10 +1,10 @@
-"""Seconds and rates in words that people read."""
+"""Human-readable durations and rates."""
 
 from __future__ import annotations
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: 0.8 s, 42 s, 3 min 5 s, 2 h 10 min."""
+    """Format a duration: 0.8 s, 42 s, 3 min 5 s, 2 h 10 min."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -16,7 +16,7 @@ def duration(seconds: float) -> str:
 
 
 def rate(documents: int, seconds: float) -> str:
-    """Documents per second with as many digits as mean something; a dash without time."""
+    """Format documents per second with sensible precision; a dash if no time has passed."""
     if seconds <= 0:
         return "–"
     value = documents / seconds

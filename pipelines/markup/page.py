@@ -1,7 +1,7 @@
-"""The reader: one HTML file of documents with marked spans, that report and evaluate both fill.
+"""The reader page: one HTML file of documents with marked spans, for report and evaluate.
 
-The file opens offline and asks the network for nothing: its policy (a CSP in a meta tag) allows
-its own style and script by their hashes, and nothing else. Therefore no style attributes.
+The file works offline. Its Content-Security-Policy (in a meta tag) allows only its own style and
+script, by hash, so style attributes cannot be used.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ from pipelines.markup.colours import Look
 from pipelines.markup.highlight import UNWRITABLE, Mark, depth, highlight
 from pipelines.markup.numbers import duration
 from pipelines.markup.sheet import Sheet, draw
+from pipelines.markup.status import legend
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A kind of mark that the page filters by: its name, its look, how often it occurs.
+    """A category of marks that the page can filter: its name, its look and its count.
 
-    ``tagged``: its name stands after each of its marks. ``quiet``: nothing to look at, so its
-    marks are drawn faintly and not counted.
+    ``tagged``: its name is shown after each mark. ``quiet``: unremarkable, so its marks are drawn
+    faintly and not counted.
     """
 
     name: str
@@ -43,10 +44,13 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing found or missed: ``key`` is an index into the page's keys. Without ``start`` it
-    is not in the text, and ``text`` is shown in a strip of its own. ``facts`` are shown beside
-    it; ``tag`` is written after it instead of its key's name. ``echo``: a second mark of
-    what another item counts already."""
+    """One finding on the page.
+
+    ``key``: index into the page's keys. Without ``start`` it has no position, and ``text`` is
+    listed separately. ``facts``: details shown beside it. ``tag``: shown after it instead of the
+    key's name. ``echo``: a second mark of a finding that another item already counts. ``status``:
+    the words of its status.
+    """
 
     key: int
     text: str
@@ -56,6 +60,7 @@ class Item:
     tag: str = ""
     facts: tuple[tuple[str, str], ...] = ()
     echo: bool = False
+    status: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +74,14 @@ class Reading:
     notices: tuple[tuple[str, str], ...] = ()
     """Pairs of a tone (bad, warn, calm) and a sentence."""
     sheets: Sequence[Sheet] = ()
-    """Pictures of its pages, shown beside the text."""
+    """Images of its pages, shown beside the text."""
+    sections: Sequence[str] = ()
+    """Names of its sections, in the order of the text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A Reading as the template takes it. ``name``: its id, without the folder that all share."""
+    """A Reading prepared for the template. ``name``: its id without the common folder."""
 
     reading: Reading
     name: str
@@ -82,15 +89,15 @@ class Shown:
     depth: int
     unplaced: tuple[tuple[int, Item], ...]
     hidden: int
-    """Characters of the text that are not shown."""
+    """Number of characters cut from the end of the text."""
     snippet: str
     count: int
 
 
 @dataclass(slots=True)
 class Reader:
-    """What a page holds. ``words``: what one item is called, and what several are.
-    ``longest``: a text is shown up to this length."""
+    """The content of a page. ``words``: the noun for items, singular and plural. ``longest``:
+    maximum length of a text shown."""
 
     keys: Sequence[Key]
     readings: Sequence[Reading]
@@ -98,6 +105,8 @@ class Reader:
     longest: int = 20_000
     shown: list[Shown] = field(init=False)
     data: dict[str, Any] = field(init=False)
+    legend: Sequence[tuple[str, str]] = field(init=False)
+    """The looks of the statuses that some mark has, with what they mean."""
 
     def __post_init__(self) -> None:
         facts: dict[tuple[str, str], int] = {}
@@ -106,6 +115,7 @@ class Reader:
             _show(reading, reading.doc_id[skip:], self.longest, self.keys)
             for reading in self.readings
         ]
+        self.legend = legend(word for r in self.readings for i in r.items for word in i.status)
         self.data = {
             "items": [[_datum(item, facts) for item in r.items] for r in self.readings],
             "facts": list(facts),
@@ -116,10 +126,10 @@ class Reader:
 
 
 def _shared_folder(ids: Sequence[str]) -> str:
-    """What derived ids begin with: the URI of the folder that holds all of them, or nothing."""
+    """The URI of the common folder of all derived ids, or an empty string."""
     if not all("://" in id_ for id_ in ids):
         return ""
-    # Character by character is right: commonpath would fold the slashes of a URI.
+    # Character-wise on purpose: commonpath would collapse the slashes of a URI.
     shared = commonprefix([id_.partition("#")[0] for id_ in ids])  # noqa: RUF071
     return shared[: shared.rfind("/") + 1]
 
@@ -127,7 +137,7 @@ def _shared_folder(ids: Sequence[str]) -> str:
 def _show(reading: Reading, name: str, longest: int, keys: Sequence[Key]) -> Shown:
     text = (reading.text or "")[:longest]
     marks = [
-        Mark(item.start, item.end, item.key, i, item.tag)
+        Mark(item.start, item.end, item.key, i, item.tag, item.status)
         for i, item in enumerate(reading.items)
         if item.start is not None and item.end is not None and item.end <= len(text)
     ]
@@ -140,18 +150,18 @@ def _show(reading: Reading, name: str, longest: int, keys: Sequence[Key]) -> Sho
 
 
 def _datum(item: Item, facts: dict[tuple[str, str], int]) -> list[Any]:
-    # Facts repeat (one model, one grounding), so the page holds each once; 200 documents of 40
-    # entities stay far under 2 MB.
+    # Facts repeat (one model, one grounding), so each is stored once: 200 documents of 40 entities
+    # stay far below 2 MB.
     numbers = [facts.setdefault(fact, len(facts)) for fact in item.facts]
     score = None if item.score is None else round(item.score, 4)
     return [item.key, score, item.start, item.end, numbers, *([1] if item.echo else [])]
 
 
 def render(template: str, reader: Reader, **values: object) -> str:
-    """The page of a template that extends markup/reader.html."""
+    """Render a template that extends markup/reader.html."""
     style = _asset("reader.css") + _key_style(reader.keys)
     script = _asset("reader.js")
-    # Names and attributes come from models: whatever they hold, it must not close its element.
+    # Names and attributes come from models and must not be able to close the script element.
     data = json.dumps(reader.data, ensure_ascii=False, separators=(",", ":"))
     for sign in "<>&\u2028\u2029":
         data = data.replace(sign, f"\\u{ord(sign):04x}")
@@ -171,7 +181,7 @@ def render(template: str, reader: Reader, **values: object) -> str:
 
 
 def save(path: str, html: str) -> None:
-    """Write a page to a path or any fsspec URL; fsspec makes the folders."""
+    """Write a page to a path or fsspec URL; fsspec creates the folders."""
     with fsspec.open(path, "wb") as file:
         file.write(html.encode("utf-8", "replace"))
 
@@ -207,12 +217,16 @@ def _key_style(keys: Sequence[Key]) -> str:
             rules.append(f"mark.k{i}:not(.hot){{background:none;border-bottom-width:1px}}")
             rules.append(f"mark.k{i}::after{{opacity:.75;font-weight:450}}")
         if key.tagged:
-            rules.append(f"mark.k{i}:not(.o)::after{{content:{_css_string(key.name)}}}")
+            name, told = _css_string(key.name), _css_string(f", {key.name}")
+            # What comes after the slash is read aloud in place of what is drawn.
+            rules.append(
+                f"mark.k{i}:not(.o)::after{{content:{name};content:{name} / {told} attr(data-s)}}"
+            )
     return "\n".join(rules) + "\n"
 
 
 def _css_string(text: str) -> str:
-    # Labels come from a model's config.json: in CSS nothing but letters and digits is let through.
+    # Labels come from a model's config.json: in CSS, everything but letters and digits is escaped.
     return '"' + "".join(c if c.isalnum() else f"\\{ord(c):x} " for c in text) + '"'
 
 

@@ -1,6 +1,6 @@
-// The reader page: choose a document, filter, look at a mark. Without this script the page still
-// shows every document, one below the other. Texts are never cut here: JavaScript strings are
-// UTF-16 and offsets are code points, so all cutting was done before the page was written.
+// The reader page: document list, filters and tooltips. Without this script the page still shows
+// every document, one below the other. Texts are never split here: JavaScript strings are UTF-16 and
+// offsets are code points, so the text was split when the page was written.
 (() => {
   "use strict";
   const $ = (selector, root = document) => root.querySelector(selector);
@@ -93,7 +93,7 @@
     $("#next").disabled = others(1) < 0;
   }
 
-  // Matches of the search, drawn where the browser can (CSS Custom Highlight API).
+  // Highlight search matches if the browser supports the CSS Custom Highlight API.
   function find() {
     if (!window.Highlight || !CSS.highlights) return;
     CSS.highlights.delete("found");
@@ -150,7 +150,7 @@
     part.focus({ preventScroll: true });
   }
 
-  // What lies under the pointer or the focus: every mark around this place, the innermost first.
+  // Tooltip of the pointer or focus: every mark around it, innermost first.
   function tell(target) {
     const pop = $("#pop"), seen = [];
     for (let mark = target; mark; mark = mark.parentElement && mark.parentElement.closest("[data-e]")) seen.push(mark);
@@ -177,7 +177,7 @@
     pop.style.left = `${Math.max(12, Math.min(place.left, innerWidth - width - 12))}px`;
     pop.style.top = `${below ? place.bottom + 10 : Math.max(8, place.top - height - 8)}px`;
   }
-  // A mark and its place on the page point at each other.
+  // Link a mark with its box on the page image.
   function reveal(mark) {
     const places = parts(mark.dataset.e).filter((part) => part.matches("rect"));
     const desk = places.length && !mark.matches("rect") && places[0].closest(".desk");

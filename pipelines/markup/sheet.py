@@ -1,5 +1,5 @@
-"""A page of a document as a picture with marked places, drawn in SVG: scalable, and without
-style attributes, which the reader page's policy forbids."""
+"""A page image with marked boxes, drawn as SVG: it scales, and needs no style attributes, which the
+reader page's policy forbids."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from actors.pages import Picture
 
-# A page of this size is legible when it is zoomed, and a report of 40 opens in a second.
+# A page of this size is legible when zoomed, and a report with 40 pages opens in a second.
 _LONGEST = 1400
 _QUALITY = 55
 
@@ -27,7 +27,7 @@ _TRANSFORMS = {
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A rectangle of a sheet that belongs to an item: its key chooses the colour."""
+    """A box on a page that belongs to an item; its key selects the colour."""
 
     item: int
     key: int
@@ -39,8 +39,8 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A picture of a page. Places are in pixels of ``width`` by ``height``, whatever the size of
-    the picture itself; it is shown turned clockwise by ``turn`` degrees."""
+    """A page image. Places are in pixels of ``width`` x ``height``, independent of the image's own
+    size; it is shown rotated clockwise by ``turn`` degrees."""
 
     number: int
     picture: bytes
@@ -52,8 +52,8 @@ class Sheet:
 
 
 def small(picture: Picture) -> bytes:
-    """A page as a WebP file of at most 1,400 pixels a side."""
-    from PIL import Image  # here: a report on texts needs none of it
+    """Downscale a page to a WebP file of at most 1,400 pixels per side."""
+    from PIL import Image  # imported here: reports on texts do not need it
 
     image = Image.fromarray(np.ascontiguousarray(picture[:, :, ::-1]))
     image.thumbnail((_LONGEST, _LONGEST))

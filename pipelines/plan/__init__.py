@@ -1,4 +1,4 @@
-"""What fits on which fraction of which card, how long a run takes there, and what to change."""
+"""Capacity planning: GPU fractions, actor counts, duration and cost of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A short measurement, on this machine, of each step's model on documents of the source itself."""
+"""Calibration: measure each model on a sample of the source, on this machine."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _WARM = 2
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What was measured: each model's documents/s an actor, for documents of the planned length.
+    """Measured documents/s of one actor of each model, for documents of the planned length.
 
-    ``tokens_per_document``: of the sample, by the counts of each model. ``where``: what it ran on.
+    ``tokens_per_document``: sample mean by each model's tokenizer. ``where``: hardware used.
     """
 
     documents: int
@@ -31,10 +31,10 @@ class Calibration:
 
 
 def calibrate(loaded: LoadedPipeline, tokens_per_document: float, documents: int) -> Calibration:
-    """Read a few documents of the source with one actor of each step, one step after the other.
+    """Process a few documents of the source with one actor of each model, one model at a time.
 
-    A rate is taken to be in proportion to length: documents/s of the sample, times its tokens a
-    document, over those of the plan. Raises ConfigError where the source has no text to try.
+    Time is assumed proportional to length: the sample's documents/s are scaled by its tokens per
+    document over the planned ones. Raises ConfigError if the source has too few texts.
     """
     sample = _sample(loaded, documents + _WARM)
     card = card_memory()
@@ -49,10 +49,10 @@ def calibrate(loaded: LoadedPipeline, tokens_per_document: float, documents: int
             seconds = time.perf_counter() - started
         tokens = sum(one.usage.prompt_tokens for one in found)
         if not tokens:
-            raise ConfigError(f"{stage.name}: counted no token in the sample: calibrate is no use")
+            raise ConfigError(f"{stage.name}: the sample has no tokens, so it cannot be calibrated")
         lengths[stage.name] = tokens / len(found)
         rates[stage.name] = tokens / seconds / tokens_per_document
-    where = "a card" if card else "CPUs"
+    where = "the GPU" if card else "the CPUs"
     return Calibration(len(sample) - _WARM, rates, lengths, where)
 
 
@@ -68,6 +68,6 @@ def _sample(loaded: LoadedPipeline, count: int) -> Sequence[Document]:
             break
     if len(found) <= _WARM:
         raise ConfigError(
-            f"{loaded.path}: source has {len(found)} documents with text, too few to calibrate on"
+            f"{loaded.path}: source has only {len(found)} documents with text, too few to calibrate"
         )
     return found[:count]

@@ -1,4 +1,4 @@
-"""What a pipeline will need of given cards, how long it will take there, and what that costs."""
+"""Estimate the GPU shares, duration and cost of a pipeline on given hardware."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipelines.pool import Pool
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Cards of one kind, and CPUs where they are known; ``price``: an hour of all of them."""
+    """GPUs of one model, and CPUs if known. ``memory``: bytes per GPU; ``price``: per hour."""
 
     card: str
     memory: int
@@ -25,10 +25,10 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Documents, their length in tokens, and each model's documents/s where known: of an actor that
-    is alone on its card, and of a whole card with however many of them.
+    """The workload: documents, tokens per document, and known documents/s of each model.
 
-    ``source``: where the figures come from, for people.
+    ``rates``: of one actor alone on its GPU; ``card_rates``: of a GPU with any number of actors;
+    ``source``: where the figures come from, for display.
     """
 
     documents: float
@@ -40,8 +40,8 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """A step: what an actor takes, how many are proposed, and what they do together if the other
-    steps do nothing. ``busy``: the part of that which all steps together ask of it."""
+    """A stage: the resources of an actor, the proposed actors, and their throughput if the other
+    stages were idle. ``busy``: its utilisation when all stages run."""
 
     model: str
     kind: str
@@ -58,8 +58,10 @@ class StepPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The steps, the whole, changes that would make it faster (the best first), and what to know
-    of the figures. ``cpus``: what all actors ask for; ``bound``: cards or actors."""
+    """The stages, the totals, suggested changes (best first), and notes on the assumptions.
+
+    ``cpus``: total requested by all actors; ``bound``: the bottleneck, cards or actors.
+    """
 
     steps: tuple[StepPlan, ...]
     cpus: float
@@ -73,8 +75,11 @@ class Plan:
 
 
 def make_plan(loaded: LoadedPipeline, machine: Machine, work: Work) -> Plan:
-    """The plan of a pipeline on a machine. Raises ConfigError, with the numbers, where a model does
-    not fit on a card, or one actor of each step not on all of them."""
+    """Estimate a pipeline on a machine.
+
+    Raises ConfigError, with the numbers, if a model does not fit on a GPU, or one actor of each
+    stage does not fit on the machine.
+    """
     fitted = on_card(loaded, machine.memory)
     demands = _demands(fitted, machine, work)
     balance = balanced(demands, machine.cards, machine.cpus)
@@ -82,7 +87,7 @@ def make_plan(loaded: LoadedPipeline, machine: Machine, work: Work) -> Plan:
         cpus = "" if machine.cpus is None else f" and {machine.cpus:g} CPUs"
         parts = ", ".join(f"{d.name} {d.gpus:g} GPU and {d.cpus:g} CPU" for d in demands)
         raise ConfigError(
-            f"one actor of each step does not fit on {machine.cards} {machine.card}{cpus}: {parts}"
+            f"one actor of each stage does not fit on {machine.cards} {machine.card}{cpus}: {parts}"
         )
     total = balance.total
     hours = work.documents / total / 3600 if total else None
@@ -101,12 +106,12 @@ def make_plan(loaded: LoadedPipeline, machine: Machine, work: Work) -> Plan:
 
 
 def _slowest(balance: Balance) -> int:
-    """The step that could do least, were it alone."""
+    """The index of the stage with the lowest throughput of its own."""
     return min(range(len(balance.rates)), key=lambda i: balance.rates[i] or 0.0)
 
 
 def on_card(loaded: LoadedPipeline, memory: int) -> LoadedPipeline:
-    """The pipeline with fractions of a card of so many bytes, whatever cards its file tells of."""
+    """Resolve the pipeline for a GPU with ``memory`` bytes, ignoring the GPU memory in its file."""
     stages = tuple(
         stage
         if stage.pool is None
@@ -117,15 +122,15 @@ def on_card(loaded: LoadedPipeline, memory: int) -> LoadedPipeline:
 
 
 def on_cpus(loaded: LoadedPipeline) -> LoadedPipeline:
-    """The pipeline where no card is: pools with ``cpu_fallback`` give up theirs. Raises ConfigError
-    for a pool that needs one."""
+    """Move pools with ``cpu_fallback`` to the CPU. Raises ConfigError for a pool that needs a
+    GPU."""
 
     def without(name: str, pool: Pool) -> Pool:
         if pool.num_gpus == 0:
             return pool
         if not pool.cpu_fallback:
             raise ConfigError(
-                f"{name}: pool.num_gpus is {pool.num_gpus}: say --gpu NAME:GB, such as --gpu "
+                f"{name}: pool.num_gpus is {pool.num_gpus}: pass --gpu NAME:GB, e.g. --gpu "
                 "a10g:24, or set pool.cpu_fallback"
             )
         return pool.model_copy(update={"num_gpus": 0.0, "fill": False})
@@ -142,20 +147,20 @@ def _demands(loaded: LoadedPipeline, machine: Machine, work: Work) -> list[Deman
 
 
 def _demand(name: str, pool: Pool, machine: Machine, work: Work) -> Demand:
-    # Cards bound the actors that use them; the others are bound by CPUs, or else by their pool.
+    # GPUs limit the actors that use them; CPUs, or else their pool, limit the others.
     bounded = pool.gpus > 0 or machine.cpus is not None
     most = None if bounded else pool.max_actors
     rate, card_rate = work.rates.get(name), work.card_rates.get(name)
     if card_rate is not None and not 0 < pool.gpus < 1:
-        raise ConfigError(f"{name}: shares no card with others: its rate of a card says nothing")
+        raise ConfigError(f"{name}: it does not share a GPU, so --gpu-rate does not apply")
     if rate is None and card_rate is not None:
-        rate = card_rate / per_card(pool.gpus)  # each of as many as the card holds
+        rate = card_rate / per_card(pool.gpus)  # per actor, with as many as fit on a GPU
     elif rate is not None and card_rate is not None and card_rate < rate:
         raise ConfigError(
-            f"{name}: one actor does {rate:g} documents/s and a card of them {card_rate:g}: a card "
-            "does at least what one actor alone does there"
+            f"{name}: --gpu-rate {card_rate:g} is below --rate {rate:g}: a full GPU is at least as "
+            "fast as one actor alone"
         )
-    # An actor has a thread at least, whatever part of a CPU it asks for.
+    # An actor has at least one thread, however small its num_cpus.
     return Demand(name, pool.gpus, max(pool.num_cpus, pool.threads), rate, most, card_rate)
 
 
@@ -181,14 +186,14 @@ def _steps(
             stated_actors=stage.actors.max_actors,
             documents_per_s=rate,
             busy=total / rate if total and rate else None,
-            figures=work.source.get(stage.name, "none: state one or calibrate"),
+            figures=work.source.get(stage.name, "none: use --rate or --calibrate"),
         )
 
 
 def _changes(
     loaded: LoadedPipeline, machine: Machine, demands: list[Demand], balance: Balance
 ) -> Iterator[str]:
-    """What to change first: single changes that make the slowest step faster, the most first."""
+    """Suggested changes: single changes that speed up the slowest stage, best first."""
     now = balance.total
     if now is None:
         return
@@ -196,8 +201,8 @@ def _changes(
     name = demands[slowest].name
     gains: list[tuple[float, str]] = []
 
-    def tried(words: str, changed: list[Demand], cards: int, cpus: float | None) -> None:
-        found = balanced(changed, cards, cpus)
+    def try_change(words: str, demands_then: list[Demand], cards: int, cpus: float | None) -> None:
+        found = balanced(demands_then, cards, cpus)
         faster = found.total if found else None
         if faster is not None and faster > now * 1.01:
             gains.append((faster, f"{words}: {faster:,.1f} documents/s instead of {now:,.1f}"))
@@ -207,41 +212,43 @@ def _changes(
         for words, smaller in _smaller(stage.model):
             open_ = replace(stage, config=smaller, pool=Pool(num_gpus="auto"))
             fraction = sized_stage(open_, lambda: machine.memory).actors.gpus
-            changed = [*demands]
-            changed[slowest] = replace(demands[slowest], gpus=fraction)
-            tried(f"{name}: {words} (a fraction of {fraction:g})", changed, *_room(machine))
+            demands_then = [*demands]
+            demands_then[slowest] = replace(demands[slowest], gpus=fraction)
+            try_change(
+                f"{name}: {words} (fraction {fraction:g})", demands_then, *_capacity(machine)
+            )
     if demands[slowest].gpus:
-        tried(f"one more {machine.card}", demands, machine.cards + 1, machine.cpus)
+        try_change(f"one more {machine.card}", demands, machine.cards + 1, machine.cpus)
     if machine.cpus is not None:
-        tried("twice the CPUs", demands, machine.cards, 2 * machine.cpus)
+        try_change("twice the CPUs", demands, machine.cards, 2 * machine.cpus)
     elif demands[slowest].most is not None:
         most = 2 * (demands[slowest].most or 1)
-        changed = [*demands]
-        changed[slowest] = replace(demands[slowest], most=most)
-        tried(f"{name}: pool.max_actors: {most}", changed, *_room(machine))
+        demands_then = [*demands]
+        demands_then[slowest] = replace(demands[slowest], most=most)
+        try_change(f"{name}: pool.max_actors: {most}", demands_then, *_capacity(machine))
     yield from (words for _, words in sorted(gains, key=lambda gain: -gain[0]))
 
 
 def _notes(demands: list[Demand], balance: Balance, machine: Machine) -> Iterator[str]:
-    """What the figures take for granted."""
+    """The assumptions behind the figures."""
     if machine.cpus is None:
-        asked = sum(d.cpus * n for d, n in zip(demands, balance.counts, strict=True))
-        yield f"CPUs: the actors ask for {asked:g}, which are taken to be there (--cpus says else)"
+        requested = sum(d.cpus * n for d, n in zip(demands, balance.counts, strict=True))
+        yield f"CPUs: assumes the {requested:g} that the actors request (set --cpus to limit them)"
     for demand in demands:
         if demand.card_seconds and demand.card_rate is None and per_card(demand.gpus) > 1:
             yield (
-                f"{demand.name}: one actor is taken to keep its card busy, so that the "
-                f"{per_card(demand.gpus)} which a card holds do what one does alone; if they were "
-                f"measured to do more, say --card-rate {demand.name}=DOCS_PER_S"
+                f"{demand.name}: assumes that one actor saturates its GPU, so the "
+                f"{per_card(demand.gpus)} that fit are no faster than one; if you measured more, "
+                f"pass --gpu-rate {demand.name}=DOCS_PER_S"
             )
 
 
-def _room(machine: Machine) -> tuple[int, float | None]:
+def _capacity(machine: Machine) -> tuple[int, float | None]:
     return machine.cards, machine.cpus
 
 
 def _smaller(model: ModelConfig) -> Iterator[tuple[str, ModelConfig]]:
-    """The model as it is, and in ways that take less of a card with as many documents in flight."""
+    """The model as it is, and variants that need less GPU memory for as many documents."""
     yield "num_gpus: auto", model
     if not isinstance(model, GgufModel):
         return

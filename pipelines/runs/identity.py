@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from actors.config import RESULTS, fingerprint, results_of
@@ -16,6 +16,9 @@ from actors.weights import digest
 from pipelines.config import LoadedPipeline
 from pipelines.source.files import list_files
 from pipelines.stages import StageConfig
+
+if TYPE_CHECKING:
+    from actors.linking import Manifest
 
 _STARTER = "starter:"
 
@@ -47,11 +50,26 @@ def pipeline_fingerprint(loaded: LoadedPipeline) -> str:
     return fingerprint(content)
 
 
+def vocabularies_of(loaded: LoadedPipeline) -> tuple[dict[str, str], ...]:
+    """Name, version and digest of the vocabularies that codes are from. Raises VocabularyError
+    where one cannot be read."""
+    return tuple(
+        {"name": one.name, "version": one.version, "digest": one.digest}
+        for stage in loaded.stages
+        if isinstance(stage.config, Linking)
+        for one in _manifests(stage.config)
+    )
+
+
+def _manifests(linking: Linking) -> list[Manifest]:
+    from actors.linking import read_manifest  # here: its libraries are for who links alone
+
+    return [read_manifest(Path(one.index)) for one in linking.vocabularies]
+
+
 def _weights(model: StageConfig) -> list[str]:
     if isinstance(model, Linking):
-        from actors.linking import read_manifest  # here: its libraries are for who links alone
-
-        return [read_manifest(Path(one.index)).digest for one in model.vocabularies]
+        return [one.digest for one in _manifests(model)]
     if isinstance(model, Context | Relations):
         return []
     if model.weights is None:  # what comes in the package of the reader

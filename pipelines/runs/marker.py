@@ -1,4 +1,4 @@
-"""What a committed run says of itself, and where its time went."""
+"""The marker of a committed run, and the utilisation of its stages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipelines.runs.plan import RunPlan
 from pipelines.runs.tally import Tally
 from pipelines.tables.ledger import LiveUnit
 
-# Reading and writing tasks that run at a time; see ``graph``.
+# Concurrent read tasks, and write tasks; see ``graph``.
 IO_TASKS = 4
 _PACKAGES = ("medspan", "ray", "onnxruntime-gpu", "onnxruntime", "llama-cpp-python", "pyarrow")
 
@@ -44,11 +44,13 @@ def marker(
         "changes": {} if increment is None else dict(increment.changes),
         "identity": plan.identity,
         "models": {stage.name: stage.kind for stage in loaded.models},
+        "vocabularies": list(plan.vocabularies),
         "config": json.loads(plan.pipeline),
         "counts": tally.as_dict(),
         "source": {
             "files": len(sources),
             "digest": hashlib.sha256(listing.encode()).hexdigest(),
+            "passed_over": dict(plan.passed_over),
         },
         "current": {
             "units": len(live),
@@ -65,7 +67,7 @@ def marker(
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide the output."""
+    """Versions of Python and of the packages that affect the output."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -76,8 +78,8 @@ def versions() -> dict[str, str]:
 
 
 def balance(loaded: LoadedPipeline, tally: Tally, cards: int, cpus: float) -> dict[str, int]:
-    """Actors of each stage that would let none starve another on so many cards and CPUs, by how
-    long a busy actor took for a document in this run; empty where a stage had nothing to do."""
+    """Balanced actor counts per stage for these GPUs and CPUs, from the busy time per document in
+    this run; empty if a stage had no work."""
     new = sum((tally.documents - tally.carried).values())
     demands = [
         Demand(
@@ -95,19 +97,18 @@ def balance(loaded: LoadedPipeline, tally: Tally, cards: int, cpus: float) -> di
 
 
 def timing(loaded: LoadedPipeline, busy: Mapping[str, float], seconds: float) -> Any:
-    """Where the time went: how busy each stage's workers were, 0 to 1, and which stage was
-    busiest: it holds the others back when it is near 1. Starting Ray and loading models are in
-    ``seconds`` and in no stage. ``busy``: seconds by stage, of the units that were done in these
-    ``seconds``; a resumed run leaves out those of before."""
+    """Utilisation of each stage's workers, 0 to 1, and the busiest stage: the bottleneck if it is
+    near 1. ``seconds`` includes starting Ray and loading models; the stages do not. ``busy``: busy
+    seconds by stage for the units of this process; a resumed run excludes earlier ones."""
     workers = {"read": IO_TASKS, "write": IO_TASKS}
     workers |= {stage.name: stage.actors.max_actors for stage in loaded.pooled}
     stages = {
         stage: {
-            "seconds": round(float(took), 3),
+            "seconds": round(float(spent), 3),
             "workers": workers[stage],
-            "share": round(took / (workers[stage] * max(seconds, 1e-9)), 3),
+            "share": round(spent / (workers[stage] * max(seconds, 1e-9)), 3),
         }
-        for stage, took in busy.items()
+        for stage, spent in busy.items()
         if stage in workers
     }
     busiest = max(stages, key=lambda stage: stages[stage]["share"], default=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -56,6 +57,10 @@ class RunPlan:
     """The latest run when this one was planned, if there was any."""
     increment: Increment | None = None
     """None: the run covers its whole source, and replaces all that was live when it was planned."""
+    passed_over: tuple[tuple[str, int], ...] = ()
+    """Of a run over its whole source, how many files were passed over, by suffix."""
+    vocabularies: tuple[Mapping[str, str], ...] = ()
+    """Name, version and digest of each that codes are from."""
 
     def as_table(self) -> pa.Table:
         """The plan as one Parquet table."""
@@ -65,6 +70,8 @@ class RunPlan:
             "identity": self.identity,
             "base": self.base,
             "increment": asdict(self.increment) if self.increment else None,
+            "passed_over": dict(self.passed_over),
+            "vocabularies": self.vocabularies,
         }
         metadata = {
             "pipeline": self.pipeline.encode(),
@@ -97,4 +104,6 @@ class RunPlan:
             identity=facts["identity"],
             base=facts["base"],
             increment=Increment(**increment) if increment is not None else None,
+            passed_over=tuple(facts["passed_over"].items()),
+            vocabularies=tuple(facts["vocabularies"]),
         )

@@ -1,4 +1,4 @@
-"""Counts of what came out."""
+"""Counts of documents and entities, per unit and per run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from actors.spans import Status
 
 @dataclass
 class Tally:
-    """Counts of documents and entities; what a unit adds to a run."""
+    """Counts of documents and entities, per unit and per run."""
 
     documents: Counter[str] = field(default_factory=Counter)
     """By status."""
@@ -25,13 +25,13 @@ class Tally:
     seconds: Counter[str] = field(default_factory=Counter)
     """Model seconds by model."""
     tokens: Counter[str] = field(default_factory=Counter)
-    """Tokens read and written by model."""
+    """Prompt and completion tokens by model."""
     busy: Counter[str] = field(default_factory=Counter)
-    """Seconds that workers of a stage were busy: read, each model, write."""
+    """Busy seconds of the workers, by stage: read, each model, write."""
     carried: Counter[str] = field(default_factory=Counter)
-    """Documents whose results are an earlier run's, by status."""
+    """Documents whose results are carried over from an earlier run, by status."""
     over_share: Counter[str] = field(default_factory=Counter)
-    """Units after which a model's actor held more of a card than its share, by model."""
+    """Units after which an actor exceeded its GPU memory share, by model."""
 
     def __iadd__(self, other: Tally) -> Tally:
         for name, counter in vars(other).items():
@@ -40,16 +40,16 @@ class Tally:
 
     @property
     def total(self) -> int:
-        """Documents of whatever status."""
+        """Documents of any status."""
         return sum(self.documents.values())
 
     @property
     def failure_rate(self) -> float:
-        """Failed documents among all, 0 to 1."""
+        """Failed documents as a fraction of all, 0 to 1."""
         return self.documents[Status.FAILED.value] / max(self.total, 1)
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
-        """Plain dictionaries, the largest count first."""
+        """As plain dictionaries, largest count first."""
         return {name: dict(counter.most_common()) for name, counter in vars(self).items()}
 
     def as_json(self) -> str:

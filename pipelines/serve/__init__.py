@@ -1,9 +1,8 @@
-"""The online way: the Extractors of batch behind HTTP, with a page.
+"""Online serving: the same Extractors as in batch, behind HTTP, with a web page.
 
-``app`` is the HTTP application and knows nothing of Ray: it asks a ``Models`` (``service``), which
-is ``LocalModels`` in one process or ``hosted``'s replicas in a cluster. ``catalogue`` says what can
-be asked for, ``schema`` and ``errors`` what goes over the wire, ``admission``, ``tokens`` and
-``guard`` what is let in, ``build`` makes the Serve application, and ``running`` runs it.
+The HTTP application does not depend on Ray. It calls the ``Models`` protocol, implemented by
+``LocalModels`` in one process and by ``HostedModels`` over Serve replicas. The catalogue lists the
+models and pipelines that a request may name.
 
-Imports nothing here: what makes a token should not wait for a web framework.
+Imports nothing here, so that creating a token does not import a web framework.
 """

@@ -1,4 +1,4 @@
-"""Who asks, where there is no token: the address that a rate is counted for."""
+"""Client addresses: the rate-limit key of requests without a token."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 Network = IPv4Network | IPv6Network
 _SITE = 64
-"""Bits of an IPv6 address that say whose it is: the rest is the machine's own choice."""
+"""Prefix length that identifies an IPv6 client: hosts choose the remaining bits freely."""
 
 
-def asking(peer: str, forwarded: str, trusted: Sequence[Network]) -> str:
-    """Who asks: the peer of the connection, or before a ``trusted`` proxy the last address of
-    X-Forwarded-For that is none. Whoever is not trusted may write anything into that header."""
-    address = _read(peer)
+def client_address(peer: str, forwarded: str, trusted: Sequence[Network]) -> str:
+    """The client's address: the peer, or behind ``trusted`` proxies the last untrusted address of
+    X-Forwarded-For. Entries further left can be forged by the client."""
+    address = _parse(peer)
     for hop in reversed(forwarded.split(",")):
         if address is None or not any(address in network for network in trusted):
             break
-        before = _read(hop)
+        before = _parse(hop)
         if before is None:
             break
         address = before
@@ -28,15 +28,15 @@ def asking(peer: str, forwarded: str, trusted: Sequence[Network]) -> str:
     return str(address)
 
 
-def _read(written: str) -> IPv4Address | IPv6Address | None:
-    """An address, with a port or without."""
-    written = written.strip()
-    if written.startswith("["):
-        written = written[1:].partition("]")[0]
-    elif written.count(":") == 1:
-        written = written.partition(":")[0]
+def _parse(text: str) -> IPv4Address | IPv6Address | None:
+    """Parse an address with an optional port; None if it is invalid."""
+    text = text.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
     try:
-        address = ip_address(written.partition("%")[0])
+        address = ip_address(text.partition("%")[0])
     except ValueError:
         return None
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:

@@ -1,6 +1,7 @@
-"""Who is let in: a bounded queue per model, and a rate per token.
+"""Admission control: a bounded queue per model and a rate limit per client.
 
-Refusing is cheap and says when to come again, so that what is let in is answered in time.
+Rejecting a request early is cheap and tells the client when to retry; admitted requests then meet
+their deadlines.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from actors.turns import TURN_CHARACTERS
 
 _HALF_LIFE_S = 30.0
 _MOST_CLIENTS = 10_000
-_PATIENCE = 0.8
-"""Of a deadline, what the work may be expected to take: with all of it, one request in a hundred at
-three times the capacity was let in and came too late."""
+_DEADLINE_SHARE = 0.8
+"""Part of the deadline that the expected wait and work may take. With the whole deadline, at three
+times the capacity one admitted request in a hundred was late."""
 
 
 class Refused(Exception):
-    """Not now; ``retry_after`` is the number of seconds after which it may work."""
+    """Rejected for now; ``retry_after``: seconds (1 to 60) until a retry may succeed."""
 
     def __init__(self, retry_after: float) -> None:
         super().__init__("refused")
@@ -31,8 +32,11 @@ class Refused(Exception):
 
 @dataclass(slots=True, eq=False)
 class _Work:
-    """What one request has under way. ``brief`` is its characters as a short document meets them;
-    ``held``: its share of the time since it came, or since its like was done."""
+    """One request in flight.
+
+    ``brief``: the characters of it that run before a short document. ``held``: seconds of the
+    model's time attributed to it and not yet charged.
+    """
 
     sizes: tuple[int, ...]
     longest: int
@@ -40,19 +44,20 @@ class _Work:
     held: float = 0.0
 
     def before(self, own: int) -> int:
-        """Characters of it that are read before a document of ``own`` characters is done."""
+        """Characters of it that run before a document of ``own`` characters finishes."""
         if own <= TURN_CHARACTERS:
             return self.brief
         return sum(min(size, own) for size in self.sizes)
 
 
 class Queue:
-    """What waits for one model or runs in it, bounded in documents and characters.
+    """Requests that wait for one model or run in it, bounded in documents and characters.
 
-    Models take their documents in turns, so before a document is done no other has had much more
-    than its own length read, or one turn. The time that passes is divided among them by the same
-    shares, and counts once its like is done: a document that takes minutes makes the model look no
-    slower meanwhile, nor afterwards where it came to nothing.
+    Models process documents round-robin. Before a document finishes, every other one has advanced
+    by about that document's length, or by one turn. Elapsed time is attributed to the requests in
+    the same proportions, and is charged when a document of similar length finishes. So a document
+    that takes minutes does not make the model look slow meanwhile, nor afterwards if it is
+    cancelled.
     """
 
     def __init__(
@@ -63,22 +68,22 @@ class Queue:
         self._works: list[_Work] = []
         self.documents = 0
         self.characters = 0
-        self._done = 0.0  # characters, fading
-        self._busy = 0.0  # seconds of the model's time that they took, fading
+        self._done = 0.0  # characters finished, exponentially decayed
+        self._busy = 0.0  # model seconds charged for them, exponentially decayed
         self._since = clock()
-        self._last = -math.inf  # when something was done
+        self._last = -math.inf  # time of the last finished request
 
     @contextmanager
     def place(self, sizes: Sequence[int], deadline: float) -> Iterator[None]:
-        """A place for the duration of the work: documents of so many characters each.
+        """Reserve capacity for a request, whose documents have these sizes in characters.
 
-        Raises Refused where there is no room, or where what is ahead and the work itself would take
-        longer than most of ``deadline`` seconds: it would be for nothing. An empty queue takes
-        anything.
+        Raises Refused if the queue is full, or if the expected wait and work exceed most of
+        ``deadline`` seconds, so that the answer would come too late. An empty queue admits any
+        request.
         """
         documents, characters, own = len(sizes), sum(sizes), max(sizes, default=0)
         wait = self.wait(own)
-        late = wait + self._seconds(characters) > _PATIENCE * deadline
+        late = wait + self._seconds(characters) > _DEADLINE_SHARE * deadline
         full = (
             self.documents + documents > self._most_documents
             or self.characters + characters > self._most_characters
@@ -104,17 +109,19 @@ class Queue:
                 self._done += characters
                 self._busy += work.held
                 for other in self._works:
-                    if other.longest <= max(own, TURN_CHARACTERS):  # it waited for this one
+                    if other.longest <= max(
+                        own, TURN_CHARACTERS
+                    ):  # no longer than the finished one: charge its time
                         self._busy += other.held
                         other.held = 0.0
 
     def wait(self, own: int = 0) -> float:
-        """Seconds until what is ahead of a document of ``own`` characters is read, by what was done
-        lately; 0 where unknown."""
+        """Expected seconds until the work ahead of a document of ``own`` characters is done, from
+        recent throughput; 0 if unknown."""
         return self._seconds(sum(work.before(own) for work in self._works))
 
-    def moves(self, seconds: float) -> bool:
-        """Whether there is work under way, and some was done in the last ``seconds``."""
+    def is_progressing(self, seconds: float) -> bool:
+        """True if requests are in flight and one finished within the last ``seconds``."""
         return bool(self._works) and self._clock() - self._last <= seconds
 
     def _seconds(self, characters: int) -> float:
@@ -131,7 +138,7 @@ class Queue:
         self._done *= fade
         self._busy *= fade
         least = min(min(work.sizes, default=0) for work in self._works)
-        # One more each, so that empty documents have a share, too.
+        # One extra per document, so that empty documents also get a share.
         shares = [work.before(least) + len(work.sizes) for work in self._works]
         total = max(1, sum(shares))
         for work, share in zip(self._works, shares, strict=True):
@@ -145,7 +152,7 @@ class _Bucket:
 
 
 class Rate:
-    """At most so many requests a minute of one client, of which a sixth may come at once."""
+    """Token-bucket rate limit per client; the burst is a sixth of the requests per minute."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_second = per_minute / 60
@@ -154,14 +161,14 @@ class Rate:
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
     def take(self, client: str) -> None:
-        """Count a request; raises Refused where the client has used its own."""
+        """Count a request; raises Refused if the client has exceeded its rate."""
         now = self._clock()
         bucket = self._buckets.pop(client, None) or _Bucket(self._burst, now)
         bucket.left = min(self._burst, bucket.left + (now - bucket.at) * self._per_second)
         bucket.at = now
         self._buckets[client] = bucket
         if len(self._buckets) > _MOST_CLIENTS:
-            self._buckets.popitem(last=False)  # who has not come for longest
+            self._buckets.popitem(last=False)  # the least recently seen client
         if bucket.left < 1:
             raise Refused((1 - bucket.left) / self._per_second)
         bucket.left -= 1

@@ -1,4 +1,4 @@
-"""From a request that may come in to its answer: a place in the queues, then the models."""
+"""Answer a request: validate it, reserve queue capacity, run the models, build the response."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from pipelines.serve.catalogue import Catalogue, Target
 from pipelines.serve.errors import Problem
 from pipelines.serve.fetching import Fetcher, Room
 from pipelines.serve.guidelines import chosen
-from pipelines.serve.opening import Given, opened
-from pipelines.serve.outgoing import Told, document_out
+from pipelines.serve.opening import InputDocument, opened
+from pipelines.serve.outgoing import PendingDocument, document_out
 from pipelines.serve.schema import (
     DocumentOut,
     DoneOut,
@@ -36,32 +36,32 @@ from pipelines.serve.service import (
 )
 
 PICTURES = "(pictures)"
-"""What reads them, beside the models: no model may have this name."""
-_PAGE_CHARACTERS = 3_000  # of a document whose text nobody knows yet, for the bounds of queues
-_LARGE = 200_000  # characters: their entities take some tenths of a second to merge and write
+"""Queue name of the OCR stage: a name that no model may have."""
+_PAGE_CHARACTERS = 3_000  # assumed for a document whose text is not known yet, when admitting it
+_LARGE = 200_000  # characters: merging and serialising their entities takes some tenths of a second
 _T = TypeVar("_T")
 
 Said = StartOut | TextOut | DocumentOut | DoneOut
-"""What an answer is made of where it is given as it comes, in this order."""
+"""Events of a streamed answer, in this order."""
 
 
 class Gone(Exception):
-    """The client has gone; there is nobody to answer."""
+    """The client disconnected before the answer was ready."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What a request comes down to, before anything is asked of a model."""
+    """A validated request, before any model is called."""
 
     options: Options
-    given: Sequence[Given]
+    inputs: Sequence[InputDocument]
     target: Target
     began: float
-    until: float  # of the event loop's time
+    until: float  # deadline, in event-loop time
 
 
 class Answerer:
-    """Answers requests that name a target of the catalogue."""
+    """Answers requests for the models and pipelines of a catalogue."""
 
     def __init__(self, catalogue: Catalogue, models: Models, fetcher: Fetcher) -> None:
         limits = catalogue.serve.limits
@@ -73,94 +73,96 @@ class Answerer:
         }
 
     def target(self, name: str | None) -> Target:
-        """The target of a name; raises Problem."""
+        """Look up a target by name; raises Problem if there is none."""
         try:
             return self._catalogue.targets[name or self._catalogue.default]
         except KeyError:
             raise Problem("model_not_found") from None
 
-    def moves(self, model: str, seconds: float) -> bool:
-        """Whether a model, or PICTURES, has work under way and did some in the last ``seconds``."""
-        return self._queues[model].moves(seconds)
+    def is_progressing(self, model: str, seconds: float) -> bool:
+        """True if a model (or PICTURES) has work in flight and finished some within ``seconds``."""
+        return self._queues[model].is_progressing(seconds)
 
     async def answer(
         self,
         options: Options,
-        given: Sequence[Given],
+        inputs: Sequence[InputDocument],
         request_id: str,
         gone: Callable[[], Awaitable[None]],
     ) -> str:
-        """The answer, an ExtractResponse as JSON; raises Problem, or Gone when ``gone`` returns
-        before it is there."""
-        plan = self._plan(options, given)
-        with self._let_in(plan):
-            told = await _before_gone(self._read(plan), gone)
+        """The answer: an ExtractResponse as JSON.
+
+        Raises Problem, or Gone if ``gone`` returns before the answer is ready.
+        """
+        plan = self._plan(options, inputs)
+        with self._admitted(plan):
+            pending = await _unless_disconnected(self._read(plan), gone)
 
         def whole() -> str:
             return ExtractResponse(
                 request_id=request_id,
                 model=plan.target.name,
                 offsets=plan.options.offsets,
-                documents=[document_out(one, plan.target, plan.options) for one in told],
+                documents=[document_out(one, plan.target, plan.options) for one in pending],
                 seconds=_since(plan.began),
             ).model_dump_json()
 
-        return await _off_loop(told, whole)
+        return await _run_off_loop_if_large(pending, whole)
 
     async def stream(
-        self, options: Options, given: Sequence[Given], request_id: str
+        self, options: Options, inputs: Sequence[InputDocument], request_id: str
     ) -> AsyncGenerator[Said]:
-        """The same answer as it comes; raises Problem. Closing it ends the work."""
-        plan = self._plan(options, given)
-        with self._let_in(plan):
-            # Twice, since what follows the first event may be waited for by another task.
+        """Stream the answer; raises Problem. Closing the generator cancels the work."""
+        plan = self._plan(options, inputs)
+        with self._admitted(plan):
+            # Two timeouts: after the first event another task may resume the generator.
             async with asyncio.timeout_at(plan.until):
                 guideline = await self._guideline(plan)
             yield StartOut(
                 request_id=request_id, model=plan.target.name, offsets=plan.options.offsets
             )
             async with asyncio.timeout_at(plan.until):
-                told = await self._texts(plan)
-                for one in told:
+                pending = await self._texts(plan)
+                for one in pending:
                     if one.failure is not None:
                         yield document_out(one, plan.target, plan.options)
-                async with aclosing(self._hear(plan, guideline, told)) as said:
-                    async for event in said:
+                async with aclosing(self._stream_events(plan, guideline, pending)) as events:
+                    async for event in events:
                         yield event
         yield DoneOut(seconds=_since(plan.began))
 
-    def _plan(self, options: Options, given: Sequence[Given]) -> _Plan:
+    def _plan(self, options: Options, inputs: Sequence[InputDocument]) -> _Plan:
         began = time.perf_counter()
         target = self.target(options.model)
         limits = self._limits
-        if len(given) > limits.documents:
+        if len(inputs) > limits.documents:
             raise Problem("too_many_documents")
-        if any(len(one.text or "") > limits.characters for one in given):
+        if any(len(one.text or "") > limits.characters for one in inputs):
             raise Problem("document_too_large")
         pictures = self._catalogue.takes_pictures(target)
-        if not pictures and any(one.image is not None for one in given):
+        if not pictures and any(one.image is not None for one in inputs):
             raise Problem("pictures_not_read")
-        if any(one.url is not None and not self._fetcher.allows(one.url) for one in given):
+        if any(one.url is not None and not self._fetcher.allows(one.url) for one in inputs):
             raise Problem("url_forbidden")
         deadline = min(options.deadline_s or limits.deadline_s, limits.max_deadline_s)
         until = asyncio.get_running_loop().time() + deadline
-        return _Plan(options, given, target, began, until)
+        return _Plan(options, inputs, target, began, until)
 
     async def _guideline(self, plan: _Plan) -> Guideline | None:
-        """The request's own guideline, once the models are known to take what it asks for."""
+        """The guideline of the request, after checking that all models support its options."""
         facts = [await self._models.facts(name) for name in plan.target.models]
-        if any(one.prompt is not None for one in plan.given) and not all(f.prompts for f in facts):
-            # Ignored in silence, a prompt would look obeyed.
+        if any(one.prompt is not None for one in plan.inputs) and not all(f.prompts for f in facts):
+            # Ignoring a prompt silently would look as if it had been followed.
             raise Problem("prompt_not_supported")
         return chosen(plan.options.guideline, self._catalogue.guidelines, facts)
 
     @contextmanager
-    def _let_in(self, plan: _Plan) -> Iterator[None]:
-        """A place in every queue for the duration; whatever ends the work becomes a Problem."""
+    def _admitted(self, plan: _Plan) -> Iterator[None]:
+        """Hold a place in every queue the request needs; failures become a Problem."""
         deadline = plan.until - asyncio.get_running_loop().time()
         with ExitStack() as places:
             try:
-                for queue, sizes in self._wanted(plan):
+                for queue, sizes in self._queue_loads(plan):
                     places.enter_context(queue.place(sizes, deadline))
                 yield
             except Refused as refused:
@@ -173,22 +175,22 @@ class Answerer:
             except TimeoutError:
                 raise Problem("deadline_exceeded") from None
 
-    def _wanted(self, plan: _Plan) -> Iterator[tuple[Queue, list[int]]]:
-        pictures = sum(one.is_picture for one in plan.given)
+    def _queue_loads(self, plan: _Plan) -> Iterator[tuple[Queue, list[int]]]:
+        pictures = sum(one.is_picture for one in plan.inputs)
         if pictures and self._catalogue.reader is not None:
             yield self._queues[PICTURES], [_PAGE_CHARACTERS] * pictures
         sizes = [
             len(one.text or one.file or "") + one.is_picture * _PAGE_CHARACTERS
-            for one in plan.given
+            for one in plan.inputs
         ]
         for name in plan.target.models:
             yield self._queues[name], sizes
 
-    async def _read(self, plan: _Plan) -> list[Told]:
+    async def _read(self, plan: _Plan) -> list[PendingDocument]:
         async with asyncio.timeout_at(plan.until):
             guideline = await self._guideline(plan)
-            told = await self._texts(plan)
-            readable = [one for one in told if one.failure is None]
+            pending = await self._texts(plan)
+            readable = [one for one in pending if one.failure is None]
             names = plan.target.models
             try:
                 async with asyncio.TaskGroup() as group:
@@ -199,19 +201,19 @@ class Answerer:
                         for name in names
                     ]
             except ExceptionGroup as failed:
-                # The first model that cannot answer decides: the work of the others is ended.
+                # The first model that fails decides; the task group cancels the others.
                 raise failed.exceptions[0] from None
         for name, task in zip(names, tasks, strict=True):
             for one, extraction in zip(readable, task.result(), strict=True):
                 one.steps[name] = extraction
-        return told
+        return pending
 
-    async def _hear(
-        self, plan: _Plan, guideline: Guideline | None, told: Sequence[Told]
+    async def _stream_events(
+        self, plan: _Plan, guideline: Guideline | None, pending: Sequence[PendingDocument]
     ) -> AsyncGenerator[Said]:
-        """What the models say of the readable documents, whichever is first."""
-        readable = [one for one in told if one.failure is None]
-        came: asyncio.Queue[tuple[str, list[Event] | Exception]] = asyncio.Queue()
+        """Events of all models for the readable documents, as they arrive."""
+        readable = [one for one in pending if one.failure is None]
+        arrived: asyncio.Queue[tuple[str, list[Event] | Exception]] = asyncio.Queue()
 
         async def listen(name: str) -> None:
             try:
@@ -219,16 +221,16 @@ class Answerer:
                 stream = self._models.stream(name, shown, guideline)
                 async with aclosing(stream) as batches:
                     async for batch in batches:
-                        came.put_nowait((name, batch))
+                        arrived.put_nowait((name, batch))
             except Exception as error:
-                came.put_nowait((name, error))
+                arrived.put_nowait((name, error))
 
         names = plan.target.models
         listening = [asyncio.create_task(listen(name)) for name in names]
         left = len(readable)
         try:
             while left:
-                name, batch = await came.get()
+                name, batch = await arrived.get()
                 if isinstance(batch, Exception):
                     raise batch
                 for event in batch:
@@ -243,7 +245,7 @@ class Answerer:
                     one.steps[name] = extraction
                     if len(one.steps) == len(names):
                         left -= 1
-                        yield await _off_loop(
+                        yield await _run_off_loop_if_large(
                             [one], partial(document_out, one, plan.target, plan.options)
                         )
         finally:
@@ -251,18 +253,18 @@ class Answerer:
                 task.cancel()
             await asyncio.wait(listening)
 
-    async def _texts(self, plan: _Plan) -> list[Told]:
-        """The documents with their texts: what comes by an address or on a picture is read."""
+    async def _texts(self, plan: _Plan) -> list[PendingDocument]:
+        """Resolve the documents to texts: fetch URLs and run OCR on images."""
         limits, pictures = self._limits, self._catalogue.takes_pictures(plan.target)
-        room = Room(int(limits.body_mb * 1_000_000))
-        found = await opened(plan.given, self._fetcher, limits.characters, pictures, room)
-        told = [
-            Told(Document(given.id), failure=one)
+        budget = Room(int(limits.body_mb * 1_000_000))
+        found = await opened(plan.inputs, self._fetcher, limits.characters, pictures, budget)
+        pending = [
+            PendingDocument(Document(source.id), failure=one)
             if isinstance(one, Failure)
-            else Told(one, given.url is not None)
-            for given, one in zip(plan.given, found, strict=True)
+            else PendingDocument(one, source.url is not None)
+            for source, one in zip(plan.inputs, found, strict=True)
         ]
-        seen = [one for one in told if one.document.image is not None]
+        seen = [one for one in pending if one.document.image is not None]
         if seen and self._catalogue.reader is not None:
             pixels = int(limits.megapixels * 1_000_000)
             readings = await self._models.read([one.document for one in seen], pixels)
@@ -270,25 +272,25 @@ class Answerer:
                 if isinstance(read, Failure):
                     one.failure = read
                 elif len(read.text) > limits.characters:
-                    one.failure = Failure("DocumentTooLarge", "it has more text than is allowed")
+                    one.failure = Failure("DocumentTooLarge", "its text exceeds limits.characters")
                 else:
                     one.reading = read
                     if plan.options.page_pictures:
                         one.sheets = await self._models.sheets(one.document)
                     one.document = replace(one.document, text=read.text)
-        return told
+        return pending
 
-    def _shown(self, model: str, told: Sequence[Told]) -> list[Document]:
-        """The documents as batch gives them to the model: pictures only to one that sees."""
+    def _shown(self, model: str, pending: Sequence[PendingDocument]) -> list[Document]:
+        """The documents as batch passes them to the model: images only to vision models."""
         if self._catalogue.models[model].sees_pictures:
-            return [one.document for one in told]
-        return [replace(one.document, image=None) for one in told]
+            return [one.document for one in pending]
+        return [replace(one.document, image=None) for one in pending]
 
 
-async def _before_gone(
-    work: Awaitable[list[Told]], gone: Callable[[], Awaitable[None]]
-) -> list[Told]:
-    """The work's result; where the client goes first the work is cancelled."""
+async def _unless_disconnected(
+    work: Awaitable[list[PendingDocument]], gone: Callable[[], Awaitable[None]]
+) -> list[PendingDocument]:
+    """Await the work; cancel it and raise Gone if the client disconnects first."""
     working, watching = asyncio.ensure_future(work), asyncio.ensure_future(gone())
     try:
         await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
@@ -302,10 +304,10 @@ async def _before_gone(
             await asyncio.wait({working})
 
 
-async def _off_loop(told: Sequence[Told], make: Callable[[], _T]) -> _T:
-    """What is made of documents; in another thread where they are so large that all other requests
-    would wait for it."""
-    if sum(one.characters for one in told) > _LARGE:
+async def _run_off_loop_if_large(pending: Sequence[PendingDocument], make: Callable[[], _T]) -> _T:
+    """Call ``make``, in a thread if the documents are so large that it would block the event
+    loop."""
+    if sum(one.characters for one in pending) > _LARGE:
         return await asyncio.to_thread(make)
     return make()
 

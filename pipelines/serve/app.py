@@ -1,4 +1,4 @@
-"""The HTTP application: paths, tokens, limits. It knows its models by a protocol only."""
+"""The HTTP application: routes, authentication, limits. It depends only on ``Models``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pipelines.serve.errors import CODES, Problem, answers, install
 from pipelines.serve.fetching import Fetcher
 from pipelines.serve.guard import LOOPBACK, UPLOAD, Guard
 from pipelines.serve.guidelines import use_of
-from pipelines.serve.opening import Given
+from pipelines.serve.opening import InputDocument
 from pipelines.serve.page import add_page
 from pipelines.serve.probing import probe, probe_reader
 from pipelines.serve.schema import (
@@ -35,32 +35,34 @@ from pipelines.serve.schema import (
     ModelOut,
     ModelsResponse,
     ReplicaOut,
+    VocabulariesResponse,
 )
 from pipelines.serve.service import ModelFacts, Models, ModelUnavailable, QueueFull
 from pipelines.serve.streaming import DESCRIPTION, EVENTS, EventStream
 from pipelines.serve.tokens import Token, Tokens
 from pipelines.serve.uploads import OPENAPI, read_form
+from pipelines.serve.vocabularies import vocabularies_of
 
-_DESCRIPTION = """Medical entities of texts, each with the place it was found at.
+_DESCRIPTION = """Extracts medical entities from texts, each with the position where it was found.
 
-Offsets are places in the text exactly as sent, start inclusive, end exclusive: Unicode code points,
-or what the request's `offsets` says.
-Nothing is kept: the same request has the same answer, so a request may always be repeated.
+Offsets refer to the text exactly as sent, start inclusive, end exclusive, in Unicode code points or
+in the unit that the request's `offsets` selects.
+The service is stateless: the same request gets the same answer, so it is always safe to retry.
 
-Every answer that is not a success has one form, `{"error": {"code", "message", "request_id",
-"details"}}`. The codes:
+Every error response has the form `{"error": {"code", "message", "request_id", "details"}}`. The
+codes:
 """
-_BEARER = HTTPBearer(auto_error=False, description="Made with `medspan token`.")
-_FACTS_S = 5.0  # for a model to say what it is, where nobody asked before
+_BEARER = HTTPBearer(auto_error=False, description="Created with `medspan token`.")
+_FACTS_S = 5.0  # to get the facts of a model that are not cached yet
 _PROBE_S = 20.0
 _PROBED_FOR_S = 5.0
 _COMMON = ("unauthorized", "host_forbidden", "rate_limited", "internal")
 
 
 def create_app(catalogue: Catalogue, models: Models, *, says_id: bool = True) -> FastAPI:
-    """The application over some models. Raises ConfigError where the tokens file cannot be used.
+    """Create the application. Raises ConfigError if the tokens file cannot be read.
 
-    ``says_id``: whether answers get their X-Request-Id here; Serve's proxy writes one itself.
+    ``says_id``: set X-Request-Id on responses; Serve's proxy sets it itself.
     """
     serve = catalogue.serve
     app = FastAPI(
@@ -69,7 +71,7 @@ def create_app(catalogue: Catalogue, models: Models, *, says_id: bool = True) ->
         description=_DESCRIPTION
         + "".join(f"\n- `{code}` ({status}): {text}" for code, (status, text) in CODES.items()),
         openapi_url="/v1/openapi.json",
-        docs_url=None,  # their pages load scripts from elsewhere
+        docs_url=None,  # these pages load scripts from third parties
         redoc_url=None,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
@@ -85,7 +87,7 @@ def create_app(catalogue: Catalogue, models: Models, *, says_id: bool = True) ->
     app.add_middleware(
         Guard,
         hosts=hosts,
-        let_in=api.let_in,
+        admit=api.admit,
         body_bytes=most,
         says_id=says_id,
         proxies=serve.trusted_proxies,
@@ -101,11 +103,11 @@ class _Api:
         self._tokens = Tokens(serve.tokens) if serve.tokens else None
         per_minute = serve.limits.requests_per_minute
         self._rate = Rate(per_minute) if per_minute else None
-        self._ready = 0.0  # when all models last answered a probe
+        self._ready = 0.0  # when all probes last passed
         self._probing: asyncio.Task[bool] | None = None
 
     def add_to(self, app: FastAPI) -> None:
-        # The guard checks the token; this has the description ask for one where it does.
+        # The guard checks the token; this only declares it in the OpenAPI description.
         bearer = [Depends(_BEARER)] if self._tokens is not None else []
         app.add_api_route(
             "/v1/extract",
@@ -114,7 +116,7 @@ class _Api:
             response_model=ExtractResponse,
             dependencies=bearer,
             responses=answers(*(code for code in CODES if code not in _ELSEWHERE | _OF_FORMS)),
-            summary="Entities of one or many documents",
+            summary="Extract the entities of one or many documents",
             openapi_extra=request_body(ExtractRequest),
         )
         app.add_api_route(
@@ -124,7 +126,7 @@ class _Api:
             response_model=ExtractResponse,
             dependencies=bearer,
             responses=answers(*(code for code in CODES if code not in _ELSEWHERE | _OF_JSON)),
-            summary="Entities of files posted as a form",
+            summary="Extract the entities of uploaded files",
             openapi_extra=OPENAPI,
         )
         app.add_api_route(
@@ -132,13 +134,13 @@ class _Api:
             self.stream,
             methods=["POST"],
             response_model=None,
-            response_class=Response,  # its refusals are JSON
+            response_class=Response,  # errors are JSON
             status_code=200,
             dependencies=bearer,
             responses=answers(*(code for code in CODES if code not in _ELSEWHERE | _OF_FORMS))
             | {200: {"description": DESCRIPTION, "content": {EventStream.media_type: EVENTS}}},
             openapi_extra=request_body(ExtractRequest),
-            summary="The same as server-sent events, as it comes",
+            summary="Extract entities as a stream of server-sent events",
         )
         app.add_api_route(
             "/v1/models",
@@ -147,7 +149,16 @@ class _Api:
             response_model=ModelsResponse,
             dependencies=bearer,
             responses=answers(*_COMMON, "unavailable", "model_unavailable", "overloaded"),
-            summary="What can be asked for, by name",
+            summary="List models, pipelines, guidelines and limits",
+        )
+        app.add_api_route(
+            "/v1/vocabularies",
+            self.vocabularies,
+            methods=["GET"],
+            response_model=VocabulariesResponse,
+            dependencies=bearer,
+            responses=answers(*_COMMON, "unavailable"),
+            summary="Vocabularies that entities are linked to, with their versions",
         )
         app.add_api_route(
             "/healthz",
@@ -155,7 +166,7 @@ class _Api:
             methods=["GET"],
             response_model=Health,
             responses=answers("internal", "unavailable"),
-            summary="Whether the process answers",
+            summary="Liveness: the process responds",
         )
         app.add_api_route(
             "/readyz",
@@ -163,12 +174,12 @@ class _Api:
             methods=["GET"],
             response_model=Health,
             responses=answers("internal", "unavailable", "model_unavailable"),
-            summary="Whether all models read a probe, and pictures are read, now or 5 s ago",
+            summary="Readiness: all models, and OCR, passed a probe within the last 5 s",
         )
 
     async def extract(self, request: Request) -> Response:
         body = await self._body(request)
-        return await self._answer(body, _given(body), request)
+        return await self._answer(body, _inputs(body), request)
 
     async def upload(self, request: Request) -> Response:
         most = self._catalogue.serve.limits.documents
@@ -181,26 +192,27 @@ class _Api:
         body = await self._body(request)
         self._check(body, request)
         request_id = request.state.request_id
-        said = self._answerer.stream(body, _given(body), request_id)
-        return EventStream(said, await anext(said), request_id)
+        events = self._answerer.stream(body, _inputs(body), request_id)
+        return EventStream(events, await anext(events), request_id)
 
-    async def _answer(self, options: Options, given: list[Given], request: Request) -> Response:
+    async def _answer(
+        self, options: Options, inputs: list[InputDocument], request: Request
+    ) -> Response:
         self._check(options, request)
         try:
             found = await self._answerer.answer(
-                options, given, request.state.request_id, lambda: _gone(request)
+                options, inputs, request.state.request_id, lambda: _disconnected(request)
             )
         except Gone:
-            return Response(status_code=499)  # nobody reads it
+            return Response(status_code=499)  # the client is gone
         return Response(found, media_type="application/json")
 
     def _check(self, options: Options, request: Request) -> None:
-        if not _allowed(request.state.token, self._answerer.target(options.model)):
+        if not _is_allowed(request.state.token, self._answerer.target(options.model)):
             raise Problem("forbidden")
 
     async def models(self, request: Request) -> Response:
-        token: Token | None = request.state.token
-        targets = [t for t in self._catalogue.targets.values() if _allowed(token, t)]
+        targets = self._seen(request)
         names = list(dict.fromkeys(name for target in targets for name in target.models))
         try:
             async with asyncio.timeout(_FACTS_S):
@@ -218,7 +230,7 @@ class _Api:
                     name=known.name,
                     language=known.language,
                     description=known.description,
-                    labels=_drawn(known.labels),
+                    labels=_label_colours(known.labels),
                 )
                 for known in self._catalogue.guidelines.values()
             ],
@@ -235,42 +247,52 @@ class _Api:
         )
         return Response(content.model_dump_json(), media_type="application/json")
 
+    async def vocabularies(self, request: Request) -> VocabulariesResponse:
+        stages = [stage for target in self._seen(request) for stage in target.refining]
+        # A few small files are read, which may lie on a slow disk.
+        found = await asyncio.to_thread(vocabularies_of, stages)
+        return VocabulariesResponse(vocabularies=found)
+
+    def _seen(self, request: Request) -> list[Target]:
+        token: Token | None = request.state.token
+        return [t for t in self._catalogue.targets.values() if _is_allowed(token, t)]
+
     async def health(self) -> Health:
         return Health(status="ok")
 
     async def ready(self) -> Health:
-        # One probing at a time for all who ask, and its good answer holds a while: anybody may ask.
+        # The path is public, so all callers share one probe, and a success is cached for a while.
         if time.monotonic() - self._ready > _PROBED_FOR_S:
             if self._probing is None or self._probing.done():
-                self._probing = asyncio.create_task(self._all_read())
+                self._probing = asyncio.create_task(self._all_healthy())
             if not await asyncio.shield(self._probing):
                 raise Problem("model_unavailable", headers={"retry-after": "2"})
         return Health(status="ok")
 
-    async def _all_read(self) -> bool:
+    async def _all_healthy(self) -> bool:
         probes = {name: probe(self._models, name) for name in self._catalogue.models}
         if self._catalogue.reader is not None:
             probes[PICTURES] = probe_reader(self._models)
-        good = all(await asyncio.gather(*(self._reads(*one) for one in probes.items())))
+        good = all(await asyncio.gather(*(self._healthy(*one) for one in probes.items())))
         if good:
             self._ready = time.monotonic()
         return good
 
-    async def _reads(self, model: str, probing: Awaitable[bool]) -> bool:
+    async def _healthy(self, model: str, probing: Awaitable[bool]) -> bool:
         began = time.monotonic()
         try:
             async with asyncio.timeout(_PROBE_S):
                 return await probing
         except QueueFull:
-            return True  # overloaded and working
+            return True  # overloaded but working
         except ModelUnavailable:
             return False
         except TimeoutError:
-            # Behind work that moved meanwhile it only waits.
-            return self._answerer.moves(model, time.monotonic() - began)
+            # The probe is only queued if other work made progress meanwhile.
+            return self._answerer.is_progressing(model, time.monotonic() - began)
 
-    def let_in(self, authorization: str, address: str) -> Token | None:
-        """The token of a request under /v1; raises Problem where it may not come in."""
+    def admit(self, authorization: str, address: str) -> Token | None:
+        """Authenticate and rate-limit a request under /v1; raises Problem if it is rejected."""
         token = None
         if self._tokens is not None:
             scheme, _, secret = authorization.partition(" ")
@@ -294,7 +316,7 @@ class _Api:
             kind="pipeline" if target.pipeline else facts[0].kind,
             default=target.name == self._catalogue.default,
             models=list(target.models),
-            labels=_drawn(label for fact in facts for label in fact.labels),
+            labels=_label_colours(label for fact in facts for label in fact.labels),
             fingerprints={fact.name: fact.fingerprint for fact in facts},
             prompts=all(fact.prompts for fact in facts),
             guideline=use_of(facts),
@@ -307,24 +329,24 @@ _OF_FORMS = {"bad_form", "origin_forbidden"}
 _OF_JSON = {"url_forbidden", "pictures_not_read", "prompt_not_supported"}
 
 
-def _given(body: ExtractRequest) -> list[Given]:
+def _inputs(body: ExtractRequest) -> list[InputDocument]:
     if body.documents is None:
-        return [Given("0", text=body.text)]
-    return [Given.of(document, place) for place, document in enumerate(body.documents)]
+        return [InputDocument("0", text=body.text)]
+    return [InputDocument.of(document, place) for place, document in enumerate(body.documents)]
 
 
-def _drawn(labels: Iterable[str]) -> list[LabelOut]:
+def _label_colours(labels: Iterable[str]) -> list[LabelOut]:
     return [
         LabelOut(name=name, light=look.hue.light, dark=look.hue.dark, line=look.line)
         for name, look in sorted(looks(labels).items())
     ]
 
 
-def _allowed(token: Token | None, target: Target) -> bool:
+def _is_allowed(token: Token | None, target: Target) -> bool:
     return token is None or token.allows(target.name)
 
 
-async def _gone(request: Request) -> None:
+async def _disconnected(request: Request) -> None:
     """Return once the client has closed the connection."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

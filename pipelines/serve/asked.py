@@ -1,6 +1,6 @@
-"""What a request may say. Unknown keys are errors; its text is never repeated in one.
+"""Request models. Unknown keys are errors, and no error repeats the request's text.
 
-Requests are read from JSON alone (``bodies``), whose parser refuses lone surrogates.
+Requests are parsed from JSON only (``bodies``), whose parser rejects lone surrogates.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from pipelines.serve.offsets import OffsetUnit
 _GUIDELINE_PARTS, _GUIDELINE_CHARACTERS, _DEEPEST = 4_000, 100_000, 16
 _MOST_LABELS = 500
 MOST_PARTS = _GUIDELINE_PARTS + 4 * _MOST_LABELS
-"""Values that a request may have beside its documents."""
+"""Maximum number of JSON values in a request apart from its documents."""
 
 
 def _bounded(written: Any) -> Any:
-    """A guideline of a size that a prompt could have, before anything walks through it."""
+    """Bound the size and depth of an inline guideline before it is validated."""
     parts = characters = 0
     level = [written]
     for _ in range(_DEEPEST):
@@ -43,22 +43,22 @@ def _bounded(written: Any) -> Any:
                 characters += len(value)
         parts += len(below)
         if parts > _GUIDELINE_PARTS or characters > _GUIDELINE_CHARACTERS:
-            raise ValueError("a guideline of a request may not be so large")
+            raise ValueError("the inline guideline is too large")
         if not below:
             return written
         level = below
-    raise ValueError("a guideline of a request may not be so deep")
+    raise ValueError("the inline guideline is nested too deeply")
 
 
 def _few(written: Any) -> Any:
-    """No more labels than a request may name, before any is looked at."""
+    """Bound the number of labels before any is validated."""
     if isinstance(written, dict | list) and len(written) > _MOST_LABELS:
         raise ValueError(f"more than {_MOST_LABELS} labels")
     return written
 
 
-def _form(given: Any) -> str:
-    return "name" if isinstance(given, str) else "inline"
+def _form(value: Any) -> str:
+    return "name" if isinstance(value, str) else "inline"
 
 
 _Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -74,20 +74,20 @@ _Guideline = Annotated[
 
 
 class _Request(BaseModel):
-    # Strict: a threshold or deadline that is a string or true is a mistake, not a number.
+    # Strict: a string or boolean as threshold or deadline is an error.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     @model_validator(mode="before")
     @classmethod
-    def _few_keys(cls, given: Any) -> Any:
-        # Each unknown key would be an error of its own.
-        if isinstance(given, dict) and len(given) > len(cls.model_fields):
-            raise ValueError("more keys than this object may have")
-        return given
+    def _few_keys(cls, value: Any) -> Any:
+        # Otherwise each unknown key would produce an error of its own.
+        if isinstance(value, dict) and len(value) > len(cls.model_fields):
+            raise ValueError("too many keys")
+        return value
 
 
 class DocumentIn(_Request):
-    """A document to read: its text, a picture of it, or where either is."""
+    """A document: its text, an image of it, or a URL of either."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -98,83 +98,85 @@ class DocumentIn(_Request):
     text: str | None = Field(
         None,
         json_schema_extra={"type": "string"},
-        description="What offsets refer to, exactly as it is.",
+        description="The text, which offsets refer to exactly as sent.",
     )
     image: Annotated[Base64Bytes, Field(strict=False)] | None = Field(
         None,
         json_schema_extra={"type": "string"},
-        description="A PNG, JPEG, TIFF, WebP, BMP, GIF, PDF or DICOM file in base64.",
+        description="A PNG, JPEG, TIFF, WebP, BMP, GIF, PDF or DICOM file, base64-encoded.",
     )
     url: Annotated[str, StringConstraints(max_length=2_000)] | None = Field(
         None,
         json_schema_extra={"type": "string"},
-        description="Where a text in UTF-8, a picture or a PDF is: only below the addresses of "
-        "serve.urls. Redirects are not followed.",
+        description="URL of a UTF-8 text, an image or a PDF, under a prefix of serve.urls. "
+        "Redirects are not followed.",
     )
     id: _Name | None = Field(
         None,
-        description="Unique in the request; default: its place in the list, from 0. Seeds of "
-        "sampling follow from it.",
+        description="Unique in the request; default: the index in the list, from 0. Sampling seeds "
+        "are derived from it.",
     )
     prompt: Annotated[str, StringConstraints(max_length=20_000)] | None = Field(
-        None, description="A prompt of its own, for models that take one."
+        None, description="Prompt for this document, for models that take prompts."
     )
 
     def id_at(self, place: int) -> str:
-        """Its id, where it stands at this place of the list."""
+        """The id, or the index in the list if it has none."""
         return str(place) if self.id is None else self.id
 
     @model_validator(mode="after")
     def _either(self) -> DocumentIn:
-        if sum(given is not None for given in (self.text, self.image, self.url)) != 1:
-            raise ValueError("give one of text, image and url")
+        if sum(source is not None for source in (self.text, self.image, self.url)) != 1:
+            raise ValueError("give exactly one of text, image and url")
         return self
 
 
-# The first bad document is told, not each of a thousand.
+# Report only the first invalid document, not each of a thousand.
 _Documents = Annotated[list[DocumentIn], Field(fail_fast=True), Field(min_length=1)]
 
 
 class Options(_Request):
-    """What to look for in the documents of a request, and how."""
+    """Extraction options of a request."""
 
     model: _Name | None = Field(
-        None, description="A name that /v1/models lists; default: the whole pipeline."
+        None, description="A model or pipeline from /v1/models; default: the whole pipeline."
     )
     guideline: _Guideline | None = Field(
         None,
-        description="What to extract, instead of the models' own guidelines: the name of one that "
-        "/v1/models lists, or one inline, as in a guideline file. A language model is asked for "
-        "its labels; a token classifier chooses those of its own labels that it names.",
+        description="Overrides the models' guidelines: a name from /v1/models, or an inline "
+        "guideline in the format of a guideline file. A language model extracts its labels; a "
+        "token classifier can only select among its own labels.",
     )
-    labels: _Labels | None = Field(None, description="Only entities of these labels; default: all.")
+    labels: _Labels | None = Field(
+        None, description="Return only entities with these labels; default: all."
+    )
     threshold: _Score = Field(
         0.0,
-        description="Least score. An entity without a score always passes. It hides what the model "
-        "file's own thresholds let through, never more.",
+        description="Minimum score. Entities without a score always pass. It filters in addition "
+        "to the thresholds of the model file.",
     )
     thresholds: _Thresholds = Field(
-        default_factory=dict, description="Least score per label, instead of `threshold`."
+        default_factory=dict, description="Minimum score per label; overrides `threshold`."
     )
     explain: bool = Field(
-        False, description="Also raw completions, reasoning and structured output of each model."
+        False, description="Include each model's raw completion, reasoning and structured output."
     )
     page_pictures: bool = Field(
         False,
-        description="Also the first 20 pages of a picture or PDF as WebP, to draw boxes on.",
+        description="Include the first 20 pages of an image or PDF as WebP, to draw boxes on.",
     )
     offsets: OffsetUnit = Field(
         "code_points",
-        description="What `start` and `end` count in the answer: `code_points` as Python does, "
-        "`utf16` units as JavaScript, Java and C# do, or `bytes` of the text in UTF-8.",
+        description="Unit of offsets in the response: `code_points` (Python), `utf16` code units "
+        "(JavaScript, Java, C#) or UTF-8 `bytes`.",
     )
     deadline_s: Annotated[float, Field(ge=0.1, le=86_400, allow_inf_nan=False)] | None = Field(
-        None, description="Seconds from now after which the answer is of no use."
+        None, description="Deadline in seconds from now; later answers are discarded."
     )
 
 
 class ExtractRequest(Options):
-    """Documents, and what to look for in them. Give `documents`, or `text` for a single one."""
+    """Documents and extraction options. Give `documents`, or `text` for a single document."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -186,7 +188,7 @@ class ExtractRequest(Options):
     text: str | None = Field(
         None, json_schema_extra={"type": "string"}, description="The text of a single document."
     )
-    documents: _Documents | None = Field(None, description="Documents, answered in this order.")
+    documents: _Documents | None = Field(None, description="Documents, answered in the same order.")
 
     @model_validator(mode="after")
     def _either(self) -> ExtractRequest:
@@ -194,5 +196,5 @@ class ExtractRequest(Options):
             raise ValueError("give either text or documents")
         ids = {document.id_at(place) for place, document in enumerate(self.documents or ())}
         if len(ids) != len(self.documents or ()):
-            raise ValueError("two documents have the same id (without one it is the place)")
+            raise ValueError("two documents have the same id (the default id is the index)")
         return self

@@ -1,7 +1,7 @@
-"""From a JSON body to a request model. What a body may hold is counted before anything is parsed.
+"""Parse a JSON body into a request model. Values are counted before anything is parsed.
 
-A body of a few megabytes can have a million lists, keys or documents, each of which would become
-objects and errors. The count walks over the structure alone and stops at the first excess.
+A body of a few megabytes can hold a million lists, keys or documents, each of which would become
+objects and errors. The count scans only the structure and stops at the first excess.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from starlette.requests import Request
 from pipelines.serve.asked import MOST_PARTS
 from pipelines.serve.errors import Problem, invalid
 
-_PER_DOCUMENT = 8  # values that the keys of a document may have, and its own
+_PER_DOCUMENT = 8  # JSON values of one document: itself and its keys
 _DEEPEST = 32
 _LARGE = 100_000  # bytes, which take a few milliseconds to parse
-# A string is one token however it ends, so that the search never goes back over it.
+# A string is one token even if unterminated, so that the scan never backtracks over it.
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{},]', re.DOTALL)
 _DOCUMENTS = b'"documents"'
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
 async def read_body(request: Request, model: type[_Model], documents: int) -> _Model:
-    """The body as a model; raises Problem. Where it is large other requests go on meanwhile."""
+    """Parse the body; raises Problem. A large body is parsed off the event loop."""
     body = await request.body()
     if len(body) > _LARGE:
         return await asyncio.to_thread(parsed, body, model, documents)
@@ -37,8 +37,10 @@ async def read_body(request: Request, model: type[_Model], documents: int) -> _M
 def parsed(
     body: bytes, model: type[_Model], documents: int, where: Sequence[str] = ("body",)
 ) -> _Model:
-    """JSON as a model with at most so many documents; raises Problem, whose details say ``where``
-    in the request the JSON stands."""
+    """Parse JSON with at most ``documents`` documents.
+
+    Raises Problem; its details locate the error below ``where`` in the request.
+    """
     _count(body, documents)
     try:
         return model.model_validate_json(body)
@@ -47,9 +49,9 @@ def parsed(
 
 
 def _count(body: bytes, documents: int) -> None:
-    """Raises Problem where JSON has more documents, more values or more depth than a request may.
+    """Raise Problem if the JSON has too many documents, too many values or is too deep.
 
-    Of what is no JSON it counts something; the parser says so afterwards, as soon as it gets there.
+    Invalid JSON may be miscounted; the parser rejects it afterwards.
     """
     most = MOST_PARTS + _PER_DOCUMENT * documents
     depth = values = listed = 0

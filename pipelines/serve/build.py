@@ -1,7 +1,7 @@
-"""The Serve application of a pipeline file: for ``medspan serve``, and for ``serve deploy``.
+"""Build the Serve application of a pipeline file, for ``medspan serve`` and ``serve deploy``.
 
-A config file for ``serve deploy`` or ``serve run`` names ``pipelines.serve.build:application`` and
-gives ``args: {config: <pipeline file>}``; see configs/deploy/serve.yaml.
+A Serve config file names ``pipelines.serve.build:application`` as its import path and passes
+``args: {config: <pipeline file>}``; see configs/deploy/serve.yaml.
 """
 
 from __future__ import annotations
@@ -30,42 +30,44 @@ from pipelines.serve.hosted import Ingress
 from pipelines.serve.replica import PictureReplica, Replica
 from pipelines.stages import Stage
 
-# Requests that an ingress process holds at a time; the queues of ``admission`` are the real bound.
+# Concurrent requests per ingress process; the admission queues are the real bound.
 _INGRESS_REQUESTS = 1_000
 
 
 class BuildArgs(Section):
     """The ``args`` of the application in a Serve config file."""
 
-    config: str = Field(description="A pipeline file, at a path that the cluster's nodes have.")
+    config: str = Field(description="Pipeline file, at a path that exists on the cluster's nodes.")
     revision: str = Field(
-        "", description="Any word; a new one has everything loaded again, without a pause."
+        "", description="Any string; changing it reloads everything without downtime."
     )
     open: bool = Field(
         False,
-        description="Without a tokens file, answer all the same: something in front guards it, "
-        "under names that serve.hosts lists.",
+        description="Serve without a tokens file: a proxy in front authenticates requests, under "
+        "host names listed in serve.hosts.",
     )
 
 
 def application(args: dict[str, Any]) -> Application:
-    """The application of a Serve config file. Raises ConfigError."""
-    given = validate(TypeAdapter(BuildArgs), args, Path("args"))
-    loaded = load_pipeline(given.config)
+    """Serve's entry point: the application of a config file's ``args``. Raises ConfigError."""
+    arguments = validate(TypeAdapter(BuildArgs), args, Path("args"))
+    loaded = load_pipeline(arguments.config)
     loaded.pipeline.storage.apply()
     found = catalogue_of(loaded)
-    if found.serve.tokens is None and not given.open:
+    if found.serve.tokens is None and not arguments.open:
         raise ConfigError(
-            f"{given.config}: serve.tokens: a cluster answers whoever reaches it, so tokens are "
-            "needed; where something in front guards it, list its names in serve.hosts and set "
-            "`open: true` in args"
+            f"{arguments.config}: serve.tokens is required: a cluster answers anyone who can reach "
+            "it; if a proxy in front authenticates requests, list its host names in serve.hosts "
+            "and set `open: true` in args"
         )
     return build(found)
 
 
 def build(catalogue: Catalogue) -> Application:
-    """The application of a catalogue, for a Ray that is connected. Raises ConfigError where the
-    cluster can never hold the least replicas of all models at once."""
+    """Build the application on the connected Ray cluster.
+
+    Raises ConfigError if the cluster cannot hold the minimum replicas of all models at once.
+    """
     catalogue = _fitted(catalogue)
     catalogue, surge = _placed(catalogue)
     limits, options = catalogue.serve.limits, catalogue.serve
@@ -80,7 +82,7 @@ def build(catalogue: Catalogue) -> Application:
                 max_ongoing_requests=_ongoing(stage, options.target_ongoing_requests),
                 max_queued_requests=limits.queue_documents,
                 health_check_period_s=5,
-                # A check never waits for the model, so an answer that is late is none.
+                # A health check never waits for the model, so a late one is a failure.
                 health_check_timeout_s=10,
                 graceful_shutdown_timeout_s=limits.max_deadline_s,
                 graceful_shutdown_wait_loop_s=0.5,
@@ -105,8 +107,8 @@ def build(catalogue: Catalogue) -> Application:
 
 
 def _ongoing(stage: Stage, target: float) -> int:
-    """Requests that a replica takes at a time: a language model's slots are to be full also while
-    the next requests are on their way."""
+    """Concurrent requests per replica: enough to keep a language model's slots full while the
+    next requests are in transit."""
     slots = stage.config.context.slots if isinstance(stage.config, GgufModel) else 0
     return max(8, round(target * 4), 2 * slots)
 
@@ -134,7 +136,7 @@ def _scaling(pool: Pool, target: float) -> dict[str, Any]:
 
 
 def _fitted(catalogue: Catalogue) -> Catalogue:
-    """The catalogue with fractions that hold its models, and models that fill them."""
+    """The catalogue with all GPU fractions resolved and models sized to fill them."""
     if not any(stage.actors.num_gpus for stage in catalogue.stages):
         return catalogue
     none = not ray.cluster_resources().get("GPU", 0.0)
@@ -149,16 +151,16 @@ def _fitted(catalogue: Catalogue) -> Catalogue:
 
 
 def _each(catalogue: Catalogue, change: Callable[[Stage], Stage]) -> Catalogue:
-    """The catalogue with every stage changed."""
+    """Apply ``change`` to every stage."""
     models = {name: change(stage) for name, stage in catalogue.models.items()}
     reader = None if catalogue.reader is None else change(catalogue.reader)
     return replace(catalogue, models=models, reader=reader)
 
 
 def _placed(catalogue: Catalogue) -> tuple[Catalogue, int]:
-    # The pools as this cluster can place them, and the surge of an update: where there is room for
-    # two of each, the new replicas are up before the old ones go; where there is not, Serve would
-    # wait for ever for them, so it stops the old ones first and requests wait in their queue.
+    # Returns the pools that this cluster can place, and the surge of a rolling update. If every
+    # replica fits twice, new replicas start before old ones stop (100). Otherwise Serve would wait
+    # forever for the new ones, so it stops the old ones first and requests queue meanwhile (0).
     total = ray.cluster_resources()
     gpus, cpus = total.get("GPU", 0.0), total.get("CPU", 0.0)
 
@@ -174,7 +176,7 @@ def _placed(catalogue: Catalogue) -> tuple[Catalogue, int]:
         if 2 * need > there + 1e-6:
             surge = 0
         if need > there + 1e-6:
-            least = f"the least replicas need {need:g} {word} and the cluster has {there:g}"
+            least = f"the minimum replicas need {need:g} {word} and the cluster has {there:g}"
             lower = "lower pool.num_gpus or pool.min_actors"
             how = way_to_fit(replicas, there) if word == "CPUs" else lower
             raise ConfigError(f"serve: {least}; {how}")

@@ -1,4 +1,4 @@
-"""What can be asked for by name: each model alone, and the whole pipeline with its merge."""
+"""The catalogue: the names a request may use, i.e. each model and the whole pipeline."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from pipelines.storage import Storage
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A name that a request may give: the models it stands for, and how they become one list."""
+    """A model or pipeline that a request can name: its models and how their entities merge."""
 
     name: str
     models: tuple[str, ...]
     merge: Merge
     pipeline: bool = False
     refining: tuple[Stage, ...] = ()
-    """The stages without a model that follow the merge; a model alone has none."""
+    """The refining stages after the merge; none for a single model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """All names, the models behind them, and the replicas of each model.
+    """All targets, the models behind them, and the replicas of each model.
 
-    ``default`` is what a request without a name gets: the pipeline. ``models``: the stages that
-    find entities, by name. ``reader``: the stage that reads pictures, where the pipeline file has
-    it. ``guidelines`` may be named, too. ``storage`` is for whoever loads weights.
+    ``default``: the target of a request without a name, which is the pipeline. ``models``: the
+    entity-finding stages by name. ``reader``: the OCR stage, if any. ``guidelines``: those that a
+    request may name. ``storage``: options for loading weights.
     """
 
     default: str
@@ -45,34 +45,34 @@ class Catalogue:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """Every stage with replicas."""
+        """All stages that have replicas."""
         return (*self.models.values(), *(() if self.reader is None else (self.reader,)))
 
     def takes_pictures(self, target: Target) -> bool:
-        """Whether a document may be a picture: one that is read first, or that all models see."""
+        """True if documents may be images: OCR reads them, or all models are vision models."""
         return self.reader is not None or all(
             self.models[model].sees_pictures for model in target.models
         )
 
 
 def catalogue_of(loaded: LoadedPipeline) -> Catalogue:
-    """The catalogue of a pipeline file; raises ConfigError where two names are the same."""
+    """The catalogue of a pipeline file; raises ConfigError for duplicate names."""
     pipeline, serve = loaded.pipeline, loaded.pipeline.serve
     more = (Stage(m.name, m, step.pool) for step in serve.models for m in [load_model(step.model)])
     models: dict[str, Stage] = {}
     for stage in (*loaded.models, *more):
         if stage.name in models:
-            raise ConfigError(f"{loaded.path}: serve.models: {stage.name} is there twice")
+            raise ConfigError(f"{loaded.path}: serve.models: duplicate model {stage.name}")
         models[stage.name] = _replicated(stage, serve)
     reader = next((stage for stage in loaded.stages if stage.reads_pictures), None)
     known = {*models, *(() if reader is None else (reader.name,))}
     unknown = sorted(set(serve.pools) - known)
     if unknown:
-        raise ConfigError(f"{loaded.path}: serve.pools: no model is named {', '.join(unknown)}")
+        raise ConfigError(f"{loaded.path}: serve.pools: unknown model {', '.join(unknown)}")
     if pipeline.name in models:
         raise ConfigError(
-            f"{loaded.path}: name: {pipeline.name} is a model's name too; online a request names "
-            "either, so they must differ"
+            f"{loaded.path}: name: {pipeline.name} is also the name of a model; requests name "
+            "either, so the names must differ"
         )
     targets = {name: Target(name, (name,), Merge()) for name in models}
     whole = Target(
@@ -86,7 +86,7 @@ def catalogue_of(loaded: LoadedPipeline) -> Catalogue:
     for file in serve.guidelines:
         guideline = load_guideline(file)
         if guideline.name in guidelines:
-            raise ConfigError(f"{file}: serve.guidelines: {guideline.name} is there twice")
+            raise ConfigError(f"{file}: serve.guidelines: duplicate guideline {guideline.name}")
         guidelines[guideline.name] = guideline
     return Catalogue(
         pipeline.name,
@@ -100,5 +100,5 @@ def catalogue_of(loaded: LoadedPipeline) -> Catalogue:
 
 
 def _replicated(stage: Stage, serve: Serve) -> Stage:
-    """The stage with the pool of its replicas, where that differs from its actors' in batch."""
+    """The stage with its pool from serve.pools, if it has one there."""
     return replace(stage, pool=serve.pools.get(stage.name, stage.pool))

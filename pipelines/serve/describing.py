@@ -1,4 +1,4 @@
-"""The OpenAPI description of request bodies that FastAPI does not parse itself."""
+"""OpenAPI schemas of request bodies that FastAPI does not parse itself."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _SCHEMA = "#/components/schemas/{model}"
 
 
 def request_body(model: type[BaseModel]) -> dict[str, Any]:
-    """An operation's ``openapi_extra`` for a JSON body."""
+    """The ``openapi_extra`` of an operation with a JSON body."""
     schema = {"$ref": _SCHEMA.format(model=model.__name__)}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
 def describe(app: FastAPI, requests: Sequence[type[BaseModel]]) -> None:
-    """Have the application's description hold the schemas of these models, too."""
+    """Add the schemas of these models to the application's OpenAPI description."""
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:

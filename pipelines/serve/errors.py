@@ -1,6 +1,6 @@
-"""One envelope for every answer that is not a success, with a code that programs can use.
+"""The error envelope: one JSON form for every error response, with a machine-readable code.
 
-No message repeats what a request held: it may be a patient's text.
+No message repeats content of the request: it may be a patient's text.
 """
 
 from __future__ import annotations
@@ -17,41 +17,44 @@ from pipelines.serve.schema import Detail, ErrorOut, ErrorResponse
 
 CODES = {
     "bad_json": (400, "the body is not JSON"),
-    "bad_encoding": (400, "the body is no complete gzip stream, though Content-Encoding says so"),
-    "bad_form": (400, "the body is no form of parts named `file`, with at most one `options`"),
-    "unauthorized": (401, "a bearer token is needed, and this is none that is known"),
+    "bad_encoding": (400, "Content-Encoding is gzip, but the body is not a complete gzip stream"),
+    "bad_form": (
+        400,
+        "expected multipart/form-data with `file` parts and at most one `options` part",
+    ),
+    "unauthorized": (401, "missing or unknown bearer token"),
     "forbidden": (403, "the token may not use this model"),
     "host_forbidden": (403, "this host name is not served without a token"),
-    "origin_forbidden": (403, "a web page of another origin may not post files here"),
-    "url_forbidden": (403, "a url is below no address that this server may read"),
-    "not_found": (404, "there is nothing at this path"),
+    "origin_forbidden": (403, "cross-origin file uploads are not allowed"),
+    "url_forbidden": (403, "a url is not under any prefix of serve.urls"),
+    "not_found": (404, "no such path"),
     "model_not_found": (404, "no model or pipeline has this name"),
     "guideline_not_found": (404, "no guideline has this name"),
-    "method_not_allowed": (405, "the path has no such method"),
+    "method_not_allowed": (405, "method not allowed on this path"),
     "body_too_slow": (408, "the body did not arrive in time"),
     "body_too_large": (413, "the body is larger than limits.body_mb"),
     "too_many_documents": (413, "the request has more documents than limits.documents"),
-    "too_many_values": (413, "the body has more or deeper lists and objects than a request may"),
+    "too_many_values": (413, "the body has too many or too deeply nested values"),
     "document_too_large": (413, "a document has more characters than limits.characters"),
-    "unsupported_media_type": (415, "the body's type must be that of the path"),
-    "unsupported_encoding": (415, "Content-Encoding may be gzip, or absent"),
-    "invalid_request": (422, "the request does not fit the schema; see details"),
-    "pictures_not_read": (422, "this server has no reader of pictures"),
-    "prompt_not_supported": (422, "this model takes no prompt"),
-    "guideline_not_supported": (422, "no model can follow this guideline; see details"),
-    "rate_limited": (429, "this token has used its requests; come again after Retry-After"),
-    "overloaded": (429, "the queue is full; come again after Retry-After"),
-    "internal": (500, "a fault of the server; its log has the request's id"),
-    "unavailable": (503, "the server is starting or ending; come again after Retry-After"),
-    "model_unavailable": (503, "no replica of the model can answer now"),
-    "deadline_exceeded": (504, "the deadline passed before the answer was there"),
+    "unsupported_media_type": (415, "this path does not accept the body's Content-Type"),
+    "unsupported_encoding": (415, "Content-Encoding must be gzip or absent"),
+    "invalid_request": (422, "the request does not match the schema; see details"),
+    "pictures_not_read": (422, "this server has no OCR stage and cannot read images"),
+    "prompt_not_supported": (422, "this model does not take prompts"),
+    "guideline_not_supported": (422, "no model supports this guideline; see details"),
+    "rate_limited": (429, "rate limit exceeded; see Retry-After"),
+    "overloaded": (429, "the queue is full; see Retry-After"),
+    "internal": (500, "internal server error; the server's log has the request id"),
+    "unavailable": (503, "the server is starting or shutting down; see Retry-After"),
+    "model_unavailable": (503, "no replica of the model is available"),
+    "deadline_exceeded": (504, "deadline exceeded"),
 }
 _MOST_DETAILS = 20
 _BY_STATUS = {404: "not_found", 405: "method_not_allowed"}
 
 
 class Problem(Exception):
-    """Ends a request with the envelope of a code of CODES."""
+    """Raised to answer a request with the error envelope of one of CODES."""
 
     def __init__(
         self,
@@ -77,7 +80,7 @@ def body(problem: Problem, request_id: str) -> ErrorResponse:
 
 
 def envelope(problem: Problem, request_id: str, head: bool = False) -> Response:
-    """The answer to a request that a Problem ended; ``head``: without its body."""
+    """The error response of a Problem; ``head``: without a body."""
     return Response(
         b"" if head else body(problem, request_id).model_dump_json(),
         problem.status,
@@ -87,13 +90,13 @@ def envelope(problem: Problem, request_id: str, head: bool = False) -> Response:
 
 
 def invalid(error: ValidationError, where: Sequence[str]) -> Problem:
-    """What a request's ValidationError says, without what it held; ``where`` its JSON stands."""
-    # Only the place and the rule: pydantic's `input` and `ctx` hold what was sent.
+    """A ValidationError as a Problem, without input values; ``where``: path of its JSON."""
+    # Only location and rule: pydantic's `input` and `ctx` hold what the client sent.
     items = error.errors(include_url=False, include_context=False, include_input=False)
     if items[0]["type"] == "json_invalid":
         if "hex escape" not in items[0]["msg"]:
             return Problem("bad_json")
-        message = "a \\u escape that is no character, such as a lone surrogate"
+        message = "invalid \\u escape, e.g. a lone surrogate"
         return Problem("invalid_request", details=[Detail(where=_place(where), message=message)])
     details = [
         Detail(where=_place((*where, *item["loc"])), message=_rule(item))
@@ -103,7 +106,7 @@ def invalid(error: ValidationError, where: Sequence[str]) -> Problem:
 
 
 def answers(*codes: str) -> dict[int | str, dict[str, Any]]:
-    """The OpenAPI responses of an operation that may end with these codes."""
+    """OpenAPI error responses of an operation that can return these codes."""
     statuses: dict[int | str, dict[str, Any]] = {}
     for code in codes:
         status, message = CODES[code]
@@ -117,7 +120,7 @@ def answers(*codes: str) -> dict[int | str, dict[str, Any]]:
 
 
 def install(app: FastAPI) -> None:
-    """Have the application say its errors in the envelope."""
+    """Register exception handlers that answer with the envelope."""
 
     async def on_problem(request: Request, error: Exception) -> Response:
         assert isinstance(error, Problem)
@@ -136,19 +139,19 @@ _KNOWN = {"body", "text", "documents", "model", "labels", "threshold", "threshol
 _KNOWN |= {"deadline_s", "id", "prompt", "image", "url", "query", "path", "header", "key"}
 _KNOWN |= {"options", "guideline", "name", "inline", "definition", "type", "synonyms", "language"}
 _KNOWN |= {"description", "examples", "output", "page_pictures", "offsets"}
-_GUIDELINE = "does not hold: two labels of one name, no type of the type language, an example that "
-_GUIDELINE += "does not fit its label, or more than a request may bring"
+_GUIDELINE = "invalid guideline: duplicate label, unknown type, example that does not match its "
+_GUIDELINE += "label, or too large"
 
 
 def _place(loc: Sequence[str | int]) -> str:
-    # A key that is not ours was written by the client, who may have put a note there.
+    # An unknown key was written by the client and may hold a patient's text.
     named = (str(part) if isinstance(part, int) or part in _KNOWN else "(a key)" for part in loc)
     return ".".join(named)
 
 
 def _rule(item: Mapping[str, Any]) -> str:
     if item["type"] == "extra_forbidden":
-        return "there is no such key"
+        return "unknown field"
     if item["type"] == "value_error" and "inline" in item["loc"]:
-        return _GUIDELINE  # its own message names labels
+        return _GUIDELINE  # pydantic's message would repeat labels
     return str(item["msg"])

@@ -1,8 +1,7 @@
-"""Documents by address: only below the beginnings that the pipeline file lists.
+"""Fetch documents by URL, with SSRF protection.
 
-Whoever may send a request must not thereby read what this machine can reach. So an address is
-compared before anything is asked, its host is resolved once and connected to by the address that
-was looked at, redirects are not followed, and no proxy of the environment is used.
+Only URLs under a configured prefix are fetched. The host is resolved once and the connection goes
+to the vetted address. Redirects are not followed, and proxies of the environment are ignored.
 """
 
 from __future__ import annotations
@@ -27,43 +26,43 @@ _HEADERS = [("accept", "*/*"), ("accept-encoding", "identity"), ("user-agent", "
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
-"""From a host and port to its addresses; raises OSError."""
+"""Resolves a host and port to IP addresses; raises OSError."""
 
 
 class NotFetched(Exception):
-    """Why there is no content; the message holds nothing of the address or the content."""
+    """The URL could not be fetched; the message holds no part of the URL or the content."""
 
 
 @dataclass(slots=True)
 class Room:
-    """Bytes that a request may still bring by its addresses."""
+    """Bytes that the URLs of a request may still download."""
 
     left: int
 
 
 async def resolved(host: str, port: int) -> list[str]:
-    """The addresses of a host, from this machine's resolver."""
+    """Resolve a host with the system resolver."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 class Fetcher:
-    """Reads what lies below the listed beginnings."""
+    """Fetches URLs under the configured prefixes."""
 
     def __init__(self, sources: Sequence[UrlSource], resolve: Resolve = resolved) -> None:
         self._sources, self._resolve = sources, resolve
 
     def allows(self, url: str) -> bool:
-        """Whether the address is below a listed beginning, by its letters alone."""
+        """True if the URL is under a configured prefix; makes no connection."""
         return self._source(url) is not None
 
-    async def fetch(self, url: str, room: Room) -> bytes:
-        """The content at an address; raises NotFetched, also for one that is not allowed."""
+    async def fetch(self, url: str, budget: Room) -> bytes:
+        """Fetch the content of a URL; raises NotFetched, also if the URL is not allowed."""
         source = self._source(url)
         if source is None:
-            raise NotFetched("this server may not read this address")
-        backend = _Looking(self._resolve, source.private)
+            raise NotFetched("this URL is not under any prefix of serve.urls")
+        backend = VettedResolver(self._resolve, source.private)
         timeout = {"connect": _CONNECT_S, "read": _READ_S, "write": _READ_S, "pool": _READ_S}
         try:
             async with (
@@ -72,48 +71,48 @@ class Fetcher:
                     "GET", url, headers=_HEADERS, extensions={"timeout": timeout}
                 ) as answer,
             ):
-                return await _content(answer, room)
+                return await _content(answer, budget)
         except NotFetched:
             raise
         except Exception as error:
-            # By its type: its message may repeat the address, which may name a patient.
-            raise NotFetched(f"the address cannot be read: {type(error).__name__}") from None
+            # Only the type: the message may repeat the URL, which may name a patient.
+            raise NotFetched(f"fetching the URL failed: {type(error).__name__}") from None
 
     def _source(self, url: str) -> UrlSource | None:
         if not _ALLOWED.fullmatch(url):
             return None
         try:
-            asked = urlsplit(url)
-            origin = _origin(asked)
+            parts = urlsplit(url)
+            origin = _origin(parts)
         except ValueError:
             return None
-        if "@" in asked.netloc or not _plain(asked.path):
+        if "@" in parts.netloc or not _plain(parts.path):
             return None
         for source in self._sources:
             known = urlsplit(source.prefix)
-            if origin == _origin(known) and asked.path.startswith(known.path):
+            if origin == _origin(known) and parts.path.startswith(known.path):
                 return source
         return None
 
 
-async def _content(answer: httpcore2.Response, room: Room) -> bytes:
+async def _content(answer: httpcore2.Response, budget: Room) -> bytes:
     if 300 <= answer.status < 400:
-        raise NotFetched("the address redirects, and redirects are not followed")
+        raise NotFetched("the URL redirects; redirects are not followed")
     if answer.status != 200:
-        raise NotFetched(f"the address answers {answer.status}")
+        raise NotFetched(f"the URL answered with status {answer.status}")
     if any(name.lower() == b"content-encoding" for name, _ in answer.headers):
-        raise NotFetched("the address answers in a content-encoding, and none was asked for")
+        raise NotFetched("the response has a Content-Encoding that was not requested")
     content = bytearray()
     async for part in answer.aiter_stream():
-        room.left -= len(part)
-        if room.left < 0:
-            raise NotFetched("it has more bytes than a request may bring")
+        budget.left -= len(part)
+        if budget.left < 0:
+            raise NotFetched("the content exceeds the bytes left in limits.body_mb")
         content += part
     return bytes(content)
 
 
 def _origin(url: SplitResult) -> tuple[str, str, int | None]:
-    """Scheme, host and port, however they are written. Raises ValueError."""
+    """Normalised scheme, host and port. Raises ValueError."""
     host = url.hostname or ""
     if ":" in host:
         host = str(IPv6Address(host))
@@ -121,8 +120,8 @@ def _origin(url: SplitResult) -> tuple[str, str, int | None]:
 
 
 def _plain(path: str) -> bool:
-    """Whether a path means the same to whoever decodes it how often and whenever, cuts off what
-    servers of Java call parameters (``..;x``), or writes other letters for the same (NFKC)."""
+    """True if a path is unambiguous: no server sees another path after decoding it repeatedly,
+    stripping path parameters (``..;x``, as Java servers do) or normalising it (NFKC)."""
     for segment in path.split("/"):
         meant = normalize("NFKC", unquote(segment, errors="replace"))
         if any(c in "/\\%\ufffd" or c < " " for c in meant):
@@ -133,9 +132,9 @@ def _plain(path: str) -> bool:
     return True
 
 
-class _Looking(httpcore2.AsyncNetworkBackend):
-    """Connects to an address only after a look at it, and to no other: a name that resolves
-    differently the next time (DNS rebinding) gains nothing."""
+class VettedResolver(httpcore2.AsyncNetworkBackend):
+    """Network backend that vets resolved addresses and connects only to one of them, which defeats
+    DNS rebinding."""
 
     def __init__(self, resolve: Resolve, private: bool) -> None:
         self._resolve, self._private = resolve, private
@@ -149,19 +148,19 @@ class _Looking(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        """A connection to the host's first address; raises NotFetched where any is forbidden."""
+        """Connect to the host's first address; raises NotFetched if any address is forbidden."""
         async with asyncio.timeout(timeout):
             addresses = await self._resolve(host, port)
         if not addresses or not all(may_reach(one, self._private) for one in addresses):
-            raise NotFetched("the address leads to where this server may not read")
+            raise NotFetched("the host resolves to an address that is not allowed")
         return await self._inner.connect_tcp(
             addresses[0], port, timeout, local_address, socket_options
         )
 
 
 def may_reach(address: str, private: bool) -> bool:
-    """Whether an IP address may be connected to: any global one, and ``private`` ones (with
-    loopback) where that is said. Link-local ones, where clouds keep credentials, never."""
+    """True if connections to an IP address are allowed: global ones always, private and loopback
+    ones if ``private``, link-local ones (cloud metadata services) never."""
     ip = ip_address(address.partition("%")[0])
     if isinstance(ip, IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour

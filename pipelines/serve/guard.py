@@ -1,6 +1,6 @@
-"""Around every request: its id, the security headers, and an end for errors that nobody foresaw.
+"""ASGI middleware around every request: request id, security headers, unexpected errors.
 
-The outermost layer, so that no answer leaves without the headers and no text leaves by a traceback.
+It is the outermost layer: every response gets the headers, and no traceback leaks text.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipelines.serve.addresses import Network, asking
+from pipelines.serve.addresses import Network, client_address
 from pipelines.serve.errors import Problem, envelope
 from pipelines.serve.receiving import Body, compressed
 from pipelines.serve.tokens import Token
@@ -23,7 +23,7 @@ from pipelines.serve.tokens import Token
 log = logging.getLogger(__name__)
 
 HEADERS = {
-    # The page's own files only: no inline script or style, no frame, nothing from elsewhere.
+    # Only the page's own files: no inline script or style, no frames, no third parties.
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",
@@ -37,7 +37,7 @@ HEADERS = {
 }
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 PUBLIC = ("/v1/openapi.json",)
-# A cluster's probes come by an address of the moment, and these paths tell nothing.
+# Cluster probes use ephemeral addresses as Host, and these paths reveal nothing.
 PROBED = ("/healthz", "/readyz")
 UPLOAD = "/v1/extract/upload"
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -45,40 +45,42 @@ _JSON = re.compile(r"application/json\s*(;.*)?", re.IGNORECASE)
 _FORM = re.compile(r"multipart/form-data\s*;.*", re.IGNORECASE)
 
 
-LetIn = Callable[[str, str], Token | None]
-"""From an Authorization header and a client's address to its token; raises Problem."""
+Admit = Callable[[str, str], Token | None]
+"""Maps an Authorization header and a client address to a token; raises Problem."""
 
 
 class Guard:
-    """The layer. ``hosts``: names to which anything is said; None when tokens guard instead.
-    ``let_in`` is asked for every path under /v1 before its body is read, of which it is at most
-    ``body_bytes`` that are. ``proxies``: whose X-Forwarded-For says who asks.
+    """The middleware.
 
-    Without tokens a web page elsewhere could have its own name resolve to this machine and read
-    the answers in a visitor's browser (DNS rebinding), so the Host header must be known.
+    ``hosts``: accepted Host names; None if tokens are required instead. ``admit`` runs for every
+    path under /v1 before the body is read. ``body_bytes``: maximum body size. ``proxies``: networks
+    whose X-Forwarded-For is trusted.
+
+    Without tokens, a malicious web page could make its own host name resolve to this machine and
+    read responses in a visitor's browser (DNS rebinding), so the Host header is checked.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         hosts: Iterable[str] | None,
-        let_in: LetIn,
+        admit: Admit,
         body_bytes: int,
         says_id: bool,
         proxies: Sequence[Network],
     ) -> None:
-        self._app, self._let_in, self._body_bytes = app, let_in, body_bytes
+        self._app, self._admit, self._body_bytes = app, admit, body_bytes
         self._says_id, self._proxies = says_id, proxies
         self._hosts = None if hosts is None else {host.lower() for host in hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "")
-        request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
+        client_id = headers.get("x-request-id", "")
+        request_id = client_id if _ID.fullmatch(client_id) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         started = False
 
@@ -102,13 +104,13 @@ class Guard:
         except Problem as refusal:
             problem = refusal
         except ClientDisconnect:
-            await Response(status_code=499)(scope, receive, guarded)  # nobody reads it
+            await Response(status_code=499)(scope, receive, guarded)  # the client is gone
             return
         except Exception as error:
-            # By its type and place alone: a message may quote what it choked on.
+            # Only type and location: a message may quote the input.
             log.error("request %s: %s", request_id, _where(error))
             if started:
-                raise RuntimeError("the answer broke off") from None
+                raise RuntimeError("the response was interrupted") from None
             problem = Problem("internal")
         answer = envelope(problem, request_id, head=scope["method"] == "HEAD")
         await answer(scope, receive, guarded)
@@ -122,23 +124,23 @@ class Guard:
         if path.startswith("/v1/") and path not in PUBLIC:
             peer = scope["client"][0] if scope.get("client") else ""
             forwarded = ",".join(headers.getlist("x-forwarded-for"))
-            address = asking(peer, forwarded, self._proxies)
-            scope["state"]["token"] = self._let_in(headers.get("authorization", ""), address)
+            address = client_address(peer, forwarded, self._proxies)
+            scope["state"]["token"] = self._admit(headers.get("authorization", ""), address)
         if scope["method"] == "POST":
-            # A form or text/plain lets a web page elsewhere post here without asking; a browser
-            # then says which page that is.
-            wanted = _FORM if path == UPLOAD else _JSON
-            if not wanted.fullmatch(headers.get("content-type", "")):
+            # Browsers send forms and text/plain cross-origin without a preflight request, but
+            # always with an Origin header.
+            expected = _FORM if path == UPLOAD else _JSON
+            if not expected.fullmatch(headers.get("content-type", "")):
                 raise Problem("unsupported_media_type")
             origin = headers.get("origin")
-            if path == UPLOAD and origin is not None and not _same(origin, headers):
+            if path == UPLOAD and origin is not None and not _same_origin(origin, headers):
                 raise Problem("origin_forbidden")
         length = headers.get("content-length", "0")
         if len(length) > 12 or (length.isdecimal() and int(length) > self._body_bytes):
             raise Problem("body_too_large")
 
 
-def _same(origin: str, headers: Headers) -> bool:
+def _same_origin(origin: str, headers: Headers) -> bool:
     return origin.partition("://")[2].lower() == headers.get("host", "").lower()
 
 

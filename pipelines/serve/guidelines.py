@@ -1,4 +1,4 @@
-"""The guideline of a request: one by name or its own, and whether the models can follow it."""
+"""The guideline of a request, named or inline, checked against what the models support."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipelines.serve.service import GuidelineUse, ModelFacts
 
 
 def use_of(facts: Sequence[ModelFacts]) -> GuidelineUse:
-    """What the models together can make of a guideline."""
+    """The guideline support that all models have in common."""
     uses = {fact.guideline for fact in facts}
     if "none" in uses:
         return "none"
@@ -19,26 +19,29 @@ def use_of(facts: Sequence[ModelFacts]) -> GuidelineUse:
 
 
 def chosen(
-    asked: str | Guideline | None, known: Mapping[str, Guideline], facts: Sequence[ModelFacts]
+    requested: str | Guideline | None, known: Mapping[str, Guideline], facts: Sequence[ModelFacts]
 ) -> Guideline | None:
-    """The guideline that is asked for; raises Problem where there is none of that name, or where
-    no model can follow it: ignored in silence, it would look obeyed."""
-    if asked is None:
+    """The requested guideline.
+
+    Raises Problem if the name is unknown, or if no model supports the guideline: ignoring it
+    silently would look as if it had been followed.
+    """
+    if requested is None:
         return None
-    if isinstance(asked, str):
-        if asked not in known:
+    if isinstance(requested, str):
+        if requested not in known:
             raise Problem("guideline_not_found")
-        asked = known[asked]
+        requested = known[requested]
     use = use_of(facts)
     if use == "none":
         raise Problem("guideline_not_supported")
     if use == "labels":
         labels = {label.casefold() for fact in facts for label in fact.labels}
-        strange = [
+        unsupported = [
             Detail(where=f"guideline.labels.{place}", message="no model finds this label")
-            for place, (name, label) in enumerate(asked.labels.items())
+            for place, (name, label) in enumerate(requested.labels.items())
             if labels.isdisjoint(word.casefold() for word in (name, *label.synonyms))
         ]
-        if strange:
-            raise Problem("guideline_not_supported", details=strange[:20])
-    return asked
+        if unsupported:
+            raise Problem("guideline_not_supported", details=unsupported[:20])
+    return requested

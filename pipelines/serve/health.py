@@ -1,5 +1,4 @@
-"""The health of a replica: whether its work moves, whether its model answers, whether its time is
-over."""
+"""Replica health: progress of its work, a probe of its model, and recycling limits."""
 
 from __future__ import annotations
 
@@ -22,17 +21,17 @@ from pipelines.worker.vitals import Lifespan, Vitals
 log = logging.getLogger("ray.serve")
 
 _IDLE_S = 20.0
-# Replicas that share the load would all come to their end at once: each lives up to so much longer.
-_LONGER = 1.25
+# Replicas that share the load would all recycle at once, so limits vary up to this factor.
+_JITTER = 1.25
 
 
 class Settings(Section):
-    """What of a replica can change while it runs: ``user_config`` in a Serve config file."""
+    """Settings of a running replica: ``user_config`` in a Serve config file."""
 
     wedged_s: float = Field(gt=0)
     recycle_documents: int | None = Field(None, ge=1)
     recycle_growth_mb: float | None = Field(None, gt=0)
-    cpu_fallback: bool = Field(False, description="Read when the replica begins.")
+    cpu_fallback: bool = Field(False, description="Only read when the replica starts.")
 
     def changed(self, changes: dict[str, Any] | None) -> Settings:
         """These settings with some changed. Raises ConfigError, which names the key."""
@@ -41,53 +40,53 @@ class Settings(Section):
 
 
 class Watch:
-    """Whether work moves: what is under way, and for how long none of it has moved."""
+    """Tracks work in flight and the time since it last made progress."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._under_way = 0
-        self._stood = 0.0  # seconds with work before it was last begun, since a sign of life
+        self._in_flight = 0
+        self._stalled_before = 0.0  # seconds without progress before the current spell of work
         self._since = self._last = clock()
 
     @contextmanager
     def work(self) -> Iterator[None]:
-        """For the duration of a call; ending well is a sign of life. That somebody gave up is none:
-        a model that hangs would otherwise look alive as long as all who ask have short patience."""
-        if not self._under_way:
+        """Track one call. Only success counts as progress: if cancelled calls did, a hung model
+        would look alive to clients with short timeouts."""
+        if not self._in_flight:
             self._since = self._clock()
-        self._under_way += 1
+        self._in_flight += 1
         try:
             yield
             self.moved()
         finally:
-            self._under_way -= 1
+            self._in_flight -= 1
             self._last = self._clock()
-            if not self._under_way:
-                self._stood += self._last - self._since
+            if not self._in_flight:
+                self._stalled_before += self._last - self._since
 
     def moved(self) -> None:
-        """A sign of life."""
-        self._stood = 0.0
+        """Record progress."""
+        self._stalled_before = 0.0
         self._since = self._last = self._clock()
 
     @property
     def busy(self) -> bool:
-        """Whether anything is under way."""
-        return self._under_way > 0
+        """True if work is in flight."""
+        return self._in_flight > 0
 
     @property
     def still(self) -> float:
-        """Seconds with work under way since the last sign of life; time without does not count."""
-        return self._stood + (self._clock() - self._since if self.busy else 0.0)
+        """Seconds without progress while work was in flight; idle time does not count."""
+        return self._stalled_before + (self._clock() - self._since if self.busy else 0.0)
 
     @property
     def idle(self) -> float:
-        """Seconds since there was anything to do, or a sign of life."""
+        """Seconds since the last work or progress."""
         return 0.0 if self.busy else self._clock() - self._last
 
 
 class Health:
-    """What ``check_health`` of a replica says."""
+    """Implements ``check_health`` of a replica."""
 
     def __init__(
         self,
@@ -97,50 +96,53 @@ class Health:
         watch: Watch | None = None,
         probe: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
-        """``probe``: whether the model says anything sensible of a document; it counts as work."""
+        """``probe`` returns True if the model processes a test document; it counts as work."""
         self._name, self._base, self._vitals, self._probe = name, settings, vitals, probe
         self.watch = watch or Watch()
-        self._longer = random.uniform(1.0, _LONGER)
+        self._jitter = random.uniform(1.0, _JITTER)
         self._probing: asyncio.Future[bool] | None = None
-        self._unwell = False
+        self._probe_failed = False
         self._settings = settings
         self.change(None)
 
     def change(self, changes: dict[str, Any] | None) -> None:
-        """Have the settings be those at the beginning with some changed. Raises ConfigError."""
+        """Apply changes to the initial settings. Raises ConfigError."""
         self._settings = now = self._base.changed(changes)
         documents, growth = now.recycle_documents, now.recycle_growth_mb
         self._vitals.lifespan = Lifespan(
-            None if documents is None else int(documents * self._longer),
-            None if growth is None else growth * self._longer,
+            None if documents is None else int(documents * self._jitter),
+            None if growth is None else growth * self._jitter,
         )
 
     def check(self) -> None:
-        """Raises where Serve is to replace the replica, after what is under way is done. Where
-        nothing will ever be done the process ends: Serve would wait for it to finish its work.
+        """Raise if Serve should replace the replica, after draining its work.
+
+        A stalled replica exits instead, because Serve would wait for its work to finish.
         """
         watch = self.watch
         if watch.still > self._settings.wedged_s:
-            log.critical("%s: nothing has moved for %.0f s of work", self._name, watch.still)
+            log.critical("%s: no progress for %.0f s with work in flight", self._name, watch.still)
             os._exit(1)
-        self._vitals.look()
-        if self._vitals.over:
+        self._vitals.check_memory()
+        if self._vitals.limit_reached:
             held = self._vitals.held()
             raise RuntimeError(
-                f"{self._name} has done {held.documents} documents and grown by "
-                f"{held.grown_mb:g} MB: its time is over, and another takes its place"
+                f"{self._name}: recycling this replica after {held.documents} documents and "
+                f"{held.grown_mb:g} MB of memory growth"
             )
         self._check_probe()
 
     def _check_probe(self) -> None:
-        # Not awaited: it may take as long as any work, and is watched as such.
+        # Not awaited: the probe may take as long as any work, and the watch covers it.
         if self._probe is None:
             return
         done = self._probing
         if done is not None and done.done():
             self._probing = None
-            self._unwell = done.cancelled() or done.exception() is not None or not done.result()
-        if self._probing is None and (self._unwell or self.watch.idle >= _IDLE_S):
+            self._probe_failed = (
+                done.cancelled() or done.exception() is not None or not done.result()
+            )
+        if self._probing is None and (self._probe_failed or self.watch.idle >= _IDLE_S):
             self._probing = asyncio.ensure_future(self._probe())
-        if self._unwell:  # until a probe goes well: Serve waits for three failures in a row
+        if self._probe_failed:  # until a probe passes: Serve waits for three failures in a row
             raise RuntimeError(f"{self._name}: the probe document failed")

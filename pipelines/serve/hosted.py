@@ -1,4 +1,4 @@
-"""The application inside Ray Serve: its ingress, and the models behind handles."""
+"""The application inside Ray Serve: the ingress deployment, and models behind handles."""
 
 from __future__ import annotations
 
@@ -35,50 +35,50 @@ from pipelines.worker.vitals import Held
 
 log = logging.getLogger("ray.serve")
 
-_FACTS_FOR_S = 5.0  # what is asked of replicas beside the work
+_FACTS_FOR_S = 5.0  # how long facts of replicas are cached
 _HELD_S = 2.0
 _ATTEMPTS = 3
 
 
 class HostedModels:
-    """Models in replicas of other deployments."""
+    """``Models`` over the replicas of other deployments."""
 
     def __init__(self, handles: Mapping[str, DeploymentHandle]) -> None:
         self._handles = handles
         self._streaming = {name: h.options(stream=True) for name, h in handles.items()}
         self._facts: dict[str, tuple[float, ModelFacts]] = {}
-        self._learning: dict[str, asyncio.Task[ModelFacts]] = {}
+        self._refreshing: dict[str, asyncio.Task[ModelFacts]] = {}
         self._held: dict[str, tuple[float, list[Held]]] = {}
 
     async def extract(
         self, model: str, documents: Sequence[Document], guideline: Guideline | None = None
     ) -> list[Extraction]:
-        """As Models.extract. A replica that dies with the request is replaced by another: reading
-        documents changes nothing, so it may be done again."""
+        """As Models.extract. If the replica dies, another one retries the request, which is
+        idempotent."""
         found: list[Extraction] = await self._ask(model, "extract", list(documents), guideline)
         return found
 
     async def stream(
         self, model: str, documents: Sequence[Document], guideline: Guideline | None = None
     ) -> AsyncGenerator[list[Event]]:
-        """As Models.stream. A replica that dies before it said anything is replaced by another;
-        afterwards what was said cannot be taken back, and the model is unavailable."""
+        """As Models.stream. If the replica dies before the first event, another one retries;
+        afterwards events cannot be taken back, and the model is unavailable."""
         for attempt in range(1, _ATTEMPTS + 1):
             response = self._streaming[model].stream.remote(list(documents), guideline)
-            said = False
+            started = False
             try:
                 async for batch in response:
-                    said = True
+                    started = True
                     yield batch
                 return
             except (asyncio.CancelledError, GeneratorExit):
-                _let_go(response)
+                _cancel(response)
                 raise
             except BackPressureError:
                 raise QueueFull(model) from None
             except (RayActorError, DeploymentUnavailableError) as error:
                 log.warning("model %s, attempt %d: %s", model, attempt, type(error).__name__)
-                if said:
+                if started:
                     break
             except (RayError, RayServeException) as error:
                 log.error("model %s: %s", model, type(error).__name__)
@@ -86,33 +86,33 @@ class HostedModels:
         raise ModelUnavailable(f"the model {model} cannot answer")
 
     async def facts(self, model: str) -> ModelFacts:
-        """As Models.facts. The question stands in the model's queue like any other, so there is one
-        at a time, for all who wait; once known they are asked again now and then without a wait."""
+        """As Models.facts. The call queues behind other requests of the model, so all callers
+        share one; cached facts are refreshed in the background."""
         known = self._facts.get(model)
         if known is None:
-            # Shielded: who gives up leaves it to others.
-            return await asyncio.shield(self._learning_of(model))
+            # Shielded: a caller that gives up must not cancel it for the others.
+            return await asyncio.shield(self._refresh(model))
         at, facts = known
         if time.monotonic() - at > _FACTS_FOR_S:
-            self._learning_of(model)
+            self._refresh(model)
         return facts
 
-    def _learning_of(self, model: str) -> asyncio.Task[ModelFacts]:
-        task = self._learning.get(model)
+    def _refresh(self, model: str) -> asyncio.Task[ModelFacts]:
+        task = self._refreshing.get(model)
         if task is None:
-            task = self._learning[model] = asyncio.create_task(self._learn(model))
-            task.add_done_callback(lambda done: self._learned(model, done))
+            task = self._refreshing[model] = asyncio.create_task(self._fetch_facts(model))
+            task.add_done_callback(lambda done: self._refreshed(model, done))
         return task
 
-    async def _learn(self, model: str) -> ModelFacts:
+    async def _fetch_facts(self, model: str) -> ModelFacts:
         facts: ModelFacts = await self._ask(model, "facts")
         self._facts[model] = time.monotonic(), facts
         return facts
 
-    def _learned(self, model: str, task: asyncio.Task[ModelFacts]) -> None:
-        del self._learning[model]
+    def _refreshed(self, model: str, task: asyncio.Task[ModelFacts]) -> None:
+        del self._refreshing[model]
         if not task.cancelled():
-            task.exception()  # a model that cannot say so now is asked again by the next request
+            task.exception()  # mark as retrieved; the next request tries again
 
     async def held(self, model: str) -> list[Held]:
         """As Models.held, at most a few seconds old."""
@@ -122,7 +122,7 @@ class HostedModels:
                 async with asyncio.timeout(_HELD_S):
                     held = await self._handles[model].broadcast("held").results_async()
             except (RayError, RayServeException, TimeoutError) as error:
-                log.warning("model %s: not all replicas answer: %s", model, type(error).__name__)
+                log.warning("model %s: not all replicas responded: %s", model, type(error).__name__)
                 held = []
             self._held[model] = time.monotonic(), held
         return held
@@ -143,12 +143,12 @@ class HostedModels:
             try:
                 return await response
             except asyncio.CancelledError:
-                _let_go(response)
+                _cancel(response)
                 raise
             except BackPressureError:
                 raise QueueFull(model) from None
             except TaskCancelledError:
-                raise ModelUnavailable(f"the model {model} let go of a request") from None
+                raise ModelUnavailable(f"the model {model} cancelled a request") from None
             except (RayActorError, DeploymentUnavailableError) as error:
                 log.warning("model %s, attempt %d: %s", model, attempt, type(error).__name__)
             except (RayError, RayServeException) as error:
@@ -157,24 +157,24 @@ class HostedModels:
         raise ModelUnavailable(f"the model {model} cannot answer")
 
 
-def _let_go(response: Any) -> None:
-    """A deadline, or a client that has gone, ends the work too. Only then: a response that could
-    not even be queued raises that once more when it is cancelled."""
+def _cancel(response: Any) -> None:
+    """Cancel the replica's work after a deadline or disconnect. A response that could not be queued
+    raises its error again when it is cancelled."""
     with suppress(RayError, RayServeException):
         response.cancel()
 
 
 class Switch:
-    """An ASGI application in whose place another may be put; requests under way stay with theirs.
+    """ASGI app that can be replaced at run time; requests in flight stay with the old app.
 
-    Serve asks for the routes, to name them in its metrics.
+    Serve reads the routes to label its metrics.
     """
 
     def __init__(self, app: FastAPI) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As the application that is there now."""
+        """Delegate to the current application."""
         await self.app(scope, receive, send)
 
     @property
@@ -189,30 +189,30 @@ class Switch:
 
 
 class HttpSettings(Section):
-    """``user_config`` of the ingress in a Serve config file: what changes without loading."""
+    """``user_config`` of the ingress in a Serve config file: settings that need no reload."""
 
     limits: dict[str, Any] = Field(
-        default_factory=dict, description="Keys of serve.limits, instead of the pipeline file's."
+        default_factory=dict, description="Keys of serve.limits; they override the pipeline file."
     )
 
 
 def limited(catalogue: Catalogue, user_config: dict[str, Any] | None) -> Catalogue:
-    """The catalogue under the limits of a Serve config file. Raises ConfigError."""
+    """The catalogue with the limits of a Serve config file. Raises ConfigError."""
     place = Path("user_config")
-    given = validate(TypeAdapter(HttpSettings), user_config or {}, place).limits
+    overrides = validate(TypeAdapter(HttpSettings), user_config or {}, place).limits
     known = catalogue.serve.limits
-    limits = validate(TypeAdapter(Limits), known.model_dump() | given, place)
+    limits = validate(TypeAdapter(Limits), known.model_dump() | overrides, place)
     if limits.max_deadline_s > known.max_deadline_s:
         raise ConfigError(
-            "user_config: limits.max_deadline_s can only be lowered here: proxies and replicas "
-            f"that end wait for the {known.max_deadline_s:g} s of the pipeline file"
+            "user_config: limits.max_deadline_s can only be lowered here: proxies and draining "
+            f"replicas wait for the {known.max_deadline_s:g} s of the pipeline file"
         )
     return replace(catalogue, serve=catalogue.serve.model_copy(update={"limits": limits}))
 
 
 @serve.ingress()
 class Ingress:
-    """The deployment that speaks HTTP."""
+    """The HTTP ingress deployment."""
 
     def __init__(self, catalogue: Catalogue, handles: Mapping[str, DeploymentHandle]) -> None:
         log_with_serve()
@@ -224,8 +224,8 @@ class Ingress:
         return self._switch
 
     async def reconfigure(self, user_config: dict[str, Any] | None, rank: Any) -> None:
-        """Called by Serve with the settings of its config file, also where it names none any more.
-        Raises ConfigError."""
+        """Called by Serve with the ``user_config`` of its config file, or None. Raises
+        ConfigError."""
         self._switch.app = self._app(limited(self._catalogue, user_config))
 
     def _app(self, catalogue: Catalogue) -> FastAPI:

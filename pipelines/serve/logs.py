@@ -1,4 +1,4 @@
-"""Where a replica's log goes."""
+"""Logging of a replica."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 
 
 def log_with_serve() -> None:
-    """Have what medspan logs in this process stand in Serve's own log of the replica: Ray shows
-    nothing of other loggers, not even errors."""
+    """Route medspan's loggers to Serve's log of this replica: Ray drops the records of other
+    loggers, even errors."""
     for name in ("actors", "pipelines"):
         logging.getLogger(name).parent = logging.getLogger("ray.serve")

@@ -1,4 +1,4 @@
-"""Offsets in the unit that the reader of an answer counts in."""
+"""Convert offsets from code points to the unit that a client requested."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ OffsetUnit = Literal["code_points", "utf16", "bytes"]
 
 
 def converted(text: str, offsets: Iterable[int], unit: OffsetUnit) -> Mapping[int, int]:
-    """Each offset of ``text``, in code points, to the same place in ``unit``."""
+    """Map each code-point offset of ``text`` to the same position in ``unit``."""
     found: dict[int, int] = {}
     at = place = 0
     for offset in sorted(set(offsets)):

@@ -1,4 +1,4 @@
-"""From what a request gives to Documents: a text, a picture, a file's bytes, or an address."""
+"""Turn the inputs of a request (text, image, uploaded file or URL) into Documents."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pipelines.serve.fetching import Fetcher, NotFetched, Room
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """A document as a request gives it: exactly one of ``text``, ``image``, ``url`` and ``file``
-    (bytes that may be either) is set."""
+class InputDocument:
+    """A document of a request. Exactly one of ``text``, ``image``, ``url`` and ``file`` (bytes of a
+    text or an image) is set."""
 
     id: str
     text: str | None = None
@@ -24,31 +24,31 @@ class Given:
     prompt: str | None = None
 
     @classmethod
-    def of(cls, document: DocumentIn, place: int) -> Given:
-        """What stands in a JSON body, at this place of its list."""
+    def of(cls, document: DocumentIn, place: int) -> InputDocument:
+        """From a document of a JSON body, at index ``place`` of its list."""
         id_ = document.id_at(place)
         return cls(id_, document.text, document.image, document.url, prompt=document.prompt)
 
     @property
     def is_picture(self) -> bool:
-        """Whether it is one, or may be one for all that is known."""
+        """True if it is, or may turn out to be, an image or PDF."""
         return self.image is not None or self.url is not None or _picture(self.file)
 
 
 async def opened(
-    given: Sequence[Given], fetcher: Fetcher, characters: int, pictures: bool, room: Room
+    inputs: Sequence[InputDocument], fetcher: Fetcher, characters: int, pictures: bool, budget: Room
 ) -> list[Document | Failure]:
-    """The documents, in order; what cannot be had is a Failure and fails alone.
+    """Open the inputs, in order; one that cannot be opened is a Failure and fails alone.
 
-    ``characters``: of one text at most; ``pictures``: whether they are read; ``room``: bytes that
-    addresses may bring. One address is read after the other: they share the room.
+    ``characters``: maximum length of a text; ``pictures``: whether images are supported;
+    ``budget``: bytes that URLs may download. URLs are fetched one at a time, as they share it.
     """
     found: list[Document | Failure] = []
-    for one in given:
+    for one in inputs:
         content = one.file
         if one.url is not None:
             try:
-                content = await fetcher.fetch(one.url, room)
+                content = await fetcher.fetch(one.url, budget)
             except NotFetched as reason:
                 found.append(Failure("NotFetched", str(reason)))
                 continue
@@ -59,18 +59,20 @@ async def opened(
     return found
 
 
-def _document(given: Given, content: bytes, characters: int, pictures: bool) -> Document | Failure:
+def _document(
+    source: InputDocument, content: bytes, characters: int, pictures: bool
+) -> Document | Failure:
     if _picture(content):
         if not pictures:
-            return Failure("PicturesNotRead", "this server has no reader of pictures")
-        return Document(given.id, image=content, prompt=given.prompt)
+            return Failure("PicturesNotRead", "this server has no OCR stage and cannot read images")
+        return Document(source.id, image=content, prompt=source.prompt)
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
-        return Failure("NotText", f"no picture, and not UTF-8 at byte {error.start}")
+        return Failure("NotText", f"neither an image nor UTF-8: invalid at byte {error.start}")
     if len(text) > characters:
-        return Failure("DocumentTooLarge", "it has more characters than is allowed")
-    return Document(given.id, text, prompt=given.prompt)
+        return Failure("DocumentTooLarge", "it has more characters than limits.characters")
+    return Document(source.id, text, prompt=source.prompt)
 
 
 def _picture(content: bytes | None) -> bool:

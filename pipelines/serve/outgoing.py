@@ -1,7 +1,7 @@
-"""A document on its way through a request, and what is sent of it in the end.
+"""The state of a document during a request, and the response built from it.
 
-The merge is that of batch and comes first; the request's filter then hides entities, so an answer
-is always a part of what batch would write with the same guideline.
+The merge is the same as in batch and comes first. The request's filters then hide entities, so a
+response is always a subset of what batch would write with the same guideline.
 """
 
 from __future__ import annotations
@@ -33,9 +33,12 @@ _Span = TypeVar("_Span", EntityOut, SectionOut, CueOut)
 
 
 @dataclass(slots=True)
-class Told:
-    """A document on its way; ``reading`` is of one that came as a picture. ``fetched``: whether it
-    came by an address. ``steps``: what each model said of it, by the model's name."""
+class PendingDocument:
+    """A document being processed.
+
+    ``reading``: the OCR result, if it is an image. ``fetched``: it came from a URL. ``steps``: the
+    Extraction of each model by name.
+    """
 
     document: Document
     fetched: bool = False
@@ -46,37 +49,37 @@ class Told:
 
     @property
     def characters(self) -> int:
-        """Of its text."""
+        """Length of its text."""
         return len(self.document.text or "")
 
 
-def document_out(told: Told, target: Target, options: Options) -> DocumentOut:
-    """The answer to a document that all models of the target have read, or that has failed."""
-    reading, failure = told.reading, told.failure
-    steps = [told.steps[name] for name in target.models] if failure is None else []
-    text = told.document.text
+def document_out(pending: PendingDocument, target: Target, options: Options) -> DocumentOut:
+    """The response for a document that all models of the target have processed, or that failed."""
+    reading, failure = pending.reading, pending.failure
+    steps = [pending.steps[name] for name in target.models] if failure is None else []
+    text = pending.document.text
     found = annotate(text, steps, target.merge, refiner(target.refining))
     entities = list(found.entities) if reading is None else place(found.entities, reading)
-    shown = [at for at, entity in enumerate(entities) if _wanted(options, entity)]
+    shown = [at for at, entity in enumerate(entities) if _passes_filter(options, entity)]
     status = worst(step.status for step in steps) if failure is None else Status.FAILED
-    unknown = failure is None and (reading is not None or told.fetched)
+    unknown = failure is None and (reading is not None or pending.fetched)
     answer = DocumentOut(
-        id=told.document.id,
+        id=pending.document.id,
         status=status.value,
         error=None if failure is None else FailureOut(type=failure.type, message=failure.message),
         text=text if unknown else None,
-        pages=_pages(reading, told.sheets) if reading is not None else [],
+        pages=_pages(reading, pending.sheets) if reading is not None else [],
         entities=[EntityOut.of(entities[at]) for at in shown],
         sections=[SectionOut.of(section) for section in found.sections],
         relations=_relations(found.relations, shown),
         abbreviations=dict(found.abbreviations),
         steps=[StepOut.of(extraction, options.explain) for extraction in steps],
     )
-    return _counted(answer, text or "", options.offsets)
+    return _with_offset_unit(answer, text or "", options.offsets)
 
 
 def _relations(relations: Sequence[Relation], shown: Sequence[int]) -> list[RelationOut]:
-    """The relations between entities that are shown, by their places among those."""
+    """Relations between shown entities, re-indexed to their list."""
     place_of = {old: new for new, old in enumerate(shown)}
     return [
         RelationOut(
@@ -92,8 +95,8 @@ def _relations(relations: Sequence[Relation], shown: Sequence[int]) -> list[Rela
     ]
 
 
-def _counted(answer: DocumentOut, text: str, unit: OffsetUnit) -> DocumentOut:
-    """The answer with all of its offsets in this unit."""
+def _with_offset_unit(answer: DocumentOut, text: str, unit: OffsetUnit) -> DocumentOut:
+    """Convert all offsets of the response to ``unit``."""
     if unit == "code_points" or text.isascii():
         return answer
     cues = [cue for one in answer.entities if one.assertion for cue in one.assertion.cues]
@@ -101,7 +104,7 @@ def _counted(answer: DocumentOut, text: str, unit: OffsetUnit) -> DocumentOut:
     ends = [end for one in spans for end in (one.start, one.end) if end is not None]
     places = converted(text, [*ends, *(one.heading_end for one in answer.sections)], unit)
 
-    def moved(span: _Span) -> _Span:
+    def converted_span(span: _Span) -> _Span:
         change = {} if span.start is None else {"start": places[span.start]}
         change |= {} if span.end is None else {"end": places[span.end]}
         return span.model_copy(update=change)
@@ -110,12 +113,12 @@ def _counted(answer: DocumentOut, text: str, unit: OffsetUnit) -> DocumentOut:
         assertion = one.assertion
         if assertion is not None:
             assertion = assertion.model_copy(
-                update={"cues": [moved(cue) for cue in assertion.cues]}
+                update={"cues": [converted_span(cue) for cue in assertion.cues]}
             )
-        return moved(one).model_copy(update={"assertion": assertion})
+        return converted_span(one).model_copy(update={"assertion": assertion})
 
     sections = [
-        moved(one).model_copy(update={"heading_end": places[one.heading_end]})
+        converted_span(one).model_copy(update={"heading_end": places[one.heading_end]})
         for one in answer.sections
     ]
     entities = [entity(one) for one in answer.entities]
@@ -130,8 +133,8 @@ def _pages(reading: Reading, sheets: Sequence[bytes]) -> list[PageOut]:
     ]
 
 
-def _wanted(options: Options, entity: Entity) -> bool:
+def _passes_filter(options: Options, entity: Entity) -> bool:
     if options.labels is not None and entity.label not in options.labels:
         return False
-    least = options.thresholds.get(entity.label, options.threshold)
-    return entity.score is None or entity.score >= least
+    minimum = options.thresholds.get(entity.label, options.threshold)
+    return entity.score is None or entity.score >= minimum

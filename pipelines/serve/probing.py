@@ -1,4 +1,4 @@
-"""Whether a model answers: a document, and a picture, that nobody sent."""
+"""Readiness probes: a synthetic document and a synthetic image."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from actors.pages import Reading
 from actors.spans import Document, Failure, Status
 from pipelines.serve.service import Event, ModelFacts, Models, Printed
 
-# Not a patient's text, and every model has something to say about it.
+# No patient's text, and every model finds something in it.
 _PROBE = Document(id="probe", text="Metformin 500 mg twice daily for type 2 diabetes.")
-_ASKED = "Which drug is it?"
+_PROMPT = "Which drug is it?"
 _PAPER = 480, 80
 PROBE_PIXELS = 1_000_000
-"""What a picture that is a probe may have, decoded."""
+"""Pixel budget of the probe image."""
 
 
 def probe_of(facts: ModelFacts) -> Document:
-    """The document that shows whether a model reads. Where documents may bring prompts it has one:
-    the model file may have no instruction, so that each must."""
-    return replace(_PROBE, prompt=_ASKED) if facts.prompts else _PROBE
+    """The probe document. If documents may carry prompts it has one, because the model file may
+    have no instruction of its own."""
+    return replace(_PROBE, prompt=_PROMPT) if facts.prompts else _PROBE
 
 
 @cache
 def picture_probe() -> Document:
-    """A line of print, which shows whether pictures are read."""
-    from PIL import Image, ImageDraw, ImageFont  # here: a server of texts may be without
+    """The probe image: one printed line."""
+    from PIL import Image, ImageDraw, ImageFont  # imported here: a text-only server lacks it
 
     image = Image.new("L", _PAPER, 255)
     font = ImageFont.load_default(32)
@@ -40,8 +40,8 @@ def picture_probe() -> Document:
 
 
 async def says_well(stream: AsyncGenerator[list[Event]]) -> bool:
-    """Whether a model that reads one document prints anything, or ends well. The rest of what it
-    would print, which may take minutes, is not waited for."""
+    """True once the model prints anything or finishes without a failure. The rest of its output,
+    which may take minutes, is not awaited."""
     async with aclosing(stream) as batches:
         async for batch in batches:
             for event in batch:
@@ -50,15 +50,15 @@ async def says_well(stream: AsyncGenerator[list[Event]]) -> bool:
 
 
 def read_well(readings: Sequence[Reading | Failure]) -> bool:
-    """Whether every picture was read, and had any text."""
+    """True if OCR found text in every image."""
     return all(isinstance(one, Reading) and one.words for one in readings)
 
 
 async def probe(models: Models, model: str) -> bool:
-    """Whether the model reads a document now."""
+    """Probe a model."""
     return await says_well(models.stream(model, [probe_of(await models.facts(model))]))
 
 
 async def probe_reader(models: Models) -> bool:
-    """Whether a picture is read now."""
+    """Probe the OCR stage."""
     return read_well(await models.read([picture_probe()], PROBE_PIXELS))

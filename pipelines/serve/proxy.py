@@ -1,7 +1,7 @@
-"""What Serve's HTTP proxy does for medspan: errors of its own in the envelope, and an end for
-connections over which no request comes.
+"""Hooks for Serve's HTTP proxy: its errors in medspan's envelope, and timeouts for slow
+connections.
 
-Serve calls ``protections`` in each proxy's process where the environment of the cluster has
+Serve calls ``protections`` in each proxy process if the cluster's environment sets
 ``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=pipelines.serve.proxy:protections``.
 """
 
@@ -21,44 +21,44 @@ from pipelines.serve.guard import HEADERS, PROBED
 
 _HEAD_S, _BODY_S = 20.0, 90.0
 _RETRY_S = "2"
-_MARK = "content-security-policy"  # of every answer that comes from the application
+_MARK = "content-security-policy"  # every response of the application has it
 
 
 def protections() -> list[Middleware]:
-    """Called by Serve before a proxy listens; returns what it is to wrap its application in."""
-    HTTP_PROTOCOLS["auto"] = f"{__name__}:ImpatientProtocol"
+    """Called by Serve before a proxy listens; returns the middleware for its application."""
+    HTTP_PROTOCOLS["auto"] = f"{__name__}:TimeoutProtocol"
     return [Middleware(Envelopes)]
 
 
 class Envelopes:
-    """Has the proxy's own refusals say what the application would: unavailable, come again.
+    """Middleware that rewrites the proxy's own errors as the application's `unavailable`.
 
-    While the application starts or ends Serve knows no path of it and answers 404 in plain text,
-    and 500 where the process that speaks for it has just died. Neither is about the request.
+    While the application starts or stops, Serve has no route for it and answers 404 in plain text;
+    if the ingress process has just died it answers 500. Neither concerns the request.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Handle one request."""
         path = scope.get("path", "")
         if scope["type"] != "http" or not (path.startswith("/v1/") or path in PROBED):
             await self._app(scope, receive, send)
             return
-        refused = False
+        rejected = False
 
-        async def said(message: Message) -> None:
-            nonlocal refused
+        async def filtered(message: Message) -> None:
+            nonlocal rejected
             if message["type"] == "http.response.start":
                 headers = Headers(raw=message["headers"])
-                refused = message["status"] in (404, 500, 503) and _MARK not in headers
-                if refused:
+                rejected = message["status"] in (404, 500, 503) and _MARK not in headers
+                if rejected:
                     await _unavailable(headers.get("x-request-id", ""), scope, receive, send)
-            if not refused:
+            if not rejected:
                 await send(message)
 
-        await self._app(scope, receive, said)
+        await self._app(scope, receive, filtered)
 
 
 async def _unavailable(request_id: str, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,58 +67,58 @@ async def _unavailable(request_id: str, scope: Scope, receive: Receive, send: Se
     await answer(scope, receive, send)
 
 
-class ImpatientProtocol(HttpToolsProtocol):
-    """uvicorn's, which waits for ever for the rest of a request that has begun, or never does.
+class TimeoutProtocol(HttpToolsProtocol):
+    """uvicorn's protocol with timeouts; uvicorn itself waits forever for an unfinished request.
 
-    From the first byte, or the connection, a request has ``_HEAD_S`` for its head, and then
-    ``_BODY_S`` for its body.
+    The head must arrive within ``_HEAD_S`` of the connection or of the first byte, and the body
+    within ``_BODY_S`` after it.
     """
 
-    _patience: asyncio.TimerHandle | None = None
+    _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a request."""
+        """Start the timer for a request."""
         super().connection_made(transport)
         self._wait(_HEAD_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
+        """Stop the timer."""
         self._stop()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Begin to wait for the rest of whatever this is."""
-        if self._patience is None:
+        """Start the timer for the rest of the head."""
+        if self._timer is None:
             self._wait(_HEAD_S)
         super().data_received(data)
 
     def on_headers_complete(self) -> None:
-        """Begin to wait for the body."""
+        """Start the timer for the body."""
         self._wait(_BODY_S)
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Stop waiting: the request is here."""
+        """Stop the timer: the request is complete."""
         self._stop()
         super().on_message_complete()
 
     def handle_websocket_upgrade(self) -> None:
-        """Stop waiting: what follows are no requests."""
+        """Stop the timer: what follows is not HTTP."""
         self._stop()
         super().handle_websocket_upgrade()
 
     def _wait(self, seconds: float) -> None:
         self._stop()
-        self._patience = self.loop.call_later(seconds, self._lose_patience)
+        self._timer = self.loop.call_later(seconds, self._on_timeout)
 
     def _stop(self) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def _lose_patience(self) -> None:
-        self._patience = None
+    def _on_timeout(self) -> None:
+        self._timer = None
         cycle: Any = self.cycle
-        # A request that is here whole is answered: more data behind it has no say.
+        # A complete request is still answered, whatever data follows it.
         if cycle is None or cycle.response_complete or cycle.more_body:
             self.transport.close()

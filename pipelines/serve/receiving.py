@@ -1,6 +1,6 @@
-"""The body of a request as it comes in: no longer than it may be, no slower, and inflated.
+"""Receive and inflate a request body, bounded in size and time.
 
-Limits hold for what comes out of a compressed body, while it comes out: a bomb ends at the limit.
+Size limits apply to the inflated bytes as they are produced, so a zip bomb stops at the limit.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from starlette.types import Message, Receive
 from pipelines.serve.errors import Problem
 
 _BODY_S = 60.0
-"""For a whole body: 8 MB at 1 Mbit/s. Each that is on its way holds memory of the front."""
+"""Time for a whole body: 8 MB at 1 Mbit/s. Bodies in transit hold memory of the ingress."""
 _GZIP = 16 + zlib.MAX_WBITS
 
 
 def compressed(encoding: str) -> bool:
-    """Whether a Content-Encoding header says gzip; raises Problem for any other encoding."""
+    """True if Content-Encoding is gzip; raises Problem for any unsupported encoding."""
     encoding = encoding.strip().lower()
     if encoding not in ("", "identity", "gzip", "x-gzip"):
         raise Problem("unsupported_encoding", headers={"accept-encoding": "gzip"})
@@ -26,10 +26,9 @@ def compressed(encoding: str) -> bool:
 
 
 class Body:
-    """An ASGI ``receive`` that gives the body of one request, of at most so many bytes.
+    """An ASGI ``receive`` that yields the inflated body of one request, at most ``most`` bytes.
 
-    Raises Problem where it is longer, slower than a network would be, or not what its encoding
-    says.
+    Raises Problem if the body is too large, too slow, or not valid in its encoding.
     """
 
     def __init__(self, receive: Receive, most: int, gzip: bool) -> None:
@@ -39,7 +38,7 @@ class Body:
         self._until = asyncio.get_running_loop().time() + _BODY_S
 
     async def __call__(self) -> Message:
-        """The next message; after the whole body, that the client has gone."""
+        """The next message; after the whole body, the disconnect."""
         if self._whole:
             return await self._receive()
         try:
@@ -52,7 +51,7 @@ class Body:
         self._whole = not message.get("more_body", False)
         part = message.get("body", b"")
         if self._gzip is not None:
-            # In a thread: a few kilobytes may become all that the limit lets through.
+            # In a thread: a few kilobytes may inflate up to the limit.
             part = await asyncio.to_thread(self._inflated, self._gzip, part)
         self._left -= len(part)
         if self._left < 0:
@@ -64,7 +63,7 @@ class Body:
             out = gzip.decompress(part, self._left + 1)
         except zlib.error:
             raise Problem("bad_encoding") from None
-        # One stream, which ends with the body unless it goes on beyond the limit.
+        # Exactly one gzip stream, which ends with the body unless it exceeds the limit.
         if gzip.unused_data or (self._whole and not gzip.eof and len(out) <= self._left):
             raise Problem("bad_encoding")
         return out

@@ -1,4 +1,4 @@
-"""A Serve replica: one Extractor, or the reader of pictures, and a health that means it."""
+"""A Serve replica: one Extractor or OcrReader, with a meaningful health check."""
 
 from __future__ import annotations
 
@@ -32,73 +32,73 @@ log = logging.getLogger("ray.serve")
 
 
 class Replica:
-    """Hosts one model, loaded by the constructor: Serve sends nothing here before it is there."""
+    """Hosts one model. The constructor loads it, so Serve routes requests only afterwards."""
 
     def __init__(
         self, config: ModelConfig, settings: Settings, storage: Storage | None = None
     ) -> None:
         log_with_serve()
-        (storage or Storage()).apply()  # the weights may be on an object store
+        (storage or Storage()).apply()  # the weights may be in an object store
         began, threads, gpu = time.monotonic(), *_share()
         share = Share(threads, gpu, settings.cpu_fallback)
-        self._extractor = Extractor(config, share, self._moved)
+        self._extractor = Extractor(config, share, self._on_progress)
         self._facts = facts_of(config, self._extractor.fingerprint)
         self._vitals = Vitals(config.name, gpu, _names(config.name))
         self._health = Health(config.name, settings, self._vitals, probe=self._probe)
         log.info("model %s has fingerprint %s", config.name, self._facts.fingerprint)
-        self._vitals.born(round(time.monotonic() - began, 3), self._extractor.took)
+        self._vitals.log_loaded(round(time.monotonic() - began, 3), self._extractor.took)
 
     async def extract(
         self, documents: Sequence[Document], guideline: Guideline | None = None
     ) -> list[Extraction]:
-        """The documents' Extractions, in order. A model that is lost ends the process."""
-        with self._lost_is_the_end(), self._health.watch.work():
+        """The documents' Extractions, in order. Exits the process if the model is lost."""
+        with self._exit_if_model_lost(), self._health.watch.work():
             futures = await submitted(
-                self._extractor, documents, guideline, lambda _: self._printed
+                self._extractor, documents, guideline, lambda _: self._on_text
             )
             for future in futures:
-                future.add_done_callback(self._answered)
+                future.add_done_callback(self._on_done)
             found = await gather(futures)
-        self._vitals.did(len(documents))
+        self._vitals.record(len(documents))
         return found
 
     async def stream(
         self, documents: Sequence[Document], guideline: Guideline | None = None
     ) -> AsyncGenerator[list[Event]]:
-        """The same as it comes; whatever is printed is a sign of life."""
-        with self._lost_is_the_end(), self._health.watch.work():
+        """Stream the events; every batch of events counts as progress."""
+        with self._exit_if_model_lost(), self._health.watch.work():
             async with aclosing(heard(self._extractor, documents, guideline)) as batches:
                 async for batch in batches:
                     self._health.watch.moved()
                     yield batch
-        self._vitals.did(len(documents))
+        self._vitals.record(len(documents))
 
     @contextmanager
-    def _lost_is_the_end(self) -> Iterator[None]:
+    def _exit_if_model_lost(self) -> Iterator[None]:
         try:
             yield
         except Exception as error:
-            # The Extractor turns a document's failure into data: what comes here is a lost model.
-            # Ending the process makes Serve start another; the caller tries again there.
+            # The Extractor returns a document's failure as data, so an exception is a lost model.
+            # Exiting makes Serve start a new replica; the caller retries there.
             log.critical("model %s is lost: %s", self._facts.name, type(error).__name__)
             os._exit(1)
 
-    def _moved(self) -> None:
+    def _on_progress(self) -> None:
         self._health.watch.moved()
 
-    def _printed(self, window: int, text: str) -> None:
-        self._moved()
+    def _on_text(self, window: int, text: str) -> None:
+        self._on_progress()
 
-    def _answered(self, future: Future[Extraction]) -> None:
+    def _on_done(self, future: Future[Extraction]) -> None:
         if not future.cancelled() and future.exception() is None:
             self._health.watch.moved()
 
     async def facts(self) -> ModelFacts:
-        """What is known of the model."""
+        """Facts about the loaded model."""
         return self._facts
 
     async def held(self) -> Held:
-        """What this process holds."""
+        """Memory use of this process."""
         return self._vitals.held()
 
     async def _probe(self) -> bool:
@@ -109,47 +109,47 @@ class Replica:
         self._health.check()
 
     async def reconfigure(self, user_config: dict[str, Any] | None, rank: Any) -> None:
-        """Called by Serve with the settings of its config file. Without the rank it would not be
-        called where the config file names none any more. Raises ConfigError."""
+        """Called by Serve with the ``user_config`` of its config file. Without the ``rank``
+        parameter Serve would not call it when the file has none. Raises ConfigError."""
         self._health.change(user_config)
 
 
 class PictureReplica:
-    """Hosts the reader of pictures."""
+    """Hosts the OCR stage."""
 
     def __init__(
         self, config: OcrModel, settings: Settings, storage: Storage | None = None
     ) -> None:
-        # Imported here: only a process that reads pictures pays for the library.
+        # Imported here, so that only OCR processes load the library.
         from actors.ocr import OcrReader
 
         log_with_serve()
         (storage or Storage()).apply()
         began, threads, gpu = time.monotonic(), *_share()
-        self._reader = OcrReader(config, threads, gpu, self._moved, settings.cpu_fallback)
+        self._reader = OcrReader(config, threads, gpu, self._on_progress, settings.cpu_fallback)
         self._vitals = Vitals(config.name, gpu, _names(config.name))
         self._health = Health(config.name, settings, self._vitals, probe=self._probe)
-        self._vitals.born(round(time.monotonic() - began, 3), self._reader.took)
+        self._vitals.log_loaded(round(time.monotonic() - began, 3), self._reader.took)
 
     async def read(self, documents: Sequence[Document], pixels: int) -> list[Reading | Failure]:
-        """The documents' texts, in order. A reader that is lost ends the process."""
+        """The OCR results, in order. Exits the process if the reader is lost."""
         budget = PixelBudget(pixels)
         try:
             with self._health.watch.work():
                 futures = [self._reader.submit(one, budget) for one in documents]
                 for future in futures:
-                    future.add_done_callback(self._answered)
+                    future.add_done_callback(self._on_done)
                 found = await gather(futures)
         except Exception as error:
-            log.critical("the reader of pictures is lost: %s", type(error).__name__)
+            log.critical("the OCR reader is lost: %s", type(error).__name__)
             os._exit(1)
-        self._vitals.did(len(documents))
+        self._vitals.record(len(documents))
         return found
 
-    def _moved(self) -> None:
+    def _on_progress(self) -> None:
         self._health.watch.moved()
 
-    def _answered(self, future: Future[Reading | Failure]) -> None:
+    def _on_done(self, future: Future[Reading | Failure]) -> None:
         if not future.cancelled() and future.exception() is None:
             self._health.watch.moved()
 
@@ -157,7 +157,7 @@ class PictureReplica:
         return read_well(await self.read([picture_probe()], PROBE_PIXELS))
 
     async def sheets(self, document: Document) -> list[bytes]:
-        """The document's first pages as small pictures."""
+        """The document's first pages as downscaled images."""
         return await asyncio.to_thread(sheets, document, Limits.of(self._reader.config.pages))
 
     async def check_health(self) -> None:
@@ -165,15 +165,15 @@ class PictureReplica:
         self._health.check()
 
     async def reconfigure(self, user_config: dict[str, Any] | None, rank: Any) -> None:
-        """As of Replica."""
+        """As Replica.reconfigure."""
         self._health.change(user_config)
 
 
 def _share() -> tuple[int, float]:
-    """The threads and the fraction of a card that Ray gave this replica: a Serve config file may
-    have others than the pipeline file."""
-    given = ray.get_runtime_context().get_assigned_resources()
-    return max(1, int(given.get("CPU", 0.0))), float(given.get("GPU", 0.0))
+    """The threads and GPU fraction that Ray assigned to this replica; a Serve config file may
+    override those of the pipeline file."""
+    assigned = ray.get_runtime_context().get_assigned_resources()
+    return max(1, int(assigned.get("CPU", 0.0))), float(assigned.get("GPU", 0.0))
 
 
 def _names(model: str) -> dict[str, str]:

@@ -1,6 +1,6 @@
-"""What goes back over the wire.
+"""Response models.
 
-An entity has the fields of the entities table, so what batch wrote and what HTTP says compare
+An entity has the fields of the entities table, so batch rows and HTTP responses can be compared
 field by field.
 """
 
@@ -39,7 +39,7 @@ class CueOut(_Response):
 
 
 class AssertionOut(_Response):
-    """Whether, when and for whom the text claims an entity; all false: of the patient, now."""
+    """The assertion status of an entity; all false and `patient`: present in the patient now."""
 
     negated: bool
     uncertain: bool
@@ -51,12 +51,12 @@ class AssertionOut(_Response):
 
     @classmethod
     def of(cls, assertion: Assertion) -> AssertionOut:
-        """The Assertion as it is sent."""
+        """From an Assertion."""
         return cls(**asdict(assertion))
 
 
 class CodeOut(_Response):
-    """A concept of a vocabulary; ``how``: the method that found it."""
+    """A concept of a vocabulary; ``how``: the method that linked it."""
 
     system: str
     code: str
@@ -67,12 +67,12 @@ class CodeOut(_Response):
 
     @classmethod
     def of(cls, code: Code) -> CodeOut:
-        """The Code as it is sent."""
+        """From a Code."""
         return cls(**asdict(code))
 
 
 class SectionOut(_Response):
-    """A part of the document under a heading, which it begins with."""
+    """A section of the document; it starts with its heading."""
 
     name: str
     start: int
@@ -82,12 +82,12 @@ class SectionOut(_Response):
 
     @classmethod
     def of(cls, section: Section) -> SectionOut:
-        """The Section as it is sent."""
+        """From a Section."""
         return cls(**asdict(section))
 
 
 class RelationOut(_Response):
-    """A link between two entities of the answer, by their places in its list, from 0."""
+    """A relation between two entities, given by their indices in the response's list."""
 
     head: int
     tail: int
@@ -98,14 +98,14 @@ class RelationOut(_Response):
 
 
 class EntityOut(_Response):
-    """An entity: a label and a place in the text, or a flag that it has none."""
+    """An entity: a label with a position in the text, or flagged as ungrounded."""
 
     label: str
     text: str
     start: int | None = Field(
-        description="Where it begins, in the unit of the answer's `offsets`; null when ungrounded."
+        description="Start, inclusive, in the unit of `offsets`; null if ungrounded."
     )
-    end: int | None = Field(description="Where it has ended; null when ungrounded.")
+    end: int | None = Field(description="End, exclusive; null if ungrounded.")
     score: float | None
     grounding: Literal["exact", "normalized", "fuzzy", "ungrounded"]
     boxes: list[BoxOut]
@@ -114,13 +114,13 @@ class EntityOut(_Response):
     model: str
     section: str | None
     assertion: AssertionOut | None = Field(
-        description="Null where the pipeline has no `context`, or the entity no place."
+        description="Null if the pipeline has no `context` stage or the entity is ungrounded."
     )
     codes: list[CodeOut]
 
     @classmethod
     def of(cls, entity: Entity) -> EntityOut:
-        """The Entity as it is sent."""
+        """From an Entity."""
         return cls(
             label=entity.label,
             text=entity.text,
@@ -139,14 +139,14 @@ class EntityOut(_Response):
 
 
 class FailureOut(_Response):
-    """Why a document failed; never holds its text."""
+    """Why a document failed; never contains its text."""
 
     type: str
     message: str
 
 
 class StepOut(_Response):
-    """What one model did with a document. The last four are null or empty without `explain`."""
+    """What one model did with a document. The last four fields are empty without `explain`."""
 
     model: str
     fingerprint: str
@@ -162,7 +162,7 @@ class StepOut(_Response):
 
     @classmethod
     def of(cls, extraction: Extraction, explain: bool) -> StepOut:
-        """The Extraction as it is sent, without its entities."""
+        """From an Extraction, without its entities."""
         failure = extraction.failure
         return cls(
             model=extraction.model,
@@ -180,9 +180,12 @@ class StepOut(_Response):
 
 
 class PageOut(_Response):
-    """A page of a picture as boxes are measured on it; ``turn``: degrees clockwise that make its
-    text upright. ``picture``: the page, not turned, as a smaller WebP in base64, where the request
-    asked for it."""
+    """A page of an image or PDF.
+
+    ``width`` and ``height``: the page's pixels, in which boxes are measured. ``turn``: clockwise
+    rotation in degrees that makes the text upright. ``picture``: the unrotated page as a
+    downscaled, base64-encoded WebP, if the request asked for it.
+    """
 
     width: int
     height: int
@@ -191,10 +194,10 @@ class PageOut(_Response):
 
 
 class DocumentOut(_Response):
-    """A document's answer. Its status is the worst of its steps; a failed document fails alone.
+    """The result of a document. Its status is the worst of its steps; documents fail independently.
 
-    Of a picture or an address, ``text`` is what was read, which offsets refer to; null for a
-    document that came as text. ``error``: why there is none.
+    ``text``: for images and URLs, the text that was read, which offsets refer to; null if the
+    request contained the text. ``error``: why the document could not be read.
     """
 
     id: str
@@ -206,13 +209,13 @@ class DocumentOut(_Response):
     sections: list[SectionOut]
     relations: list[RelationOut]
     abbreviations: dict[str, str] = Field(
-        description="Short forms that the text defines, with their long forms."
+        description="Short forms that the text defines, mapped to their long forms."
     )
     steps: list[StepOut]
 
 
 class StartOut(_Response):
-    """The request was let in."""
+    """The request was admitted."""
 
     request_id: str
     model: str
@@ -220,7 +223,7 @@ class StartOut(_Response):
 
 
 class TextOut(_Response):
-    """Further text of what a model prints of a document, in a window of it, from 0."""
+    """A piece of a model's output for a document; ``window`` counts from 0."""
 
     document: str
     model: str
@@ -229,13 +232,13 @@ class TextOut(_Response):
 
 
 class DoneOut(_Response):
-    """Every document was answered."""
+    """All documents are finished."""
 
     seconds: float
 
 
 class ExtractResponse(_Response):
-    """The answer to an ExtractRequest."""
+    """The response to an ExtractRequest."""
 
     request_id: str
     model: str
@@ -245,7 +248,7 @@ class ExtractResponse(_Response):
 
 
 class LabelOut(_Response):
-    """A label and how it is drawn: inks on white and on a dark screen, and a kind of line."""
+    """A label and its rendering: colours for light and dark backgrounds, and a line style."""
 
     name: str
     light: str
@@ -254,32 +257,36 @@ class LabelOut(_Response):
 
 
 class ReplicaOut(_Response):
-    """A process with a model, and what it holds; MB are 10^6 bytes."""
+    """Memory use of one replica; MB are 10^6 bytes."""
 
-    documents: int = Field(description="So many it has read.")
+    documents: int = Field(description="Documents processed.")
     memory_mb: float = Field(description="Main memory.")
-    grown_mb: float = Field(description="Main memory more than after the first documents.")
-    card_mb: float | None = Field(description="Of its card, as the driver says; null without one.")
-    share_mb: float | None = Field(description="What it may hold of the card.")
-    breaches: int = Field(description="How often it was found to hold more than its share.")
+    grown_mb: float = Field(description="Growth of main memory since the first documents.")
+    card_mb: float | None = Field(
+        description="GPU memory, as the driver reports it; null without a GPU."
+    )
+    share_mb: float | None = Field(description="Its share of the GPU's memory.")
+    breaches: int = Field(description="How often it was found above its share.")
 
 
 class ModelOut(_Response):
-    """A name that a request may give."""
+    """A model or pipeline that a request may name."""
 
     name: str
-    kind: str = Field(description="onnx, gguf, or pipeline: several models and their merge.")
+    kind: str = Field(description="onnx, gguf, or pipeline.")
     default: bool
     models: list[str] = Field(description="The models behind it.")
-    labels: list[LabelOut] = Field(description="Empty where they are not known beforehand.")
-    fingerprints: dict[str, str] = Field(description="Equal fingerprint, equal entities.")
-    prompts: bool = Field(description="Whether documents may bring prompts of their own.")
+    labels: list[LabelOut] = Field(description="Empty if they are not known in advance.")
+    fingerprints: dict[str, str] = Field(
+        description="Per model; equal fingerprints give equal entities."
+    )
+    prompts: bool = Field(description="Whether documents may carry their own prompts.")
     guideline: Literal["any", "labels", "none"] = Field(
-        description="What a request's own guideline may be: any; a choice among the labels; none."
+        description="Supported request guidelines: any; labels (a selection of its own); none."
     )
     replicas: list[ReplicaOut] = Field(
-        description="The processes that hold the model. Empty of a pipeline, and where not all "
-        "answer at once."
+        description="The model's replicas. Empty for a pipeline, and if not all replicas respond "
+        "in time."
     )
 
 
@@ -293,7 +300,7 @@ class GuidelineOut(_Response):
 
 
 class LimitsOut(_Response):
-    """What a request may ask."""
+    """Limits of a request."""
 
     body_bytes: int
     documents: int
@@ -304,38 +311,54 @@ class LimitsOut(_Response):
 
 
 class ModelsResponse(_Response):
-    """What can be asked for."""
+    """The models, pipelines and guidelines that requests may name, and the limits."""
 
     models: list[ModelOut]
     guidelines: list[GuidelineOut]
     limits: LimitsOut
-    pictures: bool = Field(description="Whether documents may be pictures.")
-    urls: list[str] = Field(description="Beginnings of addresses that documents may be read from.")
+    pictures: bool = Field(description="Whether documents may be images or PDFs.")
+    urls: list[str] = Field(description="URL prefixes that documents may be fetched from.")
+
+
+class VocabularyOut(_Response):
+    """A vocabulary that entities are linked to: `name` is the `system` of a code."""
+
+    name: str
+    version: str
+    concepts: int
+    terms: int = Field(description="Names of all its concepts.")
+    link: str | None = Field(description="A page of a concept, with {code} for its code.")
+
+
+class VocabulariesResponse(_Response):
+    """The vocabularies behind the names that can be asked for."""
+
+    vocabularies: list[VocabularyOut]
 
 
 class Health(_Response):
-    """Whether the process, or every model, answers."""
+    """Liveness or readiness."""
 
     status: Literal["ok"]
 
 
 class Detail(_Response):
-    """One wrong place in a request: where, and what is wrong with it. Never what it held."""
+    """One invalid field of a request: its path and the rule it breaks, never its value."""
 
     where: str
     message: str
 
 
 class ErrorOut(_Response):
-    """What went wrong."""
+    """An error."""
 
-    code: str = Field(description="For programs; the list is in the API's description.")
-    message: str = Field(description="For people.")
+    code: str = Field(description="Machine-readable; the API description lists all codes.")
+    message: str = Field(description="Human-readable.")
     request_id: str
     details: list[Detail]
 
 
 class ErrorResponse(_Response):
-    """The body of every answer that is not a success."""
+    """The body of every error response."""
 
     error: ErrorOut

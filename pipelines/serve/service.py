@@ -1,4 +1,4 @@
-"""Where the application gets Extractions from: a protocol, and models in this very process."""
+"""The ``Models`` protocol that the application calls, and its implementation in one process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipelines.worker.vitals import Held
 
 
 class ModelUnavailable(RuntimeError):
-    """No replica of the model can answer now; the same request may succeed later."""
+    """No replica of the model is available; a retry may succeed."""
 
 
 class QueueFull(RuntimeError):
@@ -28,14 +28,14 @@ class QueueFull(RuntimeError):
 
 
 GuidelineUse = Literal["any", "labels", "none"]
-"""What a model can make of a request's own guideline: follow any, choose among its own labels, or
-nothing."""
+"""How a model supports a request's guideline: any guideline, a selection of its own labels, or
+none."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What is known of a loaded model. ``labels`` is empty where they are not known beforehand;
-    ``prompts``: whether documents may bring prompts of their own."""
+    """Facts about a loaded model. ``labels`` is empty if they are not known in advance;
+    ``prompts``: whether documents may carry their own prompts."""
 
     name: str
     kind: str
@@ -47,7 +47,7 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class Printed:
-    """Further text of what a model prints of the ``index``-th document, in a window of it."""
+    """A piece of a model's output for a window of the ``index``-th document."""
 
     index: int
     window: int
@@ -55,12 +55,12 @@ class Printed:
 
 
 Event = Printed | tuple[int, Extraction]
-"""Something that a model says while it works: text, or the Extraction of a document by its index.
-Afterwards that document has no more events."""
+"""A streaming event: a piece of output, or the Extraction of a document by its index, which is the
+document's last event."""
 
 
 class Submits(Protocol):
-    """What is asked of an Extractor here."""
+    """The part of Extractor used here."""
 
     @property
     def fingerprint(self) -> str:
@@ -73,7 +73,7 @@ class Submits(Protocol):
 
 
 class Reads(Protocol):
-    """What is asked of an OcrReader here."""
+    """The part of OcrReader used here."""
 
     def submit(
         self, document: Document, budget: PixelBudget | None = None
@@ -95,24 +95,24 @@ class Models(Protocol):
     def stream(
         self, model: str, documents: Sequence[Document], guideline: Guideline | None = None
     ) -> AsyncGenerator[list[Event]]:
-        """The same as it comes; closing it cancels the work. Raises as ``extract``."""
+        """Stream the events; closing the generator cancels the work. Raises as ``extract``."""
 
     async def facts(self, model: str) -> ModelFacts:
-        """What is known of the model; raises ModelUnavailable."""
+        """Facts about the model; raises ModelUnavailable."""
 
     async def held(self, model: str) -> list[Held]:
-        """What each process with the model holds; empty where not all say so at once."""
+        """Memory use of each process that hosts the model; empty if not all respond in time."""
 
     async def read(self, documents: Sequence[Document], pixels: int) -> list[Reading | Failure]:
-        """The texts of documents that are pictures, in order; as ``extract``. Those that bring
-        all together over ``pixels`` fail. Only where the catalogue has an ``ocr``."""
+        """OCR results of image documents, in order; raises as ``extract``. Documents beyond
+        ``pixels`` in total fail. Only if the catalogue has an OCR stage."""
 
     async def sheets(self, document: Document) -> list[bytes]:
-        """The first pages of a picture that was read, as small WebP files."""
+        """The first pages of an image or PDF as downscaled WebP files."""
 
 
 _T = TypeVar("_T")
-_AT_ONCE = 4_000  # characters: about a window, which costs no more than another thread's turn
+_INLINE_CHARACTERS = 4_000  # about one window: preparing it costs no more than a thread switch
 
 
 async def submitted(
@@ -121,29 +121,29 @@ async def submitted(
     guideline: Guideline | None = None,
     tell: Callable[[int], Tell] | None = None,
 ) -> list[Future[Extraction]]:
-    """Futures of the documents; ``tell`` gives what hears of each, by its index.
+    """Submit the documents; ``tell`` returns the text callback of each, by its index.
 
-    What is large is submitted from another thread: it is cut into windows and made into prompts by
-    whoever submits it. A cancelled wait cancels what was submitted, and what is just being.
+    Large documents are submitted from a thread, because submitting splits them into windows and
+    builds prompts. Cancelling cancels all submissions, including the one in progress.
     """
     futures: list[Future[Extraction]] = []
-    over = threading.Event()
+    cancelled = threading.Event()
 
     def submit() -> None:
         for index, document in enumerate(documents):
             futures.append(extractor.submit(document, guideline, tell and tell(index)))
-            if over.is_set():  # looked at after each was added: one side or the other cancels it
+            if cancelled.is_set():  # checked after appending, so one side or the other cancels it
                 futures[-1].cancel()
                 return
 
-    small = sum(len(document.text or "") for document in documents) <= _AT_ONCE
+    small = sum(len(document.text or "") for document in documents) <= _INLINE_CHARACTERS
     try:
         if small and not any(document.image for document in documents):
             submit()
         else:
             await asyncio.to_thread(submit)
     except BaseException:
-        over.set()
+        cancelled.set()
         for future in tuple(futures):
             future.cancel()
         raise
@@ -151,7 +151,7 @@ async def submitted(
 
 
 async def gather(futures: Sequence[Future[_T]]) -> list[_T]:
-    """The results of futures; a cancelled wait cancels what is still queued."""
+    """The results of futures; cancelling cancels what is still queued."""
     try:
         return list(await asyncio.gather(*(asyncio.wrap_future(future) for future in futures)))
     finally:
@@ -162,9 +162,9 @@ async def gather(futures: Sequence[Future[_T]]) -> list[_T]:
 async def heard(
     extractor: Submits, documents: Sequence[Document], guideline: Guideline | None
 ) -> AsyncGenerator[list[Event]]:
-    """What an Extractor says of documents, as it comes; closing it cancels what is queued or runs.
+    """Stream the events of an Extractor; closing the generator cancels queued and running work.
 
-    Raises whatever a lost model raises.
+    Raises the exception of a lost model.
     """
     loop = asyncio.get_running_loop()
     events: asyncio.Queue[Printed | tuple[int, Future[Extraction]]] = asyncio.Queue()
@@ -182,11 +182,11 @@ async def heard(
     left = len(futures)
     try:
         while left:
-            came = [await events.get()]
-            while not events.empty():  # whatever came meanwhile goes along
-                came.append(events.get_nowait())
+            arrived = [await events.get()]
+            while not events.empty():  # batch all events that have arrived
+                arrived.append(events.get_nowait())
             batch: list[Event] = []
-            for event in came:
+            for event in arrived:
                 if isinstance(event, Printed):
                     batch.append(event)
                 else:
@@ -200,16 +200,16 @@ async def heard(
 
 
 def facts_of(config: ModelConfig, fingerprint: str) -> ModelFacts:
-    """The facts of a model whose weights are on this machine."""
+    """Facts about a model whose weights are on this machine."""
     prose = isinstance(config, GgufModel) and config.prompt.format == "prose"
-    asked: GuidelineUse = "labels" if isinstance(config, OnnxModel) else "any"
+    support: GuidelineUse = "labels" if isinstance(config, OnnxModel) else "any"
     return ModelFacts(
         name=config.name,
         kind=config.kind,
         fingerprint=fingerprint,
         labels=_labels(config),
         prompts=prose,
-        guideline="none" if prose else asked,
+        guideline="none" if prose else support,
     )
 
 
@@ -220,7 +220,7 @@ def _labels(config: ModelConfig) -> tuple[str, ...]:
             return ()
         known = set(guideline.labels)
     else:
-        # Imported here, as in actors.extractor: only a process that holds such a model pays.
+        # Imported here, as in actors.extractor: only processes with such a model load it.
         from actors.model_folder import FILES, read_folder
         from actors.onnx.labels import read_labels
         from actors.weights import fetch
@@ -231,7 +231,7 @@ def _labels(config: ModelConfig) -> tuple[str, ...]:
 
 
 class LocalModels:
-    """Extractors in this process, for one machine without Ray and for tests."""
+    """``Models`` over Extractors in this process, for use without Ray and for tests."""
 
     def __init__(
         self,
@@ -240,7 +240,7 @@ class LocalModels:
         reader: Reads | None = None,
         pages: Limits | None = None,
     ) -> None:
-        """``pages``: what a picture may ask for where its pages are shown."""
+        """``pages``: limits for rendering page images."""
         self._extractors, self._facts, self._reader = extractors, facts, reader
         self._pages = pages or Limits()
 
@@ -252,7 +252,7 @@ class LocalModels:
             extractor = self._extractors[model]
             return await gather(await submitted(extractor, documents, guideline))
         except Exception as error:
-            # An Extractor makes a document's failure data: what is raised is a lost model.
+            # An Extractor returns a document's failure as data, so an exception is a lost model.
             raise ModelUnavailable(f"the model {model} is lost") from error
 
     async def stream(
@@ -271,19 +271,19 @@ class LocalModels:
         return self._facts[model]
 
     async def held(self, model: str) -> list[Held]:
-        """As Models.held: there is no process of the model alone."""
+        """As Models.held: no process belongs to a model alone."""
         return []
 
     async def read(self, documents: Sequence[Document], pixels: int) -> list[Reading | Failure]:
         """As Models.read."""
         reader = self._reader
         if reader is None:
-            raise ModelUnavailable("there is no reader of pictures")
+            raise ModelUnavailable("this server has no OCR stage")
         try:
             budget = PixelBudget(pixels)
             return await gather([reader.submit(document, budget) for document in documents])
         except Exception as error:
-            raise ModelUnavailable("the reader of pictures is lost") from error
+            raise ModelUnavailable("the OCR reader is lost") from error
 
     async def sheets(self, document: Document) -> list[bytes]:
         """As Models.sheets."""

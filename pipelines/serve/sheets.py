@@ -1,4 +1,4 @@
-"""Pages as pictures, for whoever draws boxes on them."""
+"""Page images, on which the web page draws boxes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST = 20
 
 
 def sheets(document: Document, limits: Limits) -> list[bytes]:
-    """The first pages of a picture or PDF as small WebP files, as far as they can be decoded."""
+    """The first pages of an image or PDF as downscaled WebP files, up to the first bad page."""
     found: list[bytes] = []
     with closing(open_pages(document.image or b"", replace(limits, text_layer=False))) as pages:
         try:
@@ -22,5 +22,5 @@ def sheets(document: Document, limits: Limits) -> list[bytes]:
                 if page.picture is not None:
                     found.append(small(page.picture))
         except PageError:
-            pass  # what could be read is read; the rest has no picture
+            pass  # keep the pages decoded so far
     return found

@@ -1,4 +1,4 @@
-"""Answers as server-sent events, as they come."""
+"""Streaming responses as server-sent events."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from pipelines.serve.answer import Said
 from pipelines.serve.errors import Problem, body
 from pipelines.serve.schema import DocumentOut, DoneOut, StartOut
 
-_QUIET_S = 15.0  # proxies close what says nothing for longer
-_MANY = 2_000  # entities, which take some hundredths of a second to write
+_QUIET_S = 15.0  # proxies close connections that are idle for longer
+_MANY = 2_000  # entities: serialising them takes some hundredths of a second
 _NAMES: dict[type, str] = {StartOut: "start", DocumentOut: "document", DoneOut: "done"}
 
 DESCRIPTION = """Events, each with one line of JSON as its data, in this order:
-`start` (request_id, model); `text` as it is printed (document, model, window, text): joined per
-window, and the windows joined by an empty line, it is that model's completion; `document` once all
-models have read it, as in the answer of /v1/extract; `done` (seconds). An `error` (the envelope)
-ends the stream instead of `done`: what goes wrong after the first event."""
+`start` (request_id, model); `text` as the model generates it (document, model, window, text): the
+pieces of a window concatenated, and the windows joined by an empty line, are that model's
+completion; `document` once all models have processed it, as in the response of /v1/extract; `done`
+(seconds). If something fails after the first event, an `error` (the envelope) ends the stream
+instead of `done`."""
 
-# Of one event, as OpenAPI 3.2 does it; 3.1 has no word for the items of a stream.
+# The schema of one event, as in OpenAPI 3.2; 3.1 cannot describe the items of a stream.
 EVENTS: dict[str, Any] = {
     "schema": {
         "type": "object",
@@ -39,19 +40,19 @@ EVENTS: dict[str, Any] = {
 
 
 class EventStream(Response):
-    """The response. It ends the work when the client goes."""
+    """The streaming response. It cancels the work when the client disconnects."""
 
     media_type = "text/event-stream"
 
-    def __init__(self, said: AsyncGenerator[Said], first: Said, request_id: str) -> None:
-        """``first`` was taken from ``said`` already: what refuses a request comes before it, and is
-        an answer with a status of its own."""
+    def __init__(self, events: AsyncGenerator[Said], first: Said, request_id: str) -> None:
+        """``first`` was already taken from ``events``: a request that is rejected fails before it,
+        and gets a normal error response."""
         super().__init__(headers={"x-accel-buffering": "no"})
         del self.headers["content-length"]
-        self._said, self._first, self._request_id = said, first, request_id
+        self._events, self._first, self._request_id = events, first, request_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the events until they end or nobody listens."""
+        """Send the events until they end or the client disconnects."""
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         writing = asyncio.Lock()
 
@@ -60,11 +61,11 @@ class EventStream(Response):
                 message = {"type": "http.response.body", "body": content, "more_body": more}
                 await send(message)
 
-        async def talk() -> None:
-            async with aclosing(self._said) as said:
+        async def send_events() -> None:
+            async with aclosing(self._events) as events:
                 try:
                     await write(_event(self._first))
-                    async for one in said:
+                    async for one in events:
                         large = isinstance(one, DocumentOut) and len(one.entities) > _MANY
                         await write(await asyncio.to_thread(_event, one) if large else _event(one))
                 except Problem as problem:
@@ -77,22 +78,24 @@ class EventStream(Response):
                 await asyncio.sleep(_QUIET_S)
                 await write(KEEPALIVE_COMMENT)
 
-        async def gone() -> None:
+        async def disconnected() -> None:
             while (await receive())["type"] != "http.disconnect":
                 pass
 
-        talking = asyncio.create_task(talk())
-        beside: list[asyncio.Task[Any]] = [asyncio.create_task(f()) for f in (keep_alive, gone)]
+        sending = asyncio.create_task(send_events())
+        beside: list[asyncio.Task[Any]] = [
+            asyncio.create_task(f()) for f in (keep_alive, disconnected)
+        ]
         try:
-            await asyncio.wait({talking, beside[1]}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({sending, beside[1]}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (talking, *beside):
+            for task in (sending, *beside):
                 task.cancel()
-            await asyncio.wait({talking, *beside})
-        if not talking.cancelled() and (error := talking.exception()) is not None:
+            await asyncio.wait({sending, *beside})
+        if not sending.cancelled() and (error := sending.exception()) is not None:
             raise error
 
 
-def _event(said: Said) -> bytes:
-    name = _NAMES.get(type(said), "text")
-    return format_sse_event(event=name, data_str=said.model_dump_json())
+def _event(events: Said) -> bytes:
+    name = _NAMES.get(type(events), "text")
+    return format_sse_event(event=name, data_str=events.model_dump_json())

@@ -1,6 +1,6 @@
-"""Bearer tokens: a file of their digests, who may use which model, and making one.
+"""Bearer tokens: the file of their digests, their permissions, and creating one.
 
-A token is 256 random bits, so a plain SHA-256 of it is as good at rest as a slow hash would be.
+A token has 256 random bits, so a plain SHA-256 protects it at rest as well as a slow hash.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ _REREAD_S = 2.0
 
 
 class Token(Section):
-    """One token's entry in the file."""
+    """The entry of one token in the file."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     models: tuple[str, ...] | None = Field(
-        None, description="Names that it may ask for, of models and pipelines; default: all."
+        None, description="Models and pipelines it may use; default: all."
     )
 
     def allows(self, target: str) -> bool:
-        """Whether the token may ask for this name."""
+        """True if the token may use this model or pipeline."""
         return self.models is None or target in self.models
 
 
 class TokenFile(Section):
-    """The file's content."""
+    """The content of a tokens file."""
 
     tokens: tuple[Token, ...]
 
 
 def new_token(name: str, models: tuple[str, ...] | None = None) -> tuple[str, Token]:
-    """A new token, which is nowhere else, and the entry for the file."""
+    """Create a token; returns the secret, which is not stored, and the entry for the file."""
     secret = f"medspan_{secrets.token_urlsafe(32)}"
     return secret, Token(name=name, sha256=_digest(secret), models=models)
 
@@ -58,40 +58,40 @@ def as_yaml(tokens: Sequence[Token]) -> str:
 
 
 def add_token(path: Path, token: Token) -> None:
-    """Add an entry to a file, which is made where there is none. Raises ConfigError."""
+    """Add an entry to a tokens file, creating it if needed. Raises ConfigError."""
     tokens = _read(path) if path.exists() else ()
     if any(other.name == token.name for other in tokens):
-        raise ConfigError(f"{path}: there is a token named {token.name}; take it out first")
+        raise ConfigError(f"{path}: a token named {token.name} already exists; remove it first")
     new = path.with_name(f".{path.name}.new")
     new.touch(mode=0o600)
     new.write_text(as_yaml([*tokens, token]))
-    new.replace(path)  # whole or not at all: a server may be reading it
+    new.replace(path)  # atomic: a server may be reading it
 
 
 class Tokens:
-    """The tokens of a file, read again when it changes: taking a line out revokes its token."""
+    """The tokens of a file, reloaded when it changes: removing an entry revokes the token."""
 
     def __init__(self, path: str) -> None:
-        """Raises ConfigError where the file cannot be used."""
+        """Raises ConfigError if the file cannot be read."""
         self._path = Path(path)
         self._tokens = _read(self._path)
         self._version = self._stat()
-        self._looked = time.monotonic()
+        self._checked_at = time.monotonic()
 
     def find(self, secret: str) -> Token | None:
-        """The entry of a token, or None."""
+        """The entry of a token, or None if it is unknown."""
         self._refresh()
         digest = _digest(secret)
         found = None
-        for token in self._tokens:  # all of them, so that time tells nothing
+        for token in self._tokens:  # no early exit: constant time
             if hmac.compare_digest(token.sha256, digest):
                 found = token
         return found
 
     def _refresh(self) -> None:
-        if time.monotonic() - self._looked < _REREAD_S:
+        if time.monotonic() - self._checked_at < _REREAD_S:
             return
-        self._looked = time.monotonic()
+        self._checked_at = time.monotonic()
         version = self._stat()
         if version == self._version:
             return
@@ -99,8 +99,8 @@ class Tokens:
         try:
             self._tokens = _read(self._path)
         except ConfigError:
-            # Closed rather than open: a token that was to be revoked must not go on.
-            log.error("the tokens file cannot be read; no token is accepted until it can")
+            # Fail closed: a token that was to be revoked must stop working.
+            log.error("the tokens file cannot be read; rejecting all tokens until it can")
             self._tokens = ()
 
     def _stat(self) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""Files posted as a form: texts, pictures and PDFs as they are, without base64."""
+"""Multipart uploads: texts, images and PDFs without base64."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from starlette.requests import Request
 from pipelines.serve.asked import Options
 from pipelines.serve.bodies import parsed
 from pipelines.serve.errors import Problem
-from pipelines.serve.opening import Given
+from pipelines.serve.opening import InputDocument
 
 _MOST_OPTIONS = 200_000
 
-# What FastAPI cannot say of a form that is read here.
+# FastAPI cannot derive the schema of a form that is parsed here.
 OPENAPI: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -30,13 +30,13 @@ OPENAPI: dict[str, Any] = {
                             "type": "array",
                             "minItems": 1,
                             "items": {"type": "string", "format": "binary"},
-                            "description": "A document each: a text in UTF-8, a picture, a PDF or "
-                            "a DICOM file, told apart by content. Ids are their places, from 0.",
+                            "description": "One document each: a UTF-8 text, an image, a PDF or a "
+                            "DICOM file, detected by content. Ids are their indices, from 0.",
                         },
                         "options": {
                             "type": "string",
                             "contentMediaType": "application/json",
-                            "description": "The keys of an ExtractRequest but `text` and "
+                            "description": "The fields of an ExtractRequest except `text` and "
                             "`documents`, as JSON.",
                         },
                     },
@@ -48,13 +48,13 @@ OPENAPI: dict[str, Any] = {
 
 
 class _InMemory(MultiPartParser):
-    """Files never touch a disk: they are patients' data, and the body is bounded."""
+    """Keeps files in memory: they are patients' data, and the body size is bounded."""
 
     spool_max_size = 1 << 62
 
 
-async def read_form(request: Request, most: int) -> tuple[Options, list[Given]]:
-    """The options and files of a form of ``most`` files at most; raises Problem."""
+async def read_form(request: Request, most: int) -> tuple[Options, list[InputDocument]]:
+    """Parse a form with at most ``most`` files into options and files; raises Problem."""
     parser = _InMemory(
         request.headers,
         request.stream(),
@@ -67,11 +67,11 @@ async def read_form(request: Request, most: int) -> tuple[Options, list[Given]]:
     except (MultiPartException, FormParserError):
         raise Problem("bad_form") from None
     try:
-        files: list[Given] = []
+        files: list[InputDocument] = []
         fields: list[str] = []
         for name, value in form.multi_items():
             if name == "file" and isinstance(value, UploadFile):
-                files.append(Given(str(len(files)), file=await value.read()))
+                files.append(InputDocument(str(len(files)), file=await value.read()))
             elif name == "options" and isinstance(value, str):
                 fields.append(value)
             else:

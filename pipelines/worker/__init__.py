@@ -1,1 +1,1 @@
-"""What a process with a model tells of itself, in batch as online: ``events`` and ``vitals``."""
+"""Observability of model processes, in batch and online: logs, metrics, memory, recycling."""

@@ -1,7 +1,7 @@
-"""What workers tell while they work: log lines with ids and numbers, and Ray metrics.
+"""Structured logs and metrics of workers.
 
-A line is one JSON object with the run, the unit and the step; never text of a document. The
-metrics are Ray's own: they appear at the cluster's Prometheus endpoint, prefixed ``ray_``.
+A log line is one JSON object with the run, the unit and the stage, never with document text. The
+metrics are Ray metrics: they appear at the cluster's Prometheus endpoint with the prefix ``ray_``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SIZES = [1.0, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096]
 _SECONDS = [0.01, 0.03, 0.1, 0.3, 1.0, 3, 10, 30, 100, 300, 1000]
 
 
-class _Lines(logging.Formatter):
+class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         facts = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
@@ -35,7 +35,7 @@ class _Lines(logging.Formatter):
 def _logger() -> logging.Logger:
     logger = logging.getLogger("medspan.worker")
     handler = logging.StreamHandler(sys.stderr)  # Ray keeps it in the worker's log file
-    handler.setFormatter(_Lines())
+    handler.setFormatter(_JsonFormatter())
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
@@ -43,7 +43,7 @@ def _logger() -> logging.Logger:
 
 
 def say(event: str, level: int = logging.INFO, **facts: Any) -> None:
-    """Write one line: what happened, and to which run, unit, step or documents."""
+    """Log an event with its facts: the run, unit, stage or documents, and numbers."""
     _logger().log(level, event, extra={"facts": facts})
 
 
@@ -67,7 +67,7 @@ def count_unit(
     entities: Mapping[str, int],
     failures: Mapping[str, int],
 ) -> None:
-    """A unit was written: documents by status, entities by label, failures by type."""
+    """Count a written unit: documents by status, entities by label, failures by type."""
     for name, text, tag, counts in (
         ("documents", "documents written, by status", "status", documents),
         ("entities", "entities written, by label", "label", entities),
@@ -80,21 +80,21 @@ def count_unit(
 
 
 def count_batch(model: str, documents: int, tokens: int, seconds: float) -> None:
-    """A model did its part of a unit: documents, tokens in and out, model seconds."""
+    """Count a model's work on a unit: documents, tokens in and out, model seconds."""
     tags = {"model": model}
     if tokens:
-        _counter("tokens", "tokens read and written", ("model",)).inc(tokens, tags)
+        _counter("tokens", "prompt and completion tokens", ("model",)).inc(tokens, tags)
     if documents:
         _histogram(
-            "batch_documents", "documents a model got at once", tuple(_SIZES), ("model",)
+            "batch_documents", "documents per batch of a model", tuple(_SIZES), ("model",)
         ).observe(documents, tags)
-        _histogram(
-            "model_seconds", "model seconds of such a batch", tuple(_SECONDS), ("model",)
-        ).observe(seconds, tags)
+        _histogram("model_seconds", "model seconds per batch", tuple(_SECONDS), ("model",)).observe(
+            seconds, tags
+        )
 
 
 def count_breach(model: str) -> None:
-    """An actor holds more of a card than its share."""
-    _counter("share_breaches", "times an actor held more of a card than its share", ("model",)).inc(
+    """Count an actor that exceeds its share of GPU memory."""
+    _counter("share_breaches", "times an actor exceeded its share of GPU memory", ("model",)).inc(
         1, {"model": model}
     )

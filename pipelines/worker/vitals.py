@@ -1,4 +1,4 @@
-"""What a process with a model holds: whether it keeps to its share, and when its time is over."""
+"""Memory of a model process: its GPU share, and the limits at which it is recycled."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from actors.memory import card_memory, card_used, main_memory_used
 from pipelines.worker.events import count_breach, say
 
 _MB = 1e6
-_WORSE = 1.1  # a breach is said again where it has grown by so much
+_WORSE = 1.1  # a breach is logged again when it has grown by this factor
 
 
 @dataclass(frozen=True, slots=True)
 class Lifespan:
-    """When a process begins anew: after so many documents, or so many MB that it has grown."""
+    """Limits at which a process is recycled: documents processed, or MB of memory growth."""
 
     documents: int | None = None
     growth_mb: float | None = None
@@ -27,11 +27,11 @@ FOR_EVER = Lifespan()
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a process held when it was asked, in MB (10^6 bytes), and the documents it did.
+    """Memory use of a process in MB (10^6 bytes), and the documents it processed.
 
-    ``card_mb``: as the driver counts it; ``share_mb``: what it may hold of the card. Both are None
-    without a card, or where the driver does not tell. ``breaches``: how often it was found to hold
-    more than its share, or a tenth more than the last time.
+    ``card_mb``: GPU memory as reported by the driver; ``share_mb``: its share of the GPU. Both are
+    None without a GPU, or if the driver does not report it. ``breaches``: how often the process was
+    found above its share, or a tenth above the last breach.
     """
 
     documents: int
@@ -43,25 +43,25 @@ class Held:
 
 
 class Vitals:
-    """One process. ``names`` are in each of its lines: the run and step, or the replica."""
+    """Tracks one process. ``names`` appear in its log lines: run and stage, or the replica."""
 
     def __init__(
         self, model: str, gpu: float, names: Mapping[str, Any], lifespan: Lifespan = FOR_EVER
     ) -> None:
-        """``gpu``: the share of a card that the process may hold, 0 for none."""
+        """``gpu``: the GPU share of the process, 0 for none."""
         self._model, self._gpu, self._names = model, gpu, dict(names)
         self.lifespan = lifespan
         self.documents = 0
         self.breaches = 0
         self.over_share = False
-        """Whether the last look found more of the card taken than the share."""
+        """True if the last check found the process above its GPU share."""
         self._worst = 0
-        self._settled: int | None = None
+        self._baseline: int | None = None
         card = card_memory() if gpu else None
         self._share = None if card is None else int(card * gpu)
 
-    def born(self, seconds: float, took: Mapping[str, int]) -> None:
-        """The model is loaded: say what it took, by its own account and by the drivers'."""
+    def log_loaded(self, seconds: float, took: Mapping[str, int]) -> None:
+        """Log the memory of the loaded model: its own figures and the driver's."""
         used = card_used() if self._gpu else None
         say(
             "model loaded",
@@ -74,32 +74,32 @@ class Vitals:
         )
         self._watch_share(used)
 
-    def did(self, documents: int) -> None:
-        """So many documents were done."""
+    def record(self, documents: int) -> None:
+        """Record processed documents."""
         self.documents += documents
-        if self._settled is None:  # the first ones make caches and arenas, which is no leak
-            self._settled = main_memory_used()
+        if self._baseline is None:  # the first documents fill caches, which is not a leak
+            self._baseline = main_memory_used()
 
-    def look(self) -> None:
-        """Ask the driver what the process holds of its card, and say so where it is too much."""
+    def check_memory(self) -> None:
+        """Check the process's GPU memory and log if it exceeds the share."""
         if self._gpu:
             self._watch_share(card_used())
 
     @property
     def grown_mb(self) -> float:
-        """MB of main memory more than after the first documents."""
-        return 0.0 if self._settled is None else (main_memory_used() - self._settled) / _MB
+        """Growth of main memory since the first documents, in MB."""
+        return 0.0 if self._baseline is None else (main_memory_used() - self._baseline) / _MB
 
     @property
-    def over(self) -> bool:
-        """Whether the process is to begin anew."""
+    def limit_reached(self) -> bool:
+        """True if a recycling limit is reached."""
         documents, growth = self.lifespan.documents, self.lifespan.growth_mb
         if documents is not None and self.documents >= documents:
             return True
         return growth is not None and self.grown_mb > growth
 
     def held(self) -> Held:
-        """What the process holds now."""
+        """Current memory use."""
         return Held(
             documents=self.documents,
             memory_mb=round(main_memory_used() / _MB, 1),
@@ -109,8 +109,8 @@ class Vitals:
             breaches=self.breaches,
         )
 
-    def say_end(self, event: str) -> None:
-        """Say that the process ends, and after how much."""
+    def log_exit(self, event: str) -> None:
+        """Log that the process exits, with its totals."""
         say(event, **self._names, documents=self.documents, grown_mb=round(self.grown_mb, 1))
 
     def _watch_share(self, used: int | None) -> None:
@@ -119,12 +119,12 @@ class Vitals:
             self._worst = 0
             return
         if used < self._worst * _WORSE:
-            return  # said already
+            return  # already logged
         self._worst = used
         self.breaches += 1
         count_breach(self._model)
         say(
-            "share of the card exceeded",
+            "GPU share exceeded",
             logging.WARNING,
             **self._names,
             card_mb=_mb(used),

@@ -1,6 +1,6 @@
-"""The page at ``/``: files of the package, a client of the public API and of nothing else.
+"""The web page at ``/``: static files that use only the public API.
 
-Its look is the report's: ``reader.css`` of ``pipelines.markup``, and what ``page.css`` adds.
+It shares its style with the report: ``reader.css`` of ``pipelines.markup``, plus ``page.css``.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-# By exact path, so there is no path to traverse.
+# Exact paths only, so path traversal is impossible.
 _HERE, _MARKUP = "pipelines.serve.page", "pipelines.markup"
-_SCRIPTS = ["page", "ask", "dom", "files", "marks", "result", "samples", "sheets", "state", "tips"]
-_SCRIPTS += ["wanted"]
+_SCRIPTS = ["page", "ask", "details", "dom", "files", "marks", "result", "samples", "sheets"]
+_SCRIPTS += ["state", "tips", "wanted"]
 _FILES = {
     "/": (_HERE, "index.html", "text/html; charset=utf-8"),
     "/reader.css": (_MARKUP, "reader.css", "text/css; charset=utf-8"),
@@ -26,7 +26,7 @@ _FILES = {
 
 
 def add_page(app: FastAPI) -> None:
-    """Serve the page's files."""
+    """Add routes for the page's files."""
     for path in _FILES:
         app.add_route(path, _file, methods=["GET"], include_in_schema=False)
 

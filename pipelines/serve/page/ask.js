@@ -1,9 +1,9 @@
-// Asking the server: answers, streams of events, and the token that it may want.
+// Requests to the server: responses, event streams and the bearer token.
 import { $ } from "./dom.js";
 
 export const token = {
   value: sessionStorage.getItem("token"),
-  // Ask whoever looks at the page for a token, then go on.
+  // Ask the user for a token, then retry.
   ask(then) {
     const dialog = $("#ask");
     if (this.value) $("#ask-why").textContent = "The server does not know this token.";
@@ -26,7 +26,7 @@ async function send(path, content, signal) {
   });
   if (answer.ok) return answer;
   let said = null;
-  try { said = await answer.json(); } catch { /* a proxy in between may say something else */ }
+  try { said = await answer.json(); } catch { /* a proxy may have answered something else */ }
   throw problem(said, `the server answered ${answer.status}`, +answer.headers.get("retry-after") || 0);
 }
 function problem(said, otherwise, after = 0) {
@@ -38,19 +38,19 @@ export async function ask(path, content, signal) {
   return (await send(path, content, signal)).json();
 }
 
-// The answer of /v1/extract, put together from a stream; `heard` gets each text as it is printed.
+// The response of /v1/extract, assembled from a stream; `heard` is called with each piece of text.
 export async function listen(content, signal, heard) {
   const answer = await send("/v1/extract/stream", content, signal);
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   const whole = { documents: [] };
   for (let left = ""; ;) {
     const { done, value } = await reader.read();
-    if (done) throw new Error("the answer broke off");
+    if (done) throw new Error("the response was interrupted");
     const blocks = (left + value).split("\n\n");
     left = blocks.pop();
     for (const block of blocks) {
       const [, event, data] = /^event: (.*)\ndata: (.*)$/.exec(block) ?? [];
-      if (!event) continue;  // a sign of life
+      if (!event) continue;  // keep-alive comment
       const said = JSON.parse(data);
       if (event === "text") heard(said);
       else if (event === "document") whole.documents.push(said);

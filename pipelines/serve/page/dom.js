@@ -1,4 +1,4 @@
-// The few things that every part of the page needs.
+// DOM helpers shared by all modules of the page.
 export const $ = (selector, root = document) => root.querySelector(selector);
 export const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 export const make = (name, className, text) => {

@@ -1,9 +1,9 @@
-// What a file is, by its content and not by its name; and the text of one that is a text.
+// Detect the type of a file by its content, and decode text files.
 
 const ascii = (bytes, from, to) => String.fromCharCode(...bytes.subarray(from, to));
 const PICTURES = ["\x89PNG\r\n\x1a\n", "\xff\xd8\xff", "II*\0", "MM\0*", "II+\0", "BM", "GIF8"];
 
-// The kinds of files that the server reads as pages: as kind_of of actors/pages/formats.py.
+// The file types that the server reads as pages; mirrors kind_of in actors/pages/formats.py.
 function isPicture(bytes) {
   const head = ascii(bytes, 0, 12);
   return PICTURES.some((begins) => head.startsWith(begins))
@@ -21,7 +21,7 @@ const OTHERS = [
   ["\x1f\x8b", "This is a compressed file (gzip). Unpack it, and open what is in it."],
 ];
 
-// {picture: true}, {text}, or {problem}: a sentence that says what the file is and what to do.
+// Returns {picture: true}, {text}, or {problem}: a message that names the file type and the fix.
 export async function opened(file) {
   const bytes = new Uint8Array(await file.arrayBuffer());
   if (isPicture(bytes)) return { picture: true };

@@ -1,15 +1,17 @@
-// A text with spans that nest and cross, as nested <mark> elements: what pipelines/markup does for
-// the report, done in the browser. Offsets are code points, so texts come as arrays of them.
+// Render a text with nested and crossing spans as <mark> elements: the browser version of
+// pipelines/markup. Offsets are code points, so texts are arrays of code points.
 
 //
-// A long text is drawn in parts of about a thousand characters. Each is plain text until it comes near
-// to what is seen, and again once it is far: the browser never holds more than a few hundred marks,
-// and still finds, selects and reads out all of the text.
+// A long text is rendered in parts of about a thousand characters. A part is plain text while it is
+// far from the viewport: the DOM never has more than a few hundred marks, and the whole text can
+// still be searched, selected and read aloud.
+
+import { statusLooks, statusWords } from "./details.js";
 
 const DEEPEST = 5, PART = 1000, AT_ONCE = 2;
 
-// The text [0, length) cut at every edge of a span and at `cuts`. Each piece names the spans over
-// it, outermost first, and a level for each: two spans that share a character never share a level.
+// Split the text [0, length) at every span boundary and at `cuts`. Each piece lists its spans,
+// outermost first, with a level each: two spans that share a character never share a level.
 export function pieces(length, spans, cuts = []) {
   const edges = [...new Set([0, length, ...cuts, ...spans.flat()])].sort((a, b) => a - b);
   const place = new Map(edges.map((edge, i) => [edge, i]));
@@ -19,7 +21,7 @@ export function pieces(length, spans, cuts = []) {
   for (const i of outermost) {
     for (let k = place.get(spans[i][0]); k < place.get(spans[i][1]); k++) covering[k].push(i);
   }
-  for (const i of outermost.toReversed()) {  // the shortest first, so that it is nearest to the text
+  for (const i of outermost.toReversed()) {  // shortest first, so that it is closest to the text
     const under = taken.slice(place.get(spans[i][0]), place.get(spans[i][1]));
     level[i] = 0;
     while (under.some((used) => used.has(level[i]))) level[i] += 1;
@@ -30,7 +32,7 @@ export function pieces(length, spans, cuts = []) {
   }));
 }
 
-// Where parts end: after a line where one ends nearby, else after a word. A part is a block, so a
+// Boundaries of parts: after a nearby line end, else after a word. A part is a block element, so a
 // line of thousands of characters is broken there.
 function ends(points) {
   const found = [];
@@ -48,8 +50,8 @@ function ends(points) {
 
 let parts = [], placed = [], stops = [], styled = null, watcher = null;
 
-// Draw entities that have a place into an element. `style.look` gives an entity's class, and
-// `style.passes` whether the filters let it through.
+// Render the grounded entities into an element. `style.look` returns an entity's class, and
+// `style.passes` whether it passes the filters.
 export function draw(element, points, entities, style) {
   watcher?.disconnect();
   styled = style;
@@ -70,7 +72,7 @@ export function draw(element, points, entities, style) {
     plain(part);
     return part;
   });
-  // In the order in which they begin: an outer one before those in it.
+  // By start, outer entities before inner ones.
   const inOrder = placed.toSorted(([a, i], [b, j]) => a.start - b.start || b.end - a.end || i - j);
   stops = [...entities.keys()].filter((i) => entities[i].start === null).concat(inOrder.map(([, i]) => i));
   parts.slice(0, AT_ONCE).forEach(mark);
@@ -107,6 +109,9 @@ function mark(part) {
       if (entity.end !== piece.end) made.classList.add("o");
       made.dataset.e = i;
       made.dataset.t = entity.label;
+      const status = statusWords(entity);
+      made.classList.add(...statusLooks(status));
+      if (status.length) made.dataset.s = `, ${status.join(", ")}`;  // read aloud after the label
       made.append(node);
       node = made;
     }
@@ -114,7 +119,7 @@ function mark(part) {
   }));
 }
 
-// The first mark of an entity, drawn if it was not; null where it has no place.
+// The first mark of an entity, rendered if necessary; null if it is ungrounded.
 export function reach(i) {
   const at = placed.find(([, j]) => i === j)?.[0].start;
   const part = parts.find(({ start, end }) => at >= start && at < end);
@@ -123,8 +128,8 @@ export function reach(i) {
   return part.node.querySelector(`[data-e="${i}"]`);
 }
 
-// The entity `by` places after another one, or after none, in the order of the text, among those
-// that pass the filters; undefined at either end.
+// The entity `by` positions after another one (or from the start) in text order, among those that
+// pass the filters; undefined at either end.
 export function beyond(i, by, entities) {
   const some = stops.filter((j) => j === i || styled.passes(entities[j]));
   return some[some.indexOf(i) + by];

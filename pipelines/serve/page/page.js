@@ -1,4 +1,4 @@
-// The page: a client of the public API and of nothing else. Here it begins, and reads.
+// Entry point of the page, which uses only the public API.
 import { ask, listen, sentence, token } from "./ask.js";
 import { $, button, make, many, number } from "./dom.js";
 import { opened } from "./files.js";
@@ -9,12 +9,12 @@ import { model, offer, request } from "./wanted.js";
 
 const PAUSE_MS = 450;
 
-// ---- reading
+// ---- extraction
 
 let asking = null, waiting = 0, tries = 0, retry = null;
 function stop() {
   clearTimeout(waiting);
-  asking?.abort();  // the server lets go of what nobody waits for
+  asking?.abort();  // the server cancels the work
   asking = retry = null;
 }
 async function read() {
@@ -23,11 +23,11 @@ async function read() {
   const text = $("#text").value;
   if (state.file) return void readPicture(state.file);
   if (!text.trim() || !$("#model").value) { forget(); return; }
-  // Everything, without the filters: they are then at work at once, here.
+  // Request everything without filters; the page applies them itself, without another request.
   const asked = request(), again = () => attempt(asked, again, { text });
   await again();
 }
-// A picture is read by the server; then its text is the note, and its entities are there already.
+// The server reads an image; its text becomes the note, and its entities are already known.
 async function readPicture(file) {
   stop();
   tries = 0;
@@ -67,14 +67,13 @@ async function attempt(asked, again, { text, file }) {
   }
   if (mine === asking) working();
 }
-// Seconds after which a request is worth another try: at once where the server says when, and in
-// growing steps where it cannot be reached.
+// Seconds until a retry: the server's Retry-After, or exponential backoff if it is unreachable.
 function comesAgain({ code, after }) {
   if (code && !["overloaded", "rate_limited", "model_unavailable"].includes(code)) return 0;
   tries += 1;
   return Math.max(after || 0, code ? 1 : 0, code && after ? 0 : Math.min(15, 2 ** (tries - 1)));
 }
-// Where a language model is at work, what it prints is shown as it comes.
+// Show the output of language models while it is generated.
 async function answered(asked, mine) {
   state.printed = "";
   if (model()?.guideline === "labels") return ask("/v1/extract", asked, mine.signal);
@@ -95,12 +94,12 @@ const dataUrl = (file) => new Promise((done, failed) => {
   reader.readAsDataURL(file);
 });
 async function open(file) {
-  const most = state.limits?.body_bytes ?? Infinity, large = "This file is larger than the server reads.";
+  const most = state.limits?.body_bytes ?? Infinity, large = "This file is larger than the server accepts.";
   if (file.size > most) return void problem(large);
   const { text, picture, problem: reason } = await opened(file);
   if (reason) problem(reason);
   else if (!picture) put(text);
-  else if (!state.pictures) problem("This server reads no pictures: its pipeline file has no ocr section.");
+  else if (!state.pictures) problem("This server cannot read images: its pipeline file has no ocr section.");
   else if (file.size > most * 0.74) problem(large);  // base64 takes four bytes for three
   else readPicture(file);
 }
@@ -115,7 +114,7 @@ function problem(text) {
   $("#problem").textContent = text;
   if (text) $("#status").textContent = "";
 }
-// Show what is under way, with its seconds once it takes some; nothing where `what` is missing.
+// Show the current activity, with elapsed seconds once it takes a while; hide it without `what`.
 function working(what = "") {
   const status = $("#status");
   $("#result").setAttribute("aria-busy", !!what);
@@ -124,14 +123,14 @@ function working(what = "") {
   $("#cancel").hidden = true;
   if (!what) return void (status.className = "status meta push");
   const began = Date.now();
-  // Said late, so that a quick answer does not flicker.
+  // Delayed, so that a fast response does not flicker.
   working.begins = setTimeout(() => {
     status.className = "status meta push working";
     status.textContent = what;
     $("#cancel").hidden = false;
   }, 250);
   working.goesOn = setInterval(() => {
-    // Every ten seconds only, since a screen reader says each.
+    // Only every ten seconds, since screen readers announce each update.
     const seconds = Math.floor((Date.now() - began) / 10_000) * 10;
     if (seconds) status.textContent = `${what}, ${seconds} s so far`;
   }, 1000);
@@ -156,15 +155,16 @@ function size() {
   $("#size").textContent = many(points, "character", "characters") + (points > most ? `; at most ${number(most)}` : "");
 }
 
-// ---- beginning
+// ---- start
 
 async function begin() {
   try {
     const { models, guidelines, limits, pictures } = await ask("/v1/models");
-    Object.assign(state, { models, guidelines, limits, pictures });
+    const { vocabularies } = await ask("/v1/vocabularies");
+    Object.assign(state, { models, guidelines, limits, pictures, vocabularies });
   } catch (error) {
     if (error.code === "unauthorized") return void token.ask(begin);
-    problem(error.code === "model_unavailable" ? "The model is being loaded; this page tries again." : "The server cannot be reached; this page tries again.");
+    problem(error.code === "model_unavailable" ? "The model is loading; this page retries." : "The server cannot be reached; this page retries.");
     return void setTimeout(begin, 2000);
   }
   problem("");
@@ -178,7 +178,7 @@ async function begin() {
   select.disabled = state.models.length < 2;
   if (state.pictures) {
     $("#file").accept = "text/*,.txt,image/*,application/pdf,.dcm";
-    $("#text").placeholder = "Paste a note, or drop a text file, a picture or a PDF here.";
+    $("#text").placeholder = "Paste a note, or drop a text file, an image or a PDF here.";
   }
   learn([...state.models, ...state.guidelines].flatMap((one) => one.labels));
   offer();
@@ -186,7 +186,7 @@ async function begin() {
   else { size(); read(); }
 }
 
-// ---- what people do
+// ---- user actions
 
 function choose(label) {
   if (label === undefined) state.chosen.clear();
@@ -260,7 +260,7 @@ note.addEventListener("drop", (event) => {
   else if (event.dataTransfer.getData("text/plain")) put(event.dataTransfer.getData("text/plain"));
 });
 
-// A machine that wakes up, or has its network again, need not wait for the next try.
+// Retry at once when the machine wakes up or regains its network.
 addEventListener("online", () => {
   clearTimeout(waiting);
   retry?.();

@@ -1,5 +1,6 @@
-// What came: marks in the text, a legend that filters, the table, JSON, and the same by curl.
+// The result: marked text, legend with filters, table, JSON and the equivalent curl command.
 import { token } from "./ask.js";
+import { codeElement, codeWords, legendOfStatus, only, related, sectionName, statusWords } from "./details.js";
 import { $, $$, button, make, many, number } from "./dom.js";
 import { draw as drawMarks } from "./marks.js";
 import { draw as drawPages } from "./sheets.js";
@@ -7,7 +8,7 @@ import { entities, look, passes, state, told } from "./state.js";
 import { hide, point } from "./tips.js";
 import { request } from "./wanted.js";
 
-const HINT = "Paste a note on the left, or take an example. What the model finds is marked here, and every mark says how sure it is and where it stands.";
+const HINT = "Paste a note on the left, or take an example. Entities are marked here, each with its score and position.";
 const ROWS = 50, SHOWN = 20_000;
 const time = (s) => (s < 1 ? `${Math.max(1, Math.round(s * 1000))} ms` : `${s.toFixed(1)} s`);
 
@@ -45,10 +46,15 @@ export function render() {
   }));
   const first = $("#p-text [data-e]");
   if (first) first.tabIndex = 0;
+  const statuses = legendOfStatus(), sections = (told()?.sections ?? []).map(({ name }) => sectionName(name));
+  $("#statuses").hidden = !statuses.length;
+  $("#statuses span.all").replaceChildren(...statuses);
+  $("#sections").hidden = !sections.length;
+  $("#sections").textContent = `Sections: ${[...new Set(sections)].join(" · ")}`;
   sift();
 }
 
-// What language models print, as it comes and when it is there.
+// The output of language models, while it streams and afterwards.
 export function said() {
   const printed = state.printed || (told()?.steps ?? []).flatMap((step) => step.completion ?? []).join("\n\n");
   $("#t-said").hidden = !printed;
@@ -78,37 +84,46 @@ export function legend() {
   if (at !== undefined) chips.find((chip) => chip.dataset.label === at)?.focus();
 }
 
-// Everything that follows from the filters.
+// Update everything that depends on the filters.
 export function sift() {
   const found = entities();
   for (const mark of $$(":is(#p-text, #sheets) [data-e]")) mark.classList.toggle("off", !passes(found[mark.dataset.e]));
   fill();
 }
-// The view that is shown; the others are filled when they are.
+// Render only the visible view; others are rendered when they are shown.
 function fill() {
   const view = $("#copy").dataset.view;
   if (view === "table") table();
-  if (view === "json") begin($("#json"), json(SHOWN / 100));  // no entity takes fewer characters
+  if (view === "json") begin($("#json"), json(SHOWN / 100));  // an entity takes at least this many characters
   if (view === "curl") begin($("#curl"), curl());
 }
-// The beginning of a text: laying out megabytes takes a browser seconds.
+// Only the start of a text: laying out megabytes takes a browser seconds.
 function begin(pre, text) {
   pre.textContent = text.slice(0, SHOWN);
   const note = pre.nextElementSibling;
   note.hidden = text.length <= SHOWN;
-  note.textContent = `Only the first ${number(SHOWN)} characters are shown. Copy takes all.`;
+  note.textContent = `Only the first ${number(SHOWN)} characters are shown. Copy includes all.`;
 }
 
-// ---- the table, whose rows are added as it is scrolled
+// ---- the table; rows are added while scrolling
 
 let listed = [];
+// Columns that are shown where some entity has something in them.
+const FURTHER = {
+  status: (entity) => statusWords(entity).join(", "),
+  codes: (entity) => entity.codes.map(codeWords).join("; "),
+  related: (_, i) => related(i).map((pair) => pair.join(": ")).join("; "),
+};
 function table() {
+  for (const [name, words] of Object.entries(FURTHER)) {
+    $("#p-table table").classList.toggle(`no-${name}`, !entities().some(words));
+  }
   listed = entities().flatMap((entity, i) => (passes(entity) ? [i] : []));
   $("#rows").replaceChildren();
   rows();
   if (listed.length) return;
-  const cell = make("td", "meta", state.answer ? "Nothing to show." : "Nothing has been read yet."), line = make("tr");
-  cell.colSpan = 7;
+  const cell = make("td", "meta", state.answer ? "Nothing to show." : "No result yet."), line = make("tr");
+  cell.colSpan = 10;
   line.append(cell);
   $("#rows").append(line);
 }
@@ -118,7 +133,7 @@ function rows() {
   const left = listed.length - from - ROWS;
   $("#more").hidden = left <= 0;
   $("#more").textContent = `${many(left, "more row", "more rows")}`;
-  watcher.unobserve($("#more"));  // so that it is told again where it is still in view
+  watcher.unobserve($("#more"));  // so that the observer fires again if it is still in view
   if (left > 0) watcher.observe($("#more"));
 }
 const watcher = new IntersectionObserver(([{ isIntersecting }]) => { if (isIntersecting) rows(); },
@@ -130,16 +145,21 @@ function row(entity, i) {
   cell.append(words);
   made.append(
     make("td", "name", entity.label), cell, make("td", "r score", entity.score === null ? "" : entity.score.toFixed(3)),
-    make("td", "r start", entity.start ?? ""), make("td", "r end", entity.end ?? ""),
-    make("td", `g-${entity.grounding}`, entity.grounding), make("td", "model", entity.model));
+    make("td", "r start", entity.start ?? ""), make("td", "r end", entity.end ?? ""));
+  for (const [name, words] of Object.entries(FURTHER)) {
+    const further = make("td", `f-${name}`, name === "codes" ? undefined : words(entity, i));
+    if (name === "codes") further.append(...entity.codes.map(codeElement));
+    made.append(further);
+  }
+  made.append(make("td", `g-${entity.grounding}`, entity.grounding), make("td", "model", entity.model));
   return made;
 }
-// The answer under the filters, with `most` entities.
+// The filtered response, with at most `most` entities.
 function json(most) {
   if (!state.answer) return "";
   const pages = told().pages.map(({ picture, ...page }) => ({ ...page, picture: picture && "…" }));
-  const found = entities().filter(passes).slice(0, most);
-  return JSON.stringify({ ...state.answer, documents: [{ ...told(), pages, entities: found }] }, null, 2);
+  const kept = [...entities().keys()].filter((i) => passes(entities()[i])).slice(0, most);
+  return JSON.stringify({ ...state.answer, documents: [{ ...only(told(), kept), pages }] }, null, 2);
 }
 const quoted = (value) => `'${value.replaceAll("'", "'\\''")}'`;
 function curl() {
@@ -171,8 +191,9 @@ export function tab(name, focus = false) {
 }
 const COPIED = {
   text: () => state.read,
-  table: () => [["label", "text", "score", "start", "end", "grounding", "model"],
-    ...entities().filter(passes).map((e) => [e.label, e.text.replace(/\s+/g, " "), e.score, e.start, e.end, e.grounding, e.model])]
+  table: () => [["label", "text", "score", "start", "end", "grounding", "model", ...Object.keys(FURTHER)],
+    ...entities().flatMap((e, i) => (passes(e) ? [[e.label, e.text.replace(/\s+/g, " "), e.score, e.start, e.end, e.grounding, e.model,
+      ...Object.values(FURTHER).map((words) => words(e, i))]] : []))]
     .map((cells) => cells.join("\t")).join("\n"),
   json: () => json(),
   curl,
@@ -182,7 +203,7 @@ async function copy() {
   const copier = $("#copy"), text = COPIED[copier.dataset.view](), before = copier.textContent;
   try {
     await navigator.clipboard.writeText(text);
-  } catch {  // a page that did not come by HTTPS or from this machine has no clipboard
+  } catch {  // the clipboard needs HTTPS or localhost
     const area = make("textarea", "vh");
     area.value = text;
     document.body.append(area);

@@ -1,4 +1,4 @@
-// Of configs/samples: written for the project, of nobody real.
+// From configs/samples: fictitious notes written for this project.
 export const SAMPLES = [
  {
   "name": "Trial abstract",

@@ -1,5 +1,5 @@
-// The pages of a picture with the boxes of its entities, beside the text that was read from them.
-// What pipelines/markup/sheet.py draws for the report, from the answer of the server.
+// Page images with entity boxes, beside the text read from them: the browser version of
+// pipelines/markup/sheet.py.
 import { $, $$ } from "./dom.js";
 import { entities, look, told } from "./state.js";
 
@@ -34,7 +34,7 @@ function sheet({ width, height, turn, picture }, index) {
   return whole;
 }
 
-// Draw the pages of the answer; without any the note is a text again.
+// Render the pages of the response; without pages, show the text input again.
 export function draw() {
   const pages = (told()?.pages ?? []).filter((page) => page.picture);
   const on = pages.length > 0, shown = $("#sheets");

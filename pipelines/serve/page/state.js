@@ -1,7 +1,7 @@
-// What the parts of the page know together, and the colours of labels.
+// Shared state of the page, and the colours of labels.
 export const state = {
-  models: [], guidelines: [], limits: null, pictures: false,
-  answer: null,  // the last answer, and the text that it is about
+  models: [], guidelines: [], vocabularies: [], limits: null, pictures: false,
+  answer: null,  // the last response and its text
   read: "", points: [], printed: "", file: null,
   chosen: new Set(), least: 0,
 };
@@ -15,7 +15,7 @@ export const entities = () => told()?.entities ?? [];
 export const passes = (entity) =>
   (entity.score === null || entity.score >= state.least) && (!state.chosen.size || state.chosen.has(entity.label));
 
-// The class of a label; one that no model announced is neutral.
+// The CSS class of a label; labels that no model announced are neutral.
 export function look(label) {
   if (!looks.has(label)) add(label, NEUTRAL);
   return looks.get(label);

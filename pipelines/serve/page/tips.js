@@ -1,5 +1,6 @@
-// What lies under the pointer or the focus: every mark around it, the innermost first; and the
-// places on the page that belong to it.
+// Tooltip of the pointer or focus: every mark around it, innermost first, and the matching boxes on
+// the page image.
+import { details } from "./details.js";
 import { $, $$, make } from "./dom.js";
 import { beyond, reach } from "./marks.js";
 import { entities, look } from "./state.js";
@@ -7,7 +8,8 @@ import { entities, look } from "./state.js";
 const WITHIN = ":is(#p-text, #sheets)";
 export const parts = (i) => $$(`${WITHIN} [data-e="${i}"]`);
 
-function section(entity) {
+function section(i) {
+  const entity = entities()[i];
   const part = make("section"), head = make("h4"), list = make("dl");
   head.append(make("mark", look(entity.label), entity.label));
   const fact = (name, value) => {
@@ -21,6 +23,7 @@ function section(entity) {
     meter.value = entity.score;
     fact("score", meter).append(entity.score.toFixed(3));
   }
+  for (const [name, words] of details(i)) fact(name, words);
   fact("grounding", entity.grounding).className = `g-${entity.grounding}`;
   fact("offsets", entity.start === null ? "not found in the text" : `${entity.start}–${entity.end}`);
   if (entity.ocr_confidence !== null) fact("read with", entity.ocr_confidence.toFixed(3));
@@ -32,7 +35,7 @@ function section(entity) {
 function tell(target) {
   const pop = $("#pop"), seen = [];
   for (let mark = target; mark; mark = mark.parentElement?.closest(`${WITHIN} [data-e]`)) seen.push(mark);
-  pop.replaceChildren(...seen.map((mark) => section(entities()[mark.dataset.e])));
+  pop.replaceChildren(...seen.map((mark) => section(+mark.dataset.e)));
   for (const mark of seen) for (const part of parts(mark.dataset.e)) part.classList.add("hot");
   target.setAttribute("aria-describedby", "pop");
   pop.hidden = false;
@@ -40,7 +43,7 @@ function tell(target) {
   pop.style.left = `${Math.max(12, Math.min(place.left, innerWidth - pop.offsetWidth - 12))}px`;
   pop.style.top = `${below ? place.bottom + 10 : Math.max(8, place.top - pop.offsetHeight - 8)}px`;
 }
-// Bring the other places of a mark into view, inside what scrolls around them only.
+// Scroll the counterparts of a mark into view, within their own containers only.
 function reveal(mark) {
   const i = +mark.dataset.e;
   const other = mark.matches("rect") ? reach(i) : parts(i).find((part) => part.matches("rect"));
@@ -76,7 +79,7 @@ for (const panel of [$("#p-text"), $("#sheets")]) {
   for (const name of ["mouseover", "focusin", "click"]) panel.addEventListener(name, over);
   for (const name of ["mouseleave", "focusout"]) panel.addEventListener(name, hide);
 }
-let moved = 0;  // a scroll of our own, to show a place, must not hide what is said of it
+let moved = 0;  // our own scrolling must not hide the tooltip
 addEventListener("scroll", (event) => {
   if (!event.target.matches?.(".desk, #p-text") || Date.now() - moved > 300) hide();
 }, { passive: true, capture: true });

@@ -1,11 +1,11 @@
-// What to look for: the model, its labels or a guideline, a prompt; and the request that says so.
+// Request options: model, labels or guideline, and prompt; builds the request.
 import { $, $$, button, make } from "./dom.js";
 import { look, state } from "./state.js";
 
 const OWN = "\u0001own";  // no guideline has this name
 export const model = () => state.models.find((one) => one.name === $("#model").value);
 
-// The guideline of the lines `LABEL` or `LABEL: definition`; null where there is none.
+// Parse lines `LABEL` or `LABEL: definition` into a guideline; null if there are none.
 function written() {
   const lines = $("#labels").value.split("\n").map((line) => line.trim()).filter(Boolean);
   const labels = Object.fromEntries(lines.map((line) => {
@@ -19,7 +19,7 @@ function guideline() {
   return value === OWN ? written() : value || null;
 }
 
-// The request for what is in the page; `sifted`: with the filters, which the page applies itself.
+// The request for the page's inputs; `sifted`: including the filters that the page applies itself.
 export function request(sifted = false) {
   const asked = { model: $("#model").value }, prompt = $("#prompt").value.trim(), text = $("#text").value;
   const follows = guideline();
@@ -31,7 +31,7 @@ export function request(sifted = false) {
   return asked;
 }
 
-// Show what the chosen model can be asked for.
+// Show the options that the chosen model supports.
 export function offer() {
   const chosen = model();
   if (!chosen) return;
@@ -62,5 +62,5 @@ export function offer() {
 }
 function summary(count) {
   const only = [...state.chosen].sort().join(", ");
-  $("#look-what").textContent = only || (count ? `all ${count} labels` : "what the model is asked for");
+  $("#look-what").textContent = only || (count ? `all ${count} labels` : "the model's own guideline");
 }
