@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-gguf demo-pages test test-slow reference lint schema dev clean
+.PHONY: demo demo-gguf demo-pages test test-slow reference lint fix schema docs dev clean
 
 demo: $(VENV)/.installed-lake
 	$(BIN)/medspan run configs/quickstart.yaml
@@ -50,9 +50,18 @@ lint: dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+fix: dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
 schema: dev
 	$(BIN)/medspan schema pipeline > configs/schema/pipeline.json
 	$(BIN)/medspan schema model > configs/schema/model.json
+
+# The pages that follow from the code, then the site, in out/site.
+docs: dev
+	$(BIN)/python -m docs.generate
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 dev: $(VENV)/.installed-dev
 

@@ -1,4 +1,4 @@
-"""The query of docs/tables.md that lists a document's concepts, over a real table."""
+"""The query of docs/how-to/query-the-tables.md that lists a document's concepts, over a real table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipelines.runs.plan import RunPlan
 from pipelines.runs.store import RunStore
 from pipelines.tables.rows import entity_row
 
-DOCS = Path(__file__).parents[1] / "docs/tables.md"
+DOCS = Path(__file__).parents[1] / "docs/how-to/query-the-tables.md"
 ASTHMA = Code("doid", "DOID:2841", "asthma", 1.0, "exact")
 DRUG = Code("drugbank", "DB00331", "Metformin", 0.9, "folded")
 
