@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 RESULTS: Mapping[str, int] = {
+    "deidentify": 1,
     "engine": 1,
     "grounding": 1,
     "merge": 1,
@@ -21,6 +22,7 @@ RESULTS: Mapping[str, int] = {
 }
 
 _ROOMS: Mapping[str, tuple[str, ...]] = {
+    "deidentify": ("deidentify",),
     "gguf": ("engine", "grounding", "merge", "prompts", "vision", "windows"),
     "ocr": ("ocr", "pages"),
     "onnx": ("merge", "onnx", "windows"),
