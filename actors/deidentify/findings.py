@@ -18,8 +18,10 @@ class Strength(IntEnum):
     MODEL = 1
     """A model says so."""
     PATTERN = 2
-    """A pattern that hardly anything else fits, or words before it that name it."""
-    CHECKED = 3
+    """A pattern that hardly anything else fits."""
+    NAMED = 3
+    """Words beside it say what it is."""
+    CHECKED = 4
     """A check digit or another validity check holds."""
 
 
