@@ -95,7 +95,7 @@ class Dates:
         for form in self._forms:
             for match in form.finditer(folded):
                 if self._valid(match):
-                    yield _finding(match, Strength.PATTERN)
+                    yield _finding(match, Strength.CHECKED)
         for form in self._bare:
             for match in form.finditer(folded):
                 if self._valid(match):
@@ -202,7 +202,7 @@ def _forms(name: str | None) -> list[str]:
         *numeric,
         rf"{_FREE}(?P<date>{_D}{ordinal}{of}{name}\.?{of}{_SHORT})(?!\w)",
         rf"{_FREE}(?P<date>{_D}{ordinal}{of}{name})(?!\w)",
-        rf"(?<!\w)(?P<date>{name}\.? {_D}{ordinal},? {_SHORT})(?![\w.])(?!,\d)",
+        rf"(?<!\w)(?P<date>{name}\.? {_D}{ordinal},? {_SHORT})(?!\w|[.,]\d)",
         rf"(?<!\w)(?P<date>{name}\.? {_D}{ordinal})(?!\w|[.,]\d)",
         rf"(?<!\w)(?P<date>{name}\.?(?: |-|/|, ?| del? (?:ano )?|, (?:del? )?| of ){_YEAR})(?!\w)",
         rf"(?<!\w)(?P<date>{name}\.? (?:del? )?{_SHORT})(?!\w|[.,]\d)",

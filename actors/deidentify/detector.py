@@ -36,7 +36,7 @@ class Detector:
         ignored. ``known_names``: names from elsewhere whose mentions are taken here too, such as
         those of the same patient's other documents.
         """
-        findings = without_weaker([*self._by_rules(text), *self._by_models(entities)])
+        findings = without_weaker([*self._by_rules(text), *self.of_models(entities)])
         names = [text[f.start : f.end] for f in findings if f.category is Category.NAME]
         if self._config.policy(Category.NAME) is not Policy.KEEP:
             findings += Mentions([*names, *known_names]).find(text)
@@ -51,7 +51,8 @@ class Detector:
         yield from self._places.find(text)
         yield from self._terms.find(text)
 
-    def _by_models(self, entities: Iterable[Entity]) -> Iterable[Finding]:
+    def of_models(self, entities: Iterable[Entity]) -> Iterable[Finding]:
+        """What models say, without labels that are no identifiers or are kept."""
         for entity in entities:
             category = self._config.category(entity.label)
             if category is None or entity.start is None or entity.end is None:

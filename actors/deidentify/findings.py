@@ -41,14 +41,22 @@ class Finding:
 
 
 def without_weaker(findings: Iterable[Finding]) -> list[Finding]:
-    """The findings, without those of mere shape that overlap a stronger one: a date is no id."""
+    """The findings, without those of mere shape that a stronger one explains: it covers them, or
+    it is a date whose digits they share."""
     kept = list(findings)
     strong = [finding for finding in kept if finding.strength > Strength.SHAPE]
     return [
         finding
         for finding in kept
-        if finding.strength > Strength.SHAPE or not any(finding.overlaps(s) for s in strong)
+        if finding.strength > Strength.SHAPE or not any(_explains(s, finding) for s in strong)
     ]
+
+
+def _explains(strong: Finding, weak: Finding) -> bool:
+    if strong.start <= weak.start and weak.end <= strong.end:
+        return True
+    numbers = strong.category is Category.DATE and weak.category in (Category.ID, Category.PHONE)
+    return numbers and strong.overlaps(weak)
 
 
 def disjoint(text: str, findings: Iterable[Finding]) -> list[Finding]:

@@ -37,7 +37,7 @@ _CARD = re.compile(r"(?<![\w-])\d(?:[ -]?\d){11,18}(?![\w-])")
 _VIN = re.compile(r"\b(?=\w*\d)[A-HJ-NPR-Z0-9]{17}\b")
 _UDI = re.compile(r"\(01\)\d{14}(?:\(\d{2}\)[\w/-]{1,20})*")
 # What a national id can look like: letters and digits with separators, mostly digits.
-_NATIONAL = re.compile(r"(?<![\w-])[A-Z]{0,6}[ -]?\d(?:[ ./-]?[0-9A-Z]){6,17}(?![\w-])", re.IGNORECASE)
+_NATIONAL = re.compile(r"(?<![\w-])(?:[A-Z]{1,6}-?)?\d(?:[ ./-]?[0-9A-Z]){6,17}(?![\w-])")
 # Digits with the separators of phone numbers; the area code may be in brackets.
 _PHONE = re.compile(r"(?<![\w.,/-])(?:\+|00)?\(?\d(?:[ ()./-]{0,3}\d){6,14}(?![\w/]|[.,]\d|-\d)")
 _NORTH_AMERICAN = re.compile(r"(?<![\w-])(?:\+?1[ .-]?)?(?:\(\d{3}\) ?|\d{3}[.-])\d{3}[.-]\d{4}(?![\w-])")
@@ -118,8 +118,7 @@ class Identifiers:
             yield from _all(text, pattern, category, by, holds)
         for match in _PHONE.finditer(text):
             if self._is_phone(match[0]):
-                separated = not match[0].isdigit()
-                strength = Strength.PATTERN if separated else Strength.SHAPE
+                strength = Strength.PATTERN if match[0][0] in "+(" else Strength.SHAPE
                 yield Finding(*match.span(), Category.PHONE, "phone", strength)
         for match in _LONG.finditer(text):
             digits = sum(c.isdigit() for c in match[0])

@@ -34,8 +34,9 @@ TITLES = frozenset(
 """Titles and forms of address, without points and in lower case; folded too."""
 
 _UPPER = r"[^\W\d_a-zà-öø-ÿāăąćčđęěğıľłńňőœřśşšťůűźžơưạảấầẩẫậắằẳẵặẹẻẽếềểễệỉịọỏốồổỗộớờởỡợụủứừửữựỳỵỷỹ]"
-_LETTER = r"[^\W\d_]"
-_WORD = rf"(?:{_UPPER}{_LETTER}*['’])?{_UPPER}{_LETTER}+(?:[-'’]{_LETTER}+)*"
+_MARK = "\u0300-\u036f"  # accents that stand as characters of their own
+_LETTER = rf"(?:[^\W\d_][{_MARK}]*)"
+_WORD = rf"(?:{_UPPER}[{_MARK}]*{_LETTER}*['’])?{_UPPER}[{_MARK}]*{_LETTER}+(?:[-'’]{_LETTER}+)*"
 _INITIAL = rf"{_UPPER}\.?(?!{_LETTER})"
 _BETWEEN = r"(?:de la|de los|de las|de|del|van der|van den|van de|van|von der|von|vom|zu|zur|dos|da|di|la|y|al)"
 _PART = rf"(?:{_WORD}|{_INITIAL})"
@@ -93,12 +94,19 @@ class Names:
                     yield Finding(*span, Category.NAME, "given_name", Strength.SHAPE)
 
 
+NAME_WORD = re.compile(rf"{_LETTER}+(?:['’]{_LETTER}+)*")
+"""A word of a name; what a hyphen joins are two."""
+_NAME_WORD = re.compile(rf"(?:{_LETTER}|\d)+(?:['’-](?:{_LETTER}|\d)+)*")
+
+
 def _without_strangers(text: str, start: int, end: int) -> tuple[int, int] | None:
     """The part of a span before the first word that is none of a name."""
     last = start
-    for match in re.finditer(r"[^\W_]+(?:['’-][^\W_]+)*", text[start:end]):
+    shouted = text[start:end].isupper()
+    for match in _NAME_WORD.finditer(text[start:end]):
         word = match[0]
-        if key_of(word) in _NOT or (len(word) > 1 and word.isupper() and key_of(word) in TITLES):
+        short = 1 < len(word) < 5 and word.isupper() and not shouted and last > start  # MD, DOB
+        if short or key_of(word) in _NOT:
             break
         if key_of(word) not in PARTICLES:
             last = start + match.end()
@@ -114,7 +122,7 @@ def name_words(text: str) -> list[tuple[int, int]]:
     """The places of the words of a name that identify somebody: no particles, titles, initials."""
     return [
         (match.start(), match.end())
-        for match in re.finditer(r"[^\W\d_]+(?:['’][^\W\d_]+)*", text)
+        for match in NAME_WORD.finditer(text)
         if len(match[0]) > 1
         and match[0].lower() not in PARTICLES
         and match[0].lower() not in TITLES

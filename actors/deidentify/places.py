@@ -11,7 +11,7 @@ from actors.deidentify.findings import Finding, Strength
 from actors.deidentify.folding import key_of
 from actors.deidentify.names import LOCALES, faker_list
 
-_CAP = r"(?:[A-ZÀ-ÖØ-ÞĐŁŠŽČ][\w'’-]*|St\.|Dr\.|[A-Z]\.)"
+_CAP = r"(?:[A-ZÀ-ÖØ-ÞĐŁŠŽČ][\w\u0300-\u036f'’-]*|St\.|Dr\.|[A-Z]\.)"
 _GAP = r"[^\S\n]{1,2}"
 _OF = r"(?:de la|de los|de las|del|de|of|the|for|der|des|für|zum|am|im|du|la|y|and|&|-|–)"
 _NAME = rf"{_CAP}(?:{_GAP}(?:{_OF}{_GAP})?{_CAP}){{0,4}}"

@@ -14,7 +14,19 @@ from rich.logging import RichHandler
 
 from actors.config import ConfigError
 from actors.weights import WeightsError
-from pipelines.cli import enrich, evaluate, extract, models, plan, report, run, runs, schema, serve
+from pipelines.cli import (
+    deidentify,
+    enrich,
+    evaluate,
+    extract,
+    models,
+    plan,
+    report,
+    run,
+    runs,
+    schema,
+    serve,
+)
 from pipelines.storage import StoreError
 
 app = typer.Typer(
@@ -27,6 +39,7 @@ app.command("run")(run.run)
 app.command("enrich")(enrich.enrich)
 app.command("plan")(plan.plan)
 app.command("extract")(extract.extract)
+app.command("deidentify")(deidentify.deidentify)
 app.command("serve")(serve.serve)
 app.command("token")(serve.token)
 app.command("evaluate")(evaluate.evaluate)
