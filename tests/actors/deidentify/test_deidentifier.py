@@ -44,7 +44,7 @@ def at(text: str, words: str, label: str, **fields: object) -> Entity:
 
 def test_safe_harbour_keeps_states_years_and_younger_ages() -> None:
     assert Deidentifier(Deidentify()).apply(NOTE, Annotations(), "p").text == (
-        "Seen by [NAME] at [HOSPITAL] in [CITY], IL 606 on 2023.\r\n"
+        "Seen by Dr. [NAME] at [HOSPITAL] in [CITY], IL 606 on 2023.\r\n"
         "Patient: [NAME] (MRN: [MRN]), 90+ year old, DOB [DATE].\r\n"
         "[NAME] takes no aspirin 100 mg. Mail [EMAIL], call [PHONE].\r\n"
         "[NAME]'s wife came on 2023."
