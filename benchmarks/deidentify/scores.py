@@ -1,0 +1,96 @@
+"""What is counted: gold spans covered by findings, findings that touch gold, documents."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from actors.config.deidentify import Category
+
+STRUCTURED = frozenset(
+    {
+        Category.DATE,
+        Category.PHONE,
+        Category.FAX,
+        Category.EMAIL,
+        Category.URL,
+        Category.IP,
+        Category.NATIONAL_ID,
+        Category.MRN,
+        Category.HEALTH_PLAN,
+        Category.ACCOUNT,
+        Category.LICENSE,
+        Category.VEHICLE,
+        Category.DEVICE,
+        Category.ID,
+        Category.ZIP,
+    }
+)
+"""What a pattern can find."""
+
+Span = tuple[int, int, str]
+"""Start, end, and a category or another tool's name of it."""
+
+
+@dataclass
+class Counts:
+    """Sums over the documents of a set."""
+
+    gold: Counter[str] = field(default_factory=Counter)
+    covered: Counter[str] = field(default_factory=Counter)
+    found: Counter[str] = field(default_factory=Counter)
+    right: Counter[str] = field(default_factory=Counter)
+    documents: int = 0
+    clean: int = 0
+
+    def add(self, text: str, gold: Sequence[Span], found: Sequence[Span]) -> None:
+        """Count one document. A gold span counts as found where every letter and digit of it is
+        covered, whatever the category; a finding is right where it touches any gold span."""
+        taken = {at for start, end, _ in found for at in range(start, end)}
+        leaked = False
+        for start, end, category in gold:
+            self.gold[category] += 1
+            if all(at in taken for at in range(start, end) if text[at].isalnum()):
+                self.covered[category] += 1
+            else:
+                leaked = True
+        for start, end, category in found:
+            self.found[category] += 1
+            self.right[category] += any(s < end and start < e for s, e, _ in gold)
+        self.documents += 1
+        self.clean += not leaked
+
+    def scores(self) -> dict[str, object]:
+        """Recall and precision by category and in all, and the share of clean documents."""
+        structured = [c for c in self.gold if c in STRUCTURED]
+        return {
+            "documents": self.documents,
+            "no_leak": _share(self.clean, self.documents),
+            "recall": _share(self.covered.total(), self.gold.total()),
+            "recall_structured": _share(
+                sum(self.covered[c] for c in structured), sum(self.gold[c] for c in structured)
+            ),
+            "precision": _share(self.right.total(), self.found.total()),
+            "categories": {
+                category: {
+                    "gold": self.gold[category],
+                    "recall": _share(self.covered[category], self.gold[category]),
+                    "found": self.found[category],
+                    "precision": _share(self.right[category], self.found[category]),
+                }
+                for category in sorted({*self.gold, *self.found})
+            },
+        }
+
+
+def _share(part: int, whole: int) -> float | None:
+    return round(part / whole, 4) if whole else None
+
+
+def ratio(ours: Mapping[str, object], theirs: Mapping[str, object], name: str) -> float | None:
+    """Ours by theirs; None where either is missing or theirs is 0."""
+    one, other = ours.get(name), theirs.get(name)
+    if not isinstance(one, float) or not isinstance(other, float) or not other:
+        return None
+    return round(one / other, 3)
