@@ -29,6 +29,10 @@ _BEFORE = (
     r"|le|du|au|depuis|en|an|annee|jusqu'au"
     r"|nam|ngay|thang|tu|den)[.:]?\s+(?:the\s+|dem\s+|der\s+)?|[*†(]\s?)"
 )
+# What stands before the second date of a range, or the last of a list: "13. - 24.10.2024".
+_RANGE = re.compile(
+    r"(?<![\w.,/])(\d{1,2}(?:\.\d{1,2})?\.?)\s?(?:-|–|/|und|u\.|bis|bis zum|y|al|a|e|et|au|to|and)\s?$"
+)
 _TIME = re.compile(
     r"[T ,]*\d\d?:\d\d(?::\d\d(?:\.\d+)?)?\s*(?:[aApP]\.?[mM]\.?|h|Uhr|Z)?"
 )
@@ -96,6 +100,9 @@ class Dates:
             for match in form.finditer(folded):
                 if self._valid(match):
                     yield _finding(match, Strength.CHECKED)
+                    begin = _RANGE.search(folded, max(0, match.start() - 20), match.start("date"))
+                    if begin is not None:
+                        yield Finding(*begin.span(1), Category.DATE, "range", Strength.CHECKED)
         for form in self._bare:
             for match in form.finditer(folded):
                 if self._valid(match):
@@ -183,16 +190,17 @@ class Dates:
 def _forms(name: str | None) -> list[str]:
     """Forms that hardly anything else has, over folded text; ``name`` matches a month's name."""
     time = r"(?:[t ]\d\d:\d\d(?::\d\d)?)?"
+    after = r"(?<![\w/.,])"  # a range has no space after its hyphen: "29.07.2023-01.08.2023"
     first, second = _ANY.format("p"), _ANY.format("q")
     numeric = [
-        rf"{_FREE}(?P<date>{_YEAR}(?P<s>[-/.]){_M}(?P=s){_D}){time}(?!\d)",
+        rf"{after}(?P<date>{_YEAR}(?P<s>[-/.]){_M}(?P=s){_D}{time})(?!\d)",
         # A slip of the pen may put white space beside a separator: "12/04 /2011".
-        rf"{_FREE}(?P<date>{first} ?(?P<s>[-/.]) ?{second} ?(?P=s) ?{_YEAR})(?!\d)",
+        rf"{after}(?P<date>{first} ?(?P<s>[-/.]) ?{second} ?(?P=s) ?{_YEAR})(?!\d)",
         rf"{_FREE}(?P<date>{first}(?P<s>[-/.]){second}(?P=s){_SHORT}){_END}",
         rf"\b(?P<date>ngay {_D} thang {_M} nam {_YEAR})",
         rf"\b(?P<date>ngay {_D} thang {_M})(?!\d)",
         rf"\b(?P<date>thang {_M}(?: nam |/){_YEAR})",
-        rf"{_FREE}(?P<date>{_M}/{_YEAR}){_END}",
+        rf"{after}(?P<date>{_M}/{_YEAR}){_END}",
     ]
     if name is None:
         return numeric
@@ -204,7 +212,7 @@ def _forms(name: str | None) -> list[str]:
         rf"{_FREE}(?P<date>{_D}{ordinal}{of}{name})(?!\w)",
         rf"(?<!\w)(?P<date>{name}\.? {_D}{ordinal},? {_SHORT})(?!\w|[.,]\d)",
         rf"(?<!\w)(?P<date>{name}\.? {_D}{ordinal})(?!\w|[.,]\d)",
-        rf"(?<!\w)(?P<date>{name}\.?(?: |-|/|, ?| del? (?:ano )?|, (?:del? )?| of ){_YEAR})(?!\w)",
+        rf"(?<!\w)(?P<date>{name}\.?(?:[ \n]|-|/|, ?| del? (?:ano )?|, (?:del? )?| of ){_YEAR})(?!\w)",
         rf"(?<!\w)(?P<date>{name}\.? (?:del? )?{_SHORT})(?!\w|[.,]\d)",
     ]
 
@@ -217,7 +225,8 @@ def _bare_forms(name: str | None) -> list[str]:
         rf"{_BEFORE}(?P<date>{first}(?P<s>[/.-]){second}){_END}",
         rf"\((?:[^()\d]{{0,20}})(?P<date>{_M}/(?P<y>\d\d)){_END}",
         rf"{_BEFORE}(?P<date>{_M}/(?P<y>\d\d)){_END}",
-        rf"{_FREE}(?P<date>{_YEAR})(?![\w/]|[.,-]\d| ?(?:mg|ml|g|kcal|u|ui|iu|/))",
+        rf"(?:^|\n)(?P<date>{_M}/(?P<y>\d\d))(?= )",
+        rf"{_FREE}(?P<date>{_YEAR})(?![\w/]|[.,-]\d| ?(?:(?:mg|ml|g|kcal|u|ui|iu)\b|/))",
     ]
     if name is None:
         return bare

@@ -44,8 +44,13 @@ class Detector:
 
     def _by_rules(self, text: str) -> Iterable[Finding]:
         yield from self._identifiers.find(text)
-        yield from find_fields(text)
-        yield from self._dates.find(text)
+        dates = list(self._dates.find(text))
+        yield from dates
+        # "visit 3/4/2020" names no visit.
+        sure = [date for date in dates if date.strength > Strength.SHAPE]
+        for field in find_fields(text):
+            if not any(date.overlaps(field) for date in sure):
+                yield field
         yield from find_ages(text)
         yield from self._names.find(text)
         yield from self._places.find(text)

@@ -11,14 +11,14 @@ from actors.deidentify.folding import fold
 
 # A number with letters before, between or after: ST-998877, 28 28 20943, 12345-NYP, 78956135/2.
 _VALUE = r"[#№]?\s?(?:[a-z]{1,10}[-/ ]?)?\d[\da-z]*(?:[-/.]{1,2}(?:\d[\da-z]*|[a-z]{1,5}\d*)| {1,2}\d[\da-z]*)*"
-_PHONE = r"[+(]?\d(?:[ ()./-]{0,3}\d){3,17}(?:[ ,]*(?:ext|dw|durchwahl)\.? ?\d{1,6})?"
+_PHONE = r"[+(]?\d(?:[ ()./-]{0,3}\d){3,17}(?:[ ,]*(?:ext|dw|durchwahl|o|oder|or)\.? ?\d{1,6})?"
 _NUMBER = r"(?:\s?(?:number|num|no|nr|n[º°o]|id|code|nummer|so|#)\b\.?)?"
 _SEPARATOR = r"[.:#=]{0,2}[^\S\n]{0,20}(?:(?:is|was|es|ist|est|la)\s)?\n?[^\S\n]{0,8}"
 
 _KEYWORDS: tuple[tuple[Category, str, str], ...] = (
     (
         Category.MRN,
-        r"mrn|medical record|record|chart|patient id|pt\.? id|pat(?:ient)?\.?-?(?:nr|id)|nhc|cipa"
+        r"mrn|medical record|record|chart|patient id|pt\.? id|pat(?:ient)?\.?-?(?:nr|id)|nhc-?|cipa?"
         r"|historia(?: clinica)?|n[º°] historia|fall-?(?:nummer|nr|zahl)|fall|patientennummer"
         r"|aufnahme-?(?:nummer|zahl|nr)|ipp|nip|dossier|ma benh nhan|ma bn|so ho so|so benh an",
         _VALUE,
@@ -61,9 +61,10 @@ _KEYWORDS: tuple[tuple[Category, str, str], ...] = (
     (
         Category.ID,
         r"episodio|encounter|visit|accession|case|ref(?:erence)?(?:\. ?code)?|vorgangs-?(?:nr|nummer)"
-        r"|histologie|eingangs-?nr|befund-?nr|id|identifier|room|zimmer|zi|bett|station",
+        r"|histologie|eingangs-?nr|befund-?nr|id|identifier|room|zimmer|zi|bett",
         _VALUE,
     ),
+    (Category.ID, r"(?:[a-z]+)?station", r"[a-z]{0,2}-?\d{1,4}[a-z]?"),
     (Category.FAX, r"fax|telefax|telecopie", _PHONE),
     (
         Category.PHONE,
@@ -89,7 +90,7 @@ _FIELDS = tuple(
 )
 # Words that are too common to make any number after them an identifier without a colon or a "#".
 _COMMON = re.compile(
-    r"(?:record|chart|plan|policy|member|card|case|visit|id|room|station|fall|sv|cc|plate|call"
+    r"(?:record|chart|plan|policy|member|card|case|visit|id|room|fall|sv|cc|plate|call"
     r"|contact|nummer|unter|ref|reference|dossier|historia|license|certificate|sn|medicare)$"
 )
 _FEW = 4  # digits that a common word needs

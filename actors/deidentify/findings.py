@@ -19,10 +19,10 @@ class Strength(IntEnum):
     """A model says so."""
     PATTERN = 2
     """A pattern that hardly anything else fits."""
-    NAMED = 3
-    """Words beside it say what it is."""
-    CHECKED = 4
+    CHECKED = 3
     """A check digit or another validity check holds."""
+    NAMED = 4
+    """Words beside it say what it is."""
 
 
 @dataclass(frozen=True, slots=True)

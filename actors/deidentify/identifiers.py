@@ -34,7 +34,7 @@ _GPS = re.compile(
 _SSN = re.compile(r"(?<![\w-])(?!000|666|9\d\d)\d{3}-(?!00)\d\d-(?!0000)\d{4}(?![\w-])")
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{2,4}){3,8}\b")
 _CARD = re.compile(r"(?<![\w-])\d(?:[ -]?\d){11,18}(?![\w-])")
-_VIN = re.compile(r"\b(?=\w*\d)[A-HJ-NPR-Z0-9]{17}\b")
+_VIN = re.compile(r"\b(?=\w*\d)(?=\d*[A-Z])[A-HJ-NPR-Z0-9]{17}\b")
 _UDI = re.compile(r"\(01\)\d{14}(?:\(\d{2}\)[\w/-]{1,20})*")
 # What a national id can look like: letters and digits with separators, mostly digits.
 _NATIONAL = re.compile(r"(?<![\w-])(?:[A-Z]{1,6}-?)?\d(?:[ ./-]?[0-9A-Z]){6,17}(?![\w-])")
@@ -44,12 +44,14 @@ _NORTH_AMERICAN = re.compile(r"(?<![\w-])(?:\+?1[ .-]?)?(?:\(\d{3}\) ?|\d{3}[.-]
 _LONG = re.compile(
     r"(?<![\w.,/-])#?(?=[\w/-]*\d{4})[A-Z]{0,4}-?\d{3,}(?:[-/]?\d+)*(?:-?[A-Z]{1,4})?(?![\w/]|[.,]\d)"
 )
+_GROUPS = re.compile(r"(?<![\w.,/-])\d{2,}(?: \d{2,}){1,4}(?![\w/]|[.,]\d)")
 _UNIT = re.compile(
     r"\s?(?:/|x\s?10|mg|mcg|µg|ug|g\b|kg|ml|u\b|ui\b|iu\b|i\.?e\.?\b|cells|c[eé]l|copies|copias|"
     r"platelets|plaquetas|leuco|mm|mcl|µl|ul\b|l\b|kcal|cfu|ufc)",
     re.IGNORECASE,
 )
 _SHORTEST = 7  # digits that alone make a number an identifier
+_GROUPED = 9  # the same of numbers with white space between them
 
 _NATIONAL_IDS: dict[str, str] = {
     "AT": "vnr tin",
@@ -126,6 +128,10 @@ class Identifiers:
             if digits >= (_SHORTEST if alone else 4) and not (
                 alone and _UNIT.match(text, match.end())
             ):
+                yield Finding(*match.span(), Category.ID, "long_number", Strength.SHAPE)
+
+        for match in _GROUPS.finditer(text):
+            if sum(c.isdigit() for c in match[0]) >= _GROUPED:
                 yield Finding(*match.span(), Category.ID, "long_number", Strength.SHAPE)
 
     def _is_phone(self, value: str) -> bool:

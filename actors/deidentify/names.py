@@ -59,6 +59,10 @@ _CLOSING = re.compile(
     rf"(?:[Gg]r[üu](?:ß|ss)en|[Ss]incerely|[Rr]egards|[Aa]tentamente|[Cc]ordialement)[,.]?\s{{1,8}}"
     rf"(?:{_TITLE}[^\S\n]{{0,3}})*(?P<name>{_FULL})"
 )
+_DESCRIBED = re.compile(
+    rf"\b(?i:patient|pt|female|male|woman|man|child|boy|girl|mother|father|son|daughter|wife|husband)"
+    rf",?{_GAP}(?:named{_GAP}|called{_GAP})?(?P<name>(?P<first>{_WORD})(?:{_GAP}{_PART}){{0,3}})"
+)
 _CANDIDATE = re.compile(rf"(?<![\w-])(?P<first>{_WORD})(?P<rest>(?:{_GAP}(?:{_BETWEEN}{_GAP})?{_PART}){{1,4}})(?!\w)")
 # Not names, though they stand where names do.
 _NOT = frozenset(
@@ -86,6 +90,10 @@ class Names:
                 if span is not None:
                     yield Finding(*span, Category.NAME, by)
         given = given_names(self._languages)
+        for match in _DESCRIBED.finditer(text):
+            span = _without_strangers(text, *match.span("name"))
+            if span is not None and key_of(match["first"]) in given:
+                yield Finding(*span, Category.NAME, "described")
         for match in _CANDIDATE.finditer(text):
             first = key_of(match["first"]).split("-")[0]
             if first in given and first not in _NOT:
@@ -106,7 +114,7 @@ def _without_strangers(text: str, start: int, end: int) -> tuple[int, int] | Non
     for match in _NAME_WORD.finditer(text[start:end]):
         word = match[0]
         short = 1 < len(word) < 5 and word.isupper() and not shouted and last > start  # MD, DOB
-        if short or key_of(word) in _NOT:
+        if short or (len(word) > 1 and key_of(word) in _NOT):
             break
         if key_of(word) not in PARTICLES:
             last = start + match.end()

@@ -24,6 +24,9 @@ _STREETS = (
     rf"(?:\b(?:[Cc]alle|[Aa]v(?:en)?i?da|[Aa]vd?a?|[Pp]aseo|[Pp]laza|[Pp]za|[Cc]arretera|[Cc]tra|[Rr]onda|[Tt]ravesía"
     rf"|[Cc]amino|[Uu]rb)\b\.?|\bC/)[^\S\n]{{0,2}}(?:de la |de los |de las |del |de )?{_NAME}"
     r"(?:[ ,]{1,3}(?:[Nn]º|[Nn]úm\.?|n\.º)?\s?(?:\d{1,4}|[Ss]/[Nn])(?:[ ,-]{1,4}(?:\d{1,3}\s?[ºª°]?\s?[A-Za-zª]?\b|[Bb]ajo\s?[A-Z]?|[A-Z]\b)){0,3})?",
+    r"(?<!\w)(?i:calle|c/|av(?:en)?id[ao]|avd?a?|paseo|plaza|pza|carretera|ctra|ronda|camino)\.?"
+    r"(?:[^\S\n]{1,2}[^\W\d][\w'’´-]*\.?){1,6}(?:,|[^\S\n])[^\S\n]?(?:nº ?|km )?(?:\d{1,4}(?:[,-]\d{1,3})?|s/n)(?!\w)"
+    r"(?:[ ,-]{1,4}(?:\d{1,3}[º°ª]?[A-Za-z]?|[A-Z]\d?|\d?[º°ª]|[Bb]ajo)(?!\w)){0,3}",
     rf"\b(?:{_CAP}{_GAP})?[A-ZÄÖÜ][\wäöüß-]*(?:[Ss]tra(?:ß|ss)e|[Ss]tr\.|[Ww]eg|[Pp]latz|[Gg]asse|[Aa]llee|[Uu]fer|[Pp]fad"
     r"|[Dd]amm|[Rr]ing|[Mm]arkt|[Hh]of|[Ss]aum)\.?\s\d{1,4}\s?[a-z]?\b",
     rf"\b{_CAP}{_GAP}(?:Stra(?:ß|ss)e|Str\.|Weg|Platz|Gasse|Allee){_GAP}\d{{1,4}}\s?[a-z]?\b",
@@ -45,7 +48,17 @@ _HOSPITALS = (
     rf"(?:{_GAP}(?:{_OF}{_GAP})?(?:{_OF}{_GAP})?{_CAP}){{1,3}}",
     r"\b[A-ZÄÖÜ][\wäöüß]+(?:-[A-ZÄÖÜ][\wäöüß]+)*-(?:Klinik|Spital|Krankenhaus)\b",
 )
+# What a form calls an address, to the end of its line.
+_ADDRESS = re.compile(
+    r"(?<!\w)(?i:domicilio|direcci[oó]n|address|adresse|anschrift|địa chỉ)[^\S\n]?:[^\S\n]*"
+    r"(?P<street>[^\n:]{3,80}?)(?=[.;]?[^\S\n]*(?:\n|$))"
+)
+_VISITED = re.compile(
+    rf"(?:\b(?:seen|treated|evaluated|admitted|operated|observed|referred|hospitali[sz]ed|visit|followed|presented)"
+    rf"(?:{_GAP}[a-z]+)?{_GAP}(?:at|to|in)|\bour){_GAP}(?:the{_GAP}|our{_GAP})?(?P<place>{_NAME})"
+)
 _POSTAL = (
+    rf",\s(?P<zip>\d{{4}})(?={_GAP}[A-ZÀ-Þ][\wäöüß]{{2}})",
     r"\b[A-Z]{2}\s(?P<zip>\d{5}(?:-\d{4})?)\b",
     rf"\b(?P<zip>(?:A|D|CH|E|F|DE|AT|ES|FR)-\d{{4,5}})(?={_GAP}[A-ZÀ-Þ])",
     r"(?<![\w.,/-])(?P<zip>\d{5})(?=[^\S\n]{0,2}[,.-]?[^\S\n]{0,2}(?!Mg|UI)[A-ZÀ-Þ][\wäöüß]{2})",
@@ -54,8 +67,9 @@ _POSTAL = (
 _TOWN = re.compile(rf"\d[ ,.-]{{1,3}}(?P<town>{_CAP}(?:{_GAP}(?:{_OF}{_GAP})?{_CAP}){{0,3}})")
 _TOWN_FIELD = re.compile(
     rf"(?<!\w)(?i:localidad/?\s?(?:provincia)?|municipio|provincia|ciudad|city|town|wohnort|ort|ville|lives in|living in|thành phố)"
-    rf"\s?:?[^\S\n]{{1,3}}(?P<town>{_NAME})"
+    rf"\s?:?[^\S\n]{{1,3}}(?P<town>{_NAME}(?:,{_GAP}{_NAME})?)"
 )
+_BEFORE_COUNTRY = re.compile(rf"(?P<town>{_NAME})[.,]?{_GAP}\(?$")
 _TOWN_STATE = re.compile(rf"(?P<town>{_CAP}(?:{_GAP}{_CAP}){{0,2}}),\s(?P<state>[A-Z]{{2}})(?!\w)")
 
 
@@ -63,7 +77,8 @@ class Places:
     """Finds parts of addresses, institutions and countries."""
 
     def __init__(self, languages: tuple[Language, ...]) -> None:
-        self._states, self._countries = _states(), _countries(languages)
+        self._states = _states()
+        self._countries, self._towns = _countries(languages), _towns(languages)
 
     def find(self, text: str) -> Iterator[Finding]:
         """Streets, ZIP codes, towns beside them, hospitals, states and countries."""
@@ -76,10 +91,14 @@ class Places:
                     yield Finding(*match.span(), category, by)
         for pattern in _POSTAL_PATTERNS:
             for match in pattern.finditer(text):
-                yield Finding(*match.span("zip"), Category.ZIP, "zip")
+                yield Finding(*match.span("zip"), Category.ZIP, "zip", Strength.NAMED)
                 town = _TOWN.match(text, match.end() - 1)
                 if town is not None:
                     yield Finding(*town.span("town"), Category.CITY, "zip")
+        for match in _ADDRESS.finditer(text):
+            yield Finding(*match.span("street"), Category.STREET, "field", Strength.NAMED)
+        for match in _VISITED.finditer(text):
+            yield Finding(*match.span("place"), Category.HOSPITAL, "visited", Strength.SHAPE)
         for match in _TOWN_FIELD.finditer(text):
             yield Finding(*match.span("town"), Category.CITY, "field")
         for match in _TOWN_STATE.finditer(text):
@@ -88,6 +107,11 @@ class Places:
                 yield Finding(*match.span("state"), Category.STATE, "state")
         for match in self._countries.finditer(text):
             yield Finding(*match.span(), Category.COUNTRY, "country", Strength.SHAPE)
+            town = _BEFORE_COUNTRY.search(text, max(0, match.start() - 60), match.start())
+            if town is not None:
+                yield Finding(*town.span("town"), Category.CITY, "country", Strength.SHAPE)
+        for match in self._towns.finditer(text):
+            yield Finding(*match.span(), Category.CITY, "town", Strength.SHAPE)
 
 
 def _compiled(patterns: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
@@ -103,10 +127,38 @@ def _states() -> frozenset[str]:
     return frozenset(faker_list("address", "en_US", "states_abbr"))
 
 
+# Faker's lists of real places; its other towns are made up.
+_TOWNS: dict[Language, tuple[str, ...]] = {
+    "en": (),
+    "es": ("states", "regions"),
+    "de": ("cities",),
+    "fr": (),
+    "vi": ("provinces", "cities"),
+}
+_NO_TOWNS = frozenset({"essen", "halle", "hof", "bergen", "kamen"})  # words, too
+
+
 @cache
 def _countries(languages: tuple[Language, ...]) -> re.Pattern[str]:
-    names = {
-        name for language in languages for name in faker_list("address", LOCALES[language], "countries")
+    names = _listed(languages, dict.fromkeys(LOCALES, ("countries",)))
+    return _any_of({*(name for name in names if len(name) > 3), "USA", "EE.UU.", "EEUU", "UK"})
+
+
+@cache
+def _towns(languages: tuple[Language, ...]) -> re.Pattern[str]:
+    names = _listed(languages, _TOWNS)
+    return _any_of({n for n in names if len(n) > 3 and key_of(n) not in _NO_TOWNS})
+
+
+def _listed(languages: tuple[Language, ...], kinds: dict[Language, tuple[str, ...]]) -> set[str]:
+    return {
+        name
+        for language in languages
+        for kind in kinds[language]
+        for name in faker_list("address", LOCALES[language], kind)
     }
-    words = sorted((n for n in names if len(key_of(n)) > 3), key=lambda n: (-len(n), n))
-    return re.compile(r"\b(?:" + "|".join(map(re.escape, words)) + r"|USA|EE\.? ?UU\.?)(?!\w)")
+
+
+def _any_of(names: set[str]) -> re.Pattern[str]:
+    words = sorted(names, key=lambda name: (-len(name), name))
+    return re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, words)) + r")(?!\w)" if words else "(?!)")

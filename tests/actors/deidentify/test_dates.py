@@ -16,7 +16,7 @@ _EN, _ES, _DE, _FR, _VI = (Dates((language,)) for language in ("en", "es", "de",
 @pytest.mark.parametrize(
     ("dates", "text", "found", "shifted"),
     [
-        (_EN, "on 2023-01-15 12:20", "2023-01-15", "2023-02-24"),
+        (_EN, "on 2023-01-15 12:20", "2023-01-15 12:20", "2023-02-24 12:20"),
         (_EN, "seen January 5, 2023.", "January 5, 2023", "February 14, 2023"),
         (_EN, "seen Jan 15th, 2023", "Jan 15th, 2023", "Feb 24th, 2023"),
         (_EN, "on May 30th, 2022 (ID", "May 30th, 2022", "July 9th, 2022"),
