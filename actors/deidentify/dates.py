@@ -31,11 +31,10 @@ _BEFORE = (
 )
 # What stands before the second date of a range, or the last of a list: "13. - 24.10.2024".
 _RANGE = re.compile(
-    r"(?<![\w.,/])(\d{1,2}(?:\.\d{1,2})?\.?)\s?(?:-|–|/|und|u\.|bis|bis zum|y|al|a|e|et|au|to|and)\s?$"
+    r"(?<![\w.,/])(\d{1,2}(?:\.\d{1,2})?\.?)\s?"
+    r"(?:-|–|/|und|u\.|bis|bis zum|y|al|a|e|et|au|to|and)\s?$"
 )
-_TIME = re.compile(
-    r"[T ,]*\d\d?:\d\d(?::\d\d(?:\.\d+)?)?\s*(?:[aApP]\.?[mM]\.?|h|Uhr|Z)?"
-)
+_TIME = re.compile(r"[T ,]*\d\d?:\d\d(?::\d\d(?:\.\d+)?)?\s*(?:[aApP]\.?[mM]\.?|h|Uhr|Z)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +211,8 @@ def _forms(name: str | None) -> list[str]:
         rf"{_FREE}(?P<date>{_D}{ordinal}{of}{name})(?!\w)",
         rf"(?<!\w)(?P<date>{name}\.? {_D}{ordinal},? {_SHORT})(?!\w|[.,]\d)",
         rf"(?<!\w)(?P<date>{name}\.? {_D}{ordinal})(?!\w|[.,]\d)",
-        rf"(?<!\w)(?P<date>{name}\.?(?:[ \n]|-|/|, ?| del? (?:ano )?|, (?:del? )?| of ){_YEAR})(?!\w)",
+        rf"(?<!\w)(?P<date>{name}\.?"
+        rf"(?:[ \n]|-|/|, ?| del? (?:ano )?|, (?:del? )?| of ){_YEAR})(?!\w)",
         rf"(?<!\w)(?P<date>{name}\.? (?:del? )?{_SHORT})(?!\w|[.,]\d)",
     ]
 

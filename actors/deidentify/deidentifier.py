@@ -104,7 +104,10 @@ class Deidentifier:
             offsets,
             moved(annotations, new_text, offsets, clean, is_identifier),
             Counter((edit.category, edit.policy) for edit in offsets.edits),
-            (*self._rules_again(new_text, offsets, mentions), *_came_back(new_text, offsets, replacing)),
+            (
+                *self._rules_again(new_text, offsets, mentions),
+                *_came_back(new_text, offsets, replacing),
+            ),
         )
         return self._released(done)
 

@@ -73,7 +73,9 @@ def _burn(dataset: Dataset, boxes: Sequence[Box]) -> None:
     photometric = dataset.PhotometricInterpretation
     if by_frame.ndim == 4:
         photometric = "RGB"  # what pydicom decodes colours to
-    dataset.set_pixel_data(values, photometric, int(dataset.BitsStored), generate_instance_uid=False)
+    dataset.set_pixel_data(
+        values, photometric, int(dataset.BitsStored), generate_instance_uid=False
+    )
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
 
 
@@ -106,7 +108,8 @@ def _references() -> _Action:
     """The table's X/Z/U*: of a sequence the items stay, and the unique ids in them are made new."""
     from dicomanonymizer.simpledicomanonymizer import delete_or_empty_or_replace_UID
 
-    return delete_or_empty_or_replace_UID
+    action: _Action = delete_or_empty_or_replace_UID
+    return action
 
 
 def _uids(value: Any, key: Key) -> Any:

@@ -10,7 +10,10 @@ from actors.deidentify.findings import Finding, Strength
 from actors.deidentify.folding import fold
 
 # A number with letters before, between or after: ST-998877, 28 28 20943, 12345-NYP, 78956135/2.
-_VALUE = r"[#№]?\s?(?:[a-z]{1,10}[-/ ]?)?\d[\da-z]*(?:[-/.]{1,2}(?:\d[\da-z]*|[a-z]{1,5}\d*)| {1,2}\d[\da-z]*)*"
+_VALUE = (
+    r"[#№]?\s?(?:[a-z]{1,10}[-/ ]?)?\d[\da-z]*"
+    r"(?:[-/.]{1,2}(?:\d[\da-z]*|[a-z]{1,5}\d*)| {1,2}\d[\da-z]*)*"
+)
 _PHONE = r"[+(]?\d(?:[ ()./-]{0,3}\d){3,17}(?:[ ,]*(?:ext|dw|durchwahl|o|oder|or)\.? ?\d{1,6})?"
 _NUMBER = r"(?:\s?(?:number|num|no|nr|n[º°o]|id|code|nummer|so|#)\b\.?)?"
 _SEPARATOR = r"[.:#=]{0,2}[^\S\n]{0,20}(?:(?:is|was|es|ist|est|la)\s)?\n?[^\S\n]{0,8}"
@@ -18,7 +21,8 @@ _SEPARATOR = r"[.:#=]{0,2}[^\S\n]{0,20}(?:(?:is|was|es|ist|est|la)\s)?\n?[^\S\n]
 _KEYWORDS: tuple[tuple[Category, str, str], ...] = (
     (
         Category.MRN,
-        r"mrn|medical record|record|chart|patient id|pt\.? id|pat(?:ient)?\.?-?(?:nr|id)|nhc-?|cipa?"
+        r"mrn|medical record|record|chart|patient id|pt\.? id|pat(?:ient)?\.?-?(?:nr|id)"
+        r"|nhc-?|cipa?"
         r"|historia(?: clinica)?|n[º°] historia|fall-?(?:nummer|nr|zahl)|fall|patientennummer"
         r"|aufnahme-?(?:nummer|zahl|nr)|ipp|nip|dossier|ma benh nhan|ma bn|so ho so|so benh an",
         _VALUE,
@@ -27,7 +31,8 @@ _KEYWORDS: tuple[tuple[Category, str, str], ...] = (
         Category.HEALTH_PLAN,
         r"insurance(?: plan| policy)?|ins(?:\.|urance)? (?:plan|id)|policy|health plan|plan|hmo|ppo"
         r"|hicn|member|beneficiary|medicare|medicaid|nass|afiliacion|aseguramiento|seguridad social"
-        r"|svnr|sv|sv-?(?:nr|nummer)|versicherten-?(?:nr|nummer)|krankenkasse|numero de securite sociale"
+        r"|svnr|sv|sv-?(?:nr|nummer)|versicherten-?(?:nr|nummer)|krankenkasse"
+        r"|numero de securite sociale"
         r"|securite sociale|nss|bhyt|the bao hiem|bao hiem y te",
         _VALUE,
     ),
@@ -60,7 +65,8 @@ _KEYWORDS: tuple[tuple[Category, str, str], ...] = (
     ),
     (
         Category.ID,
-        r"episodio|encounter|visit|accession|case|ref(?:erence)?(?:\. ?code)?|vorgangs-?(?:nr|nummer)"
+        r"episodio|encounter|visit|accession|case|ref(?:erence)?(?:\. ?code)?"
+        r"|vorgangs-?(?:nr|nummer)"
         r"|histologie|eingangs-?nr|befund-?nr|id|identifier|room|zimmer|zi|bett",
         _VALUE,
     ),
@@ -74,7 +80,8 @@ _KEYWORDS: tuple[tuple[Category, str, str], ...] = (
     ),
     (
         Category.ZIP,
-        r"zip(?: ?code)?|cp|c\.p\.|codigo postal|plz|postleitzahl|postal ?code|code postal|postcode",
+        r"zip(?: ?code)?|cp|c\.p\.|codigo postal|plz|postleitzahl|postal ?code"
+        r"|code postal|postcode",
         r"[a-z]{0,2}-?\d[\da-z]{1,5}(?:[ -][\da-z]{2,4})?",
     ),
 )
@@ -83,7 +90,8 @@ _FIELDS = tuple(
     (
         category,
         re.compile(
-            rf"(?<![\w-])(?:{words})\.?{_NUMBER}{_SEPARATOR}(?:#|\((?!\d+\) ?\d))?(?P<value>{value})(?![\w])"
+            rf"(?<![\w-])(?:{words})\.?{_NUMBER}{_SEPARATOR}"
+            rf"(?:#|\((?!\d+\) ?\d))?(?P<value>{value})(?![\w])"
         ),
     )
     for category, words, value in _KEYWORDS

@@ -40,7 +40,9 @@ _UDI = re.compile(r"\(01\)\d{14}(?:\(\d{2}\)[\w/-]{1,20})*")
 _NATIONAL = re.compile(r"(?<![\w-])(?:[A-Z]{1,6}-?)?\d(?:[ ./-]?[0-9A-Z]){6,17}(?![\w-])")
 # Digits with the separators of phone numbers; the area code may be in brackets.
 _PHONE = re.compile(r"(?<![\w.,/-])(?:\+|00)?\(?\d(?:[ ()./-]{0,3}\d){6,14}(?![\w/]|[.,]\d|-\d)")
-_NORTH_AMERICAN = re.compile(r"(?<![\w-])(?:\+?1[ .-]?)?(?:\(\d{3}\) ?|\d{3}[.-])\d{3}[.-]\d{4}(?![\w-])")
+_NORTH_AMERICAN = re.compile(
+    r"(?<![\w-])(?:\+?1[ .-]?)?(?:\(\d{3}\) ?|\d{3}[.-])\d{3}[.-]\d{4}(?![\w-])"
+)
 _LONG = re.compile(
     r"(?<![\w.,/-])#?(?=[\w/-]*\d{4})[A-Z]{0,4}-?\d{3,}(?:[-/]?\d+)*(?:-?[A-Z]{1,4})?(?![\w/]|[.,]\d)"
 )
@@ -195,7 +197,11 @@ def _is_imei(value: str) -> bool:
 
 
 _VIN_VALUES = dict(
-    zip("0123456789ABCDEFGHJKLMNPRSTUVWXYZ", [*range(10), *range(1, 9), 1, 2, 3, 4, 5, 7, 9, *range(2, 10)], strict=True)
+    zip(
+        "0123456789ABCDEFGHJKLMNPRSTUVWXYZ",
+        [*range(10), *range(1, 9), 1, 2, 3, 4, 5, 7, 9, *range(2, 10)],
+        strict=True,
+    )
 )
 _VIN_WEIGHTS = (8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2)
 

@@ -11,14 +11,15 @@ from actors.deidentify.folding import fold, key_of, spelled
 from actors.deidentify.names import name_words
 
 # Names that are words too: in lower case they are taken for the word.
-_WORDS = frozenset(
-    "may will mark long brown white black green gray grey young rose grace hope faith joy bill art "
-    "hand head back chin short rich strong best small little day price wood stone field hill king "
-    "bell ball bean cook baker cross dean frank gene grant guy jack lance miles pat penny ray rob "
-    "sharp summer august june april pain weeks case cruz blanco rubio leon prieto delgado moreno "
-    "rojo calvo sano bueno dolores rosa luz reyes santos campos rios klein gross braun kurz lang "
-    "stark schwarz weiss herz kopf leber fuss lung petit grand blanc roux legros".split()
-)
+_WORDS_WORDS = """
+may will mark long brown white black green gray grey young rose grace hope faith joy bill art
+hand head back chin short rich strong best small little day price wood stone field hill king
+bell ball bean cook baker cross dean frank gene grant guy jack lance miles pat penny ray rob
+sharp summer august june april pain weeks case cruz blanco rubio leon prieto delgado moreno rojo
+calvo sano bueno dolores rosa luz reyes santos campos rios klein gross braun kurz lang stark
+schwarz weiss herz kopf leber fuss lung petit grand blanc roux legros
+"""
+_WORDS = frozenset(_WORDS_WORDS.split())
 _SHORTEST = 3
 _INITIALS = re.compile(r"(?:,? ?(?P<initial>[^\W\d_])\.?(?!\w))+")
 _INITIALS_BEFORE = re.compile(r"(?<!\w)(?:[^\W\d_]\. ?){1,3}$")

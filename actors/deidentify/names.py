@@ -20,38 +20,51 @@ LOCALES: dict[Language, str] = {
 }
 """Faker's locale of each language."""
 
-PARTICLES = frozenset(
-    "de del della di da do dos das du la las le les los el al van von vom zu zum zur der den ten ter "
-    "y e i ben bin ibn thi und and op".split()
-)
+_PARTICLES_WORDS = """
+de del della di da do dos das du la las le les los el al van von vom zu zum zur der den ten ter
+y e i ben bin ibn thi und and op
+"""
+PARTICLES = frozenset(_PARTICLES_WORDS.split())
 """Words inside a name that name nobody."""
 
-TITLES = frozenset(
-    "dr dra drs prof doz priv pd oa oä fa fä prim univ mag dipl ing med mult habil phd md mba rn np "
-    "pa do jr sr mr mrs ms miss herr frau hr fr sra srta don doña dña dn dna m mme mlle pr docteur "
-    "bs ông bà anh chị chi em bác cô ong ba bac co in".split()
-)
+_TITLES_WORDS = """
+dr dra drs prof doz priv pd oa oä fa fä prim univ mag dipl ing med mult habil phd md mba rn np
+pa do jr sr mr mrs ms miss herr frau hr fr sra srta don doña dña dn dna m mme mlle pr docteur bs
+ông bà anh chị chi em bác cô ong ba bac co in
+"""
+TITLES = frozenset(_TITLES_WORDS.split())
 """Titles and forms of address, without points and in lower case; folded too."""
 
-_UPPER = r"[^\W\d_a-zà-öø-ÿāăąćčđęěğıľłńňőœřśşšťůűźžơưạảấầẩẫậắằẳẵặẹẻẽếềểễệỉịọỏốồổỗộớờởỡợụủứừửữựỳỵỷỹ]"
+_UPPER = (
+    r"[^\W\d_a-zà-öø-ÿāăąćčđęěğıľłńňőœřśşšťůűźžơưạảấầẩẫậắằẳẵặẹẻẽếềểễệỉịọỏốồổỗộớờởỡợụủứừửữựỳỵỷỹ]"
+)
 _MARK = "\u0300-\u036f"  # accents that stand as characters of their own
 _LETTER = rf"(?:[^\W\d_][{_MARK}]*)"
 _WORD = rf"(?:{_UPPER}[{_MARK}]*{_LETTER}*['’])?{_UPPER}[{_MARK}]*{_LETTER}+(?:[-'’]{_LETTER}+)*"
 _INITIAL = rf"{_UPPER}\.?(?!{_LETTER})"
-_BETWEEN = r"(?:de la|de los|de las|de|del|van der|van den|van de|van|von der|von|vom|zu|zur|dos|da|di|la|y|al)"
+_BETWEEN = (
+    r"(?:de la|de los|de las|de|del|van der|van den|van de|van|von der|von|vom|zu|zur|dos|da|di|la"
+    r"|y|al)"
+)
 _PART = rf"(?:{_WORD}|{_INITIAL})"
 _GAP = r"[^\S\n]"  # one: two or more part the fields of a form
 _FULL = rf"{_PART}(?:(?:{_GAP}|-)(?:{_BETWEEN}{_GAP})?{_PART}){{0,4}}"
 _TITLE = (
-    r"(?:(?:[Uu]niv\.?-?\s?)?[Pp]rof(?:\.|essor(?:in)?)|[Dd]ra?s?\b\.?(?:\s?med\.?(?:\s?univ\.?)?)?|DR\.(?: MED\.)?"
-    r"|M(?:r|rs|s|iss|me|lle)\b\.?|Herrn?|HERRN?|Frau|FRAU|Sr(?:a|ta)?\.|Sra|D\.\s?(?=[A-ZÁÉÍÓÚ])|Dña\.?|Don|Doña"
+    r"(?:(?:[Uu]niv\.?-?\s?)?[Pp]rof(?:\.|essor(?:in)?)"
+    r"|[Dd]ra?s?\b\.?(?:\s?med\.?(?:\s?univ\.?)?)?|DR\.(?: MED\.)?"
+    r"|M(?:r|rs|s|iss|me|lle)\b\.?|Herrn?|HERRN?|Frau|FRAU|Sr(?:a|ta)?\.|Sra"
+    r"|D\.\s?(?=[A-ZÁÉÍÓÚ])|Dña\.?|Don|Doña"
     r"|Madame|Monsieur|Docteur|Pr\.|PD|Priv\.?-?\s?Doz\.|OA|OÄ|Prim\.|Mag\.|Doz\.|Ass\.|gez\."
     r"|Patientin|Patient:|[Bb]ác sĩ|BS\.|[ÔôBb][nà]g?\s?(?=[A-ZĐ])|[Bb]ệnh nhân)"
 )
-_TITLED = re.compile(rf"(?<!\w){_TITLE}(?:\s?{_TITLE}|in\b)*[^\S\n]{{0,3}}(?P<name>{_FULL}(?:,[^\S\n]?{_WORD})?)")
+_TITLED = re.compile(
+    rf"(?<!\w){_TITLE}(?:\s?{_TITLE}|in\b)*[^\S\n]{{0,3}}(?P<name>{_FULL}(?:,[^\S\n]?{_WORD})?)"
+)
 _FIELDS = re.compile(
-    rf"(?<!\w)(?i:(?:patient|name|nombre|apellidos|m[ée]dico|doctor|vorname|nachname|nom|pr[ée]nom|m[ée]decin"
-    rf"|arzt|ärztin|chefarzt|leiter|họ tên|họ và tên|physician|attending|surgeon|nurse|remitido por|responsable"
+    rf"(?<!\w)(?i:(?:patient|name|nombre|apellidos|m[ée]dico|doctor|vorname|nachname|nom"
+    rf"|pr[ée]nom|m[ée]decin"
+    rf"|arzt|ärztin|chefarzt|leiter|họ tên|họ và tên|physician|attending|surgeon|nurse"
+    rf"|remitido por|responsable"
     rf"|dictated by|signed by|signed|my name is|known as|referred by|called))"
     rf"[^\S\n]{{0,2}}:?[^\S\n]{{0,12}}(?P<name>{_FULL}(?:,[^\S\n]?{_FULL})?)"
 )
@@ -60,20 +73,24 @@ _CLOSING = re.compile(
     rf"(?:{_TITLE}[^\S\n]{{0,3}})*(?P<name>{_FULL})"
 )
 _DESCRIBED = re.compile(
-    rf"\b(?i:patient|pt|female|male|woman|man|child|boy|girl|mother|father|son|daughter|wife|husband)"
+    rf"\b(?i:patient|pt|female|male|woman|man|child|boy|girl|mother|father|son|daughter|wife"
+    rf"|husband)"
     rf",?{_GAP}(?:named{_GAP}|called{_GAP})?(?P<name>(?P<first>{_WORD})(?:{_GAP}{_PART}){{0,3}})"
 )
-_CANDIDATE = re.compile(rf"(?<![\w-])(?P<first>{_WORD})(?P<rest>(?:{_GAP}(?:{_BETWEEN}{_GAP})?{_PART}){{1,4}})(?!\w)")
-# Not names, though they stand where names do.
-_NOT = frozenset(
-    "history hospital clinic medical center centre department patient date age sex the a an and of in on "
-    "for with was is has had no not he she his her male female mg ml mri ct ecg icu er servicio hombre "
-    "mujer varon paciente fecha edad sexo domicilio apellidos nhc informe urgencias die der das dem den "
-    "patientin kollegin kollege kollegen aufnahme diagnose therapie klinik station und oder wir bei "
-    "disease syndrome score sign test street avenue road drive university institute january february "
-    "march april june july august september october november december monday tuesday wednesday "
-    "thursday friday saturday sunday damen herren".split()
+_CANDIDATE = re.compile(
+    rf"(?<![\w-])(?P<first>{_WORD})(?P<rest>(?:{_GAP}(?:{_BETWEEN}{_GAP})?{_PART}){{1,4}})(?!\w)"
 )
+# Not names, though they stand where names do.
+_NOT_WORDS = """
+history hospital clinic medical center centre department patient date age sex the a an and of in
+on for with was is has had no not he she his her male female mg ml mri ct ecg icu er servicio
+hombre mujer varon paciente fecha edad sexo domicilio apellidos nhc informe urgencias die der
+das dem den patientin kollegin kollege kollegen aufnahme diagnose therapie klinik station und
+oder wir bei disease syndrome score sign test street avenue road drive university institute
+january february march april june july august september october november december monday tuesday
+wednesday thursday friday saturday sunday damen herren
+"""
+_NOT = frozenset(_NOT_WORDS.split())
 
 
 class Names:

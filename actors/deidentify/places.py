@@ -23,9 +23,11 @@ _STREETS = (
     r"\b(?:P\.?\s?O\.?\s?Box|PSC|Unit|CMR)\s\d{1,6}(?:,?\s(?:Box|Ship)\s\d{1,6})?",
     rf"(?:\b(?:[Cc]alle|[Aa]v(?:en)?i?da|[Aa]vd?a?|[Pp]aseo|[Pp]laza|[Pp]za|[Cc]arretera|[Cc]tra|[Rr]onda|[Tt]ravesía"
     rf"|[Cc]amino|[Uu]rb)\b\.?|\bC/)[^\S\n]{{0,2}}(?:de la |de los |de las |del |de )?{_NAME}"
-    r"(?:[ ,]{1,3}(?:[Nn]º|[Nn]úm\.?|n\.º)?\s?(?:\d{1,4}|[Ss]/[Nn])(?:[ ,-]{1,4}(?:\d{1,3}\s?[ºª°]?\s?[A-Za-zª]?\b|[Bb]ajo\s?[A-Z]?|[A-Z]\b)){0,3})?",
+    r"(?:[ ,]{1,3}(?:[Nn]º|[Nn]úm\.?|n\.º)?\s?(?:\d{1,4}|[Ss]/[Nn])"
+    r"(?:[ ,-]{1,4}(?:\d{1,3}\s?[ºª°]?\s?[A-Za-zª]?\b|[Bb]ajo\s?[A-Z]?|[A-Z]\b)){0,3})?",
     r"(?<!\w)(?i:calle|c/|av(?:en)?id[ao]|avd?a?|paseo|plaza|pza|carretera|ctra|ronda|camino)\.?"
-    r"(?:[^\S\n]{1,2}[^\W\d][\w'’´-]*\.?){1,6}(?:,|[^\S\n])[^\S\n]?(?:nº ?|km )?(?:\d{1,4}(?:[,-]\d{1,3})?|s/n)(?!\w)"
+    r"(?:[^\S\n]{1,2}[^\W\d][\w'’´-]*\.?){1,6}(?:,|[^\S\n])[^\S\n]?"
+    r"(?:nº ?|km )?(?:\d{1,4}(?:[,-]\d{1,3})?|s/n)(?!\w)"
     r"(?:[ ,-]{1,4}(?:\d{1,3}[º°ª]?[A-Za-z]?|[A-Z]\d?|\d?[º°ª]|[Bb]ajo)(?!\w)){0,3}",
     rf"\b(?:{_CAP}{_GAP})?[A-ZÄÖÜ][\wäöüß-]*(?:[Ss]tra(?:ß|ss)e|[Ss]tr\.|[Ww]eg|[Pp]latz|[Gg]asse|[Aa]llee|[Uu]fer|[Pp]fad"
     r"|[Dd]amm|[Rr]ing|[Mm]arkt|[Hh]of|[Ss]aum)\.?\s\d{1,4}\s?[a-z]?\b",
@@ -36,11 +38,14 @@ _STREETS = (
     rf"\b(?:[Ss]ố\s)?\d{{1,5}}(?:/\d{{1,4}})*\s(?:[Đđ]ường|[Pp]hố)\s{_NAME}",
 )
 _HOSPITALS = (
-    rf"\b(?:{_CAP}{_GAP}(?:(?:of|and|&|the){_GAP})?){{1,5}}(?:Hospitals?|Clinics?|Infirmary|Hospice|Medical Cent(?:er|re)"
-    r"|Med\.? Cent(?:er|re)|Health Cent(?:er|re)|Health(?:care)?|Medical Group|Cancer Cent(?:er|re)|Memorial|Office"
+    rf"\b(?:{_CAP}{_GAP}(?:(?:of|and|&|the){_GAP})?){{1,5}}(?:Hospitals?|Clinics?|Infirmary"
+    r"|Hospice|Medical Cent(?:er|re)"
+    r"|Med\.? Cent(?:er|re)|Health Cent(?:er|re)|Health(?:care)?|Medical Group"
+    r"|Cancer Cent(?:er|re)|Memorial|Office"
     r"|Nursing Home|Rehab(?:ilitation)?(?: Cent(?:er|re))?)\b",
     rf"\bSt\.{_GAP}{_CAP}(?:['’]s)?",
-    rf"\b(?:Hospital|Clínica|Centro de Salud|Fundación|Complejo Hospitalario|Sanatorio|Policlínica|Ambulatorio)"
+    rf"\b(?:Hospital|Clínica|Centro de Salud|Fundación"
+    r"|Complejo Hospitalario|Sanatorio|Policlínica|Ambulatorio)"
     rf"{_GAP}(?:{_OF}{_GAP})?{_NAME}",
     rf"\b(?:Hôpital|Clinique|CHU|Centre Hospitalier){_GAP}(?:{_OF}{_GAP})?{_NAME}",
     rf"\b(?:Bệnh viện|Phòng khám|Trung tâm [Yy] tế){_GAP}{_NAME}",
@@ -66,7 +71,8 @@ _POSTAL = (
 )
 _TOWN = re.compile(rf"\d[ ,.-]{{1,3}}(?P<town>{_CAP}(?:{_GAP}(?:{_OF}{_GAP})?{_CAP}){{0,3}})")
 _TOWN_FIELD = re.compile(
-    rf"(?<!\w)(?i:localidad/?\s?(?:provincia)?|municipio|provincia|ciudad|city|town|wohnort|ort|ville|lives in|living in|thành phố)"
+    rf"(?<!\w)(?i:localidad/?\s?(?:provincia)?|municipio|provincia|ciudad|city|town|wohnort|ort"
+    rf"|ville|lives in|living in|thành phố)"
     rf"\s?:?[^\S\n]{{1,3}}(?P<town>{_NAME}(?:,{_GAP}{_NAME})?)"
 )
 _BEFORE_COUNTRY = re.compile(rf"(?P<town>{_NAME})[.,]?{_GAP}\(?$")
@@ -161,4 +167,6 @@ def _listed(languages: tuple[Language, ...], kinds: dict[Language, tuple[str, ..
 
 def _any_of(names: set[str]) -> re.Pattern[str]:
     words = sorted(names, key=lambda name: (-len(name), name))
-    return re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, words)) + r")(?!\w)" if words else "(?!)")
+    return re.compile(
+        r"(?<!\w)(?:" + "|".join(map(re.escape, words)) + r")(?!\w)" if words else "(?!)"
+    )

@@ -15,9 +15,10 @@ from actors.deidentify.surrogates import NoneLeft, Surrogates
 
 _OLDEST = 89  # ages above say who somebody is
 # Areas with 20,000 people or fewer by the census of 2000 (HHS guidance of 2012): no digit stays.
-_SMALL_AREAS = frozenset(
-    "036 059 063 102 203 556 692 790 821 823 830 831 878 879 884 890 893".split()
-)
+_SMALL_AREAS_WORDS = """
+036 059 063 102 203 556 692 790 821 823 830 831 878 879 884 890 893
+"""
+_SMALL_AREAS = frozenset(_SMALL_AREAS_WORDS.split())
 _ZIP = re.compile(r"(?:[A-Z]{2}[ -])?(\d{3})\d\d(?:-?\d{4})?")
 
 

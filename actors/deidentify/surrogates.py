@@ -176,7 +176,12 @@ def _gps(random: Random, value: str, languages: tuple[Language, ...]) -> str:
 
 def _street(random: Random, value: str, languages: tuple[Language, ...]) -> str:
     name, number = random.choice(_names(languages, _SURNAMES)), random.randint(1, 199)
-    forms = {"es": "Calle {0}, {1}", "de": "{0}straße {1}", "fr": "{1} rue {0}", "vi": "{1} đường {0}"}
+    forms = {
+        "es": "Calle {0}, {1}",
+        "de": "{0}straße {1}",
+        "fr": "{1} rue {0}",
+        "vi": "{1} đường {0}",
+    }
     return forms.get(languages[0], "{1} {0} Street").format(name, number)
 
 
@@ -186,14 +191,18 @@ def _city(random: Random, value: str, languages: tuple[Language, ...]) -> str:
         return random.choice(towns)
     # No list of towns: one that a surname makes, as towns are often called.
     endings = {"es": "Villa{}", "fr": "Saint-{}"}
-    town = endings.get(languages[0], "{}" + random.choice(("ville", "ton", "burg", "field", " Falls")))
+    town = endings.get(
+        languages[0], "{}" + random.choice(("ville", "ton", "burg", "field", " Falls"))
+    )
     name = random.choice(_names(languages, _SURNAMES))
     return town.format(name.lower() if languages[0] == "es" else name)
 
 
 def _state(random: Random, value: str, languages: tuple[Language, ...]) -> str:
     kind = "states_abbr" if len(value) == 2 else "states"
-    states = faker_list("address", LOCALES[languages[0]], kind) or faker_list("address", "en_US", kind)
+    states = faker_list("address", LOCALES[languages[0]], kind) or faker_list(
+        "address", "en_US", kind
+    )
     return random.choice(states)
 
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.deidentify.bench --data FOLDER --part dev [--peer PYTHON] [--model NAME]
 
-``FOLDER/<set>/<part>.jsonl[.gz]``: a document a line with ``text`` and ``entities``. ``--peer``: the
-interpreter of an environment with presidio-analyzer. Every category is taken (preset strict).
+``FOLDER/<set>/<part>.jsonl[.gz]``: a document a line with ``text`` and ``entities``. ``--peer``:
+the interpreter of an environment with presidio-analyzer. Every category is taken (preset strict).
 Columns: the rules alone; the rules with the names of the gold standard (what a perfect model of
 names gives, ``names_given``) and with all gold spans that no pattern can find
 (``unstructured_given``); the rules with each ``--model``; the peer. The last line is JSON.
@@ -73,9 +73,7 @@ def main() -> None:
         if path is None:
             skipped.append(corpus.name)
             continue
-        config = Deidentify(
-            preset="strict", languages=corpus.languages, countries=corpus.countries
-        )
+        config = Deidentify(preset="strict", languages=corpus.languages, countries=corpus.countries)
         rows, unmapped = _rows(path, config)
         left_out[corpus.name] = unmapped
         scores[corpus.name] = _measured(rows, config, corpus, asked)
@@ -110,19 +108,19 @@ def _path(folder: Path, part: str) -> Path | None:
 
 
 def _rows(path: Path, config: Deidentify) -> tuple[list[Row], dict[str, int]]:
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open()
+    content = path.read_bytes()
+    text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8")
     rows, unmapped = [], Counter[str]()
-    with opened as lines:
-        for line in lines:
-            document = json.loads(line)
-            gold = []
-            for entity in document["entities"]:
-                category = config.category(entity["label"])
-                if category is None:
-                    unmapped[entity["label"]] += 1
-                else:
-                    gold.append((entity["start"], entity["end"], str(category)))
-            rows.append(Row(document["text"], tuple(gold)))
+    for line in filter(None, text.split("\n")):
+        document = json.loads(line)
+        gold = []
+        for entity in document["entities"]:
+            category = config.category(entity["label"])
+            if category is None:
+                unmapped[entity["label"]] += 1
+            else:
+                gold.append((entity["start"], entity["end"], str(category)))
+        rows.append(Row(document["text"], tuple(gold)))
     return rows, dict(unmapped)
 
 

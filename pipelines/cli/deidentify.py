@@ -52,8 +52,14 @@ def deidentify(
     """A text or picture without its identifiers. The key of surrogates, hashes and shifts is read
     from MEDSPAN_DEIDENTIFY_KEY."""
     from actors.config import ConfigError
-    from actors.deidentify import Deidentifier
     from actors.pages import PageError
+
+    try:
+        from actors.deidentify import Deidentifier
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"{error.name} is not installed; pip install 'medspan[deidentify]'"
+        ) from None
 
     content = file.read_bytes()
     secret = os.environ.get(KEY)
@@ -75,7 +81,7 @@ def deidentify(
         try:
             limits = Limits.of(load_ocr(ocr).pages)
             boxes = boxes_of(reading, done.map.edits)
-            picture, _ = burnt(content, boxes, limits=limits, key=key and Key(key))
+            picture, _ = burnt(content, boxes, limits=limits, key=None if key is None else Key(key))
         except (PageError, ValueError) as error:
             _fail(f"{file}: {error}")
         out.write_bytes(picture)

@@ -19,9 +19,7 @@ def edited(draw: st.DrawFn) -> tuple[str, str, OffsetMap]:
         old, new = old + gap, new + gap
         start, new_start = len(old), len(new)
         old, new = old + "#" * taken, new + made
-        edits.append(
-            Edit(start, len(old), new_start, len(new), Category.NAME, Policy.MASK)
-        )
+        edits.append(Edit(start, len(old), new_start, len(new), Category.NAME, Policy.MASK))
     return old + "end", new + "end", OffsetMap(edits)
 
 

@@ -25,7 +25,7 @@ def page(colour: str = "red") -> Image.Image:
 
 def encoded(image: Image.Image, kind: str, **more: object) -> bytes:
     out = io.BytesIO()
-    image.save(out, kind, **more)  # type: ignore[arg-type]
+    image.save(out, kind, **more)
     return out.getvalue()
 
 
@@ -39,7 +39,10 @@ def test_the_words_of_an_edit_are_burnt_whole() -> None:
         for start, end in ((0, 4), (5, 12), (13, 15))
     )
     reading = Reading("John Smith's is", words, (PageSize(20, 10),))
-    edits = [Edit(0, 4, 0, 6, Category.NAME, Policy.MASK), Edit(5, 10, 7, 9, Category.NAME, Policy.MASK)]
+    edits = [
+        Edit(0, 4, 0, 6, Category.NAME, Policy.MASK),
+        Edit(5, 10, 7, 9, Category.NAME, Policy.MASK),
+    ]
     assert boxes_of(reading, edits) == [words[0].box, words[1].box]
     assert boxes_of(reading, []) == []
 

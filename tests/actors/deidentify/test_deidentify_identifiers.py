@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from deidentify_support import everything
 
 from actors.config.deidentify import Category
 from actors.deidentify.detector import Detector
 from actors.deidentify.identifiers import Identifiers
-from tests.actors.deidentify.support import everything
 
 _DETECTOR = Detector(everything("en", "es", "de", "fr"))
 
@@ -43,9 +43,7 @@ _DETECTOR = Detector(everything("en", "es", "de", "fr"))
         ("num 98765432109876543 alone", "ID", "98765432109876543"),
     ],
 )
-def test_an_identifier_is_found_whole_and_by_its_kind(
-    text: str, category: str, value: str
-) -> None:
+def test_an_identifier_is_found_whole_and_by_its_kind(text: str, category: str, value: str) -> None:
     found = [(f.category, text[f.start : f.end]) for f in _DETECTOR.find(text)]
     assert (Category(category), value) in found
 

@@ -5,13 +5,13 @@ import io
 import numpy as np
 import pydicom
 import pytest
+from deidentify_support import SECRET
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from actors.deidentify.keys import Key
 from actors.deidentify.pages import burnt
 from actors.spans import Box
-from tests.actors.deidentify.support import SECRET
 
 _KEY = Key(SECRET)
 _STUDY = "1.2.840.77"
@@ -22,8 +22,8 @@ def image(instance: str = "1.2.3", frames: int = 1, photometric: str = "MONOCHRO
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
-    dataset.file_meta.MediaStorageSOPInstanceUID = instance
-    dataset.file_meta.PrivateInformationCreatorUID = "1.2.9"
+    dataset.file_meta.MediaStorageSOPInstanceUID = UID(instance)
+    dataset.file_meta.PrivateInformationCreatorUID = UID("1.2.9")
     dataset.file_meta.PrivateInformation = b"Doe"
     dataset.preamble = b"Doe".ljust(128, b"\0")
     dataset.SOPClassUID, dataset.SOPInstanceUID = SecondaryCaptureImageStorage, instance
@@ -60,7 +60,15 @@ def deidentified(content: bytes, *boxes: Box) -> tuple[pydicom.Dataset, bytes]:
 def test_nothing_of_the_patient_is_in_the_file() -> None:
     content = image()
     dataset, out = deidentified(content)
-    for value in (b"Doe", b"MRN77", b"19500101", b"20200102", b"Elm Clinic", b"ACME", b"1.2.840.77"):
+    for value in (
+        b"Doe",
+        b"MRN77",
+        b"19500101",
+        b"20200102",
+        b"Elm Clinic",
+        b"ACME",
+        b"1.2.840.77",
+    ):
         assert value in content
         assert value not in out
     assert dataset.PatientIdentityRemoved == "YES"

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from deidentify_support import SECRET
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,7 +13,6 @@ from actors.config.deidentify import Category
 from actors.deidentify.folding import key_of
 from actors.deidentify.keys import Key
 from actors.deidentify.surrogates import NoneLeft, Surrogates
-from tests.actors.deidentify.support import SECRET
 
 _KEY = Key(SECRET)
 _VALUES = [
@@ -40,7 +41,8 @@ def test_the_order_of_values_does_not_matter(patient: str, order: list[_Value]) 
 
 def test_another_process_gives_the_same() -> None:
     script = (
-        "from tests.actors.deidentify import test_surrogates as t\n"
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "import test_deidentify_surrogates as t\n"
         "print([t.of('p', *v) for v in t._VALUES])"
     )
     done = subprocess.run(

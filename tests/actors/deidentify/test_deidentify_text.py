@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from deidentify_support import SECRET, everything, surrogates
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +21,6 @@ from actors.spans import (
     Section,
     spanning,
 )
-from tests.actors.deidentify.support import SECRET, everything, surrogates
 
 NOTE = (
     "Seen by Dr. Clara Bennett at Elm Clinic in Chicago, IL 60601 on Jan 15th, 2023.\r\n"
@@ -67,9 +67,7 @@ def test_strict_takes_everything_and_limited_keeps_dates_and_towns() -> None:
 
 
 def test_policies_by_category_replace_the_preset() -> None:
-    config = Deidentify(
-        policies={Category.NAME: Policy.SAME_LENGTH, Category.MRN: Policy.HASH}
-    )
+    config = Deidentify(policies={Category.NAME: Policy.SAME_LENGTH, Category.MRN: Policy.HASH})
     done = Deidentifier(config, SECRET).apply(NOTE, Annotations(), "p")
     assert done.text is not None
     assert "Patient: **** ***** (MRN: [MRN:" in done.text
@@ -134,13 +132,17 @@ def test_a_threshold_and_labels_choose_entities() -> None:
 
 def test_annotations_move_and_none_is_dropped() -> None:
     aspirin = NOTE.index("aspirin")
-    negated = Assertion(
-        negated=True, cues=(Cue("negated", "no", aspirin - 3, aspirin - 1),)
-    )
+    negated = Assertion(negated=True, cues=(Cue("negated", "no", aspirin - 3, aspirin - 1),))
     annotations = Annotations(
         entities=(
             at(NOTE, "John Smith", "PATIENT", attributes={"surname": "Smith"}),
-            at(NOTE, "aspirin", "DRUG", assertion=negated, codes=(Code("x", "1", "a", 1.0, "exact"),)),
+            at(
+                NOTE,
+                "aspirin",
+                "DRUG",
+                assertion=negated,
+                codes=(Code("x", "1", "a", 1.0, "exact"),),
+            ),
             at(NOTE, "100 mg", "STRENGTH"),
             Entity("PROBLEM", "Smith fever", None, None, grounding=Grounding.UNGROUNDED),
         ),
@@ -237,9 +239,7 @@ def test_no_real_value_stands_in_a_surrogate(text: str, patient: str) -> None:
     assert done.residue == ()
     _sound(text, done)
     assert done.text is not None
-    real = {
-        key_of(text[e.start : e.end]) for e in done.map.edits if e.policy is Policy.SURROGATE
-    }
+    real = {key_of(text[e.start : e.end]) for e in done.map.edits if e.policy is Policy.SURROGATE}
     made = {
         key_of(done.text[e.new_start : e.new_end])
         for e in done.map.edits
