@@ -13,21 +13,23 @@ from PIL import Image, ImageDraw
 from actors.deidentify.dicom import deidentified_dicom
 from actors.deidentify.keys import Key
 from actors.deidentify.offsets import Edit
-from actors.pages import Limits, PageError, Reading, kind_of, open_pages
-from actors.spans import Box
+from actors.pages import Limits, PageError, Reading, kind_of, open_pages, place
+from actors.spans import Box, spanning
 
 _MARGIN = 0.15  # of a box's height, on every side: boxes of OCR cut ascenders and accents
 _LEAST_MARGIN = 2  # pixels
 
 
 def boxes_of(reading: Reading, edits: Iterable[Edit]) -> list[Box]:
-    """The boxes of every word that an edit touches, whole: where its letters end is a guess."""
-    spans = [(edit.start, edit.end) for edit in edits]
-    return [
-        word.box
-        for word in reading.words
-        if any(start < word.end and word.start < end for start, end in spans)
-    ]
+    """Where the words are that edits touch, a box a line. Words are taken whole: where their
+    letters end is a guess."""
+    touched = []
+    for edit in edits:
+        words = [w for w in reading.words if edit.start < w.end and w.start < edit.end]
+        if words:
+            start, end = words[0].start, words[-1].end
+            touched.append(spanning(reading.text, start, end, edit.category))
+    return [box for entity in place(touched, reading) for box in entity.boxes]
 
 
 def burnt(

@@ -52,7 +52,7 @@ def deidentify(
     """A text or picture without its identifiers. The key of surrogates, hashes and shifts is read
     from MEDSPAN_DEIDENTIFY_KEY."""
     from actors.config import ConfigError
-    from actors.pages import PageError
+    from actors.pages import PageError, kind_of
 
     try:
         from actors.deidentify import Deidentifier
@@ -68,9 +68,9 @@ def deidentify(
         deidentifier = Deidentifier(_config(config), key)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    document, reading = _read(file, content, ocr)
-    if reading is not None and out is None:
+    if kind_of(content) is not None and out is None:
         raise typer.BadParameter("a picture needs --out, a path for the one without identifiers")
+    document, reading = _read(file, content, ocr)
     done = _applied(deidentifier, document, patient or _digest(content), model or [])
     if done.text is not None and reading is not None and out is not None:
         from actors.config.ocr import load_ocr

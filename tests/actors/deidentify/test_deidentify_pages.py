@@ -44,6 +44,8 @@ def test_the_words_of_an_edit_are_burnt_whole() -> None:
         Edit(5, 10, 7, 9, Category.NAME, Policy.MASK),
     ]
     assert boxes_of(reading, edits) == [words[0].box, words[1].box]
+    both = [Edit(2, 10, 2, 9, Category.NAME, Policy.MASK)]
+    assert boxes_of(reading, both) == [Box(0, 0.0, 0.0, 12.0, 9.0)]
     assert boxes_of(reading, []) == []
 
 
