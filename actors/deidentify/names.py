@@ -39,8 +39,13 @@ _UPPER = (
     r"[^\W\d_a-zà-öø-ÿāăąćčđęěğıľłńňőœřśşšťůűźžơưạảấầẩẫậắằẳẵặẹẻẽếềểễệỉịọỏốồổỗộớờởỡợụủứừửữựỳỵỷỹ]"
 )
 _MARK = "\u0300-\u036f"  # accents that stand as characters of their own
-_LETTER = rf"(?:[^\W\d_][{_MARK}]*)"
-_WORD = rf"(?:{_UPPER}[{_MARK}]*{_LETTER}*['’])?{_UPPER}[{_MARK}]*{_LETTER}+(?:[-'’]{_LETTER}+)*"
+_LETTER = rf"(?:[^\W\d_][{_MARK}]{{0,3}})"
+# Every repetition has a bound: a text of one long word must not take the square of its length.
+_LETTERS = rf"{_LETTER}{{1,40}}"
+_WORD = (
+    rf"(?:{_UPPER}[{_MARK}]{{0,3}}{_LETTER}{{0,3}}['’])?{_UPPER}[{_MARK}]{{0,3}}{_LETTERS}"
+    rf"(?:[-'’]{_LETTERS}){{0,3}}"
+)
 _INITIAL = rf"{_UPPER}\.?(?!{_LETTER})"
 _BETWEEN = (
     r"(?:de la|de los|de las|de|del|van der|van den|van de|van|von der|von|vom|zu|zur|dos|da|di|la"
@@ -78,7 +83,7 @@ _DESCRIBED = re.compile(
     rf",?{_GAP}(?:named{_GAP}|called{_GAP})?(?P<name>(?P<first>{_WORD})(?:{_GAP}{_PART}){{0,3}})"
 )
 _CANDIDATE = re.compile(
-    rf"(?<![\w-])(?P<first>{_WORD})(?P<rest>(?:{_GAP}(?:{_BETWEEN}{_GAP})?{_PART}){{1,4}})(?!\w)"
+    rf"(?<![\w{_MARK}-])(?P<first>{_WORD})(?P<rest>(?:{_GAP}(?:{_BETWEEN}{_GAP})?{_PART}){{1,4}})(?!\w)"
 )
 # Not names, though they stand where names do.
 _NOT_WORDS = """

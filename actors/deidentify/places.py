@@ -11,7 +11,7 @@ from actors.deidentify.findings import Finding, Strength
 from actors.deidentify.folding import key_of
 from actors.deidentify.names import LOCALES, faker_list
 
-_CAP = r"(?:[A-ZÀ-ÖØ-ÞĐŁŠŽČ][\w\u0300-\u036f'’-]*|St\.|Dr\.|[A-Z]\.)"
+_CAP = r"(?:[A-ZÀ-ÖØ-ÞĐŁŠŽČ][\w\u0300-\u036f'’-]{0,40}|St\.|Dr\.|[A-Z]\.)"
 _GAP = r"[^\S\n]{1,2}"
 _OF = r"(?:de la|de los|de las|del|de|of|the|for|der|des|für|zum|am|im|du|la|y|and|&|-|–)"
 _NAME = rf"{_CAP}(?:{_GAP}(?:{_OF}{_GAP})?{_CAP}){{0,4}}"
@@ -29,13 +29,13 @@ _STREETS = (
     r"(?:[^\S\n]{1,2}[^\W\d][\w'’´-]*\.?){1,6}(?:,|[^\S\n])[^\S\n]?"
     r"(?:nº ?|km )?(?:\d{1,4}(?:[,-]\d{1,3})?|s/n)(?!\w)"
     r"(?:[ ,-]{1,4}(?:\d{1,3}[º°ª]?[A-Za-z]?|[A-Z]\d?|\d?[º°ª]|[Bb]ajo)(?!\w)){0,3}",
-    rf"\b(?:{_CAP}{_GAP})?[A-ZÄÖÜ][\wäöüß-]*(?:[Ss]tra(?:ß|ss)e|[Ss]tr\.|[Ww]eg|[Pp]latz|[Gg]asse|[Aa]llee|[Uu]fer|[Pp]fad"
+    rf"\b(?:{_CAP}{_GAP})?[A-ZÄÖÜ][\wäöüß-]{{0,40}}(?:[Ss]tra(?:ß|ss)e|[Ss]tr\.|[Ww]eg|[Pp]latz|[Gg]asse|[Aa]llee|[Uu]fer|[Pp]fad"
     r"|[Dd]amm|[Rr]ing|[Mm]arkt|[Hh]of|[Ss]aum)\.?\s\d{1,4}\s?[a-z]?\b",
     rf"\b{_CAP}{_GAP}(?:Stra(?:ß|ss)e|Str\.|Weg|Platz|Gasse|Allee){_GAP}\d{{1,4}}\s?[a-z]?\b",
     rf"\b(?:Am|Im|An der|Auf der|Zum|Zur){_GAP}{_CAP}{_GAP}\d{{1,4}}\s?[a-z]?\b",
     rf"\b\d{{1,4}}(?:\s?(?:bis|ter))?,?\s(?:rue|avenue|boulevard|place|chemin|allée|impasse|quai|route)\s"
     rf"(?:de la |de l['’]|du |des |de )?{_NAME}",
-    rf"\b(?:[Ss]ố\s)?\d{{1,5}}(?:/\d{{1,4}})*\s(?:[Đđ]ường|[Pp]hố)\s{_NAME}",
+    rf"(?<![\w/])(?:[Ss]ố\s)?\d{{1,5}}(?:/\d{{1,4}}){{0,4}}\s(?:[Đđ]ường|[Pp]hố)\s{_NAME}",
 )
 _HOSPITALS = (
     rf"\b(?:{_CAP}{_GAP}(?:(?:of|and|&|the){_GAP})?){{1,5}}(?:Hospitals?|Clinics?|Infirmary"
@@ -49,9 +49,9 @@ _HOSPITALS = (
     rf"{_GAP}(?:{_OF}{_GAP})?{_NAME}",
     rf"\b(?:Hôpital|Clinique|CHU|Centre Hospitalier){_GAP}(?:{_OF}{_GAP})?{_NAME}",
     rf"\b(?:Bệnh viện|Phòng khám|Trung tâm [Yy] tế){_GAP}{_NAME}",
-    rf"\b(?:{_CAP}{_GAP})?(?:[A-ZÄÖÜ][\wäöüß-]*)?(?:[Kk]linikum|[Kk]rankenhaus(?:es)?|[Ss]pital|-Klinik)\b"
+    rf"\b(?:{_CAP}{_GAP})?(?:[A-ZÄÖÜ][\wäöüß-]{{0,40}})?(?:[Kk]linikum|[Kk]rankenhaus(?:es)?|[Ss]pital|-Klinik)\b"
     rf"(?:{_GAP}(?:{_OF}{_GAP})?(?:{_OF}{_GAP})?{_CAP}){{1,3}}",
-    r"\b[A-ZÄÖÜ][\wäöüß]+(?:-[A-ZÄÖÜ][\wäöüß]+)*-(?:Klinik|Spital|Krankenhaus)\b",
+    r"(?<![\w-])[A-ZÄÖÜ][\wäöüß]{1,40}(?:-[A-ZÄÖÜ][\wäöüß]{1,40}){0,3}-(?:Klinik|Spital|Krankenhaus)\b",
 )
 # What a form calls an address, to the end of its line.
 _ADDRESS = re.compile(
@@ -75,8 +75,10 @@ _TOWN_FIELD = re.compile(
     rf"|ville|lives in|living in|thành phố)"
     rf"\s?:?[^\S\n]{{1,3}}(?P<town>{_NAME}(?:,{_GAP}{_NAME})?)"
 )
-_BEFORE_COUNTRY = re.compile(rf"(?P<town>{_NAME})[.,]?{_GAP}\(?$")
-_TOWN_STATE = re.compile(rf"(?P<town>{_CAP}(?:{_GAP}{_CAP}){{0,2}}),\s(?P<state>[A-Z]{{2}})(?!\w)")
+_BEFORE_COUNTRY = re.compile(rf"(?<!\w)(?P<town>{_NAME})[.,]?{_GAP}\(?$")
+_TOWN_STATE = re.compile(
+    rf"(?<!\w)(?P<town>{_CAP}(?:{_GAP}{_CAP}){{0,2}}),\s(?P<state>[A-Z]{{2}})(?!\w)"
+)
 
 
 class Places:

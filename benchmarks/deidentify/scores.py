@@ -87,10 +87,6 @@ class Counts:
                     "gold": self.gold[category],
                     "recall": _share(self.covered[category], self.gold[category]),
                     "found": self.found[category],
-                    # Some corpora call "raza caucásica" or "last week" an id or a date.
-                    "recall_structured_with_digits": _share(
-                        self.numbered[True], self.numbered.total()
-                    ),
                     "precision": _share(self.right[category], self.found[category]),
                 }
                 for category in sorted({*self.gold, *self.found})

@@ -78,3 +78,13 @@ def test_check_digits_decide() -> None:
 def test_an_unknown_country_is_named() -> None:
     with pytest.raises(ValueError, match="XX"):
         Identifiers(("XX",))
+
+
+@pytest.mark.parametrize(
+    "seed", ["A", "Aa-", "A\u0301", "A’a’", "1/", "1 ", "a.", "a:", "Dr. ", " "]
+)
+def test_a_long_hostile_text_ends(seed: str) -> None:
+    # With a pattern that takes the square of the length this meets the timeout of a test.
+    text = seed * (60_000 // len(seed))
+    found = _DETECTOR.find(text)
+    assert all(0 <= f.start < f.end <= len(text) for f in found)
