@@ -161,9 +161,8 @@ def _rewritten(
 def _outside(text: str, offsets: OffsetMap, finding: Finding) -> Residue | None:
     """The finding as residue, where a letter or digit of it stands in no edit."""
     outside = set(range(finding.start, finding.end))
-    for edit in offsets.edits:
-        if edit.new_start < finding.end and finding.start < edit.new_end:
-            outside.difference_update(range(edit.new_start, edit.new_end))
+    for edit in offsets.edits_in_new(finding.start, finding.end):
+        outside.difference_update(range(edit.new_start, edit.new_end))
     if any(text[at].isalnum() for at in outside):
         return Residue(finding.start, finding.end, finding.category, finding.by)
     return None

@@ -8,7 +8,7 @@ from actors.config.deidentify import Category, Deidentify, Policy
 from actors.deidentify.ages import find_ages
 from actors.deidentify.dates import Dates
 from actors.deidentify.fields import find_fields
-from actors.deidentify.findings import Finding, Strength, disjoint, without_weaker
+from actors.deidentify.findings import Finding, Index, Strength, disjoint, without_weaker
 from actors.deidentify.identifiers import Identifiers
 from actors.deidentify.mentions import Mentions, Terms
 from actors.deidentify.names import Names
@@ -47,9 +47,9 @@ class Detector:
         dates = list(self._dates.find(text))
         yield from dates
         # "visit 3/4/2020" names no visit.
-        sure = [date for date in dates if date.strength > Strength.SHAPE]
+        sure = Index(date for date in dates if date.strength > Strength.SHAPE)
         for field in find_fields(text):
-            if not any(date.overlaps(field) for date in sure):
+            if not any(sure.overlapping(field.start, field.end)):
                 yield field
         yield from find_ages(text)
         yield from self._names.find(text)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -35,28 +36,40 @@ class Finding:
     by: str
     strength: Strength = Strength.PATTERN
 
-    def overlaps(self, other: Finding) -> bool:
-        """Whether they share a character."""
-        return self.start < other.end and other.start < self.end
+
+class Index:
+    """Findings by place, for texts with thousands of them."""
+
+    def __init__(self, findings: Iterable[Finding]) -> None:
+        self._findings = sorted(findings, key=lambda finding: finding.start)
+        self._starts = [finding.start for finding in self._findings]
+        self._longest = max((f.end - f.start for f in self._findings), default=0)
+
+    def overlapping(self, start: int, end: int) -> Iterator[Finding]:
+        """The findings that share a character with ``[start, end)``, by their start."""
+        first = bisect_right(self._starts, start - self._longest)
+        last = bisect_left(self._starts, end)
+        return (finding for finding in self._findings[first:last] if finding.end > start)
 
 
 def without_weaker(findings: Iterable[Finding]) -> list[Finding]:
     """The findings, without those of mere shape that a stronger one explains: it covers them, or
     it is a date whose digits they share."""
     kept = list(findings)
-    strong = [finding for finding in kept if finding.strength > Strength.SHAPE]
+    strong = Index(finding for finding in kept if finding.strength > Strength.SHAPE)
     return [
         finding
         for finding in kept
-        if finding.strength > Strength.SHAPE or not any(_explains(s, finding) for s in strong)
+        if finding.strength > Strength.SHAPE
+        or not any(_explains(s, finding) for s in strong.overlapping(finding.start, finding.end))
     ]
 
 
 def _explains(strong: Finding, weak: Finding) -> bool:
+    """Of two that overlap."""
     if strong.start <= weak.start and weak.end <= strong.end:
         return True
-    numbers = strong.category is Category.DATE and weak.category in (Category.ID, Category.PHONE)
-    return numbers and strong.overlaps(weak)
+    return strong.category is Category.DATE and weak.category in (Category.ID, Category.PHONE)
 
 
 def disjoint(text: str, findings: Iterable[Finding]) -> list[Finding]:

@@ -41,6 +41,11 @@ class OffsetMap:
         """The place in the old text of ``[start, end)`` of the new one."""
         return _moved(start, end, self._new, self._old)
 
+    def edits_in_new(self, start: int, end: int) -> tuple[Edit, ...]:
+        """The edits that share a character with ``[start, end)`` of the new text."""
+        first = bisect_right(self._new[1], start)
+        return self.edits[first : bisect_left(self._new[0], end)]
+
 
 _Places = tuple[list[int], list[int]]
 

@@ -265,3 +265,10 @@ def test_the_identity_is_what_decides_and_not_the_key(tmp_path: Path) -> None:
     before = config.identity()
     names.write_text("Bob\n")
     assert config.identity() != before
+
+
+def test_a_text_with_thousands_of_identifiers_ends() -> None:
+    # With work of the square of their number this meets the timeout of a test.
+    done = _RULES.apply(NOTE * 1500, Annotations(), "p")
+    assert done.residue == ()
+    assert len(done.map.edits) > 15_000
