@@ -272,3 +272,15 @@ def test_a_text_with_thousands_of_identifiers_ends() -> None:
     done = _RULES.apply(NOTE * 1500, Annotations(), "p")
     assert done.residue == ()
     assert len(done.map.edits) > 15_000
+
+
+_ANY = Deidentifier(surrogates("vi", "de", countries=("US", "ES", "IT"), residue="allow"), SECRET)
+_ODD = "0123456789٣४²½AÄaßđİſ\u0301\u200d-/.,:;#@+()[]{} \t\r\n'’\"%_*&|\\<>=~^`$€Ⅷ中あ👩🏽"
+
+
+@given(st.text(st.sampled_from(_ODD), max_size=60) | st.text(max_size=40))
+@settings(max_examples=150, deadline=None)
+def test_any_text_comes_out_sound(text: str) -> None:
+    _sound(text, _ANY.apply(text, Annotations(), "p"))
+    named = f"Mr. {text} MRN: {text} on {text}"
+    _sound(named, _ANY.apply(named, Annotations(), "p"))
