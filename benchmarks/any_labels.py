@@ -224,8 +224,8 @@ def main() -> None:
     given = parser.parse_args()
     ours = load_model(given.model)
     if given.threshold is not None and isinstance(ours, GlinerModel):
-        labels = ours.labels.model_copy(update={"threshold": given.threshold})
-        ours = ours.model_copy(update={"labels": labels})
+        filter_ = ours.labels.model_copy(update={"threshold": given.threshold})
+        ours = ours.model_copy(update={"labels": filter_})
     scores: dict[str, Any] = {}
     absent: list[str] = []
     for name in given.sets:
