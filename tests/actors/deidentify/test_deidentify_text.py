@@ -194,6 +194,17 @@ class TestResidue:
         ]
         assert _MADE_UP.second_look(done, again) == done
 
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "Localidad/ Provincia: Madrid.\nMédico: Ana Ruiz  NºCol: 28 28 70973.",
+            "Frau Dr. med. Anna Huber\nMit Grüßen\n\nDr. med. Karl Maier",
+        ],
+    )
+    def test_titles_and_keywords_beside_replacements_are_none(self, text: str) -> None:
+        for config in (everything("es", "de"), surrogates("es", "de")):
+            assert Deidentifier(config, SECRET).apply(text, Annotations(), "p").residue == ()
+
     def test_the_policy_may_allow_it(self) -> None:
         config = Deidentify(preset="strict", residue="allow")
         deidentifier = Deidentifier(config)
