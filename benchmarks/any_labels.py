@@ -1,6 +1,6 @@
 """How well does the any-labels starter read the labels of corpora, beside a dictionary and peers?
 
-    python -m benchmarks.any_labels --data FOLDER --part dev [--limit 40] [--peers]
+    python -m benchmarks.any_labels --data FOLDER --part dev [--characters 20000] [--peers]
 
 Reads `<set>/<part>.jsonl` or `.jsonl.gz` of FOLDER (a document a line: id, text, entities with
 start, end and label); a set that is absent is skipped and named. A set's labels are those of its
@@ -121,6 +121,18 @@ def read(data: Path, name: str, part: str) -> list[Text] | None:
     ]
 
 
+def first(texts: Sequence[Text], characters: int | None) -> list[Text]:
+    """The first documents that have at most so many characters together; one at least."""
+    taken: list[Text] = []
+    total = 0
+    for one in texts:
+        total += len(one.text)
+        if characters is not None and taken and total > characters:
+            break
+        taken.append(one)
+    return taken
+
+
 def mentions(texts: Sequence[Text]) -> dict[str, str]:
     """Lower-cased words of every mention to the label that it mostly has."""
     seen: dict[str, Counter[str]] = defaultdict(Counter)
@@ -206,14 +218,14 @@ def main() -> None:
     parser.add_argument("--part", default="dev")
     parser.add_argument("--model", default="starter:any-labels")
     parser.add_argument("--sets", nargs="*", default=[*SETS, *OTHERS])
-    parser.add_argument("--limit", type=int, help="documents a set, the first ones")
+    parser.add_argument("--characters", type=int, help="of the first documents of a set")
     parser.add_argument("--threshold", type=float, help="instead of the model file's")
     parser.add_argument("--peers", action="store_true", help="measure the other starters too")
     given = parser.parse_args()
     ours = load_model(given.model)
     if given.threshold is not None and isinstance(ours, GlinerModel):
-        labels = ours.labels.model_copy(update={"threshold": given.threshold})
-        ours = ours.model_copy(update={"labels": labels})
+        filter_ = ours.labels.model_copy(update={"threshold": given.threshold})
+        ours = ours.model_copy(update={"labels": filter_})
     scores: dict[str, Any] = {}
     absent: list[str] = []
     for name in given.sets:
@@ -221,7 +233,7 @@ def main() -> None:
         if texts is None:
             absent.append(name)
             continue
-        texts = texts[: given.limit]
+        texts = first(texts, given.characters)
         train = read(given.data, name, "train") or []
         known = mentions(train)
         names = sorted({span[2] for one in [*train, *texts] for span in one.gold})
@@ -251,7 +263,8 @@ def main() -> None:
     result = {
         "benchmark": "any_labels",
         "part": given.part,
-        "limit": given.limit,
+        "characters": given.characters,
+        "threshold": ours.labels.threshold,
         "model": given.model,
         "processor": processor(),
         "absent": absent,

@@ -147,7 +147,9 @@ class Client(Closing):
 
     def vocabularies(self) -> list[dict[str, Any]]:
         """What /v1/vocabularies lists."""
-        vocabularies: list[dict[str, Any]] = self._request("GET", "/v1/vocabularies")["vocabularies"]
+        vocabularies: list[dict[str, Any]] = self._request("GET", "/v1/vocabularies")[
+            "vocabularies"
+        ]
         return vocabularies
 
     def close(self) -> None:

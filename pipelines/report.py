@@ -165,6 +165,7 @@ def _reading(document: ReportDocument, number: Mapping[str, int]) -> Reading:
         ],
         notices=tuple(notices),
         sheets=[_marked(sheet, document.entities, number) for sheet in sheets],
+        links=[(one.head, one.tail) for one in document.relations],
         sections=list(dict.fromkeys(one.name.replace("_", " ") for one in document.sections)),
     )
 

@@ -1,4 +1,4 @@
-"""The query of docs/how-to/query-the-tables.md that lists a document's concepts, over a real table."""
+"""The query in docs/how-to/query-the-tables.md for a document's concepts, run over a real table."""
 
 from __future__ import annotations
 

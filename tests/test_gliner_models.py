@@ -319,7 +319,7 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
 
 
 def test_the_filter_names_labels_of_the_guideline(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="labels names DRUG"):
+    with pytest.raises(ConfigError, match="unknown labels: DRUG"):
         read(folder, TEXT, labels={"white_list": ["DRUG"]})
 
 

@@ -23,7 +23,6 @@ from actors.spans import Box, Document, Failure, spanning
 from pipelines.serve.probing import PROBE_PIXELS, picture_probe, read_well
 
 ROOT = Path(__file__).parents[1] / "configs" / "samples"
-RECORDS = Path(__file__).parents[2] / "shared" / "images" / "patient_records"
 SMALL = "handwritten.png"
 
 pytestmark = pytest.mark.weights
@@ -206,15 +205,6 @@ def test_a_closed_reader_takes_nothing() -> None:
     with pytest.raises(RuntimeError):
         reader.submit(document(SMALL))
     reader.close()
-
-
-@pytest.mark.skipif(not RECORDS.exists(), reason="the shared images are not here")
-def test_long_lines_of_real_records_are_whole(reader: OcrReader) -> None:
-    # At default settings rapidocr's classifier of angles turns some of these lines upside down.
-    path = RECORDS / "PDF_Deid_Deidentification_11_p0.png"
-    (found,) = reader.read([Document(id="record", image=path.read_bytes())])
-    assert isinstance(found, Reading)
-    assert error_rate(path.with_suffix(".txt").read_text(), found.text) < 0.03
 
 
 def test_fingerprints_follow_the_configuration(reader: OcrReader) -> None:

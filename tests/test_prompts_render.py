@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,19 +11,12 @@ from actors.config.prompt import PromptSection
 from actors.guideline import Guideline
 from actors.prompts import ChatTemplateError, PromptError, Segment, chat_template, prompt_format
 
-CARDS = Path(__file__).parent.parent.parent / "shared" / "cards"
 PROMPT = (FIXTURES / "card_prompt.txt").read_text(encoding="utf-8")
 NOTE = PROMPT.split("#### Clinical Note:\n")[1].split("\n#### Instructions:")[0]
 
 
 def test_the_card_prompt_is_rendered_byte_for_byte() -> None:
     assert made("template", shipped("clinical-note")).render(NOTE).text == PROMPT
-
-
-@pytest.mark.skipif(not CARDS.is_dir(), reason="the cards are beside the checkout only")
-def test_the_fixture_is_the_card() -> None:
-    card = (CARDS / "jsl_meds_ner_2b_q8_v1.md").read_text(encoding="utf-8")
-    assert f'prompt = """{PROMPT}"""' in card
 
 
 def test_the_prefix_of_the_card_prompt_is_shared_and_ends_where_the_note_begins() -> None:

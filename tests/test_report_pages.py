@@ -19,7 +19,14 @@ from pipelines.markup.sheet import Place, Sheet, draw
 from pipelines.report import ReportDocument, ReportRun, render
 from pipelines.runs.results import Result
 
-CONFIG: dict[str, Any] = {"pipeline": {"source": {"image": None}}, "ocr": None}
+
+def config(image: str | None = None, **ocr: object) -> dict[str, Any]:
+    """As of a run that read pictures and decided status, whose stage has no kind in its config."""
+    stages = [{"kind": "ocr", "config": ocr}, {"kind": "context", "config": {}}]
+    return {"pipeline": {"source": {"image": image}}, "stages": stages[::-1]}
+
+
+CONFIG = config()
 
 
 def picture(width: int = 60, height: int = 40) -> bytes:
@@ -57,8 +64,8 @@ def test_the_page_of_a_row_is_fetched_again(tmp_path: Path) -> None:
     path = tmp_path / "scans.parquet"
     rows = [picture(), picture(70), picture(80)]
     pq.write_table(pa.table({"scan": rows}), path, row_group_size=2)
-    config = {"pipeline": {"source": {"image": "scan"}}, "ocr": {"pages": {"dpi": 100}}}
-    (sheet,) = sheets(result(path, row=2, width=80), config, 10)
+    asked = config("scan", pages={"dpi": 100})
+    (sheet,) = sheets(result(path, row=2, width=80), asked, 10)
     assert sheet.width == 80
 
 

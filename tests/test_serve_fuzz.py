@@ -25,6 +25,7 @@ PATHS = [
     ("POST", "/v1/extract/upload"),
     ("POST", "/v1/extract/stream"),
     ("GET", "/v1/models"),
+    ("GET", "/v1/vocabularies"),
     ("GET", "/healthz"),
     ("GET", "/readyz"),
 ]

@@ -95,6 +95,7 @@ def test_cue_code_and_relations_by_pointer_and_in_the_table(page: Page) -> None:
     said = page.inner_text("#pop")
     assert "drugbank DB00331, Metformin" in said
     assert "500 mg (value 500, unit mg)" in said
+    assert page.locator("#marked mark.kin").all_text_contents() == ["500 mg"]
     page.click("#t-table")
     (code,) = page.locator("#rows a", has_text="Metformin").all()
     assert code.get_attribute("href") == "https://example.org/DB00331"

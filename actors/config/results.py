@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 RESULTS: Mapping[str, int] = {
     "context": 1,
+    "deidentify": 1,
     "engine": 1,
     "gliner": 1,
     "grounding": 1,
@@ -26,6 +27,7 @@ RESULTS: Mapping[str, int] = {
 
 _ROOMS: Mapping[str, tuple[str, ...]] = {
     "context": ("context",),
+    "deidentify": ("deidentify",),
     "gguf": ("engine", "grounding", "merge", "prompts", "vision", "windows"),
     "gliner": ("gliner", "merge", "onnx"),
     "linking": ("linking",),

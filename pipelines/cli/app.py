@@ -16,6 +16,7 @@ from actors.config import ConfigError
 from actors.extras import MissingExtraError, optional_imports
 from actors.weights import WeightsError
 from pipelines.cli import (
+    deidentify,
     enrich,
     evaluate,
     extract,
@@ -41,6 +42,7 @@ app.command("run")(run.run)
 app.command("enrich")(enrich.enrich)
 app.command("plan")(plan.plan)
 app.command("extract")(extract.extract)
+app.command("deidentify")(deidentify.deidentify)
 app.command("serve")(serve.serve)
 app.command("token")(serve.token)
 app.command("evaluate")(evaluate.evaluate)

@@ -23,9 +23,7 @@ def sheets(result: Result, config: Mapping[str, Any], most: int) -> list[Sheet]:
     content = _content(result, config["pipeline"]["source"].get("image"))
     if content is None:
         return []
-    ocr: dict[str, Any] = next(
-        (s["config"] for s in config["stages"] if s["config"]["kind"] == "ocr"), {}
-    )
+    ocr: dict[str, Any] = next((s["config"] for s in config["stages"] if s["kind"] == "ocr"), {})
     page_limits = PageLimits.model_validate(ocr.get("pages") or {})
     limits = replace(Limits.of(page_limits), text_layer=False)
     found: list[Sheet] = []

@@ -77,6 +77,8 @@ class Reading:
     """Images of its pages, shown beside the text."""
     sections: Sequence[str] = ()
     """Names of its sections, in the order of the text."""
+    links: Sequence[tuple[int, int]] = ()
+    """Pairs of items that are related, by their places in ``items``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,7 @@ class Reader:
         self.data = {
             "items": [[_datum(item, facts) for item in r.items] for r in self.readings],
             "facts": list(facts),
+            "links": [list(r.links) for r in self.readings],
             "keys": [key.name for key in self.keys],
             "words": self.words[1],
             "quiet": [i for i, key in enumerate(self.keys) if key.quiet],

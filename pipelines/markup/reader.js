@@ -170,6 +170,10 @@
       return part;
     }));
     for (const mark of seen) for (const m of parts(mark.dataset.e)) m.classList.add("hot");
+    for (const [head, tail] of data.links[current]) {
+      const other = { [head]: tail, [tail]: head }[target.dataset.e];
+      if (other !== undefined) for (const m of parts(other)) m.classList.add("kin");
+    }
     target.setAttribute("aria-describedby", "pop");
     pop.hidden = false;
     const place = target.getClientRects()[0], width = pop.offsetWidth, height = pop.offsetHeight;
@@ -193,7 +197,7 @@
   }
   function hide() {
     $("#pop").hidden = true;
-    for (const mark of $$(".hot")) mark.classList.remove("hot");
+    for (const mark of $$(".hot, .kin")) mark.classList.remove("hot", "kin");
     for (const mark of $$("[aria-describedby=pop]")) mark.removeAttribute("aria-describedby");
   }
   const over = (event) => {

@@ -119,13 +119,14 @@ def read(data: Path, corpus: str, part: str) -> Iterator[dict]:
     return map(json.loads, lines)
 
 
-def training(data: Path, work: Path, pieces: Pieces) -> dict[str, list[Words]]:
+def training(
+    data: Path, work: Path, pieces: Pieces, only: tuple[str, ...] = tuple(SHARES)
+) -> dict[str, list[Words]]:
     """Train parts without texts that stand in some dev part; `notes` are read from WORK."""
     asked = names()
-    there = {name: data for name in SHARES if name != "notes"}
-    held_out = {_key(row) for name in there for row in read(data, name, "dev")}
+    held_out = {_key(row) for name in only if name != "notes" for row in read(data, name, "dev")}
     corpora = {}
-    for name in SHARES:
+    for name in only:
         if name == "notes":
             rows = map(json.loads, (work / "notes.jsonl").read_text("utf-8").splitlines())
         else:

@@ -67,7 +67,8 @@ class Sampler:
     def draw(self) -> Sample:
         """One window of one document of one corpus."""
         rng = self.rng
-        (corpus,) = rng.choices(list(SHARES), list(SHARES.values()))
+        names = list(self._corpora)
+        (corpus,) = rng.choices(names, [SHARES[name] for name in names])
         (document,) = rng.choices(self._corpora[corpus], self._weights[corpus])
         size = rng.randint(40, 170)
         start = rng.randint(-size // 4, max(1, len(document.places) - size // 2))

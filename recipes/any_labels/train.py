@@ -150,7 +150,13 @@ def optimizer_of(model: SpanModel) -> torch.optim.Optimizer:
     )
 
 
-def train(data: Path, work: Path, minutes: float, starter: Path | None) -> None:
+def train(
+    data: Path, work: Path, minutes: float, starter: Path | None, begin: Path | None, rate: float
+) -> None:
+    """Train for so many minutes, from a rate that is a share of the full one down to none.
+
+    ``begin``: a checkpoint of an earlier stretch, whose weights and moments are taken over.
+    """
     pieces = Pieces(tokenizer())
     corpora = training(data, work, pieces)
     for name, found in corpora.items():
@@ -162,13 +168,15 @@ def train(data: Path, work: Path, minutes: float, starter: Path | None) -> None:
     held: list[Sample] = []
     step, tokens, spent, seen = 0, 0, 0.0, 0.0
     checkpoint = work / "checkpoint.pt"
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=False)
+    source = checkpoint if checkpoint.exists() else begin
+    if source is not None:
+        state = torch.load(source, weights_only=False)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         rng.setstate(state["rng"])
         torch.set_rng_state(state["torch"])
-        step, tokens, spent = state["step"], state["tokens"], state["spent"]
+        step, tokens = state["step"], state["tokens"]
+        spent = state["spent"] if source == checkpoint else 0.0
     saved = began = time.perf_counter()
     before = spent
 
@@ -181,7 +189,7 @@ def train(data: Path, work: Path, minutes: float, starter: Path | None) -> None:
         partial.replace(checkpoint)
 
     while spent < minutes * 60:
-        left = max(0.02, 1 - spent / (minutes * 60))
+        left = rate * max(0.02, 1 - spent / (minutes * 60))
         for group in optimizer.param_groups:
             group["lr"] = group["rate"] * min(1.0, (step + 1) / WARM) * left
         samples = batch(sampler, held)
@@ -210,11 +218,14 @@ def main() -> None:
     parser.add_argument(
         "--minutes", type=float, required=True, help="of training, resumes included"
     )
+    parser.add_argument("--begin", type=Path, help="the checkpoint of an earlier stretch")
+    parser.add_argument("--rate", type=float, default=1.0, help="share of the rate to begin with")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--plain", action="store_true", help="start from the bare encoder")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    train(given.data, given.work, given.minutes, None if given.plain else STARTER)
+    starter = None if given.plain else STARTER
+    train(given.data, given.work, given.minutes, starter, given.begin, given.rate)
 
 
 if __name__ == "__main__":

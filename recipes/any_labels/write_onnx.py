@@ -27,8 +27,9 @@ from span_model import SpanModel, rows_at
 from torch import Tensor
 from train import BASE, pad, start_model, tokenizer
 
-CALIBRATION = 60
-ROWS = 3072
+CALIBRATED_ON = ("maccrobat2020", "ctro_21", "bc5cdr", "asq_phi", "notes")
+CALIBRATION = 14
+ROWS = 256
 
 
 def plain_encoder(model: SpanModel) -> TokenClassifier:
@@ -173,7 +174,7 @@ class SpanWriter(Writer):
         ends = graph.add("Relu", self.project(words, "end"))
         ends = self.linear(ends, "out.end", first[:, size:], None)
         # (batch, inner, labels), and what the bias of the last layer adds to each label
-        weights = graph.add("MatMul", labels, graph.constant(last, "out.last"))
+        weights = self.product(labels, "out.last", last.T, self.ranges is not None)
         weights = graph.add("Transpose", weights, perm=[0, 2, 1])
         bias = graph.constant(heads["out.3.bias"][:, None], "out.last.bias")
         constant = graph.add("Transpose", graph.add("MatMul", labels, bias), perm=[0, 2, 1])
@@ -262,9 +263,8 @@ def main() -> None:
     ranges = None
     if not given.float32:
         pieces = Pieces(tokenizer())
-        sampler = Sampler(
-            training(given.data, given.work, pieces), names(), pieces, random.Random(1)
-        )
+        corpora = training(given.data, given.work, pieces, CALIBRATED_ON)
+        sampler = Sampler(corpora, names(), pieces, random.Random(1))
         ranges = calibrate(model, [sampler.draw() for _ in range(CALIBRATION)])
     write_folder(given.folder, model, ranges)
     print(given.folder, (given.folder / "model.onnx").stat().st_size)

@@ -37,6 +37,8 @@ export function related(i) {
     return tail === i ? [[`${type} of`, one(entities()[head].text)]] : [];
   });
 }
+export const relatedTo = (i) => (told()?.relations ?? []).flatMap(
+  ({ head, tail }) => (head === i ? [tail] : tail === i ? [head] : []));
 export const codeWords = ({ system, code, term }) => `${system} ${code}, ${term}`;
 
 // All of it as pairs of a name and words.

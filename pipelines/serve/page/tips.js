@@ -1,6 +1,6 @@
 // Tooltip of the pointer or focus: every mark around it, innermost first, and the matching boxes on
 // the page image.
-import { details } from "./details.js";
+import { details, relatedTo } from "./details.js";
 import { $, $$, make } from "./dom.js";
 import { beyond, reach } from "./marks.js";
 import { entities, look } from "./state.js";
@@ -37,6 +37,7 @@ function tell(target) {
   for (let mark = target; mark; mark = mark.parentElement?.closest(`${WITHIN} [data-e]`)) seen.push(mark);
   pop.replaceChildren(...seen.map((mark) => section(+mark.dataset.e)));
   for (const mark of seen) for (const part of parts(mark.dataset.e)) part.classList.add("hot");
+  for (const i of relatedTo(+target.dataset.e)) for (const part of parts(i)) part.classList.add("kin");
   target.setAttribute("aria-describedby", "pop");
   pop.hidden = false;
   const place = target.getClientRects()[0], below = place.bottom + 10 + pop.offsetHeight < innerHeight;
@@ -55,7 +56,7 @@ function reveal(mark) {
 }
 export function hide() {
   $("#pop").hidden = true;
-  for (const mark of $$(".hot")) mark.classList.remove("hot");
+  for (const mark of $$(".hot, .kin")) mark.classList.remove("hot", "kin");
   for (const mark of $$("[aria-describedby=pop]")) mark.removeAttribute("aria-describedby");
 }
 function over(event) {

@@ -118,7 +118,7 @@ LINKING = (
     vocabularies.labels vocabularies.drugs top_k threshold parents
 """,
     """
-    vocabularies.index
+    vocabularies.index vocabularies.link
 """,
 )
 

@@ -1,0 +1,247 @@
+"""De-identification: which identifiers are taken, and what stands in their place."""
+
+from __future__ import annotations
+
+import unicodedata
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from actors.config.base import Section
+from actors.config.results import results_of
+
+Language = Literal["en", "es", "de", "fr", "vi"]
+Preset = Literal["safe_harbour", "strict", "limited"]
+
+
+class Category(StrEnum):
+    """The kinds of identifiers: the 18 of HIPAA's safe harbour, in parts, and some that other
+    laws protect."""
+
+    NAME = "NAME"
+    AGE = "AGE"
+    DATE = "DATE"
+    PHONE = "PHONE"
+    FAX = "FAX"
+    EMAIL = "EMAIL"
+    URL = "URL"
+    IP = "IP"
+    NATIONAL_ID = "NATIONAL_ID"
+    MRN = "MRN"
+    HEALTH_PLAN = "HEALTH_PLAN"
+    ACCOUNT = "ACCOUNT"
+    LICENSE = "LICENSE"
+    VEHICLE = "VEHICLE"
+    DEVICE = "DEVICE"
+    ID = "ID"
+    GPS = "GPS"
+    STREET = "STREET"
+    ZIP = "ZIP"
+    CITY = "CITY"
+    STATE = "STATE"
+    COUNTRY = "COUNTRY"
+    HOSPITAL = "HOSPITAL"
+    ORGANIZATION = "ORGANIZATION"
+    PROFESSION = "PROFESSION"
+
+
+class Policy(StrEnum):
+    """What stands in place of an identifier."""
+
+    MASK = "mask"
+    """The category in brackets: [NAME]."""
+    SAME_LENGTH = "same_length"
+    """Asterisks, as many as there were characters; white space stays."""
+    SURROGATE = "surrogate"
+    """A made-up value of the same kind, language and shape; the same within a patient."""
+    HASH = "hash"
+    """[NAME:12 hex digits], by the key alone: the same value gives the same digits everywhere."""
+    SHIFT = "shift"
+    """Dates moved by a number of days that is secret and the same within a patient."""
+    GENERALISE = "generalise"
+    """Dates to the year, ages over 89 to 90+, US ZIP codes to three digits."""
+    KEEP = "keep"
+    """Not taken."""
+
+
+KEYED = frozenset({Policy.SURROGATE, Policy.HASH, Policy.SHIFT})
+"""The policies that need a key."""
+
+_ONLY = {
+    Policy.SHIFT: {Category.DATE},
+    Policy.GENERALISE: {Category.DATE, Category.AGE, Category.ZIP},
+    Policy.SURROGATE: set(Category) - {Category.DATE, Category.AGE},
+}
+
+_MASK_ALL = dict.fromkeys(Category, Policy.MASK)
+_PRESETS: dict[Preset, dict[Category, Policy]] = {
+    # 45 CFR 164.514(b)(2): states, years and ages up to 89 may stay.
+    "safe_harbour": _MASK_ALL
+    | {
+        Category.DATE: Policy.GENERALISE,
+        Category.AGE: Policy.GENERALISE,
+        Category.ZIP: Policy.GENERALISE,
+        Category.STATE: Policy.KEEP,
+        Category.COUNTRY: Policy.KEEP,
+        Category.PROFESSION: Policy.KEEP,
+    },
+    "strict": _MASK_ALL,
+    # 45 CFR 164.514(e): towns, ZIP codes, dates and ages may stay.
+    "limited": _MASK_ALL
+    | dict.fromkeys(
+        (
+            Category.AGE,
+            Category.DATE,
+            Category.ZIP,
+            Category.CITY,
+            Category.STATE,
+            Category.COUNTRY,
+            Category.PROFESSION,
+        ),
+        Policy.KEEP,
+    ),
+}
+
+_LABELS: dict[str, Category] = {
+    name: category
+    for category, names in {
+        Category.NAME: "name person per patient doctor staff hcw username name_patient name_doctor "
+        "name_relative name_username name_ext nombre_sujeto_asistencia nombre_personal_sanitario "
+        "first_name last_name",
+        Category.AGE: "age edad_sujeto_asistencia",
+        Category.DATE: "date date_time dob birthdate fechas",
+        Category.PHONE: "phone phone_number contact_phone telephone numero_telefono",
+        Category.FAX: "fax fax_number contact_fax numero_fax",
+        Category.EMAIL: "email email_address contact_email correo_electronico",
+        Category.URL: "url url_web domain_name web_url contact_url",
+        Category.IP: "ip ip_address ipaddr mac_address",
+        Category.NATIONAL_ID: "national_id ssn us_ssn social_security_number",
+        Category.MRN: "mrn medicalrecord medical_record_number id_sujeto_asistencia",
+        Category.HEALTH_PLAN: "health_plan healthplan health_plan_beneficiary_number "
+        "id_aseguramiento",
+        Category.ACCOUNT: "account account_number credit_card iban_code iban",
+        Category.LICENSE: "license certificate_license_number us_driver_license "
+        "id_titulacion_personal_sanitario id_empleo_personal_sanitario",
+        Category.VEHICLE: "vehicle vehicle_id identif_vehiculos_nrserie_placas",
+        Category.DEVICE: "device device_id identif_dispositivos_nrserie",
+        Category.ID: "id idnum bioid unique_identifier id_contacto_asistencial otro_numero_identif",
+        Category.GPS: "gps coordinate",
+        Category.STREET: "street street_address location_street calle",
+        Category.ZIP: "zip zip_code zipcode postal_code location_zip",
+        Category.CITY: "city location location-other loc gpe location_city geographic_location "
+        "territorio",
+        Category.STATE: "state location_state",
+        Category.COUNTRY: "country location_country pais",
+        Category.HOSPITAL: "hospital centro_salud location_hospital",
+        Category.ORGANIZATION: "organization org location_organization institucion",
+        Category.PROFESSION: "profession profesion",
+    }.items()
+    for name in names.split()
+}
+
+
+class Deidentify(Section):
+    """Which identifiers are taken out of a text, how they are found, and what replaces them."""
+
+    preset: Preset = Field(
+        "safe_harbour",
+        description="Policies to begin with. safe_harbour: HIPAA's 18 identifiers; strict: every "
+        "category is masked; limited: HIPAA's limited data set keeps dates, ages and towns.",
+    )
+    policies: dict[Category, Policy] = Field(
+        default_factory=dict, description="Policy by category, instead of the preset's."
+    )
+    labels: dict[str, Category] = Field(
+        default_factory=dict,
+        description="Category of a model's label, where its name does not say it. Labels that "
+        "belong to no category stay in the text.",
+    )
+    threshold: float = Field(
+        0.0, ge=0, le=1, description="Least score of a model's entity; low, because recall counts."
+    )
+    languages: tuple[Language, ...] = Field(
+        ("en",),
+        min_length=1,
+        description="Languages of the texts, the likeliest first: it decides the order of day and "
+        "month, and the names of surrogates.",
+    )
+    countries: tuple[str, ...] = Field(
+        ("US",),
+        min_length=1,
+        description="ISO codes of the countries whose phone numbers and national ids are expected.",
+    )
+    lists: dict[Category, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="Files of known values, one a line: names of staff, of hospitals.",
+    )
+    max_shift_days: int = Field(
+        365, ge=1, le=3650, description="Dates move by 1 to so many days, forwards or backwards."
+    )
+    residue: Literal["fail", "allow"] = Field(
+        "fail",
+        description="What happens where the second look finds an identifier in the result: no text "
+        "comes out, or it does.",
+    )
+
+    @model_validator(mode="after")
+    def _policies_fit(self) -> Self:
+        for category, policy in self.policies.items():
+            if category not in _ONLY.get(policy, {category}):
+                fitting = sorted(_ONLY[policy])
+                raise ValueError(
+                    f"policies.{category}: {policy} is not possible for it, only for "
+                    f"{', '.join(fitting)}"
+                )
+        unknown = [code for code in self.countries if len(code) != 2 or not code.isupper()]
+        if unknown:
+            raise ValueError(f"countries: {unknown[0]!r} is no ISO code such as US")
+        return self
+
+    def policy(self, category: Category) -> Policy:
+        """What happens to identifiers of a category."""
+        return self.policies.get(category, _PRESETS[self.preset][category])
+
+    def category(self, label: str) -> Category | None:
+        """The category that a model's label belongs to; None where it is no identifier."""
+        if label in self.labels:
+            return self.labels[label]
+        return _LABELS.get(label.lower()) or (
+            Category(label.upper()) if label.upper() in Category.__members__ else None
+        )
+
+    def needs_key(self) -> bool:
+        """Whether a policy depends on the key."""
+        return any(self.policy(category) in KEYED for category in Category)
+
+    def read_lists(self) -> dict[Category, tuple[str, ...]]:
+        """The values of the user's lists, without empty lines.
+
+        Raises FileNotFoundError, and ValueError for a file that is not UTF-8.
+        """
+        return {
+            category: tuple(value for path in paths for value in _lines(Path(path)))
+            for category, paths in self.lists.items()
+        }
+
+    def identity(self) -> dict[str, object]:
+        """The policies as they are, the values of the lists, and the room's number.
+
+        The key is not part of it: whoever changes the key runs again with another sink.
+        """
+        found = super().identity()
+        del found["preset"]
+        found["policies"] = {category: self.policy(category) for category in Category}
+        found["lists"] = self.read_lists()
+        found["results"] = results_of("deidentify")
+        return found
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not valid UTF-8 at byte {error.start}") from None
+    lines = (unicodedata.normalize("NFC", line).strip() for line in text.splitlines())
+    return [line for line in lines if line]

@@ -1,0 +1,13 @@
+"""The text and the page without the patient.
+
+``Deidentifier`` finds identifiers by rules, lists and models' entities, replaces them by policy,
+moves all other annotations to the new text, and looks at the result again. Pages and DICOM files
+are in ``actors.deidentify.pages`` and ``actors.deidentify.dicom``.
+"""
+
+from __future__ import annotations
+
+from actors.deidentify.deidentifier import Deidentified, Deidentifier, Residue
+from actors.deidentify.offsets import Edit, OffsetMap
+
+__all__ = ["Deidentified", "Deidentifier", "Edit", "OffsetMap", "Residue"]

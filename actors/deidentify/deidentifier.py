@@ -1,0 +1,177 @@
+"""The text without the patient: find, replace, move what was found beside it, look again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+
+from actors.config.deidentify import Category, Deidentify, Policy
+from actors.deidentify.dates import Dates
+from actors.deidentify.detector import Detector
+from actors.deidentify.findings import Finding
+from actors.deidentify.folding import key_of
+from actors.deidentify.keys import Key
+from actors.deidentify.mentions import Mentions
+from actors.deidentify.moving import moved
+from actors.deidentify.offsets import Edit, OffsetMap
+from actors.deidentify.replacing import Replacing
+from actors.spans import Annotations, Entity
+
+_BLANK = "█"  # no letter, no digit, no white space: no rule begins or ends in it
+
+
+@dataclass(frozen=True, slots=True)
+class Residue:
+    """An identifier that the second look found at ``[start, end)`` of the new text; ``by`` names
+    the rule or model."""
+
+    start: int
+    end: int
+    category: Category
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deidentified:
+    """A document without its identifiers.
+
+    ``text`` is None, and ``annotations`` are empty, where there is residue and the configuration
+    does not allow it. ``counts``: how many of each category were replaced by which policy.
+    """
+
+    text: str | None
+    map: OffsetMap
+    annotations: Annotations
+    counts: Mapping[tuple[Category, Policy], int]
+    residue: tuple[Residue, ...]
+
+
+class Deidentifier:
+    """Takes identifiers out of texts by one configuration. It has no state: any number of threads
+    may use it.
+
+    ``secret``: the key of surrogates, hashes and date shifts. Raises ValueError where a policy
+    needs one and there is none, or it is too short; what ``Deidentify.read_lists`` raises.
+    """
+
+    def __init__(self, config: Deidentify, secret: bytes | None = None) -> None:
+        if secret is None and config.needs_key():
+            raise ValueError(
+                "policies surrogate, hash and shift need a key: set MEDSPAN_DEIDENTIFY_KEY"
+            )
+        self._config = config
+        self._key = None if secret is None else Key(secret)
+        self._detector = Detector(config)
+        self._dates = Dates(config.languages)
+
+    def identity(self) -> dict[str, object]:
+        """What decides the results but for the key: the configuration, and the libraries that know
+        names, phone numbers and ids."""
+        libraries = {name: version(name) for name in ("faker", "phonenumbers", "python-stdnum")}
+        return self._config.identity() | {"libraries": libraries}
+
+    def apply(
+        self,
+        text: str,
+        annotations: Annotations,
+        patient_id: str,
+        known_names: Sequence[str] = (),
+    ) -> Deidentified:
+        """The text without what the rules, the lists and the entities in ``annotations`` say.
+
+        ``patient_id``: whose surrogates and shift are used; the document's id where the patient is
+        not known. ``known_names``: names from the same patient's other documents. The second look
+        is by the rules; ``second_look`` adds that of models.
+        """
+        findings = self._detector.find(text, annotations.entities, known_names)
+        replacing = Replacing(self._config, self._key, self._dates, text, findings, patient_id)
+        new_text, offsets = _rewritten(text, findings, replacing)
+        names = [text[f.start : f.end] for f in findings if f.category is Category.NAME]
+        mentions = Mentions([*names, *known_names])
+
+        def clean(value: str) -> str:
+            found = [*self._detector.find(value, (), [*names, *known_names])]
+            return _rewritten(value, found, replacing)[0] if found else value
+
+        def is_identifier(entity: Entity) -> bool:
+            category = self._config.category(entity.label)
+            return category is not None and self._config.policy(category) is not Policy.KEEP
+
+        done = Deidentified(
+            new_text,
+            offsets,
+            moved(annotations, new_text, offsets, clean, is_identifier),
+            Counter((edit.category, edit.policy) for edit in offsets.edits),
+            (
+                *self._rules_again(new_text, offsets, mentions),
+                *_came_back(new_text, offsets, replacing),
+            ),
+        )
+        return self._released(done)
+
+    def second_look(self, done: Deidentified, entities: Iterable[Entity]) -> Deidentified:
+        """The same, with what models say of the new text as residue where it is no replacement."""
+        if done.text is None:
+            return done
+        found = self._detector.of_models(entities)
+        residue = [r for f in found if (r := _outside(done.text, done.map, f)) is not None]
+        return self._released(replace(done, residue=(*done.residue, *residue)))
+
+    def _released(self, done: Deidentified) -> Deidentified:
+        if done.residue and self._config.residue == "fail":
+            return replace(done, text=None, annotations=Annotations())
+        return done
+
+    def _rules_again(
+        self, new_text: str, offsets: OffsetMap, mentions: Mentions
+    ) -> Iterable[Residue]:
+        """What the rules find outside the edits. These are blank to them: beside a surrogate that
+        is a given name, any word would look like a surname."""
+        parts, at = [], 0
+        for edit in offsets.edits:
+            parts += [new_text[at : edit.new_start], _BLANK * (edit.new_end - edit.new_start)]
+            at = edit.new_end
+        blanked = "".join([*parts, new_text[at:]])
+        again = [*self._detector.find(blanked)]
+        if self._config.policy(Category.NAME) is not Policy.KEEP:
+            again += mentions.find(blanked)
+        for finding in again:
+            residue = _outside(blanked, offsets, finding)
+            if residue is not None:
+                yield residue
+
+
+def _rewritten(
+    text: str, findings: Sequence[Finding], replacing: Replacing
+) -> tuple[str, OffsetMap]:
+    """``findings`` are disjoint and in order."""
+    parts, edits = [], []
+    at = length = 0
+    for finding in findings:
+        made, policy = replacing.replacement(finding.category, text[finding.start : finding.end])
+        parts += [text[at : finding.start], made]
+        start = length + finding.start - at
+        length, at = start + len(made), finding.end
+        edits.append(Edit(finding.start, finding.end, start, length, finding.category, policy))
+    return "".join([*parts, text[at:]]), OffsetMap(edits)
+
+
+def _outside(text: str, offsets: OffsetMap, finding: Finding) -> Residue | None:
+    """The finding as residue, where a letter or digit of it stands in no edit."""
+    outside = set(range(finding.start, finding.end))
+    for edit in offsets.edits_in_new(finding.start, finding.end):
+        outside.difference_update(range(edit.new_start, edit.new_end))
+    if any(text[at].isalnum() for at in outside):
+        return Residue(finding.start, finding.end, finding.category, finding.by)
+    return None
+
+
+def _came_back(new_text: str, offsets: OffsetMap, replacing: Replacing) -> Iterable[Residue]:
+    """Edits that are a real value of the document after all, unless their policy keeps parts."""
+    for edit in offsets.edits:
+        if edit.policy in (Policy.GENERALISE, Policy.SHIFT):
+            continue
+        if key_of(new_text[edit.new_start : edit.new_end]) in replacing.taken:
+            yield Residue(edit.new_start, edit.new_end, edit.category, "came_back")

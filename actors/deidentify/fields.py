@@ -1,0 +1,116 @@
+"""Identifiers that the words before them name: "MRN: 998877", "NHC: 2569870", "Tel. 030 110"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from actors.config.deidentify import Category
+from actors.deidentify.findings import Finding, Strength
+from actors.deidentify.folding import fold
+
+# A number with letters before, between or after: ST-998877, 28 28 20943, 12345-NYP, 78956135/2.
+_VALUE = (
+    r"[#№]?\s?(?:[a-z]{1,10}[-/ ]?)?\d[\da-z]*"
+    r"(?:[-/.]{1,2}(?:\d[\da-z]*|[a-z]{1,5}\d*)| {1,2}\d[\da-z]*)*"
+)
+_PHONE = r"[+(]?\d(?:[ ()./-]{0,3}\d){3,17}(?:[ ,]*(?:ext|dw|durchwahl|o|oder|or)\.? ?\d{1,6})?"
+_NUMBER = r"(?:\s?(?:number|num|no|nr|n[º°o]|id|code|nummer|so|#)\b\.?)?"
+_SEPARATOR = r"[.:#=]{0,2}[^\S\n]{0,20}(?:(?:is|was|es|ist|est|la)\s)?\n?[^\S\n]{0,8}"
+
+_KEYWORDS: tuple[tuple[Category, str, str], ...] = (
+    (
+        Category.MRN,
+        r"mrn|medical record|record|chart|patient id|pt\.? id|pat(?:ient)?\.?-?(?:nr|id)"
+        r"|nhc-?|cipa?"
+        r"|historia(?: clinica)?|n[º°] historia|fall-?(?:nummer|nr|zahl)|fall|patientennummer"
+        r"|aufnahme-?(?:nummer|zahl|nr)|ipp|nip|dossier|ma benh nhan|ma bn|so ho so|so benh an",
+        _VALUE,
+    ),
+    (
+        Category.HEALTH_PLAN,
+        r"insurance(?: plan| policy)?|ins(?:\.|urance)? (?:plan|id)|policy|health plan|plan|hmo|ppo"
+        r"|hicn|member|beneficiary|medicare|medicaid|nass|afiliacion|aseguramiento|seguridad social"
+        r"|svnr|sv|sv-?(?:nr|nummer)|versicherten-?(?:nr|nummer)|krankenkasse"
+        r"|numero de securite sociale"
+        r"|securite sociale|nss|bhyt|the bao hiem|bao hiem y te",
+        _VALUE,
+    ),
+    (
+        Category.ACCOUNT,
+        r"acct|account|cuenta|konto(?:-?nr)?|compte|tai khoan|credit card|card|cc|iban",
+        _VALUE,
+    ),
+    (
+        Category.LICENSE,
+        r"licen[cs]e|certificate|dea|npi|n[º°o]\.? ?col(?:egiado)?|colegiado|lanr|bsnr|rpps|adeli"
+        r"|driver'?s licen[cs]e|permiso de conducir|fuhrerschein|gplx|cchn",
+        _VALUE,
+    ),
+    (
+        Category.NATIONAL_ID,
+        r"ssn|social security|dni|nie|nif|passport|pasaporte|reisepass|passeport|cmnd|cccd|ho chieu"
+        r"|nhs|aadhaar|personnummer|steuer-?id",
+        _VALUE,
+    ),
+    (
+        Category.VEHICLE,
+        r"vin|license plate|plate|matricula|kennzeichen|immatriculation|bien so",
+        r"[a-z0-9][a-z0-9-]{0,9}(?: ?[a-z0-9.-]{1,8})?\d[a-z0-9]*",
+    ),
+    (
+        Category.DEVICE,
+        r"serial|s/n|sn|udi|device id|imei|serien-?(?:nummer|nr)|numero de serie|so seri",
+        _VALUE,
+    ),
+    (
+        Category.ID,
+        r"episodio|encounter|visit|accession|case|ref(?:erence)?(?:\. ?code)?"
+        r"|vorgangs-?(?:nr|nummer)"
+        r"|histologie|eingangs-?nr|befund-?nr|id|identifier|room|zimmer|zi|bett",
+        _VALUE,
+    ),
+    (Category.ID, r"(?:[a-z]+)?station", r"[a-z]{0,2}-?\d{1,4}[a-z]?"),
+    (Category.FAX, r"fax|telefax|telecopie", _PHONE),
+    (
+        Category.PHONE,
+        r"phone|tel(?:efono?|ephone|f|efon)?|tfno|tlfn?o?|movil|mobile|cell|pager|contact|call(?:ing)?"
+        r"|handy|rufnummer|nummer|unter|portable|dien thoai|dt|sdt|desk|whatsapp|answering at",
+        _PHONE,
+    ),
+    (
+        Category.ZIP,
+        r"zip(?: ?code)?|cp|c\.p\.|codigo postal|plz|postleitzahl|postal ?code"
+        r"|code postal|postcode",
+        r"[a-z]{0,2}-?\d[\da-z]{1,5}(?:[ -][\da-z]{2,4})?",
+    ),
+)
+
+_FIELDS = tuple(
+    (
+        category,
+        re.compile(
+            rf"(?<![\w-])(?:{words})\.?{_NUMBER}{_SEPARATOR}"
+            rf"(?:#|\((?!\d+\) ?\d))?(?P<value>{value})(?![\w])"
+        ),
+    )
+    for category, words, value in _KEYWORDS
+)
+# Words that are too common to make any number after them an identifier without a colon or a "#".
+_COMMON = re.compile(
+    r"(?:record|chart|plan|policy|member|card|case|visit|id|room|fall|sv|cc|plate|call"
+    r"|contact|nummer|unter|ref|reference|dossier|historia|license|certificate|sn|medicare)$"
+)
+_FEW = 4  # digits that a common word needs
+
+
+def find_fields(text: str) -> Iterator[Finding]:
+    """The values after words that name them; the value alone is the finding."""
+    folded = fold(text)
+    for category, pattern in _FIELDS:
+        for match in pattern.finditer(folded):
+            before = folded[match.start() : match.start("value")].rstrip("( \t")
+            digits = sum(c.isdigit() for c in match["value"])
+            if _COMMON.search(before) and digits < _FEW:
+                continue
+            yield Finding(*match.span("value"), category, "field", Strength.NAMED)

@@ -1,0 +1,174 @@
+"""Addresses and institutions by rules: streets, ZIP codes with towns, hospitals, countries."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+from actors.config.deidentify import Category, Language
+from actors.deidentify.findings import Finding, Strength
+from actors.deidentify.folding import key_of
+from actors.deidentify.names import LOCALES, faker_list
+
+_CAP = r"(?:[A-ZÀ-ÖØ-ÞĐŁŠŽČ][\w\u0300-\u036f'’-]{0,40}|St\.|Dr\.|[A-Z]\.)"
+_GAP = r"[^\S\n]{1,2}"
+_OF = r"(?:de la|de los|de las|del|de|of|the|for|der|des|für|zum|am|im|du|la|y|and|&|-|–)"
+_NAME = rf"{_CAP}(?:{_GAP}(?:{_OF}{_GAP})?{_CAP}){{0,4}}"
+_UNIT = r"(?:,?\s(?:[Ss]uite|[Aa]pt\.?|[Uu]nit|#|[Bb]ox|[Ff]loor)\s?#?\w{1,6})?"
+
+_STREETS = (
+    rf"\b\d{{1,6}}[a-zA-Z]?,?{_GAP}(?:{_CAP}{_GAP}){{1,4}}(?:Street|St|Avenue|Ave|Road|Rd|Drive|Dr|Lane|Ln"
+    rf"|Boulevard|Blvd|Way|Court|Ct|Place|Pl|Square|Terrace|Parkway|Pkwy|Circle|Highway|Hwy)\b\.?{_UNIT}",
+    r"\b(?:P\.?\s?O\.?\s?Box|PSC|Unit|CMR)\s\d{1,6}(?:,?\s(?:Box|Ship)\s\d{1,6})?",
+    rf"(?:\b(?:[Cc]alle|[Aa]v(?:en)?i?da|[Aa]vd?a?|[Pp]aseo|[Pp]laza|[Pp]za|[Cc]arretera|[Cc]tra|[Rr]onda|[Tt]ravesía"
+    rf"|[Cc]amino|[Uu]rb)\b\.?|\bC/)[^\S\n]{{0,2}}(?:de la |de los |de las |del |de )?{_NAME}"
+    r"(?:[ ,]{1,3}(?:[Nn]º|[Nn]úm\.?|n\.º)?\s?(?:\d{1,4}|[Ss]/[Nn])"
+    r"(?:[ ,-]{1,4}(?:\d{1,3}\s?[ºª°]?\s?[A-Za-zª]?\b|[Bb]ajo\s?[A-Z]?|[A-Z]\b)){0,3})?",
+    r"(?<!\w)(?i:calle|c/|av(?:en)?id[ao]|avd?a?|paseo|plaza|pza|carretera|ctra|ronda|camino)\.?"
+    r"(?:[^\S\n]{1,2}[^\W\d][\w'’´-]*\.?){1,6}(?:,|[^\S\n])[^\S\n]?"
+    r"(?:nº ?|km )?(?:\d{1,4}(?:[,-]\d{1,3})?|s/n)(?!\w)"
+    r"(?:[ ,-]{1,4}(?:\d{1,3}[º°ª]?[A-Za-z]?|[A-Z]\d?|\d?[º°ª]|[Bb]ajo)(?!\w)){0,3}",
+    rf"\b(?:{_CAP}{_GAP})?[A-ZÄÖÜ][\wäöüß-]{{0,40}}(?:[Ss]tra(?:ß|ss)e|[Ss]tr\.|[Ww]eg|[Pp]latz|[Gg]asse|[Aa]llee|[Uu]fer|[Pp]fad"
+    r"|[Dd]amm|[Rr]ing|[Mm]arkt|[Hh]of|[Ss]aum)\.?\s\d{1,4}\s?[a-z]?\b",
+    rf"\b{_CAP}{_GAP}(?:Stra(?:ß|ss)e|Str\.|Weg|Platz|Gasse|Allee){_GAP}\d{{1,4}}\s?[a-z]?\b",
+    rf"\b(?:Am|Im|An der|Auf der|Zum|Zur){_GAP}{_CAP}{_GAP}\d{{1,4}}\s?[a-z]?\b",
+    rf"\b\d{{1,4}}(?:\s?(?:bis|ter))?,?\s(?:rue|avenue|boulevard|place|chemin|allée|impasse|quai|route)\s"
+    rf"(?:de la |de l['’]|du |des |de )?{_NAME}",
+    rf"(?<![\w/])(?:[Ss]ố\s)?\d{{1,5}}(?:/\d{{1,4}}){{0,4}}\s(?:[Đđ]ường|[Pp]hố)\s{_NAME}",
+)
+_HOSPITALS = (
+    rf"\b(?:{_CAP}{_GAP}(?:(?:of|and|&|the){_GAP})?){{1,5}}(?:Hospitals?|Clinics?|Infirmary"
+    r"|Hospice|Medical Cent(?:er|re)"
+    r"|Med\.? Cent(?:er|re)|Health Cent(?:er|re)|Health(?:care)?|Medical Group"
+    r"|Cancer Cent(?:er|re)|Memorial|Office"
+    r"|Nursing Home|Rehab(?:ilitation)?(?: Cent(?:er|re))?)\b",
+    rf"\bSt\.{_GAP}{_CAP}(?:['’]s)?",
+    rf"\b(?:Hospital|Clínica|Centro de Salud|Fundación"
+    r"|Complejo Hospitalario|Sanatorio|Policlínica|Ambulatorio)"
+    rf"{_GAP}(?:{_OF}{_GAP})?{_NAME}",
+    rf"\b(?:Hôpital|Clinique|CHU|Centre Hospitalier){_GAP}(?:{_OF}{_GAP})?{_NAME}",
+    rf"\b(?:Bệnh viện|Phòng khám|Trung tâm [Yy] tế){_GAP}{_NAME}",
+    rf"\b(?:{_CAP}{_GAP})?(?:[A-ZÄÖÜ][\wäöüß-]{{0,40}})?(?:[Kk]linikum|[Kk]rankenhaus(?:es)?|[Ss]pital|-Klinik)\b"
+    rf"(?:{_GAP}(?:{_OF}{_GAP})?(?:{_OF}{_GAP})?{_CAP}){{1,3}}",
+    r"(?<![\w-])[A-ZÄÖÜ][\wäöüß]{1,40}(?:-[A-ZÄÖÜ][\wäöüß]{1,40}){0,3}-(?:Klinik|Spital|Krankenhaus)\b",
+)
+# What a form calls an address, to the end of its line.
+_ADDRESS = re.compile(
+    r"(?<!\w)(?i:domicilio|direcci[oó]n|address|adresse|anschrift|địa chỉ)[^\S\n]?:[^\S\n]*"
+    r"(?P<street>[^\n:]{3,80}?)(?=[.;]?[^\S\n]*(?:\n|$))"
+)
+_VISITED = re.compile(
+    rf"(?:\b(?:seen|treated|evaluated|admitted|operated|observed|referred|hospitali[sz]ed|visit|followed|presented)"
+    rf"(?:{_GAP}[a-z]+)?{_GAP}(?:at|to|in)|\bour){_GAP}(?:the{_GAP}|our{_GAP})?(?P<place>{_NAME})"
+)
+_POSTAL = (
+    rf",\s(?P<zip>\d{{4}})(?={_GAP}[A-ZÀ-Þ][\wäöüß]{{2}})",
+    r"\b[A-Z]{2}\s(?P<zip>\d{5}(?:-\d{4})?)\b",
+    rf"\b(?P<zip>(?:A|D|CH|E|F|DE|AT|ES|FR)-\d{{4,5}})(?={_GAP}[A-ZÀ-Þ])",
+    r"(?<![\w.,/-])(?P<zip>\d{5})(?=[^\S\n]{0,2}[,.-]?[^\S\n]{0,2}(?!Mg|UI)[A-ZÀ-Þ][\wäöüß]{2})",
+    r"\b(?P<zip>[A-Z]{1,2}\d[A-Z\d]?\s\d[A-Z]{2})\b",
+)
+_TOWN = re.compile(rf"\d[ ,.-]{{1,3}}(?P<town>{_CAP}(?:{_GAP}(?:{_OF}{_GAP})?{_CAP}){{0,3}})")
+_TOWN_FIELD = re.compile(
+    rf"(?<!\w)(?i:localidad/?\s?(?:provincia)?|municipio|provincia|ciudad|city|town|wohnort|ort"
+    rf"|ville|lives in|living in|thành phố)"
+    rf"\s?:?[^\S\n]{{1,3}}(?P<town>{_NAME}(?:,{_GAP}{_NAME})?)"
+)
+_BEFORE_COUNTRY = re.compile(rf"(?<!\w)(?P<town>{_NAME})[.,]?{_GAP}\(?$")
+_TOWN_STATE = re.compile(
+    rf"(?<!\w)(?P<town>{_CAP}(?:{_GAP}{_CAP}){{0,2}}),\s(?P<state>[A-Z]{{2}})(?!\w)"
+)
+
+
+class Places:
+    """Finds parts of addresses, institutions and countries."""
+
+    def __init__(self, languages: tuple[Language, ...]) -> None:
+        self._states = _states()
+        self._countries, self._towns = _countries(languages), _towns(languages)
+
+    def find(self, text: str) -> Iterator[Finding]:
+        """Streets, ZIP codes, towns beside them, hospitals, states and countries."""
+        for patterns, category, by in (
+            (_STREET_PATTERNS, Category.STREET, "street"),
+            (_HOSPITAL_PATTERNS, Category.HOSPITAL, "hospital"),
+        ):
+            for pattern in patterns:
+                for match in pattern.finditer(text):
+                    yield Finding(*match.span(), category, by)
+        for pattern in _POSTAL_PATTERNS:
+            for match in pattern.finditer(text):
+                yield Finding(*match.span("zip"), Category.ZIP, "zip", Strength.NAMED)
+                town = _TOWN.match(text, match.end() - 1)
+                if town is not None:
+                    yield Finding(*town.span("town"), Category.CITY, "zip")
+        for match in _ADDRESS.finditer(text):
+            yield Finding(*match.span("street"), Category.STREET, "field", Strength.NAMED)
+        for match in _VISITED.finditer(text):
+            yield Finding(*match.span("place"), Category.HOSPITAL, "visited", Strength.SHAPE)
+        for match in _TOWN_FIELD.finditer(text):
+            yield Finding(*match.span("town"), Category.CITY, "field")
+        for match in _TOWN_STATE.finditer(text):
+            if match["state"] in self._states:
+                yield Finding(*match.span("town"), Category.CITY, "state")
+                yield Finding(*match.span("state"), Category.STATE, "state")
+        for match in self._countries.finditer(text):
+            yield Finding(*match.span(), Category.COUNTRY, "country", Strength.SHAPE)
+            town = _BEFORE_COUNTRY.search(text, max(0, match.start() - 60), match.start())
+            if town is not None:
+                yield Finding(*town.span("town"), Category.CITY, "country", Strength.SHAPE)
+        for match in self._towns.finditer(text):
+            yield Finding(*match.span(), Category.CITY, "town", Strength.SHAPE)
+
+
+def _compiled(patterns: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
+    return tuple(re.compile(pattern) for pattern in patterns)
+
+
+_STREET_PATTERNS, _HOSPITAL_PATTERNS = _compiled(_STREETS), _compiled(_HOSPITALS)
+_POSTAL_PATTERNS = _compiled(_POSTAL)
+
+
+@cache
+def _states() -> frozenset[str]:
+    return frozenset(faker_list("address", "en_US", "states_abbr"))
+
+
+# Faker's lists of real places; its other towns are made up.
+_TOWNS: dict[Language, tuple[str, ...]] = {
+    "en": (),
+    "es": ("states", "regions"),
+    "de": ("cities",),
+    "fr": (),
+    "vi": ("provinces", "cities"),
+}
+_NO_TOWNS = frozenset({"essen", "halle", "hof", "bergen", "kamen"})  # words, too
+
+
+@cache
+def _countries(languages: tuple[Language, ...]) -> re.Pattern[str]:
+    names = _listed(languages, dict.fromkeys(LOCALES, ("countries",)))
+    return _any_of({*(name for name in names if len(name) > 3), "USA", "EE.UU.", "EEUU", "UK"})
+
+
+@cache
+def _towns(languages: tuple[Language, ...]) -> re.Pattern[str]:
+    names = _listed(languages, _TOWNS)
+    return _any_of({n for n in names if len(n) > 3 and key_of(n) not in _NO_TOWNS})
+
+
+def _listed(languages: tuple[Language, ...], kinds: dict[Language, tuple[str, ...]]) -> set[str]:
+    return {
+        name
+        for language in languages
+        for kind in kinds[language]
+        for name in faker_list("address", LOCALES[language], kind)
+    }
+
+
+def _any_of(names: set[str]) -> re.Pattern[str]:
+    words = sorted(names, key=lambda name: (-len(name), name))
+    return re.compile(
+        r"(?<!\w)(?:" + "|".join(map(re.escape, words)) + r")(?!\w)" if words else "(?!)"
+    )

@@ -1,0 +1,220 @@
+"""Measure de-identification on annotated corpora.
+
+    python -m benchmarks.deidentify.bench --data FOLDER --part dev [--peer PYTHON] [--model NAME]
+
+``FOLDER/<set>/<part>.jsonl[.gz]``: a document a line with ``text`` and ``entities``. ``--peer``:
+the interpreter of an environment with presidio-analyzer. Every category is taken (preset strict).
+Columns: the rules alone; the rules with the names of the gold standard (what a perfect model of
+names gives, ``names_given``) and with all gold spans that no pattern can find
+(``unstructured_given``); the rules with each ``--model``; the peer. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import platform
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from actors.config.deidentify import Category, Deidentify, Language
+from actors.deidentify.detector import Detector
+from actors.spans import Document, Entity, spanning
+from benchmarks.deidentify.scores import STRUCTURED, Counts, Span, ratio
+
+HERE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A set and the configuration that its texts ask for."""
+
+    name: str
+    languages: tuple[Language, ...]
+    countries: tuple[str, ...]
+
+
+CORPORA = (
+    Corpus("meddocan", ("es",), ("ES",)),
+    Corpus("asq_phi", ("en",), ("US",)),
+    Corpus("grascco_phi", ("de",), ("DE", "AT")),
+    Corpus("presidio_synth", ("en",), ("US", "GB", "ES", "DE", "FR")),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A document with the gold spans whose labels belong to a category."""
+
+    text: str
+    gold: tuple[Span, ...]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--part", default="dev")
+    parser.add_argument("--peer", help="Python with presidio-analyzer")
+    parser.add_argument("--model", action="append", default=[], help="such as starter:extractor")
+    parser.add_argument("--model-documents", type=int, default=50, help="most a set for models")
+    parser.add_argument("--out", type=Path, help="where the JSON document is kept too")
+    asked = parser.parse_args()
+    scores: dict[str, Any] = {}
+    skipped, left_out = [], {}
+    for corpus in CORPORA:
+        path = _path(asked.data / corpus.name, asked.part)
+        if path is None:
+            skipped.append(corpus.name)
+            continue
+        config = Deidentify(preset="strict", languages=corpus.languages, countries=corpus.countries)
+        rows, unmapped = _rows(path, config)
+        left_out[corpus.name] = unmapped
+        scores[corpus.name] = _measured(rows, config, corpus, asked)
+        _print(corpus.name, scores[corpus.name])
+    result = {
+        "benchmark": "deidentify",
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "part": asked.part,
+        "processor": _processor(),
+        "skipped": skipped,
+        "labels_without_category": left_out,
+        "scores": scores,
+        "ratios": {
+            name: {
+                key: ratio(one["rules"], one["presidio_patterns"], key)
+                for key in ("recall", "recall_structured", "precision", "documents_per_second")
+            }
+            for name, one in scores.items()
+            if "presidio_patterns" in one
+        },
+    }
+    if asked.out is not None:
+        asked.out.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result))
+
+
+def _path(folder: Path, part: str) -> Path | None:
+    for name in (f"{part}.jsonl", f"{part}.jsonl.gz"):
+        if (folder / name).is_file():
+            return folder / name
+    return None
+
+
+def _rows(path: Path, config: Deidentify) -> tuple[list[Row], dict[str, int]]:
+    content = path.read_bytes()
+    text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8")
+    rows, unmapped = [], Counter[str]()
+    for line in filter(None, text.split("\n")):
+        document = json.loads(line)
+        gold = []
+        for entity in document["entities"]:
+            category = config.category(entity["label"])
+            if category is None:
+                unmapped[entity["label"]] += 1
+            else:
+                gold.append((entity["start"], entity["end"], str(category)))
+        rows.append(Row(document["text"], tuple(gold)))
+    return rows, dict(unmapped)
+
+
+_Found = Callable[[Row], Iterable[Entity]]
+
+
+def _measured(
+    rows: Sequence[Row], config: Deidentify, corpus: Corpus, asked: argparse.Namespace
+) -> dict[str, Any]:
+    detector = Detector(config)
+    columns = {
+        "rules": _column(rows, detector, lambda row: ()),
+        "names_given": _column(rows, detector, lambda row: _gold(row, {Category.NAME})),
+        "unstructured_given": _column(
+            rows, detector, lambda row: _gold(row, set(Category) - STRUCTURED)
+        ),
+    }
+    for reference in asked.model:
+        columns[reference] = _with_model(rows[: asked.model_documents], detector, reference)
+    if asked.peer:
+        columns["presidio_patterns"] = _peer(rows, corpus.languages[0], asked.peer)
+    return columns
+
+
+def _column(rows: Sequence[Row], detector: Detector, entities: _Found) -> dict[str, Any]:
+    counts = Counts()
+    given = [tuple(entities(row)) for row in rows]
+    detector.find("John Smith came on 3 March 2020.")  # lists are read at the first use
+    begun = time.perf_counter()
+    found = [detector.find(row.text, one) for row, one in zip(rows, given, strict=True)]
+    seconds = time.perf_counter() - begun
+    for row, findings in zip(rows, found, strict=True):
+        counts.add(row.text, row.gold, [(f.start, f.end, f.category) for f in findings])
+    return counts.scores() | {"documents_per_second": round(len(rows) / seconds, 1)}
+
+
+def _gold(row: Row, categories: set[Category]) -> list[Entity]:
+    return [spanning(row.text, s, e, c) for s, e, c in row.gold if c in categories]
+
+
+def _with_model(rows: Sequence[Row], detector: Detector, reference: str) -> dict[str, Any]:
+    from actors.extractor import load_extractor
+
+    documents = [Document(id=str(number), text=row.text) for number, row in enumerate(rows)]
+    begun = time.perf_counter()
+    with load_extractor(reference) as extractor:
+        extractions = extractor.extract(documents)
+    seconds = time.perf_counter() - begun
+    entities = {row: one.entities for row, one in zip(rows, extractions, strict=True)}
+    column = _column(rows, detector, entities.__getitem__)
+    return column | {
+        "model_failures": sum(one.failure is not None for one in extractions),
+        "documents_per_second": round(len(rows) / seconds, 2),
+    }
+
+
+def _peer(rows: Sequence[Row], language: str, python: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [python, "-P", "-W", "ignore", str(HERE / "presidio_peer.py"), language],
+        input="".join(json.dumps(row.text) + "\n" for row in rows),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"{done.stderr[-2000:]}\nthe peer failed; see above")
+    *found, last = map(json.loads, done.stdout.splitlines())
+    counts = Counts()
+    for row, spans in zip(rows, found, strict=True):
+        counts.add(row.text, row.gold, [(start, end, name) for start, end, name in spans])
+    rate = round(len(rows) / last["seconds"], 1)
+    return counts.scores() | {"documents_per_second": rate, "version": last["version"]}
+
+
+def _print(name: str, columns: dict[str, Any]) -> None:
+    for column, scores in columns.items():
+        print(
+            f"{name:16} {column:20} recall {scores['recall']} structured "
+            f"{scores['recall_structured']} precision {scores['precision']} no leak "
+            f"{scores['no_leak']} {scores['documents_per_second']} documents/s"
+        )
+
+
+def _processor() -> dict[str, Any]:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.is_file() else []
+    facts = dict(line.split(":", 1) for line in lines if ":" in line)
+    named = {key.strip(): value.strip() for key, value in facts.items()}
+    flags = named.get("flags", "").split()
+    return {
+        "name": named.get("model name", platform.processor()),
+        "features": sorted(flag for flag in flags if flag.startswith(("avx", "amx", "sse4"))),
+    }
+
+
+if __name__ == "__main__":
+    main()

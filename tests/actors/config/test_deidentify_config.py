@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from actors.config.deidentify import Category, Deidentify, Policy
+
+
+@pytest.mark.parametrize(
+    ("section", "says"),
+    [
+        ({"policies": {"NAME": "shift"}}, "only for DATE"),
+        ({"policies": {"AGE": "surrogate"}}, "policies.AGE"),
+        ({"policies": {"CITY": "generalise"}}, "only for AGE, DATE, ZIP"),
+        ({"policies": {"NICKNAME": "mask"}}, "NICKNAME|NAME"),
+        ({"countries": ["usa"]}, "usa"),
+        ({"max_shift_days": 0}, "max_shift_days"),
+        ({"policy": {}}, "policy"),
+    ],
+)
+def test_what_does_not_fit_is_named(section: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        Deidentify.model_validate(section)
+
+
+@pytest.mark.parametrize(
+    ("label", "category"),
+    [
+        ("PATIENT", Category.NAME),
+        ("doctor", Category.NAME),
+        ("NOMBRE_SUJETO_ASISTENCIA", Category.NAME),
+        ("contact_phone", Category.PHONE),
+        ("GPS", Category.GPS),
+        ("DRUG", None),
+    ],
+)
+def test_a_label_says_its_category(label: str, category: Category | None) -> None:
+    assert Deidentify().category(label) is category
+
+
+def test_labels_of_the_user_come_first() -> None:
+    config = Deidentify(labels={"DRUG": Category.ID, "PATIENT": Category.ID})
+    assert config.category("DRUG") is Category.ID
+    assert config.category("PATIENT") is Category.ID
+
+
+def test_only_some_policies_need_a_key() -> None:
+    assert not Deidentify().needs_key()
+    assert Deidentify(policies={Category.DATE: Policy.SHIFT}).needs_key()
+
+
+def test_a_preset_and_the_same_policies_have_one_identity() -> None:
+    strict = Deidentify(preset="strict")
+    written = Deidentify(policies=dict.fromkeys(Category, Policy.MASK))
+    assert strict.identity() == written.identity()
+
+
+def test_a_list_that_is_no_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "staff.txt"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"staff\.txt: not valid UTF-8 at byte 0"):
+        Deidentify(lists={Category.NAME: (str(path),)}).read_lists()

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import pytest
+from deidentify_support import everything
+
+from actors.config.deidentify import Category
+from actors.deidentify.detector import Detector
+from actors.deidentify.identifiers import Identifiers
+
+_DETECTOR = Detector(everything("en", "es", "de", "fr"))
+
+
+@pytest.mark.parametrize(
+    ("text", "category", "value"),
+    [
+        ("(MRN: ST-998877)?", "MRN", "ST-998877"),
+        ("NHC: 2748903.\nNASS:", "MRN", "2748903"),
+        ("Fall-Nr.6733340001, *", "MRN", "6733340001"),
+        ("NASS: 26 37482910 04.", "HEALTH_PLAN", "26 37482910 04"),
+        ("His insurance number is 987-65-4321.", "HEALTH_PLAN", "987-65-4321"),
+        ("(Acct#: GRM-998877)", "ACCOUNT", "GRM-998877"),
+        ("pay GB82 WEST 1234 5698 7654 32 now", "ACCOUNT", "GB82 WEST 1234 5698 7654 32"),
+        ("charged 4111 1111 1111 1111 twice", "ACCOUNT", "4111 1111 1111 1111"),
+        ("NºCol: 28 28 70973.", "LICENSE", "28 28 70973"),
+        ("a plain 12345678Z here", "NATIONAL_ID", "12345678Z"),
+        ("a plain 123-45-6789 here", "NATIONAL_ID", "123-45-6789"),
+        ("number 1M8GDM9AXKP042788 seen", "VEHICLE", "1M8GDM9AXKP042788"),
+        ("serial no. AB-123456", "DEVICE", "AB-123456"),
+        ("pump (01)00643169007222(21)A1", "DEVICE", "(01)00643169007222(21)A1"),
+        ("Contact: 702-555-1234", "PHONE", "702-555-1234"),
+        ("Tfno.+34679802102 x", "PHONE", "+34679802102"),
+        ("Telefon (0461) 708 - 223\n", "PHONE", "(0461) 708 - 223"),
+        ("Fax: 948 296 500 E-mail", "FAX", "948 296 500"),
+        ("mail a.b@c.com.", "EMAIL", "a.b@c.com"),
+        ("see http://x.de/a?b=1.", "URL", "http://x.de/a?b=1"),
+        ("from 86.121.97.248 today", "IP", "86.121.97.248"),
+        ("from 2001:db8::8a2e:370:7334 today", "IP", "2001:db8::8a2e:370:7334"),
+        ("at 40.7128, -74.0060 found", "GPS", "40.7128, -74.0060"),
+        ("in Boston, MA 02115-1234", "ZIP", "02115-1234"),
+        ("CP: 28035.", "ZIP", "28035"),
+        ("95 year old man", "AGE", "95 year old"),
+        ("Edad: 53 años Sexo", "AGE", "53 años"),
+        ("num 98765432109876543 alone", "ID", "98765432109876543"),
+    ],
+)
+def test_an_identifier_is_found_whole_and_by_its_kind(text: str, category: str, value: str) -> None:
+    found = [(f.category, text[f.start : f.end]) for f in _DETECTOR.find(text)]
+    assert (Category(category), value) in found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "plaquetas 1500000/mm3, leucocitos 250000/mm3",
+        "12:30:45 h, 5-10 mg, 3.5 cm, 2-3/6",
+        "Parkinson disease and Hodgkin lymphoma",
+        "1.2.3.400 is no address",
+    ],
+)
+def test_measurements_and_words_stay(text: str) -> None:
+    assert not _DETECTOR.find(text)
+
+
+def test_check_digits_decide() -> None:
+    identifiers = Identifiers(("ES",))
+
+    def categories(text: str) -> set[Category]:
+        return {f.category for f in identifiers.find(text)}
+
+    assert Category.NATIONAL_ID in categories("12345678Z")
+    assert Category.NATIONAL_ID not in categories("12345678A")
+    assert Category.ACCOUNT in categories("4111111111111111")
+    assert Category.ACCOUNT not in categories("4111111111111112")
+    assert Category.VEHICLE in categories("1M8GDM9AXKP042788")
+    assert Category.VEHICLE not in categories("1M8GDM9A1KP042788")
+
+
+def test_an_unknown_country_is_named() -> None:
+    with pytest.raises(ValueError, match="XX"):
+        Identifiers(("XX",))
+
+
+@pytest.mark.parametrize(
+    "seed", ["A", "Aa-", "A\u0301", "A’a’", "1/", "1 ", "a.", "a:", "Dr. ", " "]
+)
+def test_a_long_hostile_text_ends(seed: str) -> None:
+    # With a pattern that takes the square of the length this meets the timeout of a test.
+    text = seed * (60_000 // len(seed))
+    found = _DETECTOR.find(text)
+    assert all(0 <= f.start < f.end <= len(text) for f in found)

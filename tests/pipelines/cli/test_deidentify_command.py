@@ -1,0 +1,121 @@
+"""``medspan deidentify``: what is printed and written, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from pipelines.cli.app import app
+
+KEY = "a secret of tests, not of anybody"
+NOTE = "Patient: John Smith, DOB 3/4/1950, MRN 998877.\r\nMr. Smith has pain.\n"
+
+
+def run(*arguments: str, key: str | None = None) -> Result:
+    return CliRunner().invoke(app, ["deidentify", *arguments], env={"MEDSPAN_DEIDENTIFY_KEY": key})
+
+
+@pytest.fixture
+def note(tmp_path: Path) -> str:
+    path = tmp_path / "note.txt"
+    path.write_bytes(NOTE.encode())
+    return str(path)
+
+
+@pytest.fixture
+def made_up(tmp_path: Path) -> str:
+    path = tmp_path / "policies.yaml"
+    path.write_text("policies: {NAME: surrogate, DATE: shift}\n")
+    return str(path)
+
+
+def test_a_note_comes_out_without_identifiers(note: str) -> None:
+    result = run(note)
+    assert result.exit_code == 0, result.output
+    assert result.stdout_bytes == (
+        b"Patient: [NAME], DOB 1950, MRN [MRN].\r\nMr. [NAME] has pain.\n"
+    )
+
+
+def test_as_json_with_a_map_that_holds(note: str, made_up: str) -> None:
+    result = run(note, "--config", made_up, "--patient", "p", "--json", key=KEY)
+    assert result.exit_code == 0, result.output
+    done = json.loads(result.stdout)
+    assert done["residue"] == []
+    assert {(c["category"], c["policy"]): c["count"] for c in done["counts"]} == {
+        ("DATE", "shift"): 1,
+        ("MRN", "mask"): 1,
+        ("NAME", "surrogate"): 2,
+    }
+    last = done["edits"][-1]
+    assert NOTE[last["start"] : last["end"]] == "Smith"
+    surname = done["text"][last["new_start"] : last["new_end"]]
+    assert done["text"].startswith("Patient: ")
+    assert done["text"].split()[2] == f"{surname},"
+
+
+def test_the_patient_decides_the_surrogates(note: str, made_up: str) -> None:
+    def text(patient: str) -> str:
+        return run(note, "--config", made_up, "--patient", patient, key=KEY).stdout
+
+    assert text("p") == text("p") != text("q")
+
+
+def test_without_a_key_there_is_an_error_and_no_text(note: str, made_up: str) -> None:
+    result = run(note, "--config", made_up)
+    assert result.exit_code != 0
+    assert "MEDSPAN_DEIDENTIFY_KEY" in str(result.exception)
+    assert "pain" not in result.output
+
+
+def test_a_wrong_policy_names_file_and_key(note: str, tmp_path: Path) -> None:
+    config = tmp_path / "wrong.yaml"
+    config.write_text("policies: {NAME: shift}\n")
+    result = run(note, "--config", str(config))
+    assert result.exit_code != 0
+    assert "wrong.yaml" in str(result.exception)
+    assert "policies.NAME" in str(result.exception)
+
+
+def test_what_is_no_text_names_the_byte(tmp_path: Path) -> None:
+    path = tmp_path / "latin.txt"
+    path.write_bytes(b"caf\xe9")
+    result = run(str(path))
+    assert result.exit_code == 2
+    assert "byte 3" in result.output
+
+
+def test_a_picture_needs_a_place_to_be_written(tmp_path: Path) -> None:
+    path = tmp_path / "page.png"
+    Image.new("RGB", (60, 40), "white").save(path)
+    result = run(str(path))
+    assert result.exit_code == 2
+    assert "--out" in result.output
+
+
+@pytest.mark.weights
+def test_a_scan_is_written_with_its_names_black(tmp_path: Path) -> None:
+    from PIL import ImageDraw, ImageFont
+
+    page = Image.new("RGB", (900, 200), "white")
+    draw = ImageDraw.Draw(page)
+    font = ImageFont.load_default(40)
+    draw.text((30, 30), "Patient: John Smith", font=font, fill="black")
+    draw.text((30, 120), "has pain in the chest", font=font, fill="black")
+    scan, out = tmp_path / "scan.png", tmp_path / "out.png"
+    page.save(scan)
+    result = run(str(scan), "--out", str(out))
+    assert result.exit_code == 0, result.output
+    assert "[NAME]" in result.stdout
+    with Image.open(out) as written:
+        assert written.size == page.size
+        start = 30 + int(draw.textlength("Patient: ", font=font))
+        end = 30 + int(draw.textlength("Patient: John Smith", font=font))
+        inside = written.convert("L").crop((start + 8, 45, end - 8, 60))
+        assert inside.getextrema()[1] == 0
+        below = (0, 110, 900, 200)
+        assert written.crop(below).tobytes() == page.crop(below).tobytes()
