@@ -14,7 +14,7 @@ from actors.deidentify.findings import Finding
 from actors.deidentify.folding import key_of
 from actors.deidentify.keys import Key
 from actors.deidentify.mentions import Mentions
-from actors.deidentify.moving import moved
+from actors.deidentify.moving import on_progress
 from actors.deidentify.names import name_words
 from actors.deidentify.offsets import Edit, OffsetMap
 from actors.deidentify.replacing import Replacing
@@ -101,7 +101,7 @@ class Deidentifier:
         done = Deidentified(
             new_text,
             offsets,
-            moved(annotations, new_text, offsets, clean, is_identifier),
+            on_progress(annotations, new_text, offsets, clean, is_identifier),
             Counter((edit.category, edit.policy) for edit in offsets.edits),
             (
                 *self._rules_again(text, offsets, mentions),
