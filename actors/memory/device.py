@@ -44,9 +44,9 @@ def main_memory_used() -> int:
 
 
 def memory_by_place() -> dict[str, int]:
-    """Bytes used by this process: "main memory", and "card" if the driver reports it."""
-    card = gpu_memory_used()
-    return {"main memory": main_memory_used()} | ({} if card is None else {"card": card})
+    """Bytes used by this process: "main memory", and "GPU" if the driver reports it."""
+    gpu = gpu_memory_used()
+    return {"main memory": main_memory_used()} | ({} if gpu is None else {"GPU": gpu})
 
 
 def memory_growth(before: Mapping[str, int]) -> dict[str, int]:

@@ -115,7 +115,7 @@ class Projector:
         if not mtmd.mtmd_support_vision(self._context):
             mtmd.mtmd_free(self._context)
             raise ConfigError(f"{path.name}: an audio encoder, not an image encoder")
-        place = "card" if model.on_gpu else "CPU"
+        place = "GPU" if model.on_gpu else "CPU"
         self.memory_used: Counter[str] = Counter({f"{place} encoder": path.stat().st_size})
         """Bytes of the weights and of the compute buffer. The latter is known at once on a GPU, on
         a CPU after the first image; growth for larger images is not reported."""

@@ -57,18 +57,18 @@ def per_gpu(gpus: float) -> int:
     return int(1 / gpus + _SLACK) if 0 < gpus <= 1 else 0
 
 
-def balanced(demands: Sequence[Demand], cards: int, cpus: float | None) -> Balance | None:
+def balanced(demands: Sequence[Demand], gpus: int, cpus: float | None) -> Balance | None:
     """The smallest actor counts that reach the highest throughput of the machine. None if one actor
     of each stage does not fit.
 
     The bottleneck stage gets the next actor until none fits. A stage without a rate keeps one
     actor, because its needs are unknown.
     """
-    layout = _packed(demands, [1] * len(demands), cards, cpus)
+    layout = _packed(demands, [1] * len(demands), gpus, cpus)
     if layout is None:
         return None
     best = layout.balance()
-    while (more := _one_more(layout, demands, cards, cpus)) is not None:
+    while (more := _one_more(layout, demands, gpus, cpus)) is not None:
         layout = more
         now = layout.balance()
         if best.total is None or (now.total or 0.0) > best.total * (1 + 1e-9):
@@ -77,11 +77,11 @@ def balanced(demands: Sequence[Demand], cards: int, cpus: float | None) -> Balan
 
 
 def placed(
-    demands: Sequence[Demand], counts: Sequence[int], cards: int, cpus: float | None
+    demands: Sequence[Demand], counts: Sequence[int], gpus: int, cpus: float | None
 ) -> Balance | None:
     """The throughput of the given actor counts, or None if they do not fit. Each fraction is placed
     on one GPU, largest first."""
-    layout = _packed(demands, counts, cards, cpus)
+    layout = _packed(demands, counts, gpus, cpus)
     return None if layout is None else layout.balance()
 
 
@@ -89,11 +89,11 @@ class _Layout:
     """Actors placed as Ray does it: on the fullest GPU with enough capacity (measured: six quarter
     fractions on four GPUs are placed four and two)."""
 
-    def __init__(self, demands: Sequence[Demand], cards: int, cpus: float | None) -> None:
+    def __init__(self, demands: Sequence[Demand], gpus: int, cpus: float | None) -> None:
         self._demands = demands
         self.counts = [0] * len(demands)
-        self._free = [1.0] * cards
-        self._on: list[Counter[int]] = [Counter() for _ in range(cards)]
+        self._free = [1.0] * gpus
+        self._on: list[Counter[int]] = [Counter() for _ in range(gpus)]
         self._cpus = cpus
 
     def add(self, step: int) -> bool:
@@ -102,12 +102,12 @@ class _Layout:
         if self._cpus is not None and demand.cpus > self._cpus + _SLACK:
             return False
         part, needed = min(demand.gpus, 1.0), max(1, round(demand.gpus)) if demand.gpus else 0
-        free = [card for card, left in enumerate(self._free) if left >= part - _SLACK]
+        free = [gpu for gpu, left in enumerate(self._free) if left >= part - _SLACK]
         if len(free) < needed:
             return False
-        for card in sorted(free, key=lambda card: self._free[card])[:needed]:
-            self._free[card] -= part
-            self._on[card][step] += 1
+        for gpu in sorted(free, key=lambda gpu: self._free[gpu])[:needed]:
+            self._free[gpu] -= part
+            self._on[gpu][step] += 1
         if self._cpus is not None:
             self._cpus -= demand.cpus
         self.counts[step] += 1
@@ -120,17 +120,17 @@ class _Layout:
         if not known:
             return []
         slowest = min(known, key=lambda i: rates[i] or 0.0)
-        card = max(range(len(self._on)), key=self._load, default=None)
-        if card is None or self._load(card) * (rates[slowest] or 0.0) < 1 - 1e-9:
+        gpu = max(range(len(self._on)), key=self._load, default=None)
+        if gpu is None or self._load(gpu) * (rates[slowest] or 0.0) < 1 - 1e-9:
             return [slowest]
-        on = self._on[card]
-        return sorted((i for i in on if self._part(card, i)), key=lambda i: -self._part(card, i))
+        on = self._on[gpu]
+        return sorted((i for i in on if self._part(gpu, i)), key=lambda i: -self._part(gpu, i))
 
     def balance(self) -> Balance:
         """The throughput of this placement."""
         by_actors = self._by_actors()
         rates = tuple(
-            None if rate is None else min(rate, self._by_cards(i))
+            None if rate is None else min(rate, self._by_gpus(i))
             for i, rate in enumerate(by_actors)
         )
         known = [rate for rate in by_actors if rate is not None]
@@ -145,23 +145,23 @@ class _Layout:
             d.rate * n if d.rate else None for d, n in zip(self._demands, self.counts, strict=True)
         ]
 
-    def _by_cards(self, step: int) -> float:
+    def _by_gpus(self, step: int) -> float:
         """Documents/s of a stage if its GPUs ran nothing else."""
-        return _inverse(max((self._part(card, step) for card in range(len(self._on))), default=0.0))
+        return _inverse(max((self._part(gpu, step) for gpu in range(len(self._on))), default=0.0))
 
-    def _load(self, card: int) -> float:
+    def _load(self, gpu: int) -> float:
         """Busy seconds of a GPU per document, summed over stages."""
-        return sum(self._part(card, step) for step in self._on[card])
+        return sum(self._part(gpu, step) for step in self._on[gpu])
 
-    def _part(self, card: int, step: int) -> float:
+    def _part(self, gpu: int, step: int) -> float:
         # The actors of a stage process equally many documents.
-        return self._on[card][step] * self._demands[step].gpu_seconds / max(1, self.counts[step])
+        return self._on[gpu][step] * self._demands[step].gpu_seconds / max(1, self.counts[step])
 
 
 def _packed(
-    demands: Sequence[Demand], counts: Sequence[int], cards: int, cpus: float | None
+    demands: Sequence[Demand], counts: Sequence[int], gpus: int, cpus: float | None
 ) -> _Layout | None:
-    layout = _Layout(demands, cards, cpus)
+    layout = _Layout(demands, gpus, cpus)
     for step in sorted(range(len(demands)), key=lambda i: -demands[i].gpus):
         for _ in range(counts[step]):
             if not layout.add(step):
@@ -170,7 +170,7 @@ def _packed(
 
 
 def _one_more(
-    layout: _Layout, demands: Sequence[Demand], cards: int, cpus: float | None
+    layout: _Layout, demands: Sequence[Demand], gpus: int, cpus: float | None
 ) -> _Layout | None:
     for step in layout.bottlenecks():
         most = demands[step].most
@@ -180,7 +180,7 @@ def _one_more(
             return layout
         # Re-packing all actors, largest first, may make it fit.
         counts = [n + (i == step) for i, n in enumerate(layout.counts)]
-        again = _packed(demands, counts, cards, cpus)
+        again = _packed(demands, counts, gpus, cpus)
         if again is not None:
             return again
     return None

@@ -37,10 +37,10 @@ def calibrate(loaded: LoadedPipeline, tokens_per_document: float, documents: int
     document over the planned ones. Raises ConfigError if the source has too few texts.
     """
     sample = _sample(loaded, documents + _WARM)
-    card = gpu_memory()
+    memory = gpu_memory()
     rates, lengths = {}, {}
     for stage in loaded.models:
-        gpu = stage.actors.gpus if card else 0.0
+        gpu = stage.actors.gpus if memory else 0.0
         share = Share(stage.actors.threads, gpu, stage.actors.cpu_fallback)
         with Extractor(stage.model, share) as extractor:
             extractor.extract(sample[:_WARM])
@@ -52,7 +52,7 @@ def calibrate(loaded: LoadedPipeline, tokens_per_document: float, documents: int
             raise ConfigError(f"{stage.name}: the sample has no tokens, so it cannot be calibrated")
         lengths[stage.name] = tokens / len(found)
         rates[stage.name] = tokens / seconds / tokens_per_document
-    where = "the GPU" if card else "the CPUs"
+    where = "the GPU" if memory else "the CPUs"
     return Calibration(len(sample) - _WARM, rates, lengths, where)
 
 

@@ -16,9 +16,9 @@ from pipelines.pool import Pool
 class Machine:
     """GPUs of one model, and CPUs if known. ``memory``: bytes per GPU; ``price``: per hour."""
 
-    card: str
+    gpu: str
     memory: int
-    cards: int
+    gpus: int
     cpus: float | None = None
     price: float | None = None
 
@@ -60,7 +60,7 @@ class StageEstimate:
 class CapacityEstimate:
     """The stages, the totals, suggested changes (best first), and notes on the assumptions.
 
-    ``cpus``: total requested by all actors; ``bound``: the bottleneck, cards or actors.
+    ``cpus``: total requested by all actors; ``bound``: the bottleneck, GPUs or actors.
     """
 
     steps: tuple[StageEstimate, ...]
@@ -82,12 +82,12 @@ def estimate_capacity(loaded: LoadedPipeline, machine: Machine, work: Work) -> C
     """
     resolve_gpus = on_gpu(loaded, machine.memory)
     demands = _demands(resolve_gpus, machine, work)
-    balance = balanced(demands, machine.cards, machine.cpus)
+    balance = balanced(demands, machine.gpus, machine.cpus)
     if balance is None:
         cpus = "" if machine.cpus is None else f" and {machine.cpus:g} CPUs"
         parts = ", ".join(f"{d.name} {d.gpus:g} GPU and {d.cpus:g} CPU" for d in demands)
         raise ConfigError(
-            f"one actor of each stage does not fit on {machine.cards} {machine.card}{cpus}: {parts}"
+            f"one actor of each stage does not fit on {machine.gpus} {machine.gpu}{cpus}: {parts}"
         )
     total = balance.total
     hours = work.documents / total / 3600 if total else None
@@ -99,7 +99,7 @@ def estimate_capacity(loaded: LoadedPipeline, machine: Machine, work: Work) -> C
         hours=hours,
         cost=cost,
         slowest=demands[_slowest(balance)].name if total else None,
-        bound=("cards" if balance.by_gpus else "actors") if total else None,
+        bound=("gpus" if balance.by_gpus else "actors") if total else None,
         changes=tuple(_changes(resolve_gpus, machine, demands, balance)),
         notes=tuple(_notes(demands, balance, machine)),
     )
@@ -201,8 +201,8 @@ def _changes(
     name = demands[slowest].name
     gains: list[tuple[float, str]] = []
 
-    def try_change(words: str, demands_then: list[Demand], cards: int, cpus: float | None) -> None:
-        found = balanced(demands_then, cards, cpus)
+    def try_change(words: str, demands_then: list[Demand], gpus: int, cpus: float | None) -> None:
+        found = balanced(demands_then, gpus, cpus)
         faster = found.total if found else None
         if faster is not None and faster > now * 1.01:
             gains.append((faster, f"{words}: {faster:,.1f} documents/s instead of {now:,.1f}"))
@@ -218,9 +218,9 @@ def _changes(
                 f"{name}: {words} (fraction {fraction:g})", demands_then, *_capacity(machine)
             )
     if demands[slowest].gpus:
-        try_change(f"one more {machine.card}", demands, machine.cards + 1, machine.cpus)
+        try_change(f"one more {machine.gpu}", demands, machine.gpus + 1, machine.cpus)
     if machine.cpus is not None:
-        try_change("twice the CPUs", demands, machine.cards, 2 * machine.cpus)
+        try_change("twice the CPUs", demands, machine.gpus, 2 * machine.cpus)
     elif demands[slowest].most is not None:
         most = 2 * (demands[slowest].most or 1)
         demands_then = [*demands]
@@ -244,7 +244,7 @@ def _notes(demands: list[Demand], balance: Balance, machine: Machine) -> Iterato
 
 
 def _capacity(machine: Machine) -> tuple[int, float | None]:
-    return machine.cards, machine.cpus
+    return machine.gpus, machine.cpus
 
 
 def _smaller(model: ModelConfig) -> Iterator[tuple[str, ModelConfig]]:

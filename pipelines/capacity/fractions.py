@@ -37,7 +37,7 @@ from pipelines.pool import Pool
 from pipelines.stages import PooledConfig, Stage
 
 log = logging.getLogger(__name__)
-Card = Callable[[], int | None]
+GpuMemory = Callable[[], int | None]
 """Memory in bytes of the cluster's smallest GPU; None if it is unknown."""
 
 _ONNX_FILES = ("model.onnx", "config.json", "tokenizer_config.json")
@@ -45,22 +45,24 @@ _GB = 1e9
 _ASK_SECONDS = 30.0
 
 
-def resolve_fractions(loaded: LoadedPipeline, card: Card) -> LoadedPipeline:
+def resolve_fractions(loaded: LoadedPipeline, gpu_memory: GpuMemory) -> LoadedPipeline:
     """Resolve every ``num_gpus: auto``, check every explicit fraction, and resolve automatic
     sequence counts, context sizes and batch sizes to fit the share.
 
     Raises ConfigError, with the numbers and what would fit, if a model does not fit.
     """
-    return replace(loaded, stages=tuple(resolve_fraction(stage, card) for stage in loaded.stages))
+    return replace(
+        loaded, stages=tuple(resolve_fraction(stage, gpu_memory) for stage in loaded.stages)
+    )
 
 
-def resolve_fraction(stage: Stage, card: Card) -> Stage:
+def resolve_fraction(stage: Stage, gpu_memory: GpuMemory) -> Stage:
     """Resolve one stage, as ``resolve_fractions``."""
     pool = stage.pool
     if pool is None or pool.num_gpus == 0:
         return stage
     config = stage.pooled
-    memory = _memory(pool, stage.name, card)
+    memory = _memory(pool, stage.name, gpu_memory)
     if memory is None:
         return stage
     if pool.num_gpus == "auto":
@@ -77,9 +79,9 @@ def resolve_fraction(stage: Stage, card: Card) -> Stage:
     )
 
 
-def _memory(pool: Pool, name: str, card: Card) -> int | None:
+def _memory(pool: Pool, name: str, gpu_memory: GpuMemory) -> int | None:
     """GPU memory in bytes; None if unknown, in which case an explicit fraction is not checked."""
-    memory = int(pool.gpu_memory_gb * _GB) if pool.gpu_memory_gb is not None else card()
+    memory = int(pool.gpu_memory_gb * _GB) if pool.gpu_memory_gb is not None else gpu_memory()
     if memory is None and pool.num_gpus == "auto":
         raise ConfigError(
             f"{name}: pool.num_gpus is auto, but the GPU memory of the cluster is unknown (a fully "

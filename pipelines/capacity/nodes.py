@@ -140,13 +140,13 @@ def check_nodes(pools: Sequence[Pool], where: Sequence[Node], what: str = "steps
 
 def _most(pools: Sequence[Pool], node: Node) -> list[tuple[Pool, int]]:
     """The actors per pool that Ray could place on a node, maximising their threads."""
-    left, cards, found = node.cpus, node.gpus, []
+    left, gpus, found = node.cpus, node.gpus, []
     for pool in sorted(pools, key=lambda pool: -pool.threads / pool.num_cpus):
         count = min(pool.max_actors, int(left / pool.num_cpus + _SLACK))
         if pool.gpus:
-            count = min(count, int(cards / pool.gpus + _SLACK))
+            count = min(count, int(gpus / pool.gpus + _SLACK))
         if count:
             found.append((pool, count))
             left -= count * pool.num_cpus
-            cards -= count * pool.gpus
+            gpus -= count * pool.gpus
     return found

@@ -84,8 +84,8 @@ def describe(
         facts["kv_cache_megabytes"] = _mb(take.kv_host)
         facts["compute_megabytes"] = _mb(take.compute_host + take.output_host)
         facts["cpu_megabytes"] = _mb(take.host)
-        card = llama_memory(header, model.context, gpu=True)
-        facts["card_megabytes"], facts["card_host_megabytes"] = _mb(card.device), _mb(card.host)
+        on_gpu = llama_memory(header, model.context, gpu=True)
+        facts["gpu_megabytes"], facts["gpu_host_megabytes"] = _mb(on_gpu.device), _mb(on_gpu.host)
     elif model.kind == "gliner":
         from actors.gliner_folder import read_gliner_folder
 

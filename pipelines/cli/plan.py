@@ -147,7 +147,7 @@ def _show(plan: CapacityEstimate, title: str) -> None:
 def _show_hours(console: Console, plan: CapacityEstimate) -> None:
     cost = "" if plan.cost is None else f", cost {plan.cost:,.2f}"
     console.print(f"{plan.documents_per_s:,.1f} documents/s, {plan.hours:,.1f} hours{cost}")
-    bottleneck = "GPU time" if plan.bound == "cards" else f"the actors of {plan.slowest}"
+    bottleneck = "GPU time" if plan.bound == "gpus" else f"the actors of {plan.slowest}"
     console.print(f"bottleneck: {bottleneck}" + ("; suggested changes:" if plan.changes else ""))
     for number, change in enumerate(plan.changes, start=1):
         console.print(f"  {number}. {change}")

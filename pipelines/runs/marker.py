@@ -77,7 +77,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def balance(loaded: LoadedPipeline, tally: Tally, cards: int, cpus: float) -> dict[str, int]:
+def balance(loaded: LoadedPipeline, tally: Tally, gpus: int, cpus: float) -> dict[str, int]:
     """Balanced actor counts per stage for these GPUs and CPUs, from the busy time per document in
     this run; empty if a stage had no work."""
     new = sum((tally.documents - tally.carried).values())
@@ -90,7 +90,7 @@ def balance(loaded: LoadedPipeline, tally: Tally, cards: int, cpus: float) -> di
         )
         for stage in loaded.pooled
     ]
-    found = balanced(demands, cards, cpus)
+    found = balanced(demands, gpus, cpus)
     if found is None or found.total is None:
         return {}
     return {demand.name: count for demand, count in zip(demands, found.counts, strict=True)}

@@ -61,8 +61,8 @@ class ProcessHealth:
         """True if the last check found the process above its GPU share."""
         self._worst = 0
         self._baseline: int | None = None
-        card = gpu_memory() if gpu else None
-        self._share = None if card is None else int(card * gpu)
+        total = gpu_memory() if gpu else None
+        self._share = None if total is None else int(total * gpu)
 
     def log_loaded(self, seconds: float, memory_used: Mapping[str, int]) -> None:
         """Log the memory of the loaded model: its own figures and the driver's."""

@@ -14,7 +14,7 @@ from typing import Any
 import gguf
 import numpy as np
 
-from pipelines.capacity.fractions import Card, resolve_fraction
+from pipelines.capacity.fractions import GpuMemory, resolve_fraction
 from pipelines.pool import Pool
 from pipelines.stages import PooledConfig, Stage
 
@@ -133,7 +133,7 @@ def tensors(shape: Shape) -> Iterator[tuple[str, int, int]]:
         yield block + "ffn_down.weight", shape.width, shape.feed
 
 
-def sized_model(pool: Pool, model: PooledConfig, card: Card) -> tuple[Pool, Any]:
+def sized_model(pool: Pool, model: PooledConfig, card: GpuMemory) -> tuple[Pool, Any]:
     """The pool and the model of a stage that was sized for a card."""
     stage = resolve_fraction(Stage(model.name, model, pool), card)
     return stage.actors, stage.pooled

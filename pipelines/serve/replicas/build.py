@@ -141,12 +141,12 @@ def _fitted(catalogue: Catalogue) -> Catalogue:
     if not any(stage.actors.num_gpus for stage in catalogue.stages):
         return catalogue
     none = not ray.cluster_resources().get("GPU", 0.0)
-    card = cache(smallest_gpu)
+    gpu_memory = cache(smallest_gpu)
 
     def resolve_gpus(stage: Stage) -> Stage:
         if none and stage.actors.cpu_fallback and stage.actors.num_gpus == "auto":
             stage = on_cpu(stage)
-        return resolve_fraction(stage, card)
+        return resolve_fraction(stage, gpu_memory)
 
     return _each(catalogue, resolve_gpus)
 

@@ -88,7 +88,7 @@ def test_a_reader_says_what_its_networks_took(
     monkeypatch.setattr(device, "main_memory_used", lambda: next(memory))
     monkeypatch.setattr(device, "gpu_memory_used", lambda: next(card))
     with OcrReader(blank.config, threads=1) as made:
-        assert made.memory_used == {"main memory": 250, "card": 50}
+        assert made.memory_used == {"main memory": 250, "GPU": 50}
 
 
 def test_a_document_that_failed_is_not_read_on(

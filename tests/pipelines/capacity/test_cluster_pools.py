@@ -76,7 +76,7 @@ def test_it_is_asked_for_a_card_before_a_fraction_of_one_is_chosen(
     monkeypatch: pytest.MonkeyPatch, asked: list[Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     loaded = _loaded(gpus="auto", fallback=True, minutes=1)
-    monkeypatch.setattr(ray_cluster, "sized", lambda loaded, card: loaded)
+    monkeypatch.setattr(ray_cluster, "resolve_fractions", lambda loaded, card: loaded)
     _cluster(monkeypatch, {}, {"CPU": 4.0}, {"CPU": 4.0, "GPU": 1.0})
     assert _pool(ray_cluster.resolve_gpus(loaded)).num_gpus == "auto"
     assert asked == [{"CPU": 0.5, "GPU": 1.0}]

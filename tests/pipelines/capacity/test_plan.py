@@ -60,7 +60,7 @@ def test_hours_and_cost_follow_from_the_slowest_step(tmp_path: Path) -> None:
     assert starter["actors"] == 2  # more would wait
     assert llm["needs_gb"]["KV cache"] == pytest.approx(2.114, abs=0.001)
     assert plan["documents_per_s"] == pytest.approx(100)
-    assert (plan["slowest"], plan["bound"], plan["cpus"]) == ("llm", "cards", 22)
+    assert (plan["slowest"], plan["bound"], plan["cpus"]) == ("llm", "gpus", 22)
     assert plan["hours"] == pytest.approx(40e6 / 100 / 3600)
     assert plan["cost"] == pytest.approx(40e6 / 100 / 3600 * 4)
     assert starter["busy"] == pytest.approx(100 / 120)
@@ -137,7 +137,7 @@ def test_without_a_card_pools_run_on_cpus_or_ask_for_one(tmp_path: Path) -> None
     plan = json.loads(result.stdout)
     assert [step["gpus"] for step in plan["steps"]] == [0, 0]
     assert plan["documents_per_s"] == 2
-    with pytest.raises(ConfigError, match=r"llm: pool\.num_gpus is auto: say --gpu"):
+    with pytest.raises(ConfigError, match=r"llm: pool\.num_gpus is auto: pass --gpu"):
         CliRunner().invoke(app, ["plan", str(_config(tmp_path))], catch_exceptions=False)
 
 
@@ -207,7 +207,7 @@ def test_no_step_starves_another() -> None:
         Demand("b", 0.2, 1, 4.0, gpu_rate=20.0),
         Demand("c", 0.0, 2, 50.0),
     ]
-    found = balanced(demands, cards=4, cpus=32)
+    found = balanced(demands, gpus=4, cpus=32)
     assert found is not None
     assert found.total is not None
     totals = (
@@ -217,7 +217,7 @@ def test_no_step_starves_another() -> None:
     best = max(one.total for one in totals if one is not None and one.total is not None)
     assert found.total >= 0.8 * best
     assert placed(demands, found.counts, 4, 32) == found
-    assert balanced([Demand("a", 0.6, 1, 1.0)] * 3, cards=2, cpus=None) is None
+    assert balanced([Demand("a", 0.6, 1, 1.0)] * 3, gpus=2, cpus=None) is None
     alone = balanced([replace(demands[0], rate=None)], 2, None)
     assert alone is not None
     assert (alone.counts, alone.rates, alone.total) == ((1,), (None,), None)
@@ -229,23 +229,23 @@ def test_no_step_starves_another() -> None:
 def test_steps_on_one_card_share_its_time() -> None:
     # A document takes a tenth of a second of the card in one step and a fifth in the other.
     both = [Demand("a", 0.3, 1, 10.0), Demand("b", 0.3, 1, 5.0)]
-    found = balanced(both, cards=1, cpus=None)
+    found = balanced(both, gpus=1, cpus=None)
     assert found is not None
     assert found.total == pytest.approx(1 / 0.3)
     assert found.by_gpus
     assert found.rates == (10.0, 5.0)  # each by itself
     # Ray would put one of each on one card of two; a second of each takes the other.
-    two = balanced(both, cards=2, cpus=None)
+    two = balanced(both, gpus=2, cpus=None)
     assert two is not None
     assert two.total is not None
     assert 1 / 0.3 < two.total <= 2 / 0.3 + 1e-9
 
 
 def test_no_number_of_actors_makes_a_card_faster() -> None:
-    for gpus, cards, actors in product((0.03, 0.2, 0.5), (1, 3), (1, 4, 40)):
-        done = placed([Demand("a", gpus, 0, 7.0)], [actors], cards, None)
+    for gpus, gpus, actors in product((0.03, 0.2, 0.5), (1, 3), (1, 4, 40)):
+        done = placed([Demand("a", gpus, 0, 7.0)], [actors], gpus, None)
         if done is not None and done.total is not None:
-            assert done.total <= cards * 7.0 * (1 + 1e-9)
+            assert done.total <= gpus * 7.0 * (1 + 1e-9)
             assert done.total <= actors * 7.0
     # As many as fill both cards do what two cards do; as many as fill one, what one does.
     quarter = [Demand("a", 0.25, 0, 7.0)]

@@ -37,7 +37,7 @@ def test_a_gguf_file_is_described_without_loading_it(tmp_path: Path) -> None:
     per_token = facts["layers"] * facts["kv_heads"] * 2 * (facts["embedding"] // facts["heads"]) * 2
     assert facts["kv_bytes_per_token"] == per_token
     assert facts["kv_cache_megabytes"] == round(4 * 256 * per_token / 1e6, 1)
-    assert facts["card_megabytes"] < facts["cpu_megabytes"] < 20
+    assert facts["gpu_megabytes"] < facts["cpu_megabytes"] < 20
     assert facts["megabytes"] == round(weights.stat().st_size / 1e6, 1)
 
 

@@ -238,7 +238,7 @@ class Leafing:
         on_progress: OnProgress,
         cpu_fallback: bool,
     ) -> None:
-        self.on_progress, self.memory_used = on_progress, {"card": 3_000_000}
+        self.on_progress, self.memory_used = on_progress, {"GPU": 3_000_000}
         Leafing.last = self
 
     def submit(self, document: Document, budget: PixelBudget) -> Future[OcrResult | Failure]:
@@ -356,7 +356,7 @@ class Reporting(LocalModels):
 
 
 def test_a_breach_is_seen_among_the_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serve_fakes.LocalModels", Reporting)
+    monkeypatch.setattr("support.serve.LocalModels", Reporting)
     with TestClient(make_app(tmp_path), base_url="http://127.0.0.1") as client:
         shown = {model["name"]: model for model in client.get("/v1/models").json()["models"]}
     assert [replica["breaches"] for replica in shown[MODEL]["replicas"]] == [1, 0]

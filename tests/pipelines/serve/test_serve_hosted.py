@@ -178,7 +178,7 @@ def test_who_waits_for_facts_waits_no_longer_than_the_deadline(
             await asyncio.sleep(60)
             raise AssertionError
 
-    monkeypatch.setattr("serve_fakes.LocalModels", Silent)
+    monkeypatch.setattr("support.serve.LocalModels", Silent)
     monkeypatch.setattr("pipelines.serve.http.app._FACTS_S", 0.05)
     monkeypatch.setattr("pipelines.serve.http.app._PROBE_S", 0.05)
     asked = {"text": "insulin", "deadline_s": 0.1}
@@ -200,7 +200,7 @@ def test_who_waits_for_facts_has_a_place(tmp_path: Path, monkeypatch: pytest.Mon
             raise AssertionError
 
     waits = threading.Event()
-    monkeypatch.setattr("serve_fakes.LocalModels", Silent)
+    monkeypatch.setattr("support.serve.LocalModels", Silent)
     app = make_app(tmp_path, "{limits: {queue_documents: 1}}")
     with TestClient(app, base_url="http://127.0.0.1") as client:
         asked = {"text": "insulin", "deadline_s": 2}
@@ -218,7 +218,7 @@ def test_facts_of_a_model_whose_queue_is_full_are_a_429_and_not_an_error_of_ours
         async def facts(self, model: str) -> ModelFacts:
             raise QueueFull(model)
 
-    monkeypatch.setattr("serve_fakes.LocalModels", Full)
+    monkeypatch.setattr("support.serve.LocalModels", Full)
     with TestClient(make_app(tmp_path), base_url="http://127.0.0.1") as client:
         for answer in (
             client.post("/v1/extract", json={"text": "insulin", "model": MODEL}),
