@@ -33,16 +33,17 @@ test-slow: dev
 	$(BIN)/pytest -q -m slow
 
 # GGUF against transformers, outside CI. Any interpreter with torch (a CPU build is enough),
-# transformers, sentencepiece and protobuf will do: make reference REFERENCE_PYTHON=...
+# transformers, sentencepiece, protobuf, gliner and onnx will do: make reference REFERENCE_PYTHON=...
 REFERENCE_PYTHON ?= out/reference/venv/bin/python
 
 reference: dev $(REFERENCE_PYTHON)
 	$(BIN)/python -m benchmarks.gguf_reference --peer-python $(REFERENCE_PYTHON) --cache out/reference
 	$(BIN)/python -m benchmarks.vision_reference --peer-python $(REFERENCE_PYTHON) --cache out/reference
+	$(BIN)/python -m benchmarks.gliner_reference --peer-python $(REFERENCE_PYTHON) --cache out/reference
 
 out/reference/venv/bin/python:
 	$(PYTHON) -m venv out/reference/venv
-	$@ -m pip install -q torch transformers sentencepiece protobuf || { rm -rf out/reference/venv; exit 1; }
+	$@ -m pip install -q torch transformers sentencepiece protobuf gliner onnx || { rm -rf out/reference/venv; exit 1; }
 
 lint: dev
 	$(BIN)/ruff check .

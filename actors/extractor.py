@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from actors.closing import Closing
+from actors.closeable import Closeable
 from actors.config import ConfigError, GgufModel, ModelConfig, load_model
 from actors.guideline import Guideline
 from actors.memory import cores
-from actors.spans import Document, Extraction, Moved, Tell, unheard
+from actors.spans import Document, Extraction, OnProgress, OnText, ignore_progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,12 @@ class Backend(Protocol):
         """Digest of the configuration and the weights: equal fingerprints, equal entities."""
 
     @property
-    def took(self) -> Mapping[str, int]:
+    def memory_used(self) -> Mapping[str, int]:
         """Bytes allocated while loading, by place and purpose, as the runtime or the system
         reports."""
 
     def submit(
-        self, document: Document, guideline: Guideline | None = None, tell: Tell | None = None
+        self, document: Document, guideline: Guideline | None = None, tell: OnText | None = None
     ) -> Future[Extraction]:
         """Queue a document. The future resolves to an Extraction, even if the document failed; it
         raises only if the model itself is lost, and then the process should exit."""
@@ -55,16 +55,16 @@ class Backend(Protocol):
         """Release the model and cancel documents that are still queued."""
 
 
-class Extractor(Closing):
+class Extractor(Closeable):
     """A loaded model and context manager. ``submit`` is thread-safe; ``extract`` wraps it."""
 
     def __init__(
         self,
         config: ModelConfig,
         share: Share | None = None,
-        moved: Moved = unheard,
+        on_progress: OnProgress = ignore_progress,
     ) -> None:
-        """``moved`` is called after each batch of a token classifier; language models report
+        """``on_progress`` is called after each batch of a token classifier; language models report
         progress through ``tell`` (see ``submit``)."""
         self.config = config
         share = share or Share()
@@ -74,7 +74,7 @@ class Extractor(Closing):
                 "only "
                 f"{there} cores, so they would be oversubscribed; lower the pool's num_cpus"
             )
-        self._backend = _load(config, share, moved)
+        self._backend = _load(config, share, on_progress)
 
     @property
     def name(self) -> str:
@@ -87,13 +87,13 @@ class Extractor(Closing):
         return self._backend.fingerprint
 
     @property
-    def took(self) -> Mapping[str, int]:
+    def memory_used(self) -> Mapping[str, int]:
         """Bytes allocated while loading, by place and purpose, as the runtime or the system
         reports."""
-        return self._backend.took
+        return self._backend.memory_used
 
     def submit(
-        self, document: Document, guideline: Guideline | None = None, tell: Tell | None = None
+        self, document: Document, guideline: Guideline | None = None, tell: OnText | None = None
     ) -> Future[Extraction]:
         """Queue one document and return the future of its Extraction; futures may complete in any
         order.
@@ -122,7 +122,7 @@ def load_extractor(reference: str | Path, share: Share | None = None) -> Extract
     return Extractor(load_model(reference), share)
 
 
-def _load(config: ModelConfig, share: Share, moved: Moved) -> Backend:
+def _load(config: ModelConfig, share: Share, on_progress: OnProgress) -> Backend:
     # Imported here: a process pays only for the runtime of the model it loads.
     if isinstance(config, GgufModel):
         from actors.gguf import GenerativeBackend, Inputs, TextInputs
@@ -137,4 +137,6 @@ def _load(config: ModelConfig, share: Share, moved: Moved) -> Backend:
         )
     from actors.onnx import OnnxBackend
 
-    return OnnxBackend(config, share.threads, share.gpu, moved, cpu_fallback=share.cpu_fallback)
+    return OnnxBackend(
+        config, share.threads, share.gpu, on_progress, cpu_fallback=share.cpu_fallback
+    )

@@ -302,14 +302,14 @@ def unrefined(text: str, annotations: Annotations) -> Annotations:
     return annotations
 
 
-Tell = Callable[[int, str], None]
+OnText = Callable[[int, str], None]
 """Callback for text as a generative model streams it: the window index, from 0, and the next piece
 of its completion. It runs on a model thread, so it must not block."""
 
-Moved = Callable[[], None]
+OnProgress = Callable[[], None]
 """Called whenever the model makes progress, even if no document has finished. It runs on a model
 thread, so it must not block."""
 
 
-def unheard() -> None:
-    """The no-op ``Moved``."""
+def ignore_progress() -> None:
+    """The no-op ``OnProgress``."""

@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def _slice(most: int, seconds: float, seed: int) -> dict[str, Any]:
-    from s3_server import serving
+    from support.s3_server import serving
     from test_chaos import DOCUMENTS, chaos
 
     from pipelines.storage import S3, Storage

@@ -42,7 +42,7 @@ def main() -> None:
     slices: list[dict[str, Any]] = []
     if options.append and options.json.exists():
         slices = json.loads(options.json.read_text())["slices"]
-    _CONTEXT.set_forkserver_preload(["lake_fakes", "pipelines.runs.maintenance"])
+    _CONTEXT.set_forkserver_preload(["support.lake", "pipelines.runs.maintenance"])
     with _place(options.store) as (path, endpoint):
         slices.append(_slice(path, endpoint, options.kills, options.seed, options.minutes))
     result = {
@@ -62,7 +62,7 @@ def _place(store: str) -> Iterator[tuple[str, str]]:
         with tempfile.TemporaryDirectory(prefix="medspan-commits-") as folder:
             yield folder, ""
         return
-    from s3_server import serving
+    from support.s3_server import serving
 
     with serving() as server:
         yield "s3://lake/out", server.url
@@ -77,7 +77,7 @@ def _slice(path: str, endpoint: str, kills: int, seed: int, minutes: float) -> d
     longest = _commit(path, endpoint, "r0", {"u0": _ids(0)}, None, None)
     live["r0", "u0"] = _ids(0)
     if endpoint:
-        from s3_server import S3Server
+        from support.s3_server import S3Server
 
         faults = {"kinds": ["500", "503", "lost"]}
         S3Server(endpoint).misbehave(rate=0.03, **faults)
@@ -88,9 +88,11 @@ def _slice(path: str, endpoint: str, kills: int, seed: int, minutes: float) -> d
         replaced = dice.choice([*live]) if len(live) > 4 else None
         if number % 6 == 0:
             _process(_join, path, endpoint).join()
-        took = _commit(path, endpoint, run, {unit: _ids(number)}, replaced, dice.random() * longest)
+        memory_used = _commit(
+            path, endpoint, run, {unit: _ids(number)}, replaced, dice.random() * longest
+        )
         counts["runs"] += 1
-        counts["kills"] += took < 0
+        counts["kills"] += memory_used < 0
         ours, theirs = _CONTEXT.Pipe()
         reader = _process(_look, path, endpoint, run, theirs)
         seen = ours.recv()
@@ -160,7 +162,7 @@ def _work(
     told: Connection,
 ) -> None:
     import pyarrow as pa
-    from lake_fakes import store_rows
+    from support.lake import store_rows
 
     from pipelines.runs.plan import RunPlan
 
@@ -177,7 +179,7 @@ def _join(path: str, endpoint: str) -> None:
 
 
 def _look(path: str, endpoint: str, run: str, told: Connection) -> None:
-    from lake_fakes import rows_of
+    from support.lake import rows_of
 
     store = _store(path, endpoint)
     seen = [sorted(rows_of(store))]

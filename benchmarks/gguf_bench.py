@@ -46,7 +46,7 @@ from benchmarks.gguf_ours import Ours, config, fresh_jobs
 from benchmarks.gguf_peers import Alone, Server, build_server, sources
 from benchmarks.gguf_soak import soak
 from benchmarks.gguf_techniques import technique_table
-from benchmarks.gguf_work import Job, make_model
+from benchmarks.gguf_work import OcrJob, make_model
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -74,7 +74,7 @@ def peers(
     def take(
         name: str,
         count: int,
-        run: Callable[[list[Job]], float],
+        run: Callable[[list[OcrJob]], float],
         clock: Callable[[], float] = time.process_time,
     ) -> None:
         work, before = jobs(count), clock()

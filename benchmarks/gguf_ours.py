@@ -14,7 +14,7 @@ from actors.config import GgufContext, GgufModel
 from actors.engine import Block, Logits, Techniques
 from actors.gguf import GenerativeBackend, LlamaModel, LlamaRunner, backend
 from actors.prompts import chat_template, prompt_format
-from benchmarks.gguf_work import LABELS, Job, make_note
+from benchmarks.gguf_work import LABELS, OcrJob, make_note
 
 PROMPT: dict[str, Any] = {
     "format": "template",
@@ -40,14 +40,14 @@ def config(model: Path, context: dict[str, Any], prompt: dict[str, Any]) -> Gguf
 class ScriptedRunner(LlamaRunner):
     """llama.cpp at its full cost, whose largest logit is the answer's next token."""
 
-    jobs: dict[tuple[int, ...], Job] = {}  # noqa: RUF012 (set for each pass)
+    jobs: dict[tuple[int, ...], OcrJob] = {}  # noqa: RUF012 (set for each pass)
 
     def __init__(
         self, model: LlamaModel, options: GgufContext, threads: int, rows: int | None = None
     ) -> None:
         super().__init__(model, options, threads, rows)
         self._known: list[list[int]] = [[] for _ in range(self.sequences)]
-        self._job: list[Job | None] = [None] * self.sequences
+        self._job: list[OcrJob | None] = [None] * self.sequences
         self._tokenizer = model.constraint_tokenizer()
 
     def decode(self, blocks: Sequence[Block]) -> Logits:
@@ -110,7 +110,7 @@ class Ours:
         # Once, at load: 0.5 s that a pass would see.
         self.backend._model.constraint_tokenizer()
 
-    def run(self, jobs: Sequence[Job], in_flight: int | None = None) -> float:
+    def run(self, jobs: Sequence[OcrJob], in_flight: int | None = None) -> float:
         """Seconds for all jobs; checks that the answers came out, with all their entities."""
         ScriptedRunner.jobs = {job.prompt_tokens: job for job in jobs}
         began = time.perf_counter()
@@ -143,14 +143,14 @@ class Ours:
         self.backend.close()
 
 
-def fresh_jobs(model: Path) -> Callable[[int], list[Job]]:
+def fresh_jobs(model: Path) -> Callable[[int], list[OcrJob]]:
     """A maker of jobs that never gives the same note twice."""
     settings = config(model, {}, {})
     loaded = LlamaModel(model, settings.context)
     form = prompt_format(settings.prompt, chat_template("chatml", gguf=None))
     numbers: Iterator[int] = iter(range(10**9))
 
-    def make(count: int) -> list[Job]:
+    def make(count: int) -> list[OcrJob]:
         jobs = []
         for number in (next(numbers) for _ in range(count)):
             note, entities = make_note(number)
@@ -158,7 +158,7 @@ def fresh_jobs(model: Path) -> Callable[[int], list[Job]]:
             answer = json.dumps({"entities": [entities]}, separators=(",", ":"))
             tokens = tuple(loaded.tokenize(prompt.prefix + prompt.suffix))
             answer_tokens = tuple(loaded.tokenize_text(answer))
-            jobs.append(Job(number, note, prompt.text, tokens, answer, answer_tokens))
+            jobs.append(OcrJob(number, note, prompt.text, tokens, answer, answer_tokens))
         return jobs
 
     return make

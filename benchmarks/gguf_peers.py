@@ -17,7 +17,7 @@ from typing import Any
 import llama_cpp
 import numpy as np
 
-from benchmarks.gguf_work import Job, schema
+from benchmarks.gguf_work import OcrJob, schema
 
 VERSION = llama_cpp.__version__
 
@@ -78,7 +78,7 @@ class Alone:
         )
         llama_cpp.llama_cpp.llama_model_default_params = original
 
-    def run(self, jobs: Sequence[Job], grammar: bool) -> float:
+    def run(self, jobs: Sequence[OcrJob], grammar: bool) -> float:
         """Seconds for all jobs, each printing its own answer, with a GBNF grammar or without."""
         compiled = None
         began = time.perf_counter()
@@ -138,10 +138,10 @@ class Server:
         connection.close()
         return response.status, content
 
-    def run(self, jobs: Sequence[Job]) -> float:
+    def run(self, jobs: Sequence[OcrJob]) -> float:
         """Seconds for all jobs: as many tokens each as its answer has, under the JSON schema."""
 
-        def one(job: Job) -> int:
+        def one(job: OcrJob) -> int:
             body = {
                 "prompt": job.prompt,
                 "n_predict": len(job.answer_tokens),

@@ -61,7 +61,7 @@ def read(backend: GenerativeBackend, numbers: range) -> None:
 def soak(count: int) -> None:
     """Run, print and keep the result."""
     sys.path.append(str(ROOT / "tests"))
-    from gguf_models import make  # type: ignore[import-not-found, unused-ignore]
+    from support.gguf_models import make  # type: ignore[import-not-found, unused-ignore]
 
     with tempfile.TemporaryDirectory() as folder:
         config = GgufModel.model_validate(

@@ -10,7 +10,7 @@ from typing import Any
 
 from actors.engine import Techniques
 from benchmarks.gguf_ours import Ours
-from benchmarks.gguf_work import Job
+from benchmarks.gguf_work import OcrJob
 
 TECHNIQUES: dict[str, dict[str, Any]] = {
     "as shipped": {},
@@ -27,7 +27,12 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
 
 
 def technique_table(
-    model: Path, jobs: Callable[[int], list[Job]], count: int, repeats: int, threads: int, cpu: bool
+    model: Path,
+    jobs: Callable[[int], list[OcrJob]],
+    count: int,
+    repeats: int,
+    threads: int,
+    cpu: bool,
 ) -> dict[str, dict[str, float]]:
     """Documents a second at 16 sequences with one switch changed, beside the shipped settings."""
     taken: dict[str, list[float]] = {name: [] for name in TECHNIQUES}

@@ -42,7 +42,7 @@ Answer = dict[str, list[str]]
 
 
 @dataclass(frozen=True)
-class Job:
+class OcrJob:
     """One document with its prompt and the answer that it is made to have."""
 
     number: int

@@ -40,10 +40,10 @@ from actors.config.load import STARTERS
 from actors.memory import (
     CUDA_CONTEXT,
     GgufFile,
-    card_memory,
-    card_used,
-    gguf_need,
-    onnx_need,
+    estimate_gguf,
+    estimate_onnx,
+    gpu_memory,
+    gpu_memory_used,
     open_header,
     output_rows,
     read_onnx,
@@ -123,12 +123,12 @@ def onnx_share(share: float, repeats: int, rehearse: bool) -> dict[str, Any]:
     for _ in range(repeats):
         read()
     seconds = time.perf_counter() - started
-    used, card = card_used(), card_memory()
+    used, card = gpu_memory_used(), gpu_memory()
     backend.close()
     return {
         "documents_per_s": round(repeats * len(documents) / seconds, 2),
         "used": used,
-        "planned": onnx_need(read_onnx(STARTER), config).device,
+        "planned": estimate_onnx(read_onnx(STARTER), config).device,
         "share": None if card is None else int(share * card),
     }
 
@@ -162,7 +162,7 @@ def llama_speed(size: str, sequences: int, cells: int, rehearse: bool) -> dict[s
         config = _model(Path(folder) / "m.gguf", size)
         options = GgufContext(n_ctx=cells, sequences=sequences, prefixes=0, use_extra_bufts=False)
         config = config.model_copy(update={"context": options})
-        need = gguf_need(GgufFile(open_header(Path(config.weights.model))), config)
+        need = estimate_gguf(GgufFile(open_header(Path(config.weights.model))), config)
         model = LlamaModel(Path(config.weights.model), options, gpu=not rehearse)
         vars(model).update(pieces=(), ends=frozenset())  # the file holds no vocabulary
         runner = LlamaRunner(model, options, 1, output_rows(options))
@@ -177,8 +177,8 @@ def llama_speed(size: str, sequences: int, cells: int, rehearse: bool) -> dict[s
         for step in range(steps):
             runner.decode([Block(s, prompt + step, [1], 1) for s in range(sequences)])
         said = time.perf_counter() - started
-        used = card_used()
-        took = sum(buffer.size for buffer in runner.buffers if buffer.on_card)
+        used = gpu_memory_used()
+        memory_used = sum(buffer.size for buffer in runner.buffers if buffer.on_gpu)
         runner.close()
     return {
         "sequences": sequences,
@@ -186,9 +186,9 @@ def llama_speed(size: str, sequences: int, cells: int, rehearse: bool) -> dict[s
         "tokens_per_s": round(sequences * steps / said, 1),
         "planned": need.device,
         "buffers_planned": need.device - need.parts["CUDA context"] - need.parts["scratch"],
-        "buffers": took,
+        "buffers": memory_used,
         "used": used,
-        "beside_buffers": None if used is None else used - took,
+        "beside_buffers": None if used is None else used - memory_used,
         "planned_to_used": None if used is None else round(need.device / used, 3),
     }
 
@@ -197,14 +197,14 @@ def fractions_under_ray(rehearse: bool) -> dict[str, Any]:
     """Four actors of a quarter each on one card: what each holds against its plan and share."""
     import ray
 
-    from pipelines.batch.cluster import cluster
+    from pipelines.ray_cluster import cluster
 
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     size, cells = ("tiny", 512) if rehearse else ("1.5B", 4096)
     with cluster(num_gpus=1 if rehearse else None):
         work = ray.remote(num_cpus=0, num_gpus=0.25)(llama_speed)
         found = ray.get([work.remote(size, 8, cells, rehearse) for _ in range(4)])
-    card = card_memory()
+    card = gpu_memory()
     share = None if card is None else int(card / 4)
     return {"share": share, "actors": found, "all_within_their_share": _held(found, share)}
 
@@ -306,16 +306,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--server", help="llama-server, built with CUDA")
     parser.add_argument("--rehearse", "--cpu", action="store_true", dest="rehearse")
     given = parser.parse_args(arguments)
-    card = card_memory()
+    card = gpu_memory()
     if card is None and not given.rehearse:
         print("no CUDA card is visible here: there is nothing to check (--cpu runs on the CPU)")
-        print(json.dumps({"benchmark": "gpu_checks", "card_bytes": None, "ratios": {}}))
+        print(json.dumps({"benchmark": "gpu_checks", "parse_gpu": None, "ratios": {}}))
         return
     found = checks(given.only, given.rehearse, given.server)
     result = {
         "benchmark": "gpu_checks",
         "rehearsal": given.rehearse,
-        "card_bytes": card,
+        "parse_gpu": card,
         "assumed_cuda_context": CUDA_CONTEXT,
         "machine": platform.machine(),
         "versions": {n: version(n) for n in ("llama-cpp-python", "ray", "numpy")},

@@ -94,7 +94,7 @@ def _bert(config: dict[str, Any], half: bool, layers: int) -> Any:
 
 def gguf_model(path: Path, size: str) -> Path:
     """A qwen2 of a size (tiny, 1.5B, 7B) in Q8_0 that can tokenise and be served."""
-    from memory_models import Kind, Shape, write
+    from support.memory_models import Kind, Shape, write
 
     shapes = {
         "tiny": Shape("qwen2", 128, 4, 4, 2, 32, 384, 3000, Kind.Q8_0),

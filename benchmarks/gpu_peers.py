@@ -71,8 +71,8 @@ def onnx_speed(kind: str, rehearse: bool) -> dict[str, Any]:
             bare.run(None, feed)
             return int(ids.size)
 
-        full, took = _median(run)
-    rate, ceiling = tokens / seconds, full / took
+        full, memory_used = _median(run)
+    rate, ceiling = tokens / seconds, full / memory_used
     return {
         "kind": kind,
         "actor_tokens_per_s": round(rate, 1),
@@ -261,13 +261,13 @@ def engine_switch(size: str, slots: int, switch: str, rehearse: bool) -> dict[st
 def pictures_together(kind: str, together: bool, rehearse: bool) -> dict[str, Any]:
     """Pictures/s of an encoder that may take several at a time, or one by one, and how often it
     ran. ``kind``: internvl (which can) or qwen2vl (which cannot in this llama.cpp)."""
-    from encoder_models import EncoderShape, write_encoder
-    from gguf_models import make
-    from vision_models import picture
+    from support.encoder_models import EncoderShape, write_encoder
+    from support.gguf_models import make
+    from support.vision_models import picture
 
     from actors.config import GgufContext, ImageOptions
     from actors.gguf import LlamaModel
-    from actors.vision.fitting import pixels_of
+    from actors.vision.image_budget import pixels_of
     from actors.vision.projector import Picture, Projector
 
     width, layers = (64, 2) if rehearse else (1024, 24)

@@ -40,15 +40,15 @@ import pyarrow.parquet as pq
 import tokenizers
 
 from actors import Document, Extractor
-from actors.chunking import windows
 from actors.config import OnnxModel, load_model
 from actors.config.load import STARTERS
 from actors.extractor import Share
+from actors.windows import windows
 
 ROOT = Path(__file__).resolve().parent.parent
 STARTER = "starter:token-classifier"
 SAMPLES = ROOT / "configs/samples/quickstart/abstracts.parquet"
-Feed = dict[str, Any]
+PageFeed = dict[str, Any]
 
 
 def abstracts(count: int, seed: int = 0) -> list[str]:
@@ -88,7 +88,7 @@ class Ceiling:
         self.tokens = sum(map(len, cut))
         self._batches = {budget: list(self._feeds(cut, budget)) for budget in (1024, 2048)}
 
-    def _feeds(self, cut: list[list[int]], budget: int) -> list[Feed]:
+    def _feeds(self, cut: list[list[int]], budget: int) -> list[PageFeed]:
         feeds, at = [], 0
         while at < len(cut):
             rows = cut[at : at + max(1, budget // len(cut[at]))]

@@ -28,7 +28,7 @@ from rapidocr import RapidOCR
 
 from actors.config.ocr import load_ocr
 from actors.ocr import OcrReader
-from actors.pages import Reading, place
+from actors.pages import OcrResult, place
 from actors.spans import Box, Document, spanning
 
 HERE = Path(__file__).resolve().parent
@@ -54,7 +54,7 @@ def overlap(a: dict[str, float], b: Box) -> float:
     return wide * high / (both - wide * high)
 
 
-def entities(gold: dict[str, Any], reading: Reading) -> dict[str, float]:
+def entities(gold: dict[str, Any], reading: OcrResult) -> dict[str, float]:
     """How many gold entities were read letter for letter, and how well their boxes fit."""
     text, places = gold["text"], {}
     for block in Levenshtein.opcodes(text, reading.text):
@@ -144,7 +144,7 @@ def quality(reader: OcrReader, threads: int) -> dict[str, Any]:
         for gold in golds
     ]
     for gold, reading in zip(golds, reader.read(documents), strict=True):
-        assert isinstance(reading, Reading)
+        assert isinstance(reading, OcrResult)
         rate = error_rate(gold["text"], reading.text)
         found["pages"][gold["id"]] = {"cer": round(rate, 4), **entities(gold, reading)}
     if RECORDS.exists():
@@ -152,7 +152,7 @@ def quality(reader: OcrReader, threads: int) -> dict[str, Any]:
         paths = sorted(RECORDS.glob("*.png"))
         records = [Document(id=path.stem, image=path.read_bytes()) for path in paths]
         for path, reading in zip(paths, reader.read(records), strict=True):
-            assert isinstance(reading, Reading)
+            assert isinstance(reading, OcrResult)
             text = path.with_suffix(".txt").read_text(encoding="utf-8")
             peer = " ".join(engine(path.read_bytes()).txts)
             found["records"][path.stem] = {

@@ -33,9 +33,9 @@ from actors import Document, load_extractor
 from actors.config import load_model
 from actors.extractor import Share
 from pipelines.batch import begin_run, drive_run
-from pipelines.batch.cluster import cluster
 from pipelines.config import LoadedPipeline, Pipeline, Sink, Source, Step
 from pipelines.pool import Pool
+from pipelines.ray_cluster import cluster
 from pipelines.runs.marker import versions
 from pipelines.runs.store import RunStore as Lake
 from pipelines.runs.tally import Tally

@@ -101,10 +101,10 @@ def _resident_mb() -> float:
 def _one(rows: int, unit_rows: int) -> dict[str, float]:
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from lake_fakes import Quiet, hashing, pipeline
+    from support.lake import Quiet, hashing, pipeline
 
     from pipelines.batch import begin_run, drive_run
-    from pipelines.batch.cluster import cluster
+    from pipelines.ray_cluster import cluster
     from pipelines.runs.store import RunStore
     from pipelines.source.units import plan_source
 

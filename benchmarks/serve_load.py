@@ -90,12 +90,12 @@ async def _send(
         status = str((await http.post(url, json=body)).status_code)
     except httpx2.HTTPError as error:
         status = type(error).__name__
-    took = time.perf_counter() - since
+    memory_used = time.perf_counter() - since
     outcome.statuses[status] += 1
     if status == "200":
-        outcome.latencies.append(took)
+        outcome.latencies.append(memory_used)
     elif status == "429":
-        outcome.refusals.append(took)
+        outcome.refusals.append(memory_used)
 
 
 async def _closed(url: str, bodies: Bodies, clients: int, seconds: float) -> Outcome:

@@ -33,7 +33,7 @@ _WRITERS = 4
 
 
 def main() -> None:
-    from s3_server import serving
+    from support.s3_server import serving
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--units", type=int, default=64)

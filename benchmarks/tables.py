@@ -94,7 +94,7 @@ def _place(store: str) -> Iterator[str]:
         with tempfile.TemporaryDirectory(prefix="medspan-tables-") as folder:
             yield folder
         return
-    from s3_server import serving
+    from support.s3_server import serving
 
     with serving() as server:
         Storage(s3=S3(endpoint=server.url, path_style=True)).apply()
@@ -184,7 +184,7 @@ def _commit(
                 for unit in units
             ),
             replaced=frozenset(replaced),
-            moved={},
+            on_progress={},
             identity="f" * 16,
             empty=(),
             facts={

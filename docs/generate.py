@@ -172,9 +172,9 @@ def _type(about: Mapping[str, Any]) -> str:
 def http() -> str:
     """Paths, bodies and answers, from the OpenAPI description of the server."""
     from pipelines.config import load_pipeline
-    from pipelines.serve.app import create_app
+    from pipelines.serve.answering.models import LocalModels
     from pipelines.serve.catalogue import catalogue_of
-    from pipelines.serve.service import LocalModels
+    from pipelines.serve.http.app import create_app
 
     catalogue = catalogue_of(load_pipeline(ROOT / "configs/quickstart.yaml"))
     schema = create_app(catalogue, LocalModels({}, {})).openapi()
@@ -267,7 +267,7 @@ def metrics() -> str:
 def errors() -> str:
     """Exit codes of the command, codes of the server."""
     import pipelines.cli.app as command
-    from pipelines.serve.errors import CODES
+    from pipelines.serve.wire.errors import CODES
 
     said = " ".join((command.__doc__ or "").split())
     codes = re.findall(r"(\d) ([^;.]+)", said.split("Exit codes:")[1])

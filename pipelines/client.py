@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from actors.closing import Closing
+from actors.closeable import Closeable
 from actors.extras import optional_imports
 from actors.guideline import Guideline
 from actors.spans import (
@@ -55,7 +55,7 @@ class ServerUnreachable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class ClientAnswer:
     """The result of a document: its merged entities, and each model's Extraction without entities.
 
     ``text`` is the text that offsets refer to, for images the OCR text. ``failure``: why the
@@ -79,7 +79,7 @@ class Answered:
         return worst(step.status for step in self.steps)
 
 
-class Client(Closing):
+class Client(Closeable):
     """A connection to a server. It is a context manager and thread-safe.
 
     ``timeout_s``: deadline of one request, also sent to the server. ``attempts``: maximum attempts
@@ -121,7 +121,7 @@ class Client(Closing):
         labels: Sequence[str] | None = None,
         threshold: float = 0.0,
         explain: bool = False,
-    ) -> list[Answered]:
+    ) -> list[ClientAnswer]:
         """Extract entities from documents; the results are in their order.
 
         ``guideline``: an inline guideline, or the name of one on the server. Many documents are
@@ -156,7 +156,7 @@ class Client(Closing):
         """Close the connections."""
         self._http.close()
 
-    def _part(self, documents: Sequence[Document], options: dict[str, Any]) -> list[Answered]:
+    def _part(self, documents: Sequence[Document], options: dict[str, Any]) -> list[ClientAnswer]:
         sent = [
             {"id": document.id}
             | _content(document)
@@ -229,8 +229,8 @@ def _content(document: Document) -> dict[str, str]:
     return {"text": document.text or ""}
 
 
-def _answered(document: Document, answer: dict[str, Any]) -> Answered:
-    return Answered(
+def _answered(document: Document, answer: dict[str, Any]) -> ClientAnswer:
+    return ClientAnswer(
         document_id=document.id,
         text=document.text if answer.get("text") is None else answer["text"],
         failure=Failure(**answer["error"]) if answer.get("error") else None,

@@ -105,7 +105,9 @@ class Source(Section):
         None, description="Parquet: column with the bytes of an image or PDF, instead of a text."
     )
     prompt: str | None = Field(None, description="Column with a prompt per row.")
-    keep: tuple[str, ...] = Field((), description="Extra columns to copy to the documents table.")
+    extra_columns: tuple[str, ...] = Field(
+        (), description="Extra columns to copy to the documents table."
+    )
     unit_rows: int = Field(
         512,
         ge=1,
@@ -137,7 +139,7 @@ class Source(Section):
             "where",
             "max_inflated_mb",
             "on_duplicate",
-            "keep",
+            "extra_columns",
             "unit_rows",
             "unit_images",
             "unit_mb",
@@ -172,7 +174,7 @@ class Sink(Section):
         "no enrich, no runs, no retry; any fsspec URL.",
     )
     entity_columns: tuple[str, ...] = Field(
-        (), description="Columns of source.keep that the entities table has as well."
+        (), description="Columns of source.extra_columns that the entities table has as well."
     )
 
 
@@ -262,7 +264,7 @@ class Serve(Section):
     target_ongoing_requests: float = Field(
         4.0, gt=0, description="Autoscaling target of concurrent requests per replica."
     )
-    wedged_s: float = Field(
+    stall_timeout_s: float = Field(
         120.0,
         gt=0,
         description="A replica with work in flight that makes no progress (documents, pages, "
@@ -288,7 +290,7 @@ class Enrich(Section):
         description="Documents of deleted files: drop them from the tables with the next pass, or "
         "keep them (then no unit mixes files).",
     )
-    check_ids: Literal["lake", "pass"] = Field(
+    unique_ids: Literal["lake", "run"] = Field(
         "lake",
         description="Where a new document's id must be unique: in the whole lake (each pass with "
         "new files then reads all live ids), or in the pass only.",
@@ -322,19 +324,19 @@ class Pipeline(Section):
         1.0, ge=0, le=1, description="Abort the run above this share of failed documents."
     )
     enrich: Enrich = Enrich()
-    most_tries: int = Field(
+    max_attempts: int = Field(
         2,
         ge=1,
         description="A document that crashes its worker this often when processed alone is "
         "quarantined as failed (PoisonDocument).",
     )
-    cluster_wait_minutes: float = Field(
+    cluster_timeout_s: float = Field(
         0.0,
         ge=0,
         description="How long a run waits for the cluster to scale up (autoscaler, late workers) "
         "before it fails because min_actors do not fit.",
     )
-    stall_minutes: float = Field(
+    no_progress_timeout_s: float = Field(
         60.0,
         gt=0,
         description="Abort the run (it can be resumed) after this time without progress: no unit, "
@@ -345,9 +347,11 @@ class Pipeline(Section):
 
     @model_validator(mode="after")
     def _entity_columns_are_kept(self) -> Pipeline:
-        unknown = sorted(set(self.sink.entity_columns) - set(self.source.keep))
+        unknown = sorted(set(self.sink.entity_columns) - set(self.source.extra_columns))
         if unknown:
-            raise ValueError(f"sink.entity_columns: {', '.join(unknown)} is not in source.keep")
+            raise ValueError(
+                f"sink.entity_columns: {', '.join(unknown)} is not in source.extra_columns"
+            )
         return self
 
 

@@ -22,12 +22,12 @@ class Pool(Section):
         description="GPU fraction per actor; auto: computed from the model file. A fraction that "
         "is too small is an error before work starts.",
     )
-    card_gb: float | None = Field(
+    gpu_memory_gb: float | None = Field(
         None,
         gt=0,
         description="Memory of a GPU in GB (10^9 bytes); default: ask the cluster.",
     )
-    fill: bool = Field(
+    fill_gpu: bool = Field(
         False,
         description="Use all of num_gpus: raise the sequences (GGUF) or the batch size (ONNX) of "
         "the model file to what fits. Results do not depend on it.",
@@ -58,9 +58,9 @@ class Pool(Section):
     def _sizes_fit(self) -> Pool:
         if self.max_actors < self.min_actors:
             raise ValueError("max_actors must be at least min_actors")
-        if self.fill and self.num_gpus in (0, "auto"):
+        if self.fill_gpu and self.num_gpus in (0, "auto"):
             raise ValueError(
-                "fill needs num_gpus as a number: auto is already the minimum that fits"
+                "fill_gpu needs num_gpus as a number: auto is already the minimum that fits"
             )
         return self
 

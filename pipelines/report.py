@@ -13,9 +13,9 @@ from datetime import datetime
 from actors.spans import Code, Entity, Grounding, Relation, Section, Status
 from pipelines.markup.colours import looks
 from pipelines.markup.numbers import rate
-from pipelines.markup.page import Item, Key, Reader, Reading, save
-from pipelines.markup.page import render as render_page
-from pipelines.markup.sheet import Place, Sheet
+from pipelines.markup.page_image import Place, Sheet
+from pipelines.markup.reader_page import Item, Key, Reader, Reading, save
+from pipelines.markup.reader_page import render as render_page
 from pipelines.markup.status import status_facts, status_words
 
 

@@ -14,12 +14,11 @@ from actors.deidentify.findings import Finding
 from actors.deidentify.folding import key_of
 from actors.deidentify.keys import Key
 from actors.deidentify.mentions import Mentions
-from actors.deidentify.moving import moved
+from actors.deidentify.moving import on_progress
+from actors.deidentify.names import name_words
 from actors.deidentify.offsets import Edit, OffsetMap
 from actors.deidentify.replacing import Replacing
 from actors.spans import Annotations, Entity
-
-_BLANK = "█"  # no letter, no digit, no white space: no rule begins or ends in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +101,10 @@ class Deidentifier:
         done = Deidentified(
             new_text,
             offsets,
-            moved(annotations, new_text, offsets, clean, is_identifier),
+            on_progress(annotations, new_text, offsets, clean, is_identifier),
             Counter((edit.category, edit.policy) for edit in offsets.edits),
             (
-                *self._rules_again(new_text, offsets, mentions),
+                *self._rules_again(text, offsets, mentions),
                 *_came_back(new_text, offsets, replacing),
             ),
         )
@@ -124,23 +123,30 @@ class Deidentifier:
             return replace(done, text=None, annotations=Annotations())
         return done
 
-    def _rules_again(
-        self, new_text: str, offsets: OffsetMap, mentions: Mentions
-    ) -> Iterable[Residue]:
-        """What the rules find outside the edits. These are blank to them: beside a surrogate that
-        is a given name, any word would look like a surname."""
+    def _rules_again(self, text: str, offsets: OffsetMap, mentions: Mentions) -> Iterable[Residue]:
+        """What the rules find outside the edits. Of a taken value they see the shape alone: beside
+        a surrogate that is a given name any word would look like a surname, and beside nothing a
+        title would look like a name."""
         parts, at = [], 0
         for edit in offsets.edits:
-            parts += [new_text[at : edit.new_start], _BLANK * (edit.new_end - edit.new_start)]
-            at = edit.new_end
-        blanked = "".join([*parts, new_text[at:]])
-        again = [*self._detector.find(blanked)]
+            parts += [text[at : edit.start], _shape(text[edit.start : edit.end])]
+            at = edit.end
+        shaped = "".join([*parts, text[at:]])
+        again = [*self._detector.find(shaped)]
         if self._config.policy(Category.NAME) is not Policy.KEEP:
-            again += mentions.find(blanked)
+            again += mentions.find(shaped)
         for finding in again:
-            residue = _outside(blanked, offsets, finding)
-            if residue is not None:
-                yield residue
+            start, end = offsets.to_new(finding.start, finding.end)
+            taken = {i for e in offsets.edits_in_new(start, end) for i in range(e.start, e.end)}
+            if any(text[i].isalnum() and i not in taken for i in range(finding.start, finding.end)):
+                yield Residue(start, end, finding.category, finding.by)
+
+
+def _shape(value: str) -> str:
+    """As many characters: digits become 0, letters x or X."""
+    return "".join(
+        "0" if c.isdigit() else ("X" if c.isupper() else "x") if c.isalpha() else c for c in value
+    )
 
 
 def _rewritten(
@@ -173,5 +179,8 @@ def _came_back(new_text: str, offsets: OffsetMap, replacing: Replacing) -> Itera
     for edit in offsets.edits:
         if edit.policy in (Policy.GENERALISE, Policy.SHIFT):
             continue
-        if key_of(new_text[edit.new_start : edit.new_end]) in replacing.taken:
+        value = new_text[edit.new_start : edit.new_end]
+        if edit.category is Category.NAME and not name_words(value):
+            continue  # a title alone
+        if key_of(value) in replacing.taken:
             yield Residue(edit.new_start, edit.new_end, edit.category, "came_back")

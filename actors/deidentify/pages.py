@@ -13,14 +13,14 @@ from PIL import Image, ImageDraw
 from actors.deidentify.dicom import deidentified_dicom
 from actors.deidentify.keys import Key
 from actors.deidentify.offsets import Edit
-from actors.pages import Limits, PageError, Reading, kind_of, open_pages, place
+from actors.pages import Limits, OcrResult, PageError, kind_of, open_pages, place
 from actors.spans import Box, spanning
 
 _MARGIN = 0.15  # of a box's height, on every side: boxes of OCR cut ascenders and accents
 _LEAST_MARGIN = 2  # pixels
 
 
-def boxes_of(reading: Reading, edits: Iterable[Edit]) -> list[Box]:
+def boxes_of(reading: OcrResult, edits: Iterable[Edit]) -> list[Box]:
     """Where the words are that edits touch, a box a line. Words are taken whole: where their
     letters end is a guess."""
     touched = []
@@ -42,7 +42,7 @@ def burnt(
     """A picture, PDF or DICOM file with black in place of the boxes; and its kind: pdf for a PDF,
     tiff for a TIFF, dicom for DICOM, else png.
 
-    ``boxes`` as ``Reading`` has them, read with the same ``limits``. ``key``: needed for DICOM,
+    ``boxes`` as ``OcrResult`` has them, read with the same ``limits``. ``key``: needed for DICOM,
     whose unique ids are made anew with it, the same for the same id. Raises a PageError, and
     ValueError for a box on a page that is not there, or DICOM without a key.
     """

@@ -20,7 +20,7 @@ from actors.engine.request import (
 )
 from actors.engine.runner import Block, Logits, Runner
 from actors.engine.sequence import Techniques
-from actors.engine.telling import Tell
+from actors.engine.streaming import OnText
 
 __all__ = [
     "PLACEHOLDER",
@@ -32,11 +32,11 @@ __all__ = [
     "FinishReason",
     "Logits",
     "Media",
+    "OnText",
     "Request",
     "RequestRefused",
     "Runner",
     "Sampling",
     "Techniques",
-    "Tell",
     "Thinking",
 ]

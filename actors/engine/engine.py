@@ -15,12 +15,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from time import perf_counter
 
-from actors.engine.inbox import Inbox
+from actors.engine.fair_queue import FairQueue
 from actors.engine.request import Completion, EngineLost, Request, RequestRefused
 from actors.engine.runner import Block, Logits, Runner
 from actors.engine.scheduler import Scheduler
 from actors.engine.sequence import SequenceState, Techniques
-from actors.engine.telling import Tell
+from actors.engine.streaming import OnText
 from actors.futures import settle
 
 _log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Engine:
         self._techniques = techniques or Techniques()
         self._scheduler = Scheduler(runner, slots, self._techniques)
         self.counters = Counters()
-        self._pending: Inbox[tuple[Request, Future[Completion], Tell | None]] = Inbox()
+        self._pending: FairQueue[tuple[Request, Future[Completion], OnText | None]] = FairQueue()
         self._ready: deque[SequenceState] = deque()
         self._lookahead = slots
         self._changed = threading.Condition()
@@ -61,19 +61,19 @@ class Engine:
             thread.start()
 
     def submit(
-        self, request: Request, tell: Tell | None = None, asker: Hashable = None
+        self, request: Request, tell: OnText | None = None, client: Hashable = None
     ) -> Future[Completion]:
         """Queue a request. Its future can be cancelled until it is done; it raises RequestRefused
         if this request cannot be served, and EngineLost if the model is gone.
 
         ``tell`` is called with the output's text as it streams, for the last time before the future
-        is done. ``asker`` identifies the client: clients are served round-robin, and a request
+        is done. ``client`` identifies the client: clients are served round-robin, and a request
         without one counts as its own client.
         """
         future: Future[Completion] = Future()
         with self._changed:
             if self._failure is None:
-                self._pending.put((request, future, tell), future if asker is None else asker)
+                self._pending.put((request, future, tell), future if client is None else client)
                 self._changed.notify_all()
                 return future
         future.set_exception(self._failure)
@@ -105,7 +105,7 @@ class Engine:
                 self._changed.notify_all()
 
     def _prepare(
-        self, request: Request, future: Future[Completion], tell: Tell | None
+        self, request: Request, future: Future[Completion], tell: OnText | None
     ) -> SequenceState | None:
         if future.cancelled():
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from actors.engine.request import Likeliest
-from actors.engine.telling import Tell, Telling
+from actors.engine.streaming import OnText, TextStream
 
 
 class Output:
@@ -15,14 +15,14 @@ class Output:
     ``likeliest[i]`` the most likely alternatives at its position.
     """
 
-    def __init__(self, stop: Sequence[str] = (), on_text: Tell | None = None) -> None:
+    def __init__(self, stop: Sequence[str] = (), on_text: OnText | None = None) -> None:
         self.ends: list[int] = []
         self.logprobs: list[float] = []
         self.likeliest: list[Likeliest] = []
         self._bytes = bytearray()
         self._stop = tuple(text.encode() for text in stop if text)
         self._cut: int | None = None
-        self._stream = Telling(on_text, self._stop) if on_text is not None else None
+        self._stream = TextStream(on_text, self._stop) if on_text is not None else None
 
     def __bytes__(self) -> bytes:
         return bytes(self._bytes)

@@ -21,7 +21,7 @@ from actors.engine.request import (
     RequestRefused,
 )
 from actors.engine.runner import Block, Logits, Runner
-from actors.engine.telling import Tell
+from actors.engine.streaming import OnText
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class SequenceState:
         future: Future[Completion],
         runner: Runner,
         techniques: Techniques,
-        tell: Tell | None = None,
+        tell: OnText | None = None,
     ) -> None:
         """Compile the grammar; raises RequestRefused if it does not compile."""
         self.request = request

@@ -6,6 +6,7 @@ from actors.extras import optional_imports
 
 with optional_imports("a GGUF model"):
     from actors.gguf.backend import GenerativeBackend
+    from actors.gguf.in_flight import InFlightDocument
     from actors.gguf.inputs import (
         DocumentError,
         Inputs,
@@ -16,18 +17,17 @@ with optional_imports("a GGUF model"):
         thinking,
     )
     from actors.gguf.model import LlamaModel
-    from actors.gguf.reading import Reading
     from actors.gguf.runner import LlamaRunner
 
 __all__ = [
     "DocumentError",
     "GenerativeBackend",
+    "InFlightDocument",
     "Inputs",
     "LlamaModel",
     "LlamaRunner",
     "LoadedModel",
     "Prepared",
-    "Reading",
     "TextInputs",
     "request_sampling",
     "thinking",

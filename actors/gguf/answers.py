@@ -7,11 +7,11 @@ from time import perf_counter
 
 from actors.config import GgufModel
 from actors.engine import Completion
+from actors.gguf.in_flight import InFlightDocument, choices, scored, united
 from actors.gguf.model import LlamaModel
-from actors.gguf.reading import Reading, choices, scored, united
 from actors.grounding import check, ground, mark_further
 from actors.merge import merge, merge_windows
-from actors.prompts import Parsed
+from actors.prompts import ParsedAnswer
 from actors.spans import Entity, Extraction, Status, Usage
 
 _PROBLEM = {
@@ -21,7 +21,10 @@ _PROBLEM = {
 
 
 def extraction(
-    in_flight: Reading, completions: Sequence[Completion], config: GgufModel, model: LlamaModel
+    in_flight: InFlightDocument,
+    completions: Sequence[Completion],
+    config: GgufModel,
+    model: LlamaModel,
 ) -> Extraction:
     """Parse, ground, merge and filter the answers of one document."""
     start = perf_counter()
@@ -60,8 +63,8 @@ def extraction(
 
 
 def _entities(
-    in_flight: Reading,
-    parts: Sequence[Parsed],
+    in_flight: InFlightDocument,
+    parts: Sequence[ParsedAnswer],
     completions: Sequence[Completion],
     config: GgufModel,
     model: LlamaModel,
@@ -86,12 +89,12 @@ def _entities(
     return entities
 
 
-def _visible_output(part: Parsed, completion: Completion) -> str:
+def _visible_output(part: ParsedAnswer, completion: Completion) -> str:
     """Return the raw output, or only the answer if it follows a thinking block."""
     return completion.text if part.reasoning is None else part.answer
 
 
-def _problems(parts: Sequence[Parsed], completions: Sequence[Completion]) -> tuple[str, ...]:
+def _problems(parts: Sequence[ParsedAnswer], completions: Sequence[Completion]) -> tuple[str, ...]:
     problems = []
     for index, (part, completion) in enumerate(zip(parts, completions, strict=True), start=1):
         where = f"window {index} of {len(parts)}: " if len(parts) > 1 else ""

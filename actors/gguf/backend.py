@@ -16,25 +16,25 @@ from actors.config import GgufModel
 from actors.engine import Completion, Engine, EngineLost, RequestRefused, Techniques
 from actors.futures import settle
 from actors.gguf.answers import extraction
-from actors.gguf.asking import Askings, check_labels
+from actors.gguf.in_flight import InFlightDocument
 from actors.gguf.inputs import Inputs, LoadedModel, TextInputs
-from actors.gguf.library import usable_share
+from actors.gguf.llama_library import usable_share
 from actors.gguf.model import LlamaModel
 from actors.gguf.parameters import check_parameters
-from actors.gguf.reading import Reading
+from actors.gguf.prompt_plans import PromptPlans, check_labels
 from actors.guideline import Guideline
 from actors.memory import (
-    card_memory,
     check_gguf,
     cores,
-    is_open,
+    gpu_memory,
+    has_auto_context,
     output_rows,
     read_gguf,
-    settled_gguf,
-    usual_gguf,
+    resolve_gguf_context,
+    with_default_context,
 )
 from actors.prompts import chat_template
-from actors.spans import Document, Extraction, Failure, Status, Tell
+from actors.spans import Document, Extraction, Failure, OnText, Status
 from actors.weights import digest, fetch, open_weights
 
 
@@ -76,7 +76,7 @@ class GenerativeBackend:
             chat = chat_template(
                 config.prompt.chat_template, gguf=model.chat_template, bos=bos, eos=eos
             )
-            self._plans = Askings(config, weights, model, chat)
+            self._plans = PromptPlans(config, weights, model, chat)
             runner = self.inputs.open(
                 LoadedModel(config, model, self._plans),
                 threads or cores(),
@@ -98,7 +98,7 @@ class GenerativeBackend:
         return self._plans.own.fingerprint
 
     @property
-    def took(self) -> dict[str, int]:
+    def memory_used(self) -> dict[str, int]:
         """Bytes allocated by llama.cpp, by place and purpose, such as "CUDA0 KV"."""
         total: Counter[str] = Counter()
         for buffer in self._buffers:
@@ -111,7 +111,7 @@ class GenerativeBackend:
         return self._engine
 
     def submit(
-        self, document: Document, guideline: Guideline | None = None, tell: Tell | None = None
+        self, document: Document, guideline: Guideline | None = None, tell: OnText | None = None
     ) -> Future[Extraction]:
         """Queue a document; thread-safe. The future raises only if the model is lost.
 
@@ -135,7 +135,7 @@ class GenerativeBackend:
         document: Document,
         future: Future[Extraction],
         guideline: Guideline | None,
-        tell: Tell | None,
+        tell: OnText | None,
     ) -> None:
         """Submit a document to the engine; if that is impossible, settle a failed Extraction."""
         start = perf_counter()
@@ -150,17 +150,17 @@ class GenerativeBackend:
             failure = Failure(type(error).__name__, "while building the prompt")
             settle(future, self._failed(document, failure))
             return
-        in_flight = Reading(document, future, plan, prepared.places, notes=prepared.notes)
+        in_flight = InFlightDocument(document, future, plan, prepared.places, notes=prepared.notes)
         in_flight.window_futures = [
             self._engine.submit(
-                request, None if tell is None else partial(tell, index), asker=future
+                request, None if tell is None else partial(tell, index), client=future
             )
             for index, request in enumerate(prepared.requests)
         ]
         in_flight.seconds = perf_counter() - start
         self._wait(in_flight)
 
-    def _wait(self, in_flight: Reading) -> None:
+    def _wait(self, in_flight: InFlightDocument) -> None:
         """Schedule the result when the last window completes."""
         left, lock = len(in_flight.window_futures), Lock()
 
@@ -181,7 +181,7 @@ class GenerativeBackend:
         for window_future in in_flight.window_futures:
             window_future.add_done_callback(on_window_done)
 
-    def _answer(self, in_flight: Reading) -> None:
+    def _answer(self, in_flight: InFlightDocument) -> None:
         if any(window_future.cancelled() for window_future in in_flight.window_futures):
             in_flight.future.cancel()  # the backend was closed
         if in_flight.future.cancelled():
@@ -209,14 +209,14 @@ class GenerativeBackend:
 def _resolve(config: GgufModel, gpu: float | None) -> GgufModel:
     """Resolve the settings that the model file leaves open, and check them against an explicit GPU
     share. Pools resolve them before the actor starts; a notebook does not."""
-    gpu_total = card_memory() if gpu != 0 else None
-    if gpu_total is not None and (gpu or is_open(config)):
+    gpu_total = gpu_memory() if gpu != 0 else None
+    if gpu_total is not None and (gpu or has_auto_context(config)):
         file = read_gguf(open_weights, config)
         # Without an explicit share this process may not own the whole GPU, so do not fill it.
-        config = settled_gguf(file, config, gpu or 1.0, gpu_total, grow=bool(gpu))
+        config = resolve_gguf_context(file, config, gpu or 1.0, gpu_total, grow=bool(gpu))
         if gpu:
             check_gguf(config.name, file, config, gpu, gpu_total)
         return config
     if config.context.n_ctx == "auto":
-        return usual_gguf(read_gguf(open_weights, config), config)
+        return with_default_context(read_gguf(open_weights, config), config)
     return config

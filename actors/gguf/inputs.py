@@ -10,9 +10,9 @@ from typing import Protocol
 
 from actors.config import GgufModel
 from actors.engine import Request, RequestRefused, Sampling, Thinking
-from actors.gguf.asking import Asking, Askings
+from actors.gguf.in_flight import cut
 from actors.gguf.model import LlamaModel
-from actors.gguf.reading import cut
+from actors.gguf.prompt_plans import PromptPlan, PromptPlans
 from actors.gguf.runner import LlamaRunner
 from actors.prompts import Prompt, PromptError
 from actors.spans import Document, Extraction, utf8_error
@@ -28,7 +28,7 @@ class LoadedModel:
 
     config: GgufModel
     model: LlamaModel
-    plans: Askings
+    plans: PromptPlans
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Inputs(Protocol):
     ) -> None:
         """Call ``prepare`` now, or later if documents must queue."""
 
-    def prepare(self, document: Document, plan: Asking) -> Prepared:
+    def prepare(self, document: Document, plan: PromptPlan) -> Prepared:
         """Build the requests of a document; raises one of ``document_errors``."""
 
     def close(self) -> None:
@@ -93,7 +93,7 @@ class TextInputs:
         """See Inputs.schedule: runs in the caller's thread, immediately."""
         prepare()
 
-    def prepare(self, document: Document, plan: Asking) -> Prepared:
+    def prepare(self, document: Document, plan: PromptPlan) -> Prepared:
         """See Inputs.prepare."""
         text = document.text
         if text is None:
@@ -112,7 +112,7 @@ class TextInputs:
     def close(self) -> None:
         """See Inputs.close."""
 
-    def _request(self, document: Document, plan: Asking, index: int, window: str) -> Request:
+    def _request(self, document: Document, plan: PromptPlan, index: int, window: str) -> Request:
         prompt = plan.format.render(window, document.prompt)
         prefix, suffix = self._loaded.plans.tokens(prompt)
         config, grammar = self._loaded.config, plan.format.grammar(window)

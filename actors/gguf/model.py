@@ -16,7 +16,7 @@ import llguidance
 from actors.config import ConfigError
 from actors.config.gguf import GgufContext
 from actors.engine import Thinking
-from actors.gguf import library
+from actors.gguf import llama_library
 from actors.gguf.parameters import apply_parameters
 
 # Control tokens kept in the output, so that thinking can be separated from the answer.
@@ -50,12 +50,12 @@ class LlamaModel:
         """
         if not path.is_file():
             raise FileNotFoundError(f"model file not found: {path}")
-        library.start()
-        library.loading_errors()
-        library.buffers()
+        llama_library.start()
+        llama_library.loading_errors()
+        llama_library.buffers()
         params = llama_cpp.llama_model_default_params()
         params.n_gpu_layers = options.n_gpu_layers if gpu else 0
-        self.on_card = bool(params.n_gpu_layers and llama_cpp.llama_supports_gpu_offload())
+        self.on_gpu = bool(params.n_gpu_layers and llama_cpp.llama_supports_gpu_offload())
         params.load_mode = _load_mode(options)
         if options.use_extra_bufts is None:
             # GCC up to 12 drops stores to the tile configuration in ggml's AMX code (its intrinsic
@@ -68,9 +68,9 @@ class LlamaModel:
         self.handle: Any = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
         if not self.handle:
             raise ConfigError(
-                f"{path.name}: llama.cpp cannot load the file: {library.loading_errors()}"
+                f"{path.name}: llama.cpp cannot load the file: {llama_library.loading_errors()}"
             )
-        self.buffers = library.buffers()
+        self.buffers = llama_library.buffers()
         self.vocab: Any = llama_cpp.llama_model_get_vocab(self.handle)
         self.size = int(llama_cpp.llama_vocab_n_tokens(self.vocab))
         self.trained_context = int(llama_cpp.llama_model_n_ctx_train(self.handle))
@@ -87,11 +87,11 @@ class LlamaModel:
     def attach(self, path: Path, scale: float) -> None:
         """Load a LoRA adapter for the contexts created from now on; llama.cpp frees it with the
         model. Raises ConfigError if the file is not an adapter for this model."""
-        library.loading_errors()
+        llama_library.loading_errors()
         adapter = llama_cpp.llama_adapter_lora_init(self.handle, str(path).encode())
         if not adapter:
             raise ConfigError(
-                f"{path.name}: not a LoRA adapter for this model: {library.loading_errors()}"
+                f"{path.name}: not a LoRA adapter for this model: {llama_library.loading_errors()}"
             )
         self.adapters.append((adapter, scale))
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from actors.config.gguf import GgufContext
 from actors.engine import Block, Logits
-from actors.gguf import library
+from actors.gguf import llama_library
 from actors.gguf.model import LlamaModel
 from actors.gguf.parameters import apply_parameters
 
@@ -43,16 +43,18 @@ class LlamaRunner:
         self.pieces = model.pieces
         self.ends = model.ends
         self._streams = options.kv_tokens is None
-        params = _parameters(options, threads, self.sequences, model.on_card)
+        params = _parameters(options, threads, self.sequences, model.on_gpu)
         params.n_outputs_max = rows or 0
         self._max_rows = min(rows or options.n_batch, options.n_batch)
-        library.loading_errors()
-        library.buffers()
+        llama_library.loading_errors()
+        llama_library.buffers()
         self._context: Any = llama_cpp.llama_init_from_model(model.handle, params)
         if not self._context:
-            raise ValueError(f"llama.cpp cannot create the context: {library.loading_errors()}")
+            raise ValueError(
+                f"llama.cpp cannot create the context: {llama_library.loading_errors()}"
+            )
         self._apply_adapters(model.adapters)
-        self.buffers = model.buffers + library.buffers()
+        self.buffers = model.buffers + llama_library.buffers()
         self._memory = llama_cpp.llama_get_memory(self._context)
         cells = int(llama_cpp.llama_n_ctx(self._context))
         self.capacity = None if self._streams else cells
@@ -137,14 +139,14 @@ class LlamaRunner:
             self.model.close()
 
 
-def _parameters(options: GgufContext, threads: int, sequences: int, on_card: bool) -> Any:
+def _parameters(options: GgufContext, threads: int, sequences: int, on_gpu: bool) -> Any:
     params = llama_cpp.llama_context_default_params()
     params.n_ctx = options.kv_tokens or options.length * sequences
     params.kv_unified = options.kv_tokens is not None
     params.n_seq_max = sequences
     params.n_batch, params.n_ubatch = options.n_batch, min(options.n_ubatch, options.n_batch)
     params.n_threads = params.n_threads_batch = threads
-    params.flash_attn_type = flash_attention(options, on_card)
+    params.flash_attn_type = flash_attention(options, on_gpu)
     params.type_k = _TYPES[options.type_k]
     params.type_v = _TYPES[options.type_v]
     params.offload_kqv = options.offload_kqv
@@ -154,10 +156,10 @@ def _parameters(options: GgufContext, threads: int, sequences: int, on_card: boo
     return params
 
 
-def flash_attention(options: GgufContext, on_card: bool) -> int:
+def flash_attention(options: GgufContext, on_gpu: bool) -> int:
     """Return llama.cpp's flash-attention type for a context with these options."""
     flash = options.flash_attn
-    if flash == "auto" and not on_card:  # llama.cpp requires it for a quantised V cache
+    if flash == "auto" and not on_gpu:  # llama.cpp requires it for a quantised V cache
         flash = "on" if options.type_v.startswith("q") else "off"
     return _FLASH[flash]
 

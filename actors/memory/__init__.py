@@ -2,81 +2,81 @@
 
 from __future__ import annotations
 
-from actors.memory.choose import is_open, settled_gguf, usual_gguf
+from actors.memory.auto_context import has_auto_context, resolve_gguf_context, with_default_context
 from actors.memory.cuda import onnx_cuda_problem
 from actors.memory.device import (
-    card_memory,
-    card_used,
     cores,
+    gpu_memory,
+    gpu_memory_used,
     main_memory_used,
-    memory_held,
-    taken_since,
+    memory_by_place,
+    memory_growth,
 )
-from actors.memory.fraction import (
-    card_bytes,
-    check_gguf,
-    check_onnx,
-    filled_gguf,
-    filled_onnx,
-    fraction_for,
-)
-from actors.memory.header import GgufFacts, Header, facts, open_header, read_header
-from actors.memory.llama import LlamaTake, llama_take
-from actors.memory.need import (
+from actors.memory.estimate import (
     CUDA_CONTEXT,
     GgufFile,
-    Need,
+    MemoryEstimate,
     OnnxFile,
-    gguf_need,
-    onnx_need,
+    estimate_gguf,
+    estimate_onnx,
     read_gguf,
     read_gliner,
     read_onnx,
 )
-from actors.memory.pictures import EncoderTake, encoder_take, largest_picture
-from actors.memory.readers import OcrFiles, check_ocr, ocr_need, ocr_parts, read_ocr
+from actors.memory.fraction import (
+    check_gguf,
+    check_onnx,
+    fill_gguf,
+    fill_onnx,
+    fraction_for,
+    parse_gpu,
+)
+from actors.memory.header import GgufFacts, Header, facts, open_header, read_header
+from actors.memory.image_encoder import EncoderMemory, encoder_memory, largest_picture
+from actors.memory.llama import LlamaMemory, llama_memory
+from actors.memory.ocr import OcrNetworkFiles, check_ocr, estimate_ocr, ocr_parts, read_ocr
 from actors.memory.shape import output_rows
 
 __all__ = [
     "CUDA_CONTEXT",
-    "EncoderTake",
+    "EncoderMemory",
     "GgufFacts",
     "GgufFile",
     "Header",
-    "LlamaTake",
-    "Need",
-    "OcrFiles",
+    "LlamaMemory",
+    "MemoryEstimate",
+    "OcrNetworkFiles",
     "OnnxFile",
-    "card_bytes",
-    "card_memory",
-    "card_used",
     "check_gguf",
     "check_ocr",
     "check_onnx",
     "cores",
-    "encoder_take",
+    "encoder_memory",
+    "estimate_gguf",
+    "estimate_ocr",
+    "estimate_onnx",
     "facts",
-    "filled_gguf",
-    "filled_onnx",
+    "fill_gguf",
+    "fill_onnx",
     "fraction_for",
-    "gguf_need",
-    "is_open",
+    "gpu_memory",
+    "gpu_memory_used",
+    "has_auto_context",
     "largest_picture",
-    "llama_take",
+    "llama_memory",
     "main_memory_used",
-    "memory_held",
-    "ocr_need",
+    "memory_by_place",
+    "memory_growth",
     "ocr_parts",
     "onnx_cuda_problem",
-    "onnx_need",
     "open_header",
     "output_rows",
+    "parse_gpu",
     "read_gguf",
     "read_gliner",
     "read_header",
     "read_ocr",
     "read_onnx",
-    "settled_gguf",
-    "taken_since",
-    "usual_gguf",
+    "resolve_gguf_context",
+    "with_default_context",
 ]

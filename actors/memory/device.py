@@ -16,20 +16,20 @@ import psutil
 import pynvml
 
 
-def card_memory() -> int | None:
+def gpu_memory() -> int | None:
     """Bytes of the first visible GPU (honours CUDA_VISIBLE_DEVICES), or None without one."""
     try:
-        handle = _first_card()
+        handle = _first_gpu()
         return None if handle is None else int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
     except pynvml.NVMLError:
         return None
 
 
-def card_used() -> int | None:
+def gpu_memory_used() -> int | None:
     """Bytes that this process uses on the first visible GPU, according to the driver; None without
     a GPU, or if the driver cannot see this process's id (a container may hide it)."""
     try:
-        handle = _first_card()
+        handle = _first_gpu()
         processes = () if handle is None else pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
     except pynvml.NVMLError:
         return None
@@ -43,15 +43,15 @@ def main_memory_used() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def memory_held() -> dict[str, int]:
+def memory_by_place() -> dict[str, int]:
     """Bytes used by this process: "main memory", and "card" if the driver reports it."""
-    card = card_used()
+    card = gpu_memory_used()
     return {"main memory": main_memory_used()} | ({} if card is None else {"card": card})
 
 
-def taken_since(before: Mapping[str, int]) -> dict[str, int]:
+def memory_growth(before: Mapping[str, int]) -> dict[str, int]:
     """Bytes by which this process has grown since ``before``, by place."""
-    return {place: max(0, size - before.get(place, 0)) for place, size in memory_held().items()}
+    return {place: max(0, size - before.get(place, 0)) for place, size in memory_by_place().items()}
 
 
 def cores() -> int:
@@ -76,7 +76,7 @@ def _quota() -> int:
     return max(1, int(quota) // int(period)) if limited else 1 << 20
 
 
-def _first_card() -> Any:
+def _first_gpu() -> Any:
     """Return NVML's handle of the first visible GPU; None without a visible GPU or driver.
 
     NVML numbers GPUs by PCI bus id. CUDA does so with CUDA_DEVICE_ORDER=PCI_BUS_ID; by default it

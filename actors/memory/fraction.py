@@ -6,7 +6,14 @@ import math
 from collections.abc import Callable, Iterator
 
 from actors.config import ConfigError, GgufModel, GlinerModel, OnnxModel
-from actors.memory.need import GgufFile, Need, OnnxFile, gguf_need, longest_window, onnx_need
+from actors.memory.estimate import (
+    GgufFile,
+    MemoryEstimate,
+    OnnxFile,
+    estimate_gguf,
+    estimate_onnx,
+    longest_window,
+)
 
 RESERVE = 1.05
 """Headroom over the estimate, for fragmentation and driver overhead."""
@@ -18,7 +25,7 @@ _STEP = 256  # llama.cpp's contexts are multiples of it
 _GB = 1e9
 
 
-def card_bytes(text: str) -> tuple[str, int]:
+def parse_gpu(text: str) -> tuple[str, int]:
     """Parse a GPU such as ``a10g:24`` (GB of 10^9 bytes) to name and bytes; raises ConfigError."""
     name, _, size = text.partition(":")
     try:
@@ -32,20 +39,20 @@ def card_bytes(text: str) -> tuple[str, int]:
     return name, int(amount * _GB)
 
 
-def fraction_for(need: Need, gpu_total: int) -> float:
+def fraction_for(need: MemoryEstimate, gpu_total: int) -> float:
     """Return the smallest fraction, in hundredths, of a GPU with this many bytes; over 1 if one GPU
     is not enough."""
     return math.ceil(need.device * RESERVE / gpu_total * 100 - 1e-9) / 100
 
 
-def fits(need: Need, budget: float) -> bool:
+def fits(need: MemoryEstimate, budget: float) -> bool:
     """Return True if the estimate fits into this many bytes, with headroom."""
     return need.device * RESERVE <= budget
 
 
 def check_gguf(name: str, file: GgufFile, model: GgufModel, share: float, gpu_total: int) -> None:
     """Raise ConfigError, with the numbers and what would fit, if the share is too small."""
-    if not fits(gguf_need(file, model), share * gpu_total):
+    if not fits(estimate_gguf(file, model), share * gpu_total):
         raise refuse(name, file, model, share, gpu_total)
 
 
@@ -54,14 +61,14 @@ def refuse(
 ) -> ConfigError:
     """Build the error for a share that is too small: the numbers, and settings that would fit."""
     ways = list(_smaller(file, model, share * gpu_total))
-    return refusal(name, gguf_need(file, model), share, gpu_total, ways)
+    return refusal(name, estimate_gguf(file, model), share, gpu_total, ways)
 
 
 def check_onnx(
     name: str, file: OnnxFile, model: OnnxModel | GlinerModel, share: float, gpu_total: int
 ) -> None:
     """Like ``check_gguf``, for a token classifier or a GLiNER model."""
-    need = onnx_need(file, model)
+    need = estimate_onnx(file, model)
     if fits(need, share * gpu_total):
         return
 
@@ -72,14 +79,14 @@ def check_onnx(
     minimum = largest(
         64,
         model.session.batch_tokens,
-        lambda tokens: fits(onnx_need(file, batches(tokens)), share * gpu_total),
+        lambda tokens: fits(estimate_onnx(file, batches(tokens)), share * gpu_total),
     )
     ways = [f"session.batch_tokens: {minimum}"] if minimum else []
 
     def window(tokens: int) -> bool:
         shorter = model.window.model_copy(update={"size": tokens})
         return fits(
-            onnx_need(file, model.model_copy(update={"window": shorter})), share * gpu_total
+            estimate_onnx(file, model.model_copy(update={"window": shorter})), share * gpu_total
         )
 
     # If a single window exceeds a batch, smaller batches change nothing.
@@ -88,7 +95,7 @@ def check_onnx(
     raise refusal(name, need, share, gpu_total, ways)
 
 
-def filled_gguf(file: GgufFile, model: GgufModel, share: float, gpu_total: int) -> GgufModel:
+def fill_gguf(file: GgufFile, model: GgufModel, share: float, gpu_total: int) -> GgufModel:
     """Raise the number of sequences to what fits in the share, but never lower it.
 
     The context stays: a document's answer may depend on it, but not on its neighbours.
@@ -98,13 +105,13 @@ def filled_gguf(file: GgufFile, model: GgufModel, share: float, gpu_total: int) 
         minimum,
         max(minimum, MOST_SEQUENCES),
         lambda count: fits(
-            gguf_need(file, with_context(model, sequences=count)), share * gpu_total
+            estimate_gguf(file, with_context(model, sequences=count)), share * gpu_total
         ),
     )
     return with_context(model, sequences=filled) if filled else model
 
 
-def filled_onnx(
+def fill_onnx(
     file: OnnxFile, model: OnnxModel | GlinerModel, share: float, gpu_total: int
 ) -> OnnxModel | GlinerModel:
     """Return the model with the largest batches that fit in its share, doubling its file's."""
@@ -114,7 +121,7 @@ def filled_onnx(
         tokens *= 2
         session = model.session.model_copy(update={"batch_tokens": tokens})
         larger = model.model_copy(update={"session": session})
-        if not fits(onnx_need(file, larger), share * gpu_total):
+        if not fits(estimate_onnx(file, larger), share * gpu_total):
             break
         filled = larger
     return filled
@@ -131,7 +138,7 @@ def _smaller(file: GgufFile, model: GgufModel, budget: float) -> Iterator[str]:
     context = model.context
 
     def fit(**changes: object) -> bool:
-        return fits(gguf_need(file, with_context(model, **changes)), budget)
+        return fits(estimate_gguf(file, with_context(model, **changes)), budget)
 
     if count := largest(1, context.slots, lambda n: fit(sequences=n)):
         yield f"context.sequences: {count}"
@@ -157,7 +164,9 @@ def largest(low: int, high: int, good: Callable[[int], bool]) -> int:
     return low
 
 
-def refusal(name: str, need: Need, share: float, gpu_total: int, ways: list[str]) -> ConfigError:
+def refusal(
+    name: str, need: MemoryEstimate, share: float, gpu_total: int, ways: list[str]
+) -> ConfigError:
     """Build the error for a share that is too small; ``ways``: changes that would fit."""
     parts = ", ".join(f"{part} {size / _GB:.2f}" for part, size in need.parts.items())
     fraction = fraction_for(need, gpu_total)

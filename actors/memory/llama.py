@@ -32,7 +32,7 @@ _LAYER = re.compile(r"blk\.(\d+)\.")
 
 
 @dataclass(frozen=True, slots=True)
-class LlamaTake:
+class LlamaMemory:
     """Bytes that llama.cpp allocates on the GPU and on the host.
 
     ``layers``: weights of each layer; the last ``layers_on_device`` of them are on the GPU.
@@ -62,7 +62,7 @@ class LlamaTake:
         return self.weights_host + self.kv_host + self.compute_host + self.output_host
 
 
-def llama_take(header: Header, options: GgufContext, gpu: bool) -> LlamaTake:
+def llama_memory(header: Header, options: GgufContext, gpu: bool) -> LlamaMemory:
     """Estimate the memory of the model of ``header`` with ``options``; ``gpu``: use a GPU."""
     shape = shape_of(header, options, gpu)
     layers, device, host = _weights(header, shape)
@@ -70,7 +70,7 @@ def llama_take(header: Header, options: GgufContext, gpu: bool) -> LlamaTake:
     kv = [_kv(shape, options, layer) for layer in range(shape.layers)]
     kv_first = first if options.offload_kqv else shape.layers
     compute_device, compute_host = _compute(shape, options)
-    return LlamaTake(
+    return LlamaMemory(
         layers=tuple(layers),
         layers_on_device=max(0, shape.layers - first),
         weights_device=sum(layers[first:]) + device,

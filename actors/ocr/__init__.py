@@ -9,7 +9,7 @@ from __future__ import annotations
 from actors.extras import optional_imports
 
 with optional_imports("reading pictures"):
-    from actors.ocr.models import network_files
-    from actors.ocr.reader import OcrReader, ReadFailure
+    from actors.ocr.networks import network_files
+    from actors.ocr.reader import OcrLost, OcrReader
 
-__all__ = ["OcrReader", "ReadFailure", "network_files"]
+__all__ = ["OcrLost", "OcrReader", "network_files"]

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.ocr.models import LINE_HEIGHT, Letters, Quad
+from actors.ocr.networks import LINE_HEIGHT, Quad, RecognizedLine
 from actors.pages import Picture, PlacedWord, Strip
 
 _TALL = 1.5  # height to width ratio above which a line runs vertically
@@ -104,7 +104,7 @@ def skew(cuts: Sequence[Cut]) -> float:
 
 
 def strips(
-    cuts: Sequence[Cut], read: Sequence[Letters], size: tuple[int, int], turn: int
+    cuts: Sequence[Cut], read: Sequence[RecognizedLine], size: tuple[int, int], turn: int
 ) -> list[Strip]:
     """Convert recognised lines to strips: words in pixels of the source page of ``size`` (width,
     height), which was rotated clockwise by ``turn`` degrees for reading."""
@@ -124,7 +124,7 @@ def strips(
     return made
 
 
-def _words(one: Cut, letters: Letters, size: tuple[int, int], turn: int) -> list[PlacedWord]:
+def _words(one: Cut, letters: RecognizedLine, size: tuple[int, int], turn: int) -> list[PlacedWord]:
     ink = _ink(one.crop)
     inked = np.asarray(ink[_INK_ROWS].any(axis=0))
     spans = _split(_word_spans(letters.text), letters, inked)
@@ -163,7 +163,7 @@ def _word_spans(text: str) -> list[tuple[int, int]]:
 
 
 def _split(
-    spans: Sequence[tuple[int, int]], letters: Letters, inked: NDArray[np.bool_]
+    spans: Sequence[tuple[int, int]], letters: RecognizedLine, inked: NDArray[np.bool_]
 ) -> list[tuple[int, int]]:
     """Also split words where the line has a gap as wide as a space but the network printed none.
 
@@ -187,7 +187,7 @@ def _split(
     return words
 
 
-def _gap(letters: Letters, inked: NDArray[np.bool_], i: int, j: int | None = None) -> int:
+def _gap(letters: RecognizedLine, inked: NDArray[np.bool_], i: int, j: int | None = None) -> int:
     """Return the width of the widest blank run between two characters."""
     a = int(letters.places[i] * len(inked))
     b = int(letters.places[i + 1 if j is None else j] * len(inked))
@@ -202,7 +202,7 @@ def _belongs(left: str, right: str) -> bool:
 
 
 def _edges(
-    spans: Sequence[tuple[int, int]], letters: Letters, inked: NDArray[np.bool_]
+    spans: Sequence[tuple[int, int]], letters: RecognizedLine, inked: NDArray[np.bool_]
 ) -> list[tuple[float, float]]:
     """Return the left and right end of each word along the line, 0 to 1.
 
@@ -228,7 +228,7 @@ def _edges(
     return edges
 
 
-def _pitch(spans: Sequence[tuple[int, int]], letters: Letters) -> float:
+def _pitch(spans: Sequence[tuple[int, int]], letters: RecognizedLine) -> float:
     steps = [
         float(letters.places[b - 1] - letters.places[a]) / (b - 1 - a)
         for a, b in spans

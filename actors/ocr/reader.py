@@ -16,15 +16,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from actors.closing import Closing
+from actors.closeable import Closeable
 from actors.config import fingerprint, results_of
 from actors.config.ocr import OcrModel
-from actors.memory import cores, memory_held, taken_since
-from actors.ocr.feed import Feed, Job
+from actors.memory import cores, memory_by_place, memory_growth
 from actors.ocr.lines import Cut, cut, is_sideways, strips, turned
-from actors.ocr.models import Letters, Models, weights_digest
-from actors.pages import Limits, Page, PageSize, Picture, PixelBudget, Reading
-from actors.spans import Document, Failure, Moved, unheard
+from actors.ocr.networks import Models, RecognizedLine, weights_digest
+from actors.ocr.page_feed import OcrJob, PageFeed
+from actors.pages import Limits, OcrResult, Page, PageSize, Picture, PixelBudget
+from actors.spans import Document, Failure, OnProgress, ignore_progress
 
 _LOG = logging.getLogger(__name__)
 _MOST_WORKERS = 4
@@ -34,7 +34,7 @@ _TRIED = 3  # number of longest lines to try upside down: a hundred letters suff
 _BETTER = 0.05
 
 
-class ReadFailure(RuntimeError):
+class OcrLost(RuntimeError):
     """The OCR model itself is lost; retry its documents elsewhere."""
 
 
@@ -42,7 +42,7 @@ class ReadFailure(RuntimeError):
 class _DetectedPage:
     """A page after detection; ``turn`` and ``cuts`` refer to the image rotated upright."""
 
-    job: Job
+    job: OcrJob
     number: int
     size: tuple[int, int]
     turn: int
@@ -54,10 +54,10 @@ class _Wave:
     """Pages under recognition; ``batches`` hold lines as (page of the wave, line)."""
 
     pages: list[_DetectedPage]
-    batches: list[tuple[list[tuple[int, int]], Future[list[Letters]]]]
+    batches: list[tuple[list[tuple[int, int]], Future[list[RecognizedLine]]]]
 
 
-class OcrReader(Closing):
+class OcrReader(Closeable):
     """A loaded OCR model and context manager. ``submit`` is thread-safe."""
 
     def __init__(
@@ -65,10 +65,11 @@ class OcrReader(Closing):
         config: OcrModel,
         threads: int | None = None,
         gpu: float | None = None,
-        moved: Moved = unheard,
+        on_progress: OnProgress = ignore_progress,
         cpu_fallback: bool = False,
     ) -> None:
-        """``moved`` is called after each page, and while one is decoded. ``cpu_fallback``: warn
+        """``on_progress`` is called after each page, and while one is decoded. ``cpu_fallback``:
+        warn
         instead of failing if the GPU cannot be used."""
         threads = threads or cores()
         # Several workers with few threads each: a page's boxes and letters are decoded in Python,
@@ -78,31 +79,31 @@ class OcrReader(Closing):
         content = {"model": config.identity(), "results": results_of(config.kind)}
         self.fingerprint = fingerprint(content, weights=weights_digest(config))
         self._fatal = bool(gpu)  # after a GPU error, every later call fails too
-        before = memory_held()
+        before = memory_by_place()
         self._models = Models(config, max(1, threads // workers), gpu, cpu_fallback)
-        self.took = taken_since(before)
+        self.memory_used = memory_growth(before)
         """Bytes by which the process has grown while the networks were loaded."""
-        self._feed = Feed(Limits.of(config.pages))
+        self._feed = PageFeed(Limits.of(config.pages))
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="ocr")
         self._thread = threading.Thread(target=self._run, name="ocr-reader", daemon=True)
-        self._in_flight: list[Job] = []
-        self._moved = moved
+        self._in_flight: list[OcrJob] = []
+        self._moved = on_progress
         self._closed = False
         self._thread.start()
 
     def submit(
         self, document: Document, budget: PixelBudget | None = None
-    ) -> Future[Reading | Failure]:
+    ) -> Future[OcrResult | Failure]:
         """Queue a document. The future resolves to a Reading, or to the Failure of an unreadable
         file; it raises ReadFailure only if the OCR model itself is lost. Cancelling it skips the
         pages that have not started. ``budget``: pixels shared by this document and others."""
         if self._closed:
             raise RuntimeError("the OCR model is closed")
-        job = Job(document, Future(), self._moved, budget)
+        job = OcrJob(document, Future(), self._moved, budget)
         self._feed.put(job)
         return job.future
 
-    def read(self, documents: Iterable[Document]) -> list[Reading | Failure]:
+    def read(self, documents: Iterable[Document]) -> list[OcrResult | Failure]:
         """Read documents and return the results in the same order."""
         return [future.result() for future in [self.submit(d) for d in documents]]
 
@@ -126,7 +127,7 @@ class OcrReader(Closing):
             _LOG.critical("the OCR model is lost: %s", type(error).__name__)
             self._closed = True
             for job in [*self._in_flight, *self._feed.abandon()]:
-                job.lose(ReadFailure(type(error).__name__))
+                job.lose(OcrLost(type(error).__name__))
 
     def _detect_wave(self, block: bool) -> list[_DetectedPage]:
         """Detect the lines of the next pages; empty if none is available."""
@@ -141,7 +142,7 @@ class OcrReader(Closing):
             detections.append(self._workers.submit(self._detect, *item))
         return [page for page in [future.result() for future in detections] if page is not None]
 
-    def _detect(self, job: Job, number: int, page: Page) -> _DetectedPage | None:
+    def _detect(self, job: OcrJob, number: int, page: Page) -> _DetectedPage | None:
         picture = page.picture
         assert picture is not None  # the feed only yields pages with an image
         if job.over():
@@ -176,7 +177,7 @@ class OcrReader(Closing):
         )
 
     def _finish(self, wave: _Wave) -> None:
-        letters: dict[tuple[int, int], Letters] = {}
+        letters: dict[tuple[int, int], RecognizedLine] = {}
         for lines, future in wave.batches:
             try:
                 letters.update(zip(lines, future.result(), strict=True))
@@ -187,7 +188,7 @@ class OcrReader(Closing):
                 self._assemble(page, [letters[p, i] for i in range(len(page.cuts))])
         self._in_flight = [job for job in self._in_flight if not job.over()]
 
-    def _assemble(self, page: _DetectedPage, letters: list[Letters]) -> None:
+    def _assemble(self, page: _DetectedPage, letters: list[RecognizedLine]) -> None:
         try:
             if self.config.rotation and _confidence(letters) < _DOUBTFUL:
                 letters = self._upside_down(page, letters)
@@ -202,7 +203,9 @@ class OcrReader(Closing):
         made = strips([one for one, _ in kept], [read for _, read in kept], page.size, page.turn)
         page.job.add(page.number, PageSize(*page.size, page.turn), made)
 
-    def _upside_down(self, page: _DetectedPage, letters: list[Letters]) -> list[Letters]:
+    def _upside_down(
+        self, page: _DetectedPage, letters: list[RecognizedLine]
+    ) -> list[RecognizedLine]:
         """Read a page with low confidence upside down, and return the better result."""
         if not page.cuts:
             return letters
@@ -215,13 +218,13 @@ class OcrReader(Closing):
         page.cuts, page.turn = other, page.turn + 180
         return self._read([one.crop for one in other])
 
-    def _read(self, crops: Sequence[Picture]) -> list[Letters]:
-        read: dict[int, Letters] = {}
+    def _read(self, crops: Sequence[Picture]) -> list[RecognizedLine]:
+        read: dict[int, RecognizedLine] = {}
         for batch in _batches(crops, self.config.batch_pixels):
             read.update(zip(batch, self._models.read([crops[k] for k in batch]), strict=True))
         return [read[k] for k in range(len(crops))]
 
-    def _failed(self, jobs: Sequence[Job], error: Exception) -> None:
+    def _failed(self, jobs: Sequence[OcrJob], error: Exception) -> None:
         if self._fatal:
             raise error
         for job in jobs:
@@ -239,7 +242,7 @@ def _batches(crops: Sequence[Picture], budget: int) -> list[list[int]]:
     return batches
 
 
-def _confidence(letters: Sequence[Letters]) -> float:
+def _confidence(letters: Sequence[RecognizedLine]) -> float:
     """Return the mean probability of all characters."""
     odds = [one.probabilities for one in letters if len(one.probabilities)]
     return float(np.concatenate(odds).mean()) if odds else 0.0

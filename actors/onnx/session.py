@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from actors.config import ConfigError, OnnxSession
-from actors.memory import CUDA_CONTEXT, card_memory, cores, onnx_cuda_problem
+from actors.memory import CUDA_CONTEXT, cores, gpu_memory, onnx_cuda_problem
 from actors.model_folder import ModelFileError
 
 _LOG = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class Loaded:
         options = onnxruntime.SessionOptions()
         self._quiet = onnxruntime.RunOptions()
         self._quiet.log_severity_level = 4
-        threads, on_card = threads or cores(), len(providers) > 1
+        threads, on_gpu = threads or cores(), len(providers) > 1
         # Threads that share a batch wait for each other at every operator, and stall when one of
         # them is preempted. Single-threaded batches do not.
         shared = min(settings.threads_per_batch, threads)
@@ -73,7 +73,7 @@ class Loaded:
         # If threads share a batch: an actor owns its CPUs, so spinning between operators takes no
         # time from others; 8% more tokens/s on an idle machine.
         options.add_session_config_entry("session.intra_op.allow_spinning", "1")
-        if on_card:
+        if on_gpu:
             onnxruntime.preload_dlls()  # CUDA and cuDNN from NVIDIA's pip packages
         try:
             self._session = onnxruntime.InferenceSession(
@@ -82,17 +82,15 @@ class Loaded:
         except Exception as error:  # onnxruntime's own hierarchy is private
             raise ModelFileError(f"{file}: onnxruntime cannot load the model: {error}") from error
         self.provider = str(self._session.get_providers()[0])
-        if on_card and self.provider == "CPUExecutionProvider":
+        if on_gpu and self.provider == "CPUExecutionProvider":
             problem = onnx_cuda_problem()
             if settings.provider == "cuda":
                 raise ConfigError(f"session.provider is cuda, but {problem}")
             _fall_back(problem, gpu, cpu_fallback)
-        self.on_card = self.provider == "CUDAExecutionProvider"
-        self.parallel = 1 if self.on_card else threads // shared
+        self.on_gpu = self.provider == "CUDAExecutionProvider"
+        self.parallel = 1 if self.on_gpu else threads // shared
         # Concurrent calls would exceed the memory that the GPU share was planned for.
-        self._turn: AbstractContextManager[Any] = (
-            threading.Lock() if self.on_card else nullcontext()
-        )
+        self._turn: AbstractContextManager[Any] = threading.Lock() if self.on_gpu else nullcontext()
         self.inputs = self._session.get_inputs()
         self.outputs = self._session.get_outputs()
 
@@ -125,7 +123,7 @@ class Session:
         cpu_fallback: bool = False,
     ) -> None:
         self._loaded = Loaded(file, settings, threads, gpu, cpu_fallback)
-        self.provider, self.on_card = self._loaded.provider, self._loaded.on_card
+        self.provider, self.on_gpu = self._loaded.provider, self._loaded.on_gpu
         self.parallel = self._loaded.parallel
         self._inputs = _inputs(self._loaded, file)
         self._output = _output(self._loaded, file)
@@ -169,7 +167,7 @@ def _providers(settings: OnnxSession, gpu: float | None, cpu_fallback: bool = Fa
         if settings.provider == "cuda":
             raise ConfigError("session.provider is cuda, but the actor has no GPU share")
         return [cpu]
-    memory = card_memory()
+    memory = gpu_memory()
     if memory is None:
         if settings.provider == "cuda":
             raise ConfigError("session.provider is cuda, but no CUDA GPU is visible")

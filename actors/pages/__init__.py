@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from actors.pages.boxes import place
-from actors.pages.compose import compose
+from actors.pages.document_text import compose
 from actors.pages.errors import (
     DamagedFile,
     EmptyFile,
@@ -23,12 +23,12 @@ from actors.pages.errors import (
 from actors.pages.formats import kind_of
 from actors.pages.page import (
     Limits,
+    OcrResult,
     Page,
     PageSize,
     Picture,
     PixelBudget,
     PlacedWord,
-    Reading,
     Strip,
     Word,
 )
@@ -38,6 +38,7 @@ __all__ = [
     "DamagedFile",
     "EmptyFile",
     "Limits",
+    "OcrResult",
     "Page",
     "PageError",
     "PageSize",
@@ -45,7 +46,6 @@ __all__ = [
     "Picture",
     "PixelBudget",
     "PlacedWord",
-    "Reading",
     "Strip",
     "TooLarge",
     "TooManyPages",

@@ -6,13 +6,13 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from actors.pages.page import Reading, Word
+from actors.pages.page import OcrResult, Word
 from actors.spans import Box, Entity
 
 _LEVEL = 0.5  # overlap, relative to the lower word's height, from which two words share a line
 
 
-def place(entities: Iterable[Entity], reading: Reading) -> list[Entity]:
+def place(entities: Iterable[Entity], reading: OcrResult) -> list[Entity]:
     """Return the entities with their boxes and the minimum confidence of the words they cover.
 
     An ungrounded entity has no place in the text, so it gets no boxes.

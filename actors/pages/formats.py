@@ -75,5 +75,5 @@ def _reader(content: bytes) -> Callable[[bytes, Limits], Iterator[Page]]:
             from actors.pages.dicom import dicom_pages
 
             return dicom_pages
-        from actors.pages.pictures import picture_pages
+        from actors.pages.images import picture_pages
     return picture_pages

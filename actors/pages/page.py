@@ -119,7 +119,7 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class OcrResult:
     """The OCR result: the text that offsets refer to, its words in order, and its pages."""
 
     text: str

@@ -11,9 +11,9 @@ from actors.guideline import Guideline
 from actors.prompts.chat import ChatTemplate, ChatTemplateError, chat_template
 from actors.prompts.entity_list import entity_list
 from actors.prompts.nuextract import nuextract
-from actors.prompts.prompt import Format, Parsed, Prompt, PromptError, Said, Segment
 from actors.prompts.prose import Prose
 from actors.prompts.template import template
+from actors.prompts.types import Format, ParsedAnswer, PlacedMention, Prompt, PromptError, Segment
 
 _BY_GUIDELINE = {"template": template, "nuextract": nuextract, "entity-list": entity_list}
 
@@ -35,10 +35,10 @@ __all__ = [
     "ChatTemplate",
     "ChatTemplateError",
     "Format",
-    "Parsed",
+    "ParsedAnswer",
+    "PlacedMention",
     "Prompt",
     "PromptError",
-    "Said",
     "Segment",
     "chat_template",
     "prompt_format",

@@ -19,8 +19,8 @@ from jinja2.nodes import Node
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from actors.prompts.prompt import Prompt, PromptError, Segment
-from actors.prompts.templates import NAMED
+from actors.prompts.chat_templates import NAMED
+from actors.prompts.types import Prompt, PromptError, Segment
 
 Message = Mapping[str, str]
 

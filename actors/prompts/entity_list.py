@@ -11,12 +11,12 @@ from collections.abc import Iterator
 
 from actors.config.prompt import PromptSection
 from actors.guideline import Array, Example, Guideline, Scalar
-from actors.prompts.answers import FULL, LONG, Bounds
-from actors.prompts.asking import JsonFormat, Start, Understood
 from actors.prompts.chat import ChatTemplate, lay_out, turns
 from actors.prompts.grammar import Grammar, literal
-from actors.prompts.prompt import PromptError, Said
-from actors.prompts.reading import Keyed, Leaf, Listed, Node
+from actors.prompts.json_answer import FULL, LONG, Bounds
+from actors.prompts.json_format import JsonFormat, Start, Understood
+from actors.prompts.json_reader import Keyed, Leaf, Listed, Node
+from actors.prompts.types import PlacedMention, PromptError
 from actors.spans import Mention
 
 _ENTITY, _TYPE = "entity", "type"
@@ -85,7 +85,9 @@ def _answer(example: Example) -> str:
     return json.dumps(items, ensure_ascii=False)
 
 
-def _mentions(items: list[Node], guideline: Guideline, problems: list[str]) -> Iterator[Said]:
+def _mentions(
+    items: list[Node], guideline: Guideline, problems: list[str]
+) -> Iterator[PlacedMention]:
     names = guideline.names
     for item in items:
         pairs = dict(item.pairs) if isinstance(item, Keyed) else {}
@@ -97,7 +99,7 @@ def _mentions(items: list[Node], guideline: Guideline, problems: list[str]) -> I
         if label is None:
             problems.append("unexpected type")
         elif isinstance(words.value, str) and words.value.strip():
-            yield Said(Mention(label, words.value), (words.start, words.end))
+            yield PlacedMention(Mention(label, words.value), (words.start, words.end))
         else:
             problems.append("an item without text")
 

@@ -9,8 +9,8 @@ import json
 
 from actors.config.prompt import PromptSection
 from actors.guideline import Guideline, write_type
-from actors.prompts.asking import JsonFormat, by_guideline
 from actors.prompts.chat import ChatTemplate, lay_out, turns
+from actors.prompts.json_format import JsonFormat, by_guideline
 
 _SYSTEM = "You are NuExtract, an information extraction tool created by NuMind."
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from actors.config.prompt import PromptSection
 from actors.prompts.chat import ChatTemplate, lay_out, turns
+from actors.prompts.json_reader import split_reasoning
 from actors.prompts.markdown import rows_of
-from actors.prompts.prompt import Parsed, Prompt, PromptError
-from actors.prompts.reading import split_reasoning
+from actors.prompts.types import ParsedAnswer, Prompt, PromptError
 
 
 class Prose:
@@ -37,10 +37,10 @@ class Prose:
         """Return None: prose is unconstrained."""
         return None
 
-    def parse(self, completion: str) -> Parsed:
+    def parse(self, completion: str) -> ParsedAnswer:
         """Return the answer, with the thinking block separated."""
         thought = split_reasoning(completion)
         problems = () if thought.closed else ("truncated: the reasoning never ends",)
         answer = completion[thought.start :].strip()
         structured = rows_of(answer) if self._tables else None
-        return Parsed((), structured, thought.reasoning, problems, answer)
+        return ParsedAnswer((), structured, thought.reasoning, problems, answer)

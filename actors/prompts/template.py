@@ -11,9 +11,9 @@ import json
 
 from actors.config.prompt import PromptSection
 from actors.guideline import Guideline, Json, write_type
-from actors.prompts.asking import JsonFormat, Start, by_guideline
 from actors.prompts.chat import ChatTemplate, lay_out, turns
 from actors.prompts.grammar import Grammar, literal
+from actors.prompts.json_format import JsonFormat, Start, by_guideline
 
 _TASK = (
     "Extract all medical entities from the clinical note below and return them in JSON format "

@@ -22,12 +22,12 @@ from actors.gguf import (
     request_sampling,
     thinking,
 )
-from actors.gguf.asking import Asking
+from actors.gguf.prompt_plans import PromptPlan
 from actors.gguf.runner import flash_attention
 from actors.pages import PageError
 from actors.prompts import Prompt, Segment
 from actors.spans import Document, Extraction
-from actors.vision.fitting import fitted, pixels_of
+from actors.vision.image_budget import fit_pages, pixels_of
 from actors.vision.projector import Picture, PictureRefused, Pixels, Projector
 from actors.vision.runner import VisionRunner
 from actors.weights import digest, fetch
@@ -65,14 +65,14 @@ class PageInputs:
     @property
     def memory_used(self) -> Mapping[str, int]:
         """See Inputs.memory_used."""
-        return self.projector.took
+        return self.projector.memory_used
 
     def open(self, loaded: LoadedModel, threads: int, rows: int) -> LlamaRunner:
         """See Inputs.open; raises ConfigError for an mmproj of another model."""
         self._text.bind(loaded)
         self._loaded, context = loaded, loaded.config.context
         self._max_in_flight = context.slots + _AHEAD
-        flash = flash_attention(context, loaded.model.on_card)
+        flash = flash_attention(context, loaded.model.on_gpu)
         self.projector = Projector(self._mmproj, loaded.model, self._images, threads, flash)
         try:
             return VisionRunner(loaded.model, context, threads, self.projector, rows)
@@ -89,7 +89,7 @@ class PageInputs:
         else:
             self._pages.submit(self._prepare_when_free, future, prepare)
 
-    def prepare(self, document: Document, plan: Asking) -> Prepared:
+    def prepare(self, document: Document, plan: PromptPlan) -> Prepared:
         """See Inputs.prepare."""
         if document.image is None:
             return self._text.prepare(document, plan)
@@ -97,7 +97,7 @@ class PageInputs:
         text = document.text or ""
         printed = text if self._images.text else ""
         budget = self._image_budget(document, plan, printed)
-        prompts, notes = fitted(pages, budget, self._images, self.projector)
+        prompts, notes = fit_pages(pages, budget, self._images, self.projector)
         requests = [
             self._request(document, plan, index, printed, images)
             for index, images in enumerate(prompts)
@@ -127,7 +127,7 @@ class PageInputs:
             self._in_flight -= 1
             self._slot_free.notify_all()
 
-    def _image_budget(self, document: Document, plan: Asking, printed: str) -> int:
+    def _image_budget(self, document: Document, plan: PromptPlan, printed: str) -> int:
         """Return the tokens available for the images of one prompt, including their delimiters."""
         prompt = plan.format.render(printed, document.prompt, pictures=1)
         words = sum(len(self._loaded.model.tokenize(part)) for part in _between(prompt) if part)
@@ -148,7 +148,7 @@ class PageInputs:
     def _request(
         self,
         document: Document,
-        plan: Asking,
+        plan: PromptPlan,
         index: int,
         printed: str,
         images: Sequence[Pixels],

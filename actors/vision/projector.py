@@ -24,7 +24,7 @@ from llama_cpp import mtmd_cpp as mtmd
 from numpy.typing import NDArray
 
 from actors.config import ConfigError, ImageOptions
-from actors.gguf import LlamaModel, library
+from actors.gguf import LlamaModel, llama_library
 
 Embeddings = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -93,29 +93,30 @@ class Projector:
         """
         if not path.is_file():
             raise FileNotFoundError(f"mmproj file not found: {path}")
-        library.start()
-        mtmd.mtmd_helper_log_set(library.capture, ctypes.c_void_p(0))
-        library.loading_errors()
-        library.buffers()
+        llama_library.start()
+        mtmd.mtmd_helper_log_set(llama_library.capture, ctypes.c_void_p(0))
+        llama_library.loading_errors()
+        llama_library.buffers()
         params = mtmd.mtmd_context_params_default()
-        params.use_gpu = model.on_card
+        params.use_gpu = model.on_gpu
         params.print_timings = False
         params.n_threads = threads
         params.flash_attn_type = flash
-        params.warmup = model.on_card  # on a GPU this detects whether flash attention works
+        params.warmup = model.on_gpu  # on a GPU this detects whether flash attention works
         params.image_min_tokens = options.min_tokens or -1
         params.image_max_tokens = options.max_tokens or -1
         params.batch_max_tokens = options.encode_tokens
         self._context: Any = mtmd.mtmd_init_from_file(str(path).encode(), model.handle, params)
         if not self._context:
             raise ConfigError(
-                f"{path.name}: not an encoder for this language model: {library.loading_errors()}"
+                f"{path.name}: not an encoder for this language model: "
+                f"{llama_library.loading_errors()}"
             )
         if not mtmd.mtmd_support_vision(self._context):
             mtmd.mtmd_free(self._context)
             raise ConfigError(f"{path.name}: an audio encoder, not an image encoder")
-        place = "card" if model.on_card else "CPU"
-        self.took: Counter[str] = Counter({f"{place} encoder": path.stat().st_size})
+        place = "card" if model.on_gpu else "CPU"
+        self.memory_used: Counter[str] = Counter({f"{place} encoder": path.stat().st_size})
         """Bytes of the weights and of the compute buffer. The latter is known at once on a GPU, on
         a CPU after the first image; growth for larger images is not reported."""
         self._record_buffers()
@@ -132,8 +133,8 @@ class Projector:
         self._lock = threading.Lock()
 
     def _record_buffers(self) -> None:
-        for buffer in library.buffers():
-            self.took[f"{buffer.place} pictures"] += buffer.size
+        for buffer in llama_library.buffers():
+            self.memory_used[f"{buffer.place} pictures"] += buffer.size
 
     def count(self, width: int, height: int) -> int:
         """Return the tokens that an image of this size takes, including its delimiters."""

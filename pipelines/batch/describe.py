@@ -10,13 +10,14 @@ from pipelines.source.units import SourcePlan
 from pipelines.tables.schema import DOCUMENTS
 
 
-def check_reader(loaded: LoadedPipeline, plan: SourcePlan) -> None:
+def check_pictures_are_read(loaded: LoadedPipeline, plan: SourcePlan) -> None:
     """Raise ConfigError if the source has images that the pipeline cannot read, or an extra column
     has the name of a column of the documents table."""
     taken = sorted(set(plan.keep.names) & set(DOCUMENTS.names))
     if taken:
         raise ConfigError(
-            f"source.keep: {', '.join(taken)} would collide with a column of the documents table"
+            f"source.extra_columns: {', '.join(taken)} would collide with a column of "
+            "the documents table"
         )
     picture = next((file for file in plan.files if file.format == "image"), None)
     if picture is not None and not loaded.takes_pictures:
@@ -28,7 +29,7 @@ def check_reader(loaded: LoadedPipeline, plan: SourcePlan) -> None:
 
 def describe(loaded: LoadedPipeline, plan: SourcePlan) -> dict[str, Any]:
     """The output of ``--dry-run``: documents, files, units, stages, pools, output paths."""
-    check_reader(loaded, plan)
+    check_pictures_are_read(loaded, plan)
     sink = loaded.pipeline.sink.path.rstrip("/")
     return {
         "name": loaded.pipeline.name,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, Protocol
 
-from pipelines.batch.cluster import fitted, placed
 from pipelines.batch.graph import RunWork, build
-from pipelines.batch.patience import patiently
+from pipelines.batch.stall import rows_until_stalled
 from pipelines.config import LoadedPipeline
+from pipelines.ray_cluster import place_pools, resolve_gpus
 
 
 class Execution(Protocol):
@@ -26,8 +26,8 @@ class OnRay:
 
     def place(self, loaded: LoadedPipeline) -> LoadedPipeline:
         """As Execution.place."""
-        return placed(fitted(loaded))
+        return place_pools(resolve_gpus(loaded))
 
     def rows(self, work: RunWork) -> Generator[dict[str, Any], None, None]:
         """As Execution.rows; raises StalledError if no unit finishes for too long."""
-        return patiently(build(work))
+        return rows_until_stalled(build(work))

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from actors.extractor import Extractor
 from actors.spans import Document, Extraction, Failure, Status
-from pipelines.batch.careful import Careful, poison
+from pipelines.batch.crash_guard import CrashGuard, poison
 from pipelines.batch.stage import Model, StageActor, StageWork
 from pipelines.tables.rows import extraction_row
 from pipelines.tables.schema import EXTRACTION
@@ -21,18 +21,18 @@ class ExtractActor(StageActor):
     """Applies an Extractor to units."""
 
     def _load(self, work: StageWork) -> Mapping[str, int]:
-        moved = work.moved
+        on_progress = work.on_progress
         if work.load is Extractor:
-            extractor = Extractor(work.stage.model, work.share, moved)
+            extractor = Extractor(work.stage.model, work.share, on_progress)
             self._model: Model = extractor
 
             def submit(document: Document) -> Future[Extraction]:
-                return extractor.submit(document, tell=lambda *_: moved())
+                return extractor.submit(document, tell=lambda *_: on_progress())
 
         else:
             self._model = work.load(work.stage.model, work.share)
             submit = self._model.submit
-        self._careful = Careful(work.attempts, submit, moved)
+        self._careful = CrashGuard(work.attempts, submit, on_progress)
         # Test models do not report their memory.
         return getattr(self._model, "took", {})
 
@@ -66,5 +66,5 @@ class ExtractActor(StageActor):
             model=self._work.stage.name,
             fingerprint=self._model.fingerprint,
             status=Status.FAILED,
-            failure=Failure("PoisonDocument", poison(self._work.most_tries)),
+            failure=Failure("PoisonDocument", poison(self._work.max_attempts)),
         )

@@ -185,7 +185,7 @@ class RunWork:
                 stage,
                 pipeline.sink.path,
                 self.run_id,
-                pipeline.most_tries,
+                pipeline.max_attempts,
                 pipeline.storage,
                 self.loaded.sees_pictures,
                 self.load,
@@ -201,7 +201,7 @@ def build(work: RunWork) -> Dataset:
     context = DataContext.get_current()
     # One unit per block: Ray closes a block at the row that exceeds this size.
     context.target_max_block_size = 1
-    context.execution_no_progress_timeout_s = work.loaded.pipeline.stall_minutes * 60
+    context.execution_no_progress_timeout_s = work.loaded.pipeline.no_progress_timeout_s
     context.enable_progress_bars = False
     # Ray retries tasks after system failures (a lost node, a full disk). An error raised by our
     # code is not retried and must end the run with its message.
@@ -216,7 +216,7 @@ def build(work: RunWork) -> Dataset:
         override_num_blocks=reads,
     )
     for stage in work.stages:
-        dataset = _map_stage(dataset, replace(stage, moved=pulse))
+        dataset = _map_stage(dataset, replace(stage, on_progress=pulse))
     return dataset.map_batches(
         write_unit,
         fn_kwargs={"loaded": work.loaded, "run_id": work.run_id},

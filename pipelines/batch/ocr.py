@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from actors.config import ConfigError
 from actors.config.ocr import OcrModel
-from actors.pages import Reading
+from actors.pages import OcrResult
 from actors.spans import Document, Extraction, Failure, Status, Usage
-from pipelines.batch.careful import Careful, poison
+from pipelines.batch.crash_guard import CrashGuard, poison
 from pipelines.batch.stage import StageActor, StageWork
 from pipelines.lake.readings import READING, reading_row
 from pipelines.runs.carry import content_hash
@@ -21,7 +21,7 @@ from pipelines.tables.rows import extraction_row
 from pipelines.tables.schema import EXTRACTION
 from pipelines.worker.events import count_batch
 
-_TimedResult = tuple[Reading | Failure, float]
+_TimedResult = tuple[OcrResult | Failure, float]
 
 
 class OcrActor(StageActor):
@@ -37,13 +37,13 @@ class OcrActor(StageActor):
             work.stage.config,
             share.threads or 1,
             share.gpu or 0,
-            work.moved,
+            work.on_progress,
             share.cpu_fallback,
         )
         self._dropped = [] if work.keep_pictures else ["image"]
-        self._careful = Careful(work.attempts, self._submit, work.moved)
+        self._careful = CrashGuard(work.attempts, self._submit, work.on_progress)
         self._last = 0.0
-        return self._reader.took
+        return self._reader.memory_used
 
     async def _apply(self, unit: str, table: pa.Table) -> tuple[pa.Table, int]:
         # Images become text, each with a READING. The images are dropped here unless a later stage
@@ -61,9 +61,9 @@ class OcrActor(StageActor):
         readings: list[dict[str, Any] | None] = [None] * len(rows)
         stages: list[dict[str, Any] | None] = [None] * len(rows)
         for i, answer in zip(pending, answers, strict=True):
-            reason = Failure("PoisonDocument", poison(self._work.most_tries))
+            reason = Failure("PoisonDocument", poison(self._work.max_attempts))
             found, seconds = answer or (reason, 0.0)
-            if isinstance(found, Reading):
+            if isinstance(found, OcrResult):
                 identity = content_hash(rows[i]["image"], rows[i]["prompt"])
                 texts[i], readings[i] = found.text, reading_row(found) | {"identity": identity}
             else:
@@ -92,7 +92,7 @@ class OcrActor(StageActor):
         began = time.perf_counter()
         answer: Future[_TimedResult] = Future()
 
-        def pass_on(found: Future[Reading | Failure]) -> None:
+        def pass_on(found: Future[OcrResult | Failure]) -> None:
             error = found.exception()
             if error is not None:
                 answer.set_exception(error)
@@ -104,7 +104,7 @@ class OcrActor(StageActor):
         self._reader.submit(document).add_done_callback(pass_on)
         return answer
 
-    def _extraction(self, id_: str, found: Reading | Failure, seconds: float) -> Extraction:
+    def _extraction(self, id_: str, found: OcrResult | Failure, seconds: float) -> Extraction:
         """The OCR stage's entry in the document's list of steps."""
         failure = found if isinstance(found, Failure) else None
         return Extraction(

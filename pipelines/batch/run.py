@@ -15,11 +15,11 @@ from typing import Any, Protocol
 import ray
 
 from actors.extractor import Extractor
-from pipelines.batch.describe import check_reader
+from pipelines.batch.describe import check_pictures_are_read
 from pipelines.batch.execution import Execution, OnRay
 from pipelines.batch.graph import RunWork
-from pipelines.batch.patience import StalledError
 from pipelines.batch.stage import Load
+from pipelines.batch.stall import StalledError
 from pipelines.config import LoadedPipeline
 from pipelines.runs.carry import prior_units
 from pipelines.runs.change import FinishedRun
@@ -68,7 +68,7 @@ class Outcome:
 
 def begin_run(loaded: LoadedPipeline, plan: SourcePlan) -> str:
     """Write the plan of a new run over a whole source; returns its id."""
-    check_reader(loaded, plan)
+    check_pictures_are_read(loaded, plan)
     loaded.pipeline.storage.apply()
     store = RunStore(loaded.pipeline.sink.path)
     store.finish_pending()
@@ -148,7 +148,7 @@ def _drive(
     progress.update(tally, total)
     missing = [unit for unit in plan.units if unit.id not in done]
     limit = loaded.pipeline.max_failure_rate
-    with _telling(run_id):
+    with _translate_errors(run_id):
         if missing:
             prior = prior_units(store.snapshot(plan.base), plan) if plan.increment else {}
             work = RunWork(run_id, loaded, missing, plan, prior, load)
@@ -214,7 +214,7 @@ _TELLING = (DuplicateIdsError, StalledError, RunError, OSError)
 
 
 @contextmanager
-def _telling(run_id: str) -> Iterator[None]:
+def _translate_errors(run_id: str) -> Iterator[None]:
     """Unwrap our own errors from Ray's wrappers, without their tracebacks."""
     try:
         yield

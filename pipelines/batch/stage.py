@@ -13,13 +13,13 @@ import pyarrow as pa
 
 from actors.config import ModelConfig
 from actors.extractor import Extractor, Share
-from actors.spans import Document, Extraction, Moved, unheard
-from pipelines.batch.careful import Attempts
-from pipelines.batch.life import Life
+from actors.spans import Document, Extraction, OnProgress, ignore_progress
+from pipelines.batch.crash_guard import Attempts
 from pipelines.batch.packing import Stopwatch, add_busy, add_over, pack, unpack
+from pipelines.batch.recycling import RecycledActor
 from pipelines.stages import Stage
 from pipelines.storage import Storage
-from pipelines.worker.vitals import Lifespan
+from pipelines.worker.health import RecycleLimits
 
 
 class Model(Protocol):
@@ -45,18 +45,18 @@ class StageWork:
 
     ``index``: the stage's position in the pipeline, which names its column. ``keep_pictures``: a
     later stage needs the images too. ``load`` is Extractor except in tests and benchmarks.
-    ``moved`` is called on progress within a unit.
+    ``on_progress`` is called on progress within a unit.
     """
 
     index: int
     stage: Stage
     sink: str
     run_id: str
-    most_tries: int
+    max_attempts: int
     storage: Storage
     keep_pictures: bool = False
     load: Load = Extractor
-    moved: Moved = unheard
+    on_progress: OnProgress = ignore_progress
 
     @property
     def column(self) -> str:
@@ -66,7 +66,7 @@ class StageWork:
     @property
     def attempts(self) -> Attempts:
         """Where attempts at units are journaled."""
-        return Attempts(self.sink, self.run_id, str(self.index), self.stage.name, self.most_tries)
+        return Attempts(self.sink, self.run_id, str(self.index), self.stage.name, self.max_attempts)
 
     @property
     def share(self) -> Share:
@@ -96,8 +96,8 @@ class StageActor(ABC):
         started = time.monotonic()
         memory = self._load(work)
         pool = work.stage.actors
-        lifespan = Lifespan(pool.recycle_documents, pool.recycle_growth_mb)
-        self._life = Life(lifespan, pool.gpus, work.run_id, work.stage.name)
+        lifespan = RecycleLimits(pool.recycle_documents, pool.recycle_growth_mb)
+        self._life = RecycledActor(lifespan, pool.gpus, work.run_id, work.stage.name)
         self._life.log_loaded(round(time.monotonic() - started, 3), memory)
 
     async def __call__(self, block: pa.Table) -> pa.Table:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from actors.config.deidentify import Deidentify
     from actors.deidentify import Deidentified, Deidentifier
     from actors.extractor import Extractor
-    from actors.pages import Reading
+    from actors.pages import OcrResult
 
 KEY = "MEDSPAN_DEIDENTIFY_KEY"
 
@@ -104,9 +104,9 @@ def _config(path: Path | None) -> Deidentify:
         raise ConfigError(f"{path}: {where}: {first['msg']}") from None
 
 
-def _read(file: Path, content: bytes, ocr: str) -> tuple[Document, Reading | None]:
+def _read(file: Path, content: bytes, ocr: str) -> tuple[Document, OcrResult | None]:
     from actors.pages import kind_of
-    from pipelines.cli.pictures import read_pictures
+    from pipelines.cli.read_pictures import read_pictures
 
     if kind_of(content) is None:
         try:

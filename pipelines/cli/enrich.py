@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
-from pipelines.cli.driving import (
+from pipelines.cli.run_display import (
     bar_on,
+    explain_run_errors,
     interrupted_by_sigterm,
     show,
     stdout_to_stderr,
-    telling,
 )
 
 if TYPE_CHECKING:
@@ -63,17 +63,20 @@ def enrich(
     if dry_run:
         _dry_run(loaded, console, as_json)
     elif cron is None:
-        with interrupted_by_sigterm(), telling(console, loaded.path, pipeline.sink.path):
+        with interrupted_by_sigterm(), explain_run_errors(console, loaded.path, pipeline.sink.path):
             _pass(loaded, address, console, as_json)
     else:
         expression = check_expression(cron)
-        with stopping_on_sigterm() as stopped, telling(console, loaded.path, pipeline.sink.path):
+        with (
+            stopping_on_sigterm() as stopped,
+            explain_run_errors(console, loaded.path, pipeline.sink.path),
+        ):
             run_on_schedule(expression, lambda: _pass(loaded, address, console, as_json), stopped)
 
 
 def _pass(loaded: LoadedPipeline, address: str | None, console: Console, as_json: bool) -> None:
-    from pipelines.batch.cluster import cluster
     from pipelines.enrich import enrich as one_pass
+    from pipelines.ray_cluster import cluster
     from pipelines.runs.store import RunStore
 
     with stdout_to_stderr(as_json), bar_on(console) as bar:

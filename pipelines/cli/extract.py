@@ -85,7 +85,7 @@ def extract(
 
     from actors.config.merge import Merge
     from actors.pages import place
-    from pipelines.cli.pictures import read_pictures
+    from pipelines.cli.read_pictures import read_pictures
 
     if as_json or highlight:
         form = Form.JSON if as_json else Form.HIGHLIGHT
@@ -107,8 +107,8 @@ def extract(
         Console(stderr=True).print(name, escape(failure.message))
     for document, (extractions, refined) in zip(documents, found, strict=True):
         if document.id in read.readings:
-            placed = place(refined.entities, read.readings[document.id])
-            refined = dataclasses.replace(refined, entities=tuple(placed))
+            place_pools = place(refined.entities, read.readings[document.id])
+            refined = dataclasses.replace(refined, entities=tuple(place_pools))
         _show(document, extractions, refined, form, len(documents) > 1)
         failed = failed or any(e.status is Status.FAILED for e in extractions)
     if failed:

@@ -75,16 +75,16 @@ def describe(
     facts: dict[str, object] = {"name": model.name, "kind": model.kind, "path": str(path)}
     if model.kind == "gguf":
         from actors.memory import facts as facts_of
-        from actors.memory import llama_take, open_header
+        from actors.memory import llama_memory, open_header
 
         header = open_header(path)
         facts |= dataclasses.asdict(facts_of(header))
         facts["n_ctx"], facts["sequences"] = model.context.length, model.context.slots
-        take = llama_take(header, model.context, gpu=False)
+        take = llama_memory(header, model.context, gpu=False)
         facts["kv_cache_megabytes"] = _mb(take.kv_host)
         facts["compute_megabytes"] = _mb(take.compute_host + take.output_host)
         facts["cpu_megabytes"] = _mb(take.host)
-        card = llama_take(header, model.context, gpu=True)
+        card = llama_memory(header, model.context, gpu=True)
         facts["card_megabytes"], facts["card_host_megabytes"] = _mb(card.device), _mb(card.host)
     elif model.kind == "gliner":
         from actors.gliner_folder import read_gliner_folder

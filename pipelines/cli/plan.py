@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from pipelines.plan import Plan
+    from pipelines.capacity import CapacityEstimate
 
 
 def plan(
@@ -55,22 +55,22 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
     """Estimate GPU fractions, actors, throughput, hours and cost, and suggest changes."""
-    from actors.memory import card_bytes
+    from actors.memory import parse_gpu
+    from pipelines.capacity import Machine, Work, estimate_capacity, on_cpus, on_gpu
+    from pipelines.capacity import calibrate as measure
     from pipelines.config import load_pipeline
-    from pipelines.plan import Machine, Work, make_plan, on_card, on_cpus
-    from pipelines.plan import calibrate as measure
 
     loaded = load_pipeline(config)
     loaded.pipeline.storage.apply()
     if gpu is None:
         loaded, gpu_name, memory, gpus = on_cpus(loaded), "GPU", 0, 0
     else:
-        gpu_name, memory = card_bytes(gpu)
+        gpu_name, memory = parse_gpu(gpu)
     names = [stage.name for stage in loaded.pooled]
     rates: dict[str, float] = {}
     source: dict[str, str] = {}
     if calibrate:
-        found = measure(on_card(loaded, memory), tokens_per_doc, sample)
+        found = measure(on_gpu(loaded, memory), tokens_per_doc, sample)
         rates |= found.rates
         source |= {
             name: f"measured on {found.where} of this machine, {found.documents} documents of "
@@ -82,7 +82,7 @@ def plan(
     rates |= stated
     source |= dict.fromkeys([*stated, *(name for name in gpu_wide if name not in rates)], "stated")
     machine = Machine(gpu_name, memory, gpus, cpus, price_per_hour)
-    made = make_plan(loaded, machine, Work(docs, tokens_per_doc, rates, source, gpu_wide))
+    made = estimate_capacity(loaded, machine, Work(docs, tokens_per_doc, rates, source, gpu_wide))
     if as_json:
         print(json.dumps(dataclasses.asdict(made)))
         return
@@ -109,7 +109,7 @@ def _stated(option: str, items: list[str] | None, names: list[str]) -> dict[str,
     return found
 
 
-def _show(plan: Plan, title: str) -> None:
+def _show(plan: CapacityEstimate, title: str) -> None:
     console = Console()
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("stage", overflow="fold")
@@ -119,7 +119,7 @@ def _show(plan: Plan, title: str) -> None:
         table.add_row(
             step.model,
             f"{step.gpus:g}" if step.gpus else "none",
-            str(step.actors_per_card) if step.gpus else "-",
+            str(step.actors_per_gpu) if step.gpus else "-",
             f"{step.actors} (file: {step.stated_actors})",
             "?" if step.documents_per_s is None else f"{step.documents_per_s:,.1f}",
             "?" if step.busy is None else f"{step.busy:.0%}",
@@ -144,7 +144,7 @@ def _show(plan: Plan, title: str) -> None:
         console.print(f"  {note}")
 
 
-def _show_hours(console: Console, plan: Plan) -> None:
+def _show_hours(console: Console, plan: CapacityEstimate) -> None:
     cost = "" if plan.cost is None else f", cost {plan.cost:,.2f}"
     console.print(f"{plan.documents_per_s:,.1f} documents/s, {plan.hours:,.1f} hours{cost}")
     bottleneck = "GPU time" if plan.bound == "cards" else f"the actors of {plan.slowest}"

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipelines.cli.errors import show_error
-from pipelines.cli.sinks import SinkPath, store_of
+from pipelines.cli.sink_argument import SinkPath, store_of
 
 if TYPE_CHECKING:
-    from pipelines.markup.sheet import Sheet
+    from pipelines.markup.page_image import Sheet
     from pipelines.report import ReportDocument
     from pipelines.runs.results import Result
     from pipelines.runs.store import RunStore
@@ -105,7 +105,7 @@ class _Sheets:
         self._result, self._config, self._left = result, config, left
 
     def __call__(self) -> list[Sheet]:
-        from pipelines.cli.sheets import sheets
+        from pipelines.cli.report_pages import sheets
 
         found = sheets(self._result, self._config, self._left[0])
         self._left[0] -= len(found)

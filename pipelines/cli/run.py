@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipelines.cli.driving import (
+from pipelines.cli.errors import show_error
+from pipelines.cli.run_display import (
     bar_on,
+    explain_run_errors,
     interrupted_by_sigterm,
     show,
     stdout_to_stderr,
-    telling,
 )
-from pipelines.cli.errors import show_error
 
 if TYPE_CHECKING:
     from pipelines.config import LoadedPipeline
@@ -147,15 +147,15 @@ def _run(
     as_json: bool,
 ) -> None:
     from pipelines.batch import drive_run
-    from pipelines.batch.cluster import cluster
+    from pipelines.ray_cluster import cluster
     from pipelines.runs.store import RunStore
 
     store = RunStore(loaded.pipeline.sink.path)
-    with interrupted_by_sigterm(), telling(console, loaded.path, store.path, resume):
+    with interrupted_by_sigterm(), explain_run_errors(console, loaded.path, store.path, resume):
         run_id = resume or _begin(loaded, retry_failed)
         if resume is not None:
             store.plan(resume)  # report an unknown run before Ray starts
-    with interrupted_by_sigterm(), telling(console, loaded.path, store.path, run_id):
+    with interrupted_by_sigterm(), explain_run_errors(console, loaded.path, store.path, run_id):
         with stdout_to_stderr(as_json), bar_on(console) as bar, cluster(address):
             outcome = drive_run(store, run_id, bar)
         show(outcome, store, console, as_json)

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipelines.cli.errors import show_error
-from pipelines.cli.sinks import SinkPath, store_of
+from pipelines.cli.sink_argument import SinkPath, store_of
 
 app = typer.Typer(no_args_is_help=True)
 _Run = Annotated[str, typer.Argument(help="A run id.")]

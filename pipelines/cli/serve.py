@@ -38,8 +38,8 @@ def serve(
     from pipelines.config import load_pipeline
 
     require("medspan serve", *load_pipeline(config).extras, "serve")
-    from pipelines.batch.cluster import cluster
-    from pipelines.serve.running import prepare, start, stop
+    from pipelines.ray_cluster import cluster
+    from pipelines.serve.replicas.running import prepare, start, stop
 
     catalogue = _catalogue(config)
     host = host or catalogue.serve.host
@@ -65,7 +65,7 @@ def serve(
 
 def _reloaded(config: Path, now: Catalogue, console: Console) -> Catalogue:
     """Reload the file and return the catalogue now served: the old one if the reload fails."""
-    from pipelines.serve.running import update
+    from pipelines.serve.replicas.running import update
 
     try:
         new = _catalogue(config)
@@ -126,7 +126,7 @@ def token(
     """Create a bearer token. It is printed once; the tokens file holds only its digest."""
     from pydantic import ValidationError
 
-    from pipelines.serve.tokens import add_token, as_yaml, new_token
+    from pipelines.serve.http.tokens import add_token, as_yaml, new_token
 
     try:
         secret, entry = new_token(name, tuple(model) if model else None)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from actors.config import ConfigError
-from pipelines.batch.describe import check_reader
+from pipelines.batch.describe import check_pictures_are_read
 from pipelines.config import LoadedPipeline, Source
 from pipelines.runs.identity import pipeline_fingerprint
 from pipelines.runs.plan import Increment, RunPlan
@@ -57,7 +57,7 @@ def decide(loaded: LoadedPipeline) -> Decision:
     snapshot = store.snapshot()
     if not snapshot.ledger.runs:
         source = plan_source(pipeline.source, mix=pipeline.enrich.deleted == "drop")
-        check_reader(loaded, source)
+        check_pictures_are_read(loaded, source)
         plan = RunPlan(
             loaded.as_json(),
             source.units,
@@ -83,7 +83,7 @@ def decide(loaded: LoadedPipeline) -> Decision:
     keep, empty = pa.schema([]), list(found.empty)
     if files := [*found.new, *found.changed]:
         fresh = plan_source(pipeline.source, files, mix=pipeline.enrich.deleted == "drop")
-        check_reader(loaded, fresh)
+        check_pictures_are_read(loaded, fresh)
         keep = fresh.keep
         units.extend(fresh.units)
         empty.extend(fresh.empty)
@@ -227,7 +227,7 @@ def _affected(
 
 
 def _kept(source: Source, units: Sequence[Unit], files: Mapping[str, SourceFile]) -> pa.Schema:
-    """The columns of ``source.keep`` with their types, by one file of the units."""
-    if not source.keep or not units:
+    """The columns of ``source.extra_columns`` with their types, by one file of the units."""
+    if not source.extra_columns or not units:
         return pa.schema([])
     return plan_source(source, [files[units[0].slices[0].uri]]).keep

@@ -7,7 +7,7 @@ from pipelines.evaluate.compare import Compared, Comparison
 from pipelines.evaluate.errors import Kind, Pair
 from pipelines.evaluate.gold import GoldSpan
 from pipelines.markup.colours import BLUE, BROWN, GREEN, OCHRE, RED, SLATE, VIOLET, Look
-from pipelines.markup.page import Item, Key, Reader, Reading, render, save
+from pipelines.markup.reader_page import Item, Key, Reader, Reading, render, save
 
 # Each kind has its own hue; dashed: there is no prediction, or no gold.
 _LOOKS = {

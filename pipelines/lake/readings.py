@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from actors.pages import PageSize, Reading, Word
+from actors.pages import OcrResult, PageSize, Word
 from actors.spans import Box
 
 _SIDES = ("x0", "y0", "x1", "y1")
@@ -28,7 +28,7 @@ READING = pa.struct(
 )
 
 
-def reading_row(reading: Reading) -> dict[str, Any]:
+def reading_row(reading: OcrResult) -> dict[str, Any]:
     """A Reading, without its text, as a value of READING."""
     words = reading.words
     return {
@@ -43,11 +43,11 @@ def reading_row(reading: Reading) -> dict[str, Any]:
     }
 
 
-def row_reading(row: dict[str, Any], text: str) -> Reading:
+def row_reading(row: dict[str, Any], text: str) -> OcrResult:
     """The reverse of ``reading_row``."""
     boxes = zip(row["page"], *(row[side] for side in _SIDES), strict=True)
     words = zip(row["start"], row["end"], boxes, row["confidence"], strict=True)
-    return Reading(
+    return OcrResult(
         text,
         tuple(Word(start, end, Box(*box), confidence) for start, end, box, confidence in words),
         tuple(

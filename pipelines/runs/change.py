@@ -45,15 +45,15 @@ class FinishedRun:
         live = {one.key: one for one in snapshot.units}
         replaced = self._replaced(snapshot, live)
         self._check_files(snapshot, live, replaced)
-        moved = self._moved(snapshot, live, replaced)
+        on_progress = self._moved(snapshot, live, replaced)
         mine = self.units(live, snapshot.ledger.number + 1)
-        lighter = [_without(snapshot, live[key], ids) for key, ids in moved.items()]
-        stay = [one for key, one in live.items() if key not in replaced and key not in moved]
+        lighter = [_without(snapshot, live[key], ids) for key, ids in on_progress.items()]
+        stay = [one for key, one in live.items() if key not in replaced and key not in on_progress]
         return Change(
             files=tuple(file for done in self.done.values() for file in done.files),
             units=(*mine, *lighter),
             replaced=frozenset(replaced),
-            moved=moved,
+            on_progress=on_progress,
             identity=self.plan.identity,
             empty=self.plan.empty,
             facts=self.facts([*stay, *mine, *lighter]),
@@ -112,7 +112,7 @@ class FinishedRun:
         pipeline = self.loaded.pipeline
         others = self.plan.increment is None and live.keys() - replaced
         rows = self.plan.increment is not None and self.plan.increment.new_rows
-        if not (pipeline.enrich.check_ids == "lake" and pipeline.source.id and (rows or others)):
+        if not (pipeline.enrich.unique_ids == "lake" and pipeline.source.id and (rows or others)):
             return {}
         paths = [
             f"documents/{file.path}"

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from pipelines.balance import Demand, balanced
+from pipelines.capacity.balance import Demand, balanced
 from pipelines.config import LoadedPipeline
 from pipelines.runs.plan import RunPlan
 from pipelines.runs.tally import Tally

@@ -1,7 +1,7 @@
 """The runs of a sink: begun, resumed, listed, discarded.
 
     _runs/<run>/plan.parquet     what an open run set out to do, written before any of its work
-    _runs/<run>/attempts/        units that workers were about to try; see pipelines.batch.hunt
+    _runs/<run>/attempts/        units that workers were about to try; see pipelines.batch.bisection
     _runs/<run>/commit-*         what its commit changes, written before the first table changes
     _leases/                     who is at work; see lease
 

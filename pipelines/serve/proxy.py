@@ -16,8 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.config import HTTP_PROTOCOLS
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from pipelines.serve.errors import Problem, envelope
-from pipelines.serve.guard import HEADERS, PROBED
+from pipelines.serve.http.guard import HEADERS, PROBED
+from pipelines.serve.wire.errors import Problem, envelope
 
 _HEAD_S, _BODY_S = 20.0, 90.0
 _RETRY_S = "2"

@@ -37,13 +37,13 @@ def unified(
             both = _common(old, new)
             if both is None:
                 raise ConfigError(
-                    f"source.keep: {name} is {new} in {uri} and {old} in {where[name]}"
+                    f"source.extra_columns: {name} is {new} in {uri} and {old} in {where[name]}"
                 )
             if not both.equals(old) or name not in where:
                 types[name], where[name] = both, uri
     missing = [name for name in keep if name not in types]
     if missing:
-        raise ConfigError(f"source.keep: no file has a column {', '.join(missing)}")
+        raise ConfigError(f"source.extra_columns: no file has a column {', '.join(missing)}")
     return pa.schema([pa.field(name, types[name]) for name in keep])
 
 

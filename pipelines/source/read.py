@@ -295,7 +295,7 @@ class _ForwardReader:
         content = source.image or source.text
         there = set(file.schema_arrow.names)
         read = [content, *(column for column in (source.id, source.prompt) if column)]
-        keep = [name for name in source.keep if name in there]
+        keep = [name for name in source.extra_columns if name in there]
         columns = list(dict.fromkeys([*read, *keep]))
         # Group by group: a batch over two of them would be lost with the second.
         for group in groups:

@@ -122,7 +122,7 @@ def plan_source(
     if len(bad) > _NAMED:
         log.warning("and %d more files that cannot be read", len(bad) - _NAMED)
     good = [(f.uri, c.columns) for f, c in zip(listing.files, counted, strict=True) if not c.bad]
-    keep = unified(good, source.keep) if good else pa.schema([])
+    keep = unified(good, source.extra_columns) if good else pa.schema([])
     planned = [
         replace(file, format=BAD + file.format) if found.bad else file
         for file, found in zip(listing.files, counted, strict=True)
@@ -242,7 +242,7 @@ def _count_parquet(uri: str, source: Source, path: Mapping[str, pa.DataType]) ->
                 f"{uri}: source.id: {source.id} has the type {schema.field(source.id).type}, of "
                 "which no ids can be made; choose another column, or none to have ids derived"
             )
-        own = {column.name: column.type for column in schema if column.name in source.keep}
+        own = {column.name: column.type for column in schema if column.name in source.extra_columns}
         rows = int(reader.metadata.num_rows)
         return _Counted(rows, {**path, **own}, ids=_parquet_ids(reader, rows, source.id))
 
@@ -269,7 +269,7 @@ def _count_records(
     stream: IO[bytes], file: SourceFile, source: Source, path: Mapping[str, pa.DataType]
 ) -> _Counted:
     if file.format not in ("csv", "tsv"):
-        own = dict.fromkeys(source.keep, pa.string())  # which a line may have or lack
+        own = dict.fromkeys(source.extra_columns, pa.string())  # which a line may have or lack
         count, ids = _record_ids(records(stream, file.format, source), source.id)
         return _Counted(count, {**path, **own}, ids=ids)
     rows = csv_rows(stream, file.format, source)
@@ -280,7 +280,7 @@ def _count_records(
     if twice:
         raise ConfigError(f"{file.uri}: the header has {', '.join(twice)} more than once")
     _check_columns(file.uri, header, source)
-    own = dict.fromkeys(set(source.keep) & set(header), pa.string())
+    own = dict.fromkeys(set(source.extra_columns) & set(header), pa.string())
     count, ids = _record_ids(_warned(by_header(header, rows), file.uri), source.id)
     return _Counted(count, {**path, **own}, ids=ids)
 

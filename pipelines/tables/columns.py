@@ -34,7 +34,7 @@ _BAD_NAME = re.compile(r"[ ,;{}()\n\t=]")
 
 
 def extra_columns(keep: pa.Schema) -> pa.Schema:
-    """The columns of ``source.keep`` as the tables hold them, all nullable.
+    """The columns of ``source.extra_columns`` as the tables hold them, all nullable.
 
     Raises ConfigError for a type or a name that a table cannot have, naming the column.
     """
@@ -42,22 +42,24 @@ def extra_columns(keep: pa.Schema) -> pa.Schema:
     taken = sorted(name for name in keep.names if name.lower() in ours)
     if taken:
         raise ConfigError(
-            f"source.keep: {', '.join(taken)} would collide with a column of the documents table"
+            f"source.extra_columns: {', '.join(taken)} would collide with a column of "
+            "the documents table"
         )
     fields = []
     for field in keep:
         if _BAD_NAME.search(field.name):
             raise ConfigError(
-                f"source.keep: a Delta table takes no column named {field.name!r} (no spaces and "
-                "none of ,;{}()=); rename it in the source, or set sink.format to parquet"
+                f"source.extra_columns: a Delta table takes no column named {field.name!r} "
+                "(no spaces and none of ,;{}()=); "
+                "rename it in the source, or set sink.format to parquet"
             )
         try:
             type_ = _table_type(field.type)
             pa.array([], field.type).cast(type_)
         except (TypeError, pa.ArrowException):
             raise ConfigError(
-                f"source.keep: {field.name} has the type {field.type}, which a Delta table cannot "
-                "hold; leave it out, or set sink.format to parquet"
+                f"source.extra_columns: {field.name} has the type {field.type}, which a Delta "
+                "table cannot hold; leave it out, or set sink.format to parquet"
             ) from None
         fields.append(pa.field(field.name, type_))
     return pa.schema(fields)

@@ -263,7 +263,7 @@ class Tables:
                 raise RunError(
                     f"{self.folder.path}: the column {found.name} of {table.name} has the type "
                     f"{found.type}, and the source has {field.name} as {field.type}; give the sink "
-                    "another path, or leave it out of source.keep"
+                    "another path, or leave it out of source.extra_columns"
                 )
         if not missing:
             return

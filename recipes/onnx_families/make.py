@@ -15,9 +15,9 @@ import sys
 import warnings
 from pathlib import Path
 
-import tiny_onnx
 import torch
 import transformers as hf
+from support import tiny_onnx
 
 SIZES = {
     "hidden_size": 16,

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pynvml
 import pytest
 
-from actors.memory import card_memory, card_used, main_memory_used
+from actors.memory import gpu_memory, gpu_memory_used, main_memory_used
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_the_first_visible_gpu_is_asked(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert (card_memory(), card_used()) == (total, used)
+    assert (gpu_memory(), gpu_memory_used()) == (total, used)
 
 
 def test_without_a_driver_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +67,7 @@ def test_without_a_driver_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> No
         raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
 
     monkeypatch.setattr(pynvml, "nvmlInit", missing)
-    assert (card_memory(), card_used()) == (None, None)
+    assert (gpu_memory(), gpu_memory_used()) == (None, None)
 
 
 def test_main_memory_is_counted() -> None:

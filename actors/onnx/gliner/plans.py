@@ -13,10 +13,10 @@ from actors.config import ConfigError, GlinerModel, LabelFilter, fingerprint, re
 from actors.gliner_folder import GlinerFolder
 from actors.guideline import Guideline
 from actors.model_folder import ModelFileError, added_tokens
-from actors.onnx.entities import Chooser
 from actors.onnx.gliner.prompts import Asked, Prompt, names_of, share_out, tokens_of
 from actors.onnx.gliner.session import GlinerSession, label_feed
 from actors.onnx.tokenizer import TextTokenizer
+from actors.onnx.tokens.entities import EntityBuilder
 
 _KEPT = 64  # guidelines of requests; the model file's own is kept besides
 
@@ -31,7 +31,7 @@ class Plan:
     labels: tuple[str, ...]
     prompts: tuple[Prompt, ...]
     encoded: tuple[dict[str, Any], ...]
-    chooser: Chooser
+    chooser: EntityBuilder
     fingerprint: str
 
 
@@ -67,7 +67,7 @@ class Plans:
                 f"model {config.name}: prompt.guideline names a file that was not read"
             )
         # Checks that the filter of the model file names labels that are there.
-        Chooser(config.labels, guideline.labels, config.name)
+        EntityBuilder(config.labels, guideline.labels, config.name)
         self.own = self._made(guideline)
 
     def of(self, guideline: Guideline | None) -> Plan:
@@ -116,7 +116,7 @@ class Plans:
             labels,
             tuple(prompts),
             tuple(encoded),
-            Chooser(filter_, labels, config.name),
+            EntityBuilder(filter_, labels, config.name),
             fingerprint(
                 {"model": asked_with.identity(), "results": results_of(config.kind)},
                 **self._digests,

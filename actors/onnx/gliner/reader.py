@@ -20,7 +20,6 @@ from actors.gliner_folder import FILES, read_gliner_folder
 from actors.guideline import Guideline
 from actors.model_folder import ModelFileError, pad_id
 from actors.onnx.batches import alone_where_it_fails, run_batches
-from actors.onnx.decode import TokenSpan
 from actors.onnx.gliner.decode import Candidate, select, span_candidates, token_candidates
 from actors.onnx.gliner.plans import Plan, Plans
 from actors.onnx.gliner.prompts import LabelTooLong
@@ -29,9 +28,19 @@ from actors.onnx.gliner.session import Floats, GlinerSession, Row
 from actors.onnx.gliner.windows import Ints, WordWindow, owner, word_windows
 from actors.onnx.gliner.words import Places, Splitter, split
 from actors.onnx.packing import pack
-from actors.onnx.reader import MOST_UNKNOWN
 from actors.onnx.tokenizer import TextTokenizer, Tokens
-from actors.spans import Document, Entity, Extraction, Failure, Moved, Status, Usage, utf8_error
+from actors.onnx.tokens.classifier import MOST_UNKNOWN
+from actors.onnx.tokens.decode import TokenSpan
+from actors.spans import (
+    Document,
+    Entity,
+    Extraction,
+    Failure,
+    OnProgress,
+    Status,
+    Usage,
+    utf8_error,
+)
 from actors.weights import digest, fetch
 
 # A window that was read: its candidates, or why there are none, its tokens and its seconds.
@@ -81,7 +90,7 @@ class GlinerReader:
         self.fingerprint = self._plans.own.fingerprint
 
     def open(
-        self, document: Document, guideline: Guideline | None, given_up: Callable[[], bool]
+        self, document: Document, guideline: Guideline | None, cancelled: Callable[[], bool]
     ) -> GlinerReading:
         """The document in words; one that cannot be read has its failure already.
 
@@ -92,8 +101,8 @@ class GlinerReader:
             plan = self._plans.of(guideline)
         except LabelTooLong as error:  # its message holds words of the guideline alone
             failure = Failure(type(error).__name__, str(error))
-            return GlinerReading(document, None, given_up, failure=failure)
-        reading = GlinerReading(document, plan, given_up)
+            return GlinerReading(document, None, cancelled, failure=failure)
+        reading = GlinerReading(document, plan, cancelled)
         try:
             if document.text is None:
                 reading.failure = Failure("MissingText", "there is no text")
@@ -118,7 +127,7 @@ class GlinerReader:
         tokens: int,
         runners: ThreadPoolExecutor,
         go_on: Callable[[], bool],
-        moved: Moved,
+        on_progress: OnProgress,
     ) -> None:
         """Read the next windows of all of them, ``tokens`` of each.
 
@@ -131,11 +140,11 @@ class GlinerReader:
             lambda batch: alone_where_it_fails(batch, self._read, _failed),
             runners,
             self._session.parallel,
-            wanted=lambda task: not task.reading.given_up(),
+            wanted=lambda task: not task.reading.cancelled(),
             go_on=go_on,
         )
         for ran in runs:
-            moved()
+            on_progress()
             for task, found, count, seconds in ran:
                 task.reading.waiting.remove(task)
                 task.reading.tokens += count

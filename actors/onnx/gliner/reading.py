@@ -34,7 +34,7 @@ class GlinerReading:
 
     document: Document
     plan: Plan | None
-    given_up: Callable[[], bool]
+    cancelled: Callable[[], bool]
     places: Places = field(
         default_factory=lambda: Places(np.zeros(0, np.int32), np.zeros(0, np.int32))
     )
@@ -53,7 +53,7 @@ class GlinerReading:
     def done(self) -> bool:
         """Whether all windows were read, or none will be any more."""
         ended = self.next == self._count and not self.waiting
-        return self.failure is not None or ended or self.given_up()
+        return self.failure is not None or ended or self.cancelled()
 
     @property
     def _count(self) -> int:

@@ -1,5 +1,5 @@
 // Page images with entity boxes, beside the text read from them: the browser version of
-// pipelines/markup/sheet.py.
+// pipelines/markup/page_image.py.
 import { $, $$ } from "./dom.js";
 import { entities, look, told } from "./state.js";
 

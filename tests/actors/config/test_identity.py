@@ -88,7 +88,8 @@ SOURCE = (
     encoding csv.delimiter csv.quote csv.escape markup id text image prompt max_document_mb
 """,
     """
-    path format strict where max_inflated_mb on_duplicate keep unit_rows unit_images unit_mb
+    path format strict where max_inflated_mb on_duplicate extra_columns unit_rows unit_images
+    unit_mb
 """,
 )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from marked import attributes
+from support.marked import attributes
 
 from actors.config.context import Context
 from actors.config.relations import Relations

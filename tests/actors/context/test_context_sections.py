@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from marked import attributes, marked
+from support.marked import attributes, marked
 
 from actors.config import ConfigError
 from actors.config.context import Context, Language, SectionFilter

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from marked import attributes, marked
+from support.marked import attributes, marked
 
 from actors.config import ConfigError
 from actors.config.context import Context, CueRule

@@ -89,9 +89,9 @@ def test_intervals_are_kept_in_every_form(
             assert again.year is not None
             assert again.month is not None
             assert again.day is not None
-            moved = date(again.year, again.month, again.day)
-            assert moved == day + timedelta(days=days)
-        shifted.append(moved)
+            on_progress = date(again.year, again.month, again.day)
+            assert on_progress == day + timedelta(days=days)
+        shifted.append(on_progress)
     assert shifted[1] - shifted[0] == second - first
 
 

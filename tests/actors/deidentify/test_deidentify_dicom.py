@@ -5,9 +5,9 @@ import io
 import numpy as np
 import pydicom
 import pytest
-from deidentify_support import SECRET
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+from support.deidentify import SECRET
 
 from actors.deidentify.keys import Key
 from actors.deidentify.pages import burnt

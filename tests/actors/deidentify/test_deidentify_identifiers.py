@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from deidentify_support import everything
+from support.deidentify import everything
 
 from actors.config.deidentify import Category
 from actors.deidentify.detector import Detector

@@ -10,7 +10,7 @@ from PIL.PngImagePlugin import PngInfo
 from actors.config.deidentify import Category, Policy
 from actors.deidentify import Edit
 from actors.deidentify.pages import boxes_of, burnt
-from actors.pages import Limits, PageSize, Reading, Word, open_pages
+from actors.pages import Limits, OcrResult, PageSize, Word, open_pages
 from actors.spans import Box
 
 _BOX = Box(0, 30.0, 10.0, 60.0, 20.0)
@@ -38,7 +38,7 @@ def test_the_words_of_an_edit_are_burnt_whole() -> None:
         Word(start, end, Box(0, float(start), 0.0, float(end), 9.0), None)
         for start, end in ((0, 4), (5, 12), (13, 15))
     )
-    reading = Reading("John Smith's is", words, (PageSize(20, 10),))
+    reading = OcrResult("John Smith's is", words, (PageSize(20, 10),))
     edits = [
         Edit(0, 4, 0, 6, Category.NAME, Policy.MASK),
         Edit(5, 10, 7, 9, Category.NAME, Policy.MASK),
@@ -120,7 +120,7 @@ def test_a_pdf_becomes_pictures_without_text_or_metadata() -> None:
 def test_a_box_on_no_page_and_a_file_of_no_kind_are_errors() -> None:
     with pytest.raises(ValueError, match="there are 1"):
         burnt(encoded(page(), "PNG"), [Box(1, 0, 0, 1, 1)])
-    with pytest.raises(Exception, match="neither a picture"):
+    with pytest.raises(Exception, match="not an image"):
         burnt(b"no picture", [])
 
 

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from deidentify_support import SECRET
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.deidentify import SECRET
 
 from actors.config.deidentify import Category
 from actors.deidentify.folding import key_of

@@ -3,9 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from deidentify_support import SECRET, everything, surrogates
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.deidentify import SECRET, everything, surrogates
 
 from actors.config.deidentify import Category, Deidentify, Policy
 from actors.deidentify import Deidentified, Deidentifier
@@ -151,27 +151,27 @@ def test_annotations_move_and_none_is_dropped() -> None:
         abbreviations={"JS": "John Smith"},
     )
     done = _RULES.apply(NOTE, annotations, "p")
-    moved = done.annotations
+    on_progress = done.annotations
     assert done.text is not None
-    assert [(e.label, e.text) for e in moved.entities] == [
+    assert [(e.label, e.text) for e in on_progress.entities] == [
         ("PATIENT", "[NAME]"),
         ("DRUG", "aspirin"),
         ("STRENGTH", "100 mg"),
         ("PROBLEM", "[NAME] fever"),
     ]
-    for entity in moved.entities[:3]:
+    for entity in on_progress.entities[:3]:
         assert done.text[entity.start : entity.end] == entity.text
-    assert moved.entities[0].attributes == {}
-    drug = moved.entities[1]
+    assert on_progress.entities[0].attributes == {}
+    drug = on_progress.entities[1]
     assert drug.codes == annotations.entities[1].codes
     assert drug.assertion is not None
     cue = drug.assertion.cues[0]
     assert done.text[cue.start : cue.end] == "no"
-    section = moved.sections[0]
+    section = on_progress.sections[0]
     assert done.text[section.start : section.heading_end] == "Patient: "
     assert section.end == len(done.text)
-    assert moved.relations == (Relation(1, 2, "strength", attributes={"said": "to [NAME]"}),)
-    assert moved.abbreviations == {"JS": "[NAME]"}
+    assert on_progress.relations == (Relation(1, 2, "strength", attributes={"said": "to [NAME]"}),)
+    assert on_progress.abbreviations == {"JS": "[NAME]"}
 
 
 class TestResidue:
@@ -193,6 +193,17 @@ class TestResidue:
             for edit in done.map.edits
         ]
         assert _MADE_UP.second_look(done, again) == done
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "Localidad/ Provincia: Madrid.\nMédico: Ana Ruiz  NºCol: 28 28 70973.",
+            "Frau Dr. med. Anna Huber\nMit Grüßen\n\nDr. med. Karl Maier",
+        ],
+    )
+    def test_titles_and_keywords_beside_replacements_are_none(self, text: str) -> None:
+        for config in (everything("es", "de"), surrogates("es", "de")):
+            assert Deidentifier(config, SECRET).apply(text, Annotations(), "p").residue == ()
 
     def test_the_policy_may_allow_it(self) -> None:
         config = Deidentify(preset="strict", residue="allow")

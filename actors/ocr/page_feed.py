@@ -1,0 +1,161 @@
+"""In-flight OCR documents: decode their pages in order, assemble the result when all are read."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from actors.pages import (
+    Limits,
+    OcrResult,
+    Page,
+    PageError,
+    PageSize,
+    PixelBudget,
+    Strip,
+    compose,
+    open_pages,
+)
+from actors.spans import Document, Failure, OnProgress
+
+
+@dataclass(slots=True)
+class OcrJob:
+    """A document, the future of its result, and the pages read so far.
+
+    ``on_progress`` is called after each page, and while one is decoded. The future can be cancelled
+    until
+    it has a result. Several threads may settle it; the first one wins.
+    """
+
+    document: Document
+    future: Future[OcrResult | Failure]
+    on_progress: OnProgress
+    budget: PixelBudget | None = None
+    pages: dict[int, tuple[PageSize, list[Strip]]] = field(default_factory=dict)
+    expected: int | None = None
+    """Number of pages, known once the last one has been decoded."""
+    _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
+    _answered: bool = field(init=False, default=False)
+
+    def over(self) -> bool:
+        """Return True if the job is settled or cancelled: no further page needs to be read."""
+        if self.future.cancelled():
+            self._claim()  # notifies waiters of concurrent.futures
+        return self.future.done()
+
+    def decoding_over(self) -> bool:
+        """Like ``over``, polled while a page is decoded. It reports progress: a page has its own
+        limits, so the reader does not hang while they hold."""
+        self.on_progress()
+        return self.over()
+
+    def add(self, number: int, size: PageSize, strips: list[Strip]) -> None:
+        """Store the result of a page."""
+        self.pages[number] = (size, strips)
+        self.on_progress()
+        self.settle()
+
+    def settle(self) -> None:
+        """Set the result if all pages are read."""
+        if len(self.pages) == self.expected and not self.over():
+            result = compose([self.pages[n] for n in range(self.expected)])
+            if self._claim():
+                self.future.set_result(result)
+
+    def fail(self, kind: str, message: str) -> None:
+        """Set a failure, unless the job is already settled."""
+        if self._claim():
+            self.future.set_result(Failure(kind, message))
+
+    def lose(self, error: Exception) -> None:
+        """Set an error of the OCR model itself, unless the job is already settled."""
+        if self._claim():
+            self.future.set_exception(error)
+
+    def _claim(self) -> bool:
+        """Return True for the one caller that may settle the future, if it is not cancelled."""
+        with self._lock:
+            first, self._answered = not self._answered, True
+        return first and self.future.set_running_or_notify_cancel()
+
+
+class PageFeed:
+    """The pages of queued documents, decoded on demand."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._jobs: queue.SimpleQueue[OcrJob | None] = queue.SimpleQueue()
+        self._job: OcrJob | None = None
+        self._pages: Iterator[Page] = iter(())
+        self._number = 0
+        self.ended = False
+
+    def put(self, job: OcrJob | None) -> None:
+        """Queue a document; None ends the feed."""
+        self._jobs.put(job)
+
+    def next(self, wait: bool) -> tuple[OcrJob, int, Page] | None:
+        """Return the next page that needs OCR. None if ``wait`` is False and none is available now,
+        or if the feed has ended (see ``ended``)."""
+        while not self.ended:
+            if self._job is None and not self._open(wait):
+                return None
+            page = self._turn()
+            if page is not None:
+                return page
+        return None
+
+    def abandon(self) -> list[OcrJob]:
+        """Return the jobs that are still queued and end the feed."""
+        remaining = [self._job] if self._job else []
+        while not self._jobs.empty():
+            job = self._jobs.get()
+            if job is not None:
+                remaining.append(job)
+        self.ended = True
+        return remaining
+
+    def _open(self, wait: bool) -> bool:
+        try:
+            job = self._jobs.get(block=wait)
+        except queue.Empty:
+            return False
+        if job is None:
+            self.ended = True
+            return False
+        if job.over():
+            return True
+        if job.document.image is None:
+            job.fail("MissingImage", "the document has no image")
+            return True
+        self._job = job
+        self._pages = open_pages(job.document.image, self._limits, job.decoding_over)
+        self._number = 0
+        return True
+
+    def _turn(self) -> tuple[OcrJob, int, Page] | None:
+        """Return the next image of the open document; None at its end or if it is settled."""
+        job = self._job
+        if job is None:
+            return None
+        try:
+            while not job.over():
+                page = next(self._pages, None)
+                if page is None:
+                    job.expected = self._number
+                    job.settle()
+                    break
+                number, self._number = self._number, self._number + 1
+                if page.picture is not None:
+                    if job.budget is not None:
+                        job.budget.take(page)
+                    return job, number, page
+                job.add(number, PageSize(page.width, page.height), list(page.strips))
+        except PageError as error:
+            job.fail(type(error).__name__, str(error))
+        self._job, self._pages = None, iter(())  # closes the file of a cancelled job
+        return None

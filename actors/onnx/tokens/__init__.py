@@ -1,0 +1,1 @@
+"""Token classifiers: windows of tokens to entities."""

@@ -1,0 +1,32 @@
+"""Capacity planning: GPU fractions, actor counts, duration and cost of a run."""
+
+from __future__ import annotations
+
+from pipelines.capacity.balance import Balance, Demand, balanced, per_gpu, placed
+from pipelines.capacity.calibrate import Calibration, calibrate
+from pipelines.capacity.estimate import (
+    CapacityEstimate,
+    Machine,
+    StageEstimate,
+    Work,
+    estimate_capacity,
+    on_cpus,
+    on_gpu,
+)
+
+__all__ = [
+    "Balance",
+    "Calibration",
+    "CapacityEstimate",
+    "Demand",
+    "Machine",
+    "StageEstimate",
+    "Work",
+    "balanced",
+    "calibrate",
+    "estimate_capacity",
+    "on_cpus",
+    "on_gpu",
+    "per_gpu",
+    "placed",
+]

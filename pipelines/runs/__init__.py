@@ -1,0 +1,1 @@
+"""The record of runs: plans, commits, leases, snapshots and maintenance."""

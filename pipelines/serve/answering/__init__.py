@@ -1,0 +1,1 @@
+"""Answer a request with models: admission, documents by URL, guidelines."""

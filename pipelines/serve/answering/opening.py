@@ -1,0 +1,83 @@
+"""Turn the inputs of a request (text, image, uploaded file or URL) into Documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from actors.pages import kind_of
+from actors.spans import Document, Failure
+from pipelines.serve.answering.url_documents import ByteBudget, Fetcher, FetchError
+from pipelines.serve.wire.requests import DocumentIn
+
+
+@dataclass(frozen=True, slots=True)
+class InputDocument:
+    """A document of a request. Exactly one of ``text``, ``image``, ``url`` and ``file`` (bytes of a
+    text or an image) is set."""
+
+    id: str
+    text: str | None = None
+    image: bytes | None = None
+    url: str | None = None
+    file: bytes | None = None
+    prompt: str | None = None
+
+    @classmethod
+    def of(cls, document: DocumentIn, place: int) -> InputDocument:
+        """From a document of a JSON body, at index ``place`` of its list."""
+        id_ = document.id_at(place)
+        return cls(id_, document.text, document.image, document.url, prompt=document.prompt)
+
+    @property
+    def is_picture(self) -> bool:
+        """True if it is, or may turn out to be, an image or PDF."""
+        return self.image is not None or self.url is not None or _picture(self.file)
+
+
+async def opened(
+    inputs: Sequence[InputDocument],
+    fetcher: Fetcher,
+    characters: int,
+    pictures: bool,
+    budget: ByteBudget,
+) -> list[Document | Failure]:
+    """Open the inputs, in order; one that cannot be opened is a Failure and fails alone.
+
+    ``characters``: maximum length of a text; ``pictures``: whether images are supported;
+    ``budget``: bytes that URLs may download. URLs are fetched one at a time, as they share it.
+    """
+    found: list[Document | Failure] = []
+    for one in inputs:
+        content = one.file
+        if one.url is not None:
+            try:
+                content = await fetcher.fetch(one.url, budget)
+            except FetchError as reason:
+                found.append(Failure("FetchError", str(reason)))
+                continue
+        if content is None:
+            found.append(Document(one.id, one.text, one.image, one.prompt))
+        else:
+            found.append(_document(one, content, characters, pictures))
+    return found
+
+
+def _document(
+    source: InputDocument, content: bytes, characters: int, pictures: bool
+) -> Document | Failure:
+    if _picture(content):
+        if not pictures:
+            return Failure("PicturesNotRead", "this server has no OCR stage and cannot read images")
+        return Document(source.id, image=content, prompt=source.prompt)
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        return Failure("NotText", f"neither an image nor UTF-8: invalid at byte {error.start}")
+    if len(text) > characters:
+        return Failure("DocumentTooLarge", "it has more characters than limits.characters")
+    return Document(source.id, text, prompt=source.prompt)
+
+
+def _picture(content: bytes | None) -> bool:
+    return content is not None and kind_of(content) is not None

@@ -1,0 +1,140 @@
+"""The state of a document during a request, and the response built from it.
+
+The merge is the same as in batch and comes first. The request's filters then hide entities, so a
+response is always a subset of what batch would write with the same guideline.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import TypeVar
+
+from actors.pages import OcrResult, place
+from actors.spans import Document, Entity, Extraction, Failure, Relation, Status, worst
+from pipelines.refine import annotate, refiner
+from pipelines.serve.catalogue import Target
+from pipelines.serve.wire.offsets import OffsetUnit, converted
+from pipelines.serve.wire.requests import Options
+from pipelines.serve.wire.responses import (
+    CueOut,
+    DocumentOut,
+    EntityOut,
+    FailureOut,
+    PageOut,
+    RelationOut,
+    SectionOut,
+    StepOut,
+)
+
+_Span = TypeVar("_Span", EntityOut, SectionOut, CueOut)
+
+
+@dataclass(slots=True)
+class PendingDocument:
+    """A document being processed.
+
+    ``reading``: the OCR result, if it is an image. ``fetched``: it came from a URL. ``steps``: the
+    Extraction of each model by name.
+    """
+
+    document: Document
+    fetched: bool = False
+    reading: OcrResult | None = None
+    failure: Failure | None = None
+    steps: dict[str, Extraction] = field(default_factory=dict)
+    sheets: list[bytes] = field(default_factory=list)
+
+    @property
+    def characters(self) -> int:
+        """Length of its text."""
+        return len(self.document.text or "")
+
+
+def document_out(pending: PendingDocument, target: Target, options: Options) -> DocumentOut:
+    """The response for a document that all models of the target have processed, or that failed."""
+    reading, failure = pending.reading, pending.failure
+    steps = [pending.steps[name] for name in target.models] if failure is None else []
+    text = pending.document.text
+    found = annotate(text, steps, target.merge, refiner(target.refining))
+    entities = list(found.entities) if reading is None else place(found.entities, reading)
+    shown = [at for at, entity in enumerate(entities) if _passes_filter(options, entity)]
+    status = worst(step.status for step in steps) if failure is None else Status.FAILED
+    unknown = failure is None and (reading is not None or pending.fetched)
+    answer = DocumentOut(
+        id=pending.document.id,
+        status=status.value,
+        error=None if failure is None else FailureOut(type=failure.type, message=failure.message),
+        text=text if unknown else None,
+        pages=_pages(reading, pending.sheets) if reading is not None else [],
+        entities=[EntityOut.of(entities[at]) for at in shown],
+        sections=[SectionOut.of(section) for section in found.sections],
+        relations=_relations(found.relations, shown),
+        abbreviations=dict(found.abbreviations),
+        steps=[StepOut.of(extraction, options.explain) for extraction in steps],
+    )
+    return _with_offset_unit(answer, text or "", options.offsets)
+
+
+def _relations(relations: Sequence[Relation], shown: Sequence[int]) -> list[RelationOut]:
+    """Relations between shown entities, re-indexed to their list."""
+    place_of = {old: new for new, old in enumerate(shown)}
+    return [
+        RelationOut(
+            head=place_of[one.head],
+            tail=place_of[one.tail],
+            type=one.type,
+            score=one.score,
+            how=one.how,
+            attributes=dict(one.attributes),
+        )
+        for one in relations
+        if one.head in place_of and one.tail in place_of
+    ]
+
+
+def _with_offset_unit(answer: DocumentOut, text: str, unit: OffsetUnit) -> DocumentOut:
+    """Convert all offsets of the response to ``unit``."""
+    if unit == "code_points" or text.isascii():
+        return answer
+    cues = [cue for one in answer.entities if one.assertion for cue in one.assertion.cues]
+    spans: list[EntityOut | SectionOut | CueOut] = [*answer.entities, *answer.sections, *cues]
+    ends = [end for one in spans for end in (one.start, one.end) if end is not None]
+    places = converted(text, [*ends, *(one.heading_end for one in answer.sections)], unit)
+
+    def converted_span(span: _Span) -> _Span:
+        change = {} if span.start is None else {"start": places[span.start]}
+        change |= {} if span.end is None else {"end": places[span.end]}
+        return span.model_copy(update=change)
+
+    def entity(one: EntityOut) -> EntityOut:
+        assertion = one.assertion
+        if assertion is not None:
+            assertion = assertion.model_copy(
+                update={"cues": [converted_span(cue) for cue in assertion.cues]}
+            )
+        return converted_span(one).model_copy(update={"assertion": assertion})
+
+    sections = [
+        converted_span(one).model_copy(update={"heading_end": places[one.heading_end]})
+        for one in answer.sections
+    ]
+    entities = [entity(one) for one in answer.entities]
+    return answer.model_copy(update={"entities": entities, "sections": sections})
+
+
+def _pages(reading: OcrResult, sheets: Sequence[bytes]) -> list[PageOut]:
+    pictures = [b64encode(sheet).decode() for sheet in sheets]
+    return [
+        PageOut(width=page.width, height=page.height, turn=page.turn, picture=picture)
+        for page, picture in zip_longest(reading.pages, pictures[: len(reading.pages)])
+    ]
+
+
+def _passes_filter(options: Options, entity: Entity) -> bool:
+    if options.labels is not None and entity.label not in options.labels:
+        return False
+    minimum = options.thresholds.get(entity.label, options.threshold)
+    return entity.score is None or entity.score >= minimum

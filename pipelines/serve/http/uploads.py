@@ -1,0 +1,85 @@
+"""Multipart uploads: texts, images and PDFs without base64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from python_multipart.exceptions import FormParserError
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from pipelines.serve.answering.opening import InputDocument
+from pipelines.serve.http.bodies import parsed
+from pipelines.serve.wire.errors import Problem
+from pipelines.serve.wire.requests import Options
+
+_MOST_OPTIONS = 200_000
+
+# FastAPI cannot derive the schema of a form that is parsed here.
+OPENAPI: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {
+                            "type": "array",
+                            "minItems": 1,
+                            "items": {"type": "string", "format": "binary"},
+                            "description": "One document each: a UTF-8 text, an image, a PDF or a "
+                            "DICOM file, detected by content. Ids are their indices, from 0.",
+                        },
+                        "options": {
+                            "type": "string",
+                            "contentMediaType": "application/json",
+                            "description": "The fields of an ExtractRequest except `text` and "
+                            "`documents`, as JSON.",
+                        },
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+class _InMemory(MultiPartParser):
+    """Keeps files in memory: they are patients' data, and the body size is bounded."""
+
+    spool_max_size = 1 << 62
+
+
+async def read_form(request: Request, most: int) -> tuple[Options, list[InputDocument]]:
+    """Parse a form with at most ``most`` files into options and files; raises Problem."""
+    parser = _InMemory(
+        request.headers,
+        request.stream(),
+        max_files=most + 1,
+        max_fields=8,
+        max_part_size=_MOST_OPTIONS,
+    )
+    try:
+        form = await parser.parse()
+    except (MultiPartException, FormParserError):
+        raise Problem("bad_form") from None
+    try:
+        files: list[InputDocument] = []
+        fields: list[str] = []
+        for name, value in form.multi_items():
+            if name == "file" and isinstance(value, UploadFile):
+                files.append(InputDocument(str(len(files)), file=await value.read()))
+            elif name == "options" and isinstance(value, str):
+                fields.append(value)
+            else:
+                raise Problem("bad_form")
+    finally:
+        await form.close()
+    if not files or len(fields) > 1:
+        raise Problem("bad_form")
+    if not fields:
+        return Options(), files
+    return parsed(fields[0].encode(), Options, most, ("body", "options")), files

@@ -1,0 +1,1 @@
+"""What runs in Ray Serve: the ingress, the replicas that hold models, and how they are built."""

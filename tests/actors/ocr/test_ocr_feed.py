@@ -1,0 +1,156 @@
+"""Documents that are read page by page: given up between two of them, answered once."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from concurrent.futures import Future, wait
+from threading import Timer
+from time import monotonic
+from typing import Any
+
+import pytest
+from PIL import Image
+from support.images import Blank
+from support.pages_bombs import endless_pdf, text_pdf
+
+from actors.config.ocr import OcrModel, PageLimits
+from actors.memory import device
+from actors.ocr import OcrReader, reader
+from actors.ocr.page_feed import OcrJob
+from actors.pages import Limits, OcrResult, Picture
+from actors.spans import Document, Failure
+
+PAGES = 60
+
+
+def pages(count: int) -> Document:
+    """A file of blank pages."""
+    file = io.BytesIO()
+    sheets = [Image.new("L", (64, 64), 255) for _ in range(count)]
+    sheets[0].save(file, "TIFF", save_all=True, append_images=sheets[1:])
+    return Document(id=str(count), image=file.getvalue())
+
+
+def endless() -> Document:
+    """A file whose page never ends."""
+    return Document(id="endless", image=endless_pdf())
+
+
+@pytest.fixture
+def told() -> list[float]:
+    """When the reader said that it got on."""
+    return []
+
+
+@pytest.fixture
+def blank(monkeypatch: pytest.MonkeyPatch, told: list[float]) -> Iterator[OcrReader]:
+    monkeypatch.setattr(reader, "Models", Blank)
+    monkeypatch.setattr(reader, "weights_digest", lambda config: "none")
+    config = OcrModel.model_validate(
+        {"name": "ocr", "kind": "ocr", "wave_pages": 2, "pages": {"page_seconds": 0.5}}
+    )
+    with OcrReader(config, threads=1, on_progress=lambda: told.append(monotonic())) as made:
+        yield made
+        Blank.last.go.set()  # also where a test failed before it did
+
+
+def test_the_pages_of_a_document_that_is_given_up_are_not_read(blank: OcrReader) -> None:
+    long = blank.submit(pages(PAGES))
+    assert Blank.last.begun.wait(30)
+    assert long.cancel()
+    short = blank.submit(pages(1))
+    Blank.last.go.set()
+    found = short.result(30)
+    assert isinstance(found, OcrResult)
+    assert len(found.pages) == 1
+    assert Blank.last.count < 6, f"of {PAGES}"
+    assert wait([long], 30).done == {long}
+
+
+def test_a_page_that_was_read_is_told_before_the_document_is(
+    blank: OcrReader, told: list[float]
+) -> None:
+    future = blank.submit(pages(PAGES))
+    before: list[int] = []
+    future.add_done_callback(lambda _: before.append(len(told)))
+    Blank.last.go.set()
+    blank.close()  # after which everybody was told
+    assert len(before) == 1
+    assert before[0] >= PAGES  # more where pages take long to decode
+
+
+def test_a_reader_says_what_its_networks_took(
+    blank: OcrReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the card as well, where the process had nothing before."""
+    memory, card = iter([100, 350]), iter([None, 50])
+    monkeypatch.setattr(device, "main_memory_used", lambda: next(memory))
+    monkeypatch.setattr(device, "gpu_memory_used", lambda: next(card))
+    with OcrReader(blank.config, threads=1) as made:
+        assert made.memory_used == {"main memory": 250, "card": 50}
+
+
+def test_a_document_that_failed_is_not_read_on(
+    blank: OcrReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def fault(picture: Picture) -> list[Any]:
+        seen.append(picture)
+        raise ValueError("no lines")
+
+    monkeypatch.setattr(Blank.last, "lines", fault)
+    found = blank.submit(pages(PAGES)).result(30)
+    assert isinstance(found, Failure)
+    assert blank.submit(pages(1)).result(30) == found
+    assert len(seen) < 6
+
+
+def test_the_first_answer_counts_and_none_after_a_cancellation() -> None:
+    future: Future[OcrResult | Failure] = Future()
+    job = OcrJob(pages(1), future, lambda: None)
+    job.fail("First", "it was first")
+    job.fail("Second", "it was not")
+    job.lose(RuntimeError())
+    assert future.result(0) == Failure("First", "it was first")
+    gone = OcrJob(pages(1), Future(), lambda: None)
+    assert not gone.over()
+    assert gone.future.cancel()
+    assert gone.over()
+    gone.fail("Late", "nobody waits")
+    gone.expected = 0
+    gone.settle()
+    assert gone.future.cancelled()
+
+
+def test_a_page_that_never_ends_fails_its_document_alone(blank: OcrReader) -> None:
+    good = Document(id="good", image=text_pdf(b"Metformin"))
+    Blank.last.go.set()
+    first, bomb, last = blank.read([good, endless(), good])
+    assert isinstance(bomb, Failure)
+    assert bomb.type == "TooSlow"
+    assert isinstance(first, OcrResult)
+    assert isinstance(last, OcrResult)
+    assert first.text == last.text == "Metformin"
+
+
+def test_a_page_that_is_decoded_is_a_sign_of_life(blank: OcrReader, told: list[float]) -> None:
+    blank.read([endless()])
+    assert len(told) > 3
+
+
+def test_a_request_that_is_given_up_ends_the_page_that_is_decoded(
+    blank: OcrReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blank._feed, "_limits", Limits(page_seconds=600))
+    future = blank.submit(endless())
+    Timer(0.3, future.cancel).start()
+    found = blank.submit(Document(id="good", image=text_pdf(b"Metformin"))).result(120)
+    assert isinstance(found, OcrResult)
+    assert future.cancelled()
+
+
+def test_the_limits_of_pages_are_those_of_the_model_file() -> None:
+    asked = PageLimits(max_pages=3, max_megapixels=2, page_seconds=1.5, page_memory_mb=500)
+    assert Limits.of(asked) == Limits(200, 3, 2_000_000, True, 1.5, 500_000_000)

@@ -1,0 +1,124 @@
+"""The documentation says what the code does: generated pages, links, files, commands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import ROOT
+from typer.testing import CliRunner, Result
+
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
+PAGES += sorted(path for path in DOCS.rglob("*.md") if path.parent.name != "decisions")
+WRITTEN = [page for page in PAGES if "Written by docs/generate.py" not in page.read_text()]
+
+
+def test_generated_pages_are_what_the_code_says() -> None:
+    pytest.importorskip("ray")
+    from docs.generate import pages
+
+    for path, text in pages().items():
+        kept = (DOCS / path).read_text(encoding="utf-8")
+        assert kept == text.rstrip("\n") + "\n", f"docs/{path}: run `python -m docs.generate`"
+
+
+def test_every_decision_has_a_number_of_its_own() -> None:
+    numbers = [path.name[:3] for path in (DOCS / "decisions").glob("[0-9]*.md")]
+    assert sorted(numbers) == [f"{n:03d}" for n in range(1, len(numbers) + 1)]
+    others = {path.name for path in (DOCS / "decisions").glob("*.md")}
+    assert {name for name in others if not name[:3].isdigit()} == {"index.md"}
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", text)
+    missing = {link for link in links if not (page.parent / link).exists()}
+    named = re.findall(
+        r"(?<![\w/.-])((?:actors|pipelines|configs|benchmarks|recipes)/[\w./-]*)", text
+    )
+    missing |= {name for name in named if not (ROOT / name.rstrip(".")).exists()}
+    assert not missing
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """The words of every ``medspan`` command in the code blocks of a page."""
+    blocks = re.findall(r"```(?:console|bash|sh)\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
+    for line in "\n".join(blocks).replace("\\\n", " ").splitlines():
+        if found := re.search(
+            r"(?:^\$ |^|-- )medspan (.+?)(?:\s+#.*|\s*\|.*|\s*>.*)?$", line.strip()
+        ):
+            yield found[1].split()
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_and_options_of_a_page_exist(page: Path) -> None:
+    from typer.main import get_command
+
+    from pipelines.cli.app import app
+
+    for words in commands(page):
+        command, known = get_command(app), {"-v", "--verbose", "--help"}
+        rest = [word for word in words if word not in known]
+        while (inner := getattr(command, "commands", None)) is not None:
+            name = rest.pop(0)
+            assert name in inner, f"medspan {' '.join(words)}: no command {name}"
+            command = inner[name]
+        options = {one for param in command.params for one in (*param.opts, *param.secondary_opts)}
+        given = {word.split("=")[0] for word in rest if re.match(r"--?[a-zA-Z]", word)}
+        assert given <= options | known, f"medspan {' '.join(words)}"
+
+
+def saved_files(page: Path, folder: Path) -> None:
+    """Save the files that a page asks its reader to save."""
+    blocks = re.findall(
+        r"<!-- file: (\S+) -->\n```\w*\n(.*?)```", page.read_text(encoding="utf-8"), re.S
+    )
+    assert blocks
+    for name, content in blocks:
+        (folder / name).write_text(content, encoding="utf-8")
+
+
+def medspan(line: str) -> Result:
+    from pipelines.cli.app import app
+
+    result = CliRunner().invoke(app, shlex.split(line)[1:])
+    assert result.exit_code == 0, f"{line}: {result.output}"
+    return result
+
+
+@pytest.mark.weights
+def test_the_fast_commands_of_the_tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    page = DOCS / "tutorial.md"
+    saved_files(page, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    lines = re.findall(r"^\$ (medspan .*)$", page.read_text(encoding="utf-8"), re.M)
+    extracts = [line for line in lines if line.startswith("medspan extract")]
+    assert len(extracts) == 2
+    for line in extracts:
+        assert "Metformin" in medspan(line).stdout
+    assert "3 documents in 1 files" in medspan("medspan run clinic.yaml --dry-run").output
+
+
+@pytest.mark.weights
+@pytest.mark.ray
+def test_the_rest_of_the_tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run, both Python blocks, and the list of runs."""
+    polars = pytest.importorskip("polars")
+    page = DOCS / "tutorial.md"
+    saved_files(page, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    medspan("medspan run clinic.yaml")
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S):
+        exec(block, names)
+    assert names["diseases"].filter(polars.col("experiencer") == "family").height == 1
+    drugs = set(names["relations"].filter(polars.col("type") == "strength")["drug"])
+    assert drugs == {"Metformin", "Latanoprost", "Insulin glargine"}
+    assert "3" in medspan("medspan runs list out/").output

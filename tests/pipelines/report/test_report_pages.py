@@ -1,0 +1,96 @@
+"""The report of documents that were pictures: their pages, with entities drawn on them."""
+
+from __future__ import annotations
+
+import io
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from actors.spans import Box, Entity, Status
+from pipelines.cli.report_pages import sheets
+from pipelines.markup.page_image import Place, Sheet, draw
+from pipelines.report import ReportDocument, ReportRun, render
+from pipelines.runs.results import Result
+
+
+def config(image: str | None = None, **ocr: object) -> dict[str, Any]:
+    """As of a run that read pictures and decided status, whose stage has no kind in its config."""
+    stages = [{"kind": "ocr", "config": ocr}, {"kind": "context", "config": {}}]
+    return {"pipeline": {"source": {"image": image}}, "stages": stages[::-1]}
+
+
+CONFIG = config()
+
+
+def picture(width: int = 60, height: int = 40) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), "white").save(file, "PNG")
+    return file.getvalue()
+
+
+def result(source: Path, row: int = 0, width: int = 60, turn: int = 0) -> Result:
+    size = {"width": width, "height": 40, "turn": turn}
+    return Result("d", str(source), row, "ok", "", "", "Metformin", (size,), ())
+
+
+@pytest.mark.parametrize(
+    ("turn", "view"), [(0, "0 0 60 40"), (90, "0 0 40 60"), (180, "0 0 60 40"), (270, "0 0 40 60")]
+)
+def test_a_page_is_shown_upright(turn: int, view: str) -> None:
+    drawn = draw(Sheet(0, b"x", "webp", 60, 40, turn, (Place(3, 1, 5, 6, 25, 16),)))
+    assert f'viewBox="{view}"' in drawn
+    assert (f"rotate({turn})" in drawn) == (turn != 0)
+    assert '<rect class="k1 i" data-e="3" x="5" y="6" width="20" height="10"/>' in drawn
+    assert "style=" not in drawn
+
+
+def test_the_page_of_a_file_is_fetched_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(picture())
+    (sheet,) = sheets(result(path, turn=90), CONFIG, 10)
+    assert (sheet.width, sheet.height, sheet.turn) == (60, 40, 90)
+    assert Image.open(io.BytesIO(sheet.picture)).size == (60, 40)
+    assert sheets(result(path), CONFIG, 0) == []
+
+
+def test_the_page_of_a_row_is_fetched_again(tmp_path: Path) -> None:
+    path = tmp_path / "scans.parquet"
+    rows = [picture(), picture(70), picture(80)]
+    pq.write_table(pa.table({"scan": rows}), path, row_group_size=2)
+    asked = config("scan", pages={"dpi": 100})
+    (sheet,) = sheets(result(path, row=2, width=80), asked, 10)
+    assert sheet.width == 80
+
+
+def test_a_source_that_is_gone_or_another_gives_no_page(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    assert sheets(result(path), CONFIG, 10) == []
+    path.write_bytes(picture(width=99))
+    assert sheets(result(path), CONFIG, 10) == []
+    path.write_bytes(b"no picture any more")
+    assert sheets(result(path), CONFIG, 10) == []
+
+
+def test_a_report_draws_entities_on_the_page_beside_the_text() -> None:
+    entity = Entity("Drug", "Metformin", 0, 9, boxes=(Box(0, 1, 2, 31, 12), Box(1, 3, 4, 9, 9)))
+    document = ReportDocument(
+        doc_id="scan",
+        status=Status.OK,
+        text="Metformin",
+        entities=[entity],
+        sheets=lambda: [Sheet(0, picture(), "png", 60, 40)],
+    )
+    run = ReportRun(name="n", run_id="r", started=datetime(2025, 1, 1, tzinfo=UTC), seconds=1.0)
+    page = render(run, [document])
+    assert len(re.findall(r"<rect class=\"k0 i\" data-e=\"0\"", page)) == 1
+    assert 'href="data:image/png;base64,' in page
+    assert 'class="beside"' in page
+    plain = render(run, [ReportDocument(doc_id="t", status=Status.OK, text="Metformin")])
+    assert 'class="beside"' not in plain

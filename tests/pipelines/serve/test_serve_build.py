@@ -1,0 +1,162 @@
+"""What `serve deploy` refuses before a replica starts, and the shares it gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ray.serve import Application, Deployment
+from support.gguf_models import make_prose
+
+from actors.config import ConfigError
+from actors.config.gguf import USUAL_SLOTS as SLOTS
+from pipelines.capacity.nodes import Node
+from pipelines.config import load_pipeline
+from pipelines.serve.catalogue import Catalogue, catalogue_of
+from pipelines.serve.replicas import build as room
+from pipelines.serve.replicas.build import build
+
+
+def _catalogue(
+    folder: Path, *, pool: str, ocr: str | None = None, model: str = "starter:token-classifier"
+) -> Catalogue:
+    path = folder / "pipe.yaml"
+    reader = "" if ocr is None else f'ocr: {{model: "starter:ocr", pool: {ocr}}}\n'
+    path.write_text(
+        "name: pipe\n"
+        "source: {path: notes/}\n"
+        f'{reader}steps: [{{model: "{model}", pool: {pool}}}]\n'
+        "sink: {path: out/}\n"
+    )
+    return catalogue_of(load_pipeline(path))
+
+
+def _cluster(
+    monkeypatch: pytest.MonkeyPatch, cpus: float, gpus: float = 0.0, count: int = 1
+) -> None:
+    """So many nodes of each."""
+    total = {"CPU": cpus * count, "GPU": gpus * count}
+    monkeypatch.setattr("ray.cluster_resources", lambda: total)
+    monkeypatch.setattr(room, "nodes", lambda: [Node(cpus, gpus, cpus)] * count)
+    monkeypatch.setattr(room, "smallest_gpu", lambda: 24 * 10**9)
+
+
+def _deployments(application: Application) -> dict[str, Deployment]:
+    """Those of the models, by name."""
+    (handles,) = [a for a in application._bound_deployment.init_args if isinstance(a, dict)]
+    found = [bound._bound_deployment for bound in handles.values()]
+    return {deployment.name: deployment for deployment in found}
+
+
+@pytest.mark.parametrize(
+    ("pool", "message"),
+    [
+        ("{num_cpus: 3}", "requests 3 CPUs, but the largest node has 2"),
+        (
+            "{num_cpus: 1, num_gpus: 0.6, min_actors: 3, max_actors: 3}",
+            r"\(0\.6, 0\.6, 0\.6\) do not fit on 2 GPUs",
+        ),
+    ],
+)
+def test_what_sums_allow_and_no_node_holds_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pool: str, message: str
+) -> None:
+    """Serve would wait for its replicas for ever."""
+    _cluster(monkeypatch, 2.0, gpus=1.0, count=2)
+    with pytest.raises(ConfigError, match=f"^serve.pools: .*{message}"):
+        build(_catalogue(tmp_path, pool=pool))
+
+
+@pytest.mark.parametrize(("share", "surge"), [(0.5, 100), (0.7, 0)])
+def test_an_update_has_both_up_only_where_cards_can_be_cut_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float, surge: int
+) -> None:
+    _cluster(monkeypatch, 2.0, gpus=1.0, count=3)
+    pool = f"{{num_cpus: 1, num_gpus: {share}, min_actors: 2, max_actors: 2}}"
+    [deployment] = _deployments(build(_catalogue(tmp_path, pool=pool))).values()
+    assert deployment._deployment_config.max_surge_percent == surge
+
+
+@pytest.mark.parametrize(("sequences", "requests"), [("1", 16), ("24", 48), ("auto", 2 * SLOTS)])
+def test_a_replica_takes_enough_requests_to_fill_its_slots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sequences: str, requests: int
+) -> None:
+    _cluster(monkeypatch, 2.0)
+    make_prose(tmp_path)
+    model = tmp_path / "tiny.yaml"
+    model.write_text(model.read_text().replace("sequences: 1", f"sequences: {sequences}"))
+    deployments = _deployments(build(_catalogue(tmp_path, pool="{num_cpus: 1}", model=str(model))))
+    assert deployments["model-tiny"].max_ongoing_requests == requests
+
+
+def test_replicas_whose_threads_would_share_cores_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _cluster(monkeypatch, 2.0)
+    build(_catalogue(tmp_path, pool="{num_cpus: 0.5, max_actors: 2}"))
+    with pytest.raises(ConfigError, match=r"^serve.pools: a 2-core node .* 4 threads"):
+        build(_catalogue(tmp_path, pool="{num_cpus: 0.5, max_actors: 4}"))
+
+
+@pytest.mark.parametrize("cpus", [1, 0.5])
+def test_three_models_on_two_cores_are_told_what_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cpus: float
+) -> None:
+    """Each has a thread at least, so whoever follows advice to lower a number is refused again."""
+    _cluster(monkeypatch, 2.0)
+    path = tmp_path / "three.yaml"
+    models = ("token-classifier", "extractor")
+    steps = ", ".join(f"{{model: 'starter:{m}', pool: {{num_cpus: {cpus}}}}}" for m in models)
+    path.write_text(
+        "name: three\n"
+        "source: {path: notes/}\n"
+        f"ocr: {{model: 'starter:ocr', pool: {{num_cpus: {cpus}}}}}\n"
+        f"steps: [{steps}]\n"
+        "sink: {path: out/}\n"
+    )
+    with pytest.raises(ConfigError, match="each of the 3 models needs a core") as refused:
+        build(catalogue_of(load_pipeline(path)))
+    assert "lower" not in str(refused.value)
+    assert "num_cpus to 1" not in str(refused.value)
+
+
+def test_replicas_that_are_too_many_or_too_wide_can_be_fewer_or_narrower(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _cluster(monkeypatch, 2.0)
+    for pool, how in (
+        ("{num_cpus: 1, min_actors: 3, max_actors: 3}", "; lower pool.min_actors$"),
+        (
+            "{num_cpus: 2, min_actors: 2, max_actors: 2}",
+            "; lower pool.num_cpus or pool.min_actors$",
+        ),
+    ):
+        with pytest.raises(ConfigError, match=how):
+            build(_catalogue(tmp_path, pool=pool))
+
+
+def test_what_reads_pictures_gets_a_share_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _cluster(monkeypatch, 4.0, gpus=1.0)
+    application = build(
+        _catalogue(tmp_path, pool="{num_cpus: 1}", ocr="{num_gpus: auto, gpu_memory_gb: 24}")
+    )
+    shares = {
+        name: deployment.ray_actor_options["num_gpus"]
+        for name, deployment in _deployments(application).items()
+    }
+    assert shares.pop("model-starter-token-classifier") == 0
+    [share] = shares.values()
+    assert 0 < share < 0.5
+
+
+def test_a_reader_without_a_card_runs_on_the_cpu_where_it_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    _cluster(monkeypatch, 4.0)
+    build(_catalogue(tmp_path, pool="{num_cpus: 1}", ocr="{num_gpus: auto, cpu_fallback: true}"))
+    assert "no GPU in this cluster: ocr runs on the CPU" in caplog.text
+    monkeypatch.setattr(room, "smallest_gpu", lambda: None)
+    with pytest.raises(ConfigError, match="GPU memory of the cluster is unknown"):
+        build(_catalogue(tmp_path, pool="{num_cpus: 1}", ocr="{num_gpus: auto}"))

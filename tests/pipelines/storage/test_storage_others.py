@@ -1,0 +1,142 @@
+"""gs:// and az:// against local emulators: the same code as on s3://.
+
+Skipped where an extra or its emulator is absent. gs: ``pip install gcsfs gcp-storage-emulator``.
+az: ``pip install adlfs`` and ``npm install -g azurite``.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext, suppress
+
+import fsspec
+import pytest
+from support.lake import Quiet, hashing, pipeline, rows_of
+from support.without_ray import _without_ray  # noqa: F401
+
+from pipelines.enrich import enrich
+from pipelines.runs.lease import Lease, LeaseHeldError
+from pipelines.runs.maintenance import compact
+from pipelines.runs.store import RunStore
+from pipelines.storage import Storage
+from pipelines.tables.folder import Folder
+
+pytestmark = [pytest.mark.usefixtures("_without_ray"), pytest.mark.timeout(120)]
+# The key of Azurite's only account, the same everywhere and of use nowhere else.
+_AZURITE_KEY = (
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+)
+
+
+def _gs(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    pytest.importorskip("gcsfs")
+    emulator = pytest.importorskip("gcp_storage_emulator.server")
+    server = emulator.create_server("127.0.0.1", 0, in_memory=True, default_bucket="lake")
+    server.start()
+    port = server._api._httpd.server_port
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+    try:
+        yield "gs"
+    finally:
+        server.stop()
+
+
+def _az(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    pytest.importorskip("adlfs")
+    azurite = shutil.which("azurite-blob")
+    if azurite is None:
+        pytest.skip("azurite-blob is not on the PATH")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    command = [azurite, "--inMemoryPersistence", "--skipApiVersionCheck", "--silent"]
+    command += ["--disableTelemetry", "--blobHost", "127.0.0.1", "--blobPort", str(port)]
+    monkeypatch.setenv(
+        "AZURE_STORAGE_CONNECTION_STRING",
+        f"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={_AZURITE_KEY};"
+        f"BlobEndpoint=http://127.0.0.1:{port}/devstoreaccount1;",
+    )
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            for _ in range(300):
+                with suppress(OSError):
+                    socket.create_connection(("127.0.0.1", port), 1).close()
+                    break
+                time.sleep(0.1)
+            Storage().apply()
+            fsspec.filesystem("az").mkdir("lake")
+            yield "az"
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(params=[_gs, _az])
+def scheme(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The scheme of a store that is up, with the bucket ``lake``."""
+    yield from request.param(monkeypatch)
+    for name in ("gs", "az"):  # what was opened is of a server that is gone
+        with suppress(ImportError):
+            fsspec.get_filesystem_class(name).clear_instance_cache()
+    Storage().apply()
+
+
+def _put(scheme: str, name: str, *ids: str) -> None:
+    """As another process would: through a filesystem of its own."""
+    store = fsspec.filesystem(scheme, skip_instance_cache=True, use_listings_cache=False)
+    lines = (json.dumps({"id": i, "text": f"note {i}: aspirin"}) for i in ids)
+    store.pipe_file(f"lake/in/{name}", "\n".join(lines).encode())
+
+
+def test_passes_of_enrichment(scheme: str) -> None:
+    loaded = pipeline(f"{scheme}://lake/in/", f"{scheme}://lake/out")
+    loaded.pipeline.storage.apply()
+    sink = RunStore(loaded.pipeline.sink.path)
+    sink.check(single_writer=scheme == "gs")  # the emulator of gs knows no preconditions
+
+    def one_pass() -> dict[str, int]:
+        done = enrich(loaded, Quiet(), nullcontext(), hashing())
+        return {name: count for name, count in done.changes.items() if count}
+
+    _put(scheme, "a.jsonl", "a0", "a1")
+    _put(scheme, "b.jsonl", "b0")
+    assert one_pass() == {"new": 2}
+    assert one_pass() == {"unchanged": 2}
+    _put(scheme, "b.jsonl", "b0", "b1")
+    _put(scheme, "c.jsonl", "c0")
+    assert one_pass() == {"new": 1, "changed": 1, "unchanged": 1}
+    fsspec.filesystem(scheme, skip_instance_cache=True).rm_file("lake/in/a.jsonl")
+    assert one_pass() == {"gone": 1, "unchanged": 2}
+    rows = rows_of(sink)
+    assert rows.keys() == {"b0", "b1", "c0"}
+    compact(sink)
+    assert rows_of(sink) == rows
+    assert one_pass() == {"unchanged": 2}
+
+
+def test_leases(scheme: str) -> None:
+    Storage().apply()
+    sink = Folder(f"{scheme}://lake/out")
+    with Lease(sink, "x"), pytest.raises(LeaseHeldError):
+        Lease(sink, "x").__enter__()
+    with Lease(sink, "x"):
+        pass
+    assert sink.create("once", b"1")
+    if scheme == "az":  # the emulator of gs knows no preconditions
+        assert not sink.create("once", b"2")
+        assert sink.read("once") == b"1"
+
+
+def test_a_listing_is_of_now(scheme: str) -> None:
+    """Workers write what the driver lists."""
+    Storage().apply()
+    sink = Folder(f"{scheme}://lake/out")
+    sink.write("_runs/r1/a", b"")
+    assert sink.names("_runs/r1") == ["a"]
+    store = fsspec.filesystem(scheme, skip_instance_cache=True)
+    store.pipe_file("lake/out/_runs/r1/b", b"")
+    assert sink.names("_runs/r1") == ["a", "b"]

@@ -1,0 +1,203 @@
+"""What a sink tells of its runs, and what vacuum leaves: all that any kept commit needs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from support.lake import FAILING, Quiet, hashing, pipeline, rows_of, write_rows
+from support.without_ray import _without_ray  # noqa: F401
+from typer.testing import CliRunner
+
+from actors.config.linking import LinkedVocabulary, Linking
+from actors.config.load import STARTERS
+from actors.linking import read_manifest
+from pipelines.batch import begin_run, drive_run, write_plan
+from pipelines.cli.app import app
+from pipelines.cli.runs import runs_table
+from pipelines.config import LoadedPipeline
+from pipelines.enrich import decide
+from pipelines.runs.lease import Lease
+from pipelines.runs.maintenance import Waste, vacuum
+from pipelines.runs.store import RunStore
+from pipelines.runs.tally import Tally
+from pipelines.source.units import plan_source
+from pipelines.stages import Stage
+from pipelines.tables.diff import compare
+
+pytestmark = pytest.mark.usefixtures("_without_ray")
+LATER = datetime.now(UTC) + timedelta(days=30)
+
+
+@pytest.fixture
+def loaded(tmp_path: Path) -> LoadedPipeline:
+    write_rows(tmp_path / "in/a.jsonl", [f"a{i}" for i in range(20)])
+    write_rows(tmp_path / "in/b.jsonl", [f"b{i}" for i in range(5)])
+    return pipeline(str(tmp_path / "in"), str(tmp_path / "out"))
+
+
+@pytest.fixture
+def sink(loaded: LoadedPipeline) -> RunStore:
+    return RunStore(loaded.pipeline.sink.path)
+
+
+def _full(loaded: LoadedPipeline, sink: RunStore) -> str:
+    run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
+    return drive_run(sink, run_id, Quiet(), hashing()).run_id
+
+
+def _increment(loaded: LoadedPipeline, sink: RunStore) -> str:
+    plan = decide(loaded).plan
+    assert plan is not None
+    return drive_run(sink, write_plan(loaded, plan), Quiet(), hashing()).run_id
+
+
+def test_a_difference_is_told_by_kind(
+    loaded: LoadedPipeline, sink: RunStore, tmp_path: Path
+) -> None:
+    first = _full(loaded, sink)
+    write_rows(tmp_path / "in/b.jsonl", ["b0", "b1", "b9"], extra=FAILING)
+    second = _increment(loaded, sink)
+    found = compare(sink.snapshot(first), sink.snapshot(second))
+    assert found.documents == {"added": 1, "removed": 3, "text": 2, "status": 2, "entities": 0}
+    assert found.examples["removed"] == ["b2", "b3", "b4"]
+    assert found.units == 2
+    same = compare(sink.snapshot(second), sink.snapshot(second))
+    assert not any(same.documents.values())
+    assert same.units == 0
+    again = compare(sink.snapshot(second), sink.snapshot(_full(loaded, sink)))
+    assert not any(again.documents.values())
+    assert again.units > 0
+
+
+def test_vacuum_leaves_what_young_versions_and_open_runs_need(
+    loaded: LoadedPipeline, sink: RunStore, tmp_path: Path
+) -> None:
+    first = _full(loaded, sink)
+    write_rows(tmp_path / "in/b.jsonl", ["b0", "b1", "b2", "b3", "b4", "b5"])
+    second = _increment(loaded, sink)
+    rows, before = rows_of(sink), rows_of(sink, first)
+    week = timedelta(days=7)
+    assert vacuum(sink, week, remove=True) == Waste((), ())
+    assert rows_of(sink, first) == before
+    abandoned = begin_run(loaded, plan_source(loaded.pipeline.source))
+    # It began after b.jsonl was replaced: what it could still need is younger than that.
+    assert vacuum(sink, timedelta(0), remove=False).open_runs == (abandoned,)
+    with Lease(sink.folder, f"run-{abandoned}"):
+        assert vacuum(sink, timedelta(0), remove=True, now=LATER).open_runs == ()
+        assert sink.open_runs() == [abandoned]
+        assert rows_of(sink, first) == before
+    waste = vacuum(sink, week, remove=True, now=LATER)
+    assert waste.open_runs == (abandoned,)
+    assert waste.files
+    assert rows_of(sink) == rows
+    assert (sink.committed(), sink.open_runs()) == ([first, second], [])
+    held = {Path(file) for file in sink.snapshot().files("documents")}
+    assert held == {*(tmp_path / "out/documents").rglob("*.parquet")}
+    assert vacuum(sink, week, remove=True, now=LATER).files == ()
+    write_rows(tmp_path / "in/c.jsonl", ["c0"])
+    _increment(loaded, sink)
+    assert len(rows_of(sink)) == 27
+
+
+def test_a_run_says_which_vocabularies_its_codes_are_from(loaded: LoadedPipeline) -> None:
+    drugs = LinkedVocabulary(index=str(STARTERS / "drugs"), labels={"L0": ()})
+    linking = Stage("linking", Linking(vocabularies=(drugs,)), None)
+    linked = replace(loaded, stages=(*loaded.stages, linking))
+    sink = RunStore(loaded.pipeline.sink.path)
+    marker = sink.marker(_full(linked, sink))
+    manifest = read_manifest(STARTERS / "drugs")
+    said = {"name": manifest.name, "version": manifest.version, "digest": manifest.digest}
+    assert marker["vocabularies"] == [said]
+    assert sink.marker(_full(loaded, sink))["vocabularies"] == []
+
+
+def test_the_commands(loaded: LoadedPipeline, sink: RunStore, tmp_path: Path) -> None:
+    first = _full(loaded, sink)
+    write_rows(tmp_path / "in/c.jsonl", ["c0"])
+    second = _increment(loaded, sink)
+    abandoned = begin_run(loaded, plan_source(loaded.pipeline.source))
+    call = CliRunner().invoke
+
+    def told(*words: str) -> object:
+        result = call(app, ["runs", *words])
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    rows = told("list", sink.path, "--json")
+    assert isinstance(rows, list)
+    assert [(r["run_id"], r.get("kind")) for r in rows] == [
+        (first, "full"),
+        (second, "increment"),
+        (abandoned, None),
+    ]
+    shown = told("show", sink.path, second)
+    assert isinstance(shown, dict)
+    assert (shown["base"], shown["units"]) == (first, 1)
+    assert shown["changes"] == {"new": 1, "changed": 0, "gone": 0, "unchanged": 2} | {
+        "stale": 0,
+        "failed": 0,
+    }
+    now = told("current", sink.path, "--json")
+    assert isinstance(now, dict)
+    assert len(now["documents"]) == 5
+    difference = told("diff", sink.path, first, second, "--json")
+    assert isinstance(difference, dict)
+    assert difference["documents"]["added"] == 1
+    assert call(app, ["runs", "diff", sink.path, first, second]).exit_code == 0
+    assert call(app, ["runs", "discard", sink.path, abandoned]).exit_code == 0
+    assert call(app, ["runs", "discard", sink.path, second]).exit_code == 2
+    again = _full(loaded, sink)
+    waste = told("vacuum", sink.path, "--older-than-days", "0", "--yes", "--json")
+    assert isinstance(waste, dict)
+    assert len([file for file in waste["files"] if file.startswith("documents/")]) == 5
+    assert len(rows_of(sink)) == 26
+    result = call(app, ["runs", "diff", sink.path, first, again])
+    assert result.exit_code == 2
+    assert "`medspan runs vacuum` removed them" in result.stderr
+
+
+@pytest.mark.parametrize("names", [["notes"], ["notes", "a-pipeline-with-a-long-name-of-its-own"]])
+def test_the_list_is_whole_on_80_columns(names: list[str]) -> None:
+    rows: list[dict[str, object]] = [
+        {
+            "run_id": f"r20261129T12370{i}-ceacf2",
+            "state": "committed",
+            "pipeline": name,
+            "kind": "increment",
+            "documents": 40_123_456,
+            "failed": 123_456,
+            "entities": 812_345_678,
+            "seconds": 123_456.7,
+        }
+        for i, name in enumerate(names)
+    ]
+    rows.append({"run_id": "r20261129T123709-ceacf2", "state": "open"})
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(runs_table(rows))
+    shown = console.export_text()
+    assert max(map(len, shown.splitlines())) <= 80
+    for row in rows:
+        (line,) = (line for line in shown.splitlines() if line.startswith(str(row["run_id"])))
+        if row["state"] == "committed":
+            assert "40,123,456 123,456 812,345,678 123456.7" in " ".join(line.split())
+    assert "notes" in shown
+
+
+def test_the_time_of_a_resumed_run_is_its_own(loaded: LoadedPipeline, sink: RunStore) -> None:
+    class Interrupt:
+        def update(self, tally: Tally, documents: int) -> None:
+            if tally.total:
+                raise KeyboardInterrupt
+
+    run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
+    with pytest.raises(KeyboardInterrupt):
+        drive_run(sink, run_id, Interrupt(), hashing(seconds=0.2))
+    timing = drive_run(sink, run_id, Quiet(), hashing()).marker["timing"]
+    for stage in timing["stages"].values():
+        assert stage["seconds"] <= timing["seconds"] * stage["workers"]

@@ -1,0 +1,84 @@
+"""A driver in a process of its own, that is killed or stopped at a chosen moment of its commit.
+
+``python tests/support/driver_process.py JSON``: ``source``, ``sink``; ``resume``: a run, else a
+pass of enrichment; ``table`` and ``when`` (before, after): where the process sends itself
+``signal``;
+``lease``: seconds that its leases last. Prints the run's id, or the error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def driver(source: Path, sink: str, **more: Any) -> Iterator[subprocess.Popen[str]]:
+    """The running process."""
+    work = json.dumps({"source": str(source), "sink": sink, **more})
+    command = [sys.executable, str(Path(__file__).resolve()), work]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def until_stopped(process: subprocess.Popen[str]) -> None:
+    """Wait until a process has stopped itself."""
+    stat = Path(f"/proc/{process.pid}/stat")
+    while stat.read_text().rpartition(")")[2].split()[0] != "T":
+        assert process.poll() is None, "it ended before it stopped"
+        time.sleep(0.05)
+
+
+def main() -> None:
+    """Do what ``sys.argv[1]`` says."""
+    from pipelines.batch import RunFailedError, drive_run
+    from pipelines.enrich import enrich
+    from pipelines.runs.lease import Lease
+    from pipelines.runs.store import RunStore
+    from pipelines.tables.delta import Table
+    from pipelines.tables.folder import RunError
+    from support.lake import Quiet, hashing, pipeline
+    from support.without_ray import without_ray
+
+    work = json.loads(sys.argv[1])
+    without_ray(setattr)
+    Lease.__init__.__defaults__ = (work.get("lease", 60.0),)
+    real = Table.commit
+
+    def commit(table: Table, *rest: Any) -> None:
+        here = table.name == work.get("table")
+        number = getattr(signal, work.get("signal", "SIGKILL"))
+        if here and work["when"] == "before":
+            os.kill(os.getpid(), number)
+        real(table, *rest)
+        if here and work["when"] == "after":
+            os.kill(os.getpid(), number)
+
+    setattr(Table, "commit", commit)  # noqa: B010
+    loaded = pipeline(work["source"], work["sink"])
+    try:
+        if "resume" in work:
+            print(drive_run(RunStore(work["sink"]), work["resume"], Quiet(), hashing()).run_id)
+            return
+        done = enrich(loaded, Quiet(), nullcontext(), hashing())
+        print(done.outcome.run_id if done.outcome else "nothing")
+    except (RunError, RunFailedError) as error:
+        print(f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    main()
