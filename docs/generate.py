@@ -294,7 +294,7 @@ def benchmarks() -> str:
         "the same minutes on the same machine, and prints a JSON document that is kept in "
         "`benchmarks/results/`. This page is made from those documents. A ratio above 1 means that "
         "medspan is faster or better, where the script's own text does not say otherwise. "
-        "**All were measured on CPUs: no GPU was at hand.**",
+        "A result is of the code of its date. **All were measured on CPUs: no GPU was at hand.**",
         "",
     ]
     for file in sorted((ROOT / "benchmarks/results").glob("*.json")):

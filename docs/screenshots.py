@@ -21,7 +21,7 @@ from urllib.request import urlopen
 import yaml
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, ViewportSize
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs/images"
@@ -32,7 +32,7 @@ NOTE = (
     "Plan: start latanoprost 0.005% once daily if intraocular pressure rises."
 )
 PORT = 8317
-SIZE = {"width": 1280, "height": 860}
+SIZE: ViewportSize = {"width": 1280, "height": 860}
 
 
 def main() -> None:

@@ -71,7 +71,7 @@ class Stage:
     @property
     def model(self) -> ModelConfig:
         """The model of a stage that finds entities; raises ConfigError for any other."""
-        if isinstance(self.config, OnnxModel | GgufModel):
+        if isinstance(self.config, OnnxModel | GlinerModel | GgufModel):
             return self.config
         raise ConfigError(f"{self.name}: this stage does not find entities")
 

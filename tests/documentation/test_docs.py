@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from support import ROOT
 from typer.testing import CliRunner, Result
+
+from actors.config.deidentify import Deidentify
+from actors.config.load import parse_model
+from pipelines.config import Pipeline
 
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
@@ -122,3 +130,43 @@ def test_the_rest_of_the_tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     drugs = set(names["relations"].filter(polars.col("type") == "strength")["drug"])
     assert drugs == {"Metformin", "Latanoprost", "Insulin glargine"}
     assert "3" in medspan("medspan runs list out/").output
+
+
+def yaml_blocks() -> list[tuple[str, str]]:
+    blocks = []
+    for page in sorted((DOCS / "how-to").glob("*.md")):
+        found = re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
+        blocks += [(f"{page.stem}-{n}", block) for n, block in enumerate(found, 1)]
+    return blocks
+
+
+@pytest.mark.parametrize(("name", "block"), yaml_blocks(), ids=[name for name, _ in yaml_blocks()])
+def test_configuration_in_the_how_tos_is_valid(name: str, block: str) -> None:
+    """A block is a model file, policies of de-identification, or sections of a pipeline file."""
+    content = yaml.safe_load(block)
+    if "kind" in content:
+        parse_model(content, ROOT / "configs/models/of-a-page.yaml")
+    elif "policies" in content:
+        Deidentify.model_validate(content)
+    else:
+        rest = {
+            "name": name,
+            "source": {"path": "notes/"},
+            "steps": [{"model": "starter:token-classifier"}],
+            "sink": {"path": "out/"},
+        }
+        Pipeline.model_validate(rest | content)
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("material")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", tmp_path / "site"],
+        cwd=ROOT,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "site/tutorial.html").exists()
