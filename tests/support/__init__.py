@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 """The project's folder."""
 FIXTURES = ROOT / "tests" / "fixtures"
 SAMPLES = ROOT / "configs" / "samples"
+PATHS = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+"""PYTHONPATH of processes that import the project and this package."""

@@ -22,8 +22,9 @@ from typing import Any
 
 from ray.cluster_utils import Cluster
 
+from support import PATHS
+
 KINDS = ("driver", "actor", "worker", "node")
-_HERE = Path(__file__).resolve()
 
 
 class Arena:
@@ -76,8 +77,8 @@ class Arena:
     def _start(self, work: dict[str, Any]) -> None:
         with Path(work["log"]).open("a") as log:
             self._driver = subprocess.Popen(
-                [sys.executable, str(_HERE), json.dumps(work)],
-                env={**os.environ, "RAY_ADDRESS": self._cluster.address},
+                [sys.executable, "-m", "support.chaos", json.dumps(work)],
+                env={**os.environ, "PYTHONPATH": PATHS, "RAY_ADDRESS": self._cluster.address},
                 stdout=log,
                 stderr=log,
                 text=True,

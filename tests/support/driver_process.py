@@ -1,6 +1,6 @@
 """A driver in a process of its own, that is killed or stopped at a chosen moment of its commit.
 
-``python tests/support/driver_process.py JSON``: ``source``, ``sink``; ``resume``: a run, else a
+``python -m support.driver_process JSON``: ``source``, ``sink``; ``resume``: a run, else a
 pass of enrichment; ``table`` and ``when`` (before, after): where the process sends itself
 ``signal``;
 ``lease``: seconds that its leases last. Prints the run's id, or the error.
@@ -19,14 +19,20 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from support import PATHS
+
 
 @contextmanager
 def driver(source: Path, sink: str, **more: Any) -> Iterator[subprocess.Popen[str]]:
     """The running process."""
     work = json.dumps({"source": str(source), "sink": sink, **more})
-    command = [sys.executable, str(Path(__file__).resolve()), work]
+    command = [sys.executable, "-m", "support.driver_process", work]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command,
+        env={**os.environ, "PYTHONPATH": PATHS},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
     try:
         yield process

@@ -100,7 +100,7 @@ def test_a_picture_needs_a_reader(lake: Path) -> None:
     plan = plan_source(loaded.pipeline.source)
     check_pictures_are_read(loaded, plan)
     blind = LoadedPipeline(loaded.path, loaded.pipeline, loaded.models)
-    with pytest.raises(ConfigError, match=r"a\.png: is a picture or PDF"):
+    with pytest.raises(ConfigError, match=r"a\.png is an image or PDF"):
         check_pictures_are_read(blind, plan)
     path = pipeline(lake, image="scan")
     path.write_text(path.read_text().replace("ocr:\n  model: starter:ocr\n", ""))
