@@ -1,4 +1,4 @@
-"""A private Ray: it listens on loopback only and requires a token."""
+"""A private Ray: it listens on loopback only, requires a token, and reports to nobody."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from functools import cache
 from ray._private import ray_constants
 
 _TOKEN = "RAY_AUTH_TOKEN"
+_USAGE = "RAY_USAGE_STATS_ENABLED"
 
 
 @contextmanager
@@ -24,8 +25,11 @@ def private_ray() -> Iterator[None]:
     Ray enables token authentication here by default, with a token stored in ``~/.ray/auth_token``.
     Our token is never stored, so a read-only home works. ``RAY_AUTH_*`` of the environment take
     precedence.
+
+    Without ``RAY_USAGE_STATS_ENABLED=0`` Ray sends usage statistics to its makers, also where no
+    dashboard is started. The environment takes precedence here, too.
     """
-    ours = {ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0"}
+    ours = {ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0", _USAGE: "0"}
     if "RAY_AUTH_TOKEN_PATH" not in os.environ:
         ours[_TOKEN] = _token()
     added = {name: value for name, value in ours.items() if name not in os.environ}

@@ -111,3 +111,14 @@ def test_what_the_environment_says_of_tokens_holds(monkeypatch: pytest.MonkeyPat
     with private_ray():
         assert "RAY_AUTH_TOKEN" not in os.environ
     assert os.environ["RAY_AUTH_TOKEN_PATH"] == "token-file"
+
+
+def test_no_usage_statistics_leave_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray._common.usage.usage_lib import usage_stats_enabled
+
+    monkeypatch.delenv("RAY_USAGE_STATS_ENABLED", raising=False)
+    with private_ray():
+        assert not usage_stats_enabled()
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "1")
+    with private_ray():
+        assert usage_stats_enabled()

@@ -100,6 +100,21 @@ def medspan(line: str) -> Result:
     return result
 
 
+def executed(page: Path) -> dict[str, Any]:
+    """The names that the Python blocks of a page leave behind."""
+    names: dict[str, Any] = {}
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
+    assert blocks
+    for block in blocks:
+        exec(block, names)
+    return names
+
+
+@pytest.mark.weights
+def test_the_python_of_the_readme() -> None:
+    assert "extractor" in executed(ROOT / "README.md")
+
+
 @pytest.mark.weights
 def test_the_fast_commands_of_the_tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray")
@@ -123,12 +138,11 @@ def test_the_rest_of_the_tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     saved_files(page, tmp_path)
     monkeypatch.chdir(tmp_path)
     medspan("medspan run clinic.yaml")
-    names: dict[str, Any] = {}
-    for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S):
-        exec(block, names)
+    names = executed(page)
     assert names["diseases"].filter(polars.col("experiencer") == "family").height == 1
     drugs = set(names["relations"].filter(polars.col("type") == "strength")["drug"])
     assert drugs == {"Metformin", "Latanoprost", "Insulin glargine"}
+    executed(DOCS / "how-to/query-the-tables.md")
     assert "3" in medspan("medspan runs list out/").output
 
 
