@@ -80,8 +80,8 @@ def estimate_capacity(loaded: LoadedPipeline, machine: Machine, work: Work) -> C
     Raises ConfigError, with the numbers, if a model does not fit on a GPU, or one actor of each
     stage does not fit on the machine.
     """
-    resolve_gpus = on_gpu(loaded, machine.memory)
-    demands = _demands(resolve_gpus, machine, work)
+    fitted = on_gpu(loaded, machine.memory)
+    demands = _demands(fitted, machine, work)
     balance = balanced(demands, machine.gpus, machine.cpus)
     if balance is None:
         cpus = "" if machine.cpus is None else f" and {machine.cpus:g} CPUs"
@@ -93,14 +93,14 @@ def estimate_capacity(loaded: LoadedPipeline, machine: Machine, work: Work) -> C
     hours = work.documents / total / 3600 if total else None
     cost = hours * machine.price if hours is not None and machine.price is not None else None
     return CapacityEstimate(
-        steps=tuple(_steps(resolve_gpus, demands, balance, work)),
+        steps=tuple(_steps(fitted, demands, balance, work)),
         cpus=sum(d.cpus * n for d, n in zip(demands, balance.counts, strict=True)),
         documents_per_s=total,
         hours=hours,
         cost=cost,
         slowest=demands[_slowest(balance)].name if total else None,
         bound=("gpus" if balance.by_gpus else "actors") if total else None,
-        changes=tuple(_changes(resolve_gpus, machine, demands, balance)),
+        changes=tuple(_changes(fitted, machine, demands, balance)),
         notes=tuple(_notes(demands, balance, machine)),
     )
 

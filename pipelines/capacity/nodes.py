@@ -78,20 +78,20 @@ def check_threads(pools: Sequence[Pool], where: Sequence[Node], what: str = "ste
             f"{together:g} cores; {way_to_fit(pools, together)}"
         )
     for node in where:
-        place_pools = _most(pools, node)
-        threads = sum(count * pool.threads for pool, count in place_pools)
+        placed = _most(pools, node)
+        threads = sum(count * pool.threads for pool, count in placed)
         if threads <= node.cores + _SLACK:
             continue
         actors = ", ".join(
             f"{count} of {pool.threads} thread{'s' * (pool.threads > 1)} and {pool.num_cpus:g} CPUs"
-            for pool, count in place_pools
+            for pool, count in placed
         )
         message = (
             f"{what}: a {node.cores:g}-core node could be assigned actors with {threads} threads "
             f"in total ({actors})"
         )
         ways = ["lower pool.max_actors"]
-        if any(pool.num_cpus < pool.threads for pool, _ in place_pools):
+        if any(pool.num_cpus < pool.threads for pool, _ in placed):
             ways.insert(0, "set pool.num_cpus to 1 or more (an actor has at least one thread)")
         if node.cpus > node.cores + _SLACK:
             message += f", since it declares {node.cpus:g} CPUs to Ray"

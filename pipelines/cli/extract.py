@@ -107,8 +107,8 @@ def extract(
         Console(stderr=True).print(name, escape(failure.message))
     for document, (extractions, refined) in zip(documents, found, strict=True):
         if document.id in read.readings:
-            place_pools = place(refined.entities, read.readings[document.id])
-            refined = dataclasses.replace(refined, entities=tuple(place_pools))
+            placed = place(refined.entities, read.readings[document.id])
+            refined = dataclasses.replace(refined, entities=tuple(placed))
         _show(document, extractions, refined, form, len(documents) > 1)
         failed = failed or any(e.status is Status.FAILED for e in extractions)
     if failed:

@@ -76,12 +76,12 @@ def _end(actors: Sequence[Any]) -> None:
 
 
 def test_eight_quarters_fill_two_cards_and_a_ninth_waits() -> None:
-    place_pools = _placed([0.25] * 8)
-    assert Counter(card for _, card in place_pools) == {"0": 4, "1": 4}
+    placed = _placed([0.25] * 8)
+    assert Counter(card for _, card in placed) == {"0": 4, "1": 4}
     ninth = ray.remote(num_cpus=0, num_gpus=0.25)(Place).remote()
     answer = ninth.where.remote()
     assert ray.wait([answer], timeout=2)[0] == []
-    (first, card), *others = place_pools
+    (first, card), *others = placed
     ray.kill(first)
     assert ray.get(answer, timeout=60)[0] == card
     _end([ninth, *(actor for actor, _ in others)])
@@ -89,12 +89,12 @@ def test_eight_quarters_fill_two_cards_and_a_ninth_waits() -> None:
 
 def test_halves_and_fifths_pack_and_no_card_is_given_twice() -> None:
     fractions = [0.5, 0.5, 0.2, 0.2, 0.2, 0.2]
-    place_pools = _placed(fractions)
+    placed = _placed(fractions)
     taken: Counter[str] = Counter()
-    for (_, card), part in zip(place_pools, fractions, strict=True):
+    for (_, card), part in zip(placed, fractions, strict=True):
         taken[card] += round(part * 10)
     assert sorted(taken.values()) == [8, 10]
-    _end([actor for actor, _ in place_pools])
+    _end([actor for actor, _ in placed])
 
 
 def test_a_node_says_its_cores() -> None:
@@ -111,7 +111,7 @@ def test_threads_that_would_share_cores_are_refused_before_any_work(tmp_path: Pa
     run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
     (tmp_path / "processes").mkdir()
     load = Counted(str(tmp_path / "processes"))
-    with pytest.raises(ConfigError, match=rf"actors of {count} threads .*lower pool\.max_actors"):
+    with pytest.raises(ConfigError, match=rf"actors with {count} threads .*lower pool\.max_actors"):
         drive_run(RunStore(str(tmp_path / "out")), run_id, Quiet(), load=load)
     assert [*(tmp_path / "processes").iterdir()] == []
 

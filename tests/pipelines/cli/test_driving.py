@@ -50,7 +50,7 @@ def test_sigterm_ends_it_as_ctrl_c_does(tmp_path: Path, command: str, advice: st
     finally:
         process.kill()
     assert process.returncode == 1, said
-    assert "Interrupted. What is done is kept, nothing is committed." in said
+    assert "Interrupted. Finished units are kept; nothing is committed." in said
     assert advice in said
     assert "Traceback" not in said
     assert not list((tmp_path / "out/_leases").glob("*.json"))
