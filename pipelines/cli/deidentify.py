@@ -1,4 +1,4 @@
-"""``medspan deidentify``: one note or scan without its identifiers, in this process."""
+"""``medspan deidentify``: remove the identifiers from one note or scan, in this process."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def deidentify(
         bool, typer.Option("--json", help="Text, edits, counts and residue as JSON.")
     ] = False,
 ) -> None:
-    """A text or picture without its identifiers. The key of surrogates, hashes and shifts is read
-    from MEDSPAN_DEIDENTIFY_KEY."""
+    """Remove the identifiers from a text, picture, PDF or DICOM file. Surrogates, hashes and date
+    shifts derive from the secret in MEDSPAN_DEIDENTIFY_KEY."""
     from actors.config import ConfigError
     from actors.pages import PageError, kind_of
 
