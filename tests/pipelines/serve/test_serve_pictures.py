@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
-from support import serve as serve_fakes
+from support import serve
 from support.serve import MODEL, FakeExtractor, FakeReader, make_app, make_client, picture
 
 from actors.config import GgufModel
@@ -104,7 +104,7 @@ def test_a_server_that_reads_pictures_is_ready_once_one_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blank: bool
 ) -> None:
     if blank:
-        monkeypatch.setattr(serve_fakes, "_note", lambda content: " ")
+        monkeypatch.setattr(serve, "_note", lambda content: " ")
     client = TestClient(make_app(tmp_path, ocr=True), base_url="http://127.0.0.1")
     assert client.get("/readyz").status_code == (503 if blank else 200)
 
