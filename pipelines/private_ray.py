@@ -11,6 +11,7 @@ from functools import cache
 from ray._private import ray_constants
 
 _TOKEN = "RAY_AUTH_TOKEN"
+_MODE = "RAY_AUTH_MODE"
 _USAGE = "RAY_USAGE_STATS_ENABLED"
 
 
@@ -33,6 +34,8 @@ def private_ray() -> Iterator[None]:
     if "RAY_AUTH_TOKEN_PATH" not in os.environ:
         ours[_TOKEN] = _token()
     added = {name: value for name, value in ours.items() if name not in os.environ}
+    # Ray sets the mode for good; a Ray started later in this process would want a token, too.
+    left = {*added, *({_MODE} - os.environ.keys())}
     os.environ.update(added)
     joined = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False
@@ -40,7 +43,7 @@ def private_ray() -> Iterator[None]:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = joined
-        for name in added:
+        for name in left:
             os.environ.pop(name, None)
 
 

@@ -88,6 +88,7 @@ def test_a_ray_of_this_machine_listens_on_loopback_and_wants_its_token(
     assert sorted(found) == ["127.0.0.1"], found
     assert any("gcs_server" in name for name in found["127.0.0.1"])
     assert (stranger, wrong, right) == (False, False, True)
+    assert "RAY_AUTH_MODE" not in os.environ, "a Ray started later here would want a token"
 
 
 def _asks(address: str, environment: dict[str, str]) -> bool:
