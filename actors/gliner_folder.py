@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from actors.model_folder import ModelFileError, longest
+from actors.model_folder import ModelFileError, longest, read_json
 
 MODELS = ("model.onnx", "model_quantized.onnx")
 """Names of the weights; the first that is there is read."""
@@ -85,7 +84,7 @@ def read_gliner_folder(path: Path) -> GlinerFolder:
     if model is None:
         raise FileNotFoundError(f"{path}: has none of {', '.join(MODELS)}")
     file = path / "gliner_config.json"
-    config = _json(file)
+    config = read_json(file)
     kind = _kind(config, file)
     encoder = config.get("encoder_config") or {}
     most_words = _number(config, "max_len", _DEFAULT_WORDS, file)
@@ -143,15 +142,3 @@ def _number(config: dict[str, Any], key: str, default: int, file: Path) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise ModelFileError(f"{file}: {key} is no whole number")
     return value
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: not found") from None
-    except ValueError as error:
-        raise ModelFileError(f"{path}: not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ModelFileError(f"{path}: holds no mapping")
-    return content

@@ -54,17 +54,18 @@ def read_folder(path: Path) -> Folder:
         )
     if not (path / "model.onnx").is_file():
         raise FileNotFoundError(f"{path / 'model.onnx'}: not found")
-    config = _json(path / "config.json")
+    config = read_json(path / "config.json")
     return Folder(path, _labels(config, path), _pad_id(config), longest(config, path))
 
 
 def tokenizer_config(path: Path) -> dict[str, Any]:
     """Return the content of tokenizer_config.json, empty if there is none."""
     file = path / "tokenizer_config.json"
-    return _json(file) if file.is_file() else {}
+    return read_json(file) if file.is_file() else {}
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object. Raises FileNotFoundError, or ModelFileError for any other content."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -104,7 +105,7 @@ def added_tokens(path: Path) -> dict[str, int]:
     """The tokens that a folder's tokenizer.json has beside or above its vocabulary, and their ids:
     special ones and the like. Empty where there is no such file."""
     file = path / "tokenizer.json"
-    content = _json(file) if file.is_file() else {}
+    content = read_json(file) if file.is_file() else {}
     return {str(one["content"]): int(one["id"]) for one in content.get("added_tokens") or ()}
 
 

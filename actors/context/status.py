@@ -7,7 +7,8 @@ as many words as its rule allows. Harkema et al., J Biomed Inform 2009.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from actors.context.clauses import Sentence
 from actors.context.scan import Mark, Rule
@@ -73,30 +74,19 @@ def with_section(assertion: Assertion, effects: Sequence[str], cue: Cue) -> Asse
 
     What the sentence itself says of the experiencer is stronger than the section.
     """
-    fields = _fields(assertion)
+    changes: dict[str, Any] = {}
     cues = list(assertion.cues)
     for effect in effects:
         if effect in ("family", "other"):
             if assertion.experiencer is not Experiencer.PATIENT:
                 continue
-            fields["experiencer"] = Experiencer(effect)
+            changes["experiencer"] = Experiencer(effect)
             attribute = "experiencer"
         else:
-            fields[effect] = True
+            changes[effect] = True
             attribute = effect
         cues.append(Cue(attribute, cue.rule, cue.start, cue.end))
-    return Assertion(**fields, cues=tuple(cues))  # type: ignore[arg-type]
-
-
-def _fields(assertion: Assertion) -> dict[str, object]:
-    return {
-        "negated": assertion.negated,
-        "uncertain": assertion.uncertain,
-        "hypothetical": assertion.hypothetical,
-        "historical": assertion.historical,
-        "conditional": assertion.conditional,
-        "experiencer": assertion.experiencer,
-    }
+    return replace(assertion, **changes, cues=tuple(cues))
 
 
 def _scopes(text: str, sentence: Sentence) -> list[Scope]:
