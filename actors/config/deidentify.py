@@ -48,7 +48,7 @@ class Category(StrEnum):
 
 
 class Policy(StrEnum):
-    """What stands in place of an identifier."""
+    """How an identifier is replaced."""
 
     MASK = "mask"
     """The category in brackets: [NAME]."""
@@ -200,11 +200,11 @@ class Deidentify(Section):
         return self
 
     def policy(self, category: Category) -> Policy:
-        """What happens to identifiers of a category."""
+        """Return the policy that applies to a category."""
         return self.policies.get(category, _PRESETS[self.preset][category])
 
     def category(self, label: str) -> Category | None:
-        """The category that a model's label belongs to; None where it is no identifier."""
+        """Return the category of a model's label, or None if it is not an identifier."""
         if label in self.labels:
             return self.labels[label]
         return _LABELS.get(label.lower()) or (
@@ -212,13 +212,13 @@ class Deidentify(Section):
         )
 
     def needs_key(self) -> bool:
-        """Whether a policy depends on the key."""
+        """Return True if any category has a policy that uses the key."""
         return any(self.policy(category) in KEYED for category in Category)
 
     def read_lists(self) -> dict[Category, tuple[str, ...]]:
-        """The values of the user's lists, without empty lines.
+        """Read the user's lists, skipping empty lines.
 
-        Raises FileNotFoundError, and ValueError for a file that is not UTF-8.
+        Raises FileNotFoundError, or ValueError if a file is not UTF-8.
         """
         return {
             category: tuple(value for path in paths for value in _lines(Path(path)))
@@ -226,9 +226,9 @@ class Deidentify(Section):
         }
 
     def identity(self) -> dict[str, object]:
-        """The policies as they are, the values of the lists, and the room's number.
+        """Return the resolved policies, the values of the lists, and the version of the results.
 
-        The key is not part of it: whoever changes the key runs again with another sink.
+        The key is not part of the identity: after changing it, run again with a new sink.
         """
         found = super().identity()
         del found["preset"]

@@ -203,7 +203,7 @@ class GgufContext(Section):
     )
 
     def identity(self) -> dict[str, Any]:
-        """As for any section, except that GPU placement does not change an answer."""
+        """Return the section's identity without GPU placement, which does not change results."""
         content = super().identity()
         for name in _PLACEMENT & content["llama_cpp"].keys():
             del content["llama_cpp"][name]

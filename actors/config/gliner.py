@@ -53,7 +53,7 @@ class GlinerDecode(Section):
 
 
 class GlinerLabels(LabelFilter):
-    """As the filter of other models; scores decide between overlapping entities first."""
+    """Label filter, applied after scores have decided between overlapping entities."""
 
     threshold: float = Field(0.5, ge=0, le=1, description="Least score of an entity.")
 

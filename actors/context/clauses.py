@@ -1,7 +1,7 @@
 """One scan of a text: sentences, and the cues in each, in reading order.
 
-Clinical notes have no clean sentences. A line break ends one before a bullet, a blank line, or a
-line that begins anew; it does not where a long line was wrapped or the next begins in lower case.
+Clinical notes are not cleanly punctuated. A line break ends a sentence if a bullet, a blank line or
+a new statement follows, but not if a long line was wrapped or the next one starts in lower case.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _breaks(text: str, lexicon: Lexicon, edges: Iterable[int]) -> Iterator[tuple
 
 
 def _ends(text: str, at: int, start: int, lexicon: Lexicon) -> tuple[bool, bool]:
-    """Whether the sentence ends with the character at ``at``, and whether a line of a list follows.
+    """Return whether the sentence ends at the character ``at``, and whether a list item follows.
 
     A digit there is the number of an item in a run-on list: ``1) polyp  2) ulcer``.
     """

@@ -24,7 +24,7 @@ FOLDER = Path(__file__).parent / "lexicons"
 
 
 class LexiconFile(Section):
-    """What a lexicon file of one language holds."""
+    """Schema of the lexicon file of one language."""
 
     language: Language
     function_words: tuple[Phrase, ...] = Field(
@@ -59,7 +59,7 @@ class SectionEntry(Section):
 
 
 class SectionsFile(Section):
-    """What ``sections.yaml`` holds: normalised section names to their entries."""
+    """Schema of ``sections.yaml``: entries by normalised section name."""
 
     sections: dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z_]*$")], SectionEntry]
 

@@ -1,4 +1,4 @@
-"""What stands in place of an identifier, by policy."""
+"""Replace identifiers according to their policy."""
 
 from __future__ import annotations
 

@@ -27,8 +27,7 @@ class OcrJob:
     """A document, the future of its result, and the pages read so far.
 
     ``on_progress`` is called after each page, and while one is decoded. The future can be cancelled
-    until
-    it has a result. Several threads may settle it; the first one wins.
+    until it has a result. Several threads may settle it; the first one wins.
     """
 
     document: Document

@@ -124,9 +124,8 @@ class TokenClassifier:
         A long document takes several calls. Windows of a cancelled document are skipped. Batches
         run on ``runners``, which has ``parallel`` threads. Once ``go_on`` returns False, no new
         batch starts and the other windows wait for the next call; each thread runs at least one
-        batch. Raises only if the model is lost to this process. ``on_progress`` is called after
-        each
-        batch.
+        batch. Raises only if the model is lost to this process. ``on_progress`` is called
+        after each batch.
         """
         work = [
             (reading, window)
