@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from actors.extras import optional_imports
 from actors.spans import Annotations, Document, Entity
 
 if TYPE_CHECKING:
@@ -54,12 +55,8 @@ def deidentify(
     from actors.config import ConfigError
     from actors.pages import PageError, kind_of
 
-    try:
+    with optional_imports("medspan deidentify"):
         from actors.deidentify import Deidentifier
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"{error.name} is not installed; pip install 'medspan[deidentify]'"
-        ) from None
 
     content = file.read_bytes()
     secret = os.environ.get(KEY)
@@ -91,17 +88,14 @@ def deidentify(
 
 
 def _config(path: Path | None) -> Deidentify:
-    from pydantic import ValidationError
+    from pydantic import TypeAdapter
 
-    from actors.config import ConfigError, read_yaml
     from actors.config.deidentify import Deidentify
+    from actors.config.load import read_yaml, validate
 
-    try:
-        return Deidentify.model_validate({} if path is None else read_yaml(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"{path}: {where}: {first['msg']}") from None
+    if path is None:
+        return Deidentify()
+    return validate(TypeAdapter(Deidentify), read_yaml(path), path)
 
 
 def _read(file: Path, content: bytes, ocr: str) -> tuple[Document, OcrResult | None]:
