@@ -80,7 +80,9 @@ class OcrModel(Section):
         0.5,
         ge=0,
         le=1,
-        description="Drop lines recognised with less confidence: they are rarely text.",
+        description="Leave out lines recognised with less confidence, the mean probability of "
+        "their characters: specks and lines under a stamp. The step's problems give their number "
+        "and boxes. 0 keeps every line with characters.",
     )
     rotation: bool = Field(
         True, description="Detect pages that are sideways or upside down and read them upright."

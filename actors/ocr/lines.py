@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from actors.ocr.networks import LINE_HEIGHT, Quad, RecognizedLine
 from actors.pages import Picture, PlacedWord, Strip
+from actors.spans import Box
 
 _TALL = 1.5  # height to width ratio above which a line runs vertically
 _SHORT = 3.0  # width to height ratio from which a line counts for the page's skew
@@ -122,6 +123,16 @@ def strips(
                 Strip(tuple(words), float(low[0]), float(low[1]), float(high[0]), float(high[1]))
             )
     return made
+
+
+def line_boxes(cuts: Sequence[Cut], page: int, size: tuple[int, int], turn: int) -> list[Box]:
+    """Return the box of each line on the source page; ``size`` and ``turn`` as for ``strips``."""
+    boxes = []
+    for one in cuts:
+        corners = np.clip(_unturned(one.quad, size, turn), 0, np.array(size, np.float32))
+        (x0, y0), (x1, y1) = corners.min(axis=0), corners.max(axis=0)
+        boxes.append(Box(page, float(x0), float(y0), float(x1), float(y1)))
+    return boxes
 
 
 def _words(one: Cut, letters: RecognizedLine, size: tuple[int, int], turn: int) -> list[PlacedWord]:

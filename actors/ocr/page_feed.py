@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from actors.pages import (
     Limits,
@@ -35,6 +35,7 @@ class OcrJob:
     on_progress: OnProgress
     budget: PixelBudget | None = None
     pages: dict[int, tuple[PageSize, list[Strip]]] = field(default_factory=dict)
+    problems: dict[int, list[str]] = field(default_factory=dict)
     expected: int | None = None
     """Number of pages, known once the last one has been decoded."""
     _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
@@ -52,16 +53,24 @@ class OcrJob:
         self.on_progress()
         return self.over()
 
-    def add(self, number: int, size: PageSize, strips: list[Strip]) -> None:
+    def add(
+        self, number: int, size: PageSize, strips: list[Strip], problems: Sequence[str] = ()
+    ) -> None:
         """Store the result of a page."""
         self.pages[number] = (size, strips)
+        self.note(number, problems)
         self.on_progress()
         self.settle()
+
+    def note(self, number: int, problems: Sequence[str]) -> None:
+        """Store the problems of a page, beside those known already."""
+        self.problems.setdefault(number, []).extend(problems)
 
     def settle(self) -> None:
         """Set the result if all pages are read."""
         if len(self.pages) == self.expected and not self.over():
             result = compose([self.pages[n] for n in range(self.expected)])
+            result = replace(result, problems=tuple(self._problems(result)))
             if self._claim():
                 self.future.set_result(result)
 
@@ -74,6 +83,13 @@ class OcrJob:
         """Set an error of the OCR model itself, unless the job is already settled."""
         if self._claim():
             self.future.set_exception(error)
+
+    def _problems(self, result: OcrResult) -> Iterator[str]:
+        for number in sorted(self.problems):
+            for problem in self.problems[number]:
+                yield f"page {number + 1}: {problem}"
+        if not result.words:
+            yield f"no text found; pages: {len(result.pages)}"
 
     def _claim(self) -> bool:
         """Return True for the one caller that may settle the future, if it is not cancelled."""
@@ -149,6 +165,7 @@ class PageFeed:
                     job.settle()
                     break
                 number, self._number = self._number, self._number + 1
+                job.note(number, page.problems)
                 if page.picture is not None:
                     if job.budget is not None:
                         job.budget.take(page)

@@ -20,11 +20,11 @@ from actors.closeable import Closeable
 from actors.config import fingerprint, results_of
 from actors.config.ocr import OcrModel
 from actors.memory import cores, memory_by_place, memory_growth
-from actors.ocr.lines import Cut, cut, is_sideways, strips, turned
+from actors.ocr.lines import Cut, cut, is_sideways, line_boxes, strips, turned
 from actors.ocr.networks import Models, RecognizedLine, weights_digest
 from actors.ocr.page_feed import OcrJob, PageFeed
 from actors.pages import Limits, OcrResult, Page, PageSize, Picture, PixelBudget
-from actors.spans import Document, Failure, OnProgress, ignore_progress
+from actors.spans import Box, Document, Failure, OnProgress, ignore_progress
 
 _LOG = logging.getLogger(__name__)
 _MOST_WORKERS = 4
@@ -32,6 +32,7 @@ _WAVE_PIXELS = 64_000_000  # bounds the decoded pixels: large pages make smaller
 _DOUBTFUL = 0.85  # a page read with less confidence may be upside down
 _TRIED = 3  # number of longest lines to try upside down: a hundred letters suffice
 _BETTER = 0.05
+_NAMED_BOXES = 50  # of the lines left out of a page: a page of noise has thousands
 
 
 class OcrLost(RuntimeError):
@@ -195,13 +196,15 @@ class OcrReader(Closeable):
         except Exception as error:
             self._failed([page.job], error)
             return
-        kept = [
-            (one, read)
-            for one, read in zip(page.cuts, letters, strict=True)
-            if read.confidence >= self.config.min_confidence
-        ]
-        made = strips([one for one, _ in kept], [read for _, read in kept], page.size, page.turn)
-        page.job.add(page.number, PageSize(*page.size, page.turn), made)
+        minimum = self.config.min_confidence
+        kept = [i for i, read in enumerate(letters) if read.text and read.confidence >= minimum]
+        dropped = [one for i, one in enumerate(page.cuts) if i not in set(kept)]
+        made = strips(
+            [page.cuts[i] for i in kept], [letters[i] for i in kept], page.size, page.turn
+        )
+        boxes = line_boxes(dropped, page.number, page.size, page.turn)
+        problems = [_left_out(boxes, minimum)] if boxes else []
+        page.job.add(page.number, PageSize(*page.size, page.turn), made, problems)
 
     def _upside_down(
         self, page: _DetectedPage, letters: list[RecognizedLine]
@@ -240,6 +243,17 @@ def _batches(crops: Sequence[Picture], budget: int) -> list[list[int]]:
         else:
             batches.append([k])
     return batches
+
+
+def _left_out(boxes: Sequence[Box], minimum: float) -> str:
+    """Say that lines were left out, and where: corners in pixels, left, top, right, bottom."""
+    places = [f"({b.x0:.0f} {b.y0:.0f} {b.x1:.0f} {b.y1:.0f})" for b in boxes[:_NAMED_BOXES]]
+    more = len(boxes) - len(places)
+    return (
+        f"lines left out, unreadable or below min_confidence {minimum:g}: {len(boxes)}, at "
+        + ", ".join(places)
+        + (f" and {more} more" if more else "")
+    )
 
 
 def _confidence(letters: Sequence[RecognizedLine]) -> float:

@@ -85,12 +85,16 @@ class Strip:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a file: an image for OCR, or the strips of a PDF's text layer."""
+    """One page of a file: an image for OCR, or the strips of a PDF's text layer.
+
+    ``problems``: what of the page was left out or is doubtful; never quotes the page.
+    """
 
     width: int
     height: int
     picture: Picture | None = None
     strips: tuple[Strip, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 class PixelBudget:
@@ -120,8 +124,12 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class OcrResult:
-    """The OCR result: the text that offsets refer to, its words in order, and its pages."""
+    """The OCR result: the text that offsets refer to, its words in order, and its pages.
+
+    ``problems``: what was left out or is doubtful, by page, counted from 1.
+    """
 
     text: str
     words: tuple[Word, ...]
     pages: tuple[PageSize, ...]
+    problems: tuple[str, ...] = ()

@@ -113,5 +113,6 @@ class OcrActor(StageActor):
             fingerprint=self._reader.fingerprint,
             status=Status.OK if failure is None else Status.FAILED,
             failure=failure,
+            problems=() if isinstance(found, Failure) else found.problems,
             usage=Usage(seconds=seconds),
         )

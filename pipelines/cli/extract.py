@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from actors.config.merge import Merge
+    from actors.pages import OcrResult
     from pipelines.stages import Stage
 
 
@@ -106,10 +107,11 @@ def extract(
         name = f"[red]{escape(id_)}: {failure.type}:[/]"
         Console(stderr=True).print(name, escape(failure.message))
     for document, (extractions, refined) in zip(documents, found, strict=True):
-        if document.id in read.readings:
-            placed = place(refined.entities, read.readings[document.id])
+        reading = read.readings.get(document.id)
+        if reading is not None:
+            placed = place(refined.entities, reading)
             refined = dataclasses.replace(refined, entities=tuple(placed))
-        _show(document, extractions, refined, form, len(documents) > 1)
+        _show(document, reading, extractions, refined, form, len(documents) > 1)
         failed = failed or any(e.status is Status.FAILED for e in extractions)
     if failed:
         raise typer.Exit(1)
@@ -222,6 +224,7 @@ def _decoded(content: bytes, where: str) -> str:
 
 def _show(
     document: Document,
+    reading: OcrResult | None,
     extractions: list[Extraction],
     refined: Annotations,
     form: Form,
@@ -231,10 +234,13 @@ def _show(
 
     console = Console()
     if form is Form.JSON:
-        print(json.dumps(_as_json(document, extractions, refined), ensure_ascii=False))
+        found = _as_json(document, reading, extractions, refined)
+        print(json.dumps(found, ensure_ascii=False))
         return
     if named:
         console.rule(document.id)
+    for problem in reading.problems if reading is not None else ():
+        console.print("[yellow]ocr:[/]", escape(problem), highlight=False)
     if document.image is not None and document.text is not None and form is Form.TABLE:
         console.print(document.text, markup=False, highlight=False)
     for extraction in extractions:
@@ -247,7 +253,10 @@ def _show(
             console.print(f"[yellow]{extraction.model}:[/]", escape(problem), highlight=False)
         if extraction.completion is not None and not extraction.entities:
             console.print(extraction.completion, markup=False, highlight=False)
-    if form is Form.HIGHLIGHT:
+    if document.text is not None and not document.text.strip():
+        if reading is None:  # of a file that was read, the problems say so
+            console.print("[yellow]the document has no text[/]")
+    elif form is Form.HIGHLIGHT:
         colour = console.is_terminal and not console.no_color
         console.print(
             highlighted(document.text or "", refined.entities, colour=colour), soft_wrap=True
@@ -257,9 +266,14 @@ def _show(
 
 
 def _as_json(
-    document: Document, extractions: list[Extraction], refined: Annotations
+    document: Document,
+    reading: OcrResult | None,
+    extractions: list[Extraction],
+    refined: Annotations,
 ) -> dict[str, Any]:
-    read = {} if document.image is None else {"text": document.text}
+    read: dict[str, Any] = {} if document.image is None else {"text": document.text}
+    if reading is not None:
+        read["problems"] = list(reading.problems)
     return {
         "id": document.id,
         **read,

@@ -69,6 +69,7 @@ def document_out(pending: PendingDocument, target: Target, options: Options) -> 
         error=None if failure is None else FailureOut(type=failure.type, message=failure.message),
         text=text if unknown else None,
         pages=_pages(reading, pending.sheets) if reading is not None else [],
+        problems=list(reading.problems) if reading is not None else [],
         entities=[EntityOut.of(entities[at]) for at in shown],
         sections=[SectionOut.of(section) for section in found.sections],
         relations=_relations(found.relations, shown),

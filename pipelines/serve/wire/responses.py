@@ -197,7 +197,8 @@ class DocumentOut(_Response):
     """The result of a document. Its status is the worst of its steps; documents fail independently.
 
     ``text``: for images and URLs, the text that was read, which offsets refer to; null if the
-    request contained the text. ``error``: why the document could not be read.
+    request contained the text. ``error``: why the document could not be read. ``problems``: what of
+    an image or PDF was left out or is doubtful, by page.
     """
 
     id: str
@@ -205,6 +206,7 @@ class DocumentOut(_Response):
     error: FailureOut | None
     text: str | None
     pages: list[PageOut]
+    problems: list[str]
     entities: list[EntityOut]
     sections: list[SectionOut]
     relations: list[RelationOut]

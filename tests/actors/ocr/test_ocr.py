@@ -156,7 +156,7 @@ def test_the_company_that_a_page_keeps_does_not_change_its_text(reader: OcrReade
     assert isinstance(first, OcrResult)
     assert first.text == alone.text
     assert first == second
-    assert empty == OcrResult("", (), (PageSize(600, 400),))
+    assert empty == OcrResult("", (), (PageSize(600, 400),), ("no text found; pages: 1",))
 
 
 def test_what_cannot_be_read_is_a_failure_and_the_reader_lives_on(reader: OcrReader) -> None:

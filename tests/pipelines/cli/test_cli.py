@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from support import ROOT
+from support.images import encoded
 from typer.testing import CliRunner, Result
 
 from pipelines.cli.app import app
@@ -62,6 +64,18 @@ def test_wrong_requests_are_refused_with_the_reason(tmp_path: Path) -> None:
     # The error is in a box, whose borders fall anywhere.
     assert "not valid UTF-8 at byte 3" in " ".join(result.output.replace("│", " ").split())
     assert _run("extract", "--overlaps", "best", TEXT).exit_code == 2
+
+
+@weights
+def test_a_file_without_text_is_said_to_have_none(tmp_path: Path) -> None:
+    blank, empty = tmp_path / "blank.png", tmp_path / "empty.txt"
+    blank.write_bytes(encoded(Image.new("L", (200, 100), 255)))
+    empty.write_bytes(b" \n")
+    for path, said in ((blank, "no text found; pages: 1"), (empty, "the document has no text")):
+        result = _run("extract", "-f", str(path))
+        assert result.exit_code == 0, result.output
+        assert said in result.output
+        assert "label" not in result.output.lower(), "an empty table"
 
 
 def test_a_dry_run_tells_the_plan_and_starts_nothing(tmp_path: Path) -> None:
