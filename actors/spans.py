@@ -60,14 +60,15 @@ class Box:
 class Document:
     """One document. ``text`` is what offsets refer to; ``image`` is an encoded image or PDF.
 
-    ``prompt`` is the document's own prompt, if the source provides one. ``id`` must be unique
-    within a run.
+    ``prompt`` is the document's own prompt, if the source provides one. ``sections`` are those that
+    its markup states. ``id`` must be unique within a run.
     """
 
     id: str
     text: str | None = None
     image: bytes | None = None
     prompt: str | None = None
+    sections: tuple[Section, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

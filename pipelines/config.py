@@ -97,8 +97,8 @@ class Source(Section):
     )
     on_duplicate: Literal["fail_row", "keep_first", "error"] = Field(
         "fail_row",
-        description="Rows with an id of an earlier row: fail them (DuplicateId), drop them, or "
-        "raise an error before work starts.",
+        description="Rows with an id of an earlier row, or of a live document of another file: "
+        "fail them (DuplicateId), drop them, or raise an error before work starts.",
     )
     text: str = Field("text", description="Column with the text; not used for plain-text files.")
     image: str | None = Field(

@@ -15,18 +15,23 @@ from actors.config.relations import Relations
 from actors.context import ContextStage
 from actors.context.filters import apply_filters
 from actors.merge import merge
-from actors.spans import Annotations, Extraction, Refine
+from actors.spans import Annotations, Extraction, Refine, Section
 from pipelines.stages import Stage
 
 _KEPT = 8
 
 
 def annotate(
-    text: str | None, extractions: Sequence[Extraction], policy: Merge, refine: Refine
+    text: str | None,
+    extractions: Sequence[Extraction],
+    policy: Merge,
+    refine: Refine,
+    sections: Sequence[Section] = (),
 ) -> Annotations:
-    """Merge the entities of all models; refine them if the document has a text."""
+    """Merge the entities of all models; refine them if the document has a text. ``sections``: those
+    that the document's markup states."""
     entities = merge([one.entities for one in extractions], policy.overlaps, policy.priority)
-    annotations = Annotations(entities=tuple(entities))
+    annotations = Annotations(entities=tuple(entities), sections=tuple(sections))
     return annotations if text is None else refine(text, annotations)
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from operator import attrgetter
 
 from actors.config import ConfigError
 from actors.config.context import Context, Language
@@ -95,6 +97,37 @@ def find_sections(text: str, headings: Headings) -> tuple[Section, ...]:
         Section(name, start, end, heading_end, headings.loinc.get(name))
         for (start, heading_end, name), end in zip(found, ends, strict=True)
     )
+
+
+def with_stated(
+    text: str, stated: Sequence[Section], found: Sequence[Section], headings: Headings
+) -> tuple[Section, ...]:
+    """The sections that a document states, and those found within them.
+
+    A stated section gets its name from its LOINC code, else from its title, and keeps its code.
+    """
+    codes: dict[str, list[str]] = {}
+    for name, loinc in headings.loinc.items():
+        if loinc is not None:
+            codes.setdefault(loinc, []).append(name)
+
+    def named(section: Section) -> Section:
+        title = headings.names.get(folded(text[section.start : section.heading_end]))
+        names = codes.get(section.loinc or "", [])
+        name = names[-1] if names and title not in names else title or OTHER
+        return replace(section, name=name, loinc=section.loinc or headings.loinc.get(name))
+
+    known = [named(section) for section in stated]
+    starts = [section.start for section in known]
+
+    def is_heading(section: Section) -> bool:
+        at = bisect_right(starts, section.start) - 1
+        return at >= 0 and section.start < max(known[at].heading_end, known[at].start + 1)
+
+    both = [*known, *(section for section in found if not is_heading(section))]
+    both.sort(key=attrgetter("start"))
+    ends = [*(section.start for section in both[1:]), len(text)]
+    return tuple(replace(one, end=end) for one, end in zip(both, ends, strict=True))
 
 
 def _in_line(

@@ -17,7 +17,7 @@ from actors.context.lexicon import (
     lexicon_file,
     sections_file,
 )
-from actors.context.sections import Headings, compile_headings, find_sections
+from actors.context.sections import Headings, compile_headings, find_sections, with_stated
 from actors.context.status import assert_spans, with_section
 from actors.spans import Annotations, Assertion, Cue, Entity, Section
 
@@ -62,12 +62,15 @@ class ContextStage:
         self._labels = frozenset(config.labels)
 
     def refine(self, text: str, annotations: Annotations) -> Annotations:
-        """``annotations`` with the sections found, and section and assertion of each entity.
+        """``annotations`` with the sections found within those that the document states, and
+        section and assertion of each entity.
 
         Every entity comes back, in its place. An ungrounded entity gets neither.
         """
         compiled = self._languages[self._choose(text)]  # type: ignore[index]
         sections = find_sections(text, compiled.headings)
+        if annotations.sections:
+            sections = with_stated(text, annotations.sections, sections, compiled.headings)
         entities = annotations.entities
         places = [
             index

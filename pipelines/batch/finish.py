@@ -29,6 +29,7 @@ from pipelines.tables.rows import (
     extraction_row,
     relation_row,
     row_extraction,
+    row_section,
     section_row,
 )
 from pipelines.tables.schema import DOCUMENTS, ENTITIES, RELATIONS
@@ -89,7 +90,8 @@ def finish_unit(
         steps = [
             row_extraction(row[name], row["doc_id"]) for name in columns if row[name] is not None
         ]
-        found = annotate(row["text"], steps, policy, refine)
+        stated = [row_section(section) for section in row["sections"] or ()]
+        found = annotate(row["text"], steps, policy, refine, stated)
         merged = list(found.entities)
         if row.get("reading") is not None:
             merged = place(merged, row_reading(row["reading"], row["text"]))

@@ -158,7 +158,7 @@ def _extract_locally(
             with Extractor(stage.model) as extractor:
                 read.append(extractor.extract(documents))
     return [
-        (list(extractions), annotate(document.text, extractions, policy, refine))
+        (list(extractions), annotate(document.text, extractions, policy, refine, document.sections))
         for document, extractions in zip(documents, zip(*read, strict=True), strict=True)
     ]
 

@@ -10,12 +10,14 @@ import pyarrow as pa
 
 from actors.config import ConfigError
 from pipelines.batch.describe import check_pictures_are_read
-from pipelines.config import LoadedPipeline, Source
+from pipelines.config import LoadedPipeline, Pipeline, Source
+from pipelines.runs.check import live_ids
 from pipelines.runs.identity import pipeline_fingerprint
 from pipelines.runs.plan import Increment, RunPlan
 from pipelines.runs.store import RunStore
+from pipelines.source.duplicates import TakenIds, no_ids_taken
 from pipelines.source.files import SourceFile
-from pipelines.source.units import Slice, Unit, plan_source, source_files
+from pipelines.source.units import DUPLICATE, Slice, Unit, plan_source, source_files
 from pipelines.tables.folder import RunError
 from pipelines.tables.ledger import LiveUnit
 from pipelines.tables.snapshot import Snapshot
@@ -81,8 +83,14 @@ def decide(loaded: LoadedPipeline) -> Decision:
     if not (replaces or found.new or found.changed or changes["gone"]):
         return Decision(None, changes)
     keep, empty = pa.schema([]), list(found.empty)
-    if files := [*found.new, *found.changed]:
-        fresh = plan_source(pipeline.source, files, mix=pipeline.enrich.deleted == "drop")
+    # Changed files first: of two rows with an id, the one that had it before keeps it.
+    if files := [*found.changed, *found.new]:
+        fresh = plan_source(
+            pipeline.source,
+            files,
+            mix=pipeline.enrich.deleted == "drop",
+            taken=_taken(pipeline, snapshot, found),
+        )
         check_pictures_are_read(loaded, fresh)
         keep = fresh.keep
         units.extend(fresh.units)
@@ -185,14 +193,27 @@ def _compare(loaded: LoadedPipeline, snapshot: Snapshot) -> _Compared:
     new = [file for uri, file in files.items() if uri not in known]
     changed = [f for uri, f in files.items() if uri in known and known[uri] != f.version]
     gone = frozenset(known.keys() - files.keys())
+    drop = policy.deleted == "drop"
+    if changed or (gone and drop):
+        again = _held_back(snapshot, files) - {file.uri for file in changed}
+        changed += [files[uri] for uri in sorted(again)]
+        empty = [part for part in empty if part.uri not in again]
     limit = policy.max_deleted_share
-    if policy.deleted == "drop" and len(gone) >= _LOST_AFTER and len(gone) > limit * len(known):
+    if drop and len(gone) >= _LOST_AFTER and len(gone) > limit * len(known):
         raise ConfigError(
             f"source.path: {len(gone)} of {len(known)} files are gone, more than "
             f"enrich.max_deleted_share = {limit:g}; is the path right, and the lake mounted?"
         )
     unchanged = len(files) - len(new) - len(changed)
-    return _Compared(new, changed, gone, policy.deleted == "drop", unchanged, files, empty)
+    return _Compared(new, changed, gone, drop, unchanged, files, empty)
+
+
+def _held_back(snapshot: Snapshot, files: Mapping[str, SourceFile]) -> set[str]:
+    """The files with rows that were left out because another document had their id: it may have
+    lost it, now that files have changed."""
+    slices = [*snapshot.ledger.empty, *(part for one in snapshot.units for part in one.slices)]
+    held = {part.uri for part in slices if part.format.startswith(DUPLICATE)}
+    return held & files.keys()
 
 
 def _affected(
@@ -224,6 +245,14 @@ def _affected(
         if rest:
             units.append(Unit(rest))
     return replaces, units, counts
+
+
+def _taken(pipeline: Pipeline, snapshot: Snapshot, found: _Compared) -> TakenIds:
+    """The ids that live documents keep: those of files that are as they were."""
+    if pipeline.enrich.unique_ids != "lake":
+        return no_ids_taken
+    staying = found.files.keys() - {file.uri for file in (*found.new, *found.changed)}
+    return lambda ids: live_ids(snapshot, ids, staying)
 
 
 def _kept(source: Source, units: Sequence[Unit], files: Mapping[str, SourceFile]) -> pa.Schema:

@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from tempfile import TemporaryDirectory
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.source.duplicates import DuplicateIdsError
+from pipelines.source.duplicates import Digests, DuplicateIdsError, digests, lookup
 from pipelines.tables.delta import Key
 from pipelines.tables.folder import Folder, ahead
 from pipelines.tables.ledger import LiveUnit
@@ -41,6 +42,26 @@ def check_unique_ids(folder: Folder, run_id: str, paths: Sequence[str]) -> None:
         ).fetchall()
     if found:
         raise DuplicateIdsError.of(sorted(row[0] for row in found), f"run {run_id}")
+
+
+def live_ids(snapshot: Snapshot, wanted: Digests, sources: Collection[str]) -> Digests:
+    """The wanted ids that live documents of these source files have.
+
+    Reads the ids of all live documents, 32 files at a time, and holds those that are found.
+    """
+    if not wanted.any() or not sources:
+        return digests(())
+    among = lookup(wanted)
+    folder = snapshot.folder
+    files = pa.array(sorted(sources), pa.string())
+
+    def read(path: str) -> Digests:
+        rows = folder.read_table(f"documents/{path}", ["doc_id", "source"])
+        rows = rows.filter(pc.is_in(rows["source"].cast(pa.string()), value_set=files))
+        return among(digests(rows["doc_id"].to_pylist()))
+
+    paths = [file.path for file in snapshot.table("documents").files()]
+    return np.concatenate([digests(()), *ahead(read, paths)])
 
 
 def taken_ids(

@@ -1,9 +1,9 @@
-"""Ids that several rows of a source have: found when it is planned, before any model runs."""
+"""Ids that several documents have: found when a source is planned, before any model runs."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -15,6 +15,9 @@ from pipelines.source.ids import Id
 
 Digests = npt.NDArray[np.uint64]
 """Rows by two words, 16 bytes: the digest of the row's id, zeros where it has none of its own."""
+
+TakenIds = Callable[[Digests], Digests]
+"""Returns those of the given ids that other documents have."""
 
 _NONE = bytes(16)
 _NAMED_IDS = 5
@@ -44,10 +47,40 @@ def digests(ids: Iterable[Id]) -> Digests:
     return np.frombuffer(content, np.uint64).reshape(-1, 2)
 
 
-def repeated(files: Sequence[Digests]) -> list[npt.NDArray[np.int64]]:
-    """For each file the rows, in order, whose id an earlier row has: of the same file, or of one
-    before it."""
-    every = np.concatenate([np.empty((0, 2), np.uint64), *files])
+def no_ids_taken(ids: Digests) -> Digests:
+    """The TakenIds of a run that adds to nothing."""
+    return digests(())
+
+
+def lookup(wanted: Digests) -> TakenIds:
+    """A function that returns which ids are among ``wanted``, which must not be empty.
+
+    Two wanted ids whose first words are equal hide one another; that happens once in 2**64 pairs,
+    and the check before the commit still finds the second.
+    """
+    ordered = wanted[np.lexsort((wanted[:, 1], wanted[:, 0]))]
+    first = ordered[:, 0].copy()
+
+    def among(ids: Digests) -> Digests:
+        at = np.searchsorted(first, ids[:, 0])
+        at[at == len(first)] = 0
+        found: Digests = ids[(ordered[at] == ids).all(axis=1)]
+        return found
+
+    return among
+
+
+def repeated(
+    files: Sequence[Digests], taken: TakenIds = no_ids_taken
+) -> list[npt.NDArray[np.int64]]:
+    """For each file the rows, in order, whose id an earlier row has: of the same file, of one
+    before it, or of a live document."""
+    live = taken(np.concatenate([np.empty((0, 2), np.uint64), *files]))
+    return _repeated([live, *files])[1:]
+
+
+def _repeated(files: Sequence[Digests]) -> list[npt.NDArray[np.int64]]:
+    every = np.concatenate(files)
     order = np.lexsort((every[:, 1], every[:, 0]))  # stable: equal ids stay in order of rows
     ordered = every[order]
     same = np.flatnonzero((ordered[1:] == ordered[:-1]).all(axis=1) & ordered[1:].any(axis=1)) + 1

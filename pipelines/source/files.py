@@ -12,9 +12,10 @@ from typing import Any
 
 from actors.config import ConfigError
 from pipelines.config import Source
-from pipelines.source.opening import COMPRESSED, filesystem
+from pipelines.source.opening import filesystem
 from pipelines.source.partitions import chosen
 from pipelines.storage import StoreError, reason, store_errors
+from pipelines.text.compression import COMPRESSED
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Opening a file of a source: its path as it is written, decompressed, within limits.
+"""Opening a file of a source: its path as it is written, inflated, within limits.
 
 What the content of a file is at fault for is a BadFileError, which fails the file alone; what a
 store or a network is at fault for stays what it is, and ends the run, which can be resumed.
@@ -6,10 +6,8 @@ store or a network is at fault for stays what it is, and ends the run, which can
 
 from __future__ import annotations
 
-import bz2
 import csv
 import gzip
-import io
 import lzma
 import zlib
 from collections.abc import Iterator
@@ -22,16 +20,10 @@ import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
 from pipelines.storage import StoreError
+from pipelines.text.compression import inflated
+from pipelines.text.errors import BadFileError
 
 _LOCAL = "file://"
-_MAGIC = (
-    ("gzip", b"\x1f\x8b\x08"),
-    ("bzip2", b"BZh"),
-    ("xz", b"\xfd7zXZ\x00"),
-    ("zstd", b"\x28\xb5\x2f\xfd"),
-)
-COMPRESSED = frozenset({".gz", ".bz2", ".xz", ".zst", ".zstd"})
-"""Suffixes after which a file's format is that of the suffix before."""
 _CONTENT_ERRORS = (
     pa.ArrowException,
     csv.Error,
@@ -42,10 +34,6 @@ _CONTENT_ERRORS = (
     ijson.JSONError,
     UnicodeError,
 )
-
-
-class BadFileError(Exception):
-    """A file that cannot be read, or no longer is what was planned; the message quotes nothing."""
 
 
 def filesystem(path: str) -> tuple[Any, str]:
@@ -90,49 +78,8 @@ def open_raw(uri: str) -> IO[bytes]:
 
 
 def open_source(uri: str, most_bytes: int) -> IO[bytes]:
-    """The bytes of a file, decompressed where their beginning says so (gzip, bzip2, xz, zstd).
+    """The bytes of a file, inflated where it is compressed (gzip, bzip2, xz, zstd).
 
-    Reading raises BadFileError where they are more than ``most_bytes`` decompressed.
+    Reading raises BadFileError where they are more than ``most_bytes`` inflated.
     """
-    raw = io.BufferedReader(open_raw(uri))  # type: ignore[type-var]
-    begin = raw.peek(6)[:6]
-    kind = next((name for name, magic in _MAGIC if begin.startswith(magic)), None)
-    if kind is None:
-        return raw
-    stream: Any
-    if kind == "gzip":
-        stream = gzip.GzipFile(fileobj=raw)
-    elif kind == "bzip2":
-        stream = bz2.BZ2File(raw)
-    elif kind == "xz":
-        stream = lzma.LZMAFile(raw)  # noqa: SIM115  closed with the stream around it
-    else:
-        stream = pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd")
-    return io.BufferedReader(_Bounded(stream, raw, most_bytes))
-
-
-class _Bounded(io.RawIOBase):
-    """A decompressed stream that ends with an error where it inflates to more than its bound."""
-
-    def __init__(self, stream: Any, raw: IO[bytes], most_bytes: int) -> None:
-        self._stream, self._raw = stream, raw
-        self._most = self._left = most_bytes
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        content = self._stream.read(len(buffer))
-        self._left -= len(content)
-        if self._left < 0:
-            raise BadFileError(
-                f"the file inflates to more than source.max_inflated_mb = {self._most / 1e6:g}"
-            )
-        buffer[: len(content)] = content
-        return len(content)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._stream.close()
-            self._raw.close()
-        super().close()
+    return inflated(open_raw(uri), most_bytes, f"source.max_inflated_mb = {most_bytes / 1e6:g}")

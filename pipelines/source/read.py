@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -20,14 +20,23 @@ from pipelines.source.columns import ExtraColumns
 from pipelines.source.duplicates import DuplicateIdsError
 from pipelines.source.files import IMMUTABLE, version_of
 from pipelines.source.ids import column_ids, value_id
-from pipelines.source.markup import BadMarkupError, visible_text
-from pipelines.source.opening import BadFileError, content_errors, open_raw, open_source
+from pipelines.source.opening import content_errors, open_raw, open_source
 from pipelines.source.partitions import partitions_of
-from pipelines.source.records import Record, decoded, records
+from pipelines.source.records import Record, records
 from pipelines.source.units import BAD, DUPLICATE, Slice, Unit
+from pipelines.text.encoding import decoded
+from pipelines.text.errors import BadFileError, BadMarkupError
+from pipelines.text.markup import visible_text
 
 _BATCH_ROWS = 1024
 
+_SECTION = pa.struct(
+    [
+        pa.field("name", pa.string()),
+        *(pa.field(name, pa.int64()) for name in ("start", "end", "heading_end")),
+        pa.field("loinc", pa.string()),
+    ]
+)
 READ = pa.schema(
     [
         pa.field("doc_id", pa.string()),
@@ -36,6 +45,7 @@ READ = pa.schema(
         pa.field("source_row", pa.int64()),
         pa.field("text", pa.string()),
         pa.field("original_hash", pa.string()),
+        pa.field("sections", pa.list_(_SECTION)),
         pa.field("image", pa.binary()),
         pa.field("prompt", pa.string()),
         pa.field("prior", pa.string()),
@@ -140,12 +150,11 @@ def _documents(chunk: _Chunk, part: Slice, source: Source) -> Iterator[dict[str,
                 row["image"] = image
         else:
             text = _text(values, source.text, source.max_document_mb)
-            if not isinstance(text, Failure) and source.markup != "none":
-                row["original_hash"], text = _visible(text, source)
-            if isinstance(text, Failure):
-                failures.append(text)
+            visible = text if isinstance(text, Failure) else _visible(text, source)
+            if isinstance(visible, Failure):
+                failures.append(visible)
             else:
-                row["text"] = text
+                row |= visible
         if source.prompt is not None and values.get(source.prompt) is not None:
             prompt = _text(values, source.prompt, source.max_document_mb)
             if isinstance(prompt, Failure):
@@ -180,15 +189,18 @@ def _text(values: Mapping[str, Any], column: str, most_mb: float) -> str | Failu
     return value
 
 
-def _visible(text: str, source: Source) -> tuple[str | None, str | Failure]:
-    """The hash of a text that is markup, None for a plain one, and what a reader sees of it."""
+def _visible(text: str, source: Source) -> dict[str, Any] | Failure:
+    """What a reader sees of a text, the sections that it states, and the hash of what is stored
+    where that is something else."""
     try:
         visible = visible_text(text, source.markup)
     except BadMarkupError as error:
-        return None, Failure("BadMarkup", f"{source.text}: {error}")
-    if visible == text:
-        return None, text
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest(), visible
+        return Failure("BadMarkup", f"{source.text}: {error}")
+    found: dict[str, Any] = {"text": visible.text}
+    if visible.text != text:
+        found["original_hash"] = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        found["sections"] = [asdict(section) for section in visible.sections]
+    return found
 
 
 def _image(values: Mapping[str, Any], column: str, most_mb: float) -> bytes | Failure:

@@ -12,33 +12,11 @@ import ijson
 
 from actors.spans import Failure
 from pipelines.config import Source
-from pipelines.source.opening import BadFileError
+from pipelines.text.encoding import decoded
+from pipelines.text.errors import BadFileError
 
 Record = Mapping[str, Any] | Failure
-_BOMS = (
-    (b"\xef\xbb\xbf", "utf-8"),
-    (b"\xff\xfe\x00\x00", "utf-32-le"),
-    (b"\x00\x00\xfe\xff", "utf-32-be"),
-    (b"\xff\xfe", "utf-16-le"),
-    (b"\xfe\xff", "utf-16-be"),
-)
 _ROOM = 1_000_000  # characters of a record beside its text
-
-
-def decoded(stream: IO[bytes], encoding: str) -> io.TextIOWrapper:
-    """A file as text. A byte-order mark says its encoding and is not part of the text; without one
-    ``encoding`` holds. Invalid UTF-8 survives as lone surrogates, so that a row fails alone."""
-    buffered = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream)  # type: ignore[type-var]
-    begin = buffered.peek(4)[:4]
-    for mark, name in _BOMS:
-        if begin.startswith(mark):
-            buffered.read(len(mark))
-            encoding = name
-            break
-    errors = (
-        "surrogateescape" if not encoding.lower().startswith(("utf-16", "utf-32")) else "strict"
-    )
-    return io.TextIOWrapper(buffered, encoding=encoding, errors=errors, newline="")
 
 
 def records(stream: IO[bytes], format_: str, source: Source) -> Iterator[Record]:

@@ -23,13 +23,22 @@ from actors.config import ConfigError
 from actors.spans import Failure
 from pipelines.config import Source
 from pipelines.source.columns import unified
-from pipelines.source.duplicates import Digests, DuplicateIdsError, digests, repeated, stretches
+from pipelines.source.duplicates import (
+    Digests,
+    DuplicateIdsError,
+    TakenIds,
+    digests,
+    no_ids_taken,
+    repeated,
+    stretches,
+)
 from pipelines.source.files import Listing, SourceFile, list_source
 from pipelines.source.ids import Id, column_ids, may_be_ids, value_id
-from pipelines.source.opening import BadFileError, content_errors, open_raw, open_source
+from pipelines.source.opening import content_errors, open_raw, open_source
 from pipelines.source.partitions import partitions_of
 from pipelines.source.records import Record, by_header, csv_rows, records
 from pipelines.storage import StoreError, reason, store_errors
+from pipelines.text.errors import BadFileError
 
 log = logging.getLogger(__name__)
 _LISTING_THREADS = 16
@@ -80,6 +89,8 @@ class SourcePlan:
     keep: pa.Schema
     skipped: Mapping[str, int] = field(default_factory=dict)
     """Files that were passed over, by suffix."""
+    thinned: frozenset[str] = frozenset()
+    """URIs of the files of which ``keep_first`` left out rows."""
 
     @property
     def rows(self) -> int:
@@ -88,13 +99,16 @@ class SourcePlan:
 
     @property
     def empty(self) -> tuple[Slice, ...]:
-        """The files without a document."""
+        """The files without a document, and those of which rows were left out (``keep_first``)."""
         used = {part.uri for unit in self.units for part in unit.slices}
         return tuple(
-            Slice(file.uri, file.version, file.format, 0, 0)
+            Slice(file.uri, file.version, self._state(file) + file.format, 0, 0)
             for file in self.files
-            if file.uri not in used
+            if file.uri not in used or file.uri in self.thinned
         )
+
+    def _state(self, file: SourceFile) -> str:
+        return DUPLICATE if file.uri in self.thinned else ""
 
 
 def source_files(source: Source) -> list[SourceFile]:
@@ -103,9 +117,13 @@ def source_files(source: Source) -> list[SourceFile]:
 
 
 def plan_source(
-    source: Source, files: Sequence[SourceFile] | None = None, mix: bool = True
+    source: Source,
+    files: Sequence[SourceFile] | None = None,
+    mix: bool = True,
+    taken: TakenIds = no_ids_taken,
 ) -> SourcePlan:
-    """List and count a source, or count these files of it. ``mix``: small files share units.
+    """List and count a source, or count these files of it. ``mix``: small files share units;
+    ``taken``: ids that the rows of these files must not have.
 
     A file that cannot be read is planned as one row, which fails. Raises ConfigError for a file
     that lacks a column, naming both, and where no file of the source can be read.
@@ -129,9 +147,11 @@ def plan_source(
     ]
     rows = zip(planned, (found.rows for found in counted), strict=True)
     units = tuple(_pack(rows, source, mix))
+    thinned: frozenset[str] = frozenset()
     if source.id is not None:
-        units = _apart(units, planned, repeated([found.ids for found in counted]), source)
-    return SourcePlan(tuple(planned), units, keep, dict(listing.skipped))
+        rows_again = repeated([found.ids for found in counted], taken)
+        units, thinned = _apart(units, planned, rows_again, source)
+    return SourcePlan(tuple(planned), units, keep, dict(listing.skipped), thinned)
 
 
 def _apart(
@@ -139,14 +159,17 @@ def _apart(
     files: Sequence[SourceFile],
     rows: Sequence[npt.NDArray[np.int64]],
     source: Source,
-) -> tuple[Unit, ...]:
-    """The units with rows of repeated ids in slices of their own, or without them."""
+) -> tuple[tuple[Unit, ...], frozenset[str]]:
+    """The units with rows of repeated ids in slices of their own, or without them; and the files
+    that were left without them."""
     by_file = {file.uri: found for file, found in zip(files, rows, strict=True) if len(found)}
     if not by_file:
-        return tuple(units)
+        return tuple(units), frozenset()
     total = sum(len(found) for found in by_file.values())
-    words = f"source.id: {total:,} rows have the id of an earlier row, the first in "
-    words += next(iter(by_file))
+    words = (
+        f"source.id: {total:,} rows have the id of an earlier row or live document, the first in "
+        f"{next(iter(by_file))}"
+    )
     if source.on_duplicate == "error":
         raise DuplicateIdsError(f"{words}; set source.on_duplicate, or choose another column")
     log.warning("%s (source.on_duplicate: %s)", words, source.on_duplicate)
@@ -164,7 +187,8 @@ def _apart(
                 slices.append(replace(part, format=format_, start=start, count=count))
         if slices:
             apart.append(Unit(tuple(slices)))
-    return tuple(apart)
+    thinned = by_file if source.on_duplicate == "keep_first" else ()
+    return tuple(apart), frozenset(thinned)
 
 
 def _pack(

@@ -58,7 +58,7 @@ def document_out(pending: PendingDocument, target: Target, options: Options) -> 
     reading, failure = pending.reading, pending.failure
     steps = [pending.steps[name] for name in target.models] if failure is None else []
     text = pending.document.text
-    found = annotate(text, steps, target.merge, refiner(target.refining))
+    found = annotate(text, steps, target.merge, refiner(target.refining), pending.document.sections)
     entities = list(found.entities) if reading is None else place(found.entities, reading)
     shown = [at for at, entity in enumerate(entities) if _passes_filter(options, entity)]
     status = worst(step.status for step in steps) if failure is None else Status.FAILED

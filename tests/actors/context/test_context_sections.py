@@ -8,8 +8,8 @@ from actors.config.context import Context, Language, SectionFilter
 from actors.context import ContextStage
 from actors.context.filters import apply_filters
 from actors.context.lexicon import lexicon_file, read_lexicon, sections_file
-from actors.context.sections import compile_headings, find_sections
-from actors.spans import Annotations, Entity, Grounding, Relation, spanning
+from actors.context.sections import compile_headings, find_sections, with_stated
+from actors.spans import Annotations, Entity, Grounding, Relation, Section, spanning
 
 EN = compile_headings("en", Context())
 
@@ -46,6 +46,39 @@ def found(text: str, language: Language = "en") -> list[tuple[str, str]]:
 )
 def test_headings(text: str, expected: list[tuple[str, str]]) -> None:
     assert found(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("title", "loinc", "name", "code"),
+    [
+        ("Home meds today", "10160-0", "medications", "10160-0"),
+        ("Allergies", None, "allergies", "48765-2"),
+        ("Allergies", "10160-0", "medications", "10160-0"),  # a code says more than a title
+        ("Past surgical history", "47519-4", "past_surgical_history", "47519-4"),
+        ("Operations", "47519-4", "procedures", "47519-4"),
+        ("Weather", "99999-9", "other", "99999-9"),
+    ],
+)
+def test_a_stated_section_is_named_by_its_code_or_its_title(
+    title: str, loinc: str | None, name: str, code: str | None
+) -> None:
+    text = f"Note\n{title}\nrash\nASSESSMENT: gout"
+    stated = [Section("other", 5, len(text), 5 + len(title), loinc)]
+    headings = find_sections(text, EN)
+    first, second = with_stated(text, stated, headings, EN)
+    assert (first.name, first.loinc, first.start) == (name, code, 5)
+    assert (second.name, second.end) == ("assessment", len(text))
+    assert first.end == second.start == text.index("ASSESSMENT")
+
+
+def test_stated_sections_give_entities_their_section_and_what_it_implies() -> None:
+    text = "Erkrankungen der Sippe\nGicht"
+    gout = spanning(text, 23, 28, "Disease")
+    given = Annotations((gout,), (Section("other", 0, len(text), 22, "10157-6"),))
+    (entity,) = ContextStage(Context()).refine(text, given).entities
+    assert entity.section == "family_history"
+    assert entity.assertion is not None
+    assert entity.assertion.experiencer == "family"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from unittest.mock import ANY
 
 import polars as pl
 import pyarrow as pa
@@ -24,6 +26,7 @@ from pipelines.config import LoadedPipeline
 from pipelines.enrich import Pass, decide, decide_retry, enrich
 from pipelines.runs.lease import Lease, LeaseHeldError
 from pipelines.runs.store import RunStore
+from pipelines.source.duplicates import DuplicateIdsError
 from pipelines.source.units import plan_source
 from pipelines.tables.folder import RunError
 
@@ -37,8 +40,10 @@ class Lake:
         self.source, self.sink = folder / "in", RunStore(str(folder / "out"))
         self.forgive = folder / "forgive"
 
-    def loaded(self, **more: object) -> LoadedPipeline:
-        return pipeline(str(self.source), self.sink.path, **more)  # type: ignore[arg-type]
+    def loaded(self, on_duplicate: str = "fail_row", **more: object) -> LoadedPipeline:
+        made = pipeline(str(self.source), self.sink.path, **more)  # type: ignore[arg-type]
+        source = made.pipeline.source.model_copy(update={"on_duplicate": on_duplicate})
+        return replace(made, pipeline=made.pipeline.model_copy(update={"source": source}))
 
     def write(self, name: str, *ids: str, extra: str = "") -> None:
         path = self.source / f"{name}.jsonl"
@@ -46,7 +51,7 @@ class Lake:
         stamp = path.stat().st_mtime_ns + 1_000_000_000 * len(list(self.sink.committed()))
         os.utime(path, ns=(stamp, stamp))  # a clock of a second's grain must not hide a change
 
-    def enrich(self, **more: object) -> tuple[Pass, int]:
+    def enrich(self, **more: Any) -> tuple[Pass, int]:
         before = Counting.seen
         done = enrich(self.loaded(**more), Quiet(), nullcontext(), counting(str(self.forgive)))
         return done, Counting.seen - before
@@ -186,12 +191,44 @@ def test_a_retry_leaves_changed_files_to_enrichment(
         decide_retry(lake.loaded(), done.outcome.run_id)
 
 
-def test_an_id_that_another_file_has_already_is_an_error_that_names_it(lake: Lake) -> None:
-    lake.enrich()
+@pytest.mark.parametrize(("policy", "failed"), [("fail_row", 1), ("keep_first", 0)])
+def test_an_id_that_a_live_document_has_is_found_before_any_model_runs(
+    lake: Lake, policy: str, failed: int
+) -> None:
+    more = {"on_duplicate": policy}
+    lake.enrich(**more)
+    lake.write("0", "z0", "b3")  # listed before the file that has b3
+    done, seen = lake.enrich(**more)
+    assert seen == 1  # z0 alone
+    assert done.outcome is not None
+    assert dict(done.outcome.tally.failures) == ({"DuplicateId": 1} if failed else {})
+    assert rows_of(lake.sink).keys() >= {"z0", "b3"}
+    assert len(rows_of(lake.sink)) == 16 + failed
+    assert lake.enrich(**more) == (Pass(ANY), 0)
+
+
+def test_a_taken_id_is_an_error_by_choice_and_blocks_no_file_without_it(lake: Lake) -> None:
+    more = {"on_duplicate": "error"}
+    lake.enrich(**more)
     lake.write("z", "z0", "b3")
-    with pytest.raises(RunFailedError, match="have the id b3"):
-        lake.enrich()
+    with pytest.raises(DuplicateIdsError, match=r"1 rows have the id .*z\.jsonl"):
+        lake.enrich(**more)
     assert len(rows_of(lake.sink)) == 15
+    lake.write("z", "z0")
+    assert lake.enrich(**more)[1] == 1
+
+
+def test_of_a_changed_and_a_new_file_the_changed_one_keeps_its_ids(lake: Lake) -> None:
+    lake.enrich()
+    lake.write("b", "b0", "b1", "b2", "b3", extra="corrected ")
+    lake.write("0", "b3")
+    assert lake.enrich()[1] == 4
+    sources = {
+        row["doc_id"]: row["source"].rpartition("/")[2]
+        for table in lake.sink.snapshot().tables("documents", ["doc_id", "source"])
+        for row in table.to_pylist()
+    }
+    assert sources["b3"] == "b.jsonl"
 
 
 def test_a_file_that_moves_keeps_its_results(lake: Lake) -> None:
@@ -220,18 +257,20 @@ def test_rows_that_move_between_files(lake: Lake) -> None:
     assert rows_of(lake.sink) == before
 
 
-def test_an_id_is_free_once_its_file_is_gone_or_has_it_no_longer(lake: Lake) -> None:
-    lake.enrich()
+@pytest.mark.parametrize("policy", ["fail_row", "keep_first"])
+def test_an_id_is_free_once_its_file_is_gone_or_has_it_no_longer(lake: Lake, policy: str) -> None:
+    more = {"on_duplicate": policy}
+    lake.enrich(**more)
     lake.write("z", "z0", "b3")
-    with pytest.raises(RunFailedError, match="have the id b3"):
-        lake.enrich()
+    lake.enrich(**more)
     lake.write("b", "b0", "b1", "b2", "b4")
-    lake.enrich()
+    assert lake.enrich(**more)[1] == 0  # b3 is that of z now, with the results it had
     assert len(rows_of(lake.sink)) == 16
     lake.write("y", "y0", "c0")
     (lake.source / "c.jsonl").unlink()
-    lake.enrich()
+    lake.enrich(**more)
     assert len(rows_of(lake.sink)) == 13
+    assert rows_of(lake.sink).keys() >= {"b3", "c0"}
 
 
 def test_what_is_kept_of_a_file_that_is_gone_gives_way_to_where_it_moved(lake: Lake) -> None:
@@ -249,8 +288,8 @@ def test_what_is_kept_of_a_file_that_is_gone_gives_way_to_where_it_moved(lake: L
     lake.enrich(enrich=keep)
     assert rows_of(lake.sink).keys() == rows.keys() - {"b1", "b3"}
     lake.write("x", "a0")
-    with pytest.raises(RunFailedError, match="have the id a0"):
-        lake.enrich(enrich=keep)
+    assert lake.enrich(enrich=keep)[1] == 0
+    assert rows_of(lake.sink)["a0"] == rows["a0"]
 
 
 def test_rows_of_older_models_stay_stale(lake: Lake) -> None:

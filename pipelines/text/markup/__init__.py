@@ -7,7 +7,7 @@ recursion, and no parser fetches or expands anything.
 
 from __future__ import annotations
 
-from pipelines.source.markup.kinds import Markup, kind_of, visible_text
-from pipelines.source.markup.lines import BadMarkupError
+from pipelines.text.markup.kinds import Markup, kind_of, visible_text
+from pipelines.text.markup.lines import Visible
 
-__all__ = ["BadMarkupError", "Markup", "kind_of", "visible_text"]
+__all__ = ["Markup", "Visible", "kind_of", "visible_text"]

@@ -7,10 +7,11 @@ from typing import Literal
 
 from striprtf.striprtf import rtf_to_text
 
-from pipelines.source.markup.cda import cda_text
-from pipelines.source.markup.html import html_text
-from pipelines.source.markup.lines import BadMarkupError, Lines
-from pipelines.source.markup.messages import fhir_text, hl7_text
+from pipelines.text.errors import BadMarkupError
+from pipelines.text.markup.cda import cda_text
+from pipelines.text.markup.html import html_text
+from pipelines.text.markup.lines import Lines, Visible
+from pipelines.text.markup.messages import fhir_text, hl7_text
 
 Markup = Literal["auto", "html", "rtf", "cda", "fhir", "hl7", "none"]
 _BEGINNING = 4_000  # characters looked at
@@ -39,14 +40,14 @@ def kind_of(text: str) -> str | None:
     return None
 
 
-def visible_text(text: str, markup: Markup | str) -> str:
+def visible_text(text: str, markup: Markup | str) -> Visible:
     """What a reader would see of a text of this markup; a plain one as it is, with ``auto``.
 
     Raises BadMarkupError where it is not of the kind that it should be, or beyond the limits.
     """
     kind = kind_of(text) if markup == "auto" else markup
     if kind is None or kind == "none":
-        return text
+        return Visible(text)
     if kind == "html":
         return html_text(text)
     if kind == "rtf":
@@ -58,7 +59,7 @@ def visible_text(text: str, markup: Markup | str) -> str:
     return fhir_text(text, visible_text)
 
 
-def _rtf_text(text: str) -> str:
+def _rtf_text(text: str) -> Visible:
     if not text.lstrip().startswith("{\\rtf"):
         raise BadMarkupError("not RTF")
     try:
@@ -71,4 +72,4 @@ def _rtf_text(text: str) -> str:
             lines.add(cell)
             lines.end_cell()
         lines.end_line()
-    return lines.text()
+    return lines.visible()

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.config import Source
-from pipelines.source.markup import BadMarkupError, kind_of, visible_text
 from pipelines.source.read import read_units
 from pipelines.source.units import plan_source
+from pipelines.text.errors import BadMarkupError
+from pipelines.text.markup import Visible, kind_of, visible_text
 
 HTML = (
     "<div><p>Patients&nbsp;received <b>met</b>formin&nbsp;500&#160;mg<br/>twice&nbsp;daily</p>"
@@ -79,8 +80,8 @@ def _fhir(type_: str, text: bytes) -> str:
 )
 def test_what_is_seen(kind: str, markup: str, seen: str) -> None:
     assert kind_of(markup) == kind
-    assert visible_text(markup, "auto") == seen
-    assert visible_text(markup, kind) == seen
+    assert visible_text(markup, "auto").text == seen
+    assert visible_text(markup, kind).text == seen
 
 
 @pytest.mark.parametrize(
@@ -97,14 +98,50 @@ def test_what_is_seen(kind: str, markup: str, seen: str) -> None:
 )
 def test_plain_text_stays_as_it_is(text: str) -> None:
     assert kind_of(text) is None
-    assert visible_text(text, "auto") == text
+    assert visible_text(text, "auto") == Visible(text)
 
 
 @given(st.text())
 def test_no_text_breaks_it(text: str) -> None:
     visible_text(f"<p>{text}</p>", "html")
     if kind_of(text) is None:
-        assert visible_text(text, "auto") == text
+        assert visible_text(text, "auto") == Visible(text)
+
+
+def _stated(markup: str, kind: str) -> list[tuple[str, str, str | None]]:
+    """Heading, text with the heading, and LOINC code of the sections that markup states."""
+    seen = visible_text(markup, kind)
+    return [
+        (seen.text[s.start : s.heading_end], seen.text[s.start : s.end], s.loinc)
+        for s in seen.sections
+    ]
+
+
+SECTIONS = """<ClinicalDocument xmlns="urn:hl7-org:v3"><title>Discharge summary</title><component>
+<structuredBody><component><section>
+<code code="10160-0" codeSystem="2.16.840.1.113883.6.1"/><title>Home meds</title>
+<text>Aspirin</text>
+<component><section><code code="X" codeSystem="2.16.840.1.113883.6.96"/><title> </title>
+<text>Inner</text></section></component></section></component>
+<component><section><code code="48765-2"/><title>Allergies</title><text/></section></component>
+</structuredBody></component></ClinicalDocument>"""
+STATED = [
+    ("Home meds", "Home meds\nAspirin\n", "10160-0"),
+    ("", "Inner\n", None),
+    ("Allergies", "Allergies", "48765-2"),
+]
+
+
+def test_sections_of_a_clinical_document_are_stated_with_their_codes() -> None:
+    assert _stated(SECTIONS, "cda") == STATED
+    assert _stated(HTML, "html") == []
+
+
+def test_sections_of_an_attachment_are_where_its_text_is() -> None:
+    one = json.loads(_fhir("text/html", b"<p>before</p>"))
+    other = json.loads(_fhir("application/xml", SECTIONS.encode()))
+    both = json.dumps(one | {"entry": one["entry"] + other["entry"]})
+    assert _stated(both, "fhir") == STATED
 
 
 LAUGHS = (
@@ -149,3 +186,10 @@ def test_rows_have_what_is_seen_and_the_hash_of_what_was_stored(tmp_path: Path) 
     assert hashes[1] == hashlib.blake2b(HTML.encode(), digest_size=16).hexdigest()
     assert (rows[3]["error_type"], rows[3]["text"]) == ("BadMarkup", None)
     assert [row["text"] for row in _rows(tmp_path, markup="none")] == texts
+
+
+def test_rows_carry_the_sections_that_their_markup_states(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps({"id": "1", "text": SECTIONS}))
+    (row,) = _rows(tmp_path)
+    headings = [row["text"][s["start"] : s["heading_end"]] for s in row["sections"]]
+    assert headings == [heading for heading, _, _ in STATED]

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from pipelines.source.markup.lines import MOST_DEPTH, BadMarkupError, Lines
+from pipelines.text.errors import BadMarkupError
+from pipelines.text.markup.lines import MOST_DEPTH, Lines, Visible
 
 _LINES = frozenset({"br", "caption", "item", "list", "paragraph", "table", "text", "title", "tr"})
 _CELLS = frozenset({"td", "th"})
+_LOINC = "2.16.840.1.113883.6.1"
 _HIDDEN = frozenset({"linkHtml", "renderMultiMedia"})
 
 
-def cda_text(content: str) -> str:
-    """The document's title, and titles and texts of all sections, in their order."""
+def cda_text(content: str) -> Visible:
+    """The document's title, and titles and texts of all sections, in their order. A section is
+    stated where it has a title or a text, with its LOINC code."""
     try:
         root = fromstring(content.encode("utf-8", "replace"), forbid_dtd=True)
     except ParseError as error:
@@ -23,12 +27,17 @@ def cda_text(content: str) -> str:
     except DefusedXmlException:
         raise BadMarkupError("it declares entities or a DTD, which are not read") from None
     lines = Lines()
+    begun: dict[Element, _Begun] = {}
     # (element, whether it begins, its depth, whether what is in it is shown)
     stack: list[tuple[Element, bool, int, bool]] = [(root, True, 0, False)]
     while stack:
         element, begins, depth, shown = stack.pop()
         name = _name(element)
         within = shown or name in ("title", "text")
+        if begins and name == "section":
+            _expect(element, begun)
+        elif element in begun:
+            _mark(lines, begun[element], begins)
         if within and name in _LINES:
             lines.end_line()
         elif within and name in _CELLS and not begins:
@@ -45,7 +54,41 @@ def cda_text(content: str) -> str:
         if within and element.text:
             lines.add(element.text)
         stack.extend((child, True, depth + 1, within) for child in reversed(element))
-    return lines.text()
+    return lines.visible()
+
+
+@dataclass(slots=True)
+class _Begun:
+    """A section by the element that it is found by: its title, or its text where it has none."""
+
+    loinc: str | None
+    titled: bool
+    heading: int = 0
+
+
+def _expect(section: Element, begun: dict[Element, _Begun]) -> None:
+    parts: dict[str, Element] = {}
+    for child in section:
+        parts.setdefault(_name(child), child)
+    title = parts.get("title")
+    titled = title is not None and any(part.strip() for part in title.itertext())
+    found_by = title if titled else parts.get("text")
+    if found_by is not None:
+        begun[found_by] = _Begun(_loinc(parts.get("code")), titled)
+
+
+def _mark(lines: Lines, section: _Begun, begins: bool) -> None:
+    line = lines.next_line()
+    if begins:
+        section.heading = line
+    if begins != section.titled:  # a title's end, or the beginning of a text
+        lines.add_section(section.heading, line, section.loinc)
+
+
+def _loinc(code: Element | None) -> str | None:
+    if code is None or code.get("codeSystem", _LOINC) != _LOINC:
+        return None
+    return code.get("code")
 
 
 def _name(element: Element) -> str:

@@ -11,8 +11,9 @@ from typing import Any
 
 import hl7
 
-from pipelines.source.markup.html import html_text
-from pipelines.source.markup.lines import BadMarkupError, Lines
+from pipelines.text.errors import BadMarkupError
+from pipelines.text.markup.html import html_text
+from pipelines.text.markup.lines import Lines, Visible, joined
 
 _HTML = ("text/html", "application/xhtml+xml")
 _RTF = ("text/rtf", "application/rtf")
@@ -21,15 +22,15 @@ _TEXT_TYPES = frozenset({"FT", "ST", "TX"})
 _FIELDS = {"OBX": 5, "NTE": 3}
 
 
-def fhir_text(content: str, visible: Callable[[str, str], str]) -> str:
+def fhir_text(content: str, visible: Callable[[str, str], Visible]) -> Visible:
     """The documents in a FHIR resource: attachments of texts by their content type, else its
     narratives. ``visible``: the text of what is markup itself, by its kind."""
     try:
         resource = json.loads(content)
     except (ValueError, RecursionError):
         raise BadMarkupError("not JSON") from None
-    attachments: list[str] = []
-    narratives: list[str] = []
+    attachments: list[Visible] = []
+    narratives: list[Visible] = []
     stack: list[Any] = [resource]
     while stack:
         value = stack.pop()
@@ -37,20 +38,21 @@ def fhir_text(content: str, visible: Callable[[str, str], str]) -> str:
             stack.extend(reversed(value))
         elif isinstance(value, dict):
             if isinstance(value.get("contentType"), str) and isinstance(value.get("data"), str):
-                if text := _attachment(value["contentType"], value["data"], visible):
-                    attachments.append(text)
+                found = _attachment(value["contentType"], value["data"], visible)
+                if found.text:
+                    attachments.append(found)
                 continue
             narrative = value.get("text")
             if isinstance(narrative, dict) and isinstance(narrative.get("div"), str):
                 narratives.append(html_text(narrative["div"]))
             stack.extend(one for key, one in reversed(list(value.items())) if key != "text")
-    return "\n\n".join(attachments or [text for text in narratives if text])
+    return joined(attachments or [one for one in narratives if one.text])
 
 
-def _attachment(type_: str, data: str, visible: Callable[[str, str], str]) -> str:
+def _attachment(type_: str, data: str, visible: Callable[[str, str], Visible]) -> Visible:
     kind = type_.partition(";")[0].strip().lower()
     if not kind.startswith("text/") and kind not in (*_HTML, *_RTF, "application/xml"):
-        return ""  # a picture or PDF
+        return Visible("")  # a picture or PDF
     named = _CHARSET.search(type_)
     try:
         text = base64.b64decode(data).decode(named[1] if named else "utf-8")
@@ -60,10 +62,10 @@ def _attachment(type_: str, data: str, visible: Callable[[str, str], str]) -> st
         return visible(text, "html")
     if kind in _RTF:
         return visible(text, "rtf")
-    return visible(text, "cda") if kind.endswith("xml") else text
+    return visible(text, "cda") if kind.endswith("xml") else Visible(text)
 
 
-def hl7_text(content: str) -> str:
+def hl7_text(content: str) -> Visible:
     """The texts of an ORU or MDM message: observations that are text, and notes."""
     try:
         message = hl7.parse(re.sub(r"\r\n|\n", "\r", content))
@@ -80,7 +82,7 @@ def hl7_text(content: str) -> str:
                     lines.add(line)
     except (hl7.HL7Exception, IndexError, KeyError) as error:
         raise BadMarkupError(f"not an HL7 v2 message: {type(error).__name__}") from None
-    return lines.text()
+    return lines.visible()
 
 
 def _unescaped(field: str) -> str:

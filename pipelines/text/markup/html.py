@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from pipelines.source.markup.lines import MOST_DEPTH, BadMarkupError, Lines
+from pipelines.text.errors import BadMarkupError
+from pipelines.text.markup.lines import MOST_DEPTH, Lines, Visible
 
 _BLOCKS = frozenset(
     [
@@ -54,7 +55,7 @@ _CELLS = frozenset({"td", "th"})
 _UNSEEN = frozenset({"head", "noscript", "script", "style", "template", "title"})
 
 
-def html_text(content: str) -> str:
+def html_text(content: str) -> Visible:
     """The visible text of an HTML document or fragment."""
     lines = Lines()
     # NUL is what cells are kept apart with; HTML knows none.
@@ -79,4 +80,4 @@ def html_text(content: str) -> str:
         children = list(node.iter(include_text=True))
         inside = kept or tag == "pre"
         stack.extend((child, True, depth + 1, inside) for child in reversed(children))
-    return lines.text()
+    return lines.visible()
