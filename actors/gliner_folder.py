@@ -7,21 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from actors.model_folder import ModelFileError, longest, read_json
-
-MODELS = ("model.onnx", "model_quantized.onnx")
-"""Names of the weights; the first that is there is read."""
+from actors.model_folder import MODELS, FolderFiles, ModelFileError, longest, read_json
 
 LABELS_TOKENIZER = "labels_tokenizer.json"
 """The tokenizer of the labels' encoder, where it is not the text's; the exporter leaves it out."""
 
-FILES = (
-    *MODELS,
-    "gliner_config.json",
-    "config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    LABELS_TOKENIZER,
+FILES = FolderFiles(
+    MODELS,
+    (
+        "gliner_config.json",
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        LABELS_TOKENIZER,
+    ),
 )
 """The files of a folder that are read."""
 
@@ -70,8 +69,8 @@ class GlinerFolder:
         return LABELS_TOKENIZER if self.two_encoders and own else "tokenizer.json"
 
 
-def read_gliner_folder(path: Path) -> GlinerFolder:
-    """What the folder's files say, without the weights.
+def read_gliner_folder(path: Path, weights_file: str | None = None) -> GlinerFolder:
+    """What the folder's files say, without the weights; ``weights_file`` is ``weights.file``.
 
     Raises FileNotFoundError or ModelFileError; both name the file.
     """
@@ -80,9 +79,7 @@ def read_gliner_folder(path: Path) -> GlinerFolder:
             f"{path}: no folder; a GLiNER model is a folder with model.onnx, gliner_config.json "
             "and tokenizer.json"
         )
-    model = next((path / name for name in MODELS if (path / name).is_file()), None)
-    if model is None:
-        raise FileNotFoundError(f"{path}: has none of {', '.join(MODELS)}")
+    model, *_ = FILES.chosen(weights_file).present(path)
     file = path / "gliner_config.json"
     config = read_json(file)
     kind = _kind(config, file)

@@ -3,21 +3,58 @@
 from __future__ import annotations
 
 import json
+import mmap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from actors.config import ConfigError
 
-FILES = (
+MODELS = (
     "model.onnx",
-    "config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "vocab.txt",
+    "model_quantized.onnx",
+    "onnx/model.onnx",
+    "onnx/model_quantized.onnx",
+    "onnx/model_int8.onnx",
 )
-"""The files that are read from a model folder; the first holds the weights."""
+"""Names that the exporters and the Hugging Face hub give to the weights in a folder."""
 
+
+@dataclass(frozen=True, slots=True)
+class FolderFiles:
+    """The files that are read from a model's folder: the first of ``models`` that exists, and those
+    of ``others`` that do."""
+
+    models: tuple[str, ...]
+    others: tuple[str, ...] = ()
+
+    def chosen(self, file: str | None) -> FolderFiles:
+        """Return the same with ``file`` as the only model; None changes nothing."""
+        return self if file is None else FolderFiles((file,), self.others)
+
+    def present(self, folder: Path) -> list[Path]:
+        """Return the paths of all files that are read: the model, its parts, the others.
+
+        Raises FileNotFoundError that names the model or the part that is missing.
+        """
+        others = (folder / name for name in self.others)
+        return [*model_parts(self.model(folder)), *(path for path in others if path.is_file())]
+
+    def model(self, folder: Path) -> Path:
+        """Return the path of the model; raises FileNotFoundError."""
+        for name in self.models:
+            if (folder / name).is_file():
+                return folder / name
+        raise FileNotFoundError(f"{folder}: has no {' or '.join(self.models)}")
+
+
+FILES = FolderFiles(MODELS, ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt"))
+"""The files of a token classifier."""
+
+_LOCATION = b"\n\x08location\x12"
+"""The key of a StringStringEntryProto, and the tag of its value (onnx.proto)."""
+
+_LONGEST_NAME = 4096
 _UNBOUNDED = 1_000_000
 _DEFAULT_SIZE = 512
 
@@ -28,22 +65,18 @@ class ModelFileError(ConfigError):
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A model folder: labels by index, the padding id, and the maximum sequence length in tokens,
-    which may be a few too many (see ``longest``)."""
+    """A model folder: its weights, labels by index, the padding id, and the maximum sequence length
+    in tokens, which may be a few too many (see ``longest``)."""
 
     path: Path
+    model: Path
     labels: tuple[str, ...]
     pad_id: int
     longest: int
 
-    @property
-    def model(self) -> Path:
-        """Path of the weights."""
-        return self.path / "model.onnx"
 
-
-def read_folder(path: Path) -> Folder:
-    """Read the folder's metadata, without the weights.
+def read_folder(path: Path, file: str | None = None) -> Folder:
+    """Read the folder's metadata, without the weights; ``file`` is its ``weights.file``.
 
     Raises FileNotFoundError or ModelFileError; both name the file.
     """
@@ -52,10 +85,55 @@ def read_folder(path: Path) -> Folder:
             f"{path}: not a folder; a token classifier is a folder with model.onnx, config.json "
             "and tokenizer.json or vocab.txt"
         )
-    if not (path / "model.onnx").is_file():
-        raise FileNotFoundError(f"{path / 'model.onnx'}: not found")
+    model, *_ = FILES.chosen(file).present(path)
     config = read_json(path / "config.json")
-    return Folder(path, _labels(config, path), _pad_id(config), longest(config, path))
+    return Folder(path, model, _labels(config, path), _pad_id(config), longest(config, path))
+
+
+def model_parts(model: Path) -> list[Path]:
+    """Return an ONNX file and the files beside it that hold its large tensors.
+
+    Raises FileNotFoundError that names a missing one, or ModelFileError.
+    """
+    parts = [model.parent / name for name in external_files(model)]
+    for part in parts:
+        if not part.is_file():
+            raise FileNotFoundError(f"{part}: not found; it holds tensors of {model.name}")
+    return [model, *parts]
+
+
+def external_files(model: Path) -> list[str]:
+    """Return the names of the files that hold tensors of a local ONNX file; see
+    ``external_data``."""
+    with model.open("rb") as file:
+        if not model.stat().st_size:
+            return []  # cannot be mapped
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return external_data(content, str(model))
+
+
+def external_data(content: bytes | mmap.mmap, model: str) -> list[str]:
+    """Return the names of the files that hold tensors of an ONNX model, in order of appearance.
+
+    They are read from the file's own bytes, since exporters name them as they like
+    (model.onnx_data, model.onnx.data, a file per tensor). Raises ModelFileError if one lies outside
+    the model's folder; ``model`` is for that message.
+    """
+    names: dict[str, None] = {}
+    at = content.find(_LOCATION)
+    while at >= 0:
+        at += len(_LOCATION)
+        size, shift = 0, 0
+        while content[at : at + 1] >= b"\x80":  # a varint, seven bits a byte
+            size |= (content[at] & 0x7F) << shift
+            at, shift = at + 1, shift + 7
+        size |= (content[at] if at < len(content) else 0) << shift
+        name = content[at + 1 : at + 1 + min(size, _LONGEST_NAME)].decode("utf-8", "replace")
+        if name.startswith("/") or ".." in name.split("/"):
+            raise ModelFileError(f"{model}: keeps tensors outside its folder, in {name}")
+        names[name] = None
+        at = content.find(_LOCATION, at)
+    return list(names)
 
 
 def tokenizer_config(path: Path) -> dict[str, Any]:

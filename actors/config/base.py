@@ -45,29 +45,35 @@ def _identity_of(value: Any) -> Any:
     return value
 
 
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Stated = str | tuple[str, ...] | None
+"""The SHA-256 that a model file states: of the weights' first file, or of each."""
+
+
 class Weights(Section):
     """Location of a model's files."""
 
     model: Annotated[
         str,
         Field(
-            description="A path, file://, s3://, hf://, https:// or starter: URI. "
-            "For ONNX a folder with model.onnx, config.json and tokenizer.json."
+            description="A path, file://, s3://, hf://, https:// or starter: URI, or "
+            "package:<name>/<file> for a file of an installed Python package. For ONNX a folder "
+            "with the model, config.json and tokenizer.json; a GGUF in parts is named by its first "
+            "one (-00001-of-0000N.gguf)."
         ),
     ]
     sha256: Annotated[
-        str | None,
+        Sha256 | tuple[Sha256, ...] | None,
         Field(
-            pattern="^[0-9a-f]{64}$",
-            description="SHA-256 of the weights file (model.onnx or the GGUF), verified after "
-            "fetching.",
+            description="SHA-256 of the weights file (the ONNX model or the GGUF), verified after "
+            "fetching. For weights in several files: of the first, or a list with one for each.",
         ),
     ] = None
 
     RUNNING = frozenset({"model", "sha256"})
 
     @property
-    def files(self) -> tuple[tuple[str, str | None], ...]:
+    def files(self) -> tuple[tuple[str, Stated], ...]:
         """Every file or folder with its expected SHA-256; the model comes first."""
         return ((self.model, self.sha256),)
 

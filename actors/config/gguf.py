@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from actors.config.base import LabelFilter, Section, Weights
+from actors.config.base import LabelFilter, Section, Stated, Weights
+from actors.config.gguf_parts import gguf_parts
 from actors.config.merge import Policy
 from actors.config.onnx import Window
 from actors.config.prompt import PromptSection
@@ -373,8 +374,13 @@ class GgufWeights(Weights):
             content["lora"] = [{"model": path, "scale": scale} for path, scale in lora.items()]
         return content
 
+    @model_validator(mode="after")
+    def _first_part(self) -> GgufWeights:
+        gguf_parts(self.model)
+        return self
+
     @property
-    def files(self) -> tuple[tuple[str, str | None], ...]:
+    def files(self) -> tuple[tuple[str, Stated], ...]:
         """Every file with its expected SHA-256; the model comes first."""
         encoder = ((self.mmproj, self.mmproj_sha256),) if self.mmproj else ()
         return (*super().files, *encoder, *((one.model, one.sha256) for one in self.lora))

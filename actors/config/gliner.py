@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from actors.config.base import LabelFilter, Section, Weights
-from actors.config.onnx import OnnxSession, Window
+from actors.config.base import LabelFilter, Section
+from actors.config.onnx import FolderWeights, OnnxSession, Window
 from actors.guideline import Guideline
 
 
@@ -63,7 +63,7 @@ class GlinerModel(Section):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     kind: Literal["gliner"]
-    weights: Weights
+    weights: FolderWeights
     prompt: GlinerPrompt
     window: Window = Window()
     decode: GlinerDecode = GlinerDecode()

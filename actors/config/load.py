@@ -16,6 +16,7 @@ from actors.guideline import Guideline
 
 STARTERS = Path(__file__).resolve().parent.parent / "starters"
 _STARTER = "starter:"
+_NO_PATH = (_STARTER, "package:")
 _T = TypeVar("_T", bound=BaseModel)
 
 
@@ -73,7 +74,7 @@ def load_guideline(path: str | Path) -> Guideline:
 
 def resolve(reference: str, holder: Path) -> str:
     """Return a URI as is, and a relative path resolved against the folder of ``holder``."""
-    if "://" in reference or reference.startswith(_STARTER):
+    if "://" in reference or reference.startswith(_NO_PATH):
         return reference
     return str((holder.resolve().parent / Path(reference).expanduser()).resolve())
 

@@ -78,12 +78,32 @@ class OnnxSession(Section):
     )
 
 
+class FolderWeights(Weights):
+    """Location of an ONNX model's folder."""
+
+    file: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_./-]*\.onnx$",
+        description="The ONNX file in the folder, such as onnx/model_int8.onnx; default: the first "
+        "of model.onnx, model_quantized.onnx, onnx/model.onnx, onnx/model_quantized.onnx and "
+        "onnx/model_int8.onnx that is there.",
+    )
+
+    RUNNING = Weights.RUNNING | {"file"}
+
+    @model_validator(mode="after")
+    def _inside(self) -> FolderWeights:
+        if self.file is not None and ".." in self.file.split("/"):
+            raise ValueError("weights.file must lie within the folder")
+        return self
+
+
 class OnnxModel(Section):
     """A model file of kind onnx: a token classifier as exported by optimum."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     kind: Literal["onnx"]
-    weights: Weights
+    weights: FolderWeights
     window: Window = Window()
     decode: Decode = Decode()
     labels: LabelFilter = LabelFilter()

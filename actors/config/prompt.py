@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from actors.config.base import Section
 from actors.guideline import Guideline
@@ -57,6 +58,18 @@ class PromptSection(Section):
         description="gguf: from the model's metadata; a name (chatml, llama2, llama3, gemma, "
         "mistral, phi3, zephyr, vicuna, none); or a Jinja template inline.",
     )
+    template_kwargs: dict[str, bool | int | float | str | None] = Field(
+        default_factory=dict,
+        description="Variables of the chat template, such as enable_thinking or date_string. A "
+        "name that the template does not read is an error.",
+    )
+    date: str = Field(
+        default="2024-07-26",
+        pattern=r"^\d{4}-\d{2}-\d{2}$",
+        description="The day that templates print which ask for today's date: fixed, so that an "
+        "extraction comes out the same tomorrow. The default is the day that Llama 3's templates "
+        "print without a clock.",
+    )
     system: str | None = Field(
         default=None, description="System prompt; default: the format's own, if it has one."
     )
@@ -83,7 +96,9 @@ class PromptSection(Section):
         default=-1,
         ge=-1,
         description="Maximum tokens of a thinking block; then it is closed and the model must "
-        "answer. -1: limited only by the context. Spark NLP: reasoningBudget.",
+        "answer, under the grammar if there is one. -1: limited only by the context, or with a "
+        "grammar by half of what is left of it. 0: no thinking; a template that knows "
+        "enable_thinking is told. Spark NLP: reasoningBudget.",
     )
     tables: bool = Field(
         default=False,
@@ -113,6 +128,12 @@ class PromptSection(Section):
         if used is False and renamed.setdefault("chat_template", "none") != "none":
             raise ValueError("useChatTemplate: false conflicts with chat_template")
         return renamed
+
+    @field_validator("date")
+    @classmethod
+    def _a_day(cls, value: str) -> str:
+        date.fromisoformat(value)
+        return value
 
     @model_validator(mode="after")
     def _guideline_fits(self) -> PromptSection:

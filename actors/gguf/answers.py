@@ -29,7 +29,7 @@ def extraction(
     """Parse, ground, merge and filter the answers of one document."""
     start = perf_counter()
     plan = in_flight.plan
-    parts = [plan.format.parse(completion.text) for completion in completions]
+    parts = [plan.format.parse(completion.text, plan.begun) for completion in completions]
     problems = list(in_flight.notes)
     if config.prompt.check and not in_flight.document.text:
         problems.append("not checked: no document text to check the answer against")

@@ -33,9 +33,9 @@ from actors.memory import (
     resolve_gguf_context,
     with_default_context,
 )
-from actors.prompts import chat_template
+from actors.prompts import section_template
 from actors.spans import Document, Extraction, Failure, OnText, Status
-from actors.weights import digest, fetch, open_weights
+from actors.weights import digest, fetch, open_weights, weights_digest
 
 
 class GenerativeBackend:
@@ -64,7 +64,7 @@ class GenerativeBackend:
         check_parameters(config.name, config.context.llama_cpp)
         self.inputs: Inputs = inputs or TextInputs()
         self._config = config = _resolve(config, gpu)
-        weights = {"weights": config.weights.sha256 or digest(path), **self.inputs.digests}
+        weights = {"weights": weights_digest(path, config.weights.sha256), **self.inputs.digests}
         for number, adapter in enumerate(config.weights.lora):
             found = adapter.sha256 or digest(fetch(adapter.model))
             weights[f"lora {number}"] = f"{adapter.scale} {found}"
@@ -73,9 +73,7 @@ class GenerativeBackend:
             for adapter in config.weights.lora:
                 model.attach(fetch(adapter.model, adapter.sha256), adapter.scale)
             bos, eos = model.special_texts
-            chat = chat_template(
-                config.prompt.chat_template, gguf=model.chat_template, bos=bos, eos=eos
-            )
+            chat = section_template(config.prompt, gguf=model.chat_template, bos=bos, eos=eos)
             self._plans = PromptPlans(config, weights, model, chat)
             runner = self.inputs.open(
                 LoadedModel(config, model, self._plans),

@@ -137,7 +137,9 @@ def thinking(
     are reserved for the answer.
     """
     config = loaded.config
-    opened = prompt.text.rstrip().endswith("<think>")
+    if prompt.thinking == "closed":
+        return None
+    opened = prompt.thinking == "opened"
     budget, limit = config.prompt.reasoning_budget, config.sampling.limit
     if constrained and budget < 0:
         available = config.context.length - length

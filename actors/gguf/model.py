@@ -221,7 +221,7 @@ class LlamaModel:
         )
 
     def tokenize(self, segments: Iterable[Segment], first: bool = True) -> list[int]:
-        """Tokenize a prompt, with a BOS if the model requires one and the text has none. ``first``
+        """Tokenize a prompt, with exactly one BOS if the model requires one. ``first``
         is False for a part that follows others.
 
         The segments are tokenized as one text, so the tokens are llama.cpp's own for that text. If
@@ -238,7 +238,10 @@ class LlamaModel:
             text += segment.text
         parts.append((cut, len(text)))
         tokens = [token for start, end in parts for token in self._tokens(text[start:end])]
-        if first and self.bos is not None and tokens[:1] != [self.bos]:
+        if first and self.bos is not None:
+            # The template may print a BOS as well, or even two.
+            while tokens[:1] == [self.bos]:
+                del tokens[0]
             tokens.insert(0, self.bos)
         return tokens
 

@@ -25,12 +25,14 @@ _KEPT = 32
 @dataclass(frozen=True, slots=True)
 class PromptPlan:
     """Prompt settings under one guideline. ``size`` and ``overlap`` are the tokens of a document
-    window and of the overlap of neighbours. ``fingerprint``: equal fingerprints, equal entities."""
+    window and of the overlap of neighbours. ``begun``: the prompt opens a thinking block.
+    ``fingerprint``: equal fingerprints, equal entities."""
 
     format: Format
     labels: LabelFilter
     size: int
     overlap: int
+    begun: bool
     fingerprint: str
 
 
@@ -98,8 +100,9 @@ class PromptPlans:
         # If every row brings its own prompt, its length is only known per request.
         own = "?" if config.prompt.format == "prose" and not config.prompt.instruction else None
         size, overlap = self._window(prompt_form, own)
+        begun = prompt_form.render("", own).thinking == "opened"
         return PromptPlan(
-            prompt_form, config.labels, size, overlap, _fingerprint(config, self._weights)
+            prompt_form, config.labels, size, overlap, begun, _fingerprint(config, self._weights)
         )
 
     def window(self, plan: PromptPlan, prompt: str | None) -> tuple[int, int]:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from actors.config import ConfigError, GgufModel, GlinerModel, OnnxModel
+from actors.config.gguf_parts import gguf_parts
 from actors.gliner_folder import read_gliner_folder
-from actors.memory.header import Header, read_header
+from actors.memory.header import Header, joined, read_header
 from actors.memory.image_encoder import encoder_memory, largest_picture
 from actors.memory.llama import llama_memory
 from actors.memory.shape import shape_of
-from actors.model_folder import longest
+from actors.model_folder import FILES, longest, model_parts
 
 CUDA_CONTEXT = 500 * 2**20
 """Bytes that a process uses on a GPU before it loads a model: context, kernels, library handles. An
@@ -93,8 +94,11 @@ def estimate_gguf(file: GgufFile, model: GgufModel) -> MemoryEstimate:
 def read_gguf(open_file: Opened, model: GgufModel) -> GgufFile:
     """Read the headers of a model's files; ``open_file`` opens a file at any location."""
     weights, further = model.weights, dict[str, int]()
-    with open_file(weights.model) as file:
-        header = read_header(file, weights.model)
+    parts = []
+    for part in gguf_parts(weights.model):
+        with open_file(part) as file:
+            parts.append(read_header(file, part))
+    header = joined(parts)
     encoder = None
     if weights.mmproj is not None:
         with open_file(weights.mmproj) as file:
@@ -131,21 +135,20 @@ def longest_window(file: OnnxFile, model: OnnxModel | GlinerModel) -> int:
     return min(model.window.size or file.longest, file.longest)
 
 
-def read_onnx(folder: Path) -> OnnxFile:
+def read_onnx(folder: Path, weights_file: str | None = None) -> OnnxFile:
     """Read the sizes of a model folder as exported by optimum; raises ConfigError if config.json
-    lacks them and FileNotFoundError if files are missing."""
+    lacks them and FileNotFoundError if files are missing. ``weights_file`` is ``weights.file``."""
+    model, *_ = FILES.chosen(weights_file).present(folder)
     file = folder / "config.json"
     config = json.loads(file.read_text(encoding="utf-8"))
-    # Large tensors are stored in separate files whose names start with the model's.
-    size = sum(part.stat().st_size for part in folder.glob("model.onnx*"))
-    return OnnxFile(size, longest=longest(config, folder), **_sizes(config, file))
+    return OnnxFile(_size(model), longest=longest(config, folder), **_sizes(config, file))
 
 
-def read_gliner(folder: Path) -> OnnxFile:
+def read_gliner(folder: Path, weights_file: str | None = None) -> OnnxFile:
     """Like ``read_onnx``, for a GLiNER model; the sizes are those of its text encoder."""
-    found = read_gliner_folder(folder)
+    found = read_gliner_folder(folder, weights_file)
     sizes = _sizes(found.encoder, folder / "gliner_config.json")
-    size = sum(part.stat().st_size for part in folder.glob(f"{found.model.name}*"))
+    size = _size(found.model)
     # Per span: its two ends (before and after the ReLU), the inner layer, four times as wide as
     # the model (likewise), and the span itself.
     spans = found.width * sizes["width"] * (2 * 2 + 2 * 4 + 1)
@@ -153,6 +156,10 @@ def read_gliner(folder: Path) -> OnnxFile:
         # The same per word and label, for as many labels as GLiNER is trained with at a time.
         spans = _TOKEN_LABELS * sizes["width"] * (3 + 2 * 4)
     return OnnxFile(size, longest=found.longest, spans=spans, **sizes)
+
+
+def _size(model: Path) -> int:
+    return sum(part.stat().st_size for part in model_parts(model))
 
 
 def _sizes(config: Mapping[str, Any], file: Path) -> dict[str, int]:

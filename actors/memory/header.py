@@ -7,11 +7,13 @@ The layout follows GGUF's specification (ggml/docs/gguf.md), versions 2 and 3.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from actors.config import ConfigError
+from actors.config.gguf_parts import gguf_parts
 
 Value = str | int | float | bool | list[int | float | bool]
 
@@ -80,11 +82,34 @@ class GgufFacts:
 
 
 def open_header(path: Path) -> Header:
-    """Read the header of a local file; raises FileNotFoundError or ConfigError."""
-    if not path.is_file():
-        raise FileNotFoundError(f"model file not found: {path}")
-    with path.open("rb") as file:
-        return read_header(file, str(path))
+    """Read the header of a local model, of all its parts if it is in several; raises
+    FileNotFoundError or ConfigError."""
+    parts = []
+    for part in map(Path, gguf_parts(str(path))):
+        if not part.is_file():
+            raise FileNotFoundError(f"model file not found: {part}")
+        with part.open("rb") as file:
+            parts.append(read_header(file, str(part)))
+    return joined(parts)
+
+
+def joined(parts: Sequence[Header]) -> Header:
+    """Return one header for a model in parts: the first part's metadata, the tensors of all.
+
+    Raises ConfigError if the first one says that there are more files.
+    """
+    first = parts[0]
+    count = first.values.get("split.count", 1)
+    if isinstance(count, int) and count > len(parts):
+        raise ConfigError(
+            f"{first.name}: is one of {count} files of a model; name the first one as it was "
+            f"published, ending in -00001-of-{count:05}.gguf, with the others beside it"
+        )
+    return replace(
+        first,
+        tensors=tuple(tensor for part in parts for tensor in part.tensors),
+        size=sum(part.size for part in parts),
+    )
 
 
 def read_header(file: BinaryIO, name: str) -> Header:

@@ -30,13 +30,12 @@ from actors.memory import (
     read_ocr,
 )
 from actors.pages import Picture
-from actors.weights import fetch
+from actors.weights import OCR_FILES, fetch
 
 _LOG = logging.getLogger(__name__)
 LINE_HEIGHT = 48
 _STRIP = 4  # aspect ratio above which a page is searched in tiles
 _GRID = 32  # both networks halve their input five times
-_FILES = ("detector.onnx", "recognizer.onnx")
 
 Quad = NDArray[np.float32]
 """Corners of a line: top left, top right, bottom right, bottom left."""
@@ -78,9 +77,8 @@ class Models:
             "Det.box_thresh": config.detection.threshold,
         }
         if config.weights is not None:
-            folder = fetch(config.weights.model, config.weights.sha256, _FILES)
-            params["Det.model_path"] = str(folder / _FILES[0])
-            params["Rec.model_path"] = str(folder / _FILES[1])
+            detector, recognizer = network_files(config)
+            params["Det.model_path"], params["Rec.model_path"] = str(detector), str(recognizer)
         settings = RapidOCR(params=params).cfg
         for section, limit in zip((settings.Det, settings.Rec), _limits(config, gpu), strict=True):
             section.engine_cfg = copy.deepcopy(settings.EngineConfig.onnxruntime)
@@ -190,8 +188,8 @@ def _normal(picture: Picture) -> NDArray[np.float32]:
 def network_files(config: OcrModel) -> tuple[Path, Path]:
     """Return the files of the two networks, from the configured weights or from rapidocr."""
     if config.weights is not None:
-        folder = fetch(config.weights.model, config.weights.sha256, _FILES)
-        return folder / _FILES[0], folder / _FILES[1]
+        folder = fetch(config.weights.model, config.weights.sha256, OCR_FILES)
+        return folder / OCR_FILES.models[0], folder / OCR_FILES.others[0]
     models = Path(rapidocr.__file__).parent / "models"
     detector, recognizer = (sorted(models.glob(f"PP-OCR*_{k}_*.onnx")) for k in ("det", "rec"))
     return detector[0], recognizer[0]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from actors.config.prompt import PromptSection
 from actors.guideline import Guideline
-from actors.prompts.chat import ChatTemplate, ChatTemplateError, chat_template
+from actors.prompts.chat import ChatTemplate, ChatTemplateError, chat_template, section_template
 from actors.prompts.entity_list import entity_list
 from actors.prompts.nuextract import nuextract
 from actors.prompts.prose import Prose
@@ -42,4 +42,5 @@ __all__ = [
     "Segment",
     "chat_template",
     "prompt_format",
+    "section_template",
 ]

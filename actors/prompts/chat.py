@@ -1,24 +1,27 @@
 """Chat templates: render messages to the text a model was trained on, with its control tokens.
 
 Templates are Jinja, rendered as Hugging Face and llama.cpp render them: sandboxed, with
-``trim_blocks`` and ``lstrip_blocks``, ``raise_exception`` and ``strftime_now``.
+``trim_blocks`` and ``lstrip_blocks``, ``raise_exception`` and ``strftime_now``. The latter prints a
+fixed day at midnight: a prompt that changes with the clock would change answers, too.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import NoReturn
 
 import jinja2
 from jinja2.ext import Extension, loopcontrols
+from jinja2.meta import find_undeclared_variables
 from jinja2.nodes import Node
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from actors.config.prompt import PromptSection
 from actors.prompts.chat_templates import NAMED
 from actors.prompts.types import Prompt, PromptError, Segment
 
@@ -26,6 +29,16 @@ Message = Mapping[str, str]
 
 # Private-use characters, so that no guideline contains the marker by chance.
 _DOCUMENT = "\ue0d0document\ue0d1"
+
+
+_TODAY = datetime(2024, 7, 26)  # PromptSection.date without a model file
+_OURS = frozenset(
+    {
+        *("messages", "add_generation_prompt", "tools", "documents", "bos_token", "eos_token"),
+        *("raise_exception", "strftime_now"),
+    }
+)
+"""Variables that rendering sets itself."""
 
 
 class ChatTemplateError(PromptError):
@@ -49,11 +62,13 @@ class _Generation(Extension):
 
 @dataclass(frozen=True)
 class ChatTemplate:
-    """A chat template with its model's BOS and EOS texts."""
+    """A chat template with its model's BOS and EOS texts, its variables and its date."""
 
     source: str
     bos: str = ""
     eos: str = ""
+    variables: Mapping[str, object] = field(default_factory=dict)
+    today: datetime = _TODAY
 
     def render(self, messages: Sequence[Message]) -> str:
         """Render the messages, ending with the start of the model's answer.
@@ -75,6 +90,11 @@ class ChatTemplate:
             raise ChatTemplateError(
                 f"the chat template rejects the messages: {refusal}"
             ) from refusal
+
+    @cached_property
+    def reads(self) -> frozenset[str]:
+        """The names of the variables that the template reads."""
+        return frozenset(find_undeclared_variables(_environment().parse(self.source)))
 
     @cached_property
     def trims(self) -> bool:
@@ -109,6 +129,7 @@ class ChatTemplate:
                 documents=None,
                 bos_token=self.bos,
                 eos_token=self.eos,
+                **self.variables,
             )
         except _Refused:
             raise
@@ -118,12 +139,10 @@ class ChatTemplate:
 
     @cached_property
     def _compiled(self) -> jinja2.Template:
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation]
-        )
+        environment = _environment()
         environment.filters["tojson"] = _to_json
         environment.globals["raise_exception"] = _refuse
-        environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+        environment.globals["strftime_now"] = self.today.strftime
         try:
             return environment.from_string(self.source)
         except jinja2.TemplateSyntaxError as error:
@@ -132,10 +151,31 @@ class ChatTemplate:
             ) from error
 
 
+def section_template(
+    section: PromptSection, *, gguf: str | None = None, bos: str = "", eos: str = ""
+) -> ChatTemplate:
+    """Return the template of a model file, with its variables and its date.
+
+    If the model must not think, a template that knows ``enable_thinking`` is told. Raises
+    ChatTemplateError as ``chat_template`` does, and for a variable that the template never reads.
+    """
+    template = chat_template(section.chat_template, gguf=gguf, bos=bos, eos=eos)
+    known = template.reads - _OURS
+    variables: dict[str, object] = dict(section.template_kwargs)
+    if unknown := sorted(variables.keys() - known):
+        raise ChatTemplateError(
+            f"prompt.template_kwargs: the chat template does not read {', '.join(unknown)}; "
+            f"it reads {', '.join(sorted(known)) or 'no variables of its own'}"
+        )
+    if section.reasoning_budget == 0 and "enable_thinking" in known:
+        variables.setdefault("enable_thinking", False)
+    return replace(template, variables=variables, today=datetime.fromisoformat(section.date))
+
+
 def chat_template(
     name: str, *, gguf: str | None = None, bos: str = "", eos: str = ""
 ) -> ChatTemplate:
-    """Return a model file's template: ``gguf`` (from its metadata), a known name, or inline Jinja.
+    """Return a template by name: ``gguf`` (from its metadata), a known name, or inline Jinja.
 
     Raises ChatTemplateError if there is none or it does not compile.
     """
@@ -207,6 +247,12 @@ def lay_out(chat: ChatTemplate, earlier: Sequence[Message], before: str, after: 
         raise ChatTemplateError("the chat template modifies the user's text")
     strip = (chat.trims and not before, chat.trims and not after)
     return Layout(head, printed, tail[len(printed) :], strip)
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    return ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation]
+    )
 
 
 def _full(*segments: Segment) -> tuple[Segment, ...]:

@@ -49,9 +49,9 @@ class JsonFormat:
         grammar = Grammar(self._section, text)
         return grammar.lark(self._start(grammar))
 
-    def parse(self, completion: str) -> ParsedAnswer:
-        """Parse a completion, whether complete or truncated, well-formed or not."""
-        thought = split_reasoning(completion)
+    def parse(self, completion: str, begun: bool = False) -> ParsedAnswer:
+        """See Format.parse."""
+        thought = split_reasoning(completion, begun)
         if not thought.closed:
             problems = ("truncated: the reasoning never ends",)
             return ParsedAnswer(reasoning=thought.reasoning, problems=problems)

@@ -60,22 +60,23 @@ class SplitCompletion:
     closed: bool
 
 
-def split_reasoning(completion: str) -> SplitCompletion:
+def split_reasoning(completion: str, begun: bool = False) -> SplitCompletion:
     """Split off the thinking block that a reasoning model prints first: ``<think>``, or harmony's
     channels.
 
-    A chat template may open the block itself, so that the completion only closes it.
+    A chat template may open the block itself, so that the completion only closes it. ``begun``
+    says that it did; without, a completion that starts as JSON does is taken for the answer.
     """
     if completion.lstrip().startswith(_CHANNEL):
         return _split_channels(completion)
     begin = _SPACE.match(completion).end()  # type: ignore[union-attr]
     opened = completion.startswith("<think>", begin)
-    if not opened and completion[begin : begin + 1] in {"{", "[", '"', "`"}:
+    if not opened and not begun and completion[begin : begin + 1] in {"{", "[", '"', "`"}:
         return SplitCompletion(None, 0, closed=True)
     start = begin + len("<think>") if opened else begin
     end = completion.find("</think>", start)
     if end < 0:
-        if not opened:
+        if not opened and not begun:
             return SplitCompletion(None, 0, closed=True)
         return SplitCompletion(completion[start:].strip(), len(completion), closed=False)
     after = end + len("</think>")

@@ -37,9 +37,9 @@ class Prose:
         """Return None: prose is unconstrained."""
         return None
 
-    def parse(self, completion: str) -> ParsedAnswer:
+    def parse(self, completion: str, begun: bool = False) -> ParsedAnswer:
         """Return the answer, with the thinking block separated."""
-        thought = split_reasoning(completion)
+        thought = split_reasoning(completion, begun)
         problems = () if thought.closed else ("truncated: the reasoning never ends",)
         answer = completion[thought.start :].strip()
         structured = rows_of(answer) if self._tables else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from actors.spans import Mention
 
@@ -41,6 +41,17 @@ class Prompt:
     def text(self) -> str:
         """The whole prompt as text."""
         return "".join(segment.text for segment in self.prefix + self.suffix)
+
+    @property
+    def thinking(self) -> Literal["opened", "closed"] | None:
+        """What the chat template did to the thinking block: it is open at the end of the prompt, or
+        closed there, so that the answer follows; None if it printed none."""
+        if not self.suffix or not self.suffix[-1].special:
+            return None  # the document's own text
+        end = self.suffix[-1].text.rstrip()
+        if end.endswith("<think>"):
+            return "opened"
+        return "closed" if end.endswith("</think>") else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,5 +93,6 @@ class Format(Protocol):
         """Return a Lark grammar (llguidance's dialect) of the answers allowed for ``text`` (None:
         an image whose text is unknown), or None."""
 
-    def parse(self, completion: str) -> ParsedAnswer:
-        """Parse a completion, whether complete or truncated, well-formed or not."""
+    def parse(self, completion: str, begun: bool = False) -> ParsedAnswer:
+        """Parse a completion, whether complete or truncated, well-formed or not. ``begun``: the
+        prompt had opened a thinking block, which the completion closes first."""

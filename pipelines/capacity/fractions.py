@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from actors.config import ConfigError, GgufModel, GlinerModel, OnnxModel
 from actors.config.ocr import OcrModel
-from actors.gliner_folder import FILES as GLINER_FILES
 from actors.memory import (
     GgufFile,
     MemoryEstimate,
@@ -31,7 +30,7 @@ from actors.memory import (
     read_onnx,
     resolve_gguf_context,
 )
-from actors.weights import fetch, open_weights
+from actors.weights import fetch_model, open_weights
 from pipelines.config import LoadedPipeline
 from pipelines.pool import Pool
 from pipelines.stages import PooledConfig, Stage
@@ -40,7 +39,6 @@ log = logging.getLogger(__name__)
 GpuMemory = Callable[[], int | None]
 """Memory in bytes of the cluster's smallest GPU; None if it is unknown."""
 
-_ONNX_FILES = ("model.onnx", "config.json", "tokenizer_config.json")
 _GB = 1e9
 _ASK_SECONDS = 30.0
 
@@ -173,6 +171,5 @@ def _gguf_file(model: GgufModel) -> GgufFile:
 
 
 def _onnx_file(model: OnnxModel | GlinerModel) -> OnnxFile:
-    if isinstance(model, GlinerModel):
-        return read_gliner(fetch(model.weights.model, None, GLINER_FILES))
-    return read_onnx(fetch(model.weights.model, None, _ONNX_FILES))
+    read = read_gliner if isinstance(model, GlinerModel) else read_onnx
+    return read(fetch_model(model), model.weights.file)

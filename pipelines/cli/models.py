@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from actors.config import ModelConfig
+    from actors.config import GgufModel, ModelConfig
+    from actors.config.base import Stated
+    from actors.memory import Header
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -51,8 +53,9 @@ _Reference = Annotated[str, typer.Argument(help="A model file or starter:<name>.
 @app.command()
 def fetch(reference: _Reference) -> None:
     """Fetch and verify the weights of a model, and print their local paths."""
-    for path, _ in _files(reference)[1]:
-        print(path)
+    for path, parts, _ in _files(reference)[1]:
+        for one in [path] if path.is_dir() else parts:
+            print(one)
 
 
 @app.command()
@@ -60,10 +63,11 @@ def verify(reference: _Reference) -> None:
     """Print the SHA-256 of a model's weights; fail if one differs from the model file."""
     from actors.weights import digest
 
-    for path, sha256 in _files(reference)[1]:
-        file = _weights_file(path)
-        stated = "matches the model file" if sha256 else "the model file states none"
-        print(f"{digest(file)}  {file}  ({stated})")
+    for _, parts, stated in _files(reference)[1]:
+        for number, file in enumerate(parts):
+            known = number < (len(stated) if isinstance(stated, tuple) else stated is not None)
+            says = "matches the model file" if known else "the model file states none"
+            print(f"{digest(file)}  {file}  ({says})")
 
 
 @app.command()
@@ -79,6 +83,7 @@ def describe(
 
         header = open_header(path)
         facts |= dataclasses.asdict(facts_of(header))
+        facts["thinking"] = _thinking(model, header)
         facts["n_ctx"], facts["sequences"] = model.context.length, model.context.slots
         take = llama_memory(header, model.context, gpu=False)
         facts["kv_cache_megabytes"] = _mb(take.kv_host)
@@ -89,8 +94,8 @@ def describe(
     elif model.kind == "gliner":
         from actors.gliner_folder import read_gliner_folder
 
-        gliner = read_gliner_folder(path)
-        facts["megabytes"] = _mb(gliner.model.stat().st_size)
+        gliner = read_gliner_folder(path, model.weights.file)
+        facts["megabytes"] = _onnx_mb(gliner.model)
         facts["scores"] = "words" if gliner.token_level else f"spans of {gliner.width} words"
         facts["encoders"] = 2 if gliner.two_encoders else 1
         facts["longest_tokens"], facts["longest_words"] = gliner.longest, gliner.most_words
@@ -99,8 +104,8 @@ def describe(
     else:
         from actors.model_folder import read_folder
 
-        folder = read_folder(path)
-        facts["megabytes"] = _mb(folder.model.stat().st_size)
+        folder = read_folder(path, model.weights.file)
+        facts["megabytes"] = _onnx_mb(folder.model)
         facts["labels"] = list(folder.labels)
     if as_json:
         print(json.dumps(facts))
@@ -116,12 +121,33 @@ def describe(
     Console().print(table)
 
 
-def _weights_file(path: Path) -> Path:
-    """The weights file; in a folder, the first known name that exists."""
-    from actors.gliner_folder import MODELS
+def _thinking(model: GgufModel, header: Header) -> str:
+    """What the prompt does about a thinking block."""
+    from actors.prompts import PromptError, prompt_format, section_template
 
-    names = [path / name for name in MODELS] if path.is_dir() else [path]
-    return next((file for file in names if file.is_file()), names[0])
+    section = model.prompt
+    own = "?" if section.format == "prose" and not section.instruction else None
+    try:
+        chat = section_template(section, gguf=header.text("tokenizer.chat_template"))
+        done = prompt_format(section, chat).render("", own).thinking
+    except PromptError as error:
+        return f"unknown: {error}"
+    if done == "closed":
+        return "off: the prompt closes the block"
+    if section.reasoning_budget == 0:
+        return "off: a block is closed as soon as it is open"
+    grammar = section.constrained and section.format != "prose"
+    limit = "half of the room that is left" if grammar else "the context"
+    if section.reasoning_budget > 0:
+        limit = f"{section.reasoning_budget} tokens"
+    begun = "the prompt opens a block" if done == "opened" else "the model may open a block"
+    return f"{begun} of at most {limit}" + "; the grammar begins after it" * grammar
+
+
+def _onnx_mb(model: Path) -> float:
+    from actors.model_folder import model_parts
+
+    return _mb(sum(part.stat().st_size for part in model_parts(model)))
 
 
 def _mb(size: int) -> float:
@@ -134,26 +160,22 @@ def _weights(reference: str) -> tuple[ModelConfig, Path]:
     return model, files[0][0]
 
 
-def _files(reference: str) -> tuple[ModelConfig, list[tuple[Path, str | None]]]:
-    """A model, and for each file its verified local path and its stated SHA-256."""
+def _files(reference: str) -> tuple[ModelConfig, list[tuple[Path, list[Path], Stated]]]:
+    """A model, and for each of its weights the verified local path, the files, and the stated
+    SHA-256."""
     from actors.config import ConfigError, load_model
     from actors.weights import fetch as fetch_weights
+    from actors.weights import folder_files, weights_parts
 
     if reference == "starter:ocr":
         raise ConfigError(
             f"{reference} is the OCR model; its weights ship with the package rapidocr"
         )
     model = load_model(reference)
-    files: tuple[str, ...] = ()
-    if model.kind == "onnx":
-        from actors.model_folder import FILES
-
-        files = FILES
-    elif model.kind == "gliner":
-        from actors.gliner_folder import FILES as GLINER_FILES
-
-        files = GLINER_FILES
-    found = [(fetch_weights(uri, sha256, files), sha256) for uri, sha256 in model.weights.files]
+    files, found = folder_files(model), []
+    for uri, sha256 in model.weights.files:
+        path = fetch_weights(uri, sha256, files)
+        found.append((path, weights_parts(uri, path, files), sha256))
     return model, found
 
 

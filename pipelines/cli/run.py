@@ -82,7 +82,7 @@ def run(
 
 
 def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
-    from actors.weights import check
+    from actors.weights import check_model
     from pipelines.batch.describe import describe
     from pipelines.runs.store import RunStore
     from pipelines.source.units import plan_source
@@ -90,9 +90,7 @@ def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
 
     plan = plan_source(loaded.pipeline.source)
     for stage in loaded.pooled:
-        if stage.pooled.weights is not None:
-            for uri, _ in stage.pooled.weights.files:
-                check(uri)
+        check_model(stage.pooled)
     store = RunStore(loaded.pipeline.sink.path)
     if loaded.pipeline.sink.format == "parquet":
         store.check_plain()

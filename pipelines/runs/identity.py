@@ -5,22 +5,21 @@ from __future__ import annotations
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from actors.config import RESULTS, fingerprint, results_of
+from actors.config.base import Stated
 from actors.config.context import Context
+from actors.config.gguf_parts import gguf_parts
 from actors.config.linking import Linking
-from actors.config.load import STARTERS
 from actors.config.relations import Relations
-from actors.weights import digest
+from actors.model_folder import FolderFiles
+from actors.weights import digest, folder_files, local_files, local_path
 from pipelines.config import LoadedPipeline
 from pipelines.source.files import list_files
 from pipelines.stages import StageConfig
 
 if TYPE_CHECKING:
     from actors.linking import Manifest
-
-_STARTER = "starter:"
 
 
 def pipeline_fingerprint(loaded: LoadedPipeline) -> str:
@@ -74,20 +73,23 @@ def _weights(model: StageConfig) -> list[str]:
         return []
     if model.weights is None:  # what comes in the package of the reader
         return [version("rapidocr")]
-    return [said for file in model.weights.files for said in _file(*file)]
+    files = folder_files(model)
+    return [said for file in model.weights.files for said in _file(*file, files)]
 
 
-def _file(uri: str, sha256: str | None) -> list[str]:
-    """What tells a file, or the files of a folder, from others."""
-    if sha256:
-        return [sha256]
-    if uri.startswith(_STARTER):
-        local = STARTERS / uri.removeprefix(_STARTER)
-    elif uri.startswith("file://"):
-        local = Path(unquote(urlsplit(uri).path))
-    elif "://" in uri:
-        return [f"{Path(file.uri).name} {file.version}" for file in list_files([uri], "text")]
-    else:
-        local = Path(uri).expanduser()
-    files = sorted(local.rglob("*")) if local.is_dir() else [local]
-    return [f"{file.name} {digest(file)}" for file in files if file.is_file()]
+def _file(uri: str, sha256: Stated, files: FolderFiles | None) -> list[str]:
+    """What tells a model's files from others: the first by their stated SHA-256, the rest by their
+    content, or by the version that their store gives."""
+    stated = () if sha256 is None else (sha256,) if isinstance(sha256, str) else sha256
+    if local_path(uri) is None:
+        if files is not None:
+            chosen = [] if files.models[1:] else list(files.models)
+            return [*stated, *chosen] if stated else [*_versions(uri), *chosen]
+        rest = gguf_parts(uri)[len(stated) :]
+        return [*stated, *(said for part in rest for said in _versions(part))]
+    found = local_files(uri, files)
+    return [*stated, *(f"{file.name} {digest(file)}" for file in found[len(stated) :])]
+
+
+def _versions(uri: str) -> list[str]:
+    return [f"{Path(file.uri).name} {file.version}" for file in list_files([uri], "text")]

@@ -14,11 +14,13 @@ from support import ROOT
 
 from actors.config import load_model
 from actors.config.load import STARTERS
+from actors.model_folder import FolderFiles
 from actors.weights import WeightsError, cache_folder, check, fetch
 
 CONTENT = b"weights"
 SHA = hashlib.sha256(CONTENT).hexdigest()
-FILES = ("model.onnx", "config.json", "vocab.txt")
+NAMES = ("model.onnx", "config.json", "vocab.txt")
+FILES = FolderFiles(NAMES[:1], NAMES[1:])
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +39,7 @@ def memory() -> Iterator[Any]:
 
 def model_folder(path: Path) -> Path:
     path.mkdir(parents=True)
-    for name in (*FILES, "model.onnx_data", "pytorch_model.bin"):
+    for name in (*NAMES, "model.onnx_data", "pytorch_model.bin"):
         (path / name).write_bytes(CONTENT)
     return path
 
@@ -80,10 +82,10 @@ def test_a_remote_file_is_fetched_once(memory: Any, cache: Path) -> None:
 
 
 def test_of_a_remote_folder_what_the_model_needs_is_fetched(memory: Any) -> None:
-    for name in (*FILES[:2], "model.onnx_data", "pytorch_model.bin"):
+    for name in (*NAMES[:2], "pytorch_model.bin"):
         memory.pipe_file(f"/models/tiny/{name}", CONTENT)
     place = fetch("memory://models/tiny/", SHA, FILES)
-    assert sorted(path.name for path in place.iterdir()) == sorted([*FILES[:2], "model.onnx_data"])
+    assert sorted(path.name for path in place.iterdir()) == sorted(NAMES[:2])
 
 
 def test_what_is_not_as_expected_does_not_stay(memory: Any, cache: Path) -> None:
@@ -103,7 +105,7 @@ def test_a_copy_that_was_cut_short_is_done_again(memory: Any, cache: Path) -> No
 
 
 def test_a_missing_remote_file_is_named(memory: Any) -> None:
-    for files in ((), FILES):
+    for files in (None, FILES):
         with pytest.raises(FileNotFoundError, match="memory://models/none"):
             fetch("memory://models/none", files=files)
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from actors.model_folder import model_parts
+
 # A protobuf message cannot be larger; such a graph is run whole.
 _LARGEST = 2**31 - 1
 
@@ -69,7 +71,7 @@ def cut(file: Path, label_inputs: Iterable[str]) -> Cut | None:
     labels' inputs."""
     import onnx  # here: no other model needs it
 
-    if sum(part.stat().st_size for part in file.parent.glob(f"{file.name}*")) > _LARGEST:
+    if sum(part.stat().st_size for part in model_parts(file)) > _LARGEST:
         return None
     model = onnx.load(file)
     graph, wanted = model.graph, frozenset(label_inputs)

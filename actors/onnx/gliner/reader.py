@@ -41,7 +41,7 @@ from actors.spans import (
     Usage,
     utf8_error,
 )
-from actors.weights import digest, fetch
+from actors.weights import digest, fetch_model
 
 # A window that was read: its candidates, or why there are none, its tokens and its seconds.
 _Run = tuple[Task, list[Candidate] | Failure, int, float]
@@ -62,7 +62,7 @@ class GlinerReader:
         gpu: float | None,
         cpu_fallback: bool = False,
     ) -> None:
-        folder = read_gliner_folder(fetch(config.weights.model, config.weights.sha256, FILES))
+        folder = read_gliner_folder(fetch_model(config), config.weights.file)
         self._config, self._folder = config, folder
         self._splitter: Splitter = (
             "whitespace" if config.decode.splitter == "model" else config.decode.splitter
@@ -73,7 +73,7 @@ class GlinerReader:
         self._size = self._window()
         self._room = self._size - special
         self._session = GlinerSession(folder, config.session, threads, gpu, cpu_fallback)
-        there = sorted(path for path in folder.path.iterdir() if path.name.startswith(FILES))
+        there = FILES.chosen(config.weights.file).present(folder.path)
         try:
             self._plans = Plans(
                 config,

@@ -39,7 +39,7 @@ from actors.spans import (
     Usage,
     utf8_error,
 )
-from actors.weights import digest, fetch
+from actors.weights import digest, fetch_model
 from actors.windows import Window, windows
 
 _LOG = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class TokenClassifier:
         gpu: float | None,
         cpu_fallback: bool = False,
     ) -> None:
-        folder = read_folder(fetch(config.weights.model, config.weights.sha256, FILES))
+        folder = read_folder(fetch_model(config), config.weights.file)
         labels = read_labels(folder.labels, config.decode.scheme, config.decode.outside)
         _warn_of_doubtful_labels(config.name, labels)
         self._config = config
@@ -312,5 +312,5 @@ def _decode_isolated(decoder: Decoder, parts: Sequence[Part]) -> list[_Outcome]:
 
 def _fingerprint(config: OnnxModel, folder: Folder) -> str:
     content = {"model": config.identity(), "results": results_of(config.kind)}
-    there = sorted(path for path in folder.path.iterdir() if path.name.startswith(FILES))
+    there = FILES.chosen(config.weights.file).present(folder.path)
     return fingerprint(content, **{path.name: digest(path) for path in there})

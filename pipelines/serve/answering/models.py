@@ -221,11 +221,11 @@ def _labels(config: ModelConfig) -> tuple[str, ...]:
         known = set(guideline.labels)
     else:
         # Imported here, as in actors.extractor: only processes with such a model load it.
-        from actors.model_folder import FILES, read_folder
+        from actors.model_folder import read_folder
         from actors.onnx.tokens.labels import read_labels
-        from actors.weights import fetch
+        from actors.weights import fetch_model
 
-        folder = read_folder(fetch(config.weights.model, config.weights.sha256, FILES))
+        folder = read_folder(fetch_model(config), config.weights.file)
         known = set(read_labels(folder.labels, config.decode.scheme).types)
     return tuple(config.labels.names(known))
 

@@ -23,7 +23,7 @@ ONNX = (
     labels.replace
 """,
     """
-    weights.model weights.sha256 session
+    weights.model weights.sha256 weights.file session
 """,
 )
 
@@ -34,7 +34,7 @@ GLINER = (
     labels.black_list labels.threshold labels.thresholds labels.replace
 """,
     """
-    weights.model weights.sha256 session
+    weights.model weights.sha256 weights.file session
 """,
 )
 
@@ -42,7 +42,8 @@ GGUF = (
     """
     name kind weights.lora.scale context.n_ctx context.flash_attn context.type_k
     context.type_v context.swa_full context.llama_cpp prompt.format prompt.guideline
-    prompt.instruction prompt.chat_template prompt.system prompt.constrained prompt.verbatim
+    prompt.instruction prompt.chat_template prompt.template_kwargs prompt.date prompt.system
+    prompt.constrained prompt.verbatim
     prompt.max_items prompt.max_length prompt.json_style prompt.reasoning_budget prompt.tables
     prompt.check prompt.examples prompt.grounding.fuzzy_threshold prompt.grounding.mark_all
     images.pages images.too_large images.text images.min_tokens images.max_tokens

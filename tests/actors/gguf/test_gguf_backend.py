@@ -27,7 +27,7 @@ from actors.gguf.in_flight import cut, scored
 from actors.guideline import Guideline
 from actors.memory import llama_memory, open_header
 from actors.merge import merge
-from actors.prompts import PlacedMention
+from actors.prompts import PlacedMention, Segment
 from actors.spans import Mention, Usage
 
 pytestmark = pytest.mark.weights
@@ -39,6 +39,12 @@ NOTES = [
     "x",
 ]
 Load = Callable[..., Extractor]
+PROSE = {
+    "name": "tiny",
+    "kind": "gguf",
+    "weights": {"model": "none"},
+    "prompt": {"format": "prose", "instruction": "Why?"},
+}
 NAMED = Guideline.model_validate({"name": "g", "labels": {"DRUG": {}, "PROBLEM": {}}})
 
 
@@ -456,3 +462,68 @@ def test_a_lost_model_is_an_exception_of_the_future(load: Load) -> None:
     futures = [extractor.submit(document) for document in documents(6)]
     for future in futures:
         assert type(future.exception(30)).__name__ == "EngineLost"
+
+
+OPENS = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "<|im_start|>assistant\n"
+    "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n"
+    "{% else %}<think>\n{% endif %}"
+)
+
+
+@pytest.mark.parametrize("budget", [-1, 0, 7])
+def test_a_grammar_begins_after_a_block_that_the_prompt_opened(load: Load, budget: int) -> None:
+    """Under the grammar alone the model would answer inside its block, without having thought."""
+    prompt = {"chat_template": OPENS.replace("enable_thinking", "t"), "reasoning_budget": budget}
+    extractor = load(prompt=prompt)
+    for extraction in extractor.extract(documents(3)):
+        assert extraction.status in (Status.OK, Status.TRUNCATED)
+        assert (extraction.reasoning is None) == (budget == 0)
+        assert extraction.structured is not None
+        assert list(json.loads(extraction.structured)) == ["DRUG", "PROBLEM"]
+        limit = {-1: 150, 0: 0, 7: 7}[budget]
+        thought = extraction.reasoning or ""
+        assert len(thought.encode()) <= limit * 30
+
+
+def test_a_block_that_the_template_closed_is_not_opened_again(weights: Path) -> None:
+    special = ("<think>", "</think>")
+    folder = weights.parent
+    file = make(folder / "thinks.gguf", "qwen2", seed=3, special=special, template=OPENS)
+    content = {
+        "name": "tiny",
+        "kind": "gguf",
+        "weights": {"model": str(file)},
+        "context": {"n_ctx": 512, "sequences": 1, "flash_attn": "off"},
+        "prompt": {
+            "format": "entity-list",
+            "guideline": {"name": "g", "labels": {"DRUG": {}}},
+            "max_items": 1,
+            "reasoning_budget": 0,
+        },
+        "sampling": {"n_predict": 60},
+    }
+    with Extractor(GgufModel.model_validate(content), Share(threads=1)) as extractor:
+        (extraction,) = extractor.extract(documents(1))
+    assert extraction.reasoning is None
+    assert extraction.completion is not None
+    assert extraction.completion.startswith("[")
+
+
+def test_a_variable_of_no_template_fails_on_loading(load: Load) -> None:
+    with pytest.raises(ValueError, match="does not read enable_thinking"):
+        load(prompt={"template_kwargs": {"enable_thinking": False}})
+
+
+def test_a_prompt_has_one_bos_whatever_the_template_prints(weights: Path) -> None:
+    model = LlamaModel(weights, GgufModel.model_validate(PROSE).context, gpu=False)
+    (bos,) = model.tokenize([Segment("<|endoftext|>", special=True)])
+    vars(model)["bos"] = bos
+    words = model.tokenize([Segment("A note.", special=False)])[1:]
+    for printed in ("", "<|endoftext|>", "<|endoftext|>" * 2):
+        segments = [Segment(printed, special=True), Segment("A note.", special=False)]
+        assert model.tokenize(segments) == [bos, *words]
+    vars(model)["bos"] = None
+    assert model.tokenize([Segment("A note.", special=False)]) == words
+    model.close()

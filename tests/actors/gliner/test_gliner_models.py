@@ -310,7 +310,7 @@ def test_what_cannot_be_read_is_refused(
 def test_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such file or folder"):
         read(tmp_path / "none", TEXT)
-    with pytest.raises(FileNotFoundError, match="has none of model"):
+    with pytest.raises(FileNotFoundError, match="has no model"):
         read(tmp_path, TEXT)
     made(tmp_path)
     (tmp_path / "gliner_config.json").unlink()

@@ -16,6 +16,7 @@ from support.lake import rows_of, store_rows
 from support.s3_server import S3Server, serving
 
 from actors.config import ConfigError
+from actors.model_folder import FolderFiles
 from actors.weights import fetch
 from pipelines.config import Source, load_pipeline
 from pipelines.runs.plan import RunPlan
@@ -102,10 +103,10 @@ def test_weights_come_from_the_store_once(
     monkeypatch.setenv("MEDSPAN_CACHE", str(tmp_path))
     fsspec.filesystem("s3").pipe_file("lake/models/m/model.onnx", b"weights")
     store.misbehave(rate=0.3, kinds=["503"])
-    local = fetch("s3://lake/models/m", files=("model.onnx",))
+    local = fetch("s3://lake/models/m", files=FolderFiles(("model.onnx",)))
     assert (local / "model.onnx").read_bytes() == b"weights"
     before = store.counts()["requests"]
-    assert fetch("s3://lake/models/m", files=("model.onnx",)) == local
+    assert fetch("s3://lake/models/m", files=FolderFiles(("model.onnx",))) == local
     assert store.counts()["requests"] == before
 
 
