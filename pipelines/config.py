@@ -65,8 +65,9 @@ class Source(Section):
             "auto",
             description="auto uses the suffix: .parquet, .jsonl or .ndjson, .json, .csv, .tsv, "
             ".txt (except for Parquet also followed by .gz, .bz2, .xz or .zst); and image, one "
-            "document per file: .png, .jpg, .tiff, .webp, .bmp, .gif, .pdf, .dcm. Image files are "
-            "decoded by content, not by suffix. delta: a Delta table's latest snapshot.",
+            "document per file: .png, .jpg, .tiff, .webp, .bmp, .gif, .heic, .avif, .jp2, "
+            ".pdf, .dcm. Image files are decoded by content, not by suffix. delta: a Delta table's "
+            "latest snapshot.",
         )
     )
     strict: bool = Field(

@@ -15,13 +15,13 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import ExplicitVRLittleEndian
 
 from actors.deidentify.keys import Key
-from actors.pages import DamagedFile, Limits, open_pages
+from actors.pages import DamagedFile, Limits, UnsupportedEncoding, open_pages
+from actors.pages.dicom import read_dataset
 from actors.spans import Box
 
 _TABLE = "dicomfields_2026c"
@@ -37,7 +37,10 @@ def deidentified_dicom(content: bytes, boxes: Sequence[Box], key: Key, limits: L
     """
     for _ in open_pages(content, limits):  # the limits, and whether the pixels can be decoded
         pass
-    dataset = pydicom.dcmread(io.BytesIO(content))
+    dataset = read_dataset(content)
+    if "PixelData" not in dataset:
+        # The basic profile clears their attributes; nothing here reads what their text says.
+        raise UnsupportedEncoding("a DICOM file without pixels is not de-identified")
     try:
         _burn(dataset, boxes)
         _profile(dataset, key)

@@ -32,7 +32,8 @@ class PasswordNeeded(PageError):
 
 
 class UnsupportedEncoding(PageError):
-    """A DICOM file whose pixel compression no available decoder supports."""
+    """An encoding of pixels, or a document within DICOM, that nothing installed reads; if
+    something can be installed for it, the message names it."""
 
 
 class TooSlow(PageError):

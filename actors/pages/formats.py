@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from struct import unpack_from
 
 from actors.extras import MissingExtraError, optional_imports
 from actors.pages.errors import DamagedFile, EmptyFile, PageError, UnknownFormat
 from actors.pages.page import Limits, Page
 
+_BRANDS_WITHIN = 256
+_TWO_ELEMENTS = 16  # bytes, at least
 _PDF_WITHIN = 1024  # scanners write junk before the header, and readers allow it
 
 
+IMAGE_FORMATS = "PNG, JPEG, TIFF, WebP, BMP, GIF, HEIC, AVIF, JPEG 2000"
+
+
 def decode_pages(content: bytes, limits: Limits) -> Generator[Page]:
-    """Yield the pages of a PNG, JPEG, TIFF, WebP, BMP, GIF, PDF or DICOM file, decoded one at a
-    time in this process, without limits on time and memory.
+    """Yield the pages of an image, PDF or DICOM file, decoded one at a time in this process,
+    without limits on time and memory.
 
     Raises a PageError, which states the problem without quoting the page.
     """
@@ -29,14 +35,17 @@ def decode_pages(content: bytes, limits: Limits) -> Generator[Page]:
 
 
 def kind_of(content: bytes) -> str | None:
-    """Return pdf, dicom, png, jpeg, tiff, webp, bmp, gif, or None."""
+    """Return pdf, dicom, png, jpeg, tiff, webp, bmp, gif, heif, avif, jpeg2000, or None."""
+    # Before TIFF: the 128 bytes in front of a DICOM file may be the head of a TIFF.
+    if content[128:132] == b"DICM" or _is_bare_dicom(content):
+        return "dicom"
     for kind, begins in _MAGIC:
         if content.startswith(begins):
             return kind
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "webp"
-    if content[128:132] == b"DICM":
-        return "dicom"
+    if content[4:8] == b"ftyp":
+        return _media_kind(content)
     if b"%PDF-" in content[:_PDF_WITHIN]:
         return "pdf"
     return None
@@ -50,7 +59,52 @@ _MAGIC = (
     ("tiff", b"II+\x00"),
     ("bmp", b"BM"),
     ("gif", b"GIF8"),
+    ("jpeg2000", b"\x00\x00\x00\x0cjP  \r\n\x87\n"),
+    ("jpeg2000", b"\xff\x4f\xff\x51"),
 )
+_BRANDS = (  # of ISO base media files, by kind
+    ("avif", frozenset({b"avif", b"avis"})),
+    ("heif", frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})),
+)
+
+
+def _media_kind(content: bytes) -> str | None:
+    """Return the kind of an ISO base media file by its brands; None for a video."""
+    size = min(int.from_bytes(content[:4]), _BRANDS_WITHIN)
+    named = {content[8:12], *(content[at : at + 4] for at in range(16, size, 4))}
+    return next((kind for kind, brands in _BRANDS if named & brands), None)
+
+
+# Value representations of the first elements of DICOM; those of the second set have long lengths.
+_SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT IS LO LT PN SH ST TM UI UL US".split())
+_LONG_VRS = frozenset(b"OB OW SQ UN UT".split())
+_FIRST_GROUPS = (0x0002, 0x0008)
+_NEXT_GROUPS = (0x0002, 0x0004, 0x0008, 0x0010)
+
+
+def _is_bare_dicom(content: bytes) -> bool:
+    """Return True if the bytes begin with two elements of DICOM in order: files of old modalities
+    have neither the 128 bytes nor the letters that identify others."""
+    return any(_begins_with_elements(content, order) for order in ("<", ">"))
+
+
+def _begins_with_elements(content: bytes, order: str) -> bool:
+    if len(content) < _TWO_ELEMENTS:
+        return False
+    group, element = unpack_from(order + "HH", content)
+    if group not in _FIRST_GROUPS:
+        return False
+    vr = content[4:6]
+    if vr in _SHORT_VRS:
+        end = 8 + unpack_from(order + "H", content, 6)[0]
+    elif vr in _LONG_VRS:
+        end = 12 + unpack_from(order + "I", content, 8)[0]
+    else:
+        end = 8 + unpack_from(order + "I", content, 4)[0]
+    if end + 4 > len(content):
+        return False
+    following = unpack_from(order + "HH", content, end)
+    return following[0] in _NEXT_GROUPS and following > (group, element)
 
 
 def check_kind(content: bytes) -> str:
@@ -59,7 +113,7 @@ def check_kind(content: bytes) -> str:
         raise EmptyFile("the file has no bytes")
     kind = kind_of(content)
     if kind is None:
-        raise UnknownFormat("not an image (PNG, JPEG, TIFF, WebP, BMP, GIF), PDF or DICOM file")
+        raise UnknownFormat(f"not an image ({IMAGE_FORMATS}), PDF or DICOM file")
     return kind
 
 
@@ -75,5 +129,5 @@ def _reader(content: bytes) -> Callable[[bytes, Limits], Iterator[Page]]:
             from actors.pages.dicom import dicom_pages
 
             return dicom_pages
-        from actors.pages.images import picture_pages
-    return picture_pages
+        from actors.pages.images import heif_pages, picture_pages
+    return heif_pages if kind == "heif" else picture_pages

@@ -45,7 +45,7 @@ _CRASHES = (
 def open_pages(
     content: bytes, limits: Limits | None = None, cancelled: Callable[[], bool] = lambda: False
 ) -> Generator[Page]:
-    """Yield the pages of a PNG, JPEG, TIFF, WebP, BMP, GIF, PDF or DICOM file, one at a time.
+    """Yield the pages of an image, PDF or DICOM file, one at a time.
 
     ``cancelled`` is polled while a page is decoded; once it returns True, the pages end. Raises a
     PageError, which states the problem without quoting the page.

@@ -1,14 +1,19 @@
 // Detect the type of a file by its content, and decode text files.
 
 const ascii = (bytes, from, to) => String.fromCharCode(...bytes.subarray(from, to));
-const PICTURES = ["\x89PNG\r\n\x1a\n", "\xff\xd8\xff", "II*\0", "MM\0*", "II+\0", "BM", "GIF8"];
+const PICTURES = [
+  "\x89PNG\r\n\x1a\n", "\xff\xd8\xff", "II*\0", "MM\0*", "II+\0", "BM", "GIF8",
+  "\0\0\0\x0cjP  ", "\xff\x4f\xff\x51",
+];
 
 // The file types that the server reads as pages; mirrors kind_of in actors/pages/formats.py.
 function isPicture(bytes) {
   const head = ascii(bytes, 0, 12);
   return PICTURES.some((begins) => head.startsWith(begins))
     || (head.startsWith("RIFF") && head.endsWith("WEBP"))
-    || ascii(bytes, 128, 132) === "DICM" || ascii(bytes, 0, 1024).includes("%PDF-");
+    || /^....ftyp(avi[fs]|he[iv][cmsx]|mif1|msf1)/s.test(head)
+    // DICOM; without its header it begins with an element of group 2 or 8.
+    || ascii(bytes, 128, 132) === "DICM" || /^[\x02\x08]\0.\0/s.test(head) || ascii(bytes, 0, 1024).includes("%PDF-");
 }
 
 const AGAIN = "Save it as plain text in UTF-8, and open it again.";

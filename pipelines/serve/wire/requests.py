@@ -103,7 +103,8 @@ class DocumentIn(_Request):
     image: Annotated[Base64Bytes, Field(strict=False)] | None = Field(
         None,
         json_schema_extra={"type": "string"},
-        description="A PNG, JPEG, TIFF, WebP, BMP, GIF, PDF or DICOM file, base64-encoded.",
+        description="A PNG, JPEG, TIFF, WebP, BMP, GIF, HEIC, AVIF, JPEG 2000, PDF or DICOM file, "
+        "base64-encoded.",
     )
     url: Annotated[str, StringConstraints(max_length=2_000)] | None = Field(
         None,

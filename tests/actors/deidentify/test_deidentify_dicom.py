@@ -8,9 +8,12 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from support.deidentify import SECRET
+from support.dicom_files import encapsulated, item, report
+from support.pages_bombs import text_pdf
 
 from actors.deidentify.keys import Key
 from actors.deidentify.pages import burnt
+from actors.pages import UnsupportedEncoding
 from actors.spans import Box
 
 _KEY = Key(SECRET)
@@ -97,6 +100,17 @@ def test_pixels_are_black_in_the_box_and_as_they_were_elsewhere(photometric: str
     assert (after[1, 8:22, 18:32] == black).all()
     assert (after[0] == before[0]).all()
     assert (after[1, 24:] == before[1, 24:]).all()
+
+
+@pytest.mark.parametrize("kind", ["report", "document"])
+def test_a_report_or_document_without_pixels_is_refused(kind: str) -> None:
+    content = (
+        report("Report", [item("TEXT", "Finding", TextValue="Doe has pain")])
+        if kind == "report"
+        else encapsulated(text_pdf(b"Doe has pain"), "application/pdf")
+    )
+    with pytest.raises(UnsupportedEncoding, match="without pixels"):
+        burnt(content, [], key=_KEY)
 
 
 def test_errors_say_what_is_missing() -> None:
