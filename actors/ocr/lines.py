@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.ocr.networks import LINE_HEIGHT, Quad, RecognizedLine
-from actors.pages import Picture, PlacedWord, Strip
+from actors.pages import Picture, PlacedWord, Rectangle, Strip
 from actors.spans import Box
 
 _TALL = 1.5  # height to width ratio above which a line runs vertically
@@ -120,7 +120,14 @@ def strips(
             straight = one.quad @ level.T
             low, high = straight.min(axis=0), straight.max(axis=0)
             made.append(
-                Strip(tuple(words), float(low[0]), float(low[1]), float(high[0]), float(high[1]))
+                Strip(
+                    tuple(words),
+                    float(low[0]),
+                    float(low[1]),
+                    float(high[0]),
+                    float(high[1]),
+                    turn,
+                )
             )
     return made
 
@@ -129,9 +136,8 @@ def line_boxes(cuts: Sequence[Cut], page: int, size: tuple[int, int], turn: int)
     """Return the box of each line on the source page; ``size`` and ``turn`` as for ``strips``."""
     boxes = []
     for one in cuts:
-        corners = np.clip(_unturned(one.quad, size, turn), 0, np.array(size, np.float32))
-        (x0, y0), (x1, y1) = corners.min(axis=0), corners.max(axis=0)
-        boxes.append(Box(page, float(x0), float(y0), float(x1), float(y1)))
+        x0, y0, x1, y1 = source_box(one.quad, size, turn)
+        boxes.append(Box(page, max(0.0, x0), max(0.0, y0), min(x1, size[0]), min(y1, size[1])))
     return boxes
 
 
@@ -300,6 +306,14 @@ def _unturned(points: NDArray[np.float32], size: tuple[int, int], turn: int) -> 
     elif turn == 270:
         x, y = width - y, x
     return np.stack([x, y], axis=1)
+
+
+def source_box(quad: Quad, size: tuple[int, int], turn: int) -> Rectangle:
+    """Return the rectangle around a line, on the source page of ``size`` that was rotated clockwise
+    by ``turn`` degrees for reading."""
+    corners = _unturned(quad, size, turn)
+    (x0, y0), (x1, y1) = corners.min(axis=0), corners.max(axis=0)
+    return float(x0), float(y0), float(x1), float(y1)
 
 
 def _sides(quad: Quad) -> tuple[float, float]:

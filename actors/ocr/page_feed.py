@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
 from actors.pages import (
     Limits,
+    Note,
     OcrResult,
     Page,
     PageError,
@@ -18,6 +19,8 @@ from actors.pages import (
     Strip,
     compose,
     open_pages,
+    page_problems,
+    size_of,
 )
 from actors.spans import Document, Failure, OnProgress
 
@@ -34,8 +37,9 @@ class OcrJob:
     future: Future[OcrResult | Failure]
     on_progress: OnProgress
     budget: PixelBudget | None = None
-    pages: dict[int, tuple[PageSize, list[Strip]]] = field(default_factory=dict)
+    pages: dict[int, tuple[PageSize, Sequence[Strip]]] = field(default_factory=dict)
     problems: dict[int, list[str]] = field(default_factory=dict)
+    notes: dict[int, Mapping[Note, int]] = field(default_factory=dict)
     expected: int | None = None
     """Number of pages, known once the last one has been decoded."""
     _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
@@ -54,9 +58,15 @@ class OcrJob:
         return self.over()
 
     def add(
-        self, number: int, size: PageSize, strips: list[Strip], problems: Sequence[str] = ()
+        self,
+        number: int,
+        size: PageSize,
+        strips: Sequence[Strip],
+        notes: Mapping[Note, int],
+        problems: Sequence[str] = (),
     ) -> None:
         """Store the result of a page."""
+        self.notes[number] = notes
         self.pages[number] = (size, strips)
         self.note(number, problems)
         self.on_progress()
@@ -85,6 +95,7 @@ class OcrJob:
             self.future.set_exception(error)
 
     def _problems(self, result: OcrResult) -> Iterator[str]:
+        yield from page_problems([self.notes[n] for n in range(len(self.pages))])
         for number in sorted(self.problems):
             for problem in self.problems[number]:
                 yield f"page {number + 1}: {problem}"
@@ -170,7 +181,9 @@ class PageFeed:
                     if job.budget is not None:
                         job.budget.take(page)
                     return job, number, page
-                job.add(number, PageSize(page.width, page.height), list(page.strips))
+                job.add(
+                    number, size_of(page.width, page.height, page.strips), page.strips, page.notes
+                )
         except PageError as error:
             job.fail(type(error).__name__, str(error))
         self._job, self._pages = None, iter(())  # closes the file of a cancelled job

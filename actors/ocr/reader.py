@@ -20,10 +20,21 @@ from actors.closeable import Closeable
 from actors.config import fingerprint, results_of
 from actors.config.ocr import OcrModel
 from actors.memory import cores, memory_by_place, memory_growth
-from actors.ocr.lines import Cut, cut, is_sideways, line_boxes, strips, turned
-from actors.ocr.networks import Models, RecognizedLine, weights_digest
+from actors.ocr.lines import Cut, cut, is_sideways, line_boxes, source_box, strips, turned
+from actors.ocr.networks import Models, Quad, RecognizedLine, weights_digest
 from actors.ocr.page_feed import OcrJob, PageFeed
-from actors.pages import Limits, OcrResult, Page, PageSize, Picture, PixelBudget
+from actors.ocr.text_layer import KnownWords, known_words, without_known
+from actors.pages import (
+    Coverage,
+    Limits,
+    Note,
+    OcrResult,
+    Page,
+    Picture,
+    PixelBudget,
+    size_of,
+    turned_box,
+)
 from actors.spans import Box, Document, Failure, OnProgress, ignore_progress
 
 _LOG = logging.getLogger(__name__)
@@ -41,13 +52,15 @@ class OcrLost(RuntimeError):
 
 @dataclass(slots=True)
 class _DetectedPage:
-    """A page after detection; ``turn`` and ``cuts`` refer to the image rotated upright."""
+    """A page after detection; ``turn`` and ``cuts`` refer to the image rotated upright. ``known``:
+    the words that it has beside those of the cuts."""
 
     job: OcrJob
     number: int
     size: tuple[int, int]
     turn: int
     cuts: list[Cut]
+    known: KnownWords
 
 
 @dataclass(slots=True)
@@ -148,17 +161,38 @@ class OcrReader(Closeable):
         assert picture is not None  # the feed only yields pages with an image
         if job.over():
             return None
+        size = (page.width, page.height)
         try:
-            quads = self._models.lines(picture)
-            turn = 0
-            if self.config.rotation and is_sideways(quads):
-                turn = 90
-                picture = np.asarray(cv2.rotate(picture, cv2.ROTATE_90_CLOCKWISE), np.uint8)
-                quads = self._models.lines(picture)
-            return _DetectedPage(job, number, (page.width, page.height), turn, cut(picture, quads))
+            sure = Coverage(size, page.strips, page.covered)
+            turn, cuts = self._cuts(picture, page.region or (0, 0, *size), sure)
+            known = known_words(page, sure, cuts, turn, self._read_cuts)
+            if known.strips:
+                cuts = [
+                    one for one in cuts if known.coverage.lacks(source_box(one.quad, size, turn))
+                ]
+            return _DetectedPage(job, number, size, turn, cuts, known)
         except Exception as error:
             self._failed([job], error)
             return None
+
+    def _cuts(
+        self, picture: Picture, region: tuple[int, int, int, int], sure: Coverage
+    ) -> tuple[int, list[Cut]]:
+        """Return the lines in a region of a page, and the degrees by which the page was rotated to
+        find them upright. Lines that are covered do not tell how the others run."""
+        size = (picture.shape[1], picture.shape[0])
+        quads = self._lines(picture, region)
+        others = [quad for quad in quads if sure.lacks(source_box(quad, size, 0))]
+        if not self.config.rotation or not is_sideways(others):
+            return 0, cut(picture, quads)
+        x0, y0, x1, y1 = turned_box(region, size, 90)
+        picture = np.asarray(cv2.rotate(picture, cv2.ROTATE_90_CLOCKWISE), np.uint8)
+        return 90, cut(picture, self._lines(picture, (int(x0), int(y0), int(x1), int(y1))))
+
+    def _lines(self, picture: Picture, region: tuple[int, int, int, int]) -> list[Quad]:
+        x0, y0, x1, y1 = region
+        corner = np.array([x0, y0], np.float32)
+        return [quad + corner for quad in self._models.lines(picture[y0:y1, x0:x1])]
 
     def _start(self, pages: list[_DetectedPage]) -> _Wave | None:
         """Queue the lines of some pages for recognition."""
@@ -204,7 +238,12 @@ class OcrReader(Closeable):
         )
         boxes = line_boxes(dropped, page.number, page.size, page.turn)
         problems = [_left_out(boxes, minimum)] if boxes else []
-        page.job.add(page.number, PageSize(*page.size, page.turn), made, problems)
+        known, notes = page.known, page.known.notes
+        if known.strips:
+            made = without_known(made, known.coverage, page.size)
+            notes = notes | {Note.PICTURES: len(made)}
+        found = [*known.strips, *made]
+        page.job.add(page.number, size_of(*page.size, found), found, notes, problems)
 
     def _upside_down(
         self, page: _DetectedPage, letters: list[RecognizedLine]
@@ -219,7 +258,10 @@ class OcrReader(Closeable):
         if _confidence(trial) < _confidence([letters[i] for i in sample]) + _BETTER:
             return letters
         page.cuts, page.turn = other, page.turn + 180
-        return self._read([one.crop for one in other])
+        return self._read_cuts(other)
+
+    def _read_cuts(self, cuts: Sequence[Cut]) -> list[RecognizedLine]:
+        return self._read([one.crop for one in cuts])
 
     def _read(self, crops: Sequence[Picture]) -> list[RecognizedLine]:
         read: dict[int, RecognizedLine] = {}

@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 from actors.pages.boxes import place
-from actors.pages.document_text import compose
+from actors.pages.coverage import Coverage
+from actors.pages.document_text import compose, size_of
 from actors.pages.errors import (
     DamagedFile,
     EmptyFile,
@@ -21,6 +22,7 @@ from actors.pages.errors import (
     UnsupportedEncoding,
 )
 from actors.pages.formats import kind_of
+from actors.pages.notes import Note, page_problems
 from actors.pages.page import (
     Limits,
     OcrResult,
@@ -33,11 +35,14 @@ from actors.pages.page import (
     Word,
 )
 from actors.pages.process import open_pages
+from actors.pages.rectangles import Rectangle, strip_of, turned_box, union
 
 __all__ = [
+    "Coverage",
     "DamagedFile",
     "EmptyFile",
     "Limits",
+    "Note",
     "OcrResult",
     "Page",
     "PageError",
@@ -46,6 +51,7 @@ __all__ = [
     "Picture",
     "PixelBudget",
     "PlacedWord",
+    "Rectangle",
     "Strip",
     "TooLarge",
     "TooManyPages",
@@ -57,5 +63,10 @@ __all__ = [
     "compose",
     "kind_of",
     "open_pages",
+    "page_problems",
     "place",
+    "size_of",
+    "strip_of",
+    "turned_box",
+    "union",
 ]

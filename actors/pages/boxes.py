@@ -15,11 +15,13 @@ _LEVEL = 0.5  # overlap, relative to the lower word's height, from which two wor
 def place(entities: Iterable[Entity], reading: OcrResult) -> list[Entity]:
     """Return the entities with their boxes and the minimum confidence of the words they cover.
 
-    An ungrounded entity has no place in the text, so it gets no boxes.
+    An entity in the value of a form field has the field's name as attribute ``field``. An
+    ungrounded entity has no place in the text, so it gets no boxes.
     """
     starts = [word.start for word in reading.words]
     ends = [word.end for word in reading.words]
-    turns = [page.turn for page in reading.pages]
+    page_turns = [page.turn for page in reading.pages]
+    turns = [(page_turns[word.box.page] + word.turn) % 360 for word in reading.words]
     placed = []
     for entity in entities:
         if entity.start is None or entity.end is None:
@@ -27,11 +29,14 @@ def place(entities: Iterable[Entity], reading: OcrResult) -> list[Entity]:
             continue
         first, last = bisect_right(ends, entity.start), bisect_left(starts, entity.end)
         words = reading.words[first:last]
+        fields = {word.field for word in words if word.field is not None}
+        attributes = {**entity.attributes, "field": fields.pop()} if len(fields) == 1 else None
         known = [word.confidence for word in words if word.confidence is not None]
         placed.append(
             replace(
                 entity,
-                boxes=_boxes(words, entity.start, entity.end, turns),
+                attributes=attributes or entity.attributes,
+                boxes=_boxes(words, entity.start, entity.end, turns[first:last]),
                 ocr_confidence=min(known, default=None),
             )
         )
@@ -41,9 +46,9 @@ def place(entities: Iterable[Entity], reading: OcrResult) -> list[Entity]:
 def _boxes(words: Sequence[Word], start: int, end: int, turns: Sequence[int]) -> tuple[Box, ...]:
     boxes: list[Box] = []
     last: Box | None = None
-    for word in words:
-        part = _part(word, start, end, turns[word.box.page])
-        if last is not None and _continues_line(last, part, turns[part.page]):
+    for word, turn in zip(words, turns, strict=True):
+        part = _part(word, start, end, turn)
+        if last is not None and _continues_line(last, part, turn):
             boxes[-1] = _union(boxes[-1], part)
         else:
             boxes.append(part)

@@ -2,54 +2,88 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
-from actors.pages.layout import reading_order
+from actors.pages.hyphens import HyphenatedWords
+from actors.pages.layout import Line, reading_order
 from actors.pages.page import OcrResult, PageSize, Strip, Word
 from actors.spans import Box
 
 _CELL_GAP = 1.2  # in line heights: narrower gaps are spaces between words
 
 
+def size_of(width: int, height: int, strips: Sequence[Strip]) -> PageSize:
+    """Return the size of a page, turned as most of its letters are."""
+    letters: Counter[int] = Counter()
+    for strip in strips:
+        letters[strip.turn] += sum(len(word.text) for word in strip.words)
+    return PageSize(width, height, letters.most_common(1)[0][0] if letters else 0)
+
+
 def compose(pages: Sequence[tuple[PageSize, Sequence[Strip]]]) -> OcrResult:
     """Compose the result of a document from the strips of its pages.
 
     Words are separated by a space, cells of a row by a tab, lines by a newline, paragraphs and
-    pages by a blank line.
+    pages by a blank line. A word that a hyphen breaks at a line's end is whole in the text, and two
+    Words. Text that runs in another direction than its page's follows the page's own.
     """
     text = _Text()
-    for number, (_, strips) in enumerate(pages):
-        for index, line in enumerate(reading_order(strips)):
-            if text.length:
-                text.add("\n\n" if line.apart or index == 0 else "\n")
-            for place, cell in enumerate(line.cells):
-                if place:
-                    text.add(_between(line.cells[place - 1], cell))
-                _cell(text, cell, number)
+    known = HyphenatedWords(
+        word.text for _, strips in pages for strip in strips for word in strip.words
+    )
+    for number, (size, strips) in enumerate(pages):
+        first = True
+        for turn in _turns(size, strips):
+            lines = reading_order([strip for strip in strips if strip.turn == turn])
+            for index, line in enumerate(lines):
+                following = lines[index + 1] if index + 1 < len(lines) else None
+                if text.length and not text.open:
+                    text.add("\n\n" if line.apart or first or index == 0 else "\n")
+                first = False
+                _line(text, line, number, (turn - size.turn) % 360, known, following)
     return OcrResult("".join(text.parts), tuple(text.words), tuple(size for size, _ in pages))
 
 
 class _Text:
-    """A text builder that tracks the length."""
+    """A text builder that tracks the length. ``open``: its last word goes on in the next line."""
 
     def __init__(self) -> None:
         self.parts: list[str] = []
         self.words: list[Word] = []
         self.length = 0
+        self.open = False
 
     def add(self, part: str) -> None:
         self.parts.append(part)
         self.length += len(part)
 
 
-def _cell(text: _Text, cell: Strip, page: int) -> None:
-    for index, word in enumerate(cell.words):
-        if index:
-            text.add(" ")
-        start = text.length
-        text.add(word.text)
-        box = Box(page, word.x0, word.y0, word.x1, word.y1)
-        text.words.append(Word(start, text.length, box, word.confidence))
+def _turns(size: PageSize, strips: Sequence[Strip]) -> list[int]:
+    """Return the directions of a page's text, its own first."""
+    return sorted({strip.turn for strip in strips}, key=lambda turn: (turn - size.turn) % 360)
+
+
+def _line(
+    text: _Text, line: Line, page: int, turn: int, known: HyphenatedWords, following: Line | None
+) -> None:
+    last = line.cells[-1].words[-1]
+    shown = last.text
+    text.open = False
+    if following is not None and len(line.cells) == 1:
+        continued = known.joined(last.text, following.cells[0].words[0].text)
+        if continued is not None:
+            shown, text.open = continued, True
+    for place, cell in enumerate(line.cells):
+        if place:
+            text.add(_between(line.cells[place - 1], cell))
+        for index, word in enumerate(cell.words):
+            if index:
+                text.add(" ")
+            start = text.length
+            text.add(shown if word is last else word.text)
+            box = Box(page, word.x0, word.y0, word.x1, word.y1)
+            text.words.append(Word(start, text.length, box, word.confidence, turn, word.field))
 
 
 def _between(left: Strip, right: Strip) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actors.config.ocr import PageLimits
 from actors.pages.errors import TooManyPixels
+from actors.pages.notes import Note
 from actors.spans import Box
 
 Picture = NDArray[np.uint8]
@@ -56,7 +58,8 @@ class PageSize:
 
 @dataclass(frozen=True, slots=True)
 class PlacedWord:
-    """A word on a page, before composing the text. ``confidence`` is None if it is certain."""
+    """A word on a page, before composing the text. ``confidence`` is None if it is certain,
+    ``field`` the name of the form field whose value it belongs to."""
 
     text: str
     x0: float
@@ -64,18 +67,21 @@ class PlacedWord:
     x1: float
     y1: float
     confidence: float | None = None
+    field: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Strip:
     """Adjacent words: a line, or a cell of one. The rectangle is the strip's own on the deskewed
-    page: it serves reading order, while boxes are made from words."""
+    page, rotated clockwise by ``turn`` degrees: there its text is upright. It serves reading order,
+    while boxes are made from words."""
 
     words: tuple[PlacedWord, ...]
     x0: float
     y0: float
     x1: float
     y1: float
+    turn: int = 0
 
     @property
     def height(self) -> float:
@@ -85,15 +91,23 @@ class Strip:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a file: an image for OCR, or the strips of a PDF's text layer.
+    """One page of a file: an image for OCR, the words that a PDF has for it, or both.
 
-    ``problems``: what of the page was left out or is doubtful; never quotes the page.
+    ``strips``: words that need no OCR. ``doubtful``: words of the text layer that count only if OCR
+    confirms them. ``region``: the part of the image where OCR may find more than these words, as
+    x0, y0, x1, y1 in pixels; None: all of it. ``covered``: rectangles whose text is in ``strips``.
+    ``notes``: what was left out or read in another way than usual, with its count. ``problems``:
+    what else was left out or is doubtful; never quotes the page.
     """
 
     width: int
     height: int
     picture: Picture | None = None
     strips: tuple[Strip, ...] = ()
+    doubtful: tuple[Strip, ...] = ()
+    region: tuple[int, int, int, int] | None = None
+    covered: tuple[tuple[float, float, float, float], ...] = ()
+    notes: Mapping[Note, int] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
 
@@ -114,12 +128,19 @@ class PixelBudget:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """Position of a word of the text on its page: ``text[start:end]`` is inside ``box``."""
+    """Position of a word of the text on its page: ``text[start:end]`` is inside ``box``.
+
+    ``turn``: degrees clockwise, beyond those of its page, that make it upright. ``field``: the form
+    field whose value it belongs to. A word that a hyphen breaks at a line's end is two of these,
+    without a space between them.
+    """
 
     start: int
     end: int
     box: Box
     confidence: float | None
+    turn: int = 0
+    field: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,7 @@
-"""Read PDF with pdfium: a page's text layer if it has one, otherwise the page as an image."""
+"""Read PDF with pdfium: the words that a page has, and an image of it where OCR may find more."""
 
 from __future__ import annotations
 
-import ctypes
 import math
 import threading
 from collections.abc import Iterator
@@ -10,20 +9,25 @@ from collections.abc import Iterator
 import numpy as np
 import pypdfium2 as pdfium
 import pypdfium2.raw as raw
+from numpy.typing import NDArray
 
+from actors.pages.annotations import Annotated, read_annotations
+from actors.pages.device import Device
 from actors.pages.errors import DamagedFile, EmptyFile, PasswordNeeded, TooManyPages
-from actors.pages.page import Limits, Page, PlacedWord, Strip
+from actors.pages.notes import Note
+from actors.pages.page import Limits, Page, Picture, PlacedWord
+from actors.pages.page_objects import PageObjects, page_objects
+from actors.pages.rectangles import Rectangle, union
+from actors.pages.text_layer import TextLayer, read_text_layer
 
 # pdfium has global state: two threads inside it, even on two documents, corrupt it.
 _LOCK = threading.Lock()
 _POINTS_PER_INCH = 72
-_FINER = 16  # pdfium returns whole pixels: query on a finer grid
-# A scan may carry a stamped line of text, which is not a text layer: below this many characters, a
-# page that is mostly an image goes to OCR.
-_FEW_CHARACTERS = 100
-_MOSTLY = 0.5
-_BROKEN_SHARE = 0.1
-_CELL_GAP = 1.2  # in line heights: a wider gap separates cells, not words
+_LOOK_DPI = 100  # resolution at which words are looked at to tell whether they can be seen
+_LEAST_PICTURE = (24.0, 8.0)  # points of the longer and shorter side: less shows no words
+_TILES = 20  # from this many pictures on, low ones may be one that was cut into strips
+_LOOK_PIXELS = 10_000_000
+_MARGIN = 12.0  # points around pictures that are searched, too
 
 
 def pdf_pages(content: bytes, limits: Limits) -> Iterator[Page]:
@@ -70,107 +74,92 @@ def _page(document: pdfium.PdfDocument, index: int, limits: Limits) -> Page:
             math.sqrt(limits.max_pixels / max(width * height, 1.0)) * 0.999,
         )
         size = (max(1, math.ceil(width * scale)), max(1, math.ceil(height * scale)))
-        strips = _text_layer(page, size) if limits.text_layer else None
-        if strips is not None:
-            return Page(*size, strips=strips)
-        bitmap = page.render(scale=scale)
-        try:
-            picture = np.ascontiguousarray(bitmap.to_numpy()[:, :, :3])
-            if picture.shape[2] == 1:
-                picture = np.repeat(picture, 3, axis=2)
-        finally:
-            bitmap.close()
-        return Page(picture.shape[1], picture.shape[0], picture)
+        annotated = read_annotations(document, page, size)
+        if not limits.text_layer:
+            return _made(size, annotated, None, _rendered(page, scale), None)
+        objects = page_objects(page)
+        layer = read_text_layer(page, size, objects, lambda: _looked_at(page))
+        if _only_ocr_can_read(page, layer):
+            return _made(size, annotated, layer, _rendered(page, scale), None)
+        region = _region(page, size, objects, annotated)
+        picture = None if region is None else _rendered(page, scale)
+        return _made(size, annotated, layer, picture, region)
     finally:
         page.close()
 
 
-def _text_layer(page: pdfium.PdfPage, size: tuple[int, int]) -> tuple[Strip, ...] | None:
-    """Return the strips of a page's text layer; None if it has none that can be trusted."""
-    text = page.get_textpage()
-    try:
-        characters = [
-            chr(raw.FPDFText_GetUnicode(text, i)) for i in range(raw.FPDFText_CountChars(text))
-        ]
-        printed = [c for c in characters if not c.isspace()]
-        broken = sum(c == "�" or c == "\0" or 0xE000 <= ord(c) <= 0xF8FF for c in printed)
-        if not printed or broken > _BROKEN_SHARE * len(printed):
-            return None
-        if len(printed) < _FEW_CHARACTERS and _picture_share(page) > _MOSTLY:
-            return None
-        return tuple(
-            _strips(characters, [_box(page, text, i, size) for i in range(len(characters))])
-        )
-    finally:
-        text.close()
+def _only_ocr_can_read(page: pdfium.PdfPage, layer: TextLayer) -> bool:
+    """Return True if the text layer alone says too little of a page that has something on it."""
+    if layer.doubtful or layer.broken:
+        return True
+    return not layer.sure and raw.FPDFPage_CountObjects(page) > 0
 
 
-def _picture_share(page: pdfium.PdfPage) -> float:
-    """Return the fraction of the page covered by images; may exceed 1 if they overlap."""
-    width, height = page.get_size()
-    covered = 0.0
-    for item in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE]):
-        left, bottom, right, top = item.get_bounds()
-        covered += max(0.0, right - left) * max(0.0, top - bottom)
-    return float(covered / max(width * height, 1.0))
-
-
-_Rectangle = tuple[float, float, float, float]
-
-
-def _box(
-    page: pdfium.PdfPage, text: pdfium.PdfTextPage, index: int, size: tuple[int, int]
-) -> _Rectangle | None:
-    rectangle = raw.FS_RECTF()
-    if not raw.FPDFText_GetLooseCharBox(text, index, rectangle):
+def _region(
+    page: pdfium.PdfPage, size: tuple[int, int], objects: PageObjects, annotated: Annotated
+) -> tuple[int, int, int, int] | None:
+    """Return the part of a page, in pixels, that has all its pictures; None without any."""
+    device = Device.of(page, size)
+    longer, shorter = (side * device.scale for side in _LEAST_PICTURE)
+    boxes = []
+    for box in [*(device.box(*picture) for picture in objects.pictures), *annotated.drawn]:
+        sides = sorted((box[2] - box[0], box[3] - box[1]))
+        if sides[1] >= longer and (sides[0] >= shorter or len(objects.pictures) >= _TILES):
+            boxes.append(box)
+    if not boxes:
         return None
-    corners = []
-    for x, y in ((rectangle.left, rectangle.top), (rectangle.right, rectangle.bottom)):
-        column, row = ctypes.c_int(), ctypes.c_int()
-        raw.FPDF_PageToDevice(page, 0, 0, size[0] * _FINER, size[1] * _FINER, 0, x, y, column, row)
-        corners.append((column.value / _FINER, row.value / _FINER))
-    (ax, ay), (bx, by) = corners
-    return min(ax, bx), min(ay, by), max(ax, bx), max(ay, by)
-
-
-def _strips(characters: list[str], boxes: list[_Rectangle | None]) -> Iterator[Strip]:
-    words: list[PlacedWord] = []
-    letters: list[str] = []
-    places: list[_Rectangle] = []
-    ended = False  # a line has ended since the last word
-    for character, box in zip([*characters, "\n"], [*boxes, None], strict=True):
-        if not character.isspace() and character != "\0":
-            # pdfium writes U+0002 for the hyphen of a broken word.
-            letters.append("-" if character == "\x02" else character)
-            if box is not None:
-                places.append(box)
-            continue
-        if letters and places:
-            word = PlacedWord("".join(letters), *_union(places))
-            if words and (ended or _apart(words[-1], word)):
-                yield _strip(words)
-                words = []
-            words.append(word)
-            ended = False
-        letters, places = [], []
-        ended = ended or character in "\r\n"
-    if words:
-        yield _strip(words)
-
-
-def _apart(left: PlacedWord, right: PlacedWord) -> bool:
-    height = max(left.y1 - left.y0, right.y1 - right.y0)
-    return right.x0 - left.x1 > _CELL_GAP * height or right.x0 < left.x0 - height
-
-
-def _strip(words: list[PlacedWord]) -> Strip:
-    return Strip(tuple(words), *_union([(w.x0, w.y0, w.x1, w.y1) for w in words]))
-
-
-def _union(boxes: list[_Rectangle]) -> _Rectangle:
-    return (
-        min(b[0] for b in boxes),
-        min(b[1] for b in boxes),
-        max(b[2] for b in boxes),
-        max(b[3] for b in boxes),
+    margin = _MARGIN * device.scale
+    x0, y0, x1, y1 = union(boxes)
+    region = (
+        max(0, int(x0 - margin)),
+        max(0, int(y0 - margin)),
+        min(size[0], math.ceil(x1 + margin)),
+        min(size[1], math.ceil(y1 + margin)),
     )
+    return region if region[0] < region[2] and region[1] < region[3] else None
+
+
+def _made(
+    size: tuple[int, int],
+    annotated: Annotated,
+    layer: TextLayer | None,
+    picture: Picture | None,
+    region: tuple[int, int, int, int] | None,
+) -> Page:
+    layer = layer or TextLayer()
+    notes = dict(layer.notes)
+    if layer.broken:
+        notes[Note.UNREADABLE] = layer.broken
+    strips = (*layer.sure, *annotated.strips)
+    words = [word for strip in strips for word in strip.words]
+    struck = sum(any(_is_struck(word, box) for box in annotated.struck_out) for word in words)
+    if struck:
+        notes[Note.STRUCK_OUT] = struck
+    if picture is not None:
+        size = (picture.shape[1], picture.shape[0])
+    return Page(*size, picture, strips, layer.doubtful, region, annotated.covered, notes)
+
+
+def _is_struck(word: PlacedWord, box: Rectangle) -> bool:
+    x, y = (word.x0 + word.x1) / 2, (word.y0 + word.y1) / 2
+    return box[0] <= x <= box[2] and box[1] <= y <= box[3]
+
+
+def _rendered(page: pdfium.PdfPage, scale: float) -> Picture:
+    bitmap = page.render(scale=scale)
+    try:
+        picture = np.ascontiguousarray(bitmap.to_numpy()[:, :, :3])
+        return np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture
+    finally:
+        bitmap.close()
+
+
+def _looked_at(page: pdfium.PdfPage) -> NDArray[np.uint8]:
+    """Return the page in gray, without its annotations."""
+    width, height = page.get_size()
+    scale = min(_LOOK_DPI / _POINTS_PER_INCH, math.sqrt(_LOOK_PIXELS / max(width * height, 1.0)))
+    bitmap = page.render(scale=scale, grayscale=True, draw_annots=False, may_draw_forms=False)
+    try:
+        return np.array(bitmap.to_numpy().reshape(bitmap.height, bitmap.width, -1)[:, :, 0])
+    finally:
+        bitmap.close()

@@ -21,6 +21,8 @@ READING = pa.struct(
         pa.field("page", pa.list_(pa.int32())),
         *(pa.field(side, pa.list_(pa.float32())) for side in _SIDES),
         pa.field("confidence", pa.list_(pa.float32())),
+        pa.field("word_turn", pa.list_(pa.int32())),
+        pa.field("field", pa.list_(pa.string())),
         pa.field("width", pa.list_(pa.int32())),
         pa.field("height", pa.list_(pa.int32())),
         pa.field("turn", pa.list_(pa.int32())),
@@ -37,6 +39,8 @@ def reading_row(reading: OcrResult) -> dict[str, Any]:
         "page": [word.box.page for word in words],
         **{side: [getattr(word.box, side) for word in words] for side in _SIDES},
         "confidence": [word.confidence for word in words],
+        "word_turn": [word.turn for word in words],
+        "field": [word.field for word in words],
         "width": [page.width for page in reading.pages],
         "height": [page.height for page in reading.pages],
         "turn": [page.turn for page in reading.pages],
@@ -46,10 +50,11 @@ def reading_row(reading: OcrResult) -> dict[str, Any]:
 def row_reading(row: dict[str, Any], text: str) -> OcrResult:
     """The reverse of ``reading_row``."""
     boxes = zip(row["page"], *(row[side] for side in _SIDES), strict=True)
-    words = zip(row["start"], row["end"], boxes, row["confidence"], strict=True)
+    others = (row[name] for name in ("confidence", "word_turn", "field"))
+    words = zip(row["start"], row["end"], boxes, *others, strict=True)
     return OcrResult(
         text,
-        tuple(Word(start, end, Box(*box), confidence) for start, end, box, confidence in words),
+        tuple(Word(start, end, Box(*box), *others) for start, end, box, *others in words),
         tuple(
             PageSize(*size) for size in zip(row["width"], row["height"], row["turn"], strict=True)
         ),

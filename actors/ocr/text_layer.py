@@ -1,0 +1,135 @@
+"""Compare the words that a PDF has for a page with what OCR sees there, and join both."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from rapidfuzz.distance import Levenshtein
+
+from actors.ocr.lines import Cut, source_box
+from actors.ocr.networks import RecognizedLine
+from actors.pages import Coverage, Note, Page, PlacedWord, Strip, strip_of, union
+
+_SAMPLE = 5  # lines of a doubtful layer that are read and compared
+_ALIKE = 0.9  # least share of equal letters and digits in these
+_KNOWN = 0.8  # OCR that is less sure than this cannot judge a layer: another script, say
+_LEAST = 4  # letters and digits of a line that say something
+
+Read = Callable[[Sequence[Cut]], list[RecognizedLine]]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownWords:
+    """The words of a page that OCR need not read, as strips, and where they are."""
+
+    strips: tuple[Strip, ...]
+    coverage: Coverage
+    notes: dict[Note, int]
+
+
+def known_words(
+    page: Page, sure: Coverage, cuts: Sequence[Cut], turn: int, read: Read
+) -> KnownWords:
+    """Return the words of a page that can be believed. ``sure``: where those are that need no OCR.
+    ``cuts``: the lines that were detected on the page rotated by ``turn``. ``read`` recognises a
+    sample of them if the layer is doubtful."""
+    size, notes = (page.width, page.height), dict(page.notes)
+    strips = page.strips
+    doubtful = _shown(page.doubtful, cuts, size, turn)
+    unseen = _count(page.doubtful) - _count(doubtful)
+    if unseen:
+        notes[Note.UNSEEN] = notes.get(Note.UNSEEN, 0) + unseen
+    doubtful = [s for s in doubtful if not sure.has(union(_boxes(s.words)))]
+    if doubtful and _is_right(doubtful, cuts, size, turn, read):
+        strips = (*strips, *doubtful)
+        return KnownWords(strips, Coverage(size, strips, page.covered), notes)
+    if doubtful:
+        notes[Note.UNREADABLE] = notes.get(Note.UNREADABLE, 0) + _count(doubtful)
+    return KnownWords(strips, sure, notes)
+
+
+def _shown(
+    strips: Sequence[Strip], cuts: Sequence[Cut], size: tuple[int, int], turn: int
+) -> list[Strip]:
+    """Return the words of strips that lie where the detector has found a line."""
+    if not strips:
+        return []
+    ink = Coverage(size, (), [source_box(one.quad, size, turn) for one in cuts])
+    found = (_kept(strip, ink.touches, size) for strip in strips)
+    return [strip for strip in found if strip is not None]
+
+
+def without_known(
+    strips: Sequence[Strip], coverage: Coverage, size: tuple[int, int]
+) -> list[Strip]:
+    """Return the strips that OCR has read without the words that were known before."""
+    found = (_kept(strip, lambda box: not coverage.has(box), size) for strip in strips)
+    return [strip for strip in found if strip is not None]
+
+
+def _kept(
+    strip: Strip,
+    wanted: Callable[[tuple[float, float, float, float]], bool],
+    size: tuple[int, int],
+) -> Strip | None:
+    words = [w for w in strip.words if wanted((w.x0, w.y0, w.x1, w.y1))]
+    if len(words) == len(strip.words):
+        return strip
+    if not words:
+        return None
+    made = strip_of(words, strip.turn, size)
+    return replace(made, y0=strip.y0, y1=strip.y1)  # as level as the line that it was part of
+
+
+def _is_right(
+    strips: Sequence[Strip],
+    cuts: Sequence[Cut],
+    size: tuple[int, int],
+    turn: int,
+    read: Read,
+) -> bool:
+    """Return True if OCR reads about the same as the layer has, or cannot judge it."""
+    words = [word for strip in strips for word in strip.words]
+    lines = []
+    for one in sorted(cuts, key=lambda one: -one.crop.shape[1]):
+        own = _within(words, source_box(one.quad, size, turn))
+        if len(_compared(own)) >= _LEAST:
+            lines.append((one, own))
+        if len(lines) == _SAMPLE:
+            break
+    if not lines:
+        return False
+    wrong = total = judged = 0
+    for (_, own), found in zip(lines, read([one for one, _ in lines]), strict=True):
+        if found.confidence < _KNOWN:
+            continue
+        judged += 1
+        layer, seen = _compared(own), _compared(found.text)
+        wrong += Levenshtein.distance(layer, seen)
+        total += max(len(layer), len(seen))
+    return not judged or wrong <= (1 - _ALIKE) * total
+
+
+def _compared(text: str) -> str:
+    """Return what of a text is compared: letters without marks, and digits."""
+    return "".join(c for c in unicodedata.normalize("NFKD", text).casefold() if c.isalnum())
+
+
+def _within(words: Sequence[PlacedWord], box: tuple[float, float, float, float]) -> str:
+    """Return the words whose middle is in a rectangle, in their order."""
+    x0, y0, x1, y1 = box
+    return " ".join(
+        word.text
+        for word in words
+        if x0 <= (word.x0 + word.x1) / 2 <= x1 and y0 <= (word.y0 + word.y1) / 2 <= y1
+    )
+
+
+def _boxes(words: Sequence[PlacedWord]) -> list[tuple[float, float, float, float]]:
+    return [(word.x0, word.y0, word.x1, word.y1) for word in words]
+
+
+def _count(strips: Sequence[Strip]) -> int:
+    return sum(len(strip.words) for strip in strips)

@@ -1,0 +1,125 @@
+"""Pages whose words are partly in their text layer and partly in pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from support.pdf_pages import PdfPage, scanned, shifted_font
+
+from actors.config.ocr import load_ocr
+from actors.ocr import OcrReader
+from actors.pages import OcrResult, place
+from actors.spans import Document, spanning
+
+pytestmark = pytest.mark.weights
+
+BANNER = "FROM: DAY CLINIC FAX 0000  TO: WARD 4  PAGE 1 OF 1  RECEIVED 2024-05-02 09:14 ROOM 2"
+NOTICE = "CONFIDENTIAL: if you are not the intended reader of this message please destroy it now"
+BODY = ["Start apixaban 5 mg twice daily", "Stop warfarin today"]
+WHOLE = (0, 0, 612, 792)
+
+
+@pytest.fixture(scope="module")
+def reader() -> Iterator[OcrReader]:
+    with OcrReader(load_ocr("starter:ocr"), threads=2) as made:
+        yield made
+
+
+def read(reader: OcrReader, page: PdfPage) -> OcrResult:
+    (found,) = reader.read([Document(id="page", image=page.save())])
+    assert isinstance(found, OcrResult)
+    return found
+
+
+def test_a_banner_over_a_scan_does_not_hide_it(reader: OcrReader) -> None:
+    page = PdfPage().picture(scanned(BODY), WHOLE).text(BANNER, 20, 770, 8).text(NOTICE, 20, 10, 8)
+    found = read(reader, page)
+    assert found.text.split("\n\n") == [" ".join(BANNER.split()), *BODY, NOTICE]
+    assert found.problems == ("page 1: 2 lines that the text layer does not have were read by OCR",)
+    confidence = {found.text[w.start : w.end]: w.confidence for w in found.words}
+    assert confidence["CONFIDENTIAL:"] is None
+    assert confidence["apixaban"] is not None
+
+
+def test_a_pasted_list_is_read_where_it_stands(reader: OcrReader) -> None:
+    page = PdfPage().text("Medication at home, as her daughter has sent it:", 60, 700)
+    pasted = scanned(["Apixaban 5 mg", "Bisoprolol 2.5 mg"], (1000, 300), 20, 50)
+    page.picture(pasted, (60, 560, 420, 668))
+    page.text("Please continue all of these for four weeks.", 60, 520)
+    found = read(reader, page)
+    assert found.text.split("\n\n") == [
+        "Medication at home, as her daughter has sent it:",
+        "Apixaban 5 mg",
+        "Bisoprolol 2.5 mg",
+        "Please continue all of these for four weeks.",
+    ]
+    start = found.text.index("Bisoprolol")
+    (entity,) = place([spanning(found.text, start, start + 10, "Drug")], found)
+    (box,) = entity.boxes
+    assert 60 < box.x0 * 72 / 200 < box.x1 * 72 / 200 < 420
+    assert 560 < 792 - box.y1 * 72 / 200 < 792 - box.y0 * 72 / 200 < 668
+
+
+def test_a_value_typed_on_a_scanned_form_is_read_once(reader: OcrReader) -> None:
+    form = scanned(["Name of the drug:", "How much of it, and how often:"])
+    page = PdfPage().picture(form, WHOLE)
+    page.form_field("Tx", "drug", (220, 552, 420, 576), "/V(warfarin)")
+    found = read(reader, page)
+    text = "Name of the drug: warfarin How much of it, and how often:"
+    assert " ".join(found.text.split()) == text
+    start = found.text.index("warfarin")
+    (entity,) = place([spanning(found.text, start, start + 8, "Drug")], found)
+    assert entity.attributes == {"field": "drug"}
+
+
+@pytest.mark.parametrize("private", [False, True], ids=["shifted", "private use"])
+def test_a_layer_that_is_no_language_is_read_by_ocr(reader: OcrReader, private: bool) -> None:
+    lines = ["Metformin five hundred milligrams twice daily", "with food for twelve weeks"]
+    page = PdfPage()
+    page.text(lines, 40, 700, 14, font=shifted_font(page, private=private))
+    found = read(reader, page)
+    assert found.text.split("\n") == lines
+    assert found.problems == (
+        "page 1: 11 words of the text layer are not what the page shows and were left to OCR",
+    )
+
+
+def test_rare_letters_that_the_page_shows_are_kept(reader: OcrReader) -> None:
+    line = "TSH FT4 FT3 LDH CRP GGT PTT PCV MCV MCH RDW PLT WBC RBC HGB HCT PSA BNP CK-MB"
+    found = read(reader, PdfPage().text(line, 40, 700, 11))
+    assert found.text == line
+    assert {word.confidence for word in found.words} == {None}
+    assert found.problems == ()
+
+
+def test_an_invisible_layer_counts_if_it_says_what_the_scan_shows(reader: OcrReader) -> None:
+    def page(layer: list[str]) -> PdfPage:
+        made = PdfPage().picture(scanned(BODY), WHOLE)
+        for number, line in enumerate(layer):
+            made.text(line, 40, 561 - 40.3 * number, 20, operators="3 Tr")
+        return made
+
+    good = read(reader, page(BODY))
+    assert good.text.split("\n\n") == BODY
+    assert {word.confidence for word in good.words} == {None}
+    poor = read(reader, page(["5tart apjxabam S mq twjce dajly", "8top varfarln tnday"]))
+    assert poor.text.split() == " ".join(BODY).split()
+    assert None not in {word.confidence for word in poor.words}
+    assert len(poor.problems) == 1
+
+
+def test_invisible_words_where_the_scan_has_none_are_left_out(reader: OcrReader) -> None:
+    page = PdfPage().picture(scanned(BODY), WHOLE)
+    found = read(reader, page.text("no history of diabetes", 40, 200, operators="3 Tr"))
+    assert found.text.split() == " ".join(BODY).split()
+    assert found.problems == (
+        "page 1: 4 words of the text layer left out: they cannot be seen on the page",
+    )
+
+
+def test_a_sideways_scan_below_an_upright_banner_is_read(reader: OcrReader) -> None:
+    scan = scanned(BODY, (2200, 1700)).rotate(90, expand=True)
+    found = read(reader, PdfPage().picture(scan, WHOLE).text(BANNER[:60], 20, 770, 8))
+    assert "Start apixaban 5 mg twice daily" in found.text
+    assert "FROM: DAY CLINIC" in found.text
