@@ -215,6 +215,12 @@ def tables() -> str:
         "documents": "A row per document.",
         "entities": "A row per entity.",
         "relations": "A row per link between two entities of a document.",
+        "deidentified/documents": "A row per document, without identifiers. The tables below "
+        "`deidentified` and `reidentification` are there only with the stage `deidentify`.",
+        "deidentified/entities": "Its entities, with places in the de-identified text.",
+        "deidentified/relations": "Its relations.",
+        "reidentification": "A row per document that leads from one side to the other. Keep it "
+        "with the originals.",
         "units": "The ledger: a row per live unit of work, and per run (where `unit` is null).",
     }
     out = [

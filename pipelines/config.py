@@ -23,8 +23,9 @@ from actors.config.load import read_yaml, resolve, validate
 from actors.config.merge import Merge
 from actors.config.ocr import load_ocr
 from actors.config.relations import Relations
+from pipelines.deidentification import Deidentification, resolve_deidentification
 from pipelines.pool import Pool
-from pipelines.stages import REFINING, Stage
+from pipelines.stages import UNPOOLED, Stage
 from pipelines.storage import Storage, refuse_secrets
 
 
@@ -167,7 +168,8 @@ class Sink(Section):
 
     path: str = Field(
         description="A folder: local, s3://, gs://, az:// or abfs://. Below it are the Delta "
-        "tables documents, entities, relations and units."
+        "tables documents, entities, relations and units, and with `deidentify` the folder "
+        "deidentified with tables of its own."
     )
     format: Literal["delta", "parquet"] = Field(
         "delta",
@@ -320,6 +322,9 @@ class Pipeline(Section):
         None, description="Relates entities: a dose to its drug, a value to its test."
     )
     linking: Linking | None = Field(None, description="Links entities to codes of vocabularies.")
+    deidentify: Deidentification | None = Field(
+        None, description="De-identifies every document, into tables of their own."
+    )
     sink: Sink
     max_failure_rate: float = Field(
         1.0, ge=0, le=1, description="Abort the run above this share of failed documents."
@@ -353,6 +358,21 @@ class Pipeline(Section):
             raise ValueError(
                 f"sink.entity_columns: {', '.join(unknown)} is not in source.extra_columns"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _deidentified_columns_are_kept(self) -> Pipeline:
+        section = self.deidentify
+        if section is None:
+            return self
+        patient = () if section.patient_column is None else (section.patient_column,)
+        named = {"patient_column": patient, "extra_columns": tuple(section.extra_columns)}
+        for key, names in named.items():
+            unknown = sorted(set(names) - set(self.source.extra_columns))
+            if unknown:
+                raise ValueError(
+                    f"deidentify.{key}: {', '.join(unknown)} is not in source.extra_columns"
+                )
         return self
 
 
@@ -391,7 +411,8 @@ class LoadedPipeline:
         """The extras that its stages need (see ``actors.extras``)."""
         gguf = any(stage.kind == "gguf" for stage in self.stages)
         pages = self.sees_pictures or any(stage.reads_pictures for stage in self.stages)
-        return ("gguf",) * gguf + ("pages",) * pages
+        deidentify = any(stage.kind == "deidentify" for stage in self.stages)
+        return ("gguf",) * gguf + ("pages",) * pages + ("deidentify",) * deidentify
 
     def as_json(self) -> str:
         """The pipeline as JSON, as stored in a run's plan and marker."""
@@ -438,6 +459,8 @@ def load_pipeline(path: str | Path) -> LoadedPipeline:
             "steps": steps,
             "ocr": ocr,
             "linking": pipeline.linking and resolve_linking(pipeline.linking, path),
+            "deidentify": pipeline.deidentify
+            and resolve_deidentification(pipeline.deidentify, path),
             "sink": pipeline.sink.model_copy(update={"path": resolve(pipeline.sink.path, path)}),
             "serve": _resolved(pipeline.serve, path),
         }
@@ -459,7 +482,7 @@ def load_pipeline(path: str | Path) -> LoadedPipeline:
 
 
 def _stages(pipeline: Pipeline) -> tuple[Stage, ...]:
-    """The stages of a pipeline file: OCR, one stage per step, then the refining stages."""
+    """The stages of a pipeline file: OCR, one stage per step, then those without a model."""
     stages: list[Stage] = []
     if pipeline.ocr is not None:
         reader = load_ocr(pipeline.ocr.model)
@@ -467,7 +490,7 @@ def _stages(pipeline: Pipeline) -> tuple[Stage, ...]:
     for step in pipeline.steps:
         model = load_model(step.model)
         stages.append(Stage(model.name, model, step.pool))
-    for kind in REFINING:
+    for kind in UNPOOLED:
         config = getattr(pipeline, kind)
         if config is not None:
             stages.append(Stage(kind, config, None))

@@ -36,11 +36,11 @@ def annotate(
 
 
 def refiner(stages: Sequence[Stage]) -> Refine:
-    """Compose the stages without actors; cached per process for equal stages.
+    """Compose the refining stages; cached per process for equal stages.
 
     The result is thread-safe. Raises ConfigError or VocabularyError if a stage cannot be created.
     """
-    content = [stage.as_dict() for stage in stages if stage.pool is None]
+    content = [stage.as_dict() for stage in stages if stage.refines]
     return _refiner(json.dumps(content, sort_keys=True))
 
 

@@ -13,31 +13,35 @@ from actors.config.context import Context
 from actors.config.linking import Linking
 from actors.config.ocr import OcrModel
 from actors.config.relations import Relations
+from pipelines.deidentification import Deidentification
 from pipelines.pool import Pool
 
 PooledConfig = OcrModel | OnnxModel | GlinerModel | GgufModel
 """Configurations of stages that run in actor pools."""
 RefineConfig = Context | Relations | Linking
 """Configurations of stages that refine entities without a model."""
-StageConfig = PooledConfig | RefineConfig
+UnpooledConfig = RefineConfig | Deidentification
+"""Configurations of all stages without a model of their own."""
+StageConfig = PooledConfig | UnpooledConfig
 
 _POOLED: TypeAdapter[PooledConfig] = TypeAdapter(
     Annotated[OcrModel | OnnxModel | GlinerModel | GgufModel, Field(discriminator="kind")]
 )
-REFINING: Mapping[str, type[RefineConfig]] = {
+UNPOOLED: Mapping[str, type[UnpooledConfig]] = {
     "context": Context,
     "relations": Relations,
     "linking": Linking,
+    "deidentify": Deidentification,
 }
-"""The pipeline file's sections of refining stages, in execution order."""
+"""The pipeline file's sections of stages without a model, in execution order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
     """A processing step with its settings and its actor pool.
 
-    ``name`` is unique in a pipeline. ``pool`` is None for a refining stage: it runs where a unit is
-    written, or in the process that answers a request.
+    ``name`` is unique in a pipeline. ``pool`` is None for a stage without a model: it runs where a
+    unit is written, or in the process that answers a request.
     """
 
     name: str
@@ -46,10 +50,15 @@ class Stage:
 
     @property
     def kind(self) -> str:
-        """The kind of its configuration: ocr, onnx, gguf, context, relations, linking."""
-        if isinstance(self.config, RefineConfig):
-            return next(kind for kind, of in REFINING.items() if isinstance(self.config, of))
+        """The kind of its configuration: ocr, onnx, gguf, context, relations, linking..."""
+        if isinstance(self.config, UnpooledConfig):
+            return next(kind for kind, of in UNPOOLED.items() if isinstance(self.config, of))
         return self.config.kind
+
+    @property
+    def refines(self) -> bool:
+        """True if it refines entities without a model."""
+        return isinstance(self.config, RefineConfig)
 
     @property
     def reads_pictures(self) -> bool:
@@ -78,7 +87,7 @@ class Stage:
     @property
     def pooled(self) -> PooledConfig:
         """The configuration of a stage with actors; raises ConfigError for any other."""
-        if isinstance(self.config, RefineConfig):
+        if isinstance(self.config, UnpooledConfig):
             raise ConfigError(f"{self.name}: this stage has no actors of its own")
         return self.config
 
@@ -94,10 +103,10 @@ class Stage:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Stage:
         """The reverse of ``as_dict``."""
-        pool, refining = values["pool"], REFINING.get(values["kind"])
+        pool, unpooled = values["pool"], UNPOOLED.get(values["kind"])
         config = (
             _POOLED.validate_python(values["config"])
-            if refining is None
-            else refining.model_validate(values["config"])
+            if unpooled is None
+            else unpooled.model_validate(values["config"])
         )
         return cls(values["name"], config, None if pool is None else Pool.model_validate(pool))

@@ -228,7 +228,7 @@ class Deidentify(Section):
     def identity(self) -> dict[str, object]:
         """Return the resolved policies, the values of the lists, and the version of the results.
 
-        The key is not part of the identity: after changing it, run again with a new sink.
+        The key is not part of it; a pipeline adds digits that tell one key from another.
         """
         found = super().identity()
         del found["preset"]

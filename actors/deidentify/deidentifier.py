@@ -46,6 +46,15 @@ class Deidentified:
     counts: Mapping[tuple[Category, Policy], int]
     residue: tuple[Residue, ...]
 
+    @property
+    def residue_in_original(self) -> tuple[Residue, ...]:
+        """The residue with its places in the original text, which is there even if no text is."""
+        places = (self.map.to_old(one.start, one.end) for one in self.residue)
+        return tuple(
+            replace(one, start=start, end=end)
+            for one, (start, end) in zip(self.residue, places, strict=True)
+        )
+
 
 class Deidentifier:
     """Takes identifiers out of texts by one configuration. It has no state: any number of threads

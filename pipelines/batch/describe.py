@@ -6,18 +6,28 @@ from typing import Any
 
 from actors.config import ConfigError
 from pipelines.config import LoadedPipeline
+from pipelines.release import releaser
+from pipelines.source.ids import may_be_ids
 from pipelines.source.units import SourcePlan
-from pipelines.tables.schema import DOCUMENTS
+from pipelines.tables.delta import TABLES
+from pipelines.tables.schema import DOCUMENTS, OF_DEIDENTIFICATION
 
 
-def check_pictures_are_read(loaded: LoadedPipeline, plan: SourcePlan) -> None:
-    """Raise ConfigError if the source has images that the pipeline cannot read, or an extra column
-    has the name of a column of the documents table."""
+def check_source(loaded: LoadedPipeline, plan: SourcePlan) -> None:
+    """Raise ConfigError if the source has images that the pipeline cannot read, an extra column
+    has the name of a column of the documents table, or patient_column is no column of ids."""
     taken = sorted(set(plan.keep.names) & set(DOCUMENTS.names))
     if taken:
         raise ConfigError(
             f"source.extra_columns: {', '.join(taken)} would collide with a column of "
             "the documents table"
+        )
+    section = loaded.pipeline.deidentify
+    patient = None if section is None else section.patient_column
+    if patient in plan.keep.names and not may_be_ids(plan.keep.field(patient).type):
+        raise ConfigError(
+            f"deidentify.patient_column: {patient} is {plan.keep.field(patient).type}, which is no "
+            "type of ids"
         )
     picture = next((file for file in plan.files if file.format == "image"), None)
     if picture is not None and not loaded.takes_pictures:
@@ -29,7 +39,8 @@ def check_pictures_are_read(loaded: LoadedPipeline, plan: SourcePlan) -> None:
 
 def describe(loaded: LoadedPipeline, plan: SourcePlan) -> dict[str, Any]:
     """The output of ``--dry-run``: documents, files, units, stages, pools, output paths."""
-    check_pictures_are_read(loaded, plan)
+    check_source(loaded, plan)
+    releaser(loaded.stages)  # raises without the key
     sink = loaded.pipeline.sink.path.rstrip("/")
     return {
         "name": loaded.pipeline.name,
@@ -48,6 +59,8 @@ def describe(loaded: LoadedPipeline, plan: SourcePlan) -> dict[str, Any]:
         ],
         "merge": loaded.pipeline.merge.model_dump(),
         "output": {
-            name: f"{sink}/{name}" for name in ("documents", "entities", "relations", "units")
+            name: f"{sink}/{name}"
+            for name in TABLES
+            if name not in OF_DEIDENTIFICATION or loaded.pipeline.deidentify is not None
         },
     }

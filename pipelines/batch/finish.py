@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from actors.config import ConfigError
 from actors.config.merge import Merge
 from actors.pages import place
-from actors.spans import Entity, Extraction, Refine, Status, unrefined, worst
+from actors.spans import Annotations, Entity, Extraction, Refine, Status, unrefined, worst
 from pipelines.batch.packing import busy, over, unpack
+from pipelines.batch.release import UnitRelease, patients
 from pipelines.batch.stage import is_stage_column
 from pipelines.config import LoadedPipeline
 from pipelines.lake.readings import row_reading
 from pipelines.refine import annotate, refiner
+from pipelines.release import Releaser, releaser_with
 from pipelines.runs.carry import Carried, content_hash
 from pipelines.runs.tally import Tally
 from pipelines.source.read import READ
@@ -40,17 +43,21 @@ from pipelines.worker.events import count_unit, say
 @dataclass(frozen=True, slots=True)
 class UnitRows:
     """The rows of a unit, by table, without provenance. ``documents`` also has the extra columns of
-    the source, as they were read."""
+    the source, as they were read; ``release`` has the rows of the de-identified tables."""
 
     documents: pa.Table
     entities: pa.Table
     relations: pa.Table
+    release: UnitRelease | None = None
 
     def tables(self, entity_columns: Sequence[str], plain: bool) -> dict[str, pa.Table]:
         """The tables by name, with the extra columns cast to table types (``plain``: not cast), and
         those of ``entity_columns`` added to ``entities``."""
         documents, entities = self.documents, self.entities
         kept = [f for f in documents.schema if f.name not in DOCUMENTS.names]
+        released = {}
+        if self.release is not None:
+            released = self.release.tables(documents.select([f.name for f in kept]), plain)
         rows = pc.index_in(entities["doc_id"], value_set=documents["doc_id"].combine_chunks())
         for field in kept if plain else extra_columns(pa.schema(kept)):
             column = as_column(documents[field.name], field.type)
@@ -58,7 +65,8 @@ class UnitRows:
             documents = documents.set_column(at, field, column)
             if field.name in entity_columns:
                 entities = entities.append_column(field, column.take(rows))
-        return {"documents": documents, "entities": entities, "relations": self.relations}
+        ours = {"documents": documents, "entities": entities, "relations": self.relations}
+        return ours | released
 
 
 def finish_unit(
@@ -67,42 +75,49 @@ def finish_unit(
     finished: datetime,
     carried: Carried | None = None,
     refine: Refine = unrefined,
+    releaser: Releaser | None = None,
 ) -> tuple[UnitRows, Tally]:
     """Build the rows of a unit and its counts.
 
     ``table`` has the columns of READ, extra columns, an EXTRACTION column per stage with actors,
     and ``reading`` if OCR ran. ``carried`` has the earlier rows of documents that are carried over.
+    ``releaser`` de-identifies the documents.
     """
     tally = Tally()
+    release = None if releaser is None else UnitRelease(releaser)
+    whose = [] if releaser is None else patients(table, releaser.config)
     columns = [name for name in table.schema.names if is_stage_column(name)]
     ours = {*READ.names, "reading", *columns}
     kept = [name for name in table.schema.names if name not in ours]
     entities: list[dict[str, Any]] = []
     documents: list[dict[str, Any]] = []
     relations: list[dict[str, Any]] = []
-    for row in table.drop_columns(kept).to_pylist():
+    for at, row in enumerate(table.drop_columns(kept).to_pylist()):
         if row["prior"] and carried is not None:
-            documents.append(carried.document(row))
-            entities.extend(carried.entities(row))
-            relations.extend(carried.relations(row))
-            _count_carried(tally, documents[-1], carried.entities(row))
-            continue
-        steps = [
-            row_extraction(row[name], row["doc_id"]) for name in columns if row[name] is not None
-        ]
-        stated = [row_section(section) for section in row["sections"] or ()]
-        found = annotate(row["text"], steps, policy, refine, stated)
-        merged = list(found.entities)
-        if row.get("reading") is not None:
-            merged = place(merged, row_reading(row["reading"], row["text"]))
-        sections = [section_row(section) for section in found.sections]
-        documents.append(_document(row, steps, len(merged), finished) | {"sections": sections})
-        common = {"doc_id": row["doc_id"], "source": row["source"]}
-        entities.extend(
-            common | {"ordinal": i} | entity_row(entity) for i, entity in enumerate(merged)
-        )
-        relations.extend(common | relation_row(relation) for relation in found.relations)
-        _count(tally, documents[-1], steps, merged)
+            document, found, links = (
+                carried.document(row),
+                carried.entities(row),
+                carried.relations(row),
+            )
+            _count_carried(tally, document, found)
+        else:
+            steps = [row_extraction(row[n], row["doc_id"]) for n in columns if row[n] is not None]
+            stated = [row_section(section) for section in row["sections"] or ()]
+            annotations = annotate(row["text"], steps, policy, refine, stated)
+            if row.get("reading") is not None:
+                reading = row_reading(row["reading"], row["text"])
+                merged = tuple(place(annotations.entities, reading))
+                annotations = replace(annotations, entities=merged)
+            document = _document(row, steps, annotations, finished)
+            found, links = _rows_of(row, annotations)
+            _count(tally, document, steps, annotations.entities)
+        documents.append(document)
+        entities += found
+        relations += links
+        if release is not None:
+            release.add(document, found, links, whose[at])
+    if release is not None:
+        tally.deidentified.update(release.statuses)
     written = pa.Table.from_pylist(documents, schema=DOCUMENTS)
     for name in kept:
         written = written.append_column(table.schema.field(name), table[name])
@@ -110,12 +125,24 @@ def finish_unit(
         written,
         pa.Table.from_pylist(entities, schema=ENTITIES),
         pa.Table.from_pylist(relations, schema=RELATIONS),
+        release,
     )
     return rows, tally
 
 
+def _rows_of(
+    row: dict[str, Any], annotations: Annotations
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """A document's rows of the tables of entities and of relations."""
+    of = {"doc_id": row["doc_id"], "source": row["source"]}
+    entities = [
+        of | {"ordinal": i} | entity_row(entity) for i, entity in enumerate(annotations.entities)
+    ]
+    return entities, [of | relation_row(relation) for relation in annotations.relations]
+
+
 def _document(
-    row: dict[str, Any], steps: list[Extraction], entity_count: int, finished: datetime
+    row: dict[str, Any], steps: list[Extraction], annotations: Annotations, finished: datetime
 ) -> dict[str, Any]:
     error_type, error_message = row["error_type"], row["error_message"]
     status = Status.FAILED if error_type else worst(step.status for step in steps)
@@ -133,11 +160,12 @@ def _document(
         "error_type": error_type,
         "error_message": error_message,
         "text": text,
-        "entity_count": entity_count,
+        "entity_count": len(annotations.entities),
         "steps": [extraction_row(step)["step"] for step in steps],
         "original_hash": row["original_hash"],
         "content_hash": _identity(row),
         **_pages(row.get("reading")),
+        "sections": [section_row(section) for section in annotations.sections],
         "finished_at": finished,
     }
 
@@ -162,7 +190,7 @@ def _pages(reading: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _count(
-    tally: Tally, document: dict[str, Any], steps: list[Extraction], merged: list[Entity]
+    tally: Tally, document: dict[str, Any], steps: list[Extraction], merged: Sequence[Entity]
 ) -> None:
     tally.documents[document["status"]] += 1
     if document["error_type"]:
@@ -184,17 +212,25 @@ def _count_carried(tally: Tally, document: dict[str, Any], entities: list[dict[s
     tally.grounding.update(entity["grounding"] for entity in entities)
 
 
-def write_unit(block: pa.Table, loaded: LoadedPipeline, run_id: str) -> pa.Table:
+def write_unit(
+    block: pa.Table, loaded: LoadedPipeline, run_id: str, key_check: str = ""
+) -> pa.Table:
     """The last map of the graph: write the files of one packed unit. Returns a row with its id,
-    the footer of its documents file, its counts, and the error if writing failed."""
+    the footer of its documents file, its counts, and the error if writing failed.
+
+    ``key_check``: of the key that the run de-identifies with."""
     pipeline = loaded.pipeline
     pipeline.storage.apply()
     unit, table = unpack(block)
     started = time.monotonic()
     folder = Folder(pipeline.sink.path)
     carried = Carried(folder, table)
+    try:
+        releaser = releaser_with(loaded.stages, key_check)
+    except ConfigError as error:
+        return _unwritten(unit, error)
     rows, tally = finish_unit(
-        table, pipeline.merge, datetime.now(UTC), carried, refiner(loaded.stages)
+        table, pipeline.merge, datetime.now(UTC), carried, refiner(loaded.stages), releaser
     )
     tally.busy.update(busy(table))
     tally.over_share.update(over(table))
@@ -202,8 +238,7 @@ def write_unit(block: pa.Table, loaded: LoadedPipeline, run_id: str) -> pa.Table
     try:
         files = write_files(folder, run_id, unit, tables, tally.as_json())
     except OSError as error:
-        # Returned as data, because Ray would pass on only its own wrapper of the error.
-        return pa.table({"unit": [unit], "files": [""], "tally": ["{}"], "error": [str(error)]})
+        return _unwritten(unit, error)
     tally.busy["write"] += time.monotonic() - started  # type: ignore[assignment]
     new = tally.documents - tally.carried
     count_unit(pipeline.name, new, tally.entities, tally.failures)
@@ -211,3 +246,8 @@ def write_unit(block: pa.Table, loaded: LoadedPipeline, run_id: str) -> pa.Table
     return pa.table(
         {"unit": [unit], "files": [files.as_json()], "tally": [tally.as_json()], "error": [""]}
     )
+
+
+def _unwritten(unit: str, error: Exception) -> pa.Table:
+    """The error as data, because Ray would pass on only its own wrapper of it."""
+    return pa.table({"unit": [unit], "files": [""], "tally": ["{}"], "error": [str(error)]})

@@ -219,7 +219,11 @@ def build(work: RunWork) -> Dataset:
         dataset = _map_stage(dataset, replace(stage, on_progress=pulse))
     return dataset.map_batches(
         write_unit,
-        fn_kwargs={"loaded": work.loaded, "run_id": work.run_id},
+        fn_kwargs={
+            "loaded": work.loaded,
+            "run_id": work.run_id,
+            "key_check": work.plan.key_check,
+        },
         batch_size=1,
         batch_format="pyarrow",
         zero_copy_batch=True,

@@ -15,12 +15,13 @@ from typing import Any, Protocol
 import ray
 
 from actors.extractor import Extractor
-from pipelines.batch.describe import check_pictures_are_read
+from pipelines.batch.describe import check_source
 from pipelines.batch.execution import Execution, OnRay
 from pipelines.batch.graph import RunWork
 from pipelines.batch.stage import Load
 from pipelines.batch.stall import StalledError
 from pipelines.config import LoadedPipeline
+from pipelines.release import releaser, releaser_with
 from pipelines.runs.carry import prior_units
 from pipelines.runs.change import FinishedRun
 from pipelines.runs.check import check_unique_ids
@@ -68,7 +69,7 @@ class Outcome:
 
 def begin_run(loaded: LoadedPipeline, plan: SourcePlan) -> str:
     """Write the plan of a new run over a whole source; returns its id."""
-    check_pictures_are_read(loaded, plan)
+    check_source(loaded, plan)
     loaded.pipeline.storage.apply()
     store = RunStore(loaded.pipeline.sink.path)
     store.finish_pending()
@@ -90,7 +91,12 @@ def begin_run(loaded: LoadedPipeline, plan: SourcePlan) -> str:
 def write_plan(loaded: LoadedPipeline, plan: RunPlan) -> str:
     """Write the plan of a new run; returns its id. Raises RunError or ConfigError if the sink
     cannot accept it."""
-    plan = replace(plan, vocabularies=vocabularies_of(loaded))
+    found = releaser(loaded.stages)
+    plan = replace(
+        plan,
+        vocabularies=vocabularies_of(loaded),
+        key_check="" if found is None else found.key_check,
+    )
     run_id = new_run_id()
     store = RunStore(loaded.pipeline.sink.path)
     sink = loaded.pipeline.sink
@@ -99,7 +105,7 @@ def write_plan(loaded: LoadedPipeline, plan: RunPlan) -> str:
         store.write_plan(run_id, plan)
     else:
         store.check(loaded.pipeline.storage.s3.single_writer)
-        store.begin(run_id, plan, sink.entity_columns)
+        store.begin(run_id, plan, sink.entity_columns, loaded.pipeline.deidentify)
     return run_id
 
 
@@ -122,6 +128,7 @@ def drive_run(
     loaded = LoadedPipeline.from_json(plan.pipeline)
     loaded.pipeline.storage.apply()
     execution = execution or OnRay()
+    releaser_with(loaded.stages, plan.key_check)  # a wrong key before any work
     loaded = execution.place(loaded)
     with Lease(store.folder, f"run-{run_id}"):
         return _drive(store, run_id, plan, loaded, progress, load, execution)

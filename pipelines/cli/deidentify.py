@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,14 +12,13 @@ from rich.console import Console
 
 from actors.extras import optional_imports
 from actors.spans import Annotations, Document, Entity
+from pipelines.deidentification import secret_from_environment
 
 if TYPE_CHECKING:
     from actors.config.deidentify import Deidentify
     from actors.deidentify import Deidentified, Deidentifier
     from actors.extractor import Extractor
     from actors.pages import OcrResult
-
-KEY = "MEDSPAN_DEIDENTIFY_KEY"
 
 
 def deidentify(
@@ -59,8 +57,7 @@ def deidentify(
         from actors.deidentify import Deidentifier
 
     content = file.read_bytes()
-    secret = os.environ.get(KEY)
-    key = None if secret is None else secret.encode()
+    key = secret_from_environment()
     try:
         deidentifier = Deidentifier(_config(config), key)
     except ValueError as error:
@@ -156,7 +153,8 @@ def _show(done: Deidentified, as_json: bool) -> None:
     elif done.text is not None:
         sys.stdout.write(done.text)
     if done.residue:
-        found = ", ".join(f"{r.category} at {r.start} by {r.by}" for r in done.residue)
+        places = done.residue_in_original
+        found = ", ".join(f"{r.category} at {r.start} by {r.by}" for r in places)
         what = "no text comes out" if done.text is None else "the text comes out all the same"
         Console(stderr=True, highlight=False).print(
             f"[red]medspan:[/] the second look finds {found}; {what}", soft_wrap=True
@@ -183,7 +181,7 @@ def _as_json(done: Deidentified) -> dict[str, Any]:
         ],
         "residue": [
             {"start": r.start, "end": r.end, "category": r.category, "by": r.by}
-            for r in done.residue
+            for r in done.residue_in_original
         ],
     }
 

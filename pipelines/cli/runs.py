@@ -94,7 +94,7 @@ def current(sink: SinkPath, as_json: _Json = False) -> None:
         run_id = now.run_id
     except RunError as error:
         _refuse(error)
-    files = {name: now.files(name) for name in ("documents", "entities", "relations")}
+    files = {name: now.files(name) for name in now.names}
     if as_json:
         versions = {name: now.table(name).version for name in files}
         print(json.dumps({"run_id": run_id, "versions": versions, **files}))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from actors.config import ConfigError
-from pipelines.batch.describe import check_pictures_are_read
+from pipelines.batch.describe import check_source
 from pipelines.config import LoadedPipeline, Pipeline, Source
 from pipelines.runs.check import live_ids
 from pipelines.runs.identity import pipeline_fingerprint
@@ -59,7 +59,7 @@ def decide(loaded: LoadedPipeline) -> Decision:
     snapshot = store.snapshot()
     if not snapshot.ledger.runs:
         source = plan_source(pipeline.source, mix=pipeline.enrich.deleted == "drop")
-        check_pictures_are_read(loaded, source)
+        check_source(loaded, source)
         plan = RunPlan(
             loaded.as_json(),
             source.units,
@@ -91,7 +91,7 @@ def decide(loaded: LoadedPipeline) -> Decision:
             mix=pipeline.enrich.deleted == "drop",
             taken=_taken(pipeline, snapshot, found),
         )
-        check_pictures_are_read(loaded, fresh)
+        check_source(loaded, fresh)
         keep = fresh.keep
         units.extend(fresh.units)
         empty.extend(fresh.empty)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from actors.extractor import Extractor
 from pipelines.batch import Outcome, Progress, drive_run, write_plan
 from pipelines.batch.stage import Load
-from pipelines.config import LoadedPipeline
+from pipelines.config import LoadedPipeline, Pipeline
 from pipelines.enrich.decide import Decision, decide
 from pipelines.runs.lease import Lease, LeaseHeldError
 from pipelines.runs.plan import RunPlan
@@ -56,15 +56,13 @@ def _next(loaded: LoadedPipeline, store: RunStore) -> tuple[Decision, str | None
     if plan is None:
         return decision, None
     for run_id in reversed(store.open_runs()):
-        if _taken_over(store, run_id, plan, pipeline.sink.entity_columns):
+        if _taken_over(store, run_id, plan, pipeline):
             log.info("going on with %s, which was cut short", run_id)
             return decision, run_id
     return decision, write_plan(loaded, plan)
 
 
-def _taken_over(
-    store: RunStore, run_id: str, plan: RunPlan, entity_columns: tuple[str, ...]
-) -> bool:
+def _taken_over(store: RunStore, run_id: str, plan: RunPlan, pipeline: Pipeline) -> bool:
     """Whether an open run has become the run of this plan: units that it has done, and that are
     in the plan, need not be done again. Whatever else has changed in the lake since, a unit's id
     says which rows of which versions of files it covers."""
@@ -76,7 +74,9 @@ def _taken_over(
             )
             if not same or not _same_work(before, plan):
                 return False
-            store.begin(run_id, plan, entity_columns)
+            # Equal identities: the same vocabularies and the same key.
+            plan = replace(plan, vocabularies=before.vocabularies, key_check=before.key_check)
+            store.begin(run_id, plan, pipeline.sink.entity_columns, pipeline.deidentify)
             return True
     except LeaseHeldError:
         return False

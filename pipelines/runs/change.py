@@ -18,7 +18,7 @@ from pipelines.tables.commit import Change
 from pipelines.tables.delta import Key
 from pipelines.tables.folder import RunError
 from pipelines.tables.ledger import LiveUnit
-from pipelines.tables.snapshot import Snapshot
+from pipelines.tables.snapshot import Snapshot, keys_of
 from pipelines.tables.unit_files import UnitFiles
 
 Facts = Callable[[Sequence[LiveUnit]], Mapping[str, Any]]
@@ -45,7 +45,7 @@ class FinishedRun:
         live = {one.key: one for one in snapshot.units}
         replaced = self._replaced(snapshot, live)
         self._check_files(snapshot, live, replaced)
-        on_progress = self._moved(snapshot, live, replaced)
+        on_progress = _with_counterparts(snapshot, self._moved(snapshot, live, replaced))
         mine = self.units(live, snapshot.ledger.number + 1)
         lighter = [_without(snapshot, live[key], ids) for key, ids in on_progress.items()]
         stay = [one for key, one in live.items() if key not in replaced and key not in on_progress]
@@ -159,6 +159,23 @@ def _overlap(one: Slice, other: Slice) -> bool:
     """Whether two slices of a file have a row in common, or are of different versions of it."""
     apart = one.start + one.count <= other.start or other.start + other.count <= one.start
     return one.version != other.version or not apart
+
+
+def _with_counterparts(
+    snapshot: Snapshot, moved: dict[Key, tuple[str, ...]]
+) -> dict[Key, tuple[str, ...]]:
+    """The ids of documents of some units, with those of their de-identified counterparts."""
+    if not moved or "reidentification" not in snapshot.names:
+        return moved
+    found = {key: [*ids] for key, ids in moved.items()}
+    names = ["doc_id", "deidentified_id", "run_id", "unit"]
+    for file, keys in keys_of(snapshot.folder, snapshot.table("reidentification"), moved):
+        rows = snapshot.folder.read_table(f"reidentification/{file.path}", names)
+        for row in rows.to_pylist():
+            key = row["run_id"], row["unit"]
+            if key in keys and row["doc_id"] in moved[key]:
+                found[key].append(row["deidentified_id"])
+    return {key: tuple(ids) for key, ids in found.items()}
 
 
 def _without(snapshot: Snapshot, unit: LiveUnit, ids: Sequence[str]) -> LiveUnit:

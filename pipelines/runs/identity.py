@@ -15,6 +15,7 @@ from actors.config.relations import Relations
 from actors.model_folder import FolderFiles
 from actors.weights import digest, folder_files, local_files, local_path
 from pipelines.config import LoadedPipeline
+from pipelines.deidentification import Deidentification
 from pipelines.source.files import list_files
 from pipelines.stages import StageConfig
 
@@ -71,10 +72,18 @@ def _weights(model: StageConfig) -> list[str]:
         return [one.digest for one in _manifests(model)]
     if isinstance(model, Context | Relations):
         return []
+    if isinstance(model, Deidentification):
+        return _release(model)
     if model.weights is None:  # what comes in the package of the reader
         return [version("rapidocr")]
     files = folder_files(model)
     return [said for file in model.weights.files for said in _file(*file, files)]
+
+
+def _release(section: Deidentification) -> list[str]:
+    from pipelines.release import release_identity  # here: its libraries are an extra
+
+    return release_identity(section)
 
 
 def _file(uri: str, sha256: Stated, files: FolderFiles | None) -> list[str]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from pipelines.runs.lease import Lease, LeaseHeldError
 from pipelines.runs.store import RunStore, begun_at
-from pipelines.tables.delta import TABLES, ConflictError
+from pipelines.tables.delta import ConflictError
 from pipelines.tables.folder import RunError
 
 _ATTEMPTS = 5
@@ -41,7 +41,7 @@ def compact(store: RunStore, target_mb: int = 128) -> Compacted:
     store.finish_pending()
     before: dict[str, int] = {}
     after: dict[str, int] = {}
-    for name in TABLES:
+    for name in store.tables.there():
         for attempt in range(_ATTEMPTS):
             table = store.tables.existing(name)
             before.setdefault(name, len(table.files()))
@@ -84,7 +84,7 @@ def vacuum(
             store.folder.remove(f"_runs/{run_id}")
     hours = max(0, math.ceil((real - limit) / timedelta(hours=1)))
     files = []
-    for name in TABLES:
+    for name in store.tables.there():
         table = store.tables.open(name)
         if table is not None:
             there = store.folder.times(name).keys()

@@ -61,6 +61,8 @@ class RunPlan:
     """Of a run over its whole source, how many files were passed over, by suffix."""
     vocabularies: tuple[Mapping[str, str], ...] = ()
     """Name, version and digest of each that codes are from."""
+    key_check: str = ""
+    """Digits that tell the key of de-identification from others, and nothing else about it."""
 
     def as_table(self) -> pa.Table:
         """The plan as one Parquet table."""
@@ -72,6 +74,7 @@ class RunPlan:
             "increment": asdict(self.increment) if self.increment else None,
             "passed_over": dict(self.passed_over),
             "vocabularies": self.vocabularies,
+            "key_check": self.key_check,
         }
         metadata = {
             "pipeline": self.pipeline.encode(),
@@ -106,4 +109,5 @@ class RunPlan:
             increment=Increment(**increment) if increment is not None else None,
             passed_over=tuple(facts["passed_over"].items()),
             vocabularies=tuple(facts["vocabularies"]),
+            key_check=facts["key_check"],
         )

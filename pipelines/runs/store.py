@@ -21,9 +21,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.deidentification import Deidentification
 from pipelines.runs.change import FinishedRun
 from pipelines.runs.plan import RunPlan
-from pipelines.tables.columns import extra_columns
+from pipelines.tables.columns import extra_columns, released_columns
 from pipelines.tables.commit import commit, finish_pending
 from pipelines.tables.delta import TABLES, Tables
 from pipelines.tables.folder import Folder, RunError
@@ -117,12 +118,20 @@ class RunStore:
         units = self.tables.open("units") if names else None
         return [name for name in names if units is None or not units.has(name)]
 
-    def begin(self, run_id: str, plan: RunPlan, entity_columns: Sequence[str] = ()) -> None:
+    def begin(
+        self,
+        run_id: str,
+        plan: RunPlan,
+        entity_columns: Sequence[str] = (),
+        deidentify: Deidentification | None = None,
+    ) -> None:
         """Make the tables where they are not there, and write the plan of a run.
 
         Raises ConfigError or RunError where its extra columns do not fit the tables.
         """
-        self.tables.create(extra_columns(plan.keep), entity_columns)
+        extra = extra_columns(plan.keep)
+        released = None if deidentify is None else released_columns(extra, deidentify)
+        self.tables.create(extra, entity_columns, released)
         self.write_plan(run_id, plan)
 
     def write_plan(self, run_id: str, plan: RunPlan) -> None:

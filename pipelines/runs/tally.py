@@ -30,6 +30,8 @@ class Tally:
     """Busy seconds of the workers, by stage: read, each model, write."""
     carried: Counter[str] = field(default_factory=Counter)
     """Documents whose results are carried over from an earlier run, by status."""
+    deidentified: Counter[str] = field(default_factory=Counter)
+    """De-identified documents by status: ok, residue, failed."""
     over_share: Counter[str] = field(default_factory=Counter)
     """Units after which an actor exceeded its GPU memory share, by model."""
 

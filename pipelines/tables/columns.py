@@ -21,6 +21,7 @@ import re
 import pyarrow as pa
 
 from actors.config import ConfigError
+from pipelines.deidentification import Deidentification
 from pipelines.tables.schema import DATA
 
 _PLAIN = (
@@ -63,6 +64,28 @@ def extra_columns(keep: pa.Schema) -> pa.Schema:
             ) from None
         fields.append(pa.field(field.name, type_))
     return pa.schema(fields)
+
+
+def released_columns(columns: pa.Schema, section: Deidentification) -> pa.Schema:
+    """Those of the extra columns that the de-identified documents have too, as text where they are
+    hashed.
+
+    Raises ConfigError for a name that a column of the table has.
+    """
+    ours = {name.lower() for name in DATA["deidentified/documents"].names}
+    taken = sorted(name for name in section.extra_columns if name.lower() in ours)
+    if taken:
+        raise ConfigError(
+            f"deidentify.extra_columns: {', '.join(taken)} would collide with a column of "
+            "deidentified/documents"
+        )
+    return pa.schema(
+        [
+            columns.field(name) if how == "keep" else pa.field(name, pa.string())
+            for name, how in section.extra_columns.items()
+            if name in columns.names
+        ]
+    )
 
 
 def as_column(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:

@@ -1,11 +1,11 @@
-"""The commit of a run: four tables changed one after the other, and seen as one change.
+"""The commit of a run: its tables changed one after the other, and seen as one change.
 
 What a run changes is written down first (``_runs/<run>/commit-*``). Then ``documents``,
-``entities`` and ``relations`` are committed, and ``units`` last: from then on the run counts. The
-commit to ``documents`` takes the next number, which the log gives to one run only. From there on
-nobody else can begin, and nothing can keep this run from counting: whoever comes next, or the
-process itself when it wakes, finishes it from what was written down. So no step is ever undone,
-and no lease guards any of it.
+``entities``, ``relations`` and the de-identified tables are committed, and ``units`` last: from
+then on the run counts. The commit to ``documents`` takes the next number, which the log gives to
+one run only. From there on nobody else can begin, and nothing can keep this run from counting:
+whoever comes next, or the process itself when it wakes, finishes it from what was written down. So
+no step is ever undone, and no lease guards any of it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class Change:
     replaced: frozenset[Key]
     """Live units whose rows go."""
     on_progress: Mapping[Key, tuple[str, ...]]
-    """Ids of documents that go from live units which otherwise stay."""
+    """Ids of documents, and of their de-identified counterparts, that go from live units which
+    otherwise stay."""
     identity: str
     empty: tuple[Slice, ...]
     """Files without a row."""
@@ -94,8 +95,9 @@ def finish_pending(tables: Tables) -> str | None:
         if prepared is None:
             retries.again()  # it was finished, and cleared away, since we looked
             continue
-        for name in ("entities", "relations"):
-            prepared.apply_until_done(tables, name)
+        for name in tables.there():
+            if name not in ("documents", "units"):
+                prepared.apply_until_done(tables, name)
         prepared.count(tables)
         finished = prepared.run_id
 
@@ -168,7 +170,8 @@ class _Prepared:
             merged = pa.concat_tables([self.ledger, *(p.cast(self.ledger.schema) for p in stay)])
             path = f"{self.run_id}/{secrets.token_hex(8)}.parquet"
             add = write_data(tables.folder, "units", path, merged)
-            versions = {f"medspan.{n}": str(tables.existing(n).version) for n in DATA}
+            data = (tables.existing(name) for name in tables.there() if name != "units")
+            versions = {f"medspan.{one.name}": str(one.version) for one in data}
             try:
                 table.commit([add], files, self.number, self.run_id, versions)
                 return

@@ -23,7 +23,7 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from pipelines.storage import NoTablesError, StoreError, delta_options
 from pipelines.tables.folder import Folder, RunError
-from pipelines.tables.schema import DATA, STATISTICS, UNITS
+from pipelines.tables.schema import DATA, OF_DEIDENTIFICATION, STATISTICS, UNITS
 from pipelines.tables.unit_files import DataFile
 
 _MOST_CONFLICTS = 100
@@ -217,15 +217,29 @@ class Tables:
             raise RunError(f"{self.folder.path} has no table {name}")
         return table
 
-    def create(self, extra: pa.Schema, entity_columns: Sequence[str]) -> None:
+    def there(self) -> list[str]:
+        """Names of the tables that a sink with a run has, ``units`` last."""
+        return [n for n in TABLES if n not in OF_DEIDENTIFICATION or self.open(n) is not None]
+
+    def create(
+        self,
+        extra: pa.Schema,
+        entity_columns: Sequence[str] = (),
+        deidentified: pa.Schema | None = None,
+    ) -> None:
         """Make the tables that are not there, and give ``documents`` the columns ``extra``, of
         which ``entities`` gets some; rows that are there have nulls in new columns.
 
-        Raises RunError where a column is there with another type.
+        ``deidentified``: extra columns of the de-identified documents; None for a pipeline that
+        does not de-identify. Raises RunError where a column is there with another type.
         """
         copied = pa.schema([field for field in extra if field.name in entity_columns])
         more = {"documents": extra, "entities": copied}
+        if deidentified is not None:
+            more["deidentified/documents"] = deidentified
         for name in TABLES:
+            if name in OF_DEIDENTIFICATION and deidentified is None:
+                continue
             table = self.open(name) or self._made(name)
             if name in more:
                 self._widen(table, more[name])

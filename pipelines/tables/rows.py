@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actors.spans import (
     Assertion,
@@ -19,6 +19,9 @@ from actors.spans import (
     Status,
     Usage,
 )
+
+if TYPE_CHECKING:
+    from actors.deidentify import Deidentified
 
 
 def entity_row(entity: Entity) -> dict[str, Any]:
@@ -134,6 +137,44 @@ def row_relation(row: dict[str, Any]) -> Relation:
         how=row["how"],
         attributes=dict(row["attributes"] or ()),
     )
+
+
+def released_rows(done: Deidentified) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A Deidentified as values of ``deidentified/documents`` and of ``reidentification``, but for
+    ids and status. Only the latter holds places in the original, whose lengths could help to guess
+    a name."""
+    edits = [
+        {
+            "start": edit.start,
+            "end": edit.end,
+            "new_start": edit.new_start,
+            "new_end": edit.new_end,
+            "category": edit.category.value,
+            "policy": edit.policy.value,
+        }
+        for edit in done.map.edits
+    ]
+    replaced = [
+        {"start": e["new_start"], "end": e["new_end"]}
+        | {"category": e["category"], "policy": e["policy"]}
+        for e in edits
+    ]
+    document = {
+        "text": done.text,
+        "entity_count": len(done.annotations.entities),
+        "replaced": [] if done.text is None else replaced,
+        "counts": [
+            {"category": category.value, "policy": policy.value, "count": count}
+            for (category, policy), count in sorted(done.counts.items())
+        ],
+        "residue": [{"category": one.category.value, "by": one.by} for one in done.residue],
+        "sections": [section_row(section) for section in done.annotations.sections],
+    }
+    residue = [
+        {"start": one.start, "end": one.end, "category": one.category.value, "by": one.by}
+        for one in done.residue_in_original
+    ]
+    return document, {"edits": edits, "residue": residue}
 
 
 def extraction_row(extraction: Extraction) -> dict[str, Any]:

@@ -147,6 +147,62 @@ RELATIONS = pa.schema(
     ]
 )
 
+_PLACE = pa.struct(
+    [
+        *(pa.field(name, pa.int64()) for name in ("start", "end")),
+        *(pa.field(name, pa.string()) for name in ("category", "policy")),
+    ]
+)
+_EDIT = pa.struct(
+    [
+        *(pa.field(name, pa.int64()) for name in ("start", "end", "new_start", "new_end")),
+        *(pa.field(name, pa.string()) for name in ("category", "policy")),
+    ]
+)
+_COUNT = pa.struct(
+    [
+        *(pa.field(name, pa.string()) for name in ("category", "policy")),
+        pa.field("count", pa.int64()),
+    ]
+)
+_RESIDUE = pa.struct([pa.field(name, pa.string()) for name in ("category", "by")])
+_RESIDUE_PLACE = pa.struct([*(pa.field(name, pa.int64()) for name in ("start", "end")), *_RESIDUE])
+_NEW_ID = _field("doc_id", pa.string(), "id of the de-identified document", nullable=False)
+
+DEIDENTIFIED_DOCUMENTS = pa.schema(
+    [
+        _NEW_ID,
+        _field("status", pa.string(), "ok, residue or failed", nullable=False),
+        _field("error_type", pa.string(), "why it failed; empty if it did not"),
+        _field("patient", pa.string(), "keyed hash of the patient's id; null if unknown"),
+        _field("text", pa.string(), "the text without identifiers; null if none may leave"),
+        _field("entity_count", pa.int32(), "rows of it in deidentified/entities", nullable=False),
+        _field("replaced", pa.list_(_PLACE), "what stands in place of identifiers, and where"),
+        _field("counts", pa.list_(_COUNT), "identifiers replaced, by category and policy"),
+        _field("residue", pa.list_(_RESIDUE), "what the second look still found"),
+        _field("sections", pa.list_(_SECTION), "its sections, in the order of the text"),
+    ]
+)
+
+DEIDENTIFIED_ENTITIES = pa.schema(
+    [_NEW_ID]
+    # Neither the file nor places on its pages: those are the original's.
+    + [f for f in ENTITIES if f.name not in ("doc_id", "source", "boxes")]
+)
+
+DEIDENTIFIED_RELATIONS = pa.schema(
+    [_NEW_ID] + [f for f in RELATIONS if f.name not in ("doc_id", "source")]
+)
+
+REIDENTIFICATION = pa.schema(
+    [
+        _field("doc_id", pa.string(), "id of the original document", nullable=False),
+        _field("deidentified_id", pa.string(), "id in the de-identified tables", nullable=False),
+        _field("edits", pa.list_(_EDIT), "places of each identifier and of its replacement"),
+        _field("residue", pa.list_(_RESIDUE_PLACE), "where in the original there is residue"),
+    ]
+)
+
 _PROVENANCE = [
     _field("run_id", pa.string(), "the run that wrote the row", nullable=False),
     _field("unit", pa.string(), "the unit of work it belongs to; see units", nullable=False),
@@ -176,14 +232,32 @@ DATA: dict[str, pa.Schema] = {
         ("documents", DOCUMENTS),
         ("entities", ENTITIES),
         ("relations", RELATIONS),
+        ("deidentified/documents", DEIDENTIFIED_DOCUMENTS),
+        ("deidentified/entities", DEIDENTIFIED_ENTITIES),
+        ("deidentified/relations", DEIDENTIFIED_RELATIONS),
+        ("reidentification", REIDENTIFICATION),
     )
 }
 """The tables of results, in the order of their commits, with where each row comes from."""
+
+OF_DEIDENTIFICATION = frozenset(
+    {
+        "deidentified/documents",
+        "deidentified/entities",
+        "deidentified/relations",
+        "reidentification",
+    }
+)
+"""Tables that a sink only has if a pipeline with the stage ``deidentify`` wrote to it."""
 
 STATISTICS = {
     "documents": ("doc_id", "source", "status", "run_id", "unit"),
     "entities": ("doc_id", "label", "source", "run_id", "unit"),
     "relations": ("doc_id", "type", "source", "run_id", "unit"),
+    "deidentified/documents": ("doc_id", "status", "patient", "run_id", "unit"),
+    "deidentified/entities": ("doc_id", "label", "run_id", "unit"),
+    "deidentified/relations": ("doc_id", "type", "run_id", "unit"),
+    "reidentification": ("doc_id", "deidentified_id", "run_id", "unit"),
     "units": ("run_id", "number", "unit"),
 }
 """Columns whose least and greatest values stand in the log, so that readers skip files. Never

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,7 +13,15 @@ from pipelines.tables.delta import Key, LiveFile, Table, Tables
 from pipelines.tables.folder import Folder, RunError, ahead
 from pipelines.tables.ledger import Ledger, LiveUnit
 
-TableName = Literal["documents", "entities", "relations"]
+TableName = Literal[
+    "documents",
+    "entities",
+    "relations",
+    "deidentified/documents",
+    "deidentified/entities",
+    "deidentified/relations",
+    "reidentification",
+]
 
 
 class Snapshot:
@@ -46,6 +54,12 @@ class Snapshot:
         if name not in self._opened:
             self._opened[name] = self._at(name)
         return self._opened[name]
+
+    @cached_property
+    def names(self) -> tuple[TableName, ...]:
+        """The tables of results that the sink has."""
+        there = self._tables.there()
+        return tuple(name for name in get_args(TableName) if name in there)
 
     def _at(self, name: str) -> Table:
         table = self._tables.existing(name)

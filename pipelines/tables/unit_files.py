@@ -3,6 +3,7 @@
     documents/<run>/<unit>.<attempt>.parquet
     entities/<run>/<unit>.<attempt>.parquet     where there are any
     relations/<run>/<unit>.<attempt>.parquet    where there are any
+    deidentified/..., reidentification/...      of a pipeline that de-identifies
 
 No file is ever written twice: a unit that is done again has another attempt, and a commit takes
 one of them. The documents file is written last, and its footer names the others: a unit is done
@@ -62,8 +63,8 @@ class UnitFiles:
 def write_unit(
     folder: Folder, run_id: str, unit: str, tables: Mapping[str, pa.Table], facts: str = "{}"
 ) -> UnitFiles:
-    """Write a unit's rows, by table and without provenance: ``documents``, and where there are
-    rows ``entities`` and ``relations``.
+    """Write a unit's rows, by table and without provenance: ``documents``, and the others that
+    have rows.
 
     ``facts`` are kept in the footer of the documents file, where a resumed run finds them without
     reading a row.

@@ -3,7 +3,8 @@
 ``python -m support.driver_process JSON``: ``source``, ``sink``; ``resume``: a run, else a
 pass of enrichment; ``table`` and ``when`` (before, after): where the process sends itself
 ``signal``;
-``lease``: seconds that its leases last. Prints the run's id, or the error.
+``lease``: seconds that its leases last; ``deidentify``: that section of the pipeline. Prints the
+run's id, or the error.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def main() -> None:
             os.kill(os.getpid(), number)
 
     setattr(Table, "commit", commit)  # noqa: B010
-    loaded = pipeline(work["source"], work["sink"])
+    loaded = pipeline(work["source"], work["sink"], deidentify=work.get("deidentify"))
     try:
         if "resume" in work:
             print(drive_run(RunStore(work["sink"]), work["resume"], Quiet(), hashing()).run_id)

@@ -27,7 +27,7 @@ from pipelines.pool import Pool
 from pipelines.runs.store import RunStore as Lake
 from pipelines.runs.tally import Tally
 from pipelines.source.units import Slice
-from pipelines.stages import Stage
+from pipelines.stages import UNPOOLED, Stage
 from pipelines.tables.commit import Change, commit
 from pipelines.tables.ledger import LiveUnit
 from pipelines.tables.schema import DOCUMENTS, ENTITIES, RELATIONS
@@ -117,24 +117,35 @@ def never(config: ModelConfig, share: Share) -> HashModel:
 
 
 def pipeline(
-    source: str, sink: str, unit_rows: int = 8, ids: bool = True, actors: int = 1, **more: object
+    source: str,
+    sink: str,
+    unit_rows: int = 8,
+    ids: bool = True,
+    actors: int = 1,
+    columns: tuple[str, ...] = (),
+    **more: object,
 ) -> LoadedPipeline:
-    """One step; its configuration is the starter model's, whose weights are then not loaded."""
+    """One step; its configuration is the starter model's, whose weights are then not loaded.
+    ``columns``: extra columns of the source."""
     model = load_model("starter:token-classifier")
     pool = Pool(min_actors=actors, max_actors=actors, num_cpus=0.5)
-    return LoadedPipeline(
-        "test",
-        Pipeline.model_validate(
-            {
-                "name": "test",
-                "source": Source(path=source, id="id" if ids else None, unit_rows=unit_rows),
-                "steps": (Step(model="starter:token-classifier", pool=pool),),
-                "sink": Sink(path=sink),
-                **more,
-            }
-        ),
-        (Stage(model.name, model, pool),),
+    made = Pipeline.model_validate(
+        {
+            "name": "test",
+            "source": Source(
+                path=source,
+                id="id" if ids else None,
+                unit_rows=unit_rows,
+                extra_columns=columns,
+            ),
+            "steps": (Step(model="starter:token-classifier", pool=pool),),
+            "sink": Sink(path=sink),
+            **more,
+        }
     )
+    sections = ((kind, getattr(made, kind)) for kind in UNPOOLED)
+    unpooled = (Stage(kind, section, None) for kind, section in sections if section is not None)
+    return LoadedPipeline("test", made, (Stage(model.name, model, pool), *unpooled))
 
 
 def with_pool(loaded: LoadedPipeline, **changes: object) -> LoadedPipeline:

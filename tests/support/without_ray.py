@@ -31,7 +31,7 @@ class InProcess:
 
         blocks = list(ReadTaskBody(work.units, work.reading.of(work.units))())
         for block in asyncio.run(through(blocks)):
-            yield write_unit(block, work.loaded, work.run_id).to_pylist()[0]
+            yield write_unit(block, work.loaded, work.run_id, work.plan.key_check).to_pylist()[0]
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from actors.memory import memory_by_place
 from actors.pages import OcrResult, PageSize, Word
 from actors.spans import Box, Extraction, spanning
 from pipelines.batch import begin_run, drive_run
-from pipelines.batch.describe import check_pictures_are_read
+from pipelines.batch.describe import check_source
 from pipelines.batch.finish import finish_unit
 from pipelines.batch.ocr import OcrActor
 from pipelines.batch.packing import pack, unpack
@@ -98,10 +98,10 @@ def test_pictures_in_a_parquet_column_are_units_too(tmp_path: Path) -> None:
 def test_a_picture_needs_a_reader(lake: Path) -> None:
     loaded = load_pipeline(pipeline(lake))
     plan = plan_source(loaded.pipeline.source)
-    check_pictures_are_read(loaded, plan)
+    check_source(loaded, plan)
     blind = LoadedPipeline(loaded.path, loaded.pipeline, loaded.models)
     with pytest.raises(ConfigError, match=r"a\.png is an image or PDF"):
-        check_pictures_are_read(blind, plan)
+        check_source(blind, plan)
     path = pipeline(lake, image="scan")
     path.write_text(path.read_text().replace("ocr:\n  model: starter:ocr\n", ""))
     with pytest.raises(ConfigError, match=r"source\.image needs an `ocr` section"):

@@ -17,7 +17,7 @@ from support.vision_models import VisionFiles, make_vision, picture
 
 from actors.config import ConfigError
 from actors.config.merge import Merge
-from pipelines.batch.describe import check_pictures_are_read
+from pipelines.batch.describe import check_source
 from pipelines.batch.extract import ExtractActor
 from pipelines.batch.finish import finish_unit
 from pipelines.batch.ocr import OcrActor
@@ -74,7 +74,7 @@ def run(lake: Path, path: Path) -> tuple[list[dict[str, Any]], list[dict[str, An
     """The tables' rows, as the actors make them one after the other."""
     loaded = load_pipeline(path)
     plan = plan_source(loaded.pipeline.source)
-    check_pictures_are_read(loaded, plan)
+    check_source(loaded, plan)
     (table,) = read_units(plan.units, loaded.pipeline.source, plan.keep)
     block = pack("u", table)
     for index, stage in enumerate(loaded.stages):
@@ -124,6 +124,6 @@ def test_a_column_of_pictures_with_prompts(lake: Path) -> None:
 def test_models_that_see_nothing_still_need_a_reader(lake: Path) -> None:
     loaded = load_pipeline(pipeline(lake, False, "starter:token-classifier"))
     with pytest.raises(ConfigError, match="vision models alone need none"):
-        check_pictures_are_read(loaded, plan_source(loaded.pipeline.source))
+        check_source(loaded, plan_source(loaded.pipeline.source))
     with pytest.raises(ConfigError, match="every step is a vision model"):
         load_pipeline(pipeline(lake, False, "starter:token-classifier", image="scan"))

@@ -10,12 +10,14 @@ from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import pytest
+from support.deidentify import SECRET, counterparts
 from support.driver_process import driver, until_stopped
 from support.lake import Quiet, hashing, pipeline, rows_of, store_rows, write_rows
 from support.without_ray import _without_ray  # noqa: F401
 
 from pipelines.batch import begin_run, drive_run
 from pipelines.config import LoadedPipeline
+from pipelines.deidentification import KEY
 from pipelines.enrich import enrich
 from pipelines.runs.plan import RunPlan
 from pipelines.runs.store import RunStore
@@ -76,6 +78,36 @@ def test_a_driver_that_is_killed_between_commits_is_finished_or_ignored(
     assert len(store.committed()) == 2
     assert store.open_runs() == []
     assert sum(one.documents for one in store.snapshot().units) == len(AFTER)
+
+
+@pytest.mark.parametrize(
+    ("table", "when"),
+    [
+        ("documents", "after"),
+        ("deidentified/documents", "before"),
+        ("deidentified/documents", "after"),
+        ("reidentification", "after"),
+        ("units", "before"),
+    ],
+)
+def test_deidentified_documents_follow_their_originals_through_kills_between_commits(
+    lake: Path, table: str, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fixture's lake is not de-identified yet; its documents then change, too."""
+    monkeypatch.setenv(KEY, SECRET.decode())
+    store, section = _store(lake), {"doc_ids": "hash"}
+    loaded = pipeline(str(lake / "in"), store.path, deidentify=section)
+    enrich(loaded, Quiet(), nullcontext(), hashing())
+    before = counterparts(store)
+    write_rows(lake / "in/b.jsonl", ["b0", "b9"])
+    (lake / "in/c.jsonl").unlink()
+    with driver(lake / "in", store.path, table=table, when=when, deidentify=section) as process:
+        assert process.wait() == -signal.SIGKILL
+    assert rows_of(store).keys() == before.keys()
+    monkeypatch.delenv(KEY)  # who finishes it needs no key
+    assert store.finish_pending() is not None
+    assert counterparts(store).keys() == {*(f"a{i}" for i in range(5)), "b0", "b9"}
+    assert counterparts(store, store.committed()[-2]) == before
 
 
 def test_a_driver_that_was_stopped_past_its_lease_commits_nothing_twice(lake: Path) -> None:

@@ -20,6 +20,7 @@ from support.lake import store_rows
 
 from actors.config import ConfigError
 from actors.spans import Assertion, Code, Cue, Entity, Experiencer, Relation, Section
+from pipelines.deidentification import Deidentification
 from pipelines.runs.plan import RunPlan
 from pipelines.runs.store import RunStore
 from pipelines.tables.columns import as_column, extra_columns
@@ -42,7 +43,7 @@ EMPTY = RunPlan("{}", (), pa.schema([]))
 def store(tmp_path: Path) -> RunStore:
     """Two commits, of which the second replaces a unit of the first."""
     made = RunStore(str(tmp_path / "out"))
-    made.begin("r1", EMPTY)
+    made.begin("r1", EMPTY, deidentify=Deidentification())
     store_rows(made, "r1", {"u1": ["a", "b"], "u2": ["c"]})
     store_rows(made, "r2", {"u3": ["d"]}, ("r1", "u1"))
     return made

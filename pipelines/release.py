@@ -1,0 +1,166 @@
+"""De-identify a document as the last stage: what may leave in its place.
+
+Batch and HTTP both call ``Releaser.release``, so that the same document gives the same text, edits
+and entities.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from actors.config import ConfigError
+from actors.extras import optional_imports
+from actors.spans import Annotations, Status
+from pipelines.deidentification import KEY, Deidentification, secret_from_environment
+from pipelines.stages import Stage
+
+if TYPE_CHECKING:
+    from actors.deidentify import Deidentified
+
+log = logging.getLogger(__name__)
+
+_KEPT = 4
+_CHECK = 16
+_ID = 32
+TRUNCATED = "Truncated"
+"""Error type of a document that a model read in part only: its names may not all be known."""
+
+
+class ReleaseStatus(StrEnum):
+    """Whether a de-identified document has a text."""
+
+    OK = "ok"
+    RESIDUE = "residue"
+    """The second look found an identifier. There is no text, unless the configuration allows it."""
+    FAILED = "failed"
+    """The document failed or a model read it in part, so its identifiers are not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What may leave of a document. ``text`` of ``done`` is None where nothing may."""
+
+    status: ReleaseStatus
+    error_type: str
+    done: Deidentified
+
+
+class Releaser:
+    """De-identifies documents by the stage's configuration and the key; any number of threads may
+    use it. Raises ConfigError where the key is missing or too short, or a list cannot be read."""
+
+    def __init__(self, config: Deidentification, secret: bytes | None) -> None:
+        if secret is None:
+            raise ConfigError(
+                f"the stage deidentify needs a key: set {KEY} on this machine and on every worker, "
+                "for example to the output of `openssl rand -hex 32`"
+            )
+        with optional_imports("the stage deidentify"):
+            from actors.deidentify import Deidentifier
+            from actors.deidentify.keys import Key
+
+        try:
+            self._key = Key(secret)
+            self._deidentifier = Deidentifier(config, secret)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"deidentify: {error}") from None
+        self.config = config
+
+    @property
+    def key_check(self) -> str:
+        """16 hex digits that tell one key from another and nothing else about it."""
+        return self._key.digest("check").hex()[:_CHECK]
+
+    @property
+    def libraries(self) -> dict[str, str]:
+        """Versions of the libraries that know names, phone numbers and ids."""
+        found = self._deidentifier.identity()["libraries"]
+        assert isinstance(found, dict)
+        return found
+
+    def release(
+        self,
+        text: str | None,
+        status: Status,
+        error_type: str,
+        annotations: Annotations,
+        whose: str,
+    ) -> Release:
+        """De-identify a document.
+
+        ``status`` and ``error_type`` are those of the document: nothing leaves of one that failed
+        or was truncated, because a model that would have found a name may not have. ``whose``: the
+        patient's id, or the document's where the patient is not known.
+        """
+        if text is None or status is Status.FAILED:
+            return _withheld(error_type)
+        if status is Status.TRUNCATED:
+            return _withheld(TRUNCATED)
+        try:
+            done = self._deidentifier.apply(text, annotations, whose)
+        except Exception as error:
+            # One document must not end a run. The message could quote the document.
+            log.error("a document was not de-identified: %s", type(error).__name__)
+            return _withheld(type(error).__name__)
+        return Release(ReleaseStatus.RESIDUE if done.residue else ReleaseStatus.OK, "", done)
+
+    def document_id(self, id_: str, derived: bool) -> str:
+        """The id of the de-identified document; ``derived``: the id holds the path of a file."""
+        if self.config.doc_ids == "keep" and not derived:
+            return id_
+        return self.pseudonym("document", id_)
+
+    def pseudonym(self, kind: str, value: str) -> str:
+        """32 hex digits that are the same for equal values of a kind, by the key."""
+        return self._key.digest("pseudonym", kind, value).hex()[:_ID]
+
+
+def _withheld(error_type: str) -> Release:
+    from actors.deidentify import Deidentified, OffsetMap
+
+    nothing = Deidentified(None, OffsetMap(()), Annotations(), {}, ())
+    return Release(ReleaseStatus.FAILED, error_type, nothing)
+
+
+def releaser(stages: Sequence[Stage]) -> Releaser | None:
+    """The Releaser of a pipeline's stages, or None if it does not de-identify; cached per process.
+
+    Raises ConfigError as Releaser.
+    """
+    sections = (s.config for s in stages if isinstance(s.config, Deidentification))
+    return next(map(_cached, sections), None)
+
+
+def _cached(section: Deidentification) -> Releaser:
+    content = json.dumps(section.model_dump(mode="json"), sort_keys=True)
+    return _releaser(content, secret_from_environment())
+
+
+@lru_cache(maxsize=_KEPT)
+def _releaser(content: str, secret: bytes | None) -> Releaser:
+    return Releaser(Deidentification.model_validate_json(content), secret)
+
+
+def releaser_with(stages: Sequence[Stage], key_check: str) -> Releaser | None:
+    """The same, of a run. Raises ConfigError also where the run was begun with another key."""
+    found = releaser(stages)
+    if found is not None and not hmac.compare_digest(found.key_check, key_check):
+        raise ConfigError(
+            f"{KEY} on this machine is not the key that the run was begun with; set that key, or "
+            "discard the run and begin a new one"
+        )
+    return found
+
+
+def release_identity(section: Deidentification) -> list[str]:
+    """What beside the configuration decides the results: the key, and the libraries that know
+    names, phone numbers and ids."""
+    found = _cached(section)
+    return [found.key_check, *(f"{name} {version}" for name, version in found.libraries.items())]
