@@ -6,10 +6,10 @@ Extraction is idempotent, so the client retries every transport failure.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from actors.closeable import Closeable
 from actors.extras import optional_imports
@@ -39,6 +39,7 @@ with optional_imports("the HTTP client"):
 
 _RETRIED = (429, 502, 503)
 _PER_REQUEST, _REQUEST_CHARACTERS = 16, 500_000
+_Answer = TypeVar("_Answer")
 _BACKOFF = wait_random_exponential(multiplier=0.2, max=10)
 
 
@@ -77,6 +78,34 @@ class ClientAnswer:
         if self.failure is not None:
             return Status.FAILED
         return worst(step.status for step in self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """What stands at [new_start, new_end) of the new text in place of [start, end) of the
+    original."""
+
+    start: int
+    end: int
+    new_start: int
+    new_end: int
+    category: str
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeidentifiedAnswer:
+    """A document without its identifiers; ``text`` is None unless ``status`` is ok, or residue and
+    the server lets it pass. Entities and sections have places in the new text."""
+
+    document_id: str
+    status: Literal["ok", "residue", "failed"]
+    failure: Failure | None
+    text: str | None
+    replacements: tuple[Replacement, ...]
+    entities: tuple[Entity, ...]
+    sections: tuple[Section, ...]
+    relations: tuple[Relation, ...]
 
 
 class Client(Closeable):
@@ -136,8 +165,36 @@ class Client(Closeable):
         elif guideline is not None:
             options["guideline"] = guideline
         options |= {} if labels is None else {"labels": list(labels)}
+        return self._in_parts(documents, lambda part: self._part(part, options))
+
+    def deidentify(
+        self, documents: Sequence[Document], patients: Mapping[str, str] | None = None
+    ) -> list[DeidentifiedAnswer]:
+        """De-identify documents by the server's pipeline; the results are in their order.
+
+        ``patients``: the patient's id by the id of the document; documents of a patient share
+        surrogates and date shift. Raises ServerRefused or ServerUnreachable.
+        """
+        known = patients or {}
+
+        def ask(part: Sequence[Document]) -> list[DeidentifiedAnswer]:
+            sent = [
+                one if (patient := known.get(one["id"])) is None else one | {"patient": patient}
+                for one in map(_sent, part)
+            ]
+            content = {"documents": sent, "deadline_s": self._timeout_s}
+            return [
+                _deidentified(answer)
+                for answer in self._request("POST", "/v1/deidentify", content)["documents"]
+            ]
+
+        return self._in_parts(documents, ask)
+
+    def _in_parts(
+        self, documents: Sequence[Document], ask: Callable[[Sequence[Document]], list[_Answer]]
+    ) -> list[_Answer]:
         with ThreadPoolExecutor(self._connections) as pool:
-            parts = pool.map(lambda part: self._part(part, options), list(_parts(documents)))
+            parts = pool.map(ask, list(_parts(documents)))
             return [answered for part in parts for answered in part]
 
     def models(self) -> list[dict[str, Any]]:
@@ -157,13 +214,8 @@ class Client(Closeable):
         self._http.close()
 
     def _part(self, documents: Sequence[Document], options: dict[str, Any]) -> list[ClientAnswer]:
-        sent = [
-            {"id": document.id}
-            | _content(document)
-            | ({} if document.prompt is None else {"prompt": document.prompt})
-            for document in documents
-        ]
-        body = self._request("POST", "/v1/extract", {"documents": sent} | options)
+        sent = {"documents": list(map(_sent, documents))}
+        body = self._request("POST", "/v1/extract", sent | options)
         return [
             _answered(document, answer)
             for document, answer in zip(documents, body["documents"], strict=True)
@@ -223,6 +275,11 @@ def _parts(documents: Sequence[Document]) -> Iterator[list[Document]]:
         yield part
 
 
+def _sent(document: Document) -> dict[str, str]:
+    prompt = {} if document.prompt is None else {"prompt": document.prompt}
+    return {"id": document.id} | _content(document) | prompt
+
+
 def _content(document: Document) -> dict[str, str]:
     if document.text is None and document.image is not None:
         return {"image": base64.b64encode(document.image).decode()}
@@ -239,6 +296,19 @@ def _answered(document: Document, answer: dict[str, Any]) -> ClientAnswer:
         sections=tuple(Section(**section) for section in answer["sections"]),
         relations=tuple(Relation(**relation) for relation in answer["relations"]),
         abbreviations=answer["abbreviations"],
+    )
+
+
+def _deidentified(answer: dict[str, Any]) -> DeidentifiedAnswer:
+    return DeidentifiedAnswer(
+        document_id=answer["id"],
+        status=answer["status"],
+        failure=Failure(**answer["error"]) if answer["error"] else None,
+        text=answer["text"],
+        replacements=tuple(Replacement(**edit) for edit in answer["edits"]),
+        entities=tuple(_entity(entity) for entity in answer["entities"]),
+        sections=tuple(Section(**section) for section in answer["sections"]),
+        relations=tuple(Relation(**relation) for relation in answer["relations"]),
     )
 
 

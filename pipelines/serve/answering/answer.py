@@ -12,7 +12,9 @@ from typing import TypeVar
 
 from actors.guideline import Guideline
 from actors.spans import Document, Failure
+from pipelines.release import releaser
 from pipelines.serve.answering.admission import Queue, Rejected
+from pipelines.serve.answering.deidentify import deidentified_out
 from pipelines.serve.answering.guidelines import chosen
 from pipelines.serve.answering.models import (
     Event,
@@ -28,6 +30,7 @@ from pipelines.serve.catalogue import Catalogue, Target
 from pipelines.serve.wire.errors import Problem
 from pipelines.serve.wire.requests import Options
 from pipelines.serve.wire.responses import (
+    DeidentifyResponse,
     DocumentOut,
     DoneOut,
     ExtractResponse,
@@ -67,6 +70,7 @@ class Answerer:
         limits = catalogue.serve.limits
         self._catalogue, self._models, self._limits = catalogue, models, limits
         self._fetcher = fetcher
+        self._releaser = releaser(catalogue.targets[catalogue.default].refining)
         self._queues = {
             name: Queue(limits.queue_documents, limits.queue_characters)
             for name in (*catalogue.models, PICTURES)
@@ -108,6 +112,40 @@ class Answerer:
             ).model_dump_json()
 
         return await _run_off_loop_if_large(pending, whole)
+
+    async def deidentify(
+        self,
+        options: Options,
+        inputs: Sequence[InputDocument],
+        patients: Sequence[str | None],
+        request_id: str,
+        gone: Callable[[], Awaitable[None]],
+    ) -> DeidentifyResponse:
+        """De-identify documents by the pipeline; ``patients``: whose each one is.
+
+        Raises Problem, or ClientDisconnected as ``answer``.
+        """
+        if self._releaser is None:
+            raise Problem("not_deidentifying")
+        plan = self._plan(options, inputs)
+        unit = plan.options.offsets
+        documents = []
+        with self._admitted(plan):
+            pending = await _unless_disconnected(self._read(plan), gone)
+            async with asyncio.timeout_at(plan.until):
+                for one, whose in zip(pending, patients, strict=True):
+                    documents.append(
+                        await asyncio.to_thread(
+                            deidentified_out, one, plan.target, self._releaser, whose, unit
+                        )
+                    )
+        return DeidentifyResponse(
+            request_id=request_id,
+            model=plan.target.name,
+            offsets=unit,
+            documents=documents,
+            seconds=_since(plan.began),
+        )
 
     async def stream(
         self, options: Options, inputs: Sequence[InputDocument], request_id: str

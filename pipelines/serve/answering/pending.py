@@ -20,6 +20,7 @@ from pipelines.serve.wire.offsets import OffsetUnit, converted
 from pipelines.serve.wire.requests import Options
 from pipelines.serve.wire.responses import (
     CueOut,
+    DeidentifiedOut,
     DocumentOut,
     EntityOut,
     FailureOut,
@@ -30,6 +31,7 @@ from pipelines.serve.wire.responses import (
 )
 
 _Span = TypeVar("_Span", EntityOut, SectionOut, CueOut)
+_Answer = TypeVar("_Answer", DocumentOut, DeidentifiedOut)
 
 
 @dataclass(slots=True)
@@ -72,14 +74,14 @@ def document_out(pending: PendingDocument, target: Target, options: Options) -> 
         problems=list(reading.problems) if reading is not None else [],
         entities=[EntityOut.of(entities[at]) for at in shown],
         sections=[SectionOut.of(section) for section in found.sections],
-        relations=_relations(found.relations, shown),
+        relations=relations_out(found.relations, shown),
         abbreviations=dict(found.abbreviations),
         steps=[StepOut.of(extraction, options.explain) for extraction in steps],
     )
-    return _with_offset_unit(answer, text or "", options.offsets)
+    return with_offset_unit(answer, text or "", options.offsets)
 
 
-def _relations(relations: Sequence[Relation], shown: Sequence[int]) -> list[RelationOut]:
+def relations_out(relations: Sequence[Relation], shown: Sequence[int]) -> list[RelationOut]:
     """Relations between shown entities, re-indexed to their list."""
     place_of = {old: new for new, old in enumerate(shown)}
     return [
@@ -96,13 +98,15 @@ def _relations(relations: Sequence[Relation], shown: Sequence[int]) -> list[Rela
     ]
 
 
-def _with_offset_unit(answer: DocumentOut, text: str, unit: OffsetUnit) -> DocumentOut:
-    """Convert all offsets of the response to ``unit``."""
+def with_offset_unit(answer: _Answer, text: str, unit: OffsetUnit) -> _Answer:
+    """Convert the offsets of entities, cues and sections in ``text`` to ``unit``."""
     if unit == "code_points" or text.isascii():
         return answer
-    cues = [cue for one in answer.entities if one.assertion for cue in one.assertion.cues]
+    cues: list[CueOut] = [
+        cue for one in answer.entities if one.assertion for cue in one.assertion.cues
+    ]
     spans: list[EntityOut | SectionOut | CueOut] = [*answer.entities, *answer.sections, *cues]
-    ends = [end for one in spans for end in (one.start, one.end) if end is not None]
+    ends: list[int] = [e for one in spans for e in (one.start, one.end) if e is not None]
     places = converted(text, [*ends, *(one.heading_end for one in answer.sections)], unit)
 
     def converted_span(span: _Span) -> _Span:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
@@ -21,6 +22,7 @@ from pipelines.serve.answering.opening import InputDocument
 from pipelines.serve.answering.url_documents import Fetcher
 from pipelines.serve.answering.vocabularies import vocabularies_of
 from pipelines.serve.catalogue import Catalogue, Target
+from pipelines.serve.http.audit import audited
 from pipelines.serve.http.bodies import read_body
 from pipelines.serve.http.guard import LOOPBACK, UPLOAD, Guard
 from pipelines.serve.http.openapi import describe, request_body
@@ -30,8 +32,9 @@ from pipelines.serve.http.tokens import Token, Tokens
 from pipelines.serve.http.uploads import OPENAPI, read_form
 from pipelines.serve.page import add_page
 from pipelines.serve.wire.errors import CODES, Problem, answers, install
-from pipelines.serve.wire.requests import ExtractRequest, Options
+from pipelines.serve.wire.requests import DeidentifyRequest, ExtractRequest, Options
 from pipelines.serve.wire.responses import (
+    DeidentifyResponse,
     ExtractResponse,
     GuidelineOut,
     Health,
@@ -77,7 +80,7 @@ def create_app(catalogue: Catalogue, models: Models, *, says_id: bool = True) ->
         generate_unique_id_function=lambda route: route.name,
     )
     install(app)
-    describe(app, [ExtractRequest])
+    describe(app, [ExtractRequest, DeidentifyRequest])
     api = _Api(catalogue, models)
     api.add_to(app)
     if serve.page:
@@ -128,6 +131,16 @@ class _Api:
             responses=answers(*(code for code in CODES if code not in _ELSEWHERE | _OF_JSON)),
             summary="Extract the entities of uploaded files",
             openapi_extra=OPENAPI,
+        )
+        app.add_api_route(
+            "/v1/deidentify",
+            self.deidentify,
+            methods=["POST"],
+            response_model=DeidentifyResponse,
+            dependencies=bearer,
+            responses=answers(*(c for c in CODES if c not in _ELSEWHERE | _OF_FORMS | _OF_OPTIONS)),
+            summary="De-identify one or many documents",
+            openapi_extra=request_body(DeidentifyRequest),
         )
         app.add_api_route(
             "/v1/extract/stream",
@@ -184,6 +197,26 @@ class _Api:
     async def upload(self, request: Request) -> Response:
         most = self._catalogue.serve.limits.documents
         return await self._answer(*await read_form(request, most), request)
+
+    async def deidentify(self, request: Request) -> Response:
+        most = self._catalogue.serve.limits.documents
+        body = await read_body(request, DeidentifyRequest, most)
+        self._check(body.options, request)
+        asked = body.documents or ()
+        with audited("deidentify", request.state, len(asked) or 1) as entry:
+            try:
+                found = await self._answerer.deidentify(
+                    body.options,
+                    _inputs(body),
+                    [one.patient or one.id for one in asked] or [None],
+                    request.state.request_id,
+                    lambda: _disconnected(request),
+                )
+            except ClientDisconnected:
+                return Response(status_code=499)  # the client is gone
+            entry.outcome = Counter(one.status for one in found.documents)
+        content = await asyncio.to_thread(found.model_dump_json)
+        return Response(content, media_type="application/json")
 
     async def _body(self, request: Request) -> ExtractRequest:
         return await read_body(request, ExtractRequest, self._catalogue.serve.limits.documents)
@@ -326,10 +359,11 @@ class _Api:
 
 _ELSEWHERE = {"not_found", "method_not_allowed"}
 _OF_FORMS = {"bad_form", "origin_forbidden"}
+_OF_OPTIONS = {"model_not_found", "guideline_not_found", "guideline_not_supported"}
 _OF_JSON = {"url_forbidden", "pictures_not_read", "prompt_not_supported"}
 
 
-def _inputs(body: ExtractRequest) -> list[InputDocument]:
+def _inputs(body: ExtractRequest | DeidentifyRequest) -> list[InputDocument]:
     if body.documents is None:
         return [InputDocument("0", text=body.text)]
     return [InputDocument.of(document, place) for place, document in enumerate(body.documents)]

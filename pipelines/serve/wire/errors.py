@@ -41,6 +41,7 @@ CODES = {
     "invalid_request": (422, "the request does not match the schema; see details"),
     "pictures_not_read": (422, "this server has no OCR stage and cannot read images"),
     "prompt_not_supported": (422, "this model does not take prompts"),
+    "not_deidentifying": (422, "this server's pipeline has no `deidentify` section"),
     "guideline_not_supported": (422, "no model supports this guideline; see details"),
     "rate_limited": (429, "rate limit exceeded; see Retry-After"),
     "overloaded": (429, "the queue is full; see Retry-After"),
@@ -138,7 +139,7 @@ def install(app: FastAPI) -> None:
 _KNOWN = {"body", "text", "documents", "model", "labels", "threshold", "thresholds", "explain"}
 _KNOWN |= {"deadline_s", "id", "prompt", "image", "url", "query", "path", "header", "key"}
 _KNOWN |= {"options", "guideline", "name", "inline", "definition", "type", "synonyms", "language"}
-_KNOWN |= {"description", "examples", "output", "page_pictures", "offsets"}
+_KNOWN |= {"description", "examples", "output", "page_pictures", "offsets", "patient"}
 _GUIDELINE = "invalid guideline: duplicate label, unknown type, example that does not match its "
 _GUIDELINE += "label, or too large"
 

@@ -5,6 +5,7 @@ Requests are parsed from JSON only (``bodies``), whose parser rejects lone surro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import (
@@ -61,6 +62,17 @@ def _form(value: Any) -> str:
     return "name" if isinstance(value, str) else "inline"
 
 
+_Deadline = Annotated[
+    Annotated[float, Field(ge=0.1, le=86_400, allow_inf_nan=False)] | None,
+    Field(description="Deadline in seconds from now; later answers are discarded."),
+]
+_Offsets = Annotated[
+    OffsetUnit,
+    Field(
+        description="Unit of offsets in the response: `code_points` (Python), `utf16` code units "
+        "(JavaScript, Java, C#) or UTF-8 `bytes`."
+    ),
+]
 _Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 _Labels = Annotated[
@@ -166,14 +178,8 @@ class Options(_Request):
         False,
         description="Include the first 20 pages of an image or PDF as WebP, to draw boxes on.",
     )
-    offsets: OffsetUnit = Field(
-        "code_points",
-        description="Unit of offsets in the response: `code_points` (Python), `utf16` code units "
-        "(JavaScript, Java, C#) or UTF-8 `bytes`.",
-    )
-    deadline_s: Annotated[float, Field(ge=0.1, le=86_400, allow_inf_nan=False)] | None = Field(
-        None, description="Deadline in seconds from now; later answers are discarded."
-    )
+    offsets: _Offsets = "code_points"
+    deadline_s: _Deadline = None
 
 
 class ExtractRequest(Options):
@@ -193,9 +199,61 @@ class ExtractRequest(Options):
 
     @model_validator(mode="after")
     def _either(self) -> ExtractRequest:
-        if (self.text is None) == (self.documents is None):
-            raise ValueError("give either text or documents")
-        ids = {document.id_at(place) for place, document in enumerate(self.documents or ())}
-        if len(ids) != len(self.documents or ()):
-            raise ValueError("two documents have the same id (the default id is the index)")
+        _check_documents(self.text, self.documents)
         return self
+
+
+class PatientDocumentIn(DocumentIn):
+    """A document to de-identify."""
+
+    patient: _Name | None = Field(
+        None,
+        description="The patient's id: all documents of a patient share surrogates and date shift. "
+        "Default: the document's id, and without one its content.",
+    )
+
+
+_PatientDocuments = Annotated[list[PatientDocumentIn], Field(fail_fast=True), Field(min_length=1)]
+
+
+class DeidentifyRequest(_Request):
+    """Documents to de-identify. Give `documents`, or `text` for a single document.
+
+    What is replaced, and how, is decided by the server's pipeline.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"documents": [{"text": "Mr. Smith was seen on 3 May 2024.", "patient": "4471"}]}
+            ],
+            "oneOf": [{"required": ["text"]}, {"required": ["documents"]}],
+        }
+    )
+
+    text: str | None = Field(
+        None, json_schema_extra={"type": "string"}, description="The text of a single document."
+    )
+    documents: _PatientDocuments | None = Field(
+        None, description="Documents, answered in the same order."
+    )
+    offsets: _Offsets = "code_points"
+    deadline_s: _Deadline = None
+
+    @property
+    def options(self) -> Options:
+        """The options of the extraction that comes first."""
+        return Options(offsets=self.offsets, deadline_s=self.deadline_s)
+
+    @model_validator(mode="after")
+    def _either(self) -> DeidentifyRequest:
+        _check_documents(self.text, self.documents)
+        return self
+
+
+def _check_documents(text: str | None, documents: Sequence[DocumentIn] | None) -> None:
+    if (text is None) == (documents is None):
+        raise ValueError("give either text or documents")
+    ids = {document.id_at(place) for place, document in enumerate(documents or ())}
+    if len(ids) != len(documents or ()):
+        raise ValueError("two documents have the same id (the default id is the index)")

@@ -249,6 +249,66 @@ class ExtractResponse(_Response):
     seconds: float
 
 
+class EditOut(_Response):
+    """An identifier at [start, end) of the original text, and what stands in its place at
+    [new_start, new_end) of the new one."""
+
+    start: int
+    end: int
+    new_start: int
+    new_end: int
+    category: str
+    policy: str
+
+
+class CountOut(_Response):
+    """How many identifiers of a category were replaced by a policy."""
+
+    category: str
+    policy: str
+    count: int
+
+
+class ResidueOut(_Response):
+    """An identifier that the second look found, at [start, end) of the original text; ``by``: the
+    rule or list."""
+
+    start: int
+    end: int
+    category: str
+    by: str
+
+
+class DeidentifiedOut(_Response):
+    """A document without its identifiers. Entities and sections have places in the new text.
+
+    ``residue``: the second look found an identifier, and there is no text unless the configuration
+    allows it. ``failed``: it could not be read, or a model failed on it or was cut off, so that it
+    may hold names that nobody found; there is no text.
+    """
+
+    id: str
+    status: Literal["ok", "residue", "failed"]
+    error: FailureOut | None
+    text: str | None
+    edits: list[EditOut]
+    counts: list[CountOut]
+    residue: list[ResidueOut]
+    entities: list[EntityOut]
+    sections: list[SectionOut]
+    relations: list[RelationOut]
+
+
+class DeidentifyResponse(_Response):
+    """The response to a DeidentifyRequest."""
+
+    request_id: str
+    model: str
+    offsets: OffsetUnit = Field(description="What `start` and `end` count.")
+    documents: list[DeidentifiedOut]
+    seconds: float
+
+
 class LabelOut(_Response):
     """A label and its rendering: colours for light and dark backgrounds, and a line style."""
 

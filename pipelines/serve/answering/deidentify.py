@@ -1,0 +1,105 @@
+"""The response for a document that is de-identified, as batch would write it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from actors.spans import Extraction, Failure, Status, worst
+from pipelines.refine import annotate, refiner
+from pipelines.release import Releaser
+from pipelines.serve.answering.pending import PendingDocument, relations_out, with_offset_unit
+from pipelines.serve.catalogue import Target
+from pipelines.serve.wire.offsets import OffsetUnit, converted
+from pipelines.serve.wire.responses import (
+    CountOut,
+    DeidentifiedOut,
+    EditOut,
+    EntityOut,
+    FailureOut,
+    ResidueOut,
+    SectionOut,
+)
+
+if TYPE_CHECKING:
+    from actors.deidentify import Deidentified
+
+
+def deidentified_out(
+    pending: PendingDocument,
+    target: Target,
+    releaser: Releaser,
+    whose: str | None,
+    unit: OffsetUnit,
+) -> DeidentifiedOut:
+    """The response for a document that all models of the target have processed, or that failed.
+
+    ``whose``: the id of the patient or of the document. Without one it is the content: the
+    document's index in its request would give strangers the same surrogates and date shift.
+    """
+    steps = [pending.steps[name] for name in target.models] if pending.failure is None else []
+    status, failure = _outcome(pending.failure, steps)
+    text = pending.document.text
+    whose = whose or hashlib.sha256((text or "").encode()).hexdigest()
+    found = annotate(text, steps, target.merge, refiner(target.refining))
+    release = releaser.release(text, status, failure.type if failure else "", found, whose)
+    if failure is None and release.error_type:
+        failure = Failure(release.error_type, "the document may hold names that were not found")
+    done = release.done
+    entities, relations = done.annotations.entities, done.annotations.relations
+    edits, residue = _places(text or "", done, unit)
+    answer = DeidentifiedOut(
+        id=pending.document.id,
+        status=release.status.value,
+        error=None if failure is None else FailureOut(type=failure.type, message=failure.message),
+        text=done.text,
+        edits=edits,
+        counts=[
+            CountOut(category=category, policy=policy, count=count)
+            for (category, policy), count in sorted(done.counts.items())
+        ],
+        residue=residue,
+        entities=[EntityOut.of(entity) for entity in entities],
+        sections=[SectionOut.of(section) for section in done.annotations.sections],
+        relations=relations_out(relations, range(len(entities))),
+    )
+    return with_offset_unit(answer, done.text or "", unit)
+
+
+def _outcome(failure: Failure | None, steps: Sequence[Extraction]) -> tuple[Status, Failure | None]:
+    """The status of a document, and why it failed."""
+    if failure is not None:
+        return Status.FAILED, failure
+    failed = next((step for step in steps if step.failure is not None), None)
+    if failed is None or failed.failure is None:
+        return worst(step.status for step in steps), None
+    message = f"{failed.model}: {failed.failure.message}"
+    return Status.FAILED, Failure(failed.failure.type, message)
+
+
+def _places(
+    text: str, done: Deidentified, unit: OffsetUnit
+) -> tuple[list[EditOut], list[ResidueOut]]:
+    """Edits, none if no text comes out, and residue, with offsets in ``unit``."""
+    edits = () if done.text is None else done.map.edits
+    spans = [(one.start, one.end) for one in edits]
+    spans += [(one.start, one.end) for one in done.residue_in_original]
+    new_spans = [(one.new_start, one.new_end) for one in edits]
+    old = converted(text, chain.from_iterable(spans), unit)
+    new = converted(done.text or "", chain.from_iterable(new_spans), unit)
+    return [
+        EditOut(
+            start=old[one.start],
+            end=old[one.end],
+            new_start=new[one.new_start],
+            new_end=new[one.new_end],
+            category=one.category,
+            policy=one.policy,
+        )
+        for one in edits
+    ], [
+        ResidueOut(start=old[one.start], end=old[one.end], category=one.category, by=one.by)
+        for one in done.residue_in_original
+    ]
