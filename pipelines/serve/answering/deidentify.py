@@ -43,7 +43,8 @@ def deidentified_out(
     status, failure = _outcome(pending.failure, steps)
     text = pending.document.text
     whose = whose or hashlib.sha256((text or "").encode()).hexdigest()
-    found = annotate(text, steps, target.merge, refiner(target.refining))
+    stated = pending.document.sections
+    found = annotate(text, steps, target.merge, refiner(target.refining), stated)
     release = releaser.release(text, status, failure.type if failure else "", found, whose)
     if failure is None and release.error_type:
         failure = Failure(release.error_type, "the document may hold names that were not found")
