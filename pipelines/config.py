@@ -89,6 +89,12 @@ class Source(Section):
         description="Markup of the texts. The visible text is processed and stored, and offsets "
         "refer to it; the original's hash is stored. auto: detected from the start of each text.",
     )
+    max_markup_s: float = Field(
+        20.0,
+        gt=0,
+        description="Maximum CPU seconds to parse the markup of one text; beyond: BadMarkup. Only "
+        "texts of more than 100,000 characters can take that long.",
+    )
     max_inflated_mb: float = Field(
         16_000.0, gt=0, description="Maximum inflated MB of a compressed file; beyond: BadFile."
     )
@@ -140,6 +146,7 @@ class Source(Section):
             "strict",
             "where",
             "max_inflated_mb",
+            "max_markup_s",
             "on_duplicate",
             "extra_columns",
             "unit_rows",

@@ -193,7 +193,7 @@ def _visible(text: str, source: Source) -> dict[str, Any] | Failure:
     """What a reader sees of a text, the sections that it states, and the hash of what is stored
     where that is something else."""
     try:
-        visible = visible_text(text, source.markup)
+        visible = visible_text(text, source.markup, source.max_markup_s)
     except BadMarkupError as error:
         return Failure("BadMarkup", f"{source.text}: {error}")
     found: dict[str, Any] = {"text": visible.text}

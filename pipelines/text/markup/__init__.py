@@ -7,7 +7,8 @@ recursion, and no parser fetches or expands anything.
 
 from __future__ import annotations
 
-from pipelines.text.markup.kinds import Markup, kind_of, visible_text
+from pipelines.text.markup.kinds import Markup, kind_of
 from pipelines.text.markup.lines import Visible
+from pipelines.text.markup.process import visible_text
 
 __all__ = ["Markup", "Visible", "kind_of", "visible_text"]

@@ -40,14 +40,11 @@ def kind_of(text: str) -> str | None:
     return None
 
 
-def visible_text(text: str, markup: Markup | str) -> Visible:
-    """What a reader would see of a text of this markup; a plain one as it is, with ``auto``.
+def parsed(text: str, kind: str) -> Visible:
+    """What a reader would see of a text of this kind of markup, however long that takes.
 
-    Raises BadMarkupError where it is not of the kind that it should be, or beyond the limits.
+    Raises BadMarkupError where it is not of this kind, or nested too deeply.
     """
-    kind = kind_of(text) if markup == "auto" else markup
-    if kind is None or kind == "none":
-        return Visible(text)
     if kind == "html":
         return html_text(text)
     if kind == "rtf":
@@ -56,7 +53,7 @@ def visible_text(text: str, markup: Markup | str) -> Visible:
         return cda_text(text)
     if kind == "hl7":
         return hl7_text(text)
-    return fhir_text(text, visible_text)
+    return fhir_text(text, parsed)
 
 
 def _rtf_text(text: str) -> Visible:

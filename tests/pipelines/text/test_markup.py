@@ -5,6 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
+import signal
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +21,8 @@ from pipelines.config import Source
 from pipelines.source.read import read_units
 from pipelines.source.units import plan_source
 from pipelines.text.errors import BadMarkupError
-from pipelines.text.markup import Visible, kind_of, visible_text
+from pipelines.text.markup import Visible, kind_of, process, visible_text
+from pipelines.text.markup.process import SMALL
 
 HTML = (
     "<div><p>Patients&nbsp;received <b>met</b>formin&nbsp;500&#160;mg<br/>twice&nbsp;daily</p>"
@@ -193,3 +199,58 @@ def test_rows_carry_the_sections_that_their_markup_states(tmp_path: Path) -> Non
     (row,) = _rows(tmp_path)
     headings = [row["text"][s["start"] : s["heading_end"]] for s in row["sections"]]
     assert headings == [heading for heading, _, _ in STATED]
+
+
+SLOW = "<html><p " + " ".join(f"a{number}=1" for number in range(400_000)) + ">x</p>"
+"""Takes the parser of HTML an hour: it looks at all attributes of an element for each."""
+
+
+def test_markup_that_takes_its_parser_too_long_fails_alone(tmp_path: Path) -> None:
+    texts = ["<p>one</p>", SLOW, "<p>two</p>" + "<p>long</p>" * SMALL]
+    (tmp_path / "a.jsonl").write_text(
+        "\n".join(json.dumps({"id": str(i), "text": text}) for i, text in enumerate(texts))
+    )
+    one, slow, two = _rows(tmp_path, max_markup_s=2)
+    assert one["text"] == "one"
+    assert (slow["error_type"], slow["text"]) == ("BadMarkup", None)
+    assert "more than 2 s of CPU time" in slow["error_message"]
+    assert two["text"].startswith("two\nlong\n")
+
+
+@pytest.mark.parametrize(
+    ("kind", "markup"),
+    [
+        ("html", SLOW),
+        ("html", "".join(f"<font x={number}>" for number in range(SMALL))),
+        ("html", "<a>" * SMALL),
+        ("html", "<b><p>" * SMALL),
+        ("html", "<table><b>" * SMALL),
+        ("rtf", "{\\rtf1 " + "{\\fonttbl" * SMALL),
+        ("rtf", "{\\rtf1 " + "\\u233?" * SMALL),
+        ("cda", "<ClinicalDocument><text>" + "<br/>" * SMALL),
+        ("cda", "<ClinicalDocument " + " ".join(f"a{n}='1'" for n in range(SMALL))),
+        ("hl7", "MSH|^~\\&|a\rOBX|1|TX|a||" + "x~y^z&" * SMALL),
+        ("hl7", "MSH|^~\\&|a\rOBX|1|TX|a||" + "\\" * SMALL),
+        ("hl7", "MSH|^~\\&|a\r" + "OBX|1|TX|a||x\r" * SMALL),
+        ("fhir", '{"resourceType":' + "[" * SMALL),
+    ],
+    ids=lambda value: value[:24],
+)
+def test_the_longest_text_parsed_in_this_process_takes_seconds_at_most(
+    kind: str, markup: str
+) -> None:
+    began = time.process_time()
+    with suppress(BadMarkupError):
+        visible_text(markup[:SMALL], kind)
+    assert time.process_time() - began < 10  # a second where it was measured; never minutes
+
+
+def test_a_text_that_crashes_its_parser_fails_alone() -> None:
+    long = "<p>x</p>" * SMALL
+    visible_text(long)
+    child = process._CHILDREN._idle[-1]
+    os.kill(child._process.pid, signal.SIGSTOP)
+    threading.Timer(0.2, os.kill, (child._process.pid, signal.SIGKILL)).start()
+    with pytest.raises(BadMarkupError, match="ended the process"):
+        visible_text(long)
+    assert visible_text(long).text.startswith("x\nx")

@@ -1,0 +1,44 @@
+"""The process that parses large markup, started by ``pipelines.text.markup.process``: one text at a
+time, until the parent closes its end."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import sys
+from multiprocessing.connection import Connection
+
+from pipelines.text.errors import BadMarkupError
+from pipelines.text.markup.kinds import parsed
+from pipelines.text.markup.lines import Visible
+
+
+def main(descriptor: int) -> None:
+    """Serve the socket with this file descriptor."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would contain a patient's text
+    with Connection(descriptor) as parent:
+        parent.send("ready")
+        while True:
+            try:
+                text, kind, seconds = parent.recv()
+            except EOFError:
+                return
+            parent.send(_answer(text, kind, seconds))
+
+
+def _answer(text: str, kind: str, seconds: float) -> Visible | BadMarkupError:
+    # CPU time of this process, so that a busy machine fails no text. The signal also ends the
+    # process inside a parser that does not return.
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        return parsed(text, kind)
+    except BadMarkupError as error:
+        return error
+    except MemoryError:
+        return BadMarkupError("it needs more memory to parse than there is")
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
