@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from actors.pages import OcrResult
     from pipelines.stages import Stage
 
+_MOST_INFLATED = 1_000_000_000
+
 
 class Form(StrEnum):
     """Output format."""
@@ -43,7 +45,12 @@ def extract(
     ] = None,
     file: Annotated[
         list[Path] | None,
-        typer.Option("--file", "-f", help="A text, image or PDF file; repeatable."),
+        typer.Option(
+            "--file",
+            "-f",
+            help="A text, image or PDF file; repeatable. A text may be compressed, and may be "
+            "HTML, RTF, C-CDA, FHIR or HL7 v2.",
+        ),
     ] = None,
     model: Annotated[
         list[str] | None,
@@ -96,12 +103,14 @@ def extract(
         raise typer.BadParameter("must be longest, score, priority or all") from error
     if pipeline is not None and (model or url):
         raise typer.BadParameter("give only one of a pipeline, models and a server")
-    read = read_pictures(_documents(text, file or []), ocr)
+    given = _documents(text, file or [])
+    read = read_pictures([document for document, _ in given], ocr)
     documents = read.documents
     if url is None:
         found = _extract_locally(documents, *_stages(model, pipeline, policy))
     else:
         found = _extract_remotely(url, documents, model or [])
+    verbatim = {document.id for document, as_given in given if as_given}
     failed = bool(read.failures)
     for id_, failure in read.failures.items():
         name = f"[red]{escape(id_)}: {failure.type}:[/]"
@@ -111,7 +120,8 @@ def extract(
         if reading is not None:
             placed = place(refined.entities, reading)
             refined = dataclasses.replace(refined, entities=tuple(placed))
-        _show(document, reading, extractions, refined, form, len(documents) > 1)
+        unseen = document.id not in verbatim
+        _show(document, reading, extractions, refined, form, len(documents) > 1, unseen)
         failed = failed or any(e.status is Status.FAILED for e in extractions)
     if failed:
         raise typer.Exit(1)
@@ -183,43 +193,44 @@ def _extract_remotely(url: str, documents: list[Document], models: list[str]) ->
     ]
 
 
-def _documents(text: str | None, files: list[Path]) -> list[Document]:
+def _documents(text: str | None, files: list[Path]) -> list[tuple[Document, bool]]:
+    """The documents, and of each whether its text is what was given: not that of an image, of
+    markup, or of a compressed file."""
     if text is not None and text != "-" and files:
         raise typer.BadParameter("give either a text or files, not both")
     if files:
-        return [_document(path) for path in files]
+        return [_document(str(path), path.read_bytes()) for path in files]
     if text is not None and (picture := _picture(text)) is not None:
-        return [picture]
+        return [(picture, False)]
     if text is None or text == "-":
-        return [Document(id="stdin", text=_decoded(sys.stdin.buffer.read(), "stdin"))]
-    return [Document(id="text", text=text)]
+        return [_document("stdin", sys.stdin.buffer.read())]
+    return [(Document(id="text", text=text), True)]
 
 
 def _picture(text: str) -> Document | None:
     """The image or PDF at this path; None if the argument is plain text."""
-    try:
-        path = Path(text)
-        document = _document(path) if path.is_file() else None
-    except (OSError, ValueError, typer.BadParameter):
-        return None
-    return document if document is not None and document.image is not None else None
-
-
-def _document(path: Path) -> Document:
     from actors.pages import kind_of
 
-    content = path.read_bytes()
-    if kind_of(content) is not None:
-        return Document(id=str(path), image=content)
-    return Document(id=str(path), text=_decoded(content, str(path)))
-
-
-def _decoded(content: bytes, where: str) -> str:
-    # Not read_text(): universal newlines would move every offset after a CRLF.
     try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise typer.BadParameter(f"{where}: not valid UTF-8 at byte {error.start}") from None
+        path = Path(text)
+        content = path.read_bytes() if path.is_file() else b""
+    except (OSError, ValueError):
+        return None
+    return Document(id=str(path), image=content) if kind_of(content) is not None else None
+
+
+def _document(name: str, content: bytes) -> tuple[Document, bool]:
+    from actors.pages import kind_of
+    from pipelines.text.errors import BadFileError, BadMarkupError
+    from pipelines.text.files import read_file
+
+    if kind_of(content) is not None:
+        return Document(id=name, image=content), False
+    try:
+        read = read_file(content, _MOST_INFLATED, "1 GB")
+    except (BadFileError, BadMarkupError) as error:
+        raise typer.BadParameter(f"{name}: {error}") from None
+    return Document(id=name, text=read.text, sections=read.sections), read.text.encode() == content
 
 
 def _show(
@@ -229,19 +240,21 @@ def _show(
     refined: Annotations,
     form: Form,
     named: bool,
+    unseen: bool,
 ) -> None:
+    """``unseen``: the user does not have the text that offsets refer to, so it is shown."""
     from pipelines.terminal import entity_table, highlighted
 
     console = Console()
     if form is Form.JSON:
-        found = _as_json(document, reading, extractions, refined)
+        found = _as_json(document, reading, extractions, refined, unseen)
         print(json.dumps(found, ensure_ascii=False))
         return
     if named:
         console.rule(document.id)
     for problem in reading.problems if reading is not None else ():
         console.print("[yellow]ocr:[/]", escape(problem), highlight=False)
-    if document.image is not None and document.text is not None and form is Form.TABLE:
+    if unseen and document.text is not None and form is Form.TABLE:
         console.print(document.text, markup=False, highlight=False)
     for extraction in extractions:
         if extraction.failure is not None:
@@ -270,8 +283,9 @@ def _as_json(
     reading: OcrResult | None,
     extractions: list[Extraction],
     refined: Annotations,
+    unseen: bool,
 ) -> dict[str, Any]:
-    read: dict[str, Any] = {} if document.image is None else {"text": document.text}
+    read: dict[str, Any] = {"text": document.text} if unseen else {}
     if reading is not None:
         read["problems"] = list(reading.problems)
     return {

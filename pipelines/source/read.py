@@ -26,7 +26,7 @@ from pipelines.source.records import Record, records
 from pipelines.source.units import BAD, DUPLICATE, Slice, Unit
 from pipelines.text.encoding import decoded
 from pipelines.text.errors import BadFileError, BadMarkupError
-from pipelines.text.markup import visible_text
+from pipelines.text.markup.process import visible_text
 
 _BATCH_ROWS = 1024
 

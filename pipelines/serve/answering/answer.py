@@ -299,7 +299,7 @@ class Answerer:
         pending = [
             PendingDocument(Document(source.id), failure=one)
             if isinstance(one, Failure)
-            else PendingDocument(one, source.url is not None)
+            else PendingDocument(one, source.is_read_otherwise(one))
             for source, one in zip(plan.inputs, found, strict=True)
         ]
         seen = [one for one in pending if one.document.image is not None]

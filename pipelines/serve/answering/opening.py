@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from actors.pages import kind_of
 from actors.spans import Document, Failure
 from pipelines.serve.answering.url_documents import ByteBudget, Fetcher, FetchError
 from pipelines.serve.wire.requests import DocumentIn
+from pipelines.text.errors import BadFileError, BadMarkupError
+from pipelines.text.files import read_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,14 @@ class InputDocument:
         """True if it is, or may turn out to be, an image or PDF."""
         return self.image is not None or self.url is not None or _picture(self.file)
 
+    def is_read_otherwise(self, document: Document) -> bool:
+        """True if the client does not have the text that offsets refer to: it came from a URL, or
+        is not the content of the file."""
+        text = document.text
+        return self.url is not None or (
+            self.file is not None and text is not None and text.encode() != self.file
+        )
+
 
 async def opened(
     inputs: Sequence[InputDocument],
@@ -45,9 +56,11 @@ async def opened(
     """Open the inputs, in order; one that cannot be opened is a Failure and fails alone.
 
     ``characters``: maximum length of a text; ``pictures``: whether images are supported;
-    ``budget``: bytes that URLs may download. URLs are fetched one at a time, as they share it.
+    ``budget``: bytes that URLs may download, and that each file may inflate to. URLs are fetched
+    one at a time, as they share it.
     """
     found: list[Document | Failure] = []
+    most_bytes = budget.left
     for one in inputs:
         content = one.file
         if one.url is not None:
@@ -59,24 +72,29 @@ async def opened(
         if content is None:
             found.append(Document(one.id, one.text, one.image, one.prompt))
         else:
-            found.append(_document(one, content, characters, pictures))
+            # In a thread: markup and compressed content take their time.
+            found.append(
+                await asyncio.to_thread(_document, one, content, characters, pictures, most_bytes)
+            )
     return found
 
 
 def _document(
-    source: InputDocument, content: bytes, characters: int, pictures: bool
+    source: InputDocument, content: bytes, characters: int, pictures: bool, most_bytes: int
 ) -> Document | Failure:
     if _picture(content):
         if not pictures:
             return Failure("PicturesNotRead", "this server has no OCR stage and cannot read images")
         return Document(source.id, image=content, prompt=source.prompt)
     try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        return Failure("NotText", f"neither an image nor UTF-8: invalid at byte {error.start}")
-    if len(text) > characters:
+        read = read_file(content, most_bytes, "limits.body_mb")
+    except BadFileError as error:
+        return Failure("NotText", str(error))
+    except BadMarkupError as error:
+        return Failure("BadMarkup", str(error))
+    if len(read.text) > characters:
         return Failure("DocumentTooLarge", "it has more characters than limits.characters")
-    return Document(source.id, text, prompt=source.prompt)
+    return Document(source.id, read.text, prompt=source.prompt, sections=read.sections)
 
 
 def _picture(content: bytes | None) -> bool:

@@ -38,12 +38,13 @@ _Answer = TypeVar("_Answer", DocumentOut, DeidentifiedOut)
 class PendingDocument:
     """A document being processed.
 
-    ``reading``: the OCR result, if it is an image. ``fetched``: it came from a URL. ``steps``: the
+    ``reading``: the OCR result, if it is an image. ``unseen``: the client does not
+    have its text. ``steps``: the
     Extraction of each model by name.
     """
 
     document: Document
-    fetched: bool = False
+    unseen: bool = False
     reading: OcrResult | None = None
     failure: Failure | None = None
     steps: dict[str, Extraction] = field(default_factory=dict)
@@ -64,7 +65,7 @@ def document_out(pending: PendingDocument, target: Target, options: Options) -> 
     entities = list(found.entities) if reading is None else place(found.entities, reading)
     shown = [at for at, entity in enumerate(entities) if _passes_filter(options, entity)]
     status = worst(step.status for step in steps) if failure is None else Status.FAILED
-    unknown = failure is None and (reading is not None or pending.fetched)
+    unknown = failure is None and (reading is not None or pending.unseen)
     answer = DocumentOut(
         id=pending.document.id,
         status=status.value,

@@ -30,8 +30,11 @@ OPENAPI: dict[str, Any] = {
                             "type": "array",
                             "minItems": 1,
                             "items": {"type": "string", "format": "binary"},
-                            "description": "One document each: a UTF-8 text, an image, a PDF or a "
-                            "DICOM file, detected by content. Ids are their indices, from 0.",
+                            "description": "One document each, detected by content: an image, a "
+                            "PDF, a DICOM file, or a text, which may be compressed (gzip, bzip2, "
+                            "xz, zstd) and may be HTML, RTF, C-CDA, FHIR or HL7 v2. Offsets refer "
+                            "to the visible text, which the answer then has. Ids are their "
+                            "indices, from 0.",
                         },
                         "options": {
                             "type": "string",

@@ -20,10 +20,10 @@ export const token = {
 
 async function send(path, content, signal) {
   const headers = token.value ? { authorization: `Bearer ${token.value}` } : {};
-  if (content) headers["content-type"] = "application/json";
-  const answer = await fetch(path, {
-    signal, headers, method: content ? "POST" : "GET", body: content && JSON.stringify(content),
-  });
+  const form = content instanceof FormData;  // the browser writes its type, with the boundary
+  if (content && !form) headers["content-type"] = "application/json";
+  const body = content && !form ? JSON.stringify(content) : content;
+  const answer = await fetch(path, { signal, headers, method: content ? "POST" : "GET", body });
   if (answer.ok) return answer;
   let said = null;
   try { said = await answer.json(); } catch { /* a proxy may have answered something else */ }

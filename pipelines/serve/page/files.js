@@ -1,4 +1,4 @@
-// Detect the type of a file by its content, and decode text files.
+// Detect the type of a file by its content. Plain text is decoded here, all else is the server's.
 
 const ascii = (bytes, from, to) => String.fromCharCode(...bytes.subarray(from, to));
 const PICTURES = [
@@ -16,31 +16,18 @@ function isPicture(bytes) {
     || ascii(bytes, 128, 132) === "DICM" || /^[\x02\x08]\0.\0/s.test(head) || ascii(bytes, 0, 1024).includes("%PDF-");
 }
 
-const AGAIN = "Save it as plain text in UTF-8, and open it again.";
-const OTHERS = [
-  ["PK\x03\x04", "This is a ZIP archive or an Office file (.docx, .xlsx, .odt), which is not read here. Save it as PDF, or as plain text in UTF-8."],
-  ["\xd0\xcf\x11\xe0", "This is an Office file of an older kind (.doc, .xls), which is not read here. Save it as PDF, or as plain text in UTF-8."],
-  ["{\\rtf", `This is a file in rich text format (RTF), which is not read here. ${AGAIN}`],
-  ["\xff\xfe", `This file is encoded in UTF-16. ${AGAIN}`],
-  ["\xfe\xff", `This file is encoded in UTF-16. ${AGAIN}`],
-  ["\x1f\x8b", "This is a compressed file (gzip). Unpack it, and open what is in it."],
-];
+// What may be markup (HTML, RTF, XML, FHIR, HL7 v2): the server says whether it is.
+const MARKUP = /^\s*(\{|MSH\|)|<[a-z!?/]/i;
 
-// Returns {picture: true}, {text}, or {problem}: a message that names the file type and the fix.
+// Returns {picture: true}, {text}, or {} for what only the server can read, or say what it is.
 export async function opened(file) {
   const bytes = new Uint8Array(await file.arrayBuffer());
   if (isPicture(bytes)) return { picture: true };
-  const head = ascii(bytes, 0, 8), other = OTHERS.find(([begins]) => head.startsWith(begins));
-  if (other) return { problem: other[1] };
-  const control = bytes.subarray(0, 1000).some((byte) => byte < 9 || (byte > 13 && byte < 27));
-  if (control) return { problem: "This is neither a text nor a picture that is read here." };
-  let text;
+  if (bytes.subarray(0, 1000).some((byte) => byte < 9 || (byte > 13 && byte < 27))) return {};
   try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return MARKUP.test(text.slice(0, 4000)) ? {} : { text };
   } catch {
-    const before = new TextDecoder().decode(bytes).split("\ufffd", 1)[0];
-    const line = before.split("\n").length;
-    return { problem: `This file is not UTF-8: it has a byte in line ${line} that UTF-8 does not allow, as files in Latin-1 or Windows-1252 have. ${AGAIN}` };
+    return {};
   }
-  return { text };
 }

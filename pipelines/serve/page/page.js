@@ -21,27 +21,35 @@ async function read() {
   stop();
   tries = 0;
   const text = $("#text").value;
-  if (state.file) return void readPicture(state.file);
+  if (state.file) return void readFile(state.file);
   if (!text.trim() || !$("#model").value) { forget(); return; }
   // Request everything without filters; the page applies them itself, without another request.
   const asked = request(), again = () => attempt(asked, again, { text });
   await again();
 }
-// The server reads an image; its text becomes the note, and its entities are already known.
-async function readPicture(file) {
+// The server reads an image, or markup; its text becomes the note, and its entities are already
+// known.
+async function readFile(file) {
   stop();
   tries = 0;
   problem("");
-  const image = (await dataUrl(file)).split(",")[1] ?? "";
   const { text, documents, ...options } = request();
-  const asked = { ...options, documents: [{ image }], page_pictures: true };
+  let asked;
+  if ((await opened(file)).picture) {
+    const image = (await dataUrl(file)).split(",")[1] ?? "";
+    asked = { ...options, documents: [{ image }], page_pictures: true };
+  } else {
+    asked = new FormData();
+    asked.append("file", file, "file");  // its name may be a patient's
+    asked.append("options", JSON.stringify(options));
+  }
   const again = () => attempt(asked, again, { file });
   await again();
 }
 async function attempt(asked, again, { text, file }) {
   const mine = asking = new AbortController();
   retry = null;
-  working(file ? "reading the pages" : "reading");
+  working(asked instanceof FormData ? "reading the file" : file ? "reading the pages" : "reading");
   try {
     const answer = await answered(asked, mine);
     if (mine !== asking) return;
@@ -50,8 +58,9 @@ async function attempt(asked, again, { text, file }) {
     if (one.error) problem(`The file cannot be read: ${one.error.message}.`);
     else {
       state.file = file ?? null;
-      if (file) { $("#text").value = one.text; size(); }
-      show(answer, text ?? one.text);
+      const seen = text ?? one.text ?? await file.text();  // null: the file as it is
+      if (file) { $("#text").value = seen; size(); }
+      show(answer, seen);
       problem("");
     }
   } catch (error) {
@@ -76,6 +85,7 @@ function comesAgain({ code, after }) {
 // Show the output of language models while it is generated.
 async function answered(asked, mine) {
   state.printed = "";
+  if (asked instanceof FormData) return ask("/v1/extract/upload", asked, mine.signal);
   if (model()?.guideline === "labels") return ask("/v1/extract", asked, mine.signal);
   const windows = new Map();
   const answer = await listen(asked, mine.signal, ({ model: name, window, text }) => {
@@ -96,12 +106,12 @@ const dataUrl = (file) => new Promise((done, failed) => {
 async function open(file) {
   const most = state.limits?.body_bytes ?? Infinity, large = "This file is larger than the server accepts.";
   if (file.size > most) return void problem(large);
-  const { text, picture, problem: reason } = await opened(file);
-  if (reason) problem(reason);
-  else if (!picture) put(text);
+  const { text, picture } = await opened(file);
+  if (text !== undefined) put(text);
+  else if (!picture) readFile(file);
   else if (!state.pictures) problem("This server cannot read images: its pipeline file has no ocr section.");
   else if (file.size > most * 0.74) problem(large);  // base64 takes four bytes for three
-  else readPicture(file);
+  else readFile(file);
 }
 function later() {
   clearTimeout(waiting);

@@ -21,7 +21,8 @@ def cda_text(content: str) -> Visible:
     """The document's title, and titles and texts of all sections, in their order. A section is
     stated where it has a title or a text, with its LOINC code."""
     try:
-        root = fromstring(content.encode("utf-8", "replace"), forbid_dtd=True)
+        # A str, since an encoding that it declares is that of the bytes it was decoded from.
+        root = fromstring(content.encode("utf-8", "replace").decode(), forbid_dtd=True)
     except ParseError as error:
         raise BadMarkupError(f"not well-formed XML at line {error.position[0]}") from None
     except DefusedXmlException:

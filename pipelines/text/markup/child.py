@@ -9,8 +9,8 @@ import sys
 from multiprocessing.connection import Connection
 
 from pipelines.text.errors import BadMarkupError
-from pipelines.text.markup.kinds import parsed
 from pipelines.text.markup.lines import Visible
+from pipelines.text.markup.parse import parsed
 
 
 def main(descriptor: int) -> None:

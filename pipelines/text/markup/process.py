@@ -19,8 +19,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from pipelines.text.errors import BadMarkupError
-from pipelines.text.markup.kinds import Markup, kind_of, parsed
+from pipelines.text.markup.detect import Markup, kind_of
 from pipelines.text.markup.lines import Visible
+from pipelines.text.markup.parse import parsed
 
 SMALL = 100_000
 """Characters of the longest text that is parsed in this process."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shlex
 import socket
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from support.browser import TEXT, Served, marked, read, says
 from support.serve import FakeExtractor, make_app, picture
 
@@ -64,6 +66,21 @@ def test_a_file_becomes_the_note(page: Page) -> None:
     _upload(page, "a.txt", "čistý insulin".encode())
     page.wait_for_selector("#marked mark[data-t=Drug]")
     assert page.input_value("#text") == "čistý insulin"
+
+
+@pytest.mark.parametrize(
+    ("content", "seen"),
+    [
+        (b"{\\rtf1\\ansi some \\b insulin\\b0 }", "some insulin"),
+        ("čistý insulin".encode("utf-16"), "čistý insulin"),
+        (gzip.compress(b"<p>pure</p><p>insulin &amp; more</p>"), "pure\ninsulin & more"),
+        (b"insulin <b and no markup", "insulin <b and no markup"),
+    ],
+)
+def test_the_server_reads_what_is_not_plain_text(page: Page, content: bytes, seen: str) -> None:
+    _upload(page, "a", content)
+    page.wait_for_selector("#marked mark[data-t=Drug]")
+    assert page.input_value("#text") == seen
 
 
 def test_a_picture_is_shown_with_boxes_that_belong_to_marks(page: Page) -> None:

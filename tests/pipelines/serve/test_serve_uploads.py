@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import tempfile
 from pathlib import Path
@@ -30,7 +31,7 @@ def _file(content: bytes, name: str = "Mrs. Miller.txt", part: str = "file") -> 
 
 
 def test_texts_and_pictures_are_told_apart_by_what_they_are(client: TestClient) -> None:
-    files = [_file("čistý insulin\r\n".encode()), _file(b"\xff\xfe"), _file(b"metformin", "x.png")]
+    files = [_file("čistý insulin\r\n".encode()), _file(b"\xff\xff"), _file(b"metformin", "x.png")]
     answer = client.post(PATH, files=files)
     assert answer.status_code == 200, answer.text
     told = answer.json()["documents"]
@@ -60,6 +61,32 @@ def test_a_large_file_touches_no_disk(client: TestClient, monkeypatch: pytest.Mo
     answer = client.post(PATH, files=[_file(b"insulin " * 120_000)])
     assert answer.status_code == 200
     assert len(answer.json()["documents"][0]["entities"]) == 120_000
+
+
+def test_markup_is_read_as_in_batch_and_comes_back_with_its_text(client: TestClient) -> None:
+    html = gzip.compress(b"<p>some&nbsp;<b>ins</b>ulin</p><p>daily</p>")
+    told = client.post(PATH, files=[_file(html), _file(b"some insulin")]).json()["documents"]
+    assert told[0]["text"] == "some insulin\ndaily"
+    assert (told[0]["entities"][0]["start"], told[0]["entities"][0]["end"]) == (5, 12)
+    assert told[1]["text"] is None  # as it was sent
+
+
+@pytest.mark.parametrize(
+    ("content", "type_", "words"),
+    [
+        (b"PK\x03\x04", "NotText", "ZIP"),
+        (b"<ClinicalDocument>", "BadMarkup", "not well-formed"),
+        (gzip.compress(b"x" * 9_000_000), "NotText", "limits.body_mb"),
+        (gzip.compress(b"x" * 1_100_000), "DocumentTooLarge", "limits.characters"),
+    ],
+)
+def test_a_file_that_cannot_be_read_fails_alone(
+    client: TestClient, content: bytes, type_: str, words: str
+) -> None:
+    told = client.post(PATH, files=[_file(content), _file(b"insulin")]).json()["documents"]
+    assert told[0]["error"]["type"] == type_
+    assert words in told[0]["error"]["message"]
+    assert told[1]["status"] == "ok"
 
 
 def test_a_server_without_a_reader_fails_the_picture_alone(tmp_path: Path) -> None:

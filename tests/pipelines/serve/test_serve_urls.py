@@ -33,7 +33,7 @@ class Handler(BaseHTTPRequestHandler):
             "/notes/home": (301, {"location": "/secret"}, b""),
             "/notes/zip": (200, {"content-encoding": "gzip"}, b"insulin"),
             "/notes/big": (200, {}, b"insulin " * 200_000),
-            "/notes/bytes": (200, {}, b"\xff\xfe"),
+            "/notes/bytes": (200, {}, b"\xff\xff"),
             "/secret": (200, {}, b"secret"),
         }.get(self.path.partition("?")[0], (404, {}, b"insulin"))
         self.send_response(status)

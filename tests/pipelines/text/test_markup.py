@@ -21,8 +21,10 @@ from pipelines.config import Source
 from pipelines.source.read import read_units
 from pipelines.source.units import plan_source
 from pipelines.text.errors import BadMarkupError
-from pipelines.text.markup import Visible, kind_of, process, visible_text
-from pipelines.text.markup.process import SMALL
+from pipelines.text.markup import process
+from pipelines.text.markup.detect import kind_of
+from pipelines.text.markup.lines import Visible
+from pipelines.text.markup.process import SMALL, visible_text
 
 HTML = (
     "<div><p>Patients&nbsp;received <b>met</b>formin&nbsp;500&#160;mg<br/>twice&nbsp;daily</p>"

@@ -1,9 +1,6 @@
-"""Which kind of markup a text is, and its visible text."""
+"""The visible text of each kind of markup."""
 
 from __future__ import annotations
-
-import re
-from typing import Literal
 
 from striprtf.striprtf import rtf_to_text
 
@@ -12,32 +9,6 @@ from pipelines.text.markup.cda import cda_text
 from pipelines.text.markup.html import html_text
 from pipelines.text.markup.lines import Lines, Visible
 from pipelines.text.markup.messages import fhir_text, hl7_text
-
-Markup = Literal["auto", "html", "rtf", "cda", "fhir", "hl7", "none"]
-_BEGINNING = 4_000  # characters looked at
-_WHOLE = re.compile(r"<(!doctype html|html|body)\b", re.IGNORECASE)
-# Tags with their ends: a note may say "<5" or "<b" and is no HTML for that.
-_CLOSED = re.compile(
-    r"<(p|div|span|table|tr|td|ul|ol|li|b|i|u|strong|em|font|pre|h[1-6])\b[^<>]*>.*?</\1\s*>",
-    re.IGNORECASE | re.DOTALL,
-)
-_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
-
-
-def kind_of(text: str) -> str | None:
-    """The kind of markup that a text is; None for plain text."""
-    begin = text[:_BEGINNING].lstrip("\ufeff \t\r\n")
-    if begin.startswith("{\\rtf"):
-        return "rtf"
-    if begin.startswith("MSH|"):
-        return "hl7"
-    if begin.startswith("{") and '"resourceType"' in begin:
-        return "fhir"
-    if begin.startswith("<") and "<ClinicalDocument" in begin:
-        return "cda"
-    if _WHOLE.match(begin) or _CLOSED.search(begin) or len(_BREAK.findall(begin)) > 1:
-        return "html"
-    return None
 
 
 def parsed(text: str, kind: str) -> Visible:
