@@ -106,9 +106,10 @@ class PromptSection(Section):
     )
     check: bool = Field(
         default=False,
-        description="prose: fact-check the answer. Each dose, quantity, date, name and word in a "
-        "foreign script becomes an entity, grounded in the document's text or flagged as "
-        "ungrounded.",
+        description="prose: fact-check the answer. Each drug, dose, frequency, duration, quantity, "
+        "date, name and word in a foreign script becomes an entity, grounded in the document's "
+        "text or flagged as ungrounded. A dose, frequency or duration of a drug is grounded only "
+        "where the document states it of that drug. Needs the extra lake.",
     )
     examples: bool = Field(
         default=True, description="Include the guideline's examples in the prompt."

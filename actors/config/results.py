@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 RESULTS: Mapping[str, int] = {
+    "claims": 1,
     "context": 1,
     "deidentify": 1,
     "engine": 1,
@@ -20,7 +21,7 @@ RESULTS: Mapping[str, int] = {
     "onnx": 1,
     "pages": 2,
     "prompts": 1,
-    "relations": 1,
+    "relations": 2,
     "vision": 1,
     "windows": 1,
 }
@@ -28,7 +29,7 @@ RESULTS: Mapping[str, int] = {
 _ROOMS: Mapping[str, tuple[str, ...]] = {
     "context": ("context",),
     "deidentify": ("deidentify",),
-    "gguf": ("engine", "grounding", "merge", "prompts", "vision", "windows"),
+    "gguf": ("claims", "engine", "grounding", "merge", "prompts", "vision", "windows"),
     "gliner": ("gliner", "merge", "onnx"),
     "linking": ("linking",),
     "ocr": ("ocr", "pages"),

@@ -9,7 +9,7 @@ from actors.config import GgufModel
 from actors.engine import Completion
 from actors.gguf.in_flight import InFlightDocument, choices, scored, united
 from actors.gguf.model import LlamaModel
-from actors.grounding import check, ground, mark_further
+from actors.grounding import ground, mark_further
 from actors.merge import merge, merge_windows
 from actors.prompts import ParsedAnswer
 from actors.spans import Entity, Extraction, Status, Usage
@@ -71,6 +71,8 @@ def _entities(
 ) -> list[Entity]:
     text, grounding = in_flight.document.text or "", config.prompt.grounding
     if config.prompt.check and text:
+        from actors.claims import check  # needs an extra of its own, which loading checks
+
         found = [check(part.answer, text, model=config.name) for part in parts]
     else:
         found = [

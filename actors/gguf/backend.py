@@ -14,6 +14,7 @@ from time import perf_counter
 
 from actors.config import GgufModel
 from actors.engine import Completion, Engine, EngineLost, RequestRefused, Techniques
+from actors.extras import optional_imports
 from actors.futures import settle
 from actors.gguf.answers import extraction
 from actors.gguf.in_flight import InFlightDocument
@@ -45,7 +46,7 @@ class GenerativeBackend:
     none; None: whatever is visible. ``techniques``: the engine's switches, for benchmarks.
     ``cpu_fallback``: warn instead of failing if llama.cpp cannot use the GPU. ``inputs``: how
     documents are presented to the model; None: as text. Raises ConfigError, FileNotFoundError or
-    ValueError if the model cannot be loaded.
+    ValueError if the model cannot be loaded, MissingExtraError if ``prompt.check`` needs an extra.
     """
 
     def __init__(
@@ -61,6 +62,9 @@ class GenerativeBackend:
             gpu = usable_share(config.name, gpu, cpu_fallback)
         path = fetch(config.weights.model, config.weights.sha256)
         check_labels(config)
+        if config.prompt.check:
+            with optional_imports("prompt.check"):  # missing now, not at the first answer
+                import actors.claims  # noqa: F401
         check_parameters(config.name, config.context.llama_cpp)
         self.inputs: Inputs = inputs or TextInputs()
         self._config = config = _resolve(config, gpu)

@@ -21,7 +21,6 @@ so it is returned once. No match ever splits a grapheme cluster.
 
 from __future__ import annotations
 
-from actors.grounding.claims import check
 from actors.grounding.search import OCCURRENCE, ground, mark_further
 
-__all__ = ["OCCURRENCE", "check", "ground", "mark_further"]
+__all__ = ["OCCURRENCE", "ground", "mark_further"]

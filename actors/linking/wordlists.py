@@ -12,7 +12,7 @@ FUNCTION_WORDS = frozenset({
 "without", "no" and "non" are not among them.
 """
 
-SALTS_AND_FORMS = frozenset({
+SALTS = frozenset({
     "hydrochloride", "hcl", "dihydrochloride", "hydrobromide", "hbr", "sodium", "disodium",
     "potassium", "calcium", "magnesium", "maleate", "malate", "tartrate", "bitartrate",
     "succinate", "fumarate", "phosphate", "sulfate", "sulphate", "bisulfate", "acetate",
@@ -20,6 +20,10 @@ SALTS_AND_FORMS = frozenset({
     "chloride", "bromide", "iodide", "carbonate", "bicarbonate", "gluconate", "lactate",
     "pamoate", "stearate", "benzoate", "hydrate", "monohydrate", "dihydrate", "trihydrate",
     "anhydrous", "tromethamine", "meglumine", "olamine", "medoxomil", "axetil", "proxetil",
+})  # fmt: skip
+"""What the name of a salt or ester adds to that of its drug."""
+
+SALTS_AND_FORMS = SALTS | frozenset({
     "tablet", "capsule", "caplet", "injection", "solution", "suspension", "syrup", "cream",
     "ointment", "gel", "patch", "spray", "inhaler", "suppository", "drops", "oral", "topical",
     "intravenous", "extended", "release", "er", "xr", "sr", "cr", "la", "xl", "dr", "delayed",

@@ -47,6 +47,16 @@ def _forms() -> tuple[Mapping[str, str], Mapping[str, Fraction]]:
     return units, times
 
 
+def written_units(*codes: str) -> tuple[str, ...]:
+    """How units are written, in lower case: "mg", "milligrams", ... of their UCUM codes."""
+    return tuple(form for form, code in _forms()[0].items() if code in codes)
+
+
+def written_frequencies() -> tuple[str, ...]:
+    """How frequencies are written, in lower case: "twice daily", "b.i.d.", ..."""
+    return tuple(_forms()[1])
+
+
 def ucum_unit(words: str) -> str | None:
     """The UCUM code of a unit as it is written; None where it is unknown or ambiguous."""
     return _forms()[0].get(_folded(words))

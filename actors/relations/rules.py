@@ -140,7 +140,7 @@ def _candidates(
 def _cost(rule: RelationRule, gap: str, bare: str) -> float | None:
     """What stands between two entities, or None where the rule does not reach so far."""
     lines = gap.count("\n")
-    sentences = len(_SENTENCE.findall(gap))
+    sentences = len(_SENTENCE.findall(bare))  # the stops of "b.i.d." end none
     if _ITEM.search(gap) or (lines and rule.within == "line"):
         return None
     if sentences and rule.within != "block":
