@@ -10,8 +10,8 @@ from actors.config.base import Section
 
 Label = Annotated[str, StringConstraints(min_length=1)]
 
-_DRUG = ("Drug", "Medication", "DrugName", "Chemical", "DrugIngredient", "DrugBrandName")
-_PROBLEM = (
+DRUG_LABELS = ("Drug", "Medication", "DrugName", "Chemical", "DrugIngredient", "DrugBrandName")
+PROBLEM_LABELS = (
     "Problem",
     "Disease",
     "DisorderOrSyndrome",
@@ -22,7 +22,7 @@ _PROBLEM = (
     "SignSymptom",
     "Diagnosis",
 )
-_TEST = ("Test", "LabTest", "TestName", "DiagnosticProcedure", "Measurement", "VitalSign")
+TEST_LABELS = ("Test", "LabTest", "TestName", "DiagnosticProcedure", "Measurement", "VitalSign")
 
 
 class RelationRule(Section):
@@ -72,17 +72,24 @@ def folded(label: str) -> str:
 
 DEFAULT_RULES = (
     RelationRule(
-        type="strength", head=_DRUG, tail=("Strength", "DoseValue", "DrugStrength"), reach=6
+        type="strength", head=DRUG_LABELS, tail=("Strength", "DoseValue", "DrugStrength"), reach=6
     ),
-    RelationRule(type="dose", head=_DRUG, tail=("Dose", "Dosage", "Amount", "Dosing"), reach=8),
-    RelationRule(type="route", head=_DRUG, tail=("Route", "Administration", "DrugRoute"), reach=8),
-    RelationRule(type="form", head=_DRUG, tail=("Form", "DrugForm"), reach=6),
     RelationRule(
-        type="frequency", head=_DRUG, tail=("Frequency", "DrugTime", "DrugFrequency"), reach=10
+        type="dose", head=DRUG_LABELS, tail=("Dose", "Dosage", "Amount", "Dosing"), reach=8
+    ),
+    RelationRule(
+        type="route", head=DRUG_LABELS, tail=("Route", "Administration", "DrugRoute"), reach=8
+    ),
+    RelationRule(type="form", head=DRUG_LABELS, tail=("Form", "DrugForm"), reach=6),
+    RelationRule(
+        type="frequency",
+        head=DRUG_LABELS,
+        tail=("Frequency", "DrugTime", "DrugFrequency"),
+        reach=10,
     ),
     RelationRule(
         type="duration",
-        head=_DRUG,
+        head=DRUG_LABELS,
         tail=("Duration", "DrugDuration"),
         reach=8,
         within="sentence",
@@ -90,8 +97,8 @@ DEFAULT_RULES = (
     ),
     RelationRule(
         type="reason",
-        head=_DRUG,
-        tail=_PROBLEM,
+        head=DRUG_LABELS,
+        tail=PROBLEM_LABELS,
         side="after",
         reach=8,
         within="sentence",
@@ -99,7 +106,7 @@ DEFAULT_RULES = (
     ),
     RelationRule(
         type="value",
-        head=_TEST,
+        head=TEST_LABELS,
         tail=("Value", "LabValue", "TestResult", "LabResult"),
         reach=6,
         within="line",

@@ -19,6 +19,7 @@ from pipelines.cli import (
     deidentify,
     enrich,
     evaluate,
+    export,
     extract,
     models,
     plan,
@@ -46,6 +47,7 @@ app.command("deidentify")(deidentify.deidentify)
 app.command("serve")(serve.serve)
 app.command("token")(serve.token)
 app.command("evaluate")(evaluate.evaluate)
+app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("schema")(schema.schema)
 app.add_typer(models.app, name="models", help="Inspect models and fetch their weights.")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from pipelines.cli.errors import show_error
+from pipelines.exchange.formats import GoldFormat
 
 if TYPE_CHECKING:
     from pipelines.config import LoadedPipeline
@@ -22,10 +25,14 @@ def evaluate(
     gold: Annotated[
         str,
         typer.Option(
-            help='JSONL: {"id", "text", "entities": [{"start", "end", "label", "text"}]} a line; '
-            'also "status" and "relations" where people judged them.'
+            help='A file or folder: JSONL with {"id", "text", "entities": [{"start", "end", '
+            '"label", "text"}]} a line, and "status" and "relations" where people judged them; '
+            "CoNLL, brat, Label Studio's JSON, or spaCy's DocBin."
         ),
     ],
+    gold_format: Annotated[
+        GoldFormat | None, typer.Option(help="Default: by the suffix of the files.")
+    ] = None,
     run: Annotated[
         str | None,
         typer.Option(
@@ -38,14 +45,23 @@ def evaluate(
 ) -> None:
     """Report strict and partial precision, recall and F1 of a pipeline, per label."""
     from pipelines.config import load_pipeline
-    from pipelines.evaluate import GoldError, compare, load_gold, table, write_errors
+    from pipelines.evaluate import (
+        GoldError,
+        agreement_table,
+        agreements,
+        compare,
+        table,
+        write_errors,
+    )
+    from pipelines.exchange.gold import read_gold
     from pipelines.tables.folder import RunError
 
     loaded = load_pipeline(config)
     loaded.pipeline.storage.apply()
     console = Console(stderr=as_json)
     try:
-        documents = load_gold(gold)
+        read = read_gold(gold, gold_format)
+        documents = read.documents
         if run is None:
             predictions = _extracted(loaded, {id_: g.text for id_, g in documents.items()})
         else:
@@ -56,10 +72,16 @@ def evaluate(
         raise typer.Exit(2) from error
     if html:
         write_errors(html, comparison, name=loaded.pipeline.name)
+    agreement = agreements(documents.values())
     if as_json:
-        print(json.dumps(comparison.as_dict()))
+        more = {"agreement": [asdict(one) for one in agreement], "gold_notes": dict(read.notes)}
+        print(json.dumps(comparison.as_dict() | more))
         return
     console.print(table(comparison))
+    if agreement:
+        console.print(agreement_table(agreement))
+    for what, count in read.notes.most_common():
+        console.print(f"[yellow]{escape(gold)}: {count:,} {escape(what)}[/]", soft_wrap=True)
     if html:
         console.print(f"errors: {html}", soft_wrap=True, highlight=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipelines.evaluate.agreement import Agreement, agreement_table, agreements
 from pipelines.evaluate.compare import Compared, Comparison, Prediction, compare
 from pipelines.evaluate.errors import Confusion, Kind, Pair, confusions, pair
 from pipelines.evaluate.gold import GoldDocument, GoldError, GoldSpan, load_gold
@@ -19,6 +20,7 @@ from pipelines.evaluate.table import table
 
 __all__ = [
     "SCHEMES",
+    "Agreement",
     "Average",
     "Compared",
     "Comparison",
@@ -33,6 +35,8 @@ __all__ = [
     "Score",
     "Scores",
     "SpanLike",
+    "agreement_table",
+    "agreements",
     "compare",
     "confusions",
     "errors_html",

@@ -10,6 +10,7 @@ from typing import Any
 from actors.spans import Entity, Relation, Status
 from pipelines.evaluate.errors import Confusion, Kind, Pair, confusions, pair
 from pipelines.evaluate.gold import GoldDocument, GoldError, GoldSpan
+from pipelines.evaluate.realign import realigned
 from pipelines.evaluate.scores import Scores, score
 from pipelines.evaluate.statements import StatementScores, score_statements
 
@@ -48,12 +49,15 @@ class Comparison:
     confusions: tuple[Confusion, ...]
     documents: tuple[Compared, ...]
     statements: StatementScores = field(default_factory=StatementScores)
+    realigned: int = 0
+    """Gold documents whose text differed from the run's in white space or Unicode form."""
 
     def as_dict(self) -> dict[str, Any]:
         """Scores and confusions as JSON values: numbers, labels and ids, no text."""
         failed = [d.doc_id for d in self.documents if d.status is Status.FAILED]
         return self.scores.as_dict() | {
             "failed": failed,
+            "realigned": self.realigned,
             "statements": self.statements.as_dict(),
             "confusions": [
                 {"kind": str(c.kind), "gold": c.gold, "predicted": c.predicted, "count": c.count}
@@ -72,10 +76,13 @@ def compare(
     """Score a run against the gold and pair their spans.
 
     Gold documents that are missing from the run or failed count as entirely missed; documents that
-    are not in the gold are counted as ignored. Raises GoldError if a document occurs twice, if its
-    text differs from the gold text (offsets would not be comparable), or if the run has no gold
+    are not in the gold are counted as ignored. Where a text differs from the gold text in white
+    space or Unicode form only, the gold is placed on it. Raises GoldError if a document occurs
+    twice, if its text differs further (offsets would not be comparable), or if the run has no gold
     document at all.
     """
+    gold = dict(gold)
+    realigned_count = 0
     found: dict[str, Prediction | None] = {}
     differing = []
     for prediction in predictions:
@@ -86,7 +93,12 @@ def compare(
         found[prediction.doc_id] = prediction if marked else None
         # A document that failed before it had a text has no offsets to compare.
         if marked and prediction.text != marked.text and (prediction.text or prediction.entities):
-            differing.append(prediction.doc_id)
+            moved = realigned(marked, prediction.text or "")
+            if moved is None:
+                differing.append(prediction.doc_id)
+            else:
+                gold[prediction.doc_id] = moved
+                realigned_count += 1
     if differing:
         raise GoldError(
             f"the text of {len(differing)} documents differs from the gold text, so offsets cannot "
@@ -113,6 +125,7 @@ def compare(
             for document in gold.values()
             if (one := found.get(document.id)) is not None
         ),
+        realigned=realigned_count,
     )
 
 

@@ -1,20 +1,23 @@
 """Load gold annotations from JSONL.
 
-A line is {"id", "text", "entities": [{"start", "end", "label", "text"}]}; offsets are code points.
-See ``statements`` for the optional status and relations. Every error names file and line, and none
-contains text: gold notes are patients' data too.
+A line is {"id", "text", "entities": [{"start", "end", "label", "text"}]}. Offsets are code points,
+unless ``offsets`` names another unit. See ``statements`` for the optional status and relations.
+Every error names file and line, and none contains text: gold notes are patients' data too.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import fsspec
 
 from pipelines.evaluate.statements import StatementError, Statements, read_statements
+from pipelines.offsets import OffsetUnit, code_points
+
+_WITH_OFFSETS = ("entities", "status", "relations", "start", "end", "head", "tail")
 
 
 class GoldError(ValueError):
@@ -38,6 +41,8 @@ class GoldDocument:
     text: str
     entities: tuple[GoldSpan, ...]
     statements: Statements = field(default_factory=Statements)
+    annotators: Mapping[str, tuple[GoldSpan, ...]] = field(default_factory=dict)
+    """What each person marked, if several annotated the document; ``entities`` are one of these."""
 
 
 def load_gold(path: str) -> dict[str, GoldDocument]:
@@ -78,12 +83,46 @@ def _document(line: bytes, where: str) -> GoldDocument:
         raise GoldError(f"{where}: 'text' must be a string")
     if not isinstance(entities, Sequence) or isinstance(entities, str):
         raise GoldError(f"{where}: 'entities' must be a list ([] if there are none)")
+    unit = row.get("offsets", "code_points")
+    if unit not in get_args(OffsetUnit):
+        raise GoldError(f"{where}: 'offsets' must be one of {', '.join(get_args(OffsetUnit))}")
+    if unit != "code_points":
+        row = _in_code_points(row, text, unit, where)
+        entities = row["entities"]
     spans = tuple(_span(e, text, f"{where}: entity {i}") for i, e in enumerate(entities))
     try:
         statements = read_statements(row, len(text))
     except StatementError as error:
         raise GoldError(f"{where}: {error}") from None
     return GoldDocument(identifier, text, spans, statements)
+
+
+def _in_code_points(
+    row: Mapping[str, Any], text: str, unit: OffsetUnit, where: str
+) -> dict[str, Any]:
+    """The row with all offsets of its entities, status and relations in code points."""
+    found: set[int] = set()
+
+    def walk(value: Any, change: Callable[[int], int]) -> Any:
+        if isinstance(value, list):
+            return [walk(one, change) for one in value]
+        if isinstance(value, dict):
+            changed = {k: walk(v, change) for k, v in value.items() if k in _WITH_OFFSETS}
+            return value | changed
+        return change(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    def note(offset: int) -> int:
+        found.add(offset)
+        return offset
+
+    lists = {name: row[name] for name in ("entities", "status", "relations") if name in row}
+    walk(lists, note)
+    try:
+        at = code_points(text, found, unit)
+    except ValueError as error:
+        raise GoldError(f"{where}: {error} (unit: {unit})") from None
+    changed: dict[str, Any] = walk(lists, at.__getitem__)
+    return {**row, **changed}
 
 
 def _span(entity: Any, text: str, where: str) -> GoldSpan:

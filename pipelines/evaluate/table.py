@@ -37,7 +37,13 @@ def table(result: Comparison | Scores) -> RenderableType:
             for scheme in ("strict", "partial")
         )
         parts.append(Text(f"Micro F1, 95% of draws of as many documents: {spread}", style="dim"))
-    parts += [Text(line, style="yellow") for line in _remarks(scores)]
+    remarks = _remarks(scores)
+    if isinstance(result, Comparison) and result.realigned:
+        remarks.append(
+            "Gold documents placed on a text that differs in white space or Unicode form: "
+            f"{result.realigned:,}."
+        )
+    parts += [Text(line, style="yellow") for line in remarks]
     return Group(*parts)
 
 

@@ -1,11 +1,12 @@
-"""Reading a run back: its documents with their entities, sections and relations."""
+"""Reading a sink back: its documents with their entities, sections and relations."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from actors.spans import Entity, Relation, Section
@@ -17,7 +18,8 @@ _COLUMNS = [
     *("doc_id", "source", "source_row", "status", "error_type", "error_message", "text"),
     *("page_sizes", "sections"),
 ]
-
+# Documents that are Python objects at a time; the rest of their file stays an Arrow table.
+_DOCUMENTS = 64
 
 _OTHERS: tuple[Literal["entities"], Literal["relations"]] = ("entities", "relations")
 
@@ -39,37 +41,78 @@ class Result:
     sections: tuple[Section, ...] = ()
     relations: tuple[Relation, ...] = ()
     """By the places of their entities in ``entities``."""
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """The further columns of the documents table that were asked for."""
 
 
-def read_results(snapshot: Snapshot, run_id: str, most_files: int = 0) -> Iterator[Result]:
-    """The live documents that a run wrote, one file in memory at a time; with ``most_files`` those
-    of so many files, spread over the run."""
-    units = [one.key for one in snapshot.units if one.run_id == run_id]
+def read_results(
+    snapshot: Snapshot,
+    run_id: str | None = None,
+    most_files: int = 0,
+    columns: Sequence[str] = (),
+) -> Iterator[Result]:
+    """All live documents, or those that a run wrote, one file in memory at a time; with
+    ``most_files`` those of so many files, evenly spread. ``columns``: further columns of the
+    documents table, for ``Result.more``."""
+    units = [one.key for one in snapshot.units if run_id in (None, one.run_id)]
     documents = list(keys_of(snapshot.folder, snapshot.table("documents"), units))
     step = max(1, len(documents) // most_files) if most_files else 1
     paths = {name: snapshot.paths(name, units) for name in _OTHERS}
+    mine = None if run_id is None else pc.field("run_id") == run_id
+    names = list(dict.fromkeys((*_COLUMNS, "run_id", *columns)))
     for file, keys in documents[::step]:
-        entities, relations = (_rows(snapshot, run_id, keys, paths[name]) for name in _OTHERS)
-        mine = pc.field("run_id") == run_id
-        rows = snapshot.folder.read_table(f"documents/{file.path}", [*_COLUMNS, "run_id"], mine)
-        for row in rows.drop_columns("run_id").to_pylist():
-            row["page_sizes"] = tuple(row["page_sizes"] or ())
-            row["sections"] = tuple(map(row_section, row["sections"] or ()))
-            found = sorted(entities.get(row["doc_id"], ()), key=lambda one: int(one["ordinal"]))
-            yield Result(
-                entities=tuple(map(row_entity, found)),
-                relations=tuple(map(row_relation, relations.get(row["doc_id"], ()))),
-                **row,
-            )
+        entities, relations = (_rows(snapshot, keys, paths[name]) for name in _OTHERS)
+        table = snapshot.folder.read_table(f"documents/{file.path}", names, mine)
+        for batch in table.to_batches(_DOCUMENTS):
+            for row in batch.to_pylist():
+                yield _result(row, entities, relations, columns)
 
 
-def _rows(
-    snapshot: Snapshot, run_id: str, keys: set[Key], paths: dict[Key, tuple[str, ...]]
-) -> dict[str, list[dict[str, Any]]]:
-    """The rows of some units in another table, by document."""
-    mine = (pc.field("run_id") == run_id) & pc.field("unit").isin([unit for _, unit in keys])
-    found: dict[str, list[dict[str, Any]]] = {}
-    for path in dict.fromkeys(path for key in keys for path in paths.get(key, ())):
-        for row in snapshot.folder.read_table(path, None, mine).to_pylist():
-            found.setdefault(row["doc_id"], []).append(row)
-    return found
+def _result(
+    row: dict[str, Any], entities: _Rows, relations: _Rows, columns: Sequence[str]
+) -> Result:
+    found = sorted(entities.of(row["doc_id"]), key=lambda one: int(one["ordinal"]))
+    return Result(
+        **{name: row[name] for name in _COLUMNS}
+        | {
+            "page_sizes": tuple(row["page_sizes"] or ()),
+            "sections": tuple(map(row_section, row["sections"] or ())),
+        },
+        entities=tuple(map(row_entity, found)),
+        relations=tuple(map(row_relation, relations.of(row["doc_id"]))),
+        more={name: row[name] for name in columns},
+    )
+
+
+class _Rows:
+    """Rows of some units in another table. They stay in Arrow until their document is due, since
+    a compacted file may hold more rows than fit into memory as Python objects."""
+
+    def __init__(self, tables: Sequence[pa.Table]) -> None:
+        self._table = pa.concat_tables(tables, promote_options="default") if tables else None
+        self._places: dict[str, tuple[int, int]] = {}
+        if self._table is None:
+            return
+        ids = self._table["doc_id"]
+        self._order = pc.sort_indices(ids)
+        encoded = pc.run_end_encode(ids.take(self._order).combine_chunks())
+        start = 0
+        ends = encoded.run_ends.to_pylist()
+        for doc_id, end in zip(encoded.values.to_pylist(), ends, strict=True):
+            self._places[doc_id] = (start, end)
+            start = end
+
+    def of(self, doc_id: str) -> list[dict[str, Any]]:
+        """The rows of a document, in the order of their file."""
+        if self._table is None or doc_id not in self._places:
+            return []
+        start, end = self._places[doc_id]
+        found: list[dict[str, Any]] = self._table.take(self._order[start:end]).to_pylist()
+        return found
+
+
+def _rows(snapshot: Snapshot, keys: set[Key], paths: dict[Key, tuple[str, ...]]) -> _Rows:
+    wanted = pc.field("run_id").isin([run for run, _ in keys])
+    wanted &= pc.field("unit").isin([unit for _, unit in keys])
+    files = dict.fromkeys(path for key in keys for path in paths.get(key, ()))
+    return _Rows([snapshot.folder.read_table(path, None, wanted) for path in files])

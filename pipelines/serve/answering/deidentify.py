@@ -8,11 +8,11 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from actors.spans import Extraction, Failure, Status, worst
+from pipelines.offsets import OffsetUnit, converted
 from pipelines.refine import annotate, refiner
 from pipelines.release import Releaser
 from pipelines.serve.answering.pending import PendingDocument, relations_out, with_offset_unit
 from pipelines.serve.catalogue import Target
-from pipelines.serve.wire.offsets import OffsetUnit, converted
 from pipelines.serve.wire.responses import (
     CountOut,
     DeidentifiedOut,

@@ -14,9 +14,9 @@ from typing import TypeVar
 
 from actors.pages import OcrResult, place
 from actors.spans import Document, Entity, Extraction, Failure, Relation, Status, worst
+from pipelines.offsets import OffsetUnit, converted
 from pipelines.refine import annotate, refiner
 from pipelines.serve.catalogue import Target
-from pipelines.serve.wire.offsets import OffsetUnit, converted
 from pipelines.serve.wire.requests import Options
 from pipelines.serve.wire.responses import (
     CueOut,

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from actors.guideline import Guideline
-from pipelines.serve.wire.offsets import OffsetUnit
+from pipelines.offsets import OffsetUnit
 
 _GUIDELINE_PARTS, _GUIDELINE_CHARACTERS, _DEEPEST = 4_000, 100_000, 16
 _MOST_LABELS = 500

@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from actors.spans import Assertion, Code, Entity, Extraction, Section
-from pipelines.serve.wire.offsets import OffsetUnit
+from pipelines.offsets import OffsetUnit
 
 
 class _Response(BaseModel):

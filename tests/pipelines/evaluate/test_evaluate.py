@@ -24,6 +24,8 @@ from pipelines.evaluate import (
     GoldSpan,
     Kind,
     Prediction,
+    agreement_table,
+    agreements,
     compare,
     errors_html,
     load_gold,
@@ -341,8 +343,41 @@ def test_the_page_of_errors(tmp_path: Path) -> None:
 
 def test_another_text_is_an_error_that_names_documents_only() -> None:
     with pytest.raises(GoldError, match=r"the text of 1 document.*'a'") as caught:
-        compare(GOLD, [Prediction("a", "Metformin  500 mg daily", ())])
+        compare(GOLD, [Prediction("a", "Metformine 500 mg daily", ())])
     assert "Metformin" not in str(caught.value)
+
+
+def test_gold_is_placed_on_a_text_that_differs_in_white_space() -> None:
+    text = GOLD["a"].text.replace(" ", "\r\n ")
+    drug = next(one for one in GOLD["a"].entities if one.label == "Drug")
+    words = GOLD["a"].text[drug.start : drug.end]
+    found = spanning(text, text.index(words), text.index(words) + len(words), "Drug")
+    comparison = compare(GOLD, [Prediction("a", text, [found])], resamples=0)
+    assert comparison.realigned == 1
+    assert comparison.as_dict()["realigned"] == 1
+    assert comparison.scores.per_label["Drug"]["strict"].correct == 1
+    console = Console(file=io.StringIO(), width=120)
+    console.print(table(comparison))
+    assert "white space or Unicode form: 1." in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_two_annotators_agree_as_far_as_their_spans_do() -> None:
+    marked = {
+        "x": (GoldSpan(0, 2, "A"), GoldSpan(4, 6, "A")),
+        "y": (GoldSpan(0, 2, "A"), GoldSpan(4, 7, "A")),
+    }
+    documents = [
+        GoldDocument("1", "0123456789", marked["x"], annotators=marked),
+        GoldDocument("2", "0123456789", (), annotators={"x": (), "z": ()}),
+        GoldDocument("3", "0123456789", ()),
+    ]
+    first, second = agreements(documents)
+    assert (first.first, first.second, first.documents) == ("x", "y", 1)
+    assert (first.strict, first.partial) == (0.5, 0.75)
+    assert (second.first, second.second, second.documents) == ("x", "z", 1)
+    console = Console(file=io.StringIO(), width=80)
+    console.print(agreement_table([first]))
+    assert "0.500" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_a_document_twice_and_nothing_in_common_are_errors() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 from support.serve import make_app, make_client
 
-from pipelines.serve.wire.offsets import OffsetUnit, converted
+from pipelines.offsets import OffsetUnit, converted
 
 TEXT = "💊 metformin, 𠮷野 insulin; naïve e\u0301 diabetes"
 CODECS: dict[OffsetUnit, tuple[str, int]] = {

@@ -25,3 +25,21 @@ def _length(text: str, unit: OffsetUnit) -> int:
     if unit == "utf16":
         return len(text.encode("utf-16-le")) // 2
     return len(text.encode())
+
+
+def code_points(text: str, offsets: Iterable[int], unit: OffsetUnit) -> Mapping[int, int]:
+    """The reverse of ``converted``: map each offset in ``unit`` to code points of ``text``.
+
+    Raises ValueError for an offset outside of the text or within a character; the message holds
+    numbers only.
+    """
+    found: dict[int, int] = {}
+    at = place = 0
+    for offset in sorted(set(offsets)):
+        while place < offset and at < len(text):
+            place += _length(text[at], unit)
+            at += 1
+        if place != offset:
+            raise ValueError(f"offset {offset} is outside of the text or within a character")
+        found[offset] = at
+    return found

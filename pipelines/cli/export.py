@@ -1,0 +1,169 @@
+"""``medspan export``: a sink's documents and entities in a format of another tool."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from pipelines.cli.errors import show_error
+from pipelines.cli.sink_argument import SinkPath, store_of
+from pipelines.exchange.formats import FHIR_RESOURCES, Format
+from pipelines.offsets import OffsetUnit
+
+if TYPE_CHECKING:
+    from pipelines.exchange.exporter import Lost
+
+
+def export(
+    sink: SinkPath,
+    to: Annotated[Format, typer.Option(help="The format.")],
+    out: Annotated[
+        str,
+        typer.Option(
+            help="The file (jsonl, conll, fhir, spark-nlp) or folder (brat, label-studio, docbin, "
+            "omop) to write; nothing may be there yet."
+        ),
+    ],
+    offsets: Annotated[
+        OffsetUnit | None,
+        typer.Option(
+            help="What offsets count; default: code points, in spark-nlp UTF-16 code units. "
+            "brat and label-studio count code points."
+        ),
+    ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option(
+            help="Only documents that this run wrote ('latest' for the last one), as they were "
+            "after it; default: all live documents."
+        ),
+    ] = None,
+    label: Annotated[list[str] | None, typer.Option(help="Only entities of these labels.")] = None,
+    status: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only entities of these statuses: present, negated, uncertain, hypothetical, "
+            "conditional, historical, family, other."
+        ),
+    ] = None,
+    min_score: Annotated[
+        float, typer.Option(min=0, max=1, help="Only entities of at least this score.")
+    ] = 0.0,
+    document: Annotated[list[str] | None, typer.Option(help="Only these documents.")] = None,
+    patient: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of source.extra_columns that names the patient: OMOP's person_id, "
+            "FHIR's subject, a field of Label Studio's tasks."
+        ),
+    ] = None,
+    date: Annotated[
+        str | None,
+        typer.Option(help="Column of source.extra_columns with the date, for omop and fhir."),
+    ] = None,
+    parquet: Annotated[bool, typer.Option("--parquet", help="omop: Parquet, not CSV.")] = False,
+    section_concepts: Annotated[
+        Path | None,
+        typer.Option(help="omop: a CSV file without header of section name and concept id."),
+    ] = None,
+    resource: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="fhir: LABEL=Condition, LABEL=MedicationStatement or LABEL=Observation, beyond "
+            "common label names."
+        ),
+    ] = None,
+) -> None:
+    """Write a sink's documents with their entities in a format of another tool."""
+    from pipelines.exchange.export import export as write
+    from pipelines.exchange.exporter import ExportError, Lost, Options
+    from pipelines.exchange.selection import Selection
+    from pipelines.runs.results import read_results
+    from pipelines.tables.folder import RunError
+
+    console = Console(highlight=False)
+    lost = Lost()
+    try:
+        options = Options(
+            unit=to.unit(offsets),
+            system=f"medspan {version('medspan')}",
+            patient=patient,
+            date=date,
+            parquet=parquet,
+            section_concepts=_concepts(section_concepts),
+            resources=_resources(resource or []),
+        )
+        selection = Selection(
+            frozenset(label or ()), _statuses(status or []), min_score, frozenset(document or ())
+        )
+        snapshot = store_of(sink).snapshot(None if run == "latest" else run)
+        known = snapshot.table("documents").schema().names
+        for option, column in (("--patient", patient), ("--date", date)):
+            if column is not None and column not in known:
+                raise ExportError(
+                    f"{option} {column}: the documents table has no such column; columns of the "
+                    "source go there by source.extra_columns"
+                )
+        latest = snapshot.run_id  # raises where no run is committed
+        columns = (*to.columns, *options.columns)
+        results = read_results(snapshot, latest if run else None, columns=columns)
+        count = write(selection.apply(results, lost), to, out, options, lost)
+    except (ExportError, RunError) as error:
+        show_error(error)
+        raise typer.Exit(2) from error
+    console.print(f"{count:,} documents in {escape(out)}", soft_wrap=True)
+    for line in not_expressed(lost):
+        console.print(escape(line), soft_wrap=True)
+
+
+def not_expressed(lost: Lost) -> list[str]:
+    """What an export could not express, the most frequent first, as lines."""
+    if not lost:
+        return []
+    width = max(len(f"{count:,}") for count in lost.values())
+    ranked = sorted(lost.items(), key=lambda pair: (-pair[1], pair[0]))
+    return ["without a place in this format:", *(f"  {n:>{width},}  {what}" for what, n in ranked)]
+
+
+def _statuses(given: list[str]) -> frozenset[str]:
+    from pipelines.exchange.exporter import ExportError
+    from pipelines.exchange.selection import STATUSES
+
+    if unknown := sorted(set(given) - set(STATUSES)):
+        raise ExportError(f"--status {unknown[0]}: expected one of {', '.join(STATUSES)}")
+    return frozenset(given)
+
+
+def _concepts(path: Path | None) -> dict[str, int]:
+    import csv
+
+    from pipelines.exchange.exporter import ExportError
+
+    if path is None:
+        return {}
+    found = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for number, row in enumerate(csv.reader(file), start=1):
+            if len(row) != 2 or not row[1].strip().isdecimal():
+                raise ExportError(f"{path}, line {number}: expected a section and a concept id")
+            found[row[0].strip()] = int(row[1])
+    return found
+
+
+def _resources(given: list[str]) -> dict[str, str]:
+    from pipelines.exchange.exporter import ExportError
+
+    found = {}
+    for one in given:
+        label, _, kind = one.rpartition("=")
+        if not label or kind not in FHIR_RESOURCES:
+            raise ExportError(
+                f"--resource {one}: expected LABEL=TYPE with one of {', '.join(FHIR_RESOURCES)}"
+            )
+        found[label] = kind
+    return found

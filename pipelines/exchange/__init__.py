@@ -1,0 +1,1 @@
+"""Formats of other tools, out and in: one module per format, one protocol for all exporters."""
