@@ -168,21 +168,28 @@ class Client(Closeable):
         return self._in_parts(documents, lambda part: self._part(part, options))
 
     def deidentify(
-        self, documents: Sequence[Document], patients: Mapping[str, str] | None = None
+        self,
+        documents: Sequence[Document],
+        patients: Mapping[str, str] | None = None,
+        names: Mapping[str, Sequence[str]] | None = None,
     ) -> list[DeidentifiedAnswer]:
         """De-identify documents by the server's pipeline; the results are in their order.
 
-        ``patients``: the patient's id by the id of the document; documents of a patient share
-        surrogates and date shift. Raises ServerRefused or ServerUnreachable.
+        Both by the id of the document, ``patients``: the patient's id, since documents of a patient
+        share surrogates and date shift; ``names``: known ones, whose mentions are taken. Raises
+        ServerRefused or ServerUnreachable.
         """
-        known = patients or {}
+
+        def sent(document: Document) -> dict[str, Any]:
+            found: dict[str, Any] = dict(_sent(document))
+            if patients and document.id in patients:
+                found["patient"] = patients[document.id]
+            if names and document.id in names:
+                found["names"] = list(names[document.id])
+            return found
 
         def ask(part: Sequence[Document]) -> list[DeidentifiedAnswer]:
-            sent = [
-                one if (patient := known.get(one["id"])) is None else one | {"patient": patient}
-                for one in map(_sent, part)
-            ]
-            content = {"documents": sent, "deadline_s": self._timeout_s}
+            content = {"documents": list(map(sent, part)), "deadline_s": self._timeout_s}
             return [
                 _deidentified(answer)
                 for answer in self._request("POST", "/v1/deidentify", content)["documents"]

@@ -373,7 +373,11 @@ class Pipeline(Section):
         if section is None:
             return self
         patient = () if section.patient_column is None else (section.patient_column,)
-        named = {"patient_column": patient, "extra_columns": tuple(section.extra_columns)}
+        named = {
+            "patient_column": patient,
+            "name_columns": section.name_columns,
+            "extra_columns": tuple(section.extra_columns),
+        }
         for key, names in named.items():
             unknown = sorted(set(names) - set(self.source.extra_columns))
             if unknown:

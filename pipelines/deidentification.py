@@ -28,6 +28,11 @@ class Deidentification(Deidentify):
         "patient share surrogates and date shift. Default, and where it is null: the document's "
         "id.",
     )
+    name_columns: tuple[str, ...] = Field(
+        (),
+        description="Columns of source.extra_columns with names of the patient, relatives or "
+        "staff: every mention of them is taken, whatever its form.",
+    )
     doc_ids: Carry = Field(
         "hash",
         description="Ids of the de-identified documents: hash (keyed), or keep where source.id "

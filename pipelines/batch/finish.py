@@ -16,7 +16,7 @@ from actors.config.merge import Merge
 from actors.pages import place
 from actors.spans import Annotations, Entity, Extraction, Refine, Status, unrefined, worst
 from pipelines.batch.packing import busy, over, unpack
-from pipelines.batch.release import UnitRelease, patients
+from pipelines.batch.release import UnitRelease, known
 from pipelines.batch.stage import is_stage_column
 from pipelines.config import LoadedPipeline
 from pipelines.lake.readings import row_reading
@@ -85,7 +85,7 @@ def finish_unit(
     """
     tally = Tally()
     release = None if releaser is None else UnitRelease(releaser)
-    whose = [] if releaser is None else patients(table, releaser.config)
+    patients = [] if releaser is None else known(table, releaser.config)
     columns = [name for name in table.schema.names if is_stage_column(name)]
     ours = {*READ.names, "reading", *columns}
     kept = [name for name in table.schema.names if name not in ours]
@@ -115,7 +115,7 @@ def finish_unit(
         entities += found
         relations += links
         if release is not None:
-            release.add(document, found, links, whose[at])
+            release.add(document, found, links, patients[at])
     if release is not None:
         tally.deidentified.update(release.statuses)
     written = pa.Table.from_pylist(documents, schema=DOCUMENTS)

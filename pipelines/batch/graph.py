@@ -195,6 +195,17 @@ class RunWork:
         ]
 
 
+def write_tasks(loaded: LoadedPipeline) -> int:
+    """How many units are written at a time.
+
+    Writing waits for storage, and a few tasks suffice. De-identification is CPU time, tens of
+    milliseconds a document: then there is a task for every CPU of the cluster.
+    """
+    if loaded.pipeline.deidentify is None or not ray.is_initialized():
+        return IO_TASKS
+    return max(IO_TASKS, int(ray.cluster_resources().get("CPU", 0)))
+
+
 def build(work: RunWork) -> Dataset:
     """The lazy dataset of a run. Iterating it executes the run and yields a row per unit: its id,
     its files and its counts."""
@@ -228,5 +239,5 @@ def build(work: RunWork) -> Dataset:
         batch_format="pyarrow",
         zero_copy_batch=True,
         num_cpus=_IO_CPUS,
-        compute=TaskPoolStrategy(IO_TASKS),
+        compute=TaskPoolStrategy(write_tasks(work.loaded)),
     )

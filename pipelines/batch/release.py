@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -31,10 +32,24 @@ from pipelines.tables.schema import (
 Row = dict[str, Any]
 
 
-def patients(table: pa.Table, section: Deidentification) -> list[Id]:
-    """The patient's id of each row of a unit: None where it is not known, a Failure where the
-    value cannot be an id."""
-    name = section.patient_column
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the source's columns say of a document's patient. ``id``: None where it is not known, a
+    Failure where the value cannot be an id. ``names``: of the patient and others."""
+
+    id: Id = None
+    names: tuple[str, ...] = ()
+
+
+def known(table: pa.Table, section: Deidentification) -> list[Known]:
+    """What is known of the patient of each row of a unit."""
+    columns = [table[name].to_pylist() for name in section.name_columns]
+    rows = zip(*columns, strict=True) if columns else ((),) * table.num_rows
+    names = [tuple(str(value) for value in row if value) for row in rows]
+    return [Known(*both) for both in zip(_ids(table, section.patient_column), names, strict=True)]
+
+
+def _ids(table: pa.Table, name: str | None) -> list[Id]:
     if name is None:
         return [None] * table.num_rows
     column = table[name].combine_chunks()
@@ -55,7 +70,7 @@ class UnitRelease:
         self.statuses: Counter[str] = Counter()
 
     def add(
-        self, document: Row, entities: Sequence[Row], relations: Iterable[Row], patient: Id
+        self, document: Row, entities: Sequence[Row], relations: Iterable[Row], known: Known
     ) -> None:
         """Add a document, given by its rows of the other tables: those of a document that is
         carried over from an earlier run are de-identified again, by this run's configuration."""
@@ -67,13 +82,14 @@ class UnitRelease:
             relations=tuple(map(row_relation, relations)),
         )
         status, error_type = Status(document["status"]), document["error_type"]
+        patient = known.id
         if isinstance(patient, Failure):
             status, error_type, patient = Status.FAILED, patient.type, None
         release = releaser.release(
-            document["text"], status, error_type, annotations, patient or id_
+            document["text"], status, error_type, annotations, patient or id_, known.names
         )
         new_id = releaser.document_id(id_, _is_derived(document))
-        self._add(release, id_, new_id, None if patient is None else str(patient))
+        self._add(release, id_, new_id, patient)
 
     def _add(self, release: Release, id_: str, new_id: str, patient: str | None) -> None:
         self.statuses[release.status] += 1

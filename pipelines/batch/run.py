@@ -17,7 +17,7 @@ import ray
 from actors.extractor import Extractor
 from pipelines.batch.describe import check_source
 from pipelines.batch.execution import Execution, OnRay
-from pipelines.batch.graph import RunWork
+from pipelines.batch.graph import RunWork, write_tasks
 from pipelines.batch.stage import Load
 from pipelines.batch.stall import StalledError
 from pipelines.config import LoadedPipeline
@@ -180,7 +180,7 @@ def _drive(
         paths = [f"documents/{done[unit].files[0].path}" for unit in planned]
         check_unique_ids(store.folder, run_id, paths)
         seconds = time.monotonic() - clock
-        spent = timing(loaded, tally.busy - earlier, seconds)
+        spent = timing(loaded, tally.busy - earlier, seconds, write_tasks(loaded))
         spent["balanced"] = _balanced(loaded, tally)
 
         def facts(live: Sequence[LiveUnit]) -> Mapping[str, Any]:

@@ -96,11 +96,13 @@ def balance(loaded: LoadedPipeline, tally: Tally, gpus: int, cpus: float) -> dic
     return {demand.name: count for demand, count in zip(demands, found.counts, strict=True)}
 
 
-def timing(loaded: LoadedPipeline, busy: Mapping[str, float], seconds: float) -> Any:
+def timing(
+    loaded: LoadedPipeline, busy: Mapping[str, float], seconds: float, write_tasks: int = IO_TASKS
+) -> Any:
     """Utilisation of each stage's workers, 0 to 1, and the busiest stage: the bottleneck if it is
     near 1. ``seconds`` includes starting Ray and loading models; the stages do not. ``busy``: busy
     seconds by stage for the units of this process; a resumed run excludes earlier ones."""
-    workers = {"read": IO_TASKS, "write": IO_TASKS}
+    workers = {"read": IO_TASKS, "write": write_tasks}
     workers |= {stage.name: stage.actors.max_actors for stage in loaded.pooled}
     stages = {
         stage: {

@@ -14,7 +14,7 @@ from actors.guideline import Guideline
 from actors.spans import Document, Failure
 from pipelines.release import releaser
 from pipelines.serve.answering.admission import Queue, Rejected
-from pipelines.serve.answering.deidentify import deidentified_out
+from pipelines.serve.answering.deidentify import KnownPatient, deidentified_out
 from pipelines.serve.answering.guidelines import chosen
 from pipelines.serve.answering.models import (
     Event,
@@ -117,11 +117,11 @@ class Answerer:
         self,
         options: Options,
         inputs: Sequence[InputDocument],
-        patients: Sequence[str | None],
+        patients: Sequence[KnownPatient],
         request_id: str,
         gone: Callable[[], Awaitable[None]],
     ) -> DeidentifyResponse:
-        """De-identify documents by the pipeline; ``patients``: whose each one is.
+        """De-identify documents by the pipeline; ``patients``: what is known of each one's.
 
         Raises Problem, or ClientDisconnected as ``answer``.
         """
@@ -133,10 +133,10 @@ class Answerer:
         with self._admitted(plan):
             pending = await _unless_disconnected(self._read(plan), gone)
             async with asyncio.timeout_at(plan.until):
-                for one, whose in zip(pending, patients, strict=True):
+                for one, known in zip(pending, patients, strict=True):
                     documents.append(
                         await asyncio.to_thread(
-                            deidentified_out, one, plan.target, self._releaser, whose, unit
+                            deidentified_out, one, plan.target, self._releaser, known, unit
                         )
                     )
         return DeidentifyResponse(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -27,25 +28,35 @@ if TYPE_CHECKING:
     from actors.deidentify import Deidentified
 
 
+@dataclass(frozen=True, slots=True)
+class KnownPatient:
+    """What a request says of a document's patient. ``id``: of the patient, else of the
+    document."""
+
+    id: str | None = None
+    names: tuple[str, ...] = ()
+
+
 def deidentified_out(
     pending: PendingDocument,
     target: Target,
     releaser: Releaser,
-    whose: str | None,
+    known: KnownPatient,
     unit: OffsetUnit,
 ) -> DeidentifiedOut:
     """The response for a document that all models of the target have processed, or that failed.
 
-    ``whose``: the id of the patient or of the document. Without one it is the content: the
-    document's index in its request would give strangers the same surrogates and date shift.
+    Without an id of the patient or the document surrogates and shift follow from the content: the
+    document's index in its request would give strangers the same ones.
     """
     steps = [pending.steps[name] for name in target.models] if pending.failure is None else []
     status, failure = _outcome(pending.failure, steps)
     text = pending.document.text
-    whose = whose or hashlib.sha256((text or "").encode()).hexdigest()
+    whose = known.id or hashlib.sha256((text or "").encode()).hexdigest()
     stated = pending.document.sections
     found = annotate(text, steps, target.merge, refiner(target.refining), stated)
-    release = releaser.release(text, status, failure.type if failure else "", found, whose)
+    error_type = failure.type if failure else ""
+    release = releaser.release(text, status, error_type, found, whose, known.names)
     if failure is None and release.error_type:
         failure = Failure(release.error_type, "the document may hold names that were not found")
     done = release.done

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from pipelines.markup.colours import looks
 from pipelines.serve.answering.admission import Rate, Rejected
 from pipelines.serve.answering.answer import PICTURES, Answerer, ClientDisconnected
+from pipelines.serve.answering.deidentify import KnownPatient
 from pipelines.serve.answering.guidelines import use_of
 from pipelines.serve.answering.models import ModelFacts, Models, ModelUnavailable, QueueFull
 from pipelines.serve.answering.opening import InputDocument
@@ -208,7 +209,8 @@ class _Api:
                 found = await self._answerer.deidentify(
                     body.options,
                     _inputs(body),
-                    [one.patient or one.id for one in asked] or [None],
+                    [KnownPatient(one.patient or one.id, tuple(one.names)) for one in asked]
+                    or [KnownPatient()],
                     request.state.request_id,
                     lambda: _disconnected(request),
                 )

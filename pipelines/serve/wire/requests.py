@@ -25,6 +25,7 @@ from pipelines.offsets import OffsetUnit
 
 _GUIDELINE_PARTS, _GUIDELINE_CHARACTERS, _DEEPEST = 4_000, 100_000, 16
 _MOST_LABELS = 500
+_MOST_NAMES = 50
 MOST_PARTS = _GUIDELINE_PARTS + 4 * _MOST_LABELS
 """Maximum number of JSON values in a request apart from its documents."""
 
@@ -210,6 +211,11 @@ class PatientDocumentIn(DocumentIn):
         None,
         description="The patient's id: all documents of a patient share surrogates and date shift. "
         "Default: the document's id, and without one its content.",
+    )
+    names: Annotated[list[_Name], Field(max_length=_MOST_NAMES)] = Field(
+        default_factory=list,
+        description="Names of the patient, relatives or staff: every mention of them is taken, "
+        "whatever its form.",
     )
 
 

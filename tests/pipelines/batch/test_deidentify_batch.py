@@ -27,6 +27,7 @@ from actors.deidentify import Deidentifier, Residue
 from actors.spans import Document, Extraction, Status
 from pipelines.batch import RunFailedError, begin_run, drive_run
 from pipelines.batch.describe import describe
+from pipelines.batch.graph import write_tasks
 from pipelines.config import LoadedPipeline
 from pipelines.deidentification import KEY
 from pipelines.enrich import Pass, decide, enrich
@@ -133,6 +134,18 @@ def test_a_patient_has_the_same_surrogates_in_every_unit_and_run(lake: Lake) -> 
 
     assert head("a0") == head("a1") == head("c0")
     assert head("b0") == head("b1") != head("a0")
+
+
+def test_mentions_of_names_that_the_source_knows_are_taken(lake: Lake) -> None:
+    lake.write("c", ["c0"], extra=". BAXTER, K. and Kim agree.")
+    lake.enrich()
+    assert "BAXTER" in counterparts(lake.sink)["c0"]["text"], "no rule knows it"
+    rows = [json.loads(line) for line in (lake.source / "c.jsonl").read_text().splitlines()]
+    (lake.source / "c.jsonl").write_text(json.dumps(rows[0] | {"ward": "Kim Baxter"}))
+    lake.enrich({"name_columns": ["ward"]})
+    row = counterparts(lake.sink)["c0"]
+    assert row["status"] == "ok"
+    assert not {"BAXTER", "Kim"} & set(row["text"].replace(",", " ").split())
 
 
 def test_the_key_and_the_patients_stand_nowhere_below_the_sink(lake: Lake) -> None:
@@ -356,6 +369,13 @@ def test_plain_files_have_the_deidentified_tables_too(lake: Lake) -> None:
     assert len(rows) == 5
     assert rows["ward"].str.len_chars().unique().to_list() == [32]
     assert not rows["text"].str.contains("Jonathan").any()
+
+
+def test_every_cpu_of_a_cluster_deidentifies(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: True)
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 64.0})
+    assert write_tasks(lake.loaded()) == 64
+    assert write_tasks(pipeline(str(lake.source), lake.sink.path)) == 4
 
 
 def test_columns_that_are_not_read_or_are_no_ids_are_refused(lake: Lake) -> None:
