@@ -22,6 +22,7 @@ from pipelines.cli import (
     export,
     extract,
     models,
+    pages,
     plan,
     report,
     run,
@@ -51,6 +52,7 @@ app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("schema")(schema.schema)
 app.add_typer(models.app, name="models", help="Inspect models and fetch their weights.")
+app.add_typer(pages.app, name="pages", help="Export what was read of images and PDFs.")
 app.add_typer(runs.app, name="runs", help="Inspect and maintain the runs of a sink.")
 app.add_typer(
     vocabulary.app, name="vocabulary", help="Build vocabulary indexes for entity linking."
