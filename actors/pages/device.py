@@ -47,10 +47,9 @@ class Device:
         bx, by = self.a * right + self.c * top + self.e, self.b * right + self.d * top + self.f
         return min(ax, bx), min(ay, by), max(ax, bx), max(ay, by)
 
-    def turn(self, angle: float) -> int:
-        """Return the degrees clockwise (0, 90, 180, 270) that make text upright which runs at an
-        angle, in radians counterclockwise from the page's x axis."""
-        x, y = math.cos(angle), math.sin(angle)
+    def turn(self, x: float, y: float) -> int:
+        """Return the degrees clockwise (0, 90, 180, 270) that make text upright which runs in the
+        direction (x, y) of the page."""
         across, down = self.a * x + self.c * y, self.b * x + self.d * y
         if abs(across) >= abs(down):
             return 0 if across >= 0 else 180

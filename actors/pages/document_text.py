@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 from actors.pages.hyphens import HyphenatedWords
 from actors.pages.layout import Line, reading_order
@@ -69,21 +70,27 @@ def _line(
 ) -> None:
     last = line.cells[-1].words[-1]
     shown = last.text
-    text.open = False
-    if following is not None and len(line.cells) == 1:
+    continuing, text.open = text.open, False
+    if following is not None and not _is_tabular(line):
         continued = known.joined(last.text, following.cells[0].words[0].text)
         if continued is not None:
             shown, text.open = continued, True
     for place, cell in enumerate(line.cells):
-        if place:
-            text.add(_between(line.cells[place - 1], cell))
         for index, word in enumerate(cell.words):
-            if index:
-                text.add(" ")
+            if place or index:
+                # The line ends where the word does that began in the one before.
+                text.add(
+                    "\n" if continuing else " " if index else _between(line.cells[place - 1], cell)
+                )
+                continuing = False
             start = text.length
             text.add(shown if word is last else word.text)
             box = Box(page, word.x0, word.y0, word.x1, word.y1)
             text.words.append(Word(start, text.length, box, word.confidence, turn, word.field))
+
+
+def _is_tabular(line: Line) -> bool:
+    return any(_between(left, right) == "\t" for left, right in pairwise(line.cells))
 
 
 def _between(left: Strip, right: Strip) -> str:

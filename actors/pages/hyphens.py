@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-_BROKEN = re.compile(r"(?:^|.*[^\w])?(?P<left>[^\W\d_]{2,})[-‐\u00ad]$", re.DOTALL)
+_BROKEN = re.compile(r"(?:^|.*[^\w])?(?P<left>[^\W\d_]+)[-‐\u00ad]$", re.DOTALL)
 _CONTINUED = re.compile(r"(?P<right>[^\W\d_]+|\d+)")
 _WORD = re.compile(r"[^\W\d_]+(?:[-‐][^\W\d_]+)*")
 _SOFT = "\u00ad"
@@ -39,8 +39,8 @@ class HyphenatedWords:
         "metfor-" and "min" give "metfor", "non-" and "small" give "non-". None if it does not.
 
         A hyphen goes if the document has the whole word elsewhere, stays if it has the compound,
-        and otherwise stays between parts that are usually written with one, before a capital letter
-        and before a number.
+        and otherwise stays between parts that are usually written with one, after a single letter,
+        before a capital letter and before a number.
         """
         before, after = _BROKEN.match(left), _CONTINUED.match(right)
         if before is None or after is None:
@@ -48,7 +48,7 @@ class HyphenatedWords:
         first, second = before["left"], after["right"]
         if left.endswith(_SOFT):
             return left[:-1]
-        if second.isdigit() or (second[0].isupper() and not first.isupper()):
+        if len(first) == 1 or second.isdigit() or (second[0].isupper() and not first.isupper()):
             return left
         whole, compound = (first + second).casefold(), f"{first}-{second}".casefold()
         if whole in self._known:

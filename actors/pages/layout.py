@@ -2,7 +2,8 @@
 
 The page is scanned downwards in rows. A gap that consecutive rows leave free is a gutter, and the
 rows along it form a region. A region is a table, read row by row, if its cells are level and short;
-otherwise its columns are read one after the other.
+otherwise its columns are read one after the other. Columns need not be level with each other. A gap
+hardly wider than a space between words is a gutter only between columns of prose.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from actors.pages.page import Strip
 
 # All in strip heights. A strip includes a margin around its letters: lines of a paragraph touch.
 _GUTTER = 1.0  # minimum width of a gap between columns
+_NARROW = 0.4  # and between columns of prose, where
+_NARROW_ROWS = 3  # at least so many rows of each leave it free
+_BESIDE = 0.2  # rows that overlap by this may belong to columns side by side
 _APART = 0.8  # a line in only one column, this far below, starts a new region
 _FAR = 2.0  # and so does any line this far below
 _PARAGRAPH = 0.5  # a gap between lines that separates paragraphs
@@ -40,7 +44,7 @@ def reading_order(strips: Sequence[Strip]) -> list[Line]:
     """Return the strips of a page as lines, in reading order."""
     if not strips:
         return []
-    unit = median(strip.height for strip in strips)
+    unit = median(strip.height for strip in strips for _ in strip.words)
     return _lines(_rows(strips), max(unit, 1.0))
 
 
@@ -72,7 +76,10 @@ def _lines(rows: list[_Row], unit: float) -> list[Line]:
     lines: list[Line] = []
     at = 0
     while at < len(rows):
-        end, gutters = _region(rows, at, unit)
+        end, gutters = _region(rows, at, unit, _GUTTER)
+        narrow_end, narrow_gutters = _narrow_region(rows, at, unit)
+        if narrow_end > end:
+            end, gutters = narrow_end, narrow_gutters
         region = rows[at:end]
         if len(gutters) == 0 or len(region) == 1 or _is_table(region, gutters):
             for number, row in enumerate(region):
@@ -96,9 +103,21 @@ def _columns(region: list[_Row], gutters: list[_Gap], unit: float) -> list[Line]
     return lines
 
 
-def _region(rows: list[_Row], at: int, unit: float) -> tuple[int, list[_Gap]]:
-    """Return the end of the region that begins at a row, and the gutters through it."""
-    gutters = _gaps(rows[at], unit)
+def _narrow_region(rows: list[_Row], at: int, unit: float) -> tuple[int, list[_Gap]]:
+    """Return the region of columns of prose with a narrow gutter that begins at a row, if any."""
+    end, gutters = _region(rows, at, unit, _NARROW)
+    region = rows[at:end]
+    short = any(
+        sum(any(_column_of(s, gutters) == c for s in row) for row in region) < _NARROW_ROWS
+        for c in range(len(gutters) + 1)
+    )
+    return (at + 1, []) if short or not _is_prose(region, gutters) else (end, gutters)
+
+
+def _region(rows: list[_Row], at: int, unit: float, least: float) -> tuple[int, list[_Gap]]:
+    """Return the end of the region that begins at a row, and the gutters through it, at least as
+    wide as ``least`` strip heights."""
+    gutters = _gaps(_beside(rows, at), least * unit)
     if not gutters:
         return at + 1, []
     end = at + 1
@@ -109,7 +128,7 @@ def _region(rows: list[_Row], at: int, unit: float) -> tuple[int, list[_Gap]]:
         occupied = {_column_of(strip, gutters) for strip in row}
         if gap > _FAR * unit or (gap > _APART * unit and len(occupied) == 1):
             break
-        left = _narrowed(gutters, row, unit)
+        left = _narrowed(gutters, row, least * unit)
         if not left:
             break
         gutters = left
@@ -118,15 +137,28 @@ def _region(rows: list[_Row], at: int, unit: float) -> tuple[int, list[_Gap]]:
     return end, gutters
 
 
-def _gaps(row: _Row, unit: float) -> list[_Gap]:
+def _beside(rows: list[_Row], at: int) -> _Row:
+    """Return a row with the strips of the next one that is beside it: columns whose lines are not
+    level make rows by turns."""
+    row = rows[at]
+    if at + 1 == len(rows):
+        return row
+    bottom = min(s.y1 - _BESIDE * s.height for s in row)
+    following = [s for s in rows[at + 1] if s.y0 < bottom]
+    if any(s.x0 < other.x1 and other.x0 < s.x1 for s in following for other in row):
+        return row
+    return sorted([*row, *following], key=lambda s: s.x0)
+
+
+def _gaps(row: _Row, least: float) -> list[_Gap]:
     gaps = []
     for left, right in pairwise(row):
-        if right.x0 - left.x1 >= _GUTTER * unit:
+        if right.x0 - left.x1 >= least:
             gaps.append((left.x1, right.x0))
     return gaps
 
 
-def _narrowed(gutters: list[_Gap], row: _Row, unit: float) -> list[_Gap]:
+def _narrowed(gutters: list[_Gap], row: _Row, least: float) -> list[_Gap]:
     """Return the parts of the gutters that the strips of a row leave free."""
     free = gutters
     for strip in row:
@@ -140,7 +172,7 @@ def _narrowed(gutters: list[_Gap], row: _Row, unit: float) -> list[_Gap]:
             widest = max(pieces, key=lambda piece: piece[1] - piece[0])
             if strip.x0 <= left and strip.x1 >= right:
                 continue
-            if widest[1] - widest[0] >= _GUTTER * unit:
+            if widest[1] - widest[0] >= least:
                 parts.append(widest)
         free = parts
     return free
@@ -171,16 +203,27 @@ def _is_table(region: list[_Row], gutters: list[_Gap]) -> bool:
 
 
 def _is_prose(region: list[_Row], gutters: list[_Gap]) -> bool:
-    columns = [column for column in _by_column(region, gutters) if column]
+    columns = [column for column in _lines_of_columns(region, gutters) if column]
     if len(columns) < 2:
         return False
     for column in columns:
-        left, right = min(s.x0 for s in column), max(s.x1 for s in column)
-        fill = median((s.x1 - s.x0) / max(right - left, 1.0) for s in column)
-        length = median(sum(len(w.text) + 1 for w in s.words) for s in column)
+        left, right = min(s[0].x0 for s in column), max(s[-1].x1 for s in column)
+        fill = median((s[-1].x1 - s[0].x0) / max(right - left, 1.0) for s in column)
+        length = median(sum(len(w.text) + 1 for s in line for w in s.words) for line in column)
         if fill < _PROSE_FILL or length < _PROSE_LENGTH:
             return False
     return True
+
+
+def _lines_of_columns(region: list[_Row], gutters: list[_Gap]) -> list[list[_Row]]:
+    """Return for each column its lines, whose strips are parts of them."""
+    columns: list[list[_Row]] = [[] for _ in range(len(gutters) + 1)]
+    for row in region:
+        for number, column in enumerate(columns):
+            line = [strip for strip in row if _column_of(strip, gutters) == number]
+            if line:
+                column.append(line)
+    return columns
 
 
 def _parted(above: _Row, row: _Row, unit: float) -> bool:

@@ -7,6 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from itertools import pairwise
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -19,9 +21,12 @@ from actors.pages.language import is_no_language
 from actors.pages.notes import Note
 from actors.pages.page import PlacedWord, Strip
 from actors.pages.page_objects import PageObjects, address, bounds_of, fill_colour, is_clipped
-from actors.pages.rectangles import Rectangle, strip_of, turned_box, union
+from actors.pages.rectangles import strip_of, turned_box
 
-_CELL_GAP = 1.2  # in line heights: a wider gap separates cells, not words
+# A gap may separate cells or columns, not only words, if it is wider than the spaces of its line by
+# this factor and at least as many line heights as this; or where a line has too few to tell.
+_WIDER, _LEAST_GAP, _FEW_GAPS_GAP, _CELL_GAP = 1.6, 0.35, 0.6, 1.2
+_FEW_GAPS = 3
 _BROKEN_SHARE = 0.1  # share of unmapped glyphs from which a font's text is no text
 _LIGHT = 215  # of 255: a fill this light may be paper on paper
 _FAINT_OPACITY = 40  # of 255
@@ -53,12 +58,12 @@ class _Style:
     turn: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Character:
-    text: str
-    box: Rectangle | None
+@dataclass(slots=True)
+class _LayerWord:
+    word: PlacedWord
+    trust: _Trust
     style: _Style
-    broken: bool
+    ends_line: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +88,13 @@ def read_text_layer(
     ``render`` is called only if it takes pixels to tell whether a word can be seen."""
     text = page.get_textpage()
     try:
-        characters = _characters(page, text, size, objects)
+        found = _Words(page, text, size, objects)
     finally:
         text.close()
-    fonts = _font_trust(characters)
-    words = list(_words(characters, fonts))
+    words = found.words
+    fonts = found.font_trust()
+    for word in words:
+        word.trust = max(word.trust, fonts.get(word.style.font, _Trust.SURE))
     counts: Counter[_Trust] = Counter(word.trust for word in words)
     notes = {Note.OUTSIDE: counts[_Trust.OUTSIDE]}
     if counts[_Trust.SUSPECT]:
@@ -104,48 +111,105 @@ def read_text_layer(
     )
 
 
-def _characters(
-    page: pdfium.PdfPage, text: pdfium.PdfTextPage, size: tuple[int, int], objects: PageObjects
-) -> list[_Character]:
-    device = Device.of(page, size)
-    styles: dict[int, _Style] = {}
-    plain = _Style(_Trust.SURE, 0, 0)
-    loose = raw.FS_RECTF()
-    found = []
-    for i in range(raw.FPDFText_CountChars(text)):
-        code = raw.FPDFText_GetUnicode(text, i)
-        character = chr(code) if code <= 0x10FFFF and not 0xD800 <= code < 0xE000 else "�"
-        if character.isspace():
-            found.append(_Character(character, None, plain, False))
-            continue
-        item = raw.FPDFText_GetTextObject(text, i)
-        key = address(item)
-        style = styles.get(key)
-        if style is None:
-            style = styles[key] = _style(item, key, text, i, device, objects) if key else plain
-        box = None
-        if raw.FPDFText_GetLooseCharBox(text, i, loose):
-            box = device.box(loose.left, loose.bottom, loose.right, loose.top)
-        if box is not None and not _inside(box, size):
-            style = _Style(_Trust.OUTSIDE, style.font, style.turn)
-        broken = character != _HYPHEN and (
-            character == "�"
-            or character < " "
-            or 0xE000 <= code <= 0xF8FF
-            or raw.FPDFText_HasUnicodeMapError(text, i) == 1
-        )
-        found.append(_Character(character, box, style, broken))
-    return found
+class _Words:
+    """The words of a text layer, in its order, and how well each font maps to characters."""
+
+    def __init__(
+        self,
+        page: pdfium.PdfPage,
+        text: pdfium.PdfTextPage,
+        size: tuple[int, int],
+        objects: PageObjects,
+    ) -> None:
+        self.words: list[_LayerWord] = []
+        self._shown: Counter[int] = Counter()
+        self._broken: Counter[int] = Counter()
+        self._letters: list[str] = []
+        self._places: list[tuple[float, float, float, float]] = []
+        self._state = (_Trust.SURE, _NO_STYLE)
+        self._device = Device.of(page, size)
+        self._read(page, text.raw, objects)
+
+    def _read(self, page: pdfium.PdfPage, text: Any, objects: PageObjects) -> None:
+        styles: dict[int, _Style] = {0: _NO_STYLE}
+        visible, loose = raw.FS_RECTF(), raw.FS_RECTF()
+        raw.FPDF_GetPageBoundingBox(page, visible)
+        left, bottom, right, top = visible.left, visible.bottom, visible.right, visible.top
+        for i in range(raw.FPDFText_CountChars(text)):
+            code = raw.FPDFText_GetUnicode(text, i)
+            character = chr(code) if code <= 0x10FFFF and not 0xD800 <= code < 0xE000 else "�"
+            if character.isspace():
+                self._end(character in "\r\n")
+                continue
+            key = address(raw.FPDFText_GetTextObject(text, i))
+            style = styles.get(key)
+            if style is None:
+                style = styles[key] = _style(key, text, i, self._device, objects)
+            self._shown[style.font] += 1
+            if _is_broken(character, code) or raw.FPDFText_HasUnicodeMapError(text, i) == 1:
+                self._broken[style.font] += 1
+            trust = style.trust
+            place = None
+            if raw.FPDFText_GetLooseCharBox(text, i, loose):
+                place = (loose.left, loose.bottom, loose.right, loose.top)
+                x, y = place[0] + place[2], place[1] + place[3]  # twice the middle
+                if not (2 * left <= x <= 2 * right and 2 * bottom <= y <= 2 * top):
+                    trust = _Trust.OUTSIDE
+            if self._letters and (trust, style.turn) != (self._state[0], self._state[1].turn):
+                self._end(line=False)
+            if not self._letters:
+                self._state = (trust, style)
+            if place is not None:
+                self._places.append(place)
+            if character == _HYPHEN:  # what follows is in the next line, and no line end between
+                self._letters.append("-")
+                self._end(line=True)
+            elif character != "\0":
+                self._letters.append(character)
+        self._end(line=True)
+
+    def font_trust(self) -> dict[int, _Trust]:
+        """Return the fonts that cannot be trusted. Where one writes no language, those with too
+        little text to be judged are doubted with it."""
+        texts: defaultdict[int, list[str]] = defaultdict(list)
+        for one in self.words:
+            if one.trust is not _Trust.OUTSIDE:
+                texts[one.style.font].append(one.word.text)
+        trust = {
+            font: _Trust.BROKEN
+            for font, broken in self._broken.items()
+            if broken > _BROKEN_SHARE * self._shown[font]
+        }
+        judged = {font: is_no_language(own) for font, own in texts.items() if font not in trust}
+        if any(judged.values()):
+            trust |= {font: _Trust.DOUBTFUL for font, bad in judged.items() if bad is not False}
+        return trust
+
+    def _end(self, line: bool) -> None:
+        """End the word, and the line."""
+        if self._letters and self._places:
+            trust, style = self._state
+            lefts, bottoms, rights, tops = zip(*self._places, strict=True)
+            box = self._device.box(min(lefts), min(bottoms), max(rights), max(tops))
+            if trust is _Trust.SURE and min(box[2] - box[0], box[3] - box[1]) < _SMALLEST:
+                trust = _Trust.SUSPECT
+            word = PlacedWord("".join(self._letters), *box)
+            self.words.append(_LayerWord(word, trust, style))
+        self._letters, self._places = [], []
+        if line and self.words:
+            self.words[-1].ends_line = True
 
 
-def _inside(box: Rectangle, size: tuple[int, int]) -> bool:
-    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    return 0 <= x <= size[0] and 0 <= y <= size[1]
+def _is_broken(character: str, code: int) -> bool:
+    """Return True if a glyph has no character that means anything."""
+    return character == "�" or (code < 32 and character != _HYPHEN) or 0xE000 <= code <= 0xF8FF
 
 
-def _style(
-    item: Any, key: int, text: pdfium.PdfTextPage, i: int, device: Device, objects: PageObjects
-) -> _Style:
+_NO_STYLE = _Style(_Trust.SURE, 0, 0)
+
+
+def _style(key: int, text: Any, i: int, device: Device, objects: PageObjects) -> _Style:
+    item = raw.FPDFText_GetTextObject(text, i)
     mode = raw.FPDFTextObj_GetTextRenderMode(item)
     red, green, blue, opacity = fill_colour(item)
     bounds = bounds_of(item)
@@ -164,65 +228,12 @@ def _style(
     ):
         trust = _Trust.SUSPECT
     font = address(raw.FPDFTextObj_GetFont(item))
-    return _Style(trust, font, device.turn(raw.FPDFText_GetCharAngle(text, i)))
+    return _Style(trust, font, _turn(text, i, device))
 
 
-def _font_trust(characters: Sequence[_Character]) -> dict[int, _Trust]:
-    """Return the fonts that cannot be trusted. Where one writes no language, fonts with too little
-    text to be judged are doubted with it."""
-    by_font: defaultdict[int, list[_Character]] = defaultdict(list)
-    for one in characters:
-        if one.box is not None and one.style.trust is not _Trust.OUTSIDE:
-            by_font[one.style.font].append(one)
-    trust: dict[int, _Trust] = {}
-    for font, own in by_font.items():
-        if sum(one.broken for one in own) > _BROKEN_SHARE * len(own):
-            trust[font] = _Trust.BROKEN
-        elif is_no_language("".join(one.text for one in own)):
-            trust[font] = _Trust.DOUBTFUL
-    return trust
-
-
-@dataclass(frozen=True, slots=True)
-class _LayerWord:
-    word: PlacedWord
-    trust: _Trust
-    turn: int
-    ends_line: bool
-
-
-def _words(characters: Sequence[_Character], fonts: dict[int, _Trust]) -> Iterator[_LayerWord]:
-    letters: list[_Character] = []
-    for one in [*characters, _END]:
-        trust = _trust(one, fonts)
-        if one.text.isspace() or (letters and trust is not _trust(letters[0], fonts)):
-            word = _word(letters, fonts, ends_line=one.text in "\r\n")
-            letters = []
-            if word is not None:
-                yield word
-        if not one.text.isspace():
-            letters.append(one)
-
-
-_END = _Character("\n", None, _Style(_Trust.SURE, 0, 0), False)
-
-
-def _trust(one: _Character, fonts: dict[int, _Trust]) -> _Trust:
-    return max(one.style.trust, fonts.get(one.style.font, _Trust.SURE))
-
-
-def _word(
-    letters: Sequence[_Character], fonts: dict[int, _Trust], ends_line: bool
-) -> _LayerWord | None:
-    places = [one.box for one in letters if one.box is not None]
-    text = "".join("-" if one.text == _HYPHEN else one.text for one in letters)
-    text = text.replace("\0", "")
-    if not places or not text:
-        return None
-    trust, box = _trust(letters[0], fonts), union(places)
-    if min(box[2] - box[0], box[3] - box[1]) < _SMALLEST:
-        trust = _Trust.SUSPECT if trust is _Trust.SURE else trust
-    return _LayerWord(PlacedWord(text, *box), trust, letters[0].style.turn, ends_line)
+def _turn(text: Any, i: int, device: Device) -> int:
+    matrix = raw.FS_MATRIX()
+    return device.turn(matrix.a, matrix.b) if raw.FPDFText_GetMatrix(text, i, matrix) else 0
 
 
 def _seen(
@@ -247,22 +258,31 @@ def _seen(
 
 
 def _strips(words: Sequence[_LayerWord], size: tuple[int, int]) -> Iterator[Strip]:
-    run: list[PlacedWord] = []
-    last: _LayerWord | None = None
+    line: list[_LayerWord] = []
     for one in words:
-        if last is not None and (
-            last.ends_line or last.turn != one.turn or _apart(last.word, one.word, one.turn, size)
-        ):
-            yield strip_of(run, last.turn, size)
-            run = []
-        run.append(one.word)
-        last = one
-    if last is not None:
-        yield strip_of(run, last.turn, size)
+        if line and (line[-1].ends_line or line[-1].style.turn != one.style.turn):
+            yield from _cells(line, size)
+            line = []
+        line.append(one)
+    if line:
+        yield from _cells(line, size)
 
 
-def _apart(left: PlacedWord, right: PlacedWord, turn: int, size: tuple[int, int]) -> bool:
-    ax0, ay0, ax1, ay1 = turned_box((left.x0, left.y0, left.x1, left.y1), size, turn)
-    bx0, by0, _, by1 = turned_box((right.x0, right.y0, right.x1, right.y1), size, turn)
-    height = max(ay1 - ay0, by1 - by0)
-    return bx0 - ax1 > _CELL_GAP * height or bx0 < ax0 - height
+def _cells(line: Sequence[_LayerWord], size: tuple[int, int]) -> Iterator[Strip]:
+    """Split a line where it has gaps between cells or columns."""
+    turn = line[0].style.turn
+    words = [one.word for one in line]
+    boxes = [turned_box((w.x0, w.y0, w.x1, w.y1), size, turn) for w in words]
+    gaps = [right[0] - left[2] for left, right in pairwise(boxes)]
+    height = median(box[3] - box[1] for box in boxes)
+    if len(gaps) < _FEW_GAPS:
+        limit = _FEW_GAPS_GAP * height
+    else:
+        limit = max(_LEAST_GAP * height, _WIDER * median(gaps))
+    limit = min(limit, _CELL_GAP * height)
+    start = 0
+    for number, gap in enumerate(gaps, start=1):
+        if gap > limit or boxes[number][0] < boxes[number - 1][0] - height:
+            yield strip_of(words[start:number], turn, size)
+            start = number
+    yield strip_of(words[start:], turn, size)
