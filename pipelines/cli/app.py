@@ -16,6 +16,7 @@ from actors.config import ConfigError
 from actors.extras import MissingExtraError, optional_imports
 from actors.weights import WeightsError
 from pipelines.cli import (
+    calibrate,
     deidentify,
     enrich,
     evaluate,
@@ -27,6 +28,7 @@ from pipelines.cli import (
     report,
     run,
     runs,
+    sample,
     schema,
     serve,
     vocabulary,
@@ -49,6 +51,8 @@ app.command("serve")(serve.serve)
 app.command("token")(serve.token)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
+app.command("sample")(sample.sample)
+app.command("calibrate")(calibrate.calibrate)
 app.command("report")(report.report)
 app.command("schema")(schema.schema)
 app.add_typer(models.app, name="models", help="Inspect models and fetch their weights.")

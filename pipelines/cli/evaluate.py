@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,7 +17,7 @@ from pipelines.exchange.formats import GoldFormat
 
 if TYPE_CHECKING:
     from pipelines.config import LoadedPipeline
-    from pipelines.evaluate import Prediction
+    from pipelines.evaluate import GoldDocument, Prediction
 
 
 def evaluate(
@@ -62,11 +62,7 @@ def evaluate(
     try:
         read = read_gold(gold, gold_format)
         documents = read.documents
-        if run is None:
-            predictions = _extracted(loaded, {id_: g.text for id_, g in documents.items()})
-        else:
-            predictions = _stored(loaded.pipeline.sink.path, run)
-        comparison = compare(documents, predictions)
+        comparison = compare(documents, predictions_of(loaded, documents, run))
     except (GoldError, RunError) as error:
         show_error(error, console)
         raise typer.Exit(2) from error
@@ -84,6 +80,15 @@ def evaluate(
         console.print(f"[yellow]{escape(gold)}: {count:,} {escape(what)}[/]", soft_wrap=True)
     if html:
         console.print(f"errors: {html}", soft_wrap=True, highlight=False)
+
+
+def predictions_of(
+    loaded: LoadedPipeline, gold: Mapping[str, GoldDocument], run: str | None
+) -> Iterator[Prediction]:
+    """What the pipeline's models find in the gold texts, or what a committed run found."""
+    if run is None:
+        return _extracted(loaded, {id_: document.text for id_, document in gold.items()})
+    return _stored(loaded.pipeline.sink.path, run)
 
 
 def _extracted(loaded: LoadedPipeline, texts: dict[str, str]) -> Iterator[Prediction]:

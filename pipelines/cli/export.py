@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +18,7 @@ from pipelines.offsets import OffsetUnit
 
 if TYPE_CHECKING:
     from pipelines.exchange.exporter import Lost
+    from pipelines.tables.snapshot import Snapshot
 
 
 def export(
@@ -91,7 +93,7 @@ def export(
     try:
         options = Options(
             unit=to.unit(offsets),
-            system=f"medspan {version('medspan')}",
+            system=software(),
             patient=patient,
             date=date,
             parquet=parquet,
@@ -102,13 +104,7 @@ def export(
             frozenset(label or ()), _statuses(status or []), min_score, frozenset(document or ())
         )
         snapshot = store_of(sink).snapshot(None if run == "latest" else run)
-        known = snapshot.table("documents").schema().names
-        for option, column in (("--patient", patient), ("--date", date)):
-            if column is not None and column not in known:
-                raise ExportError(
-                    f"{option} {column}: the documents table has no such column; columns of the "
-                    "source go there by source.extra_columns"
-                )
+        check_columns(snapshot, {"--patient": patient, "--date": date})
         latest = snapshot.run_id  # raises where no run is committed
         columns = (*to.columns, *options.columns)
         results = read_results(snapshot, latest if run else None, columns=columns)
@@ -119,6 +115,25 @@ def export(
     console.print(f"{count:,} documents in {escape(out)}", soft_wrap=True)
     for line in not_expressed(lost):
         console.print(escape(line), soft_wrap=True)
+
+
+def software() -> str:
+    """The name and version of medspan."""
+    return f"medspan {version('medspan')}"
+
+
+def check_columns(snapshot: Snapshot, columns: Mapping[str, str | None]) -> None:
+    """Raise ExportError if the documents table lacks a column, given by the option that names
+    it."""
+    from pipelines.exchange.exporter import ExportError
+
+    known = snapshot.table("documents").schema().names
+    for option, column in columns.items():
+        if column is not None and column not in known:
+            raise ExportError(
+                f"{option} {column}: the documents table has no such column; columns of the "
+                "source go there by source.extra_columns"
+            )
 
 
 def not_expressed(lost: Lost) -> list[str]:

@@ -20,16 +20,18 @@ import ray
 
 from actors.config import ModelConfig, load_model
 from actors.extractor import Share
-from actors.spans import Document, Extraction, Failure, Status, Usage, spanning
+from actors.spans import Assertion, Document, Extraction, Failure, Status, Usage, spanning
 from pipelines.batch.stage import Load
 from pipelines.config import LoadedPipeline, Pipeline, Sink, Source, Step
 from pipelines.pool import Pool
+from pipelines.runs.plan import RunPlan
 from pipelines.runs.store import RunStore as Lake
 from pipelines.runs.tally import Tally
 from pipelines.source.units import Slice
 from pipelines.stages import UNPOOLED, Stage
 from pipelines.tables.commit import Change, commit
 from pipelines.tables.ledger import LiveUnit
+from pipelines.tables.rows import entity_row
 from pipelines.tables.schema import DOCUMENTS, ENTITIES, RELATIONS
 from pipelines.tables.snapshot import Snapshot
 from pipelines.tables.unit_files import write_unit
@@ -196,16 +198,17 @@ def store_rows(
 ) -> None:
     """Commit a run of units with documents of these ids and an entity each; no model, no source.
 
-    ``given``: rows of entities and relations in place of these; of documents one row, with what
-    every document has further.
+    ``given``: rows of entities and relations in place of these; of documents what each of them has
+    further, or one row for all.
     """
     rows = given or {}
+    given_documents = list(rows.get("documents", ()))
     done = {}
     for unit, ids in units.items():
         documents = [
             {"doc_id": i, "source": f"file:///{unit}", "source_row": n, "status": "ok"}
             | {"error_type": "", "text": f"note {i}", "entity_count": 1, "content_hash": i}
-            | dict(next(iter(rows.get("documents", ())), {}))
+            | dict(given_documents[n % len(given_documents)] if given_documents else {})
             for n, i in enumerate(ids)
         ]
         entities = [
@@ -252,6 +255,29 @@ def store_rows(
         )
 
     commit(store.tables, run_id, change)
+
+
+def store_gold(path: str, gold: Path) -> None:
+    """Commit a run that found the gold of a JSONL file: documents with these texts and entities,
+    each with a score and the status "present"."""
+    rows = [json.loads(line) for line in gold.read_text(encoding="utf-8").splitlines()]
+    store = Lake(path)
+    store.begin("r1", RunPlan("{}", (), pa.schema([])))
+    documents, entities = [], []
+    for row in rows:
+        of = {"doc_id": row["id"], "source": "file:///gold"}
+        facts = {"finished_at": datetime.now(UTC), "steps": []}
+        documents.append(facts | {"text": row["text"], "entity_count": len(row["entities"])})
+        for number, one in enumerate(row["entities"]):
+            entity = spanning(
+                *(row["text"], one["start"], one["end"], one["label"]),
+                score=round(0.5 + number / (2 * len(row["entities"])), 3),
+                model="m",
+                assertion=Assertion(),
+            )
+            entities.append(of | {"ordinal": number} | entity_row(entity))
+    ids = [row["id"] for row in rows]
+    store_rows(store, "r1", {"u": ids}, given={"documents": documents, "entities": entities})
 
 
 class Quiet:

@@ -1,0 +1,82 @@
+"""``medspan calibrate``: thresholds per label for a wanted precision or recall."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pipelines.cli.errors import show_error
+from pipelines.cli.evaluate import predictions_of
+from pipelines.exchange.formats import GoldFormat
+
+
+def calibrate(
+    config: Annotated[Path, typer.Argument(help="A pipeline file.")],
+    gold: Annotated[str, typer.Option(help="As for `medspan evaluate`.")],
+    gold_format: Annotated[
+        GoldFormat | None, typer.Option(help="Default: by the suffix of the files.")
+    ] = None,
+    precision: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Least precision of every label.")
+    ] = None,
+    recall: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Least recall of every label.")
+    ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option(
+            help="Use this committed run ('latest' for the last one); default: run the "
+            "pipeline's models on the gold texts in this process."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+) -> None:
+    """Choose score thresholds per label from gold, for `labels` of the model file."""
+    import yaml
+
+    from pipelines.config import load_pipeline
+    from pipelines.evaluate import GoldError, compare
+    from pipelines.evaluate.calibrate import (
+        calibrate as thresholds_of,
+    )
+    from pipelines.evaluate.calibrate import (
+        calibration_tables,
+        thresholds_snippet,
+    )
+    from pipelines.exchange.gold import read_gold
+    from pipelines.tables.folder import RunError
+
+    console = Console(stderr=True)
+    loaded = load_pipeline(config)
+    loaded.pipeline.storage.apply()
+    try:
+        if (precision is None) == (recall is None):
+            raise GoldError("give --precision or --recall")
+        documents = read_gold(gold, gold_format).documents
+        comparison = compare(documents, predictions_of(loaded, documents, run), resamples=0)
+    except (GoldError, RunError) as error:
+        show_error(error)
+        raise typer.Exit(2) from error
+    found = (
+        thresholds_of(comparison, "precision", precision)
+        if precision is not None
+        else thresholds_of(comparison, "recall", recall or 0.0)
+    )
+    replaced = {stage.name: dict(stage.model.labels.replace) for stage in loaded.models}
+    snippet = thresholds_snippet(found.thresholds, replaced)
+    if as_json:
+        print(json.dumps(found.as_dict() | {"labels": snippet}))
+        return
+    for table in calibration_tables(found):
+        console.print(table)
+    if found.without_score:
+        console.print(
+            f"{found.without_score:,} predictions have no score, so no threshold removes them"
+        )
+    for model, thresholds in snippet.items():
+        print(f"# model file of {model}")
+        print(yaml.safe_dump({"labels": {"thresholds": thresholds}}, sort_keys=True), end="")

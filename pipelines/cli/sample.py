@@ -1,0 +1,82 @@
+"""``medspan sample``: documents of a sink that are worth a review, for an annotation tool."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from pipelines.cli.errors import show_error
+from pipelines.cli.export import check_columns, not_expressed, software
+from pipelines.cli.sink_argument import SinkPath, store_of
+from pipelines.exchange.formats import Format
+from pipelines.exchange.sample import By
+
+if TYPE_CHECKING:
+    from pipelines.tables.snapshot import Snapshot
+
+
+def sample(
+    sink: SinkPath,
+    out: Annotated[str, typer.Option(help="The file or folder to write.")],
+    by: Annotated[
+        By,
+        typer.Option(
+            help="doubt: lowest scores; disagreement: what only some models found; ungrounded: "
+            "words that the text does not have; label: every label alike; random."
+        ),
+    ] = By.RANDOM,
+    n: Annotated[int, typer.Option(min=1, help="Documents.")] = 200,
+    seed: Annotated[int, typer.Option(help="Another seed gives other documents.")] = 0,
+    to: Annotated[Format, typer.Option(help="The format.")] = Format.LABEL_STUDIO,
+    patient: Annotated[
+        str | None,
+        typer.Option(help="Column of source.extra_columns that names a document's patient."),
+    ] = None,
+    per_patient: Annotated[
+        int, typer.Option(min=1, help="With --patient, documents of one patient at most.")
+    ] = 1,
+) -> None:
+    """Choose documents for people to review, and write them for an annotation tool."""
+    from pipelines.exchange.export import export
+    from pipelines.exchange.exporter import ExportError, Lost, Options
+    from pipelines.exchange.sample import sample as choose
+    from pipelines.exchange.selection import Selection
+    from pipelines.runs.results import read_results
+    from pipelines.tables.folder import RunError
+
+    console = Console(highlight=False)
+    lost = Lost()
+    try:
+        snapshot = store_of(sink).snapshot()
+        check_columns(snapshot, {"--patient": patient})
+        options = Options(unit=to.unit(None), system=software(), patient=patient)
+        chosen = choose(
+            read_results(snapshot, columns=options.columns),
+            by,
+            n,
+            seed=seed,
+            patient=patient,
+            per_patient=per_patient,
+            models=_models(snapshot) if by is By.DISAGREEMENT else None,
+        )
+        columns = (*to.columns, *options.columns)
+        selection = Selection(documents=frozenset(chosen.documents))
+        results = selection.apply(read_results(snapshot, columns=columns), lost)
+        count = export(results, to, out, options, lost)
+    except (ExportError, RunError) as error:
+        show_error(error)
+        raise typer.Exit(2) from error
+    strata = ", ".join(f"{name} {many:,}" for name, many in sorted(chosen.strata.items()))
+    console.print(escape(f"{count:,} documents in {out} ({strata})"), soft_wrap=True)
+    for line in not_expressed(lost):
+        console.print(escape(line), soft_wrap=True)
+
+
+def _models(snapshot: Snapshot) -> dict[str, frozenset[str]]:
+    from pipelines.exchange.sample import models_by_label
+    from pipelines.runs.results import read_results
+
+    return models_by_label(e for result in read_results(snapshot) for e in result.entities)
