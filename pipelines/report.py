@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import TypeVar
 
 from actors.spans import Code, Entity, Grounding, Relation, Section, Status
 from pipelines.markup.colours import looks
@@ -17,6 +18,8 @@ from pipelines.markup.page_image import Place, Sheet
 from pipelines.markup.reader_page import Item, Key, Reader, Reading, save
 from pipelines.markup.reader_page import render as render_page
 from pipelines.markup.status import status_facts, status_words
+
+_Document = TypeVar("_Document")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +79,7 @@ class ReportDocument:
 
 def render(run: ReportRun, documents: Iterable[ReportDocument], *, limit: int = 200) -> str:
     """Render the report. ``documents`` is consumed once and sampled down to ``limit``."""
-    chosen = sample(documents, limit)
+    chosen = sample(documents, limit, has_problem)
     total = run.documents_ok + run.documents_truncated + run.documents_failed
     labels = {entity.label for document in chosen for entity in document.entities}
     look = looks({*labels, *run.entity_counts})
@@ -114,23 +117,27 @@ def write(
 
 
 def sample(
-    documents: Iterable[ReportDocument], limit: int, *, seed: int = 0
-) -> list[ReportDocument]:
+    documents: Iterable[_Document],
+    limit: int,
+    problem: Callable[[_Document], bool],
+    *,
+    seed: int = 0,
+) -> list[_Document]:
     """Sample at most ``limit`` documents in one pass, deterministically and in their order.
 
-    Up to a quarter of the sample is reserved for documents with a problem (failed, truncated,
-    ungrounded entities): readers look for them, and a uniform sample would contain few.
+    Up to a quarter of the sample is reserved for documents with a problem: readers look for them,
+    and a uniform sample would contain few.
     """
     chance = random.Random(seed)
-    kept: dict[bool, list[tuple[int, ReportDocument]]] = {True: [], False: []}
+    kept: dict[bool, list[tuple[int, _Document]]] = {True: [], False: []}
     seen = {True: 0, False: 0}
     for i, document in enumerate(documents):
-        problem = _has_problem(document)
-        seen[problem] += 1
-        if len(kept[problem]) < limit:
-            kept[problem].append((i, document))
-        elif (place := chance.randrange(seen[problem])) < limit:
-            kept[problem][place] = (i, document)
+        bad = problem(document)
+        seen[bad] += 1
+        if len(kept[bad]) < limit:
+            kept[bad].append((i, document))
+        elif (place := chance.randrange(seen[bad])) < limit:
+            kept[bad][place] = (i, document)
     problems = min(len(kept[True]), max(limit // 4, limit - len(kept[False])))
     # A reservoir that never overflowed is still in order, so sample from it instead of slicing.
     drawn = [
@@ -140,7 +147,8 @@ def sample(
     return [document for _, document in sorted(drawn, key=lambda pair: pair[0])]
 
 
-def _has_problem(document: ReportDocument) -> bool:
+def has_problem(document: ReportDocument) -> bool:
+    """Whether it failed, was truncated or has ungrounded entities."""
     return document.status is not Status.OK or any(e.start is None for e in document.entities)
 
 

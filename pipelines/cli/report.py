@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,14 +32,21 @@ def report(
     out: Annotated[
         str | None, typer.Option(help="Output path; default: _reports/<run>.html in the sink.")
     ] = None,
+    deidentified: Annotated[
+        bool,
+        typer.Option(
+            "--deidentified", help="Show what de-identification replaced, before and after."
+        ),
+    ] = False,
 ) -> None:
     """Write the HTML report of a run. It works offline and contains patients' text."""
     from pipelines.tables.folder import RunError
 
     console = Console(highlight=False)
+    write = write_deidentified_report if deidentified else write_report
     try:
         store = store_of(sink)
-        path = write_report(store, run or store.latest(), limit=documents, path=out)
+        path = write(store, run or store.latest(), limit=documents, path=out)
     except RunError as error:
         show_error(error, console)
         raise typer.Exit(2) from error
@@ -88,6 +96,40 @@ def write_report(store: RunStore, run_id: str, limit: int, path: str | None = No
     path = path or f"{store.path}/_reports/{run_id}.html"
     write(path, about, _documents(snapshot, marker, limit), limit=limit)
     return path
+
+
+def write_deidentified_report(
+    store: RunStore, run_id: str, limit: int, path: str | None = None
+) -> str:
+    """The same for the before and after of a run's de-identified documents."""
+    from pipelines.deidentified_report import DeidentifiedRun, write_deidentified
+    from pipelines.runs.counterparts import read_counterparts
+
+    snapshot = store.snapshot(run_id)
+    marker = snapshot.ledger.facts(run_id)
+    documents = read_counterparts(snapshot, run_id, most_files=limit)
+    replaced, residue = Counter[tuple[str, str]](), Counter[str]()
+    for row in _released(snapshot, run_id):
+        for one in row["counts"] or ():
+            replaced[one["category"], one["policy"]] += one["count"]
+        residue.update(one["category"] for one in row["residue"] or ())
+    about = DeidentifiedRun(
+        name=marker["name"],
+        run_id=run_id,
+        documents=marker["counts"]["deidentified"],
+        replaced=replaced,
+        residue=residue,
+    )
+    path = path or f"{store.path}/_reports/{run_id}-deidentified.html"
+    write_deidentified(path, about, documents, limit=limit)
+    return path
+
+
+def _released(snapshot: Snapshot, run_id: str) -> Iterator[dict[str, Any]]:
+    if "deidentified/documents" not in snapshot.names:
+        return
+    for table in snapshot.tables("deidentified/documents", ["run_id", "counts", "residue"]):
+        yield from (row for row in table.to_pylist() if row["run_id"] == run_id)
 
 
 def _pool(pool: dict[str, float]) -> str:

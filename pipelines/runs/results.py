@@ -61,7 +61,7 @@ def read_results(
     mine = None if run_id is None else pc.field("run_id") == run_id
     names = list(dict.fromkeys((*_COLUMNS, "run_id", *columns)))
     for file, keys in documents[::step]:
-        entities, relations = (_rows(snapshot, keys, paths[name]) for name in _OTHERS)
+        entities, relations = (rows_by_id(snapshot, keys, paths[name]) for name in _OTHERS)
         table = snapshot.folder.read_table(f"documents/{file.path}", names, mine)
         for batch in table.to_batches(_DOCUMENTS):
             for row in batch.to_pylist():
@@ -69,7 +69,7 @@ def read_results(
 
 
 def _result(
-    row: dict[str, Any], entities: _Rows, relations: _Rows, columns: Sequence[str]
+    row: dict[str, Any], entities: RowsById, relations: RowsById, columns: Sequence[str]
 ) -> Result:
     found = sorted(entities.of(row["doc_id"]), key=lambda one: int(one["ordinal"]))
     return Result(
@@ -84,7 +84,7 @@ def _result(
     )
 
 
-class _Rows:
+class RowsById:
     """Rows of some units in another table. They stay in Arrow until their document is due, since
     a compacted file may hold more rows than fit into memory as Python objects."""
 
@@ -111,8 +111,16 @@ class _Rows:
         return found
 
 
-def _rows(snapshot: Snapshot, keys: set[Key], paths: dict[Key, tuple[str, ...]]) -> _Rows:
+def rows_by_id(
+    snapshot: Snapshot,
+    keys: set[Key],
+    paths: Mapping[Key, Sequence[str]],
+    columns: list[str] | None = None,
+) -> RowsById:
+    """The rows of some units in a table, of whose files ``paths`` tells; of ``columns``, else
+    all."""
+    wanted_columns = None if columns is None else [*columns, "run_id", "unit"]
     wanted = pc.field("run_id").isin([run for run, _ in keys])
     wanted &= pc.field("unit").isin([unit for _, unit in keys])
     files = dict.fromkeys(path for key in keys for path in paths.get(key, ()))
-    return _Rows([snapshot.folder.read_table(path, None, wanted) for path in files])
+    return RowsById([snapshot.folder.read_table(path, wanted_columns, wanted) for path in files])

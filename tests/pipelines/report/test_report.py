@@ -31,7 +31,15 @@ from pipelines.markup.colours import HUES, looks
 from pipelines.markup.highlight import Mark, highlight
 from pipelines.markup.layers import pieces
 from pipelines.markup.numbers import duration, rate
-from pipelines.report import ReportDocument, ReportRun, ReportStep, render, sample, write
+from pipelines.report import (
+    ReportDocument,
+    ReportRun,
+    ReportStep,
+    has_problem,
+    render,
+    sample,
+    write,
+)
 
 UNICODE = st.text(
     st.one_of(
@@ -256,13 +264,13 @@ def test_a_sample_is_said_to_be_one_and_shows_problems() -> None:
         ReportDocument(doc_id=str(i), status=Status.FAILED if i % 100 == 7 else Status.OK, text="x")
         for i in range(2000)
     ]
-    chosen = sample(many, 40)
+    chosen = sample(many, 40, has_problem)
     assert len(chosen) == 40
     assert [int(d.doc_id) for d in chosen] == sorted(int(d.doc_id) for d in chosen)
     assert sum(d.status is Status.FAILED for d in chosen) == 10
-    assert chosen == sample(iter(many), 40)
-    assert sample(many[:30], 40) == many[:30]
-    assert sample([d for d in many if d.status is Status.FAILED], 10) != []
+    assert chosen == sample(iter(many), 40, has_problem)
+    assert sample(many[:30], 40, has_problem) == many[:30]
+    assert sample([d for d in many if d.status is Status.FAILED], 10, has_problem) != []
     page = render(run(documents_ok=1980, documents_failed=20), many, limit=40)
     assert "40 of its 2,000 documents" in page
 
