@@ -22,6 +22,7 @@ _MODULES = {
         "hl7",
         "ijson",
         "pyarrow",
+        "pyiceberg",
         "ray",
         "selectolax",
         "striprtf",

@@ -26,7 +26,7 @@ from actors.config.relations import Relations
 from pipelines.deidentification import Deidentification, resolve_deidentification
 from pipelines.pool import Pool
 from pipelines.stages import UNPOOLED, Stage
-from pipelines.storage import Storage, refuse_secrets
+from pipelines.storage import Storage, refuse_secret_names, refuse_secrets
 
 
 class Between(Section):
@@ -54,6 +54,29 @@ class Csv(Section):
     )
 
 
+class IcebergCatalog(Section):
+    """A catalog of Iceberg tables."""
+
+    name: str = Field(
+        "default",
+        description="A catalog of pyiceberg: its secrets come from ~/.pyiceberg.yaml or the "
+        "environment (PYICEBERG_CATALOG__<NAME>__TOKEN).",
+    )
+    properties: dict[str, str] = Field(
+        default_factory=dict,
+        description="pyiceberg's properties, without secrets: {type: rest, uri: https://...}. "
+        "Default for a local sink: a SQL catalog in a file, _iceberg/catalog.db.",
+    )
+
+    @field_validator("properties")
+    @classmethod
+    def _no_secrets(cls, properties: dict[str, str]) -> dict[str, str]:
+        refuse_secret_names(properties, "catalog.properties")
+        if "uri" in properties:
+            refuse_secrets(properties["uri"], "catalog.properties.uri")
+        return properties
+
+
 class Source(Section):
     """Where documents come from."""
 
@@ -61,15 +84,19 @@ class Source(Section):
         description="A file, a folder, a glob, or a list of them: local, s3://, gs://, az://, "
         "any fsspec URL."
     )
-    format: Literal["auto", "parquet", "jsonl", "json", "csv", "tsv", "text", "image", "delta"] = (
-        Field(
-            "auto",
-            description="auto uses the suffix: .parquet, .jsonl or .ndjson, .json, .csv, .tsv, "
-            ".txt (except for Parquet also followed by .gz, .bz2, .xz or .zst); and image, one "
-            "document per file: .png, .jpg, .tiff, .webp, .bmp, .gif, .heic, .avif, .jp2, "
-            ".pdf, .dcm. Image files are decoded by content, not by suffix. delta: a Delta table's "
-            "latest snapshot.",
-        )
+    format: Literal[
+        "auto", "parquet", "jsonl", "json", "csv", "tsv", "text", "image", "delta", "iceberg"
+    ] = Field(
+        "auto",
+        description="auto uses the suffix: .parquet, .jsonl or .ndjson, .json, .csv, .tsv, .txt "
+        "(except for Parquet also followed by .gz, .bz2, .xz or .zst); and image, one document per "
+        "file: .png, .jpg, .tiff, .webp, .bmp, .gif, .heic, .avif, .jp2, .pdf, .dcm. Image files "
+        "are decoded by content, not by suffix. delta, iceberg: a table's current snapshot.",
+    )
+    catalog: IcebergCatalog | None = Field(
+        None,
+        description="With format iceberg: the catalog in which path names a table; without it, "
+        "path is the table's folder or one of its metadata files.",
     )
     strict: bool = Field(
         False, description="Treat files that would be skipped (unknown suffix, hidden) as errors."
@@ -143,6 +170,7 @@ class Source(Section):
         {
             "path",
             "format",
+            "catalog",
             "strict",
             "where",
             "max_inflated_mb",
@@ -170,6 +198,16 @@ class Ocr(Section):
     pool: Pool = Pool()
 
 
+class IcebergSink(Section):
+    """Registers the tables' files in Iceberg tables after each commit."""
+
+    catalog: IcebergCatalog = IcebergCatalog()
+    namespace: str = Field(
+        pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$",
+        description="The tables are <namespace>.documents, .entities and .relations.",
+    )
+
+
 class Sink(Section):
     """Where the tables go."""
 
@@ -186,6 +224,15 @@ class Sink(Section):
     entity_columns: tuple[str, ...] = Field(
         (), description="Columns of source.extra_columns that the entities table has as well."
     )
+    iceberg: IcebergSink | None = Field(
+        None, description="Register the same files in Iceberg tables after each commit."
+    )
+
+    @model_validator(mode="after")
+    def _iceberg_shows_delta(self) -> Sink:
+        if self.iceberg is not None and self.format != "delta":
+            raise ValueError("iceberg registers the files of Delta tables: set format to delta")
+        return self
 
 
 class Limits(Section):
@@ -451,7 +498,11 @@ def load_pipeline(path: str | Path) -> LoadedPipeline:
     path = Path(path)
     pipeline = validate(TypeAdapter(Pipeline), read_yaml(path), path)
     places = pipeline.source.path
-    source = tuple(resolve(p, path) for p in ((places,) if isinstance(places, str) else places))
+    places = (places,) if isinstance(places, str) else places
+    if pipeline.source.catalog is not None and pipeline.source.format != "iceberg":
+        raise ConfigError(f"{path}: source.catalog needs source.format: iceberg")
+    named = pipeline.source.catalog is not None  # names of tables, not paths
+    source = tuple(place if named else resolve(place, path) for place in places)
     try:
         for place in source:
             refuse_secrets(place, "source.path")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -125,12 +125,7 @@ class Storage(Section):
         for scheme, values in options.items():
             if scheme == "s3":
                 raise ValueError("use the section storage.s3 for s3")
-            for name in values:
-                if any(word in name.lower() for word in _SECRET_WORDS):
-                    raise ValueError(
-                        f"{scheme}.{name} looks like a secret, but the configuration is stored in "
-                        "every run's plan: use the environment or the machine's role instead"
-                    )
+            refuse_secret_names(values, scheme)
         return options
 
     def apply(self) -> None:
@@ -203,6 +198,28 @@ def _delta_s3(s3: S3) -> dict[str, str]:
     return options
 
 
+def iceberg_options(path: str) -> dict[str, str]:
+    """Properties of pyiceberg for the files at a path, equivalent to ``delta_options``.
+
+    Other stores than S3 take their credentials from the environment or the catalog's properties.
+    """
+    if path.partition("://")[0] not in ("s3", "s3a"):
+        return {}
+    s3 = _delta_s3(_applied.s3)
+    names = {
+        "aws_region": "s3.region",
+        "aws_endpoint_url": "s3.endpoint",
+        "aws_access_key_id": "s3.access-key-id",
+        "aws_secret_access_key": "s3.secret-access-key",
+        "aws_session_token": "s3.session-token",
+        "aws_skip_signature": "s3.anonymous",
+    }
+    found = {ours: s3[theirs] for theirs, ours in names.items() if theirs in s3}
+    by_host = "s3.endpoint" in found and not _applied.s3.path_style
+    found["s3.force-virtual-addressing"] = str(by_host)
+    return found
+
+
 def _delta_gs(options: Mapping[str, JsonValue]) -> dict[str, str]:
     emulator = os.environ.get("STORAGE_EMULATOR_HOST") or options.get("endpoint_url")
     if not emulator:
@@ -258,6 +275,16 @@ def _s3fs(s3: S3) -> dict[str, Any]:
     if s3.anonymous:
         options["anon"] = True
     return options
+
+
+def refuse_secret_names(names: Iterable[str], key: str) -> None:
+    """Raise ValueError if the name of an option looks like that of a secret."""
+    for name in names:
+        if any(word in name.lower() for word in _SECRET_WORDS):
+            raise ValueError(
+                f"{key}.{name} looks like a secret, but the configuration is stored in every run's "
+                "plan: use the environment or the machine's role instead"
+            )
 
 
 def refuse_secrets(url: str, key: str) -> str:

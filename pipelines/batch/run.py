@@ -189,7 +189,21 @@ def _drive(
         finished = FinishedRun(run_id, plan, loaded, done, facts)
         plain = loaded.pipeline.sink.format == "parquet"
         committed = store.commit_plain(finished) if plain else store.commit(finished)
+    register_tables(store, loaded)
     return Outcome(run_id, tally, seconds, committed)
+
+
+def register_tables(store: RunStore, loaded: LoadedPipeline) -> dict[str, int]:
+    """Register what is live in Iceberg tables, where ``sink.iceberg`` says so; the id of each
+    one's snapshot. Raises NotRegisteredError; the run counts all the same."""
+    settings = loaded.pipeline.sink.iceberg
+    if settings is None:
+        return {}
+    from pipelines.tables.iceberg import register  # its library takes a second to import
+
+    snapshots = register(store.snapshot(), settings)
+    log.info("registered in %s: %s", settings.namespace, snapshots)
+    return snapshots
 
 
 def _balanced(loaded: LoadedPipeline, tally: Tally) -> dict[str, int]:

@@ -193,6 +193,28 @@ def compact(
 
 
 @app.command()
+def register(pipeline: Annotated[str, typer.Argument(help="A pipeline file.")]) -> None:
+    """Register the live files in the Iceberg tables of sink.iceberg, as every commit does.
+
+    Needed after `runs compact`, before `runs vacuum` removes the files that were joined.
+    """
+    from pipelines.batch.run import register_tables
+    from pipelines.config import load_pipeline
+    from pipelines.runs.store import RunStore
+    from pipelines.tables.folder import RunError
+
+    loaded = load_pipeline(pipeline)
+    if loaded.pipeline.sink.iceberg is None:
+        _refuse(ValueError(f"{pipeline}: there is no sink.iceberg"))
+    loaded.pipeline.storage.apply()
+    try:
+        found = register_tables(RunStore(loaded.pipeline.sink.path), loaded)
+    except RunError as error:
+        _refuse(error)
+    print(json.dumps(found))
+
+
+@app.command()
 def discard(sink: SinkPath, run: _Run) -> None:
     """Remove an uncommitted run and its files."""
     from pipelines.runs.lease import Lease

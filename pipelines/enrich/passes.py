@@ -9,6 +9,7 @@ from typing import Any
 
 from actors.extractor import Extractor
 from pipelines.batch import Outcome, Progress, drive_run, write_plan
+from pipelines.batch.run import register_tables
 from pipelines.batch.stage import Load
 from pipelines.config import LoadedPipeline, Pipeline
 from pipelines.enrich.decide import Decision, decide
@@ -45,6 +46,7 @@ def enrich(
         store.finish_pending()
         decision, run_id = _next(loaded, store)
         if run_id is None:
+            register_tables(store, loaded)  # a pass before may have died between commit and this
             return Pass(decision.changes)
         with ray:
             return Pass(decision.changes, drive_run(store, run_id, progress, load))

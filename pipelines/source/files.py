@@ -98,6 +98,10 @@ def list_source(source: Source) -> Listing:
         from pipelines.source.delta import list_delta
 
         listing = Listing([file for path in paths for file in list_delta(path)])
+    elif source.format == "iceberg":
+        from pipelines.source.iceberg import list_iceberg
+
+        listing = Listing([file for path in paths for file in list_iceberg(path, source)])
     else:
         listing = _listed(paths, source.format)
     if source.where:
@@ -201,7 +205,7 @@ def _refuse_tables(infos: Sequence[Mapping[str, Any]], path: str) -> None:
         elif ".hoodie" in parts:
             kind, way = "a Hudi", "export a snapshot of it, or name single files"
         elif parts[-2:-1] == ("metadata",) and parts[-1].endswith(".metadata.json"):
-            kind, way = "an Iceberg", "export a snapshot of it, or name single files"
+            kind, way = "an Iceberg", "set source.format: iceberg"
         if kind is not None:
             raise ConfigError(
                 f"source.path: {path} is or holds {kind} table: its files, read as they lie, "

@@ -1,0 +1,216 @@
+"""Iceberg: the sink's files in a catalog of its own, and Iceberg tables as sources."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.exceptions import CommitFailedException
+from support.lake import store_rows
+
+from actors.config import ConfigError
+from pipelines.config import IcebergCatalog, IcebergSink, Source
+from pipelines.runs.maintenance import compact
+from pipelines.runs.plan import RunPlan
+from pipelines.runs.store import RunStore
+from pipelines.source.read import read_units
+from pipelines.source.units import plan_source, source_files
+from pipelines.tables import iceberg
+from pipelines.tables.iceberg import RUN, NotRegisteredError, register
+from pipelines.tables.schema import DATA
+
+CLINIC = IcebergSink(namespace="clinic")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    made = RunStore(str(tmp_path / "out"))
+    made.begin("r1", RunPlan("{}", (), pa.schema([])))
+    store_rows(made, "r1", {"u1": ["a", "b"], "u2": ["c"]})
+    return made
+
+
+def _catalog(store: RunStore) -> Catalog:
+    folder = Path(store.path) / "_iceberg"
+    return load_catalog(
+        "default", type="sql", uri=f"sqlite:///{folder}/catalog.db", warehouse=folder.as_uri()
+    )
+
+
+def _ids(store: RunStore, name: str = "documents") -> list[str]:
+    rows = _catalog(store).load_table(f"clinic.{name}").scan().to_arrow()
+    return sorted(rows["doc_id"].to_pylist())
+
+
+def test_each_commit_is_one_snapshot_that_adds_and_removes_files(store: RunStore) -> None:
+    register(store.snapshot(), CLINIC)
+    assert _ids(store) == _ids(store, "entities") == ["a", "b", "c"]
+    store_rows(store, "r2", {"u3": ["d"]}, ("r1", "u1"))
+    found = register(store.snapshot(), CLINIC)
+    assert _ids(store) == _ids(store, "entities") == ["c", "d"]
+    table = _catalog(store).load_table("clinic.documents")
+    first, second = table.snapshots()
+    assert found["documents"] == second.snapshot_id
+    assert second.summary is not None
+    assert second.summary[RUN] == "r2"
+    # A reader of the earlier snapshot sees all of it, and none of the later.
+    before = table.scan(snapshot_id=first.snapshot_id).to_arrow()
+    assert sorted(before["doc_id"].to_pylist()) == ["a", "b", "c"]
+
+
+def test_registering_again_changes_nothing_and_takes_up_what_was_missed(store: RunStore) -> None:
+    register(store.snapshot(), CLINIC)
+    register(store.snapshot(), CLINIC)
+    assert len(_catalog(store).load_table("clinic.documents").snapshots()) == 1
+    store_rows(store, "r2", {"u3": ["d"]})
+    store_rows(store, "r3", {"u4": ["e"]})
+    compact(store)
+    register(store.snapshot(), CLINIC)
+    table = _catalog(store).load_table("clinic.documents")
+    assert _ids(store) == ["a", "b", "c", "d", "e"]
+    assert len(list(table.scan().plan_files())) == 1  # the file that compaction made
+
+
+def test_all_columns_come_back_and_new_ones_are_null_in_older_rows(store: RunStore) -> None:
+    register(store.snapshot(), CLINIC)
+    keep = pa.schema(
+        [
+            ("site", pa.string()),
+            ("seen", pa.timestamp("us")),
+            ("count", pa.uint8()),
+            ("price", pa.decimal128(10, 2)),
+            ("tags", pa.list_(pa.string())),
+        ]
+    )
+    store.begin("r2", RunPlan("{}", (), keep))
+    store_rows(store, "r2", {"u3": ["d"]})
+    register(store.snapshot(), CLINIC)
+    rows = _catalog(store).load_table("clinic.documents").scan().to_arrow()
+    assert {*keep.names, *DATA["documents"].names} <= set(rows.schema.names)
+    assert rows["site"].to_pylist() == [None] * 4
+    assert set(rows["text"].to_pylist()) == {f"note {i}" for i in "abcd"}
+
+
+def test_no_metadata_holds_text_of_documents(store: RunStore) -> None:
+    register(store.snapshot(), CLINIC)
+    table = _catalog(store).load_table("clinic.documents")
+    (file, *_) = [task.file for task in table.scan().plan_files()]
+    names = {table.schema().find_column_name(number) for number in file.lower_bounds or {}}
+    assert "doc_id" in names
+    assert "text" not in names
+    metadata = [p for p in (Path(store.path) / "_iceberg").rglob("*") if p.is_file()]
+    assert len(metadata) > 3
+    assert not any(b"note a" in path.read_bytes() for path in metadata)
+
+
+def test_other_engines_read_the_table(store: RunStore) -> None:
+    register(store.snapshot(), CLINIC)
+    table = _catalog(store).load_table("clinic.entities")
+    frame = pl.scan_iceberg(table).filter(pl.col("label") == "L").select("doc_id").collect()
+    assert sorted(frame["doc_id"]) == ["a", "b", "c"]
+
+
+def test_a_registration_that_loses_a_race_begins_again(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost: list[bool] = []
+    show = iceberg._show
+
+    def racing(*arguments: object) -> None:
+        if not lost:
+            lost.append(True)
+            raise CommitFailedException("another was first")
+        show(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(iceberg, "_show", racing)
+    register(store.snapshot(), CLINIC)
+    assert _ids(store) == ["a", "b", "c"]
+
+
+def test_a_catalog_that_cannot_be_used_says_what_to_do(store: RunStore, tmp_path: Path) -> None:
+    (tmp_path / "broken.db").write_text("this is no database")
+    catalog = IcebergCatalog(
+        properties={
+            "type": "sql",
+            "uri": f"sqlite:///{tmp_path}/broken.db",
+            "warehouse": tmp_path.as_uri(),
+        }
+    )
+    settings = IcebergSink(namespace="clinic", catalog=catalog)
+    with pytest.raises(NotRegisteredError, match=r"the Delta tables are complete.*runs register"):
+        register(store.snapshot(), settings)
+
+
+# ---- as a source
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Catalog:
+    catalog = load_catalog(
+        "x", type="sql", uri=f"sqlite:///{tmp_path}/c.db", warehouse=(tmp_path / "w").as_uri()
+    )
+    catalog.create_namespace("ward")
+    schema = pa.schema([("id", pa.string()), ("text", pa.string()), ("site", pa.string())])
+    table = catalog.create_table("ward.notes", schema=schema)
+    table.append(_rows("a", "b"))
+    return catalog
+
+
+def _rows(*ids: str) -> pa.Table:
+    return pa.table({"id": list(ids), "text": [f"note {i}" for i in ids], "site": ["s"] * len(ids)})
+
+
+def _source(known: Catalog, **more: object) -> Source:
+    properties = {key: str(value) for key, value in known.properties.items()}
+    given = {"path": "ward.notes", "format": "iceberg", "id": "id", "extra_columns": ("site",)}
+    return Source.model_validate(
+        given | {"catalog": {"name": "x", "properties": properties}} | more
+    )
+
+
+def _read(source: Source) -> list[str]:
+    plan = plan_source(source)
+    return [
+        row["doc_id"]
+        for table in read_units(plan.units, source, plan.keep)
+        for row in table.to_pylist()
+    ]
+
+
+def test_one_snapshot_is_read_and_what_was_replaced_is_not(notes: Catalog) -> None:
+    source = _source(notes)
+    assert _read(source) == ["a", "b"]
+    before = source_files(source)
+    table = notes.load_table("ward.notes")
+    table.append(_rows("c"))
+    assert set(before) < set(source_files(source))  # an increment reads the new file alone
+    table.delete("id == 'a'")
+    assert sorted(_read(source)) == ["b", "c"]
+    assert len(set(before) & set(source_files(source))) == 0  # the rewritten file is new
+
+
+def test_a_folder_or_a_metadata_file_will_do(notes: Catalog) -> None:
+    table = notes.load_table("ward.notes")
+    first = table.metadata_location
+    table.append(_rows("c"))
+    folder = table.location()
+    assert sorted(_read(_source(notes, catalog=None, path=folder))) == ["a", "b", "c"]
+    assert sorted(_read(_source(notes, catalog=None, path=first))) == ["a", "b"]
+    with pytest.raises(ConfigError, match=r"set source.format: iceberg"):
+        plan_source(_source(notes, catalog=None, path=folder, format="auto"))
+
+
+def test_what_the_files_alone_do_not_show_is_refused(notes: Catalog, tmp_path: Path) -> None:
+    table = notes.load_table("ward.notes")
+    with table.update_schema() as update:
+        update.rename_column("site", "ward")
+    with pytest.raises(ConfigError, match=r"the column ward of ward.notes was renamed"):
+        plan_source(_source(notes, extra_columns=("ward",)))
+    assert _read(_source(notes, extra_columns=())) == ["a", "b"]
+    with pytest.raises(ConfigError, match=r"the catalog has no table ward.none"):
+        plan_source(_source(notes, path="ward.none"))
+    with pytest.raises(ConfigError, match="no Iceberg table is at"):
+        plan_source(_source(notes, catalog=None, path=str(tmp_path / "none")))
