@@ -23,8 +23,8 @@ class PageLimits(Section):
     )
     text_layer: bool = Field(
         True,
-        description="Use a PDF page's text layer if it has one; false: run OCR on every page, for "
-        "archives with bad text layers.",
+        description="Use the words of a PDF's text layer where they are what the page shows; "
+        "false: read them by OCR, too.",
     )
     max_pages: int = Field(
         500, ge=1, description="A file with more pages or frames fails before any page is read."

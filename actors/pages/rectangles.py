@@ -23,16 +23,6 @@ def turned_box(box: Rectangle, size: tuple[int, int], turn: int) -> Rectangle:
     return box
 
 
-def turned_size(size: tuple[int, int], turn: int) -> tuple[int, int]:
-    """Return the size of a page rotated by ``turn`` degrees."""
-    return size if turn in (0, 180) else (size[1], size[0])
-
-
-def turned_back(box: Rectangle, size: tuple[int, int], turn: int) -> Rectangle:
-    """The reverse of ``turned_box``; ``size`` is still that of the page before it was rotated."""
-    return turned_box(box, turned_size(size, turn), (360 - turn) % 360)
-
-
 def union(boxes: Sequence[Rectangle]) -> Rectangle:
     """Return the smallest rectangle around some."""
     return (

@@ -179,6 +179,7 @@ class _Words:
             font: _Trust.BROKEN
             for font, broken in self._broken.items()
             if broken > _BROKEN_SHARE * self._shown[font]
+            and any(len(word) > 1 for word in texts[font])  # else it is one of bullets and ticks
         }
         judged = {font: is_no_language(own) for font, own in texts.items() if font not in trust}
         if any(judged.values()):
@@ -202,7 +203,8 @@ class _Words:
 
 def _is_broken(character: str, code: int) -> bool:
     """Return True if a glyph has no character that means anything."""
-    return character == "�" or (code < 32 and character != _HYPHEN) or 0xE000 <= code <= 0xF8FF
+    control = code < 32 and character != _HYPHEN
+    return character == "�" or control or 0xE000 <= code <= 0xF8FF or code in (0xFFFE, 0xFFFF)
 
 
 _NO_STYLE = _Style(_Trust.SURE, 0, 0)

@@ -43,6 +43,16 @@ def test_what_was_not_guessed_has_no_confidence() -> None:
     assert placed(28, 33).ocr_confidence is None
 
 
+def test_an_entity_in_a_form_field_has_its_name() -> None:
+    printed = Word(0, 4, Box(0, 0, 0, 40, 20), None)
+    value = Word(5, 9, Box(0, 50, 0, 90, 20), None, field="drug")
+    page = OcrResult("take iron", (printed, value), (PageSize(100, 100),))
+    drug = spanning(page.text, 5, 9, "Drug", attributes={"unit": "mg"})
+    inside, outside = place([drug, spanning(page.text, 0, 4, "x")], page)
+    assert inside.attributes == {"unit": "mg", "field": "drug"}
+    assert outside.attributes == {}
+
+
 def test_an_ungrounded_entity_has_no_place() -> None:
     entity = Entity("Country", "United States", None, None, grounding=Grounding.UNGROUNDED)
     assert place([entity], reading()) == [entity]

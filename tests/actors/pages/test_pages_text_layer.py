@@ -145,6 +145,15 @@ def test_private_use_letters_are_left_to_ocr() -> None:
     assert found.picture is not None
 
 
+def test_bullets_in_a_symbol_font_do_not_send_a_page_to_ocr() -> None:
+    page = letter()
+    for y in (640, 620, 600):
+        page.text("7", 60, y, font=shifted_font(page, private=True)).text("aspirin", 80, y)
+    found = only(page.save())
+    assert found.picture is None
+    assert not found.notes
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -117,7 +117,7 @@ def test_a_run_s_plan_keeps_the_reader(lake: Path) -> None:
 def test_a_reading_survives_the_table() -> None:
     reading = OcrResult(
         "ab cd",
-        (Word(0, 2, Box(0, 1, 2, 3, 4), 0.5), Word(3, 5, Box(1, 5, 6, 7, 8), None)),
+        (Word(0, 2, Box(0, 1, 2, 3, 4), 0.5), Word(3, 5, Box(1, 5, 6, 7, 8), None, 90, "drug")),
         (PageSize(10, 20, 90), PageSize(30, 40)),
     )
     assert row_reading(reading_row(reading), reading.text) == reading
