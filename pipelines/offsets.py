@@ -11,6 +11,8 @@ OffsetUnit = Literal["code_points", "utf16", "bytes"]
 
 def converted(text: str, offsets: Iterable[int], unit: OffsetUnit) -> Mapping[int, int]:
     """Map each code-point offset of ``text`` to the same position in ``unit``."""
+    if unit == "code_points" or text.isascii():
+        return {offset: offset for offset in offsets}
     found: dict[int, int] = {}
     at = place = 0
     for offset in sorted(set(offsets)):
@@ -20,7 +22,7 @@ def converted(text: str, offsets: Iterable[int], unit: OffsetUnit) -> Mapping[in
 
 
 def _length(text: str, unit: OffsetUnit) -> int:
-    if unit == "code_points" or text.isascii():
+    if text.isascii():
         return len(text)
     if unit == "utf16":
         return len(text.encode("utf-16-le")) // 2
@@ -34,6 +36,11 @@ def code_points(text: str, offsets: Iterable[int], unit: OffsetUnit) -> Mapping[
     numbers only.
     """
     found: dict[int, int] = {}
+    if unit == "code_points" or text.isascii():
+        found = {offset: offset for offset in offsets}
+        if any(not 0 <= offset <= len(text) for offset in found):
+            raise ValueError(f"an offset is outside of the text, which has {len(text)}")
+        return found
     at = place = 0
     for offset in sorted(set(offsets)):
         while place < offset and at < len(text):

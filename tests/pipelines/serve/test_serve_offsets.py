@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 from support.serve import make_app, make_client
 
-from pipelines.offsets import OffsetUnit, converted
+from pipelines.offsets import OffsetUnit, code_points, converted
 
 TEXT = "💊 metformin, 𠮷野 insulin; naïve e\u0301 diabetes"
 CODECS: dict[OffsetUnit, tuple[str, int]] = {
@@ -33,6 +33,22 @@ def test_each_place_cuts_the_text_where_it_did(
     assert set(found) == set(offsets)
     for offset, place in found.items():
         assert text.encode(codec)[: place * width].decode(codec) == text[:offset]
+
+
+@given(texts, st.data())
+@pytest.mark.parametrize("unit", CODECS)
+def test_code_points_are_the_way_back(unit: OffsetUnit, text: str, data: st.DataObject) -> None:
+    offsets = data.draw(st.lists(st.integers(0, len(text)), max_size=8))
+    there = converted(text, offsets, unit)
+    back = code_points(text, there.values(), unit)
+    assert {offset: back[place] for offset, place in there.items()} == {o: o for o in offsets}
+    with pytest.raises(ValueError, match="outside of the text"):
+        code_points(text, [4 * len(text) + 1], unit)
+
+
+def test_no_offset_lies_within_a_character() -> None:
+    with pytest.raises(ValueError, match="within a character"):
+        code_points("💊x", [1], "utf16")
 
 
 @pytest.mark.parametrize("unit", CODECS)
