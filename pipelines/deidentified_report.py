@@ -41,8 +41,11 @@ def render_deidentified(
     for (category, _), count in about.replaced.items():
         counts[category] += count
     look = looks(counts)
-    keys = [Key(name, look[name], count) for name, count in counts.most_common()]
-    keys.append(Key(_LEFT, Look(RED, "dashed"), sum(about.residue.values())))
+    # Each mark has a tag of its own: what was there before.
+    keys = [Key(name, look[name], count, tagged=False) for name, count in counts.most_common()]
+    if about.residue:
+        left = sum(about.residue.values())
+        keys.append(Key(_LEFT, Look(RED, "dashed"), left, tagged=False))
     number = {key.name: i for i, key in enumerate(keys)}
     total = sum(about.documents.values())
     policies = sorted({policy for _, policy in about.replaced})

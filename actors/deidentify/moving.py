@@ -23,15 +23,19 @@ def on_progress(
     still refer to them by number.
 
     A span that shares characters with an edit takes in all of it. An entity that was an identifier
-    keeps its label, place and words in the new text, and no attributes or codes.
+    keeps its label, place and words in the new text, and no attributes or codes; one that is not
+    in the text keeps its label alone.
     """
 
     def entity(old: Entity) -> Entity:
-        if is_identifier(old):
+        identifier = is_identifier(old)
+        if identifier:
             old = replace(old, attributes={}, codes=())
         attributes = _cleaned(old.attributes, clean)
         if old.start is None or old.end is None:
-            return replace(old, text=clean(old.text), attributes=attributes)
+            # A model's own words for a name need not be any that the text has.
+            words = f"[{old.label}]" if identifier else clean(old.text)
+            return replace(old, text=words, attributes=attributes)
         start, end = offsets.to_new(old.start, old.end)
         same = new_text[start:end] == old.text
         return replace(

@@ -241,7 +241,7 @@ def write_unit(
         return _unwritten(unit, error)
     tally.busy["write"] += time.monotonic() - started  # type: ignore[assignment]
     new = tally.documents - tally.carried
-    count_unit(pipeline.name, new, tally.entities, tally.failures)
+    count_unit(pipeline.name, new, tally.entities, tally.failures, tally.deidentified)
     say("unit written", run=run_id, unit=unit, documents=tally.total, failed=new["failed"])
     return pa.table(
         {"unit": [unit], "files": [files.as_json()], "tally": [tally.as_json()], "error": [""]}

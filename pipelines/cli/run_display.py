@@ -172,6 +172,9 @@ def show(outcome: Outcome, store: RunStore, console: Console, as_json: bool) -> 
             report=report,
         )
     )
+    if statuses := outcome.tally.deidentified:
+        words = ", ".join(f"{statuses[name]:,} {name}" for name in ("ok", "residue", "failed"))
+        console.print(f"de-identified: {words}", soft_wrap=True, highlight=False)
     if passed := outcome.marker["source"]["passed_over"]:
         words = ", ".join(f"{count:,} {suffix}" for suffix, count in passed.items())
         console.print(f"files passed over: {escape(words)}", soft_wrap=True, highlight=False)

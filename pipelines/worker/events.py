@@ -66,12 +66,15 @@ def count_unit(
     documents: Mapping[str, int],
     entities: Mapping[str, int],
     failures: Mapping[str, int],
+    deidentified: Mapping[str, int],
 ) -> None:
-    """Count a written unit: documents by status, entities by label, failures by type."""
+    """Count a written unit: documents by status, entities by label, failures by type, de-identified
+    documents by status."""
     for name, text, tag, counts in (
         ("documents", "documents written, by status", "status", documents),
         ("entities", "entities written, by label", "label", entities),
         ("failures", "failed documents, by type of error", "error_type", failures),
+        ("deidentified", "de-identified documents written, by status", "status", deidentified),
     ):
         counter = _counter(name, text, ("pipeline", tag))
         for value, count in counts.items():

@@ -24,6 +24,7 @@ from pipelines.capacity.fractions import on_cpu, resolve_fraction, smallest_gpu
 from pipelines.capacity.nodes import Node, check_nodes, check_threads, nodes, way_to_fit
 from pipelines.config import load_pipeline
 from pipelines.pool import Pool
+from pipelines.release import releaser
 from pipelines.serve.answering.answer import PICTURES
 from pipelines.serve.catalogue import Catalogue, catalogue_of
 from pipelines.serve.replicas.health import Settings
@@ -67,8 +68,10 @@ def application(args: dict[str, Any]) -> Application:
 def build(catalogue: Catalogue) -> Application:
     """Build the application on the connected Ray cluster.
 
-    Raises ConfigError if the cluster cannot hold the minimum replicas of all models at once.
+    Raises ConfigError if the cluster cannot hold the minimum replicas of all models at once, or the
+    key of de-identification is missing.
     """
+    releaser(catalogue.targets[catalogue.default].refining)  # raises without the key
     catalogue = _fitted(catalogue)
     catalogue, surge = _placed(catalogue)
     limits, options = catalogue.serve.limits, catalogue.serve

@@ -295,3 +295,12 @@ def test_any_text_comes_out_sound(text: str) -> None:
     _sound(text, _ANY.apply(text, Annotations(), "p"))
     named = f"Mr. {text} MRN: {text} on {text}"
     _sound(named, _ANY.apply(named, Annotations(), "p"))
+
+
+def test_an_identifier_that_is_not_in_the_text_keeps_its_label_alone() -> None:
+    """A language model may write out a name that the text abbreviates."""
+    named = Entity("PATIENT", "Jonathan Adams", None, None, grounding=Grounding.UNGROUNDED)
+    done = _RULES.apply("Mr. Adams has a cold.", Annotations((named,)), "p")
+    assert done.annotations.entities == (
+        Entity("PATIENT", "[PATIENT]", None, None, grounding=Grounding.UNGROUNDED),
+    )

@@ -59,6 +59,7 @@ def test_each_mark_has_what_stood_there_before_and_counts_are_of_the_run(
     assert 'data-t="NAME ← Jonathan Doe"' in page
     assert 'data-t="DATE ← 2024-03-05"' in page
     assert ">2024</mark>" in page
+    assert "residue</button>" not in page, "there is none"
     assert "3 documents, 2 identifiers replaced" in page
     assert "<b>1</b>" in page
 

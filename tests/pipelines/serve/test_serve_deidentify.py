@@ -24,10 +24,13 @@ from actors.extractor import Share
 from actors.guideline import Guideline
 from actors.spans import Document, Extraction, OnText
 from pipelines.client import Client
+from pipelines.config import load_pipeline
 from pipelines.deidentification import KEY
 from pipelines.enrich import enrich
 from pipelines.runs.store import RunStore
+from pipelines.serve.catalogue import catalogue_of
 from pipelines.serve.http.tokens import new_token
+from pipelines.serve.replicas.build import build
 from pipelines.serve.wire.errors import CODES
 
 SECTION = (
@@ -219,6 +222,8 @@ def test_a_server_without_the_key_does_not_start(
     monkeypatch.delenv(KEY)
     with pytest.raises(ConfigError, match=f"set {KEY} on this machine"):
         _client(tmp_path)
+    with pytest.raises(ConfigError, match=f"set {KEY} on this machine"):
+        build(catalogue_of(load_pipeline(tmp_path / "pipe.yaml")))  # before anything is deployed
 
 
 def test_who_asked_is_logged_without_text_and_ids(
