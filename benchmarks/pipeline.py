@@ -81,6 +81,9 @@ class Clock:
         self.seen: list[tuple[float, int]] = []
         self.memory: list[tuple[float, float]] = []
 
+    def working(self, documents: float, steps: int) -> None:
+        """Nothing."""
+
     def update(self, tally: Tally, documents: int) -> None:
         """Note the time, the documents so far, and megabytes of driver and actor."""
         if tally.total:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -196,6 +197,36 @@ def _delta_s3(s3: S3) -> dict[str, str]:
     if keys.token:
         options["aws_session_token"] = keys.token
     return options
+
+
+_SETTINGS = "storage.s3 of the pipeline file; commands take that file in place of a sink's path"
+_EXPLAINED = (
+    (
+        r"error sending request|tcp connect error|dns error|operation timed out",
+        "cannot be reached; check the endpoint, which is AWS_ENDPOINT_URL or in " + _SETTINGS,
+    ),
+    (
+        r"AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|\b40[13]\b",
+        "refuses these credentials; check AWS_* variables, or the profile in " + _SETTINGS,
+    ),
+    (r"NoSuchBucket", "has no such bucket; check the path and the endpoint in " + _SETTINGS),
+    (
+        r"PermanentRedirect|AuthorizationHeaderMalformed|Moved Permanently|\b301\b",
+        "has the bucket in another region; set AWS_REGION, or the region in " + _SETTINGS,
+    ),
+)
+
+
+def store_sentence(path: str, said: str) -> str:
+    """What to do about an error of delta-rs at a path, which is a chain of causes; the chain
+    itself where it is none of a store that we know."""
+    if not path.startswith(("s3://", "s3a://")):
+        return said
+    endpoint = _applied.s3.endpoint or os.environ.get("AWS_ENDPOINT_URL") or "AWS S3"
+    for pattern, words in _EXPLAINED:
+        if re.search(pattern, said):
+            return f"the object store at {endpoint} {words}"
+    return said
 
 
 def iceberg_options(path: str) -> dict[str, str]:

@@ -11,8 +11,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from actors.spans import Document, OnProgress, ignore_progress
+from actors.spans import Document
 from pipelines.batch.bisection import CrashBisection
+from pipelines.batch.pulse import Pulse
 from pipelines.batch.shared_gate import SharedGate
 from pipelines.tables.folder import Folder
 from pipelines.worker.events import say
@@ -39,10 +40,10 @@ class CrashGuard(Generic[_T]):
         self,
         attempts: Attempts,
         submit: Callable[[Document], Future[_T]],
-        on_progress: OnProgress = ignore_progress,
+        pulse: Pulse,
     ) -> None:
-        """``on_progress`` is called whenever a document is finished."""
-        self._moved = on_progress
+        """``pulse`` is told of every finished document."""
+        self._pulse = pulse
         self._attempts = attempts
         self._submit = submit
         self._folder = Folder(attempts.sink)
@@ -55,6 +56,12 @@ class CrashGuard(Generic[_T]):
         The attempt is journaled before the model gets the documents, so that a crash leaves a
         trace; see ``pipelines.batch.bisection``.
         """
+        try:
+            return await self._submit_unit(unit, documents)
+        finally:
+            self._pulse.end_unit(unit)
+
+    async def _submit_unit(self, unit: str, documents: Sequence[Document]) -> list[_T | None]:
         if not documents:
             return []
         work = self._attempts
@@ -97,7 +104,7 @@ class CrashGuard(Generic[_T]):
     async def _together(self, unit: str, documents: Sequence[Document]) -> list[_T]:
         futures = [self._submit(document) for document in documents]
         for future in futures:
-            future.add_done_callback(lambda _: self._moved())
+            future.add_done_callback(lambda _: self._pulse.finish_document(unit))
         try:
             return [await asyncio.wrap_future(future) for future in futures]
         except Exception as error:

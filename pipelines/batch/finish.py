@@ -15,7 +15,8 @@ from actors.config import ConfigError
 from actors.config.merge import Merge
 from actors.pages import place
 from actors.spans import Annotations, Entity, Extraction, Refine, Status, unrefined, worst
-from pipelines.batch.packing import busy, over, unpack
+from pipelines.batch.packing import busy, characters, over, unpack
+from pipelines.batch.pulse import NoPulse, Pulse
 from pipelines.batch.release import UnitRelease, known
 from pipelines.batch.stage import is_stage_column
 from pipelines.config import LoadedPipeline
@@ -213,15 +214,27 @@ def _count_carried(tally: Tally, document: dict[str, Any], entities: list[dict[s
 
 
 def write_unit(
-    block: pa.Table, loaded: LoadedPipeline, run_id: str, key_check: str = ""
+    block: pa.Table,
+    loaded: LoadedPipeline,
+    run_id: str,
+    key_check: str = "",
+    pulse: Pulse | None = None,
 ) -> pa.Table:
     """The last map of the graph: write the files of one packed unit. Returns a row with its id,
     the footer of its documents file, its counts, and the error if writing failed.
 
-    ``key_check``: of the key that the run de-identifies with."""
+    ``key_check``: of the key that the run de-identifies with. ``pulse`` is told of the work.
+    """
+    unit, table = unpack(block)
+    with (pulse or NoPulse()).while_busy(characters(table)):
+        return _written(unit, table, loaded, run_id, key_check)
+
+
+def _written(
+    unit: str, table: pa.Table, loaded: LoadedPipeline, run_id: str, key_check: str
+) -> pa.Table:
     pipeline = loaded.pipeline
     pipeline.storage.apply()
-    unit, table = unpack(block)
     started = time.monotonic()
     folder = Folder(pipeline.sink.path)
     carried = Carried(folder, table)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 import ray
@@ -26,7 +26,7 @@ from pipelines.batch.extract import ExtractActor
 from pipelines.batch.finish import write_unit
 from pipelines.batch.ocr import OcrActor
 from pipelines.batch.packing import add_busy, pack
-from pipelines.batch.pulse import watched
+from pipelines.batch.pulse import Observer, watched
 from pipelines.batch.stage import Load, StageWork
 from pipelines.config import LoadedPipeline, Source
 from pipelines.runs.carry import Carrier, StoredUnit
@@ -161,6 +161,7 @@ class RunWork:
     plan: RunPlan
     prior: Mapping[str, tuple[StoredUnit, ...]]
     load: Load = Extractor
+    observer: Observer = field(default_factory=Observer)
 
     @property
     def reading(self) -> ReadWork:
@@ -217,7 +218,7 @@ def build(work: RunWork) -> Dataset:
     # Ray retries tasks after system failures (a lost node, a full disk). An error raised by our
     # code is not retried and must end the run with its message.
     context.max_errored_blocks = 0
-    pulse = watched(context)  # before a dataset copies the context
+    pulse = watched(context, work.observer)  # before a dataset copies the context
     # Without the number of read tasks, Ray splits blocks to reach its own parallelism.
     reads = sum(1 for _ in _groups(work.units))
     dataset = ray.data.read_datasource(
@@ -227,13 +228,14 @@ def build(work: RunWork) -> Dataset:
         override_num_blocks=reads,
     )
     for stage in work.stages:
-        dataset = _map_stage(dataset, replace(stage, on_progress=pulse))
+        dataset = _map_stage(dataset, replace(stage, on_progress=pulse.of(stage.index)))
     return dataset.map_batches(
         write_unit,
         fn_kwargs={
             "loaded": work.loaded,
             "run_id": work.run_id,
             "key_check": work.plan.key_check,
+            "pulse": pulse,
         },
         batch_size=1,
         batch_format="pyarrow",

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 _BUSY = b"busy"
 """Schema metadata key: busy seconds by stage, as JSON."""
@@ -28,6 +29,11 @@ def pack(unit: str, table: pa.Table) -> pa.Table:
             "content": pa.array([sink.getvalue().to_pybytes()], pa.large_binary()),
         }
     )
+
+
+def characters(table: pa.Table) -> int:
+    """The characters of all texts of a unit."""
+    return pc.sum(pc.utf8_length(table["text"])).as_py() or 0
 
 
 def unpack(block: pa.Table) -> tuple[str, pa.Table]:

@@ -18,6 +18,7 @@ from actors.extractor import Extractor
 from pipelines.batch.describe import check_source
 from pipelines.batch.execution import Execution, OnRay
 from pipelines.batch.graph import RunWork, write_tasks
+from pipelines.batch.pulse import Documents, Observer
 from pipelines.batch.stage import Load
 from pipelines.batch.stall import StalledError
 from pipelines.config import LoadedPipeline
@@ -55,6 +56,11 @@ class Progress(Protocol):
 
     def update(self, tally: Tally, documents: int) -> None:
         """Called with the counts so far and the total number of documents."""
+
+    def working(self, documents: float, steps: int) -> None:
+        """Called every few seconds, from another thread, with what is done in units under way:
+        documents, of which each stage counts its share, and steps (a batch of windows, a page, a
+        piece of generated text)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +164,23 @@ def _drive(
     with _translate_errors(run_id):
         if missing:
             prior = prior_units(store.snapshot(plan.base), plan) if plan.increment else {}
-            work = RunWork(run_id, loaded, missing, plan, prior, load)
+            rows_of = {unit.id: unit.rows for unit in missing}
+
+            def on_work(steps: int, documents: Documents) -> None:
+                under_way = sum(
+                    min(count, rows_of[unit])
+                    for (unit, _), count in documents.items()
+                    if unit in rows_of and unit not in done
+                )
+                progress.working(under_way / len(loaded.pooled), steps)
+
+            work = RunWork(run_id, loaded, missing, plan, prior, load, Observer(on_work))
             with closing(execution.rows(work)) as rows:
                 for row in rows:
                     if row["error"]:
                         raise RunFailedError(run_id, f"a unit could not be written: {row['error']}")
                     _add(tally, done, UnitFiles.from_json(row["files"]), row["tally"])
+                    work.observer.ended.append(row["unit"])
                     progress.update(tally, total)
                     _check_rate(run_id, tally, total, limit)
         for model, units in tally.over_share.items():

@@ -6,16 +6,17 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import pyarrow as pa
 
 from actors.config import ModelConfig
 from actors.extractor import Extractor, Share
-from actors.spans import Document, Extraction, OnProgress, ignore_progress
+from actors.spans import Document, Extraction
 from pipelines.batch.crash_guard import Attempts
-from pipelines.batch.packing import Stopwatch, add_busy, add_over, pack, unpack
+from pipelines.batch.packing import Stopwatch, add_busy, add_over, characters, pack, unpack
+from pipelines.batch.pulse import NoPulse, Pulse
 from pipelines.batch.recycling import RecycledActor
 from pipelines.stages import Stage
 from pipelines.storage import Storage
@@ -56,7 +57,7 @@ class StageWork:
     storage: Storage
     keep_pictures: bool = False
     load: Load = Extractor
-    on_progress: OnProgress = ignore_progress
+    on_progress: Pulse = field(default_factory=NoPulse)
 
     @property
     def column(self) -> str:
@@ -105,7 +106,8 @@ class StageActor(ABC):
         async with self._life.call():
             self._watch.enter()
             unit, table = unpack(block)
-            table, documents = await self._apply(unit, table)
+            with self._work.on_progress.while_busy(characters(table)):
+                table, documents = await self._apply(unit, table)
             self._life.record(documents)
             if self._life.over_share:
                 table = add_over(table, self._work.stage.name)

@@ -35,11 +35,13 @@ _REPORT_DOCUMENTS = 200
 
 
 class Bar:
-    """Progress bar of a run: documents done, documents failed, entities found."""
+    """Progress bar of a run: documents done, documents failed, entities found, and what is done in
+    units under way."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._task = progress.add_task("starting", total=None, facts="")
+        self._task = progress.add_task("starting", total=None, facts="", work="")
+        self._finished = 0
 
     def update(self, tally: Tally, documents: int) -> None:
         """Show the counts so far; ``documents`` is the total of the run."""
@@ -47,13 +49,22 @@ class Bar:
         facts = f"{sum(tally.entities.values()):,} entities"
         if failed:
             facts += f", [red]{failed:,} failed[/]"
+        self._finished = tally.total
+        # It does not go back: what was under way may not be in the counts yet.
+        shown = self._progress.tasks[self._task].completed
         self._progress.update(
             self._task,
             description="documents",
             total=documents,
-            completed=tally.total,
+            completed=max(shown, tally.total),
             facts=facts,
         )
+
+    def working(self, documents: float, steps: int) -> None:
+        """Show what is done in units under way: as many documents, and steps."""
+        task = self._progress.tasks[self._task]
+        shown = max(task.completed, min(self._finished + documents, task.total or 0.0))
+        self._progress.update(self._task, completed=shown, work=f", {steps:,} steps")
 
 
 @contextmanager
@@ -64,7 +75,7 @@ def bar_on(console: Console) -> Iterator[Bar]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[facts]}"),
+        TextColumn("{task.fields[facts]}{task.fields[work]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )

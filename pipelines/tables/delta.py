@@ -21,7 +21,7 @@ from deltalake import CommitProperties, DeltaTable, Field, TableFeatures, Transa
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
-from pipelines.storage import NoTablesError, StoreError, delta_options
+from pipelines.storage import NoTablesError, StoreError, delta_options, store_sentence
 from pipelines.tables.folder import Folder, RunError
 from pipelines.tables.schema import DATA, OF_DEIDENTIFICATION, STATISTICS, UNITS
 from pipelines.tables.unit_files import DataFile
@@ -41,7 +41,7 @@ class ConflictError(RunError):
 
 
 @contextmanager
-def table_errors(name: str) -> Iterator[None]:
+def table_errors(name: str, path: str) -> Iterator[None]:
     """Raise ConflictError where another commit won, and StoreError for what delta-rs raises
     beside it."""
     try:
@@ -54,7 +54,7 @@ def table_errors(name: str) -> Iterator[None]:
         raise
     except (DeltaError, OSError) as error:
         said = " ".join(_COLOURS.sub("", str(error)).split())
-        raise StoreError(f"the table {name}: {said}") from error
+        raise StoreError(f"the table {name}: {store_sentence(path, said)}") from error
 
 
 class Retries:
@@ -156,7 +156,7 @@ class Table:
         ]
         actions += [RemoveAction(f.path, True, now, f.size, {}) for f in removes]
         transactions = [Transaction(APP, number), Transaction(run_id, number)]
-        with table_errors(self.name):
+        with table_errors(self.name, self.delta.table_uri):
             self.delta.create_write_transaction(
                 actions,
                 "append",
@@ -169,13 +169,13 @@ class Table:
 
     def compact(self, target_bytes: int) -> None:
         """Join small files; raises ConflictError where a run removed one of them meanwhile."""
-        with table_errors(self.name):
+        with table_errors(self.name, self.delta.table_uri):
             self.delta.optimize.compact(target_size=target_bytes)
 
     def vacuum(self, hours: int, remove: bool) -> list[str]:
         """Find, or remove, the files below the table that no version of the last ``hours`` needs
         and that are older; paths below the table."""
-        with table_errors(self.name):
+        with table_errors(self.name, self.delta.table_uri):
             return self.delta.vacuum(
                 retention_hours=hours,
                 dry_run=not remove,
@@ -205,7 +205,7 @@ class Tables:
         """A table at its latest version, or at an earlier one; None where there is none."""
         path = self.folder.uri(name)
         try:
-            with table_errors(name):
+            with table_errors(name, path):
                 return Table(name, DeltaTable(path, version, delta_options(path)))
         except (TableNotFoundError, NoTablesError):
             return None
@@ -251,7 +251,7 @@ class Tables:
         retries = Retries(self.folder.path)
         while True:
             try:
-                with table_errors(name):
+                with table_errors(name, path):
                     DeltaTable.create(
                         path,
                         DATA.get(name, UNITS),
@@ -281,7 +281,7 @@ class Tables:
                 )
         if not missing:
             return
-        with table_errors(table.name):
+        with table_errors(table.name, table.delta.table_uri):
             if any(pa.types.is_timestamp(f.type) and f.type.tz is None for f in missing):
                 table.delta.alter.add_feature(
                     TableFeatures.TimestampWithoutTimezone, allow_protocol_versions_increase=True

@@ -283,5 +283,8 @@ def store_gold(path: str, gold: Path) -> None:
 class Quiet:
     """Progress that nobody looks at."""
 
+    def working(self, documents: float, steps: int) -> None:
+        """Nothing."""
+
     def update(self, tally: Tally, documents: int) -> None:
         """Nothing."""

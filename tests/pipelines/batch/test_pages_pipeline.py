@@ -167,6 +167,9 @@ def test_a_unit_is_read_and_its_entities_get_places(
 
 
 class _Quiet:
+    def working(self, documents: float, steps: int) -> None:
+        pass
+
     def update(self, tally: Tally, documents: int) -> None:
         """Say nothing."""
 

@@ -18,6 +18,16 @@ from pipelines.source.units import plan_source
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
 
+class Seen(Quiet):
+    """What the progress bar is told of the unit under way."""
+
+    def __init__(self) -> None:
+        self.under_way: list[float] = []
+
+    def working(self, documents: float, steps: int) -> None:
+        self.under_way.append(documents)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _ray() -> Iterator[None]:
     with cluster():
@@ -66,5 +76,10 @@ def test_progress_within_a_unit_is_no_stall(tmp_path: Path) -> None:
         str(tmp_path / "in.jsonl"), str(tmp_path / "out"), unit_rows=30, no_progress_timeout_s=30
     )
     sink = RunStore(loaded.pipeline.sink.path)
-    drive_run(sink, begin_run(loaded, plan_source(loaded.pipeline.source)), Quiet(), slow(2.0))
+    seen = Seen()
+    drive_run(sink, begin_run(loaded, plan_source(loaded.pipeline.source)), seen, slow(2.0))
     assert len(rows_of(sink)) == 30
+    # The bar moves all the while.
+    assert len(set(seen.under_way)) > 5
+    assert seen.under_way == sorted(seen.under_way)
+    assert 10 < seen.under_way[-1] <= 30

@@ -44,12 +44,18 @@ def _ray() -> Iterator[None]:
 class Quiet:
     """Progress that only remembers."""
 
+    def working(self, documents: float, steps: int) -> None:
+        pass
+
     def update(self, tally: Tally, documents: int) -> None:
         self.tally, self.documents = tally, documents
 
 
 class Interrupt:
     """Progress that interrupts once a unit is done, as Ctrl-C does."""
+
+    def working(self, documents: float, steps: int) -> None:
+        pass
 
     def update(self, tally: Tally, documents: int) -> None:
         if tally.total:
@@ -216,6 +222,9 @@ def test_a_fraction_of_a_gpu_reaches_ray(tmp_path: Path) -> None:
     free: list[float] = []
 
     class Watch(Quiet):
+        def working(self, documents: float, steps: int) -> None:
+            pass
+
         def update(self, tally: Tally, documents: int) -> None:
             free.append(ray.available_resources().get("GPU", 0.0))
 

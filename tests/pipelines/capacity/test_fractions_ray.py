@@ -132,6 +132,9 @@ class Counted:
 
 
 class Quiet:
+    def working(self, documents: float, steps: int) -> None:
+        pass
+
     def update(self, tally: Tally, documents: int) -> None:
         pass
 

@@ -312,6 +312,9 @@ def test_a_pass_that_was_cut_short_is_gone_on_with(lake: Lake) -> None:
         pass
 
     class Stop:
+        def working(self, documents: float, steps: int) -> None:
+            pass
+
         def update(self, tally: object, documents: int) -> None:
             if getattr(tally, "total") >= 8:  # noqa: B009
                 raise Enough
@@ -331,6 +334,9 @@ def test_a_pass_that_was_cut_short_is_gone_on_with_though_a_file_has_arrived(lak
         lake.write(f"n{i}", *(f"n{i}-{j}" for j in range(8)))
 
     class Dies:
+        def working(self, documents: float, steps: int) -> None:
+            pass
+
         def update(self, tally: object, documents: int) -> None:
             if getattr(tally, "total") >= 16:  # noqa: B009
                 raise KeyboardInterrupt

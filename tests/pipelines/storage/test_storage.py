@@ -23,7 +23,7 @@ from pipelines.runs.plan import RunPlan
 from pipelines.runs.store import RunStore
 from pipelines.source.read import read_units
 from pipelines.source.units import plan_source
-from pipelines.storage import S3, Storage, StoreError, delta_options, reason
+from pipelines.storage import S3, Storage, StoreError, delta_options, reason, store_sentence
 from pipelines.tables.folder import RunError
 from pipelines.tables.unit_files import done_units, write_unit
 
@@ -40,6 +40,12 @@ def store(server: S3Server) -> Iterator[S3Server]:
     storage.apply()
     yield server
     server.misbehave()
+    Storage().apply()
+
+
+@pytest.fixture
+def _afterwards_as_before() -> Iterator[None]:
+    yield
     Storage().apply()
 
 
@@ -221,3 +227,32 @@ def test_a_store_that_ignores_conditional_puts_is_refused_unless_one_process_wri
     sink.begin("r1", RunPlan("{}", (), pa.schema([])))
     store_rows(sink, "r1", {"u": ["a"]})
     assert rows_of(sink).keys() == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("Generic S3 error: HTTP error: error sending request: dns error", "cannot be reached"),
+        ("Generic S3 error: <Code>InvalidAccessKeyId</Code>", "refuses these credentials"),
+        ("Generic S3 error: <Code>NoSuchBucket</Code>", "no such bucket"),
+        ("Generic S3 error: received redirect: 301 Moved Permanently", "another region"),
+    ],
+)
+@pytest.mark.usefixtures("_afterwards_as_before")
+def test_an_error_of_delta_rs_says_what_to_do(said: str, words: str) -> None:
+    Storage.model_validate({"s3": {"endpoint": "http://store:9000"}}).apply()
+    sentence = store_sentence("s3://lake/out", said)
+    assert words in sentence
+    assert "http://store:9000" in sentence or "AWS_" in sentence
+    assert "Generic" not in sentence
+    assert store_sentence("s3://lake/out", "something else") == "something else"
+    assert store_sentence("/data/out", said) == said
+
+
+@pytest.mark.usefixtures("_afterwards_as_before")
+def test_a_wrong_endpoint_is_named_with_what_to_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    Storage.model_validate({"s3": {"endpoint": "http://127.0.0.1:9", "attempts": 1}}).apply()
+    with pytest.raises(StoreError, match=r"at http://127\.0\.0\.1:9 cannot be reached.*endpoint"):
+        RunStore("s3://lake/out").ledger()

@@ -191,6 +191,9 @@ def test_the_list_is_whole_on_80_columns(names: list[str]) -> None:
 
 def test_the_time_of_a_resumed_run_is_its_own(loaded: LoadedPipeline, sink: RunStore) -> None:
     class Interrupt:
+        def working(self, documents: float, steps: int) -> None:
+            pass
+
         def update(self, tally: Tally, documents: int) -> None:
             if tally.total:
                 raise KeyboardInterrupt

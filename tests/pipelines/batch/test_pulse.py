@@ -1,0 +1,123 @@
+"""What is told of a unit under way, and what the progress bar shows of it."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+from rich.console import Console
+from rich.progress import Progress
+
+from pipelines.batch import pulse
+from pipelines.batch.pulse import Pulse, _Counter
+from pipelines.cli.run_display import Bar
+from pipelines.runs.tally import Tally
+
+
+class Remote:
+    """A counter that is called as Ray's actors are."""
+
+    def __init__(self) -> None:
+        self.counter = _Counter()
+        self.add = self
+
+    def remote(self, steps: int, documents: dict[tuple[str, int], int]) -> None:
+        self.counter.add(steps, documents)
+
+
+@pytest.fixture
+def remote(monkeypatch: pytest.MonkeyPatch) -> Remote:
+    monkeypatch.setattr(pulse, "_EVERY_S", 0.0)
+    return Remote()
+
+
+def test_steps_and_documents_of_all_stages_are_counted_until_their_unit_ends(
+    remote: Remote,
+) -> None:
+    first, second = Pulse(remote).of(0), Pulse(remote).of(1)
+    for _ in range(3):
+        first()
+        first.finish_document("u1")
+    second.finish_document("u1")
+    second.finish_document("u2")
+    assert remote.counter.count(()) == (3, {("u1", 0): 3, ("u1", 1): 1, ("u2", 1): 1})
+    assert remote.counter.count({"u1"}) == (3, {("u2", 1): 1})
+
+
+def test_a_unit_that_begins_again_elsewhere_is_counted_from_the_first(remote: Remote) -> None:
+    died, other = Pulse(remote), Pulse(remote)
+    for _ in range(5):
+        died.finish_document("u1")
+    other.finish_document("u1")
+    assert remote.counter.count(())[1] == {("u1", 0): 1}
+
+
+def test_reports_are_rare_and_the_last_one_of_a_unit_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pulse, "_EVERY_S", 1e9)
+    remote = Remote()
+    made = Pulse(remote)
+    made._last = 1e9  # a report was made a moment ago
+    for _ in range(100):
+        made()
+        made.finish_document("u1")
+    assert remote.counter.count(()) == (0, {})
+    made.end_unit("u1")
+    assert remote.counter.count(()) == (100, {("u1", 0): 100})
+
+
+def test_a_pulse_survives_pickling() -> None:
+    made: Any = pickle.loads(pickle.dumps(Pulse(None, 3)))
+    assert made._stage == 3
+
+
+def test_the_bar_moves_within_a_unit_and_never_back() -> None:
+    with Progress(console=Console(file=io.StringIO())) as progress:
+        bar = Bar(progress)
+        (task,) = progress.tasks
+        bar.update(Tally(), 600)
+        bar.working(99.5, 1_200)
+        assert task.completed == 99.5
+        assert task.fields["work"] == ", 1,200 steps"
+        bar.working(40.0, 1_300)  # a worker crashed, and its unit begins again
+        assert task.completed == 99.5
+        bar.update(Tally(documents=Counter(ok=301)), 600)
+        bar.working(1_000.0, 1_400)
+        assert task.completed == 600
+
+
+def _spin(seconds: float) -> None:
+    until = time.process_time() + seconds
+    while time.process_time() < until:
+        pass
+
+
+def test_work_after_the_last_window_is_progress_and_waiting_is_not(
+    remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulse, "_EVERY_S", 0.02)
+    made = Pulse(remote)
+    with made.while_busy(1_000_000):
+        _spin(0.5)
+    busy = remote.counter.count(())[0]
+    assert busy > 0
+    with made.while_busy(1_000_000):
+        time.sleep(0.5)
+    assert remote.counter.count(())[0] <= busy + 2  # steps made before it began to wait
+
+
+def test_a_loop_without_end_uses_up_what_its_unit_may_take(
+    remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulse, "_EVERY_S", 0.02)
+    made = Pulse(remote)
+    with made.while_busy(1_000):  # 0.12 s of CPU time
+        _spin(1.0)
+        before = made._steps + remote.counter.count(())[0]
+        _spin(0.5)
+        assert made._steps + remote.counter.count(())[0] == before > 0
