@@ -252,17 +252,12 @@ def register(pipeline: Annotated[str, typer.Argument(help="A pipeline file.")]) 
     from pipelines.batch.run import register_tables
     from pipelines.config import load_pipeline
     from pipelines.runs.store import RunStore
-    from pipelines.tables.folder import RunError
 
     loaded = load_pipeline(pipeline)
     if loaded.pipeline.sink.iceberg is None:
         _refuse(ValueError(f"{pipeline}: there is no sink.iceberg"))
     loaded.pipeline.storage.apply()
-    try:
-        found = register_tables(RunStore(loaded.pipeline.sink.path), loaded)
-    except RunError as error:
-        _refuse(error)
-    print(json.dumps(found))
+    print(json.dumps(register_tables(RunStore(loaded.pipeline.sink.path), loaded)))
 
 
 @app.command()

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from actors.extras import optional_imports
 from pipelines.config import IcebergSink
-from pipelines.storage import iceberg_options
+from pipelines.storage import StoreError, iceberg_options
 from pipelines.tables.folder import RunError
 from pipelines.tables.schema import STATISTICS
 from pipelines.tables.snapshot import Snapshot, TableName
@@ -43,7 +43,7 @@ RUN = "medspan.run"
 """Property of a snapshot: the run that it shows."""
 
 
-class NotRegisteredError(RunError):
+class NotRegisteredError(StoreError):
     """The run counts, but the Iceberg tables do not show it yet."""
 
 
@@ -51,7 +51,7 @@ class NotRegisteredError(RunError):
 def _catalog_errors(what: str) -> Iterator[None]:
     try:
         yield
-    except RunError:
+    except (RunError, StoreError):
         raise
     except Exception as error:
         # Of a catalog's errors only the type: their messages may hold tokens or whole answers.

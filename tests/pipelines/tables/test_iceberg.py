@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import CommitFailedException
-from support.lake import store_rows
+from support.lake import Quiet, hashing, pipeline, store_rows, write_rows
+from support.without_ray import _without_ray  # noqa: F401
 
 from actors.config import ConfigError
-from pipelines.config import IcebergCatalog, IcebergSink, Source
+from pipelines.config import IcebergCatalog, IcebergSink, LoadedPipeline, Source
+from pipelines.enrich import enrich
 from pipelines.runs.maintenance import compact
 from pipelines.runs.plan import RunPlan
 from pipelines.runs.store import RunStore
 from pipelines.source.read import read_units
 from pipelines.source.units import plan_source, source_files
 from pipelines.tables import iceberg
+from pipelines.tables.columns import as_column, extra_columns
 from pipelines.tables.iceberg import RUN, NotRegisteredError, register
 from pipelines.tables.schema import DATA
 
@@ -142,6 +150,64 @@ def test_a_catalog_that_cannot_be_used_says_what_to_do(store: RunStore, tmp_path
     settings = IcebergSink(namespace="clinic", catalog=catalog)
     with pytest.raises(NotRegisteredError, match=r"the Delta tables are complete.*runs register"):
         register(store.snapshot(), settings)
+
+
+def _loaded(folder: Path, settings: IcebergSink) -> LoadedPipeline:
+    made = pipeline(str(folder / "in"), str(folder / "lake"))
+    sink = made.pipeline.sink.model_copy(update={"iceberg": settings})
+    return replace(made, pipeline=made.pipeline.model_copy(update={"sink": sink}))
+
+
+@pytest.mark.usefixtures("_without_ray")
+def test_a_run_registers_what_it_commits_and_a_later_pass_makes_up_for_it(tmp_path: Path) -> None:
+    write_rows(tmp_path / "in/a.jsonl", ["a1", "a2"])
+    (tmp_path / "broken.db").write_text("this is no database")
+    properties = {"type": "sql", "uri": f"sqlite:///{tmp_path}/broken.db", "warehouse": "file:///"}
+    broken = IcebergSink(namespace="clinic", catalog=IcebergCatalog(properties=properties))
+    with pytest.raises(NotRegisteredError):
+        enrich(_loaded(tmp_path, broken), Quiet(), nullcontext(), hashing())
+    store = RunStore(str(tmp_path / "lake"))
+    assert len(store.committed()) == 1  # the run counts all the same
+    assert enrich(_loaded(tmp_path, CLINIC), Quiet(), nullcontext(), hashing()).outcome is None
+    assert _ids(store) == ["a1", "a2"]
+    write_rows(tmp_path / "in/b.jsonl", ["b1"])
+    (tmp_path / "in/a.jsonl").unlink()
+    enrich(_loaded(tmp_path, CLINIC), Quiet(), nullcontext(), hashing())
+    assert _ids(store) == ["b1"]
+
+
+@pytest.mark.parametrize(
+    ("type_", "value"),
+    [
+        (pa.int8(), 1),
+        (pa.uint8(), 3),
+        (pa.uint64(), 2**63),
+        (pa.duration("s"), 5),
+        (pa.timestamp("us"), datetime(2020, 1, 1)),
+        (pa.timestamp("ns", "Europe/Berlin"), datetime(2020, 1, 1, tzinfo=UTC)),
+        (pa.time64("us"), time(1)),
+        (pa.date32(), date(2020, 1, 1)),
+        (pa.decimal128(10, 2), Decimal("1.50")),
+        (pa.list_(pa.int16()), [1, 2]),
+        (pa.struct([("a", pa.int8())]), {"a": 1}),
+        (pa.map_(pa.string(), pa.int8()), [("a", 1)]),
+        (pa.null(), None),
+    ],
+    ids=lambda value: str(value) if isinstance(value, pa.DataType) else "",
+)
+def test_every_type_that_the_tables_take_comes_back(
+    type_: pa.DataType, value: object, tmp_path: Path
+) -> None:
+    (field,) = extra_columns(pa.schema([("x", type_)]))
+    rows = pa.table([as_column(pa.chunked_array([[value]], type_), field.type)], [field.name])
+    pq.write_table(rows, tmp_path / "a.parquet")
+    catalog = load_catalog(
+        "x", type="sql", uri=f"sqlite:///{tmp_path}/c.db", warehouse=(tmp_path / "w").as_uri()
+    )
+    catalog.create_namespace("n")
+    table = catalog.create_table("n.t", schema=pa.schema([field]))
+    table.add_files([str(tmp_path / "a.parquet")])
+    assert table.scan().to_arrow().to_pylist() == rows.to_pylist()
 
 
 # ---- as a source
