@@ -29,8 +29,9 @@ def calibrate(
     run: Annotated[
         str | None,
         typer.Option(
-            help="Use this committed run ('latest' for the last one); default: run the "
-            "pipeline's models on the gold texts in this process."
+            help="Use what this committed run wrote ('latest' for the last one, 'live' for all "
+            "live documents of the sink); default: run the pipeline's models on the gold texts in "
+            "this process."
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
@@ -40,13 +41,7 @@ def calibrate(
 
     from pipelines.config import load_pipeline
     from pipelines.evaluate import GoldError, compare
-    from pipelines.evaluate.calibrate import (
-        calibrate as thresholds_of,
-    )
-    from pipelines.evaluate.calibrate import (
-        calibration_tables,
-        thresholds_snippet,
-    )
+    from pipelines.evaluate import calibrate as calibration
     from pipelines.exchange.gold import read_gold
     from pipelines.tables.folder import RunError
 
@@ -62,16 +57,16 @@ def calibrate(
         show_error(error)
         raise typer.Exit(2) from error
     found = (
-        thresholds_of(comparison, "precision", precision)
+        calibration.calibrate(comparison, "precision", precision)
         if precision is not None
-        else thresholds_of(comparison, "recall", recall or 0.0)
+        else calibration.calibrate(comparison, "recall", recall or 0.0)
     )
     replaced = {stage.name: dict(stage.model.labels.replace) for stage in loaded.models}
-    snippet = thresholds_snippet(found.thresholds, replaced)
+    snippet = calibration.thresholds_snippet(found.thresholds, replaced)
     if as_json:
         print(json.dumps(found.as_dict() | {"labels": snippet}))
         return
-    for table in calibration_tables(found):
+    for table in calibration.calibration_tables(found):
         console.print(table)
     if found.without_score:
         console.print(

@@ -36,8 +36,9 @@ def evaluate(
     run: Annotated[
         str | None,
         typer.Option(
-            help="Score this committed run ('latest' for the last one); default: run the "
-            "pipeline's models on the gold texts in this process."
+            help="Score what this committed run wrote ('latest' for the last one, 'live' for all "
+            "live documents of the sink); default: run the pipeline's models on the gold texts in "
+            "this process."
         ),
     ] = None,
     html: Annotated[str | None, typer.Option(help="Write an HTML page of the errors.")] = None,
@@ -85,7 +86,8 @@ def evaluate(
 def predictions_of(
     loaded: LoadedPipeline, gold: Mapping[str, GoldDocument], run: str | None
 ) -> Iterator[Prediction]:
-    """What the pipeline's models find in the gold texts, or what a committed run found."""
+    """What the pipeline's models find in the gold texts, or what a committed run found: its id,
+    ``latest`` or ``live``."""
     if run is None:
         return _extracted(loaded, {id_: document.text for id_, document in gold.items()})
     return _stored(loaded.pipeline.sink.path, run)
@@ -117,8 +119,9 @@ def _stored(path: str, run: str) -> Iterator[Prediction]:
     from pipelines.runs.results import read_results
     from pipelines.runs.store import RunStore
 
-    snapshot = RunStore(path).snapshot(None if run == "latest" else run)
-    for result in read_results(snapshot, snapshot.run_id):
+    snapshot = RunStore(path).snapshot(None if run in ("latest", "live") else run)
+    latest = snapshot.run_id
+    for result in read_results(snapshot, None if run == "live" else latest):
         yield Prediction(
             result.doc_id, result.text, result.entities, Status(result.status), result.relations
         )

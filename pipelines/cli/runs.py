@@ -168,12 +168,16 @@ def compare(
 
 def drift_table(drift: Drift, every: bool = False) -> Table:
     """The measures that moved, or every one, surest first."""
+    from pipelines.runs.drift import LEAST_DOCUMENTS
+
     moved = sum(one.moved for one in drift.differences)
     title = (
         f"{moved} of {len(drift.differences)} measures moved; documents: "
         f"{drift.before.documents:,}, then {drift.after.documents:,}"
     )
-    table = Table(title=title, box=box.SIMPLE_HEAD)
+    few = min(drift.before.documents, drift.after.documents) < LEAST_DOCUMENTS
+    caption = f"not judged: a measure needs {LEAST_DOCUMENTS} documents in each run"
+    table = Table(title=title, box=box.SIMPLE_HEAD, caption=caption if few else None)
     table.add_column("what", overflow="fold")
     for name in ("before", "after", "q"):
         table.add_column(name, justify="right", no_wrap=True)

@@ -39,6 +39,8 @@ class BratExporter:
         count_unplaced(result, self._lost)
         count_facts(result, self._lost, "sections", "attributes", "boxes")
         name = file_name(result.doc_id)
+        if len(name) > _NAME_BYTES:
+            self._lost["ids that are too long for a file name, cut and hashed"] += 1
         entities = list(placed(result.entities))
         lines = [*self._entities(text, entities), *self._relations(result)]
         for file, content in ((f"{name}.txt", text), (f"{name}.ann", "".join(lines))):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipelines.evaluate import GoldDocument, GoldError, GoldSpan
@@ -23,13 +23,36 @@ _LABELS = ("labels", "hypertextlabels")
 _STATUS = frozenset({*ATTRIBUTES, "family", "other"})
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Annotation:
-    """One person's work on a task."""
+    """One person's work on a task, by ids of regions."""
 
     annotator: str
-    spans: tuple[GoldSpan, ...]
-    statements: Statements
+    labels: dict[str, list[str]] = field(default_factory=dict)
+    quoted: dict[str, Quoted] = field(default_factory=dict)
+    status: dict[str, frozenset[str]] = field(default_factory=dict)
+    links: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def spans(self, places: Mapping[str, Place]) -> tuple[GoldSpan, ...]:
+        """A span per label of a region."""
+        return tuple(
+            GoldSpan(*places[id_], label) for id_, names in self.labels.items() for label in names
+        )
+
+    def statements(self, places: Mapping[str, Place]) -> Statements:
+        """Status and relations."""
+        return Statements(
+            tuple(
+                GoldStatus(*places[id_], label, self.status.get(id_, frozenset()))
+                for id_, names in self.labels.items()
+                for label in names
+            ),
+            tuple(
+                GoldRelation(type_, places[head], places[tail])
+                for type_, head, tail in self.links
+                if head in places and tail in places
+            ),
+        )
 
 
 def read_label_studio(content: bytes, name: str, notes: Counter[str]) -> Iterator[GoldDocument]:
@@ -43,92 +66,85 @@ def read_label_studio(content: bytes, name: str, notes: Counter[str]) -> Iterato
         raise GoldError(f"{name}: not UTF-8, at byte {error.start}") from None
     except json.JSONDecodeError as error:
         raise GoldError(f"{name}: not JSON, line {error.lineno}: {error.msg}") from None
-    if not isinstance(tasks, list):
-        raise GoldError(f"{name}: expected an array of tasks")
-    for number, task in enumerate(tasks):
+    documents, status, related = [], False, False
+    for number, task in enumerate(_objects(tasks, name, "task")):
         where = f"{name}, task {number}"
-        if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
+        if not isinstance(task.get("data"), dict):
             raise GoldError(f"{where}: no 'data'; export as JSON, not as JSON-MIN")
-        done = [one for one in task.get("annotations") or () if not one.get("was_cancelled")]
-        if done:
-            yield _document(task, done, where)
-        else:
+        found = _objects(task.get("annotations") or [], where, "annotation")
+        done = [one for one in found if not one.get("was_cancelled")]
+        if not done:
             notes["tasks that nobody annotated, not read"] += 1
+            continue
+        ordered = sorted(done, key=_updated, reverse=True)
+        ordered.sort(key=lambda one: not one.get("ground_truth"))
+        read = [_annotation(one, f"{where}, annotation {n}") for n, one in enumerate(ordered)]
+        documents.append(_document(task, read, where))
+        status = status or any(one.status for one in read)
+        related = related or any(one.links for one in read)
+    for document in documents:
+        # Where no task has a choice, status was not annotated; and so for relations.
+        said = document.statements
+        said = Statements(said.status if status else None, said.relations if related else None)
+        yield replace(document, statements=said)
 
 
-def _document(task: Mapping[str, Any], done: list[dict[str, Any]], where: str) -> GoldDocument:
+def _objects(values: Any, where: str, what: str) -> list[dict[str, Any]]:
+    if not isinstance(values, list) or not all(isinstance(one, dict) for one in values):
+        raise GoldError(f"{where}: expected an array of {what}s, each an object")
+    return values
+
+
+def _updated(annotation: Mapping[str, Any]) -> str:
+    return str(annotation.get("updated_at") or annotation.get("created_at") or "")
+
+
+def _document(task: Mapping[str, Any], read: list[_Annotation], where: str) -> GoldDocument:
     data = task["data"]
     text = data.get("text")
     if not isinstance(text, str):
         raise GoldError(f"{where}: no string 'text' in its data")
-    found = data.get("doc_id", data.get("id", task.get("id")))
-    if found is None:
+    id_ = data.get("doc_id", data.get("id", task.get("id")))
+    if id_ is None:
         raise GoldError(f"{where}: no 'doc_id' in its data, and no id")
-    ordered = sorted(done, key=lambda one: (not one.get("ground_truth"), _older(one)))
-    read = [_annotation(one, text, f"{where}, annotation {n}") for n, one in enumerate(ordered)]
-    copies = {copy for copy, _ in read}
-    if len(copies) > 1:
-        raise GoldError(f"{where}: its annotations refer to different copies of the text")
-    first = read[0][1]
+    # All at once: what one person marked may not tell how the tool counts.
+    regions = [(n, region) for n, one in enumerate(read) for region in one.quoted]
+    found = anchored(text, [read[n].quoted[region] for n, region in regions], _UNITS)
+    if found is None:
+        raise GoldError(f"{where}: the marked words differ from the text at their offsets")
+    places: list[dict[str, Place]] = [{} for _ in read]
+    for (n, region), fragments in zip(regions, found.spans, strict=True):
+        places[n][region] = fragments[0]
     annotators: dict[str, tuple[GoldSpan, ...]] = {}
-    for _, one in read:
-        annotators.setdefault(one.annotator, one.spans)
+    for one, at in zip(read, places, strict=True):
+        annotators.setdefault(one.annotator, one.spans(at))
     return GoldDocument(
-        str(found),
-        copies.pop(),
-        first.spans,
-        first.statements,
+        str(id_),
+        found.text,
+        read[0].spans(places[0]),
+        read[0].statements(places[0]),
         annotators if len(annotators) > 1 else {},
     )
 
 
-def _older(annotation: Mapping[str, Any]) -> tuple[int, ...]:
-    """Sorts the annotation that was updated last first."""
-    when = str(annotation.get("updated_at") or annotation.get("created_at") or "")
-    return tuple(-ord(character) for character in when)
-
-
-def _annotation(annotation: Mapping[str, Any], text: str, where: str) -> tuple[str, _Annotation]:
-    labels: dict[str, list[str]] = {}
-    quoted: dict[str, Quoted] = {}
-    choices: dict[str, frozenset[str]] = {}
-    links: list[tuple[str, str, str]] = []
-    for number, one in enumerate(annotation.get("result") or ()):
-        at = f"{where}, result {number}"
-        kind, value = one.get("type"), one.get("value") or {}
+def _annotation(annotation: Mapping[str, Any], where: str) -> _Annotation:
+    who = annotation.get("completed_by")
+    read = _Annotation(
+        str(who.get("email") or who.get("id")) if isinstance(who, dict) else str(who)
+    )
+    for number, one in enumerate(_objects(annotation.get("result") or [], where, "result")):
+        kind, value, id_ = one.get("type"), one.get("value"), str(one.get("id"))
+        if not isinstance(value, dict):
+            value = {}
         if kind in _LABELS:
-            id_ = str(one.get("id"))
-            quoted[id_] = _quoted(value, at)
-            labels.setdefault(id_, []).extend(map(str, value.get(kind) or ()))
+            read.quoted[id_] = _quoted(value, f"{where}, result {number}")
+            read.labels.setdefault(id_, []).extend(map(str, value.get(kind) or ()))
         elif kind == "choices":
-            words = frozenset(map(str, value.get("choices") or ()))
-            choices[str(one.get("id"))] = words & _STATUS
+            read.status[id_] = frozenset(map(str, value.get("choices") or ())) & _STATUS
         elif kind == "relation":
             for type_ in one.get("labels") or ("related",):
-                links.append((str(type_), str(one.get("from_id")), str(one.get("to_id"))))
-    found = anchored(text, list(quoted.values()), _UNITS)
-    if found is None:
-        raise GoldError(f"{where}: the marked words differ from the text at their offsets")
-    places: dict[str, Place] = {
-        id_: (fragments[0][0], fragments[-1][1])
-        for id_, fragments in zip(quoted, found.spans, strict=True)
-    }
-    spans = tuple(GoldSpan(*places[id_], label) for id_, names in labels.items() for label in names)
-    status = tuple(
-        GoldStatus(*places[id_], label, choices.get(id_, frozenset()))
-        for id_, names in labels.items()
-        for label in names
-    )
-    relations = tuple(
-        GoldRelation(type_, places[head], places[tail])
-        for type_, head, tail in links
-        if head in places and tail in places
-    )
-    who = annotation.get("completed_by")
-    person = str(who.get("email") or who.get("id")) if isinstance(who, dict) else str(who)
-    return found.text, _Annotation(
-        person, spans, Statements(status if choices else None, relations or None)
-    )
+                read.links.append((str(type_), str(one.get("from_id")), str(one.get("to_id"))))
+    return read
 
 
 def _quoted(value: Mapping[str, Any], where: str) -> Quoted:

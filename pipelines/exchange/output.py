@@ -69,9 +69,13 @@ class Output:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._files.close()
-        if kind is not None:
-            with suppress(FileNotFoundError):
-                self._fs.rm(self._at, recursive=True)
-        elif self._local and Path(self._at).exists():
+        complete = False
+        try:
+            self._files.close()
+            complete = kind is None
+        finally:
+            if not complete:
+                with suppress(FileNotFoundError):
+                    self._fs.rm(self._at, recursive=True)
+        if complete and self._local and Path(self._at).exists():
             Path(self._at).rename(self._root)

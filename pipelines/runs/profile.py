@@ -142,7 +142,8 @@ def _add_entities(
         return
     count = documents.num_rows
     at = pc.index_in(entities["doc_id"], value_set=documents["doc_id"].combine_chunks())
-    place = at.to_numpy()
+    # Files of a table may be joined apart from those of another.
+    entities, place = entities.filter(pc.is_valid(at)), at.drop_null().to_numpy()
 
     def each(mask: npt.NDArray[np.bool_], weights: Values | None = None) -> Values:
         """The sum over the chosen entities of each document."""

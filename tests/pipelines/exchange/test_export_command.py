@@ -98,6 +98,13 @@ def test_a_file_of_section_concepts_is_checked(store: RunStore, tmp_path: Path) 
     assert "sections.csv, line 2: expected a section and a concept id" in said
 
 
+def test_evaluate_sees_what_a_run_wrote_or_all_that_is_live(store: RunStore) -> None:
+    from pipelines.cli.evaluate import _stored
+
+    assert sorted(one.doc_id for one in _stored(store.path, "latest")) == ["c", "d"]
+    assert sorted(one.doc_id for one in _stored(store.path, "live")) == ["a", "b", "c", "d"]
+
+
 @pytest.mark.parametrize("format_", ["jsonl", "conll", "brat", "docbin"])
 def test_what_was_exported_is_gold(store: RunStore, tmp_path: Path, format_: str) -> None:
     """A run against itself: every score is 1, whatever the format did to the text."""

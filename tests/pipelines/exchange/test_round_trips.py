@@ -324,6 +324,37 @@ def test_of_several_annotators_truth_or_the_last_counts(
     assert {name: len(found) for name, found in one.annotators.items()} == {"1": 1, "2": 1}
 
 
+def test_one_person_without_regions_does_not_hide_how_the_tool_counts(tmp_path: Path) -> None:
+    value = {"start": 2, "end": 8, "text": "asthma", "labels": ["D"]}
+    both = [
+        {"completed_by": 1, "result": [{"id": "x", "type": "labels", "value": value}]},
+        {"completed_by": 2, "result": []},
+    ]
+    path = tmp_path / "two.json"
+    path.write_text(json.dumps([{"id": 1, "data": {"text": "a\r\nasthma"}, "annotations": both}]))
+    one, _ = read_one(str(path))
+    assert one.text == "a\nasthma"
+    assert {name: len(found) for name, found in one.annotators.items()} == {"1": 1, "2": 0}
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        ("{}", "expected an array of tasks"),
+        ("[1]", "expected an array of tasks"),
+        ('[{"text": "x"}]', "task 0: no 'data'"),
+        ('[{"data": {}, "annotations": [1]}]', "task 0: expected an array of annotations"),
+        ('[{"data": {}, "annotations": [{"result": 1}]}]', "expected an array of results"),
+        ('[{"data": {}, "annotations": [{}]}]', "no string 'text'"),
+        ("[", "not JSON, line 1"),
+    ],
+)
+def test_label_studio_errors_name_the_task(tmp_path: Path, content: str, error: str) -> None:
+    (path := tmp_path / "x.json").write_text(content)
+    with pytest.raises(GoldError, match=error):
+        read_gold(str(path))
+
+
 @pytest.mark.parametrize(
     ("names", "error"),
     [((), "no file that ends in one of"), (("a.conll", "b.spacy"), "of several formats")],

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from actors.spans import Assertion, Entity, Grounding, spanning
 from pipelines.cli.app import app
 from pipelines.runs.drift import Difference, compare_profiles
+from pipelines.runs.maintenance import compact
 from pipelines.runs.plan import RunPlan
 from pipelines.runs.profile import Measure, Profile, Ratio, profile
 from pipelines.runs.store import RunStore
@@ -103,6 +104,15 @@ def test_what_moved_is_named_and_nothing_else() -> None:
     assert first.q < 0.001
 
 
+def test_a_compacted_sink_has_the_same_profile(tmp_path: Path) -> None:
+    store = RunStore(str(tmp_path / "out"))
+    write_run(store, "r1", {"a": [drug(0.95)], "b": [drug(0.5), drug(0.6)]})
+    write_run(store, "r2", {"c": [drug(0.1)], "d": []})
+    before = [profile(store.snapshot(), run) for run in ("r1", "r2")]
+    compact(store, 128)
+    assert [profile(store.snapshot(), run) for run in ("r1", "r2")] == before
+
+
 def test_a_label_that_a_run_never_gave_has_moved(tmp_path: Path) -> None:
     store = RunStore(str(tmp_path / "out"))
     write_run(store, "r1", {f"a{i}": [drug(0.9)] for i in range(40)})
@@ -141,6 +151,9 @@ def test_the_command_tells_what_moved(tmp_path: Path) -> None:
     assert {("status", "negated"), ("score", "Drug"), ("score", "0.7 to 0.8")} <= moved
     assert ("entities", "Drug") not in moved
     assert found["documents"] == [40, 40]
+    write_run(store, "r3", {"z": []})
+    few = CliRunner().invoke(app, ["runs", "compare", store.path, "r1", "r3"])
+    assert "needs 30 documents in each run" in " ".join(few.output.split())
     unknown = CliRunner().invoke(app, ["runs", "compare", store.path, "r1", "r9"])
     assert unknown.exit_code == 2
     assert "r9 is not committed" in unknown.output
