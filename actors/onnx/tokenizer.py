@@ -74,14 +74,21 @@ class TextTokenizer:
         """Return the ids of the pieces of all words, the number of pieces of each word, and the
         number of pieces unknown to the vocabulary.
 
-        Each word is tokenized separately, like transformers with ``is_split_into_words``.
+        Each word is tokenized separately, like transformers with ``is_split_into_words``, and spelt
+        out where the vocabulary lacks its characters.
         """
         ids: list[Ints] = [_NONE]
         counts: list[Ints] = [_NONE]
         unknown = 0
         for at in range(0, len(words), _WORDS):
             part = list(words[at : at + _WORDS])
-            encoding = self._tokenizer.encode(part, is_pretokenized=True, add_special_tokens=False)
+            encoding = self._encoded_words(part)
+            if self._misses(encoding):
+                spelt = [self._spelling.spelt_out(word) for word in part]
+                if any(spelt):
+                    pairs = zip(part, spelt, strict=True)
+                    part = [word if other is None else other[0] for word, other in pairs]
+                    encoding = self._encoded_words(part)
             ids.append(np.array(encoding.ids, np.int32))
             of = np.array(encoding.word_ids, np.int32)
             counts.append(np.bincount(of, minlength=len(part)).astype(np.int32))
@@ -118,6 +125,9 @@ class TextTokenizer:
     def _encoded(self, text: str) -> tokenizers.Encoding:
         # One text per call: a batch would use every core of the machine, not the actor's share.
         return self._tokenizer.encode(text, add_special_tokens=False)
+
+    def _encoded_words(self, words: list[str]) -> tokenizers.Encoding:
+        return self._tokenizer.encode(words, is_pretokenized=True, add_special_tokens=False)
 
     def _misses(self, encoding: tokenizers.Encoding) -> int:
         return 0 if self._unknown is None else encoding.ids.count(self._unknown)

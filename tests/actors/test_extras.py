@@ -103,7 +103,7 @@ def test_a_module_of_no_extra_is_no_missing_extra() -> None:
 def test_every_extra_is_known_and_all_has_them() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     optional = project["optional-dependencies"]
-    assert set(optional) == ALL | {"all", "dev", "docs", "gcs", "azure"}
+    assert set(optional) == ALL | {"all", "dev", "docs", "gcs", "azure", "smollm"}
     (everything,) = optional["all"]
     named = everything.removeprefix("medspan[").removesuffix("]").split(",")
     assert set(named) == ALL

@@ -354,3 +354,21 @@ def test_its_model_file_is_described(folder: Path, tmp_path: Path) -> None:
     assert (facts["scores"], facts["encoders"]) == ("spans of 4 words", 1)
     verified = CliRunner().invoke(app, ["models", "verify", str(tmp_path / "model.yaml")])
     assert "model.onnx" in verified.stdout
+
+
+def test_compatibility_characters_are_spelt_out_for_the_model(folder: Path) -> None:
+    """Letters from pasted rich text and from a PDF's text layer: the offsets stay the text's."""
+    plain = "took insulin 500 mg for diabetes"
+    styled = "took 𝗂𝗇𝗌𝗎𝗅𝗂𝗇 ５００ ㎎ for diabetes"
+    first, second = read(folder, plain, styled)
+    assert [label for _, label in found(second)] == [label for _, label in found(first)]
+    assert found(second) == [("𝗂𝗇𝗌𝗎𝗅𝗂𝗇", "drug"), ("５００ ㎎", "dose"), ("diabetes", "disease")]
+    for entity in second.entities:
+        assert styled[entity.start : entity.end] == entity.text
+    assert first.problems == second.problems == ()
+
+
+def test_many_unknown_tokens_are_a_problem(folder: Path) -> None:
+    (extraction,) = read(folder, "☃ insulin ☂")
+    assert extraction.problems == ("2 of 3 tokens are unknown to the model",)
+    assert found(extraction) == [("insulin", "drug")]
