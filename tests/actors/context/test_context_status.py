@@ -48,6 +48,28 @@ ENGLISH = [
     "The patient denied taking 1 mg p.o. and has no <rash:negated>.",
     "no   evidence\nof <metastasis:negated>",
     "<No fever:negated> today.",
+    # A sign belongs to the word before it, not to the list.
+    "<CK7> (+), <calponin:negated> (-), <P63> (+).",
+    "<Surgery> resulted in resolution of <pain:negated>.",
+    # When and why something was done is not denied with it.
+    "No <bleeding:negated> during <labour> or after <surgery>.",
+    "<Nodes> that were not removed to reduce <bleeding>.",
+    "She tested negative to <HIV:negated>. <MRI:negated> was not performed.",
+    "No <fever:negated>, normal <reflexes>.",
+    # "that may" was a stop, which swallowed the cue in it.
+    "An abscess that may <rupture:uncertain>.",
+    "This is likely to lead over the coming years to <renal failure:uncertain>.",
+    "CT to determine whether there is a <stroke:uncertain>.",
+    "The data support the diagnosis of <lupus:uncertain>.",
+    "<Three regimens> were considered. Rising troponin, indicating <infarction>.",
+    # A prescription states what is taken, and when: no condition, no hypothesis.
+    "Take <one tablet> <twice daily>.",
+    "<Metformin>: take <one tablet> <twice daily> with meals.",
+    "Instructions: Take <one tablet> <twice daily>.",
+    "DISCHARGE INSTRUCTIONS:\n<Metformin> <500 mg> <twice daily>. Come back for "
+    "<fever:hypothetical>.",
+    "Return precautions: <fever:hypothetical>, <chest pain:hypothetical>.",
+    "<Nausea:conditional> after meals.",
 ]
 OTHERS = [
     "El paciente no presenta <fiebre:negated> ni <tos:negated>, pero tiene <disnea>.",

@@ -24,7 +24,7 @@ def test_a_published_model_answers_in_form_and_is_grounded() -> None:
     documents = [Document(str(number), text) for number, text in enumerate(NOTES)]
     with Extractor(model, Share(threads=1, gpu=0)) as extractor:
         first, second = extractor.extract(documents)
-        assert extractor.extract(documents[:1])[0].entities == first.entities
+        (again,) = extractor.extract(documents[:1])
     for extraction, text in ((first, NOTES[0]), (second, NOTES[1])):
         assert extraction.status is Status.OK, (extraction.failure, extraction.problems)
         assert isinstance(json.loads(extraction.completion or ""), list)
@@ -32,3 +32,7 @@ def test_a_published_model_answers_in_form_and_is_grounded() -> None:
             assert entity.start is not None
             assert entity.text == text[entity.start : entity.end]
     assert first.entities
+    # Another batch, other rounding: the scores may differ in their last digits.
+    assert [(e.label, e.start, e.end) for e in again.entities] == [
+        (e.label, e.start, e.end) for e in first.entities
+    ]
