@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -16,13 +17,14 @@ from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
-from actors.config import ConfigError, Section, load_model
-from actors.config.context import Context
+from actors.config import ConfigError, ModelConfig, OnnxModel, Section, load_model
+from actors.config.context import Context, EntityFilter
 from actors.config.linking import Linking, resolve_linking
 from actors.config.load import read_yaml, resolve, validate
 from actors.config.merge import Merge
 from actors.config.ocr import load_ocr
 from actors.config.relations import Relations
+from actors.guideline import Guideline
 from pipelines.deidentification import Deidentification, resolve_deidentification
 from pipelines.pool import Pool
 from pipelines.stages import UNPOOLED, Stage
@@ -520,6 +522,7 @@ def load_pipeline(path: str | Path) -> LoadedPipeline:
             "source": pipeline.source.model_copy(update={"path": source}),
             "steps": steps,
             "ocr": ocr,
+            "context": pipeline.context and _resolved_context(pipeline.context, path),
             "linking": pipeline.linking and resolve_linking(pipeline.linking, path),
             "deidentify": pipeline.deidentify
             and resolve_deidentification(pipeline.deidentify, path),
@@ -554,9 +557,36 @@ def _stages(pipeline: Pipeline) -> tuple[Stage, ...]:
         stages.append(Stage(model.name, model, step.pool))
     for kind in UNPOOLED:
         config = getattr(pipeline, kind)
+        if isinstance(config, Context):
+            models = [stage.model for stage in stages if not stage.reads_pictures]
+            hints = [hint for model in models for hint in _hints(model)]
+            config = config.model_copy(update={"filters": (*config.filters, *hints)})
         if config is not None:
             stages.append(Stage(kind, config, None))
     return tuple(stages)
+
+
+def _hints(model: ModelConfig) -> Iterator[EntityFilter]:
+    """The sections that a model's guideline states for its labels, as filters of entities."""
+    if isinstance(model, OnnxModel) or not isinstance(model.prompt.guideline, Guideline):
+        return
+    for name, label in model.prompt.guideline.labels.items():
+        labels = (model.labels.replace.get(name, name),)
+        if label.only_in:
+            yield EntityFilter(labels=labels, only=label.only_in)
+        if label.never_in:
+            yield EntityFilter(labels=labels, never=label.never_in)
+
+
+def _resolved_context(context: Context, path: Path) -> Context:
+    """The same with the path of a classifier's weights absolute."""
+    classifier = context.classifier
+    if classifier is None:
+        return context
+    model = resolve(classifier.weights.model, path)
+    weights = classifier.weights.model_copy(update={"model": model})
+    update = {"classifier": classifier.model_copy(update={"weights": weights})}
+    return context.model_copy(update=update)
 
 
 def _resolved(serve: Serve, path: Path) -> Serve:

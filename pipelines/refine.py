@@ -69,7 +69,12 @@ def _step(config: Any) -> Refine:
 
 
 def _with_filters(config: Context) -> Refine:
-    stage = ContextStage(config)
+    model = None
+    if config.classifier is not None:
+        from actors.assertion import AssertionModel  # imported here: only it needs onnxruntime
+
+        model = AssertionModel(config.classifier)
+    stage = ContextStage(config, model)
 
     def refine(text: str, annotations: Annotations) -> Annotations:
         return apply_filters(stage.refine(text, annotations), config.filters)

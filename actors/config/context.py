@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from actors.config.base import Section
+from actors.config.onnx import FolderWeights
 
 Language = Literal["en", "vi", "es", "fr", "de"]
 Attribute = Literal["negated", "uncertain", "hypothetical", "historical", "conditional"]
@@ -19,6 +20,29 @@ Effect = Literal[
     "negated", "uncertain", "hypothetical", "historical", "conditional", "family", "other",
     "pseudo", "stop",
 ]  # fmt: skip
+
+Status = Literal[
+    "negated", "uncertain", "hypothetical", "historical", "conditional", "family", "other"
+]  # fmt: skip
+"""What an entity's status may say besides that it is present."""
+
+_PUBLISHED_LABELS: dict[str, tuple[Status, ...]] = {
+    "PRESENT": (),
+    "ABSENT": ("negated",),
+    "POSSIBLE": ("uncertain",),
+}
+_STATED_VALUES: dict[str, tuple[Status, ...]] = {
+    "present": (),
+    "absent": ("negated",),
+    "negated": ("negated",),
+    "possible": ("uncertain",),
+    "uncertain": ("uncertain",),
+    "hypothetical": ("hypothetical",),
+    "historical": ("historical",),
+    "conditional": ("conditional",),
+    "family": ("family",),
+    "associated_with_someone_else": ("other",),
+}
 
 Phrase = Annotated[str, Field(min_length=1, max_length=1000)]
 
@@ -74,18 +98,66 @@ class CueRule(Section):
         return self
 
 
-class SectionFilter(Section):
-    """Where entities of some labels may stand."""
+class EntityFilter(Section):
+    """Where entities of some labels may stand, or which status they may have."""
 
-    labels: tuple[str, ...] = Field(min_length=1, description="The labels that this concerns.")
+    labels: tuple[str, ...] = Field(
+        min_length=1,
+        description="The labels that this concerns; DRUG stands for DRUG.name and the like, too.",
+    )
     only: tuple[str, ...] = Field((), description="Keep them only in these sections.")
     never: tuple[str, ...] = Field((), description="Drop them in these sections.")
+    only_status: tuple[Status | Literal["present"], ...] = Field(
+        (),
+        description="Keep them only if all that is said of them is among these; present: nothing "
+        "is.",
+    )
+    never_status: tuple[Status | Literal["present"], ...] = Field(
+        (), description="Drop them if any of these is said of them."
+    )
 
     @model_validator(mode="after")
-    def _either(self) -> Self:
-        if bool(self.only) == bool(self.never):
-            raise ValueError("a section filter has either `only` or `never`")
+    def _one(self) -> Self:
+        given = (self.only, self.never, self.only_status, self.never_status)
+        if sum(map(bool, given)) != 1:
+            raise ValueError("a filter has one of `only`, `never`, `only_status`, `never_status`")
         return self
+
+
+class AssertionClassifier(Section):
+    """A sequence classifier of the status of a marked entity, in place of rules."""
+
+    weights: FolderWeights = Field(
+        description="A folder with the ONNX model, config.json and tokenizer.json, as optimum "
+        "exports a model for text classification."
+    )
+    marks: tuple[str, str] = Field(
+        ("[entity]", "[entity]"),
+        description="What stands before and after the entity in the sentence that is classified.",
+    )
+    labels: dict[str, tuple[Status, ...]] = Field(
+        default=_PUBLISHED_LABELS,
+        description="What each label of the model says; [] is present. What some label says is "
+        "decided by the model alone, everything else by rules.",
+    )
+    batch_tokens: int = Field(
+        1024, ge=64, description="Tokens per batch, padding included. It runs on one CPU thread."
+    )
+
+    RUNNING = frozenset({"weights", "batch_tokens"})
+
+
+class StatedStatus(Section):
+    """An attribute by which a language model itself says the status of an entity."""
+
+    attribute: str = Field(
+        "status", description="The attribute: an enum beside the entity in a guideline's object."
+    )
+    values: dict[str, tuple[Status, ...]] = Field(
+        default=_STATED_VALUES,
+        description="What each value says; [] is present. An entity with another value, or none, "
+        "gets its status by rules.",
+    )
 
 
 class Context(Section):
@@ -113,6 +185,12 @@ class Context(Section):
         description="Section name to what it says of the entities in it, such as "
         "{family_history: [family]}, instead of what is shipped.",
     )
-    filters: tuple[SectionFilter, ...] = Field(
-        (), description="Drop entities by label and section; none by default."
+    classifier: AssertionClassifier | None = Field(
+        None, description="A model that decides the status of each entity, in place of rules."
+    )
+    stated: StatedStatus | None = Field(
+        None, description="Take the status that a language model states, in place of rules."
+    )
+    filters: tuple[EntityFilter, ...] = Field(
+        (), description="Drop entities by label and section or status; none by default."
     )

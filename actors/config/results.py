@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 RESULTS: Mapping[str, int] = {
     "claims": 1,
+    "assertion": 1,
     "context": 2,
     "deidentify": 1,
     "engine": 1,
@@ -27,7 +28,7 @@ RESULTS: Mapping[str, int] = {
 }
 
 _ROOMS: Mapping[str, tuple[str, ...]] = {
-    "context": ("context",),
+    "context": ("assertion", "context"),
     "deidentify": ("deidentify",),
     "gguf": ("claims", "engine", "grounding", "merge", "prompts", "vision", "windows"),
     "gliner": ("gliner", "merge", "onnx"),

@@ -1,4 +1,4 @@
-"""Entities that a user wants only in some sections, or never in others.
+"""Entities that a user wants only in some sections or with some status, or never.
 
 Apart from the stage, which drops nothing: only who writes ``context.filters`` loses entities.
 """
@@ -8,15 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from actors.config.context import SectionFilter
+from actors.config.context import EntityFilter
+from actors.context.status import said
 from actors.spans import Annotations, Entity
 
 
-def apply_filters(annotations: Annotations, filters: Sequence[SectionFilter]) -> Annotations:
+def apply_filters(annotations: Annotations, filters: Sequence[EntityFilter]) -> Annotations:
     """``annotations`` without the entities that a filter drops, and without their relations.
 
-    Run it after sections are known. An entity outside any section is dropped by ``only`` and kept
-    by ``never``; an ungrounded one is kept, since nobody knows where it stands.
+    Run it after sections and status are known. An entity outside any section is dropped by ``only``
+    and kept by ``never``; an ungrounded one is kept, since nobody knows where it stands, and so is
+    one without a status, by filters of status.
     """
     if not filters:
         return annotations
@@ -33,13 +35,22 @@ def apply_filters(annotations: Annotations, filters: Sequence[SectionFilter]) ->
     )
 
 
-def _kept(entity: Entity, filters: Sequence[SectionFilter]) -> bool:
+def _kept(entity: Entity, filters: Sequence[EntityFilter]) -> bool:
     if entity.start is None:
         return True
+    names = {entity.label, entity.label.partition(".")[0]}
+    status = None if entity.assertion is None else said(entity.assertion) or {"present"}
     for one in filters:
-        if entity.label in one.labels:
-            if one.only and entity.section not in one.only:
-                return False
-            if entity.section in one.never:
-                return False
+        if names.isdisjoint(one.labels):
+            continue
+        if one.only and entity.section not in one.only:
+            return False
+        if entity.section in one.never:
+            return False
+        if status is None:
+            continue
+        if one.only_status and not status <= set(one.only_status):
+            return False
+        if not status.isdisjoint(one.never_status):
+            return False
     return True

@@ -158,16 +158,17 @@ def _in_line(
             if name is not None:
                 found.append((begin, start + dash.start(), name))
         return
-    first = True
+    first, after = True, begin - start
     while colon >= 0:
         left = max(0, colon - LONGEST)
-        at = begin - start
+        at = after
         for mark in _BEFORE_INLINE.finditer(line, left, colon):
             at = max(at, mark.end())
         if at >= left and (first or _capital(line[at:colon])):
             name = names.get(folded(line[at:colon]))
             if name is not None:
                 found.append((start + at, start + colon + 1, name))
+                after = colon + 1
         first = False
         colon = line.find(":", colon + 1)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from operator import attrgetter
+from typing import Protocol
 
 from actors.config import ConfigError
-from actors.config.context import Context
-from actors.context.clauses import sentences
+from actors.config.context import Context, StatedStatus
+from actors.context.clauses import Sentence, sentences
 from actors.context.language import LanguageChoice
 from actors.context.lexicon import (
     Lexicon,
@@ -18,7 +20,7 @@ from actors.context.lexicon import (
     sections_file,
 )
 from actors.context.sections import Headings, compile_headings, find_sections, with_stated
-from actors.context.status import assert_spans, with_section
+from actors.context.status import assert_spans, asserting, decided, with_section
 from actors.spans import Annotations, Assertion, Cue, Entity, Section
 
 
@@ -28,6 +30,19 @@ class _Compiled:
     headings: Headings
 
 
+class StatusModel(Protocol):
+    """A model that decides statuses in place of rules; see ``actors.assertion``."""
+
+    @property
+    def decides(self) -> frozenset[str]:
+        """The statuses that it decides alone."""
+
+    def assertions(
+        self, text: str, spans: Sequence[tuple[int, int]], sentences: Sequence[Sentence]
+    ) -> list[Assertion]:
+        """Return the assertion of each span, in their order; ``sentences`` cover the text."""
+
+
 class ContextStage:
     """Sections and assertions for the annotations of a document; see ``actors.config.context``.
 
@@ -35,9 +50,11 @@ class ContextStage:
     It holds nothing of a document, so threads may share it.
     """
 
-    def __init__(self, config: Context) -> None:
-        """Raises ConfigError where a rule, heading or section name of the user's is wrong."""
+    def __init__(self, config: Context, model: StatusModel | None = None) -> None:
+        """``model``: decides statuses in place of the rules. Raises ConfigError where a rule,
+        heading or section name of the user's is wrong."""
         check_rules(config)
+        self._model, self._stated = model, config.stated
         self._languages = {
             language: _Compiled(
                 compile_lexicon(lexicon_file(language), config),
@@ -78,14 +95,24 @@ class ContextStage:
             if entity.start is not None and (not self._labels or entity.label in self._labels)
         ]
         assertions: dict[int, Assertion] = {}
+        stated: set[int] = set()
         if places:
             edges = sorted({edge for s in sections for edge in (s.start, s.heading_end) if edge})
             spans = [(entities[i].start or 0, entities[i].end or 0) for i in places]
-            found = assert_spans(text, spans, sentences(text, compiled.lexicon, edges))
+            parts = sentences(text, compiled.lexicon, edges)
+            found = assert_spans(text, spans, parts)
+            if self._model is not None:
+                by = self._model.assertions(text, spans, parts)
+                decides = self._model.decides
+                found = [decided(a, b, decides) for a, b in zip(found, by, strict=True)]
             assertions = dict(zip(places, found, strict=True))
+            if self._stated is not None:
+                said = _stated_by(self._stated, entities, places)
+                assertions |= said
+                stated = set(said)
         starts = [section.start for section in sections]
         refined = tuple(
-            self._refined(entity, assertions.get(index), sections, starts)
+            self._refined(entity, assertions.get(index), sections, starts, index in stated)
             for index, entity in enumerate(entities)
         )
         return replace(annotations, entities=refined, sections=sections)
@@ -96,6 +123,7 @@ class ContextStage:
         assertion: Assertion | None,
         sections: tuple[Section, ...],
         starts: list[int],
+        stated: bool,
     ) -> Entity:
         if entity.start is None:
             return entity
@@ -105,10 +133,24 @@ class ContextStage:
         section = sections[at]
         # A heading is no statement of the section below it.
         implied = self._implied.get(section.name) if entity.start >= section.heading_end else None
-        if implied and assertion is not None:
+        if implied and assertion is not None and not stated:
             cue = Cue("", f"section.{section.name}", section.start, section.heading_end)
             assertion = with_section(assertion, implied, cue)
         return _with(entity, section.name, assertion)
+
+
+def _stated_by(
+    config: StatedStatus, entities: Sequence[Entity], places: Sequence[int]
+) -> dict[int, Assertion]:
+    """The assertions that models stated themselves, by the entities' places."""
+    found = {}
+    for place in places:
+        entity = entities[place]
+        statuses = config.values.get(entity.attributes.get(config.attribute, ""))
+        if statuses is not None:
+            rule = f"stated.{config.attribute}"
+            found[place] = asserting(statuses, rule, entity.start or 0, entity.end or 0)
+    return found
 
 
 _NAMES = [one.name for one in fields(Entity)]

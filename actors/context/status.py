@@ -6,7 +6,7 @@ as many words as its rule allows. Harkema et al., J Biomed Inform 2009.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,8 @@ from actors.spans import Assertion, Cue, Experiencer
 
 PRESENT = Assertion()
 """What the text states of the patient, now: shared, since most entities are."""
+
+_FLAGS = ("negated", "uncertain", "hypothetical", "historical", "conditional")
 
 FARTHEST = 1000
 """Characters that no scope reaches over, whatever the sentence: text may come without stops."""
@@ -67,6 +69,36 @@ def assert_spans(
         if cues:
             found[index] = _assertion(cues)
     return found
+
+
+def asserting(statuses: Sequence[str], rule: str, start: int, end: int) -> Assertion:
+    """The assertion that a model makes of the entity at [start, end), which is its own cue."""
+    names = {_attribute(status): status for status in statuses}
+    return Assertion(
+        **{name: True for name in names if name != "experiencer"},
+        experiencer=Experiencer(names.get("experiencer", "patient")),
+        cues=tuple(Cue(name, rule, start, end) for name in names),
+    )
+
+
+def decided(assertion: Assertion, by: Assertion, statuses: Collection[str]) -> Assertion:
+    """``assertion`` with what ``by`` says of these statuses, whether it says them or not."""
+    names = {_attribute(status) for status in statuses}
+    changes: dict[str, Any] = {name: getattr(by, name) for name in names}
+    kept = [cue for cue in assertion.cues if cue.attribute not in names]
+    return replace(assertion, **changes, cues=(*kept, *by.cues))
+
+
+def said(assertion: Assertion) -> set[str]:
+    """The statuses of an assertion, as a configuration names them; none: present."""
+    names = {name for name in _FLAGS if getattr(assertion, name)}
+    if assertion.experiencer is not Experiencer.PATIENT:
+        names.add(assertion.experiencer.value)
+    return names
+
+
+def _attribute(status: str) -> str:
+    return "experiencer" if status in ("family", "other") else status
 
 
 def with_section(assertion: Assertion, effects: Sequence[str], cue: Cue) -> Assertion:
@@ -164,7 +196,7 @@ def _assertion(scopes: Sequence[Scope]) -> Assertion:
         experiencer = Experiencer.OTHER
     cues = dict.fromkeys(
         Cue(
-            "experiencer" if scope.rule.effect in ("family", "other") else scope.rule.effect,
+            _attribute(scope.rule.effect),
             scope.rule.id,
             scope.mark.start,
             scope.mark.end,

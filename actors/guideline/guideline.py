@@ -47,6 +47,15 @@ class Label(_Strict):
         default=(), description="Alternative names that a model may print for this label."
     )
 
+    only_in: tuple[str, ...] = Field(
+        default=(),
+        description="Sections that entities of this label are kept in, and dropped elsewhere, in a "
+        "pipeline with `context`.",
+    )
+    never_in: tuple[str, ...] = Field(
+        default=(), description="Sections that entities of this label are dropped in, likewise."
+    )
+
     @property
     def value_type(self) -> ValueType:
         """The parsed type."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from actors.config.prompt import PromptSection
 from actors.guideline import Array, Enum, Guideline, Json, MultiLabel, Object, Scalar, ValueType
@@ -58,7 +58,8 @@ class Answer:
 
     Every string of a string type becomes a mention. At the top level its label is the guideline's;
     in a nested value it is the path without indices (``DRUG.dose``), and the attribute ``path`` is
-    the path with them (``DRUG[1].dose``).
+    the path with them (``DRUG[1].dose``). What an enum of an object says is an attribute of the
+    object's mentions, such as ``status: absent``.
     """
 
     def __init__(
@@ -150,10 +151,19 @@ class Answer:
         known = dict(fields)
         if any(key not in known for key in nodes):
             self._problem(f"{label}: unexpected key")
-        return {
+        first = len(self.said)
+        values = {
             key: self._value(nodes.get(key), kind, f"{label}.{key}", f"{path}.{key}")
             for key, kind in fields
         }
+        chosen = {
+            key: str(values[key])
+            for key, kind in fields
+            if isinstance(kind, Enum) and values[key] is not None and key != PATH
+        }
+        if chosen:
+            self.said[first:] = [_with_attributes(one, chosen) for one in self.said[first:]]
+        return values
 
     def _scalar(self, node: Node | None, name: str, label: str, path: str) -> Json:
         leaf = self._leaf(node, label)
@@ -205,6 +215,11 @@ class Answer:
     def _problem(self, problem: str) -> None:
         if problem not in self.problems:
             self.problems.append(problem)
+
+
+def _with_attributes(placed: PlacedMention, chosen: Mapping[str, str]) -> PlacedMention:
+    attributes = {**chosen, **placed.mention.attributes}
+    return replace(placed, mention=replace(placed.mention, attributes=attributes))
 
 
 def _word(node: Node) -> str | None:

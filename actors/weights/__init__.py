@@ -11,7 +11,7 @@ from actors.weights.fetch import (
     weights_parts,
 )
 from actors.weights.locations import WeightsError, local_path
-from actors.weights.models import OCR_FILES, check_model, fetch_model, folder_files
+from actors.weights.models import OCR_FILES, check_model, fetch_folder, fetch_model, folder_files
 from actors.weights.verify import digest, weights_digest
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "check_model",
     "digest",
     "fetch",
+    "fetch_folder",
     "fetch_model",
     "folder_files",
     "local_files",

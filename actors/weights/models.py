@@ -6,6 +6,7 @@ from pathlib import Path
 
 from actors.config import GgufModel, GlinerModel, OnnxModel
 from actors.config.ocr import OcrModel
+from actors.config.onnx import FolderWeights
 from actors.gliner_folder import FILES as GLINER_FILES
 from actors.model_folder import FILES, FolderFiles
 from actors.weights.fetch import check, fetch
@@ -22,6 +23,11 @@ def folder_files(model: _Model) -> FolderFiles | None:
     if isinstance(model, GlinerModel):
         return GLINER_FILES.chosen(model.weights.file)
     return OCR_FILES if isinstance(model, OcrModel) else None
+
+
+def fetch_folder(weights: FolderWeights) -> Path:
+    """Return the local folder of a classifier, fetched and verified; see ``fetch``."""
+    return fetch(weights.model, weights.sha256, FILES.chosen(weights.file))
 
 
 def fetch_model(model: OnnxModel | GlinerModel) -> Path:

@@ -82,7 +82,8 @@ def run(
 
 
 def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
-    from actors.weights import check_model
+    from actors.model_folder import FILES
+    from actors.weights import check, check_model
     from pipelines.batch.describe import describe
     from pipelines.runs.store import RunStore
     from pipelines.source.units import plan_source
@@ -91,6 +92,9 @@ def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
     plan = plan_source(loaded.pipeline.source)
     for stage in loaded.pooled:
         check_model(stage.pooled)
+    if (context := loaded.pipeline.context) and context.classifier:
+        weights = context.classifier.weights
+        check(weights.model, FILES.chosen(weights.file))
     store = RunStore(loaded.pipeline.sink.path)
     if loaded.pipeline.sink.format == "parquet":
         store.check_plain()

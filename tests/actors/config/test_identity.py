@@ -98,10 +98,11 @@ CONTEXT = (
     """
     languages labels rules.id rules.effect rules.direction rules.cues rules.patterns
     rules.reach rules.whole rules.ends without headings implied filters.labels filters.only
-    filters.never
+    filters.never filters.only_status filters.never_status classifier.marks classifier.labels
+    stated.attribute stated.values
 """,
     """
-
+    classifier.weights classifier.batch_tokens
 """,
 )
 

@@ -4,7 +4,7 @@ import pytest
 from support.marked import attributes, marked
 
 from actors.config import ConfigError
-from actors.config.context import Context, Language, SectionFilter
+from actors.config.context import Context, EntityFilter, Language
 from actors.context import ContextStage
 from actors.context.filters import apply_filters
 from actors.context.lexicon import lexicon_file, read_lexicon, sections_file
@@ -145,6 +145,13 @@ def test_a_heading_ends_the_scope_before_it() -> None:
     assert [attributes(e.assertion) for e in refined if e.assertion] == gold
 
 
+def test_a_heading_with_two_colons_is_one_section() -> None:
+    """Both colons end the same words: the first section was empty."""
+    text, annotations, _ = marked("FAMILY HISTORY: : <gout>")
+    (section,) = ContextStage(Context()).refine(text, annotations).sections
+    assert (section.start, section.heading_end, section.end) == (0, 15, len(text))
+
+
 def test_filters_drop_entities_and_their_relations() -> None:
     text = "aspirin 5 mg daily"
     entities = (
@@ -156,17 +163,12 @@ def test_filters_drop_entities_and_their_relations() -> None:
     )
     relations = (Relation(0, 2, "frequency"), Relation(0, 1, "dose"), Relation(4, 1, "dose"))
     annotations = Annotations(entities, relations=relations)
-    never = SectionFilter(labels=("FREQUENCY",), never=("allergies",))
-    only = SectionFilter(labels=("DRUG",), only=("plan",))
+    never = EntityFilter(labels=("FREQUENCY",), never=("allergies",))
+    only = EntityFilter(labels=("DRUG",), only=("plan",))
     kept = apply_filters(annotations, (never, only))
     assert [e.text for e in kept.entities] == ["aspirin", "5 mg", "x"]
     assert kept.relations == (Relation(0, 1, "dose"), Relation(2, 1, "dose"))
     assert apply_filters(annotations, ()) is annotations
-
-
-def test_a_filter_has_either_only_or_never() -> None:
-    with pytest.raises(ValueError, match="either"):
-        SectionFilter(labels=("DRUG",), only=("plan",), never=("allergies",))
 
 
 def test_the_shipped_lexicons_are_valid_and_their_headings_differ() -> None:

@@ -119,7 +119,7 @@ def test_the_whole_type_language() -> None:
     assert words(result) == [("DRUG", "aspirin"), ("dose.words", "5 mg")]
     assert [dict(said.mention.attributes) for said in result.said] == [
         {},
-        {"path": "dose[0].words"},
+        {"unit": "mg", "path": "dose[0].words"},
     ]
     assert result.problems == (
         "dose.amount: not a number",

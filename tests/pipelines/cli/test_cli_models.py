@@ -60,3 +60,37 @@ def test_verify_prints_the_digest_and_refuses_another(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["models", "verify", str(wrong)])
     assert result.exit_code != 0
     assert "SHA-256 of m.gguf is" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("template", "budget", "said"),
+    [
+        ("chatml", -1, "the model may open a block of at most half of the room that is left"),
+        ("OPENS", 7, "the prompt opens a block of at most 7 tokens; the grammar begins after it"),
+        ("OPENS", 0, "off: a block is closed as soon as it is open"),
+        ("SWITCH", 0, "off: the prompt closes the block"),
+        ("gguf {{ nothing(", -1, "unknown: the chat template is not Jinja"),
+    ],
+)
+def test_describe_says_what_the_prompt_does_about_thinking(
+    tmp_path: Path, template: str, budget: int, said: str
+) -> None:
+    turns = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    closed = "{% if enable_thinking is defined and not enable_thinking %}<think></think>{% endif %}"
+    written = {"OPENS": turns + "<think>", "SWITCH": turns + closed}
+    content = {
+        "name": "tiny",
+        "kind": "gguf",
+        "weights": {"model": str(make(tmp_path / "m.gguf"))},
+        "prompt": {
+            "format": "entity-list",
+            "guideline": {"name": "g", "labels": {"DRUG": {}}},
+            "chat_template": written.get(template, template),
+            "reasoning_budget": budget,
+        },
+    }
+    file = tmp_path / "m.yaml"
+    file.write_text(json.dumps(content))  # JSON is YAML
+    result = CliRunner().invoke(app, ["models", "describe", str(file), "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["thinking"].startswith(said)
