@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
-from actors.spans import Code, Entity, Grounding, Relation, Section, Status
+from actors.spans import Box, Code, Entity, Grounding, Relation, Section, Status
 from pipelines.markup.colours import looks
+from pipelines.markup.left_out import left_out
 from pipelines.markup.numbers import rate
 from pipelines.markup.page_image import Place, Sheet
 from pipelines.markup.reader_page import Item, Key, Reader, Reading, save
@@ -20,6 +21,7 @@ from pipelines.markup.reader_page import render as render_page
 from pipelines.markup.status import status_facts, status_words
 
 _Document = TypeVar("_Document")
+_MOST_PROBLEMS = 12  # sentences shown of a document
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,8 @@ class ReportDocument:
     relations: Sequence[Relation] = ()
     error_type: str = ""
     error_message: str = ""
+    problems: Sequence[tuple[str, str]] = ()
+    """The steps that say that something was left out or is doubtful, each with its sentence."""
     sheets: Callable[[], Sequence[Sheet]] | None = None
     """Loads the page images; only called for documents that are shown."""
 
@@ -148,8 +152,12 @@ def sample(
 
 
 def has_problem(document: ReportDocument) -> bool:
-    """Whether it failed, was truncated or has ungrounded entities."""
-    return document.status is not Status.OK or any(e.start is None for e in document.entities)
+    """Whether it failed, was truncated, has problems or ungrounded entities."""
+    return (
+        document.status is not Status.OK
+        or bool(document.problems)
+        or any(e.start is None for e in document.entities)
+    )
 
 
 def _reading(document: ReportDocument, number: Mapping[str, int]) -> Reading:
@@ -161,7 +169,11 @@ def _reading(document: ReportDocument, number: Mapping[str, int]) -> Reading:
         notices.append(
             ("warn", "The model's output was truncated at its limit: entities may be missing.")
         )
+    notices += [("warn", f"{step}: {said}") for step, said in document.problems[:_MOST_PROBLEMS]]
+    if len(document.problems) > _MOST_PROBLEMS:
+        notices.append(("warn", f"{len(document.problems) - _MOST_PROBLEMS:,} more problems"))
     sheets = document.sheets() if document.sheets is not None else ()
+    unread = left_out(said for _, said in document.problems)
     related = _related(document)
     return Reading(
         doc_id=document.doc_id,
@@ -172,20 +184,23 @@ def _reading(document: ReportDocument, number: Mapping[str, int]) -> Reading:
             for i, entity in enumerate(document.entities)
         ],
         notices=tuple(notices),
-        sheets=[_marked(sheet, document.entities, number) for sheet in sheets],
+        sheets=[_marked(sheet, document.entities, number, unread) for sheet in sheets],
         links=[(one.head, one.tail) for one in document.relations],
         sections=list(dict.fromkeys(one.name.replace("_", " ") for one in document.sections)),
     )
 
 
-def _marked(sheet: Sheet, entities: Sequence[Entity], number: Mapping[str, int]) -> Sheet:
+def _marked(
+    sheet: Sheet, entities: Sequence[Entity], number: Mapping[str, int], unread: Sequence[Box]
+) -> Sheet:
     places = tuple(
         Place(i, number[entity.label], box.x0, box.y0, box.x1, box.y1)
         for i, entity in enumerate(entities)
         for box in entity.boxes
         if box.page == sheet.number
     )
-    return replace(sheet, places=places)
+    own = tuple(box for box in unread if box.page == sheet.number)
+    return replace(sheet, places=places, unread=own)
 
 
 def _item(

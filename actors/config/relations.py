@@ -120,6 +120,14 @@ DEFAULT_RULES = (
         within="line",
     ),
     RelationRule(
+        type="reference_range",
+        head=TEST_LABELS,
+        tail=("ReferenceRange", "Reference", "NormalRange"),
+        side="after",
+        reach=8,
+        within="line",
+    ),
+    RelationRule(
         type="body_part",
         head=("Symptom", "SignSymptom", "Finding", "Problem", "DiseaseDisorder", "Disease"),
         tail=("BodyPart", "BiologicalStructure", "Anatomy", "InternalOrganOrComponent"),

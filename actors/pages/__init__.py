@@ -36,8 +36,10 @@ from actors.pages.page import (
 )
 from actors.pages.process import open_pages
 from actors.pages.rectangles import Rectangle, strip_of, turned_box, union
+from actors.pages.tables import Cell, Table, find_tables
 
 __all__ = [
+    "Cell",
     "Coverage",
     "DamagedFile",
     "EmptyFile",
@@ -53,6 +55,7 @@ __all__ = [
     "PlacedWord",
     "Rectangle",
     "Strip",
+    "Table",
     "TooLarge",
     "TooManyPages",
     "TooManyPixels",
@@ -61,6 +64,7 @@ __all__ = [
     "UnsupportedEncoding",
     "Word",
     "compose",
+    "find_tables",
     "kind_of",
     "open_pages",
     "page_problems",

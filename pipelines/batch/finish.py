@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from actors.config import ConfigError
 from actors.config.merge import Merge
-from actors.pages import place
+from actors.pages import OcrResult, find_tables, place
 from actors.spans import Annotations, Entity, Extraction, Refine, Status, unrefined, worst
 from pipelines.batch.packing import busy, characters, over, unpack
 from pipelines.batch.pulse import NoPulse, Pulse
@@ -105,11 +105,12 @@ def finish_unit(
             steps = [row_extraction(row[n], row["doc_id"]) for n in columns if row[n] is not None]
             stated = [row_section(section) for section in row["sections"] or ()]
             annotations = annotate(row["text"], steps, policy, refine, stated)
+            reading = None
             if row.get("reading") is not None:
                 reading = row_reading(row["reading"], row["text"])
                 merged = tuple(place(annotations.entities, reading))
                 annotations = replace(annotations, entities=merged)
-            document = _document(row, steps, annotations, finished)
+            document = _document(row, reading, steps, annotations, finished)
             found, links = _rows_of(row, annotations)
             _count(tally, document, steps, annotations.entities)
         documents.append(document)
@@ -143,7 +144,11 @@ def _rows_of(
 
 
 def _document(
-    row: dict[str, Any], steps: list[Extraction], annotations: Annotations, finished: datetime
+    row: dict[str, Any],
+    reading: OcrResult | None,
+    steps: list[Extraction],
+    annotations: Annotations,
+    finished: datetime,
 ) -> dict[str, Any]:
     error_type, error_message = row["error_type"], row["error_message"]
     status = Status.FAILED if error_type else worst(step.status for step in steps)
@@ -165,7 +170,7 @@ def _document(
         "steps": [extraction_row(step)["step"] for step in steps],
         "original_hash": row["original_hash"],
         "content_hash": _identity(row),
-        **_pages(row.get("reading")),
+        **_pages(reading),
         "sections": [section_row(section) for section in annotations.sections],
         "finished_at": finished,
     }
@@ -180,13 +185,13 @@ def _identity(row: dict[str, Any]) -> str | None:
     return None if row["text"] is None else content_hash(row["text"], row["prompt"])
 
 
-def _pages(reading: dict[str, Any] | None) -> dict[str, Any]:
+def _pages(reading: OcrResult | None) -> dict[str, Any]:
     if reading is None:
         return {}
-    sizes = zip(reading["width"], reading["height"], reading["turn"], strict=True)
     return {
-        "pages": len(reading["width"]),
-        "page_sizes": [{"width": w, "height": h, "turn": turn} for w, h, turn in sizes],
+        "pages": len(reading.pages),
+        "page_sizes": [asdict(page) for page in reading.pages],
+        "tables": [asdict(table) for table in find_tables(reading)],
     }
 
 

@@ -285,9 +285,12 @@ def _as_json(
     refined: Annotations,
     unseen: bool,
 ) -> dict[str, Any]:
+    from actors.pages import find_tables
+
     read: dict[str, Any] = {"text": document.text} if unseen else {}
     if reading is not None:
         read["problems"] = list(reading.problems)
+        read["tables"] = _plain(find_tables(reading))
     return {
         "id": document.id,
         **read,

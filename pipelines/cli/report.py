@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipelines.runs.store import RunStore
     from pipelines.tables.snapshot import Snapshot
 
-_SHEETS = 40  # page images in one report, about 100 kB each
+_SHEETS = 200  # page images in one report, about 100 kB each
 
 
 def report(
@@ -161,7 +161,7 @@ def _documents(snapshot: Snapshot, marker: dict[str, Any], limit: int) -> Iterat
 
     left = [_SHEETS]
     # The report samples its input. Evenly spaced files bound how much of a large run is read.
-    for result in read_results(snapshot, snapshot.run_id, most_files=limit):
+    for result in read_results(snapshot, snapshot.run_id, most_files=limit, columns=["steps"]):
         yield ReportDocument(
             doc_id=result.doc_id,
             status=Status(result.status),
@@ -171,5 +171,10 @@ def _documents(snapshot: Snapshot, marker: dict[str, Any], limit: int) -> Iterat
             relations=result.relations,
             error_type=result.error_type,
             error_message=result.error_message,
+            problems=[
+                (step["model"], problem)
+                for step in result.more["steps"] or ()
+                for problem in step["problems"] or ()
+            ],
             sheets=_Sheets(result, marker["config"], left) if result.page_sizes else None,
         )

@@ -54,6 +54,19 @@ _SECTION = pa.struct(
         pa.field("loinc", pa.string()),
     ]
 )
+_CELL = pa.struct(
+    [
+        *(pa.field(name, pa.int32()) for name in ("row", "column")),
+        *(pa.field(name, pa.int64()) for name in ("start", "end")),
+    ]
+)
+_TABLE = pa.struct(
+    [
+        *(pa.field(name, pa.int32()) for name in ("page", "rows", "columns")),
+        pa.field("header", pa.bool_()),
+        pa.field("cells", pa.list_(_CELL)),
+    ]
+)
 _SLICE = pa.struct(
     [
         *(pa.field(name, pa.string()) for name in ("uri", "version", "format")),
@@ -126,6 +139,12 @@ DOCUMENTS = pa.schema(
             pa.list_(PAGE_SIZE),
             "of every page: the pixels that boxes are measured in (EXIF orientation applied, PDF "
             "as rendered), and the degrees clockwise that make its text upright",
+        ),
+        _field(
+            "tables",
+            pa.list_(_TABLE),
+            "tables of its pages: their rows and columns, whether the first row is a header, and "
+            "the cells with text, by row and column from 0",
         ),
         _field("sections", pa.list_(_SECTION), "its sections, in the order of the text"),
         _field("finished_at", pa.timestamp("us", tz="UTC"), "when its unit was written"),

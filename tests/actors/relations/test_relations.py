@@ -57,6 +57,18 @@ def relations(source: str, stage: RelationStage = STAGE) -> set[tuple[str, str, 
             },
         ),
         (
+            "<TEST Sodium>\t<VALUE 139>\t<UNIT mmol/L>\t<REFERENCE-RANGE 135 - 145>\n"
+            "<TEST Potassium>\t<VALUE 4.6>\t<UNIT mmol/L>\t<REFERENCE-RANGE 3.5 - 5.1>\n",
+            {
+                ("Sodium", "value", "139"),
+                ("139", "unit", "mmol/L"),
+                ("Sodium", "reference_range", "135 - 145"),
+                ("Potassium", "value", "4.6"),
+                ("4.6", "unit", "mmol/L"),
+                ("Potassium", "reference_range", "3.5 - 5.1"),
+            },
+        ),
+        (
             "<FREQUENCY once-weekly> <DRUG semaglutide> versus <FREQUENCY once-daily> "
             "<DRUG liraglutide>",
             {

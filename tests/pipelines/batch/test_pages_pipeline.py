@@ -156,6 +156,7 @@ def test_a_unit_is_read_and_its_entities_get_places(
     read, failed = rows.documents.to_pylist()
     assert read["text"] == LINE
     assert (read["pages"], read["page_sizes"]) == (1, [{"width": 480, "height": 80, "turn": 0}])
+    assert read["tables"] == []
     assert [one["model"] for one in read["steps"]] == ["ocr", "m"]
     assert read["content_hash"] == content_hash(picture())
     assert (failed["status"], failed["error_type"], failed["pages"]) == (

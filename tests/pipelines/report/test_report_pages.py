@@ -15,6 +15,7 @@ from PIL import Image
 
 from actors.spans import Box, Entity, Status
 from pipelines.cli.report_pages import sheets
+from pipelines.markup.left_out import left_out
 from pipelines.markup.page_image import Place, Sheet, draw
 from pipelines.report import ReportDocument, ReportRun, render
 from pipelines.runs.results import Result
@@ -27,6 +28,7 @@ def config(image: str | None = None, **ocr: object) -> dict[str, Any]:
 
 
 CONFIG = config()
+pytest_plugins = ["support.browser_fixtures"]
 
 
 def picture(width: int = 60, height: int = 40) -> bytes:
@@ -94,3 +96,73 @@ def test_a_report_draws_entities_on_the_page_beside_the_text() -> None:
     assert 'class="beside"' in page
     plain = render(run, [ReportDocument(doc_id="t", status=Status.OK, text="Metformin")])
     assert 'class="beside"' not in plain
+
+
+LEFT_OUT = "page 2: lines left out, unreadable or below min_confidence 0.5: 2, at "
+
+
+def test_the_boxes_of_lines_left_out_are_those_that_the_reader_names() -> None:
+    from actors.ocr.reader import _left_out
+
+    boxes = [Box(6, 10, 20, 110, 40), Box(6, 5, 60, 90, 80)]
+    assert left_out([f"page 7: {_left_out(boxes, 0.5)}"]) == boxes
+    assert left_out([f"page 7: {_left_out(boxes * 50, 0.5)}"])[:2] == boxes
+    assert left_out(["page 1: 3 words are struck out (1 2 3 4)", ""]) == []
+
+
+def of_pages(count: int) -> str:
+    """A report on a document of so many pages, whose one entity is on the last."""
+    text = "Metformin"
+    last = Entity("Drug", text, 0, 9, boxes=(Box(count - 1, 5, 5, 30, 15),))
+    document = ReportDocument(
+        doc_id="d",
+        status=Status.OK,
+        text=text,
+        entities=[last],
+        problems=[("ocr", f"{LEFT_OUT}(10 20 50 30), (1 2 9 8)"), *[("m", "doubtful")] * 30],
+        sheets=lambda: [Sheet(at, picture(), "png", 60, 40) for at in range(count)],
+    )
+    run = ReportRun(name="r", run_id="r", started=datetime.now(UTC), seconds=1, documents_ok=1)
+    return render(run, [document])
+
+
+def test_what_was_not_read_is_framed_on_its_page_and_said() -> None:
+    html = of_pages(3)
+    assert "ocr: page 2: lines left out" in html
+    assert "19 more problems" in html
+    framed = [drawn.count('class="unread"') for drawn in html.split('<svg class="sheet"')[1:]]
+    assert framed == [0, 2, 0]
+
+
+def test_two_hundred_pages_are_turned_one_at_a_time(browser: Any, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(of_pages(200), encoding="utf-8")
+    page = browser.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(path.as_uri())
+
+    def shown() -> list[int]:
+        return list(
+            page.eval_on_selector_all(
+                ".sheet", "all => all.flatMap((one, i) => one.hasAttribute('hidden') ? [] : [i])"
+            )
+        )
+
+    assert shown() == [0]
+    page.click("[data-turn='1']")
+    assert shown() == [1]
+    page.fill(".turn", "150")
+    page.press(".turn", "Enter")
+    assert shown() == [149]
+    page.press(".desk", "PageUp")
+    assert shown() == [148]
+    page.click("[data-turn='-1']")
+    assert (shown(), page.input_value(".turn")) == ([147], "148")
+    page.click("mark")
+    assert shown() == [199], "the page of the mark"
+    page.fill(".turn", "9999")
+    page.press(".turn", "Enter")
+    assert (shown(), page.input_value(".turn")) == ([199], "200")
+    assert errors == []
+    page.close()
