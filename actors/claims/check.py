@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from actors.claims.drugs import DrugNames, drug_names
 from actors.claims.find import DRUG, NAME, Claim, find_claims, find_statements
-from actors.claims.forms import DOSE, DURATION, FREQUENCY, QUANTITY, read
+from actors.claims.forms import DOSE, DURATION, FREQUENCY, QUANTITY, read_amount
 from actors.config.prompt import GroundingOptions
 from actors.config.relations import RelationRule
 from actors.grounding import ground
@@ -90,8 +90,10 @@ class _Document:
             text, drugs, (claim.text for claim in claims if claim.label == DRUG)
         )
         self._of = _drugs_of(text, self._statements)
-        self._readings = {
-            one: read(one.label, one.text) for one in self._statements if one.label in _AMOUNTS
+        self._amounts = {
+            one: read_amount(one.label, one.text)
+            for one in self._statements
+            if one.label in _AMOUNTS
         }
 
     def grounded(self, claim: Claim, drug: Claim | None) -> Entity:
@@ -105,11 +107,11 @@ class _Document:
         return entity
 
     def _amount(self, claim: Claim, drug: Claim | None) -> Entity:
-        said = read(claim.label, claim.text)
+        said = read_amount(claim.label, claim.text)
         places = [
             one
-            for one, reading in self._readings.items()
-            if one.label == claim.label and reading.supports(said)
+            for one, amount in self._amounts.items()
+            if one.label == claim.label and amount.supports(said)
         ]
         attributes = {}
         if drug is not None:

@@ -1,6 +1,6 @@
 """The written forms of doses, frequencies, durations, quantities and dates, and what they say.
 
-``find_amounts`` finds them in a text, without a model. ``read`` turns one into a ``Reading``, so
+``find_amounts`` finds them in a text, without a model. ``read_amount`` says what one means, so
 that two spellings of one amount compare equal: "0.5 mg" and "500 mcg", "bid" and "twice a day",
 "two weeks" and "14 days".
 """
@@ -60,14 +60,14 @@ _TIMES_OF_DAY = {
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Amount:
     """What an amount says: its numbers (two for a range), their unit, and the time of day."""
 
     numbers: tuple[Decimal | Fraction | str, ...]
     unit: str
     time_of_day: str = ""
 
-    def supports(self, claim: Reading) -> bool:
+    def supports(self, claim: Amount) -> bool:
         """Return True if a text that says this says what ``claim`` does.
 
         "Once daily in the morning" supports "once daily", but not the other way round.
@@ -121,7 +121,7 @@ def _any(forms: Iterable[str]) -> str:
     return "|".join(r"\s+".join(map(re.escape, form.split())) for form in ordered)
 
 
-def read(label: str, words: str) -> Reading:
+def read_amount(label: str, words: str) -> Amount:
     """Return what an amount says; where it cannot be read, its words in lower case."""
     folded = " ".join(words.casefold().split())
     if label == FREQUENCY:
@@ -129,9 +129,9 @@ def read(label: str, words: str) -> Reading:
     match = re.match(rf"({_NUMBER})(?:\s?(?:[-–]|to)\s?({_DIGITS}))?[ -]?(.*)\Z", folded)
     numbers = [number(part) for part in match.groups()[:2] if part] if match else []
     if match is None or None in numbers or label == DATE:
-        return Reading((folded,), "")
+        return Amount((folded,), "")
     unit, scale = _unit(match[3])
-    return Reading(tuple(one * scale for one in numbers if one is not None), unit)
+    return Amount(tuple(one * scale for one in numbers if one is not None), unit)
 
 
 def number(words: str) -> Decimal | None:
@@ -166,14 +166,14 @@ def _unit(words: str) -> tuple[str, Decimal]:
     return (code or one) + (suffix if code == ucum_unit(one) else ""), Decimal(1)
 
 
-def _frequency(folded: str) -> Reading:
+def _frequency(folded: str) -> Amount:
     bare = folded.rstrip(".")
     per_day: str | None
     if re.fullmatch(r"[\d\s+-]+", bare):  # 1-0-1: morning, noon and night
         pattern = re.sub(r"\D", "", bare)
-        return Reading((Decimal(len(pattern.replace("0", ""))),), "/d", pattern)
+        return Amount((Decimal(len(pattern.replace("0", ""))),), "/d", pattern)
     per_day = read_per_day(folded) or read_per_day(bare)
     if per_day is None:
-        return Reading((bare,), "")
+        return Amount((bare,), "")
     part = next((name for name, form in _TIMES_OF_DAY.items() if form.search(bare)), "")
-    return Reading((Decimal(per_day),), "/d", part if per_day == "1" else "")
+    return Amount((Decimal(per_day),), "/d", part if per_day == "1" else "")

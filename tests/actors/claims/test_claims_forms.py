@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.claims.forms import find_amounts, read
+from actors.claims.forms import find_amounts, read_amount
 
 
 def found(text: str) -> list[tuple[str, str]]:
@@ -46,7 +46,7 @@ def test_amounts_are_found(text: str, amounts: list[tuple[str, str]]) -> None:
     ],
 )
 def test_two_spellings_of_one_amount_are_equal(label: str, one: str, other: str) -> None:
-    assert read(label, one) == read(label, other)
+    assert read_amount(label, one) == read_amount(label, other)
 
 
 @pytest.mark.parametrize(
@@ -62,21 +62,21 @@ def test_two_spellings_of_one_amount_are_equal(label: str, one: str, other: str)
     ],
 )
 def test_different_amounts_are_not_equal(label: str, one: str, other: str) -> None:
-    assert not read(label, one).supports(read(label, other))
-    assert not read(label, other).supports(read(label, one))
+    assert not read_amount(label, one).supports(read_amount(label, other))
+    assert not read_amount(label, other).supports(read_amount(label, one))
 
 
 def test_a_time_of_day_says_more_than_how_often() -> None:
-    daily, night = read("FREQUENCY", "once daily"), read("FREQUENCY", "at bedtime")
+    daily, night = read_amount("FREQUENCY", "once daily"), read_amount("FREQUENCY", "at bedtime")
     assert night.supports(daily)
     assert not daily.supports(night)
 
 
 @given(st.decimals(min_value="0.01", max_value=999, places=2))
 def test_a_mass_is_the_same_in_every_unit(mass: Decimal) -> None:
-    milligrams = read("DOSE", f"{mass.normalize():f} mg")
+    milligrams = read_amount("DOSE", f"{mass.normalize():f} mg")
     assert milligrams.numbers == (mass,)
-    assert read("DOSE", f"{mass * 1000:.0f} mcg") == milligrams
+    assert read_amount("DOSE", f"{mass * 1000:.0f} mcg") == milligrams
 
 
 @given(st.text(max_size=60))
@@ -84,5 +84,5 @@ def test_any_words_can_be_read(text: str) -> None:
     places = list(find_amounts(text))
     assert all(0 <= start < end <= len(text) for _, start, end in places)
     for label, start, end in places:
-        amount = read(label, text[start:end])
+        amount = read_amount(label, text[start:end])
         assert amount.supports(amount)
