@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import platform
 import re
 import time
 from collections import Counter, defaultdict
@@ -31,6 +30,7 @@ from typing import Any
 from actors import Document, Extractor
 from actors.config import GgufModel, GlinerModel, ModelConfig, load_model
 from actors.guideline import Guideline
+from benchmarks.machine import machine
 
 SETS = (
     "maccrobat2020",
@@ -198,20 +198,6 @@ def extracted(config: ModelConfig, texts: Sequence[Text]) -> tuple[list[set[Span
     ], seconds
 
 
-def processor() -> dict[str, str]:
-    """Its name, and the features that decide how fast 8-bit products are."""
-    file = Path("/proc/cpuinfo")
-    lines = file.read_text().splitlines() if file.exists() else []
-    facts = dict(line.split(":", 1) for line in lines if ":" in line)
-    facts = {key.strip(): value.strip() for key, value in facts.items()}
-    flags = facts.get("flags", "").split()
-    wanted = [flag for flag in flags if flag.startswith(("avx", "amx"))]
-    return {
-        "name": facts.get("model name", platform.processor()),
-        "features": " ".join(sorted(wanted)),
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
@@ -266,7 +252,7 @@ def main() -> None:
         "characters": given.characters,
         "threshold": ours.labels.threshold,
         "model": given.model,
-        "processor": processor(),
+        "machine": machine(),
         "absent": absent,
         "scores": scores,
         "ratios": ratios,

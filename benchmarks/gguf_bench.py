@@ -27,8 +27,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -47,6 +45,7 @@ from benchmarks.gguf_peers import Alone, Server, build_server, sources
 from benchmarks.gguf_soak import soak
 from benchmarks.gguf_techniques import technique_table
 from benchmarks.gguf_work import OcrJob, make_model
+from benchmarks.machine import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -195,8 +194,7 @@ def main() -> None:
     model = make_model(options.cache / "bench.gguf", vocabulary)
     result: dict[str, Any] = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, "
-        f"load {os.getloadavg()[0]:.1f} before the run",
+        "machine": machine(),
         "versions": {
             "llama-cpp-python": llama_cpp.__version__,
             "llguidance": llguidance.__version__ if hasattr(llguidance, "__version__") else "",

@@ -13,7 +13,6 @@ from __future__ import annotations
 import gc
 import json
 import os
-import platform
 import random
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from actors.config import GgufModel
 from actors.gguf import GenerativeBackend
 from actors.guideline import Guideline
 from benchmarks.gguf_work import make_note
+from benchmarks.machine import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = 5
@@ -87,7 +87,7 @@ def soak(count: int) -> None:
     result = {
         "benchmark": "gguf_soak",
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}",
+        "machine": machine(),
         "documents": count,
         "megabytes": [round(size, 1) for size in sizes],
         "milliseconds_a_document": [round(1000 * seconds, 2) for seconds in times],

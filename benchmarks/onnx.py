@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import random
 import re
@@ -44,6 +43,7 @@ from actors.config import OnnxModel, load_model
 from actors.config.load import STARTERS
 from actors.extractor import Share
 from actors.windows import windows
+from benchmarks.machine import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 STARTER = "starter:token-classifier"
@@ -167,7 +167,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     result: dict[str, Any] = {
         "benchmark": "onnx",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "threads": threads},
+        "machine": machine() | {"threads": threads},
         "versions": {
             "python": platform.python_version(),
             "onnxruntime": onnxruntime.__version__,
@@ -211,14 +211,6 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     ratios["vs_hf_fp32"] = seconds / result["fp32"]["actor_s"]
     ratios["vs_hf_shipped"] = seconds / result["shipped"]["actor_s"]
     return result
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
-    except (OSError, StopIteration):
-        return platform.processor()
 
 
 def main() -> None:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import random
 import shutil
 import statistics
@@ -32,12 +31,13 @@ import pyarrow.parquet as pq
 from actors import Document, load_extractor
 from actors.config import load_model
 from actors.extractor import Share
+from benchmarks.machine import machine
 from pipelines.batch import begin_run, drive_run
 from pipelines.config import LoadedPipeline, Pipeline, Sink, Source, Step
 from pipelines.pool import Pool
 from pipelines.ray_cluster import cluster
 from pipelines.runs.marker import versions
-from pipelines.runs.store import RunStore as Lake
+from pipelines.runs.store import RunStore
 from pipelines.runs.tally import Tally
 from pipelines.source.units import plan_source
 from pipelines.stages import Stage
@@ -149,7 +149,7 @@ def job(texts: list[str], folder: Path, threads: int) -> Clock:
     loaded = LoadedPipeline("benchmark", pipeline, stages)
     run_id = begin_run(loaded, plan_source(pipeline.source))
     clock = Clock()
-    outcome = drive_run(Lake(str(sink)), run_id, clock)
+    outcome = drive_run(RunStore(str(sink)), run_id, clock)
     assert outcome.tally.documents == {"ok": len(texts)}, outcome.tally.documents
     return clock
 
@@ -171,10 +171,7 @@ def main() -> None:
     result = {
         "benchmark": "pipeline",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {
-            "cpus": os.cpu_count(),
-            "processor": platform.processor() or platform.machine(),
-        },
+        "machine": machine(),
         "versions": versions(),
         "documents": arguments.documents,
         "characters_per_document": round(statistics.mean(map(len, texts))),

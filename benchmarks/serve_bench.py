@@ -10,6 +10,8 @@ take turns and never run at the same time. Load comes from this process too. The
 stdout is one JSON document, kept as benchmarks/results/serve.json:
 
     onnx_vs_actor   documents a second of the saturated server over those of the actor
+    p95_beside_long p95 of a short request while documents of a million characters are read one
+                    after the other, over its p95 alone
     goodput_at_3x   answered documents a second at three times the capacity, over the capacity
     vs_fastapi_hf   the saturated server over a saturated FastAPI with transformers' pipeline, both
                     with the same fp32 model and all cores: FastAPI's threads run requests side by
@@ -44,6 +46,7 @@ from actors.config import OnnxModel, load_model
 from actors.extractor import Share
 from benchmarks import serve_gguf
 from benchmarks import serve_load as load
+from benchmarks.machine import machine
 from benchmarks.onnx import STARTER, _folder, abstracts, peer
 from benchmarks.serve_process import LEVELS, PER_REQUEST, ROOT, free_port, medspan, process
 
@@ -91,6 +94,20 @@ def bodies(texts: list[str], **more: Any) -> load.Bodies:
     ]
 
 
+def beside_long(url: str, seconds: float) -> dict[str, Any]:
+    """Short requests one after the other, alone and beside documents of a million characters."""
+    short_one: load.Bodies = [{"text": "Metformin 500 mg twice daily for type 2 diabetes."}]
+    long = "Metformin 500 mg daily for diabetes, insulin at night.\n" * 18_500
+    alone = load.closed(url, short_one, 1, seconds)
+    endless: load.Bodies = [{"text": long, "deadline_s": 300}]
+    reading = threading.Thread(target=load.closed, args=(url, endless, 1, seconds + 2))
+    reading.start()
+    time.sleep(2)
+    beside = load.closed(url, short_one, 1, seconds)
+    reading.join()
+    return {"alone": alone.as_dict(), "beside_long": beside.as_dict()}
+
+
 def overload(
     url: str, session: int, texts: list[str], rate: float, seconds: float
 ) -> dict[str, Any]:
@@ -126,6 +143,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             str(level): load.opened(url, bodies(texts), capacity * level, options.seconds).as_dict()
             for level in LEVELS
         }
+        company = beside_long(url, options.seconds)
         worst = overload(url, session, texts, 3 * capacity, options.overload_s)
         again = load.closed(url, bodies(texts), CLIENTS, options.seconds / 2)
     alone.append(actor(shipped, texts, options.seconds / 2))
@@ -133,7 +151,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return {
         "benchmark": "serve",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {"cores": os.cpu_count(), "load_average": os.getloadavg()[0]},
+        "machine": machine(),
         "python": platform.python_version(),
         "documents_per_request": PER_REQUEST,
         "clients": CLIENTS,
@@ -141,10 +159,12 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "actor_documents_per_s": [round(value, 2) for value in alone],
         "saturated": full.as_dict() | {"documents_per_s": round(served, 2)},
         "open_loop": levels,
+        "short_requests": company,
         "overload": worst,
         "after_overload_documents_per_s": round(again.good_per_s * PER_REQUEST, 2),
         "ratios": {
             "onnx_vs_actor": served / statistics.mean(alone),
+            "p95_beside_long": company["beside_long"]["p95_s"] / company["alone"]["p95_s"],
             "goodput_at_3x": worst["good_per_s"] / capacity,
             "vs_fastapi_hf": None,
         },

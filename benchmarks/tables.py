@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
@@ -28,6 +26,7 @@ import pyarrow as pa
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
+from benchmarks.machine import machine
 from pipelines.runs.maintenance import compact, vacuum
 from pipelines.runs.plan import RunPlan
 from pipelines.runs.store import RunStore
@@ -75,11 +74,7 @@ def main() -> None:
     result = {
         "benchmark": "tables",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {
-            "cpus": os.cpu_count(),
-            "processor": platform.processor() or platform.machine(),
-            "load": os.getloadavg()[0],
-        },
+        "machine": machine(),
         "sizes": sizes,
         "ratios": ratios,
     }

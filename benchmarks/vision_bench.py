@@ -17,8 +17,6 @@ from __future__ import annotations
 import argparse
 import base64
 import json
-import os
-import platform
 import statistics
 import sys
 import time
@@ -36,6 +34,7 @@ from actors.config import GgufModel
 from actors.gguf import GenerativeBackend
 from actors.vision import PageInputs
 from benchmarks.gguf_peers import sources
+from benchmarks.machine import machine
 from benchmarks.vision_work import SIZES, make_encoder, make_model, make_page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -192,12 +191,12 @@ def main() -> None:
     if options.cpu:
         CLOCK[0] = time.process_time
     options.cache.mkdir(parents=True, exist_ok=True)
-    load = os.getloadavg()[0]
+    before = machine()
     tables = {name: measure(name, options) for name in SIZES}
     result = {
         "benchmark": "vision",
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, load {load:.1f} before the run",
+        "machine": before,
         "versions": {"llama-cpp-python": llama_cpp.__version__},
         "pictures": options.pictures,
         "repeats": options.repeats,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
@@ -24,6 +24,13 @@ from actors.pages import (
 )
 from actors.spans import Document, Failure, OnProgress
 
+OnPage = Callable[[int], None]
+"""Called with the number of pages read so far, from the reader's threads."""
+
+
+def ignore_page(_: int) -> None:
+    """An OnPage that does nothing."""
+
 
 @dataclass(slots=True)
 class OcrJob:
@@ -37,6 +44,7 @@ class OcrJob:
     future: Future[OcrResult | Failure]
     on_progress: OnProgress
     budget: PixelBudget | None = None
+    on_page: OnPage = ignore_page
     pages: dict[int, tuple[PageSize, Sequence[Strip]]] = field(default_factory=dict)
     problems: dict[int, list[str]] = field(default_factory=dict)
     notes: dict[int, Mapping[Note, int]] = field(default_factory=dict)
@@ -70,6 +78,7 @@ class OcrJob:
         self.pages[number] = (size, strips)
         self.note(number, problems)
         self.on_progress()
+        self.on_page(len(self.pages))
         self.settle()
 
     def note(self, number: int, problems: Sequence[str]) -> None:

@@ -22,7 +22,7 @@ from actors.config.ocr import OcrModel
 from actors.memory import cores, memory_by_place, memory_growth
 from actors.ocr.lines import Cut, cut, is_sideways, line_boxes, source_box, strips, turned
 from actors.ocr.networks import Models, Quad, RecognizedLine, weights_digest
-from actors.ocr.page_feed import OcrJob, PageFeed
+from actors.ocr.page_feed import OcrJob, OnPage, PageFeed, ignore_page
 from actors.ocr.text_layer import KnownWords, known_words, without_known
 from actors.pages import (
     Coverage,
@@ -106,14 +106,18 @@ class OcrReader(Closeable):
         self._thread.start()
 
     def submit(
-        self, document: Document, budget: PixelBudget | None = None
+        self,
+        document: Document,
+        budget: PixelBudget | None = None,
+        on_page: OnPage = ignore_page,
     ) -> Future[OcrResult | Failure]:
         """Queue a document. The future resolves to a Reading, or to the Failure of an unreadable
         file; it raises ReadFailure only if the OCR model itself is lost. Cancelling it skips the
-        pages that have not started. ``budget``: pixels shared by this document and others."""
+        pages that have not started. ``budget``: pixels shared by this document and others.
+        ``on_page`` is called after each page."""
         if self._closed:
             raise RuntimeError("the OCR model is closed")
-        job = OcrJob(document, Future(), self._moved, budget)
+        job = OcrJob(document, Future(), self._moved, budget, on_page)
         self._feed.put(job)
         return job.future
 

@@ -37,6 +37,7 @@ from actors.context import ContextStage
 from actors.relations import RelationStage
 from actors.spans import Annotations, Assertion, Experiencer, spanning
 from benchmarks.context.sets import RELATION_SETS, SHIPPED, STATUS_SETS, StatusCase, rows
+from benchmarks.machine import machine
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -211,17 +212,6 @@ def relations(options: argparse.Namespace, result: dict[str, Any]) -> None:
         }
 
 
-def _processor() -> dict[str, Any]:
-    """The processor's name, and those of its features that numbers depend on."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return {"name": platform.processor(), "features": []}
-    named = {line.split(":")[0].strip(): line.split(":", 1)[-1].strip() for line in lines}
-    features = [f for f in named.get("flags", "").split() if f.startswith(("avx", "amx", "sse4"))]
-    return {"name": named.get("model name", platform.processor()), "features": features}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
@@ -234,7 +224,7 @@ def main() -> None:
         "benchmark": "context",
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "part": options.part,
-        "processor": _processor(),
+        "machine": machine(),
         "results": RESULTS["context"],
         "versions": {"python": platform.python_version()},
         "skipped": [],

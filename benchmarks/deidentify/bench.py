@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import platform
 import subprocess
 import time
 from collections import Counter
@@ -28,6 +27,7 @@ from actors.config.deidentify import Category, Deidentify, Language
 from actors.deidentify.detector import Detector
 from actors.spans import Document, Entity, spanning
 from benchmarks.deidentify.scores import STRUCTURED, Counts, Span, ratio
+from benchmarks.machine import machine
 
 HERE = Path(__file__).resolve().parent
 
@@ -82,7 +82,7 @@ def main() -> None:
         "benchmark": "deidentify",
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "part": asked.part,
-        "processor": _processor(),
+        "machine": machine(),
         "skipped": skipped,
         "labels_without_category": left_out,
         "scores": scores,
@@ -202,18 +202,6 @@ def _print(name: str, columns: dict[str, Any]) -> None:
             f"{scores['recall_structured']} precision {scores['precision']} no leak "
             f"{scores['no_leak']} {scores['documents_per_second']} documents/s"
         )
-
-
-def _processor() -> dict[str, Any]:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.is_file() else []
-    facts = dict(line.split(":", 1) for line in lines if ":" in line)
-    named = {key.strip(): value.strip() for key, value in facts.items()}
-    flags = named.get("flags", "").split()
-    return {
-        "name": named.get("model name", platform.processor()),
-        "features": sorted(flag for flag in flags if flag.startswith(("avx", "amx", "sse4"))),
-    }
 
 
 if __name__ == "__main__":

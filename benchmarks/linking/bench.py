@@ -14,7 +14,6 @@ import argparse
 import hashlib
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from actors.linking.mentions import written_out
 from actors.linking.vocabulary import Vocabulary
 from actors.spans import Annotations, Entity, Grounding
 from benchmarks.linking import corpora, peers, scale
+from benchmarks.machine import machine
 
 _MOST = 5
 _THRESHOLD = 0.3
@@ -37,7 +37,7 @@ _THRESHOLD = 0.3
 
 def main() -> None:
     arguments = _arguments()
-    results: dict[str, Any] = {"processor": _processor(), "part": arguments.part}
+    results: dict[str, Any] = {"machine": machine(), "part": arguments.part}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         if arguments.digest:
@@ -217,19 +217,6 @@ def _digest(arguments: argparse.Namespace, folder: Path) -> str:
     codes, _ = _linked(stage, documents)
     digest.update(json.dumps(codes).encode())
     return digest.hexdigest()
-
-
-def _processor() -> dict[str, Any]:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    fields = dict(line.split(":", 1) for line in lines if ":" in line)
-    fields = {key.strip(): value.strip() for key, value in fields.items()}
-    wanted = ("avx2", "avx512f", "avx512_vnni")
-    return {
-        "model": fields.get("model name", platform.processor()),
-        "features": [one for one in wanted if one in fields.get("flags", "").split()],
-        "load": os.getloadavg()[0],
-    }
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from pipelines.batch.stage import Load
 from pipelines.config import LoadedPipeline, Pipeline, Sink, Source, Step
 from pipelines.pool import Pool
 from pipelines.runs.plan import RunPlan
-from pipelines.runs.store import RunStore as Lake
+from pipelines.runs.store import RunStore
 from pipelines.runs.tally import Tally
 from pipelines.source.units import Slice
 from pipelines.stages import UNPOOLED, Stage
@@ -170,10 +170,10 @@ def write_rows(path: Path, ids: Sequence[str], extra: str = "") -> None:
 Row = tuple[str, str, tuple[tuple[str, int, int], ...]]
 
 
-def rows_of(sink: Lake | str, run_id: str | None = None) -> dict[str, Row]:
+def rows_of(sink: RunStore | str, run_id: str | None = None) -> dict[str, Row]:
     """What is live: status, error type and entities by id. An id that is there twice is an error,
     and so is an entity of no document."""
-    now = (Lake(sink) if isinstance(sink, str) else sink).snapshot(run_id)
+    now = (RunStore(sink) if isinstance(sink, str) else sink).snapshot(run_id)
     found: dict[str, list[tuple[str, int, int]]] = {}
     for table in now.tables("entities", ["doc_id", "label", "start", "end"]):
         for row in table.to_pylist():
@@ -190,7 +190,7 @@ def rows_of(sink: Lake | str, run_id: str | None = None) -> dict[str, Row]:
 
 
 def store_rows(
-    store: Lake,
+    store: RunStore,
     run_id: str,
     units: Mapping[str, Sequence[str]],
     *replaces: tuple[str, str],
@@ -261,7 +261,7 @@ def store_gold(path: str, gold: Path) -> None:
     """Commit a run that found the gold of a JSONL file: documents with these texts and entities,
     each with a score and the status "present"."""
     rows = [json.loads(line) for line in gold.read_text(encoding="utf-8").splitlines()]
-    store = Lake(path)
+    store = RunStore(path)
     store.begin("r1", RunPlan("{}", (), pa.schema([])))
     documents, entities = [], []
     for row in rows:

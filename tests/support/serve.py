@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from io import BytesIO
 from pathlib import Path
@@ -97,7 +98,7 @@ class FakeReader:
     pixels a letter, all on one line."""
 
     def submit(
-        self, document: Document, budget: PixelBudget | None = None
+        self, document: Document, budget: PixelBudget, on_page: Callable[[int], None]
     ) -> Future[OcrResult | Failure]:
         future: Future[OcrResult | Failure] = Future()
         content = document.image or b""
@@ -105,12 +106,12 @@ class FakeReader:
         if "\ufffd" in text:
             future.set_result(Failure("UnknownFormat", "neither a picture nor a PDF"))
             return future
-        if budget is not None:
-            try:
-                budget.take(Page(640, 480))
-            except TooManyPixels as error:
-                future.set_result(Failure("TooManyPixels", str(error)))
-                return future
+        try:
+            budget.take(Page(640, 480))
+        except TooManyPixels as error:
+            future.set_result(Failure("TooManyPixels", str(error)))
+            return future
+        on_page(1)
         words = tuple(
             Word(m.start(), m.end(), Box(0, m.start() * 10, 0, m.end() * 10, 12), 0.75)
             for m in re.finditer(r"\S+", text)
@@ -178,3 +179,13 @@ def make_client(
     return TestClient(
         app, base_url="http://127.0.0.1:8000", headers=headers, raise_server_exceptions=False
     )
+
+
+def events(content: str) -> list[tuple[str, dict[str, Any]]]:
+    """Event names and data, as a browser would read them."""
+    found = []
+    for block in content.strip().split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if line[0] != ":")
+        if fields:
+            found.append((fields["event"], json.loads(fields["data"])))
+    return found

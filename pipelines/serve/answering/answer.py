@@ -11,6 +11,7 @@ from functools import partial
 from typing import TypeVar
 
 from actors.guideline import Guideline
+from actors.pages import OcrResult
 from actors.spans import Document, Failure
 from pipelines.release import releaser
 from pipelines.serve.answering.admission import Queue, Rejected
@@ -20,6 +21,7 @@ from pipelines.serve.answering.models import (
     Event,
     Models,
     ModelUnavailable,
+    PagesRead,
     QueueFull,
     TextDelta,
 )
@@ -34,6 +36,7 @@ from pipelines.serve.wire.responses import (
     DocumentOut,
     DoneOut,
     ExtractResponse,
+    PagesOut,
     StartOut,
     TextOut,
 )
@@ -44,7 +47,7 @@ _PAGE_CHARACTERS = 3_000  # assumed for a document whose text is not known yet, 
 _LARGE = 200_000  # characters: merging and serialising their entities takes some tenths of a second
 _T = TypeVar("_T")
 
-StreamedAnswer = StartOut | TextOut | DocumentOut | DoneOut
+StreamedAnswer = StartOut | PagesOut | TextOut | DocumentOut | DoneOut
 """Events of a streamed answer, in this order."""
 
 
@@ -160,7 +163,10 @@ class Answerer:
                 request_id=request_id, model=plan.target.name, offsets=plan.options.offsets
             )
             async with asyncio.timeout_at(plan.until):
-                pending = await self._texts(plan)
+                pending = await self._opened(plan)
+                async with aclosing(self._read_pages(plan, pending)) as pages:
+                    async for read in pages:
+                        yield read
                 for one in pending:
                     if one.failure is not None:
                         yield document_out(one, plan.target, plan.options)
@@ -227,7 +233,10 @@ class Answerer:
     async def _read(self, plan: _Plan) -> list[PendingDocument]:
         async with asyncio.timeout_at(plan.until):
             guideline = await self._guideline(plan)
-            pending = await self._texts(plan)
+            pending = await self._opened(plan)
+            async with aclosing(self._read_pages(plan, pending)) as pages:
+                async for _ in pages:
+                    pass
             readable = [one for one in pending if one.failure is None]
             names = plan.target.models
             try:
@@ -291,32 +300,49 @@ class Answerer:
                 task.cancel()
             await asyncio.wait(listening)
 
-    async def _texts(self, plan: _Plan) -> list[PendingDocument]:
-        """Resolve the documents to texts: fetch URLs and run OCR on images."""
+    async def _opened(self, plan: _Plan) -> list[PendingDocument]:
+        """The documents of the request: decoded, or fetched from their URLs."""
         limits, pictures = self._limits, self._catalogue.takes_pictures(plan.target)
         budget = ByteBudget(int(limits.body_mb * 1_000_000))
         found = await opened(plan.inputs, self._fetcher, limits.characters, pictures, budget)
-        pending = [
+        return [
             PendingDocument(Document(source.id), failure=one)
             if isinstance(one, Failure)
             else PendingDocument(one, source.is_read_otherwise(one))
             for source, one in zip(plan.inputs, found, strict=True)
         ]
+
+    async def _read_pages(
+        self, plan: _Plan, pending: Sequence[PendingDocument]
+    ) -> AsyncGenerator[PagesOut]:
+        """Read the images among the documents, and yield the progress."""
         seen = [one for one in pending if one.document.image is not None]
-        if seen and self._catalogue.reader is not None:
-            pixels = int(limits.megapixels * 1_000_000)
-            readings = await self._models.read([one.document for one in seen], pixels)
-            for one, read in zip(seen, readings, strict=True):
-                if isinstance(read, Failure):
-                    one.failure = read
-                elif len(read.text) > limits.characters:
-                    one.failure = Failure("DocumentTooLarge", "its text exceeds limits.characters")
-                else:
-                    one.reading = read
-                    if plan.options.page_pictures:
-                        one.sheets = await self._models.sheets(one.document)
-                    one.document = replace(one.document, text=read.text)
-        return pending
+        if not seen or self._catalogue.reader is None:
+            return
+        pixels = int(self._limits.megapixels * 1_000_000)
+        stream = self._models.read([one.document for one in seen], pixels)
+        async with aclosing(stream) as batches:
+            async for batch in batches:
+                for event in batch:
+                    if isinstance(event, PagesRead):
+                        document = seen[event.index].document.id
+                        yield PagesOut(document=document, pages=event.pages)
+                    else:
+                        await self._take_text(plan, seen[event[0]], event[1])
+
+    async def _take_text(
+        self, plan: _Plan, one: PendingDocument, read: OcrResult | Failure
+    ) -> None:
+        """Complete a document with what OCR read."""
+        if isinstance(read, Failure):
+            one.failure = read
+        elif len(read.text) > self._limits.characters:
+            one.failure = Failure("DocumentTooLarge", "its text exceeds limits.characters")
+        else:
+            one.reading = read
+            if plan.options.page_pictures:
+                one.sheets = await self._models.sheets(one.document)
+            one.document = replace(one.document, text=read.text)
 
     def _shown(self, model: str, pending: Sequence[PendingDocument]) -> list[Document]:
         """The documents as batch passes them to the model: images only to vision models."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -59,6 +59,19 @@ Event = TextDelta | tuple[int, Extraction]
 document's last event."""
 
 
+@dataclass(frozen=True, slots=True)
+class PagesRead:
+    """How many pages of the ``index``-th document OCR has read so far."""
+
+    index: int
+    pages: int
+
+
+OcrEvent = PagesRead | tuple[int, OcrResult | Failure]
+"""A streaming event of OCR: its progress, or the result of a document by its index, which is the
+document's last event."""
+
+
 class ExtractorLike(Protocol):
     """The part of Extractor used here."""
 
@@ -76,7 +89,7 @@ class OcrLike(Protocol):
     """The part of OcrReader used here."""
 
     def submit(
-        self, document: Document, budget: PixelBudget | None = None
+        self, document: Document, budget: PixelBudget, on_page: Callable[[int], None]
     ) -> Future[OcrResult | Failure]:
         """As of an OcrReader."""
 
@@ -103,15 +116,17 @@ class Models(Protocol):
     async def held(self, model: str) -> list[ProcessMemory]:
         """Memory use of each process that hosts the model; empty if not all respond in time."""
 
-    async def read(self, documents: Sequence[Document], pixels: int) -> list[OcrResult | Failure]:
-        """OCR results of image documents, in order; raises as ``extract``. Documents beyond
-        ``pixels`` in total fail. Only if the catalogue has an OCR stage."""
+    def read(self, documents: Sequence[Document], pixels: int) -> AsyncGenerator[list[OcrEvent]]:
+        """Stream the OCR of image documents; closing the generator cancels the work. Documents
+        beyond ``pixels`` in total fail. Only if the catalogue has an OCR stage. Raises as
+        ``extract``."""
 
     async def sheets(self, document: Document) -> list[bytes]:
         """The first pages of an image or PDF as downscaled WebP files."""
 
 
 _T = TypeVar("_T")
+_Progress = TypeVar("_Progress", TextDelta, PagesRead)
 _INLINE_CHARACTERS = 4_000  # about one window: preparing it costs no more than a thread switch
 
 
@@ -159,24 +174,54 @@ async def gather(futures: Sequence[Future[_T]]) -> list[_T]:
             future.cancel()  # nothing happens to those that are done
 
 
-async def stream_events(
+def stream_events(
     extractor: ExtractorLike, documents: Sequence[Document], guideline: Guideline | None
 ) -> AsyncGenerator[list[Event]]:
     """Stream the events of an Extractor; closing the generator cancels queued and running work.
 
     Raises the exception of a lost model.
     """
+
+    async def submit(tell: Callable[[TextDelta], None]) -> Sequence[Future[Extraction]]:
+        def on_text(index: int) -> OnText:
+            return lambda window, text: tell(TextDelta(index, window, text))
+
+        return await submit_all(extractor, documents, guideline, on_text)
+
+    return _stream(submit)
+
+
+def stream_pages(
+    reader: OcrLike, documents: Sequence[Document], pixels: int
+) -> AsyncGenerator[list[OcrEvent]]:
+    """Stream the events of an OcrReader, as ``stream_events`` does those of an Extractor."""
+    budget = PixelBudget(pixels)
+
+    async def submit(tell: Callable[[PagesRead], None]) -> Sequence[Future[OcrResult | Failure]]:
+        def on_page(index: int) -> Callable[[int], None]:
+            return lambda pages: tell(PagesRead(index, pages))
+
+        return [reader.submit(one, budget, on_page(i)) for i, one in enumerate(documents)]
+
+    return _stream(submit)
+
+
+async def _stream(
+    submit: Callable[[Callable[[_Progress], None]], Awaitable[Sequence[Future[_T]]]],
+) -> AsyncGenerator[list[_Progress | tuple[int, _T]]]:
+    """Stream what submitted work reports, and its results by index, as they arrive. ``submit`` gets
+    the function to report progress with, which may be called from any thread."""
     loop = asyncio.get_running_loop()
-    events: asyncio.Queue[TextDelta | tuple[int, Future[Extraction]]] = asyncio.Queue()
+    events: asyncio.Queue[_Progress | tuple[int, Future[_T]]] = asyncio.Queue()
 
-    def tell(index: int, window: int, text: str) -> None:
-        loop.call_soon_threadsafe(events.put_nowait, TextDelta(index, window, text))
+    def tell(event: _Progress | tuple[int, Future[_T]]) -> None:
+        loop.call_soon_threadsafe(events.put_nowait, event)
 
-    def done(index: int, future: Future[Extraction]) -> None:
+    def done(index: int, future: Future[_T]) -> None:
         if not future.cancelled():
-            loop.call_soon_threadsafe(events.put_nowait, (index, future))
+            tell((index, future))
 
-    futures = await submit_all(extractor, documents, guideline, lambda i: partial(tell, i))
+    futures = await submit(tell)
     for index, future in enumerate(futures):
         future.add_done_callback(partial(done, index))
     left = len(futures)
@@ -185,14 +230,14 @@ async def stream_events(
             arrived = [await events.get()]
             while not events.empty():  # batch all events that have arrived
                 arrived.append(events.get_nowait())
-            batch: list[Event] = []
+            batch: list[_Progress | tuple[int, _T]] = []
             for event in arrived:
-                if isinstance(event, TextDelta):
-                    batch.append(event)
-                else:
+                if isinstance(event, tuple):
                     index, future = event
                     batch.append((index, future.result()))
                     left -= 1
+                else:
+                    batch.append(event)
             yield batch
     finally:
         for future in futures:
@@ -276,14 +321,16 @@ class LocalModels:
         """As Models.held: no process belongs to a model alone."""
         return []
 
-    async def read(self, documents: Sequence[Document], pixels: int) -> list[OcrResult | Failure]:
+    async def read(
+        self, documents: Sequence[Document], pixels: int
+    ) -> AsyncGenerator[list[OcrEvent]]:
         """As Models.read."""
-        reader = self._reader
-        if reader is None:
+        if self._reader is None:
             raise ModelUnavailable("this server has no OCR stage")
         try:
-            budget = PixelBudget(pixels)
-            return await gather([reader.submit(document, budget) for document in documents])
+            async with aclosing(stream_pages(self._reader, documents, pixels)) as batches:
+                async for batch in batches:
+                    yield batch
         except Exception as error:
             raise ModelUnavailable("the OCR reader is lost") from error
 

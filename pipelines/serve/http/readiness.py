@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 from functools import cache
 
 from actors.pages import OcrResult
-from actors.spans import Document, Failure, Status
-from pipelines.serve.answering.models import Event, ModelFacts, Models, TextDelta
+from actors.spans import Document, Status
+from pipelines.serve.answering.models import (
+    Event,
+    ModelFacts,
+    Models,
+    OcrEvent,
+    PagesRead,
+    TextDelta,
+)
 
 # No patient's text, and every model finds something in it.
 _PROBE = Document(id="probe", text="Metformin 500 mg twice daily for type 2 diabetes.")
@@ -49,9 +56,14 @@ async def says_well(stream: AsyncGenerator[list[Event]]) -> bool:
     return False
 
 
-def read_well(readings: Sequence[OcrResult | Failure]) -> bool:
-    """True if OCR found text in every image."""
-    return all(isinstance(one, OcrResult) and one.words for one in readings)
+async def read_well(stream: AsyncGenerator[list[OcrEvent]]) -> bool:
+    """True if OCR found text in the image."""
+    async with aclosing(stream) as batches:
+        async for batch in batches:
+            for event in batch:
+                if not isinstance(event, PagesRead):
+                    return isinstance(event[1], OcrResult) and bool(event[1].words)
+    return False
 
 
 async def probe(models: Models, model: str) -> bool:
@@ -61,4 +73,4 @@ async def probe(models: Models, model: str) -> bool:
 
 async def probe_reader(models: Models) -> bool:
     """Probe the OCR stage."""
-    return read_well(await models.read([picture_probe()], PROBE_PIXELS))
+    return await read_well(models.read([picture_probe()], PROBE_PIXELS))

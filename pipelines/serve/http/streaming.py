@@ -13,14 +13,20 @@ from starlette.types import Receive, Scope, Send
 
 from pipelines.serve.answering.answer import StreamedAnswer
 from pipelines.serve.wire.errors import Problem, body
-from pipelines.serve.wire.responses import DocumentOut, DoneOut, StartOut
+from pipelines.serve.wire.responses import DocumentOut, DoneOut, PagesOut, StartOut
 
 _QUIET_S = 15.0  # proxies close connections that are idle for longer
 _MANY = 2_000  # entities: serialising them takes some hundredths of a second
-_NAMES: dict[type, str] = {StartOut: "start", DocumentOut: "document", DoneOut: "done"}
+_NAMES: dict[type, str] = {
+    StartOut: "start",
+    PagesOut: "pages",
+    DocumentOut: "document",
+    DoneOut: "done",
+}
 
 DESCRIPTION = """Events, each with one line of JSON as its data, in this order:
-`start` (request_id, model); `text` as the model generates it (document, model, window, text): the
+`start` (request_id, model); `pages` after each page that OCR has read (document, pages: how many so
+far); `text` as the model generates it (document, model, window, text): the
 pieces of a window concatenated, and the windows joined by an empty line, are that model's
 completion; `document` once all models have processed it, as in the response of /v1/extract; `done`
 (seconds). If something fails after the first event, an `error` (the envelope) ends the stream
@@ -32,7 +38,7 @@ EVENTS: dict[str, Any] = {
         "type": "object",
         "required": ["event", "data"],
         "properties": {
-            "event": {"enum": ["start", "text", "document", "done", "error"]},
+            "event": {"enum": ["start", "pages", "text", "document", "done", "error"]},
             "data": {"type": "string", "contentMediaType": "application/json"},
         },
     }

@@ -38,8 +38,9 @@ export async function ask(path, content, signal) {
   return (await send(path, content, signal)).json();
 }
 
-// The response of /v1/extract, assembled from a stream; `heard` is called with each piece of text.
-export async function listen(content, signal, heard) {
+// The response of /v1/extract, assembled from a stream; `onText` is called with each piece of text,
+// `onPages` with the number of pages that OCR has read.
+export async function listen(content, signal, onText, onPages) {
   const answer = await send("/v1/extract/stream", content, signal);
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   const whole = { documents: [] };
@@ -52,7 +53,8 @@ export async function listen(content, signal, heard) {
       const [, event, data] = /^event: (.*)\ndata: (.*)$/.exec(block) ?? [];
       if (!event) continue;  // keep-alive comment
       const said = JSON.parse(data);
-      if (event === "text") heard(said);
+      if (event === "text") onText(said);
+      else if (event === "pages") onPages(said.pages);
       else if (event === "document") whole.documents.push(said);
       else if (event === "error") throw problem(said);
       else Object.assign(whole, said);

@@ -50,8 +50,9 @@ async function attempt(asked, again, { text, file }) {
   const mine = asking = new AbortController();
   retry = null;
   working(asked instanceof FormData ? "reading the file" : file ? "reading the pages" : "reading");
+  const onPages = (pages) => { working.on = `reading the pages, ${many(pages, "page", "pages")} done`; };
   try {
-    const answer = await answered(asked, mine);
+    const answer = await answered(asked, mine, onPages);
     if (mine !== asking) return;
     const [one] = answer.documents;
     tries = 0;
@@ -83,17 +84,17 @@ function comesAgain({ code, after }) {
   return Math.max(after || 0, code ? 1 : 0, code && after ? 0 : Math.min(15, 2 ** (tries - 1)));
 }
 // Show the output of language models while it is generated.
-async function answered(asked, mine) {
+async function answered(asked, mine, onPages) {
   state.printed = "";
   if (asked instanceof FormData) return ask("/v1/extract/upload", asked, mine.signal);
-  if (model()?.guideline === "labels") return ask("/v1/extract", asked, mine.signal);
+  if (model()?.guideline === "labels" && !asked.page_pictures) return ask("/v1/extract", asked, mine.signal);
   const windows = new Map();
   const answer = await listen(asked, mine.signal, ({ model: name, window, text }) => {
     if (mine !== asking) return;
     windows.set(`${name} ${window}`, (windows.get(`${name} ${window}`) ?? "") + text);
     state.printed = [...windows.values()].join("\n\n");
     said();
-  });
+  }, onPages);
   if (mine === asking && model()?.prompts && $("#t-text").ariaSelected === "true") tab("said");
   return answer;
 }
@@ -133,17 +134,19 @@ function working(what = "") {
   $("#cancel").hidden = true;
   if (!what) return void (status.className = "status meta push");
   const began = Date.now();
+  working.on = what;
   // Delayed, so that a fast response does not flicker.
   working.begins = setTimeout(() => {
     status.className = "status meta push working";
     status.textContent = what;
     $("#cancel").hidden = false;
   }, 250);
+  // Seldom, and seconds in tens, since screen readers announce each update.
   working.goesOn = setInterval(() => {
-    // Only every ten seconds, since screen readers announce each update.
     const seconds = Math.floor((Date.now() - began) / 10_000) * 10;
-    if (seconds) status.textContent = `${what}, ${seconds} s so far`;
-  }, 1000);
+    const words = seconds ? `${working.on}, ${seconds} s so far` : working.on;
+    if (status.textContent !== words) status.textContent = words;
+  }, 2000);
 }
 function forget() {
   asking = null;

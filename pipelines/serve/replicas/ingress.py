@@ -23,11 +23,16 @@ from starlette.types import Receive, Scope, Send
 from actors.config import ConfigError, Section
 from actors.config.load import validate
 from actors.guideline import Guideline
-from actors.pages import OcrResult
-from actors.spans import Document, Extraction, Failure
+from actors.spans import Document, Extraction
 from pipelines.config import Limits
 from pipelines.serve.answering.answer import PICTURES
-from pipelines.serve.answering.models import Event, ModelFacts, ModelUnavailable, QueueFull
+from pipelines.serve.answering.models import (
+    Event,
+    ModelFacts,
+    ModelUnavailable,
+    OcrEvent,
+    QueueFull,
+)
 from pipelines.serve.catalogue import Catalogue
 from pipelines.serve.http.app import create_app
 from pipelines.serve.replicas.logs import log_with_serve
@@ -58,13 +63,20 @@ class HostedModels:
         found: list[Extraction] = await self._ask(model, "extract", list(documents), guideline)
         return found
 
-    async def stream(
+    def stream(
         self, model: str, documents: Sequence[Document], guideline: Guideline | None = None
     ) -> AsyncGenerator[list[Event]]:
         """As Models.stream. If the replica dies before the first event, another one retries;
         afterwards events cannot be taken back, and the model is unavailable."""
+        return self._stream(False, model, "stream", list(documents), guideline)
+
+    async def _stream(
+        self, repeatable: bool, model: str, method: str, *arguments: Any
+    ) -> AsyncGenerator[Any]:
+        """Stream from a replica, and from another one if it dies. ``repeatable``: also after the
+        first event."""
         for attempt in range(1, _ATTEMPTS + 1):
-            response = self._streaming[model].stream.remote(list(documents), guideline)
+            response = getattr(self._streaming[model], method).remote(*arguments)
             started = False
             try:
                 async for batch in response:
@@ -78,7 +90,7 @@ class HostedModels:
                 raise QueueFull(model) from None
             except (RayActorError, DeploymentUnavailableError) as error:
                 log.warning("model %s, attempt %d: %s", model, attempt, type(error).__name__)
-                if started:
+                if started and not repeatable:
                     break
             except (RayError, RayServeException) as error:
                 log.error("model %s: %s", model, type(error).__name__)
@@ -127,12 +139,10 @@ class HostedModels:
             self._held[model] = time.monotonic(), held
         return held
 
-    async def read(self, documents: Sequence[Document], pixels: int) -> list[OcrResult | Failure]:
-        """As Models.read."""
-        found: list[OcrResult | Failure] = await self._ask(
-            PICTURES, "read", list(documents), pixels
-        )
-        return found
+    def read(self, documents: Sequence[Document], pixels: int) -> AsyncGenerator[list[OcrEvent]]:
+        """As Models.read. If the replica dies, another one begins anew and reports its progress
+        again."""
+        return self._stream(True, PICTURES, "read", list(documents), pixels)
 
     async def sheets(self, document: Document) -> list[bytes]:
         """As Models.sheets."""

@@ -18,14 +18,16 @@ from actors.config import ModelConfig
 from actors.config.ocr import OcrModel
 from actors.extractor import Extractor, Share
 from actors.guideline import Guideline
-from actors.pages import Limits, OcrResult, PixelBudget
-from actors.spans import Document, Extraction, Failure
+from actors.pages import Limits
+from actors.spans import Document, Extraction
 from pipelines.serve.answering.models import (
     Event,
     ModelFacts,
+    OcrEvent,
     facts_of,
     gather,
     stream_events,
+    stream_pages,
     submit_all,
 )
 from pipelines.serve.answering.page_images import sheets
@@ -144,30 +146,26 @@ class PictureReplica:
         self._health = Health(config.name, settings, self._vitals, probe=self._probe)
         self._vitals.log_loaded(round(time.monotonic() - began, 3), self._reader.memory_used)
 
-    async def read(self, documents: Sequence[Document], pixels: int) -> list[OcrResult | Failure]:
-        """The OCR results, in order. Exits the process if the reader is lost."""
-        budget = PixelBudget(pixels)
+    async def read(
+        self, documents: Sequence[Document], pixels: int
+    ) -> AsyncGenerator[list[OcrEvent]]:
+        """Stream the events of OCR. Exits the process if the reader is lost."""
         try:
             with self._health.watch.work():
-                futures = [self._reader.submit(one, budget) for one in documents]
-                for future in futures:
-                    future.add_done_callback(self._on_done)
-                found = await gather(futures)
+                async with aclosing(stream_pages(self._reader, documents, pixels)) as batches:
+                    async for batch in batches:
+                        self._health.watch.on_progress()
+                        yield batch
         except Exception as error:
             log.critical("the OCR reader is lost: %s", type(error).__name__)
             os._exit(1)
         self._vitals.record(len(documents))
-        return found
 
     def _on_progress(self) -> None:
         self._health.watch.on_progress()
 
-    def _on_done(self, future: Future[OcrResult | Failure]) -> None:
-        if not future.cancelled() and future.exception() is None:
-            self._health.watch.on_progress()
-
     async def _probe(self) -> bool:
-        return read_well(await self.read([picture_probe()], PROBE_PIXELS))
+        return await read_well(self.read([picture_probe()], PROBE_PIXELS))
 
     async def sheets(self, document: Document) -> list[bytes]:
         """The document's first pages as downscaled images."""

@@ -224,6 +224,13 @@ class StartOut(_Response):
     offsets: OffsetUnit = Field(description="What `start` and `end` count.")
 
 
+class PagesOut(_Response):
+    """OCR has read ``pages`` pages of a document so far."""
+
+    document: str
+    pages: int
+
+
 class TextOut(_Response):
     """A piece of a model's output for a document; ``window`` counts from 0."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import resource
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from pathlib import Path
@@ -20,6 +21,7 @@ from actors.config import GgufModel
 from actors.extractor import Share
 from actors.gguf import GenerativeBackend
 from actors.vision import PageInputs
+from actors.vision.projector import Picture, Projector
 from pipelines.cli.app import app
 
 pytestmark = pytest.mark.weights
@@ -220,10 +222,20 @@ def test_a_rows_own_prompt_and_the_text_that_ocr_read(files: VisionFiles, load: 
     assert with_text[2].usage.prompt_tokens > found[2].usage.prompt_tokens
 
 
-def test_closing_cancels_what_waits(files: VisionFiles, load: Load) -> None:
-    extractor = load(files, sampling={"n_predict": -1, "ignore_eos": True})
+def test_closing_cancels_what_waits(
+    files: VisionFiles, load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, encode = threading.Event(), Projector.encode
+
+    def encode_behind_the_gate(projector: Projector, image: Picture) -> None:
+        assert gate.wait(60)
+        encode(projector, image)
+
+    monkeypatch.setattr(Projector, "encode", encode_behind_the_gate)
+    extractor = load(files)
     futures = [extractor.submit(document) for document in shown(*range(40))]
     assert futures[-2].cancel()
+    futures[-1].add_done_callback(lambda _: gate.set())
     extractor.close()
     assert all(future.done() for future in futures)
     with pytest.raises(CancelledError):

@@ -23,7 +23,7 @@ from pipelines.config import LoadedPipeline, Pipeline, Sink, Source, Step, load_
 from pipelines.pool import Pool
 from pipelines.ray_cluster import cluster
 from pipelines.runs.results import Result, read_results
-from pipelines.runs.store import RunStore as Lake
+from pipelines.runs.store import RunStore
 from pipelines.runs.tally import Tally
 from pipelines.source.units import plan_source
 from pipelines.stages import Stage
@@ -94,14 +94,14 @@ def _pipeline(
     return LoadedPipeline("test.yaml", pipeline, stages)
 
 
-def _run(loaded: LoadedPipeline) -> tuple[Lake, str]:
+def _run(loaded: LoadedPipeline) -> tuple[RunStore, str]:
     run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
-    sink = Lake(loaded.pipeline.sink.path)
+    sink = RunStore(loaded.pipeline.sink.path)
     drive_run(sink, run_id, Quiet())
     return sink, run_id
 
 
-def _facts(sink: Lake, run_id: str) -> list[Result]:
+def _facts(sink: RunStore, run_id: str) -> list[Result]:
     """All that a run says, but for times, in the order of ids."""
     return sorted(read_results(sink.snapshot(run_id), run_id), key=lambda result: result.doc_id)
 
@@ -139,7 +139,7 @@ def test_an_interrupted_run_is_invisible_and_resumes_to_the_same(tmp_path: Path)
     whole, whole_id = _run(_pipeline(source, tmp_path / "whole"))
     loaded = _pipeline(source, tmp_path / "broken")
     run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
-    sink = Lake(loaded.pipeline.sink.path)
+    sink = RunStore(loaded.pipeline.sink.path)
     with pytest.raises(KeyboardInterrupt):
         drive_run(sink, run_id, Interrupt())
     assert sink.committed() == []
@@ -168,7 +168,7 @@ def test_a_run_that_goes_wrong_is_ended(tmp_path: Path) -> None:
     loaded = _pipeline(_lake(tmp_path / "lake", rows), tmp_path / "out", failure_rate=0.2)
     with pytest.raises(RunFailedError, match=r"max_failure_rate = 0\.2: MissingText"):
         _run(loaded)
-    assert Lake(str(tmp_path / "out")).committed() == []
+    assert RunStore(str(tmp_path / "out")).committed() == []
 
 
 def test_ids_twice_over_a_run_fail_their_later_rows(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_a_fraction_of_a_gpu_reaches_ray(tmp_path: Path) -> None:
     pool = Pool(num_cpus=0.5, num_gpus=0.25, cpu_fallback=True)
     loaded = _pipeline(source, tmp_path / "out", pool)
     run_id = begin_run(loaded, plan_source(loaded.pipeline.source))
-    drive_run(Lake(loaded.pipeline.sink.path), run_id, Watch())
+    drive_run(RunStore(loaded.pipeline.sink.path), run_id, Watch())
     assert 0.75 in free
 
 

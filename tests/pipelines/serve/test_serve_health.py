@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,14 @@ from actors.extractor import Extractor, Share
 from actors.guideline import Guideline
 from actors.pages import OcrResult, PixelBudget
 from actors.spans import Document, Extraction, Failure, OnProgress, OnText
-from pipelines.serve.answering.models import Event, LocalModels, ModelFacts, TextDelta, facts_of
+from pipelines.serve.answering.models import (
+    Event,
+    LocalModels,
+    ModelFacts,
+    PagesRead,
+    TextDelta,
+    facts_of,
+)
 from pipelines.serve.http.readiness import probe, says_well
 from pipelines.serve.replicas import replica as replicas
 from pipelines.serve.replicas.health import Health, Settings, Watch
@@ -241,7 +248,10 @@ class Leafing:
         self.on_progress, self.memory_used = on_progress, {"GPU": 3_000_000}
         Leafing.last = self
 
-    def submit(self, document: Document, budget: PixelBudget) -> Future[OcrResult | Failure]:
+    def submit(
+        self, document: Document, budget: PixelBudget, on_page: Callable[[int], None]
+    ) -> Future[OcrResult | Failure]:
+        self.on_page = on_page
         return Future()
 
 
@@ -258,14 +268,16 @@ def test_a_reader_of_pictures_says_what_it_took_and_that_it_got_on(
     watch = pictures._health.watch
 
     async def scenario() -> list[float]:
-        task = asyncio.create_task(pictures.read([Document("a", image=b"long")], 1000))
+        stream = pictures.read([Document("a", image=b"long")], 1000)
+        task = asyncio.create_task(anext(stream))
         await asyncio.sleep(0)
         watch._since -= 50
         before = watch.still
         await asyncio.to_thread(Leafing.last.on_progress)
         after = watch.still
-        task.cancel()
-        await asyncio.wait([task])
+        Leafing.last.on_page(1)
+        assert await task == [PagesRead(0, 1)]
+        await stream.aclose()
         return [before, after]
 
     before, after = asyncio.run(scenario())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 from support.serve import MODEL, make_app
 
 from actors.spans import Document, Extraction
+from pipelines.serve.answering.answer import PICTURES
 from pipelines.serve.answering.models import LocalModels, ModelFacts, ModelUnavailable, QueueFull
 from pipelines.serve.replicas import ingress
 from pipelines.serve.replicas.ingress import HostedModels
@@ -82,7 +83,7 @@ class Response:
 
 def _models(answers: list[Any]) -> tuple[HostedModels, Handle]:
     handle = Handle(lambda: answers.pop(0))
-    handles: Any = {"m": handle}
+    handles: Any = {"m": handle, PICTURES: handle}
     return HostedModels(handles), handle
 
 
@@ -109,6 +110,28 @@ def test_a_full_queue_of_a_model_is_said_as_such() -> None:
         asyncio.run(models.extract("m", [Document("a", "x")]))
     with pytest.raises(QueueFull):
         asyncio.run(streamed())
+
+
+def test_a_reader_that_dies_midway_is_replaced_by_one_that_begins_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a model has printed cannot be taken back; how many pages are read can."""
+
+    async def stream(*batches: str, dies: bool = False) -> AsyncGenerator[str]:
+        for batch in batches:
+            yield batch
+        if dies:
+            raise RayActorError
+
+    answers = [stream("one page", dies=True), stream("two pages", "the text")]
+    models, _ = _models([])
+    monkeypatch.setattr(Handle, "remote", lambda *_: answers.pop(0))
+
+    async def read() -> list[Any]:
+        return [batch async for batch in models.read([Document("a", image=b"x")], 1000)]
+
+    assert asyncio.run(read()) == ["one page", "two pages", "the text"]
+    assert answers == []
 
 
 def test_who_gives_up_takes_the_work_along() -> None:

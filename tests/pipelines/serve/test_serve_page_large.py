@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.browser import Served, read, says
-from support.serve import FakeExtractor, make_app, picture
+from support.serve import FakeExtractor, FakeReader, make_app, picture
 
 from actors.guideline import Guideline
 from actors.spans import Document, Extraction, OnText, spanning
@@ -210,12 +210,14 @@ def held(browser: Any, tmp_path: Path) -> Iterator[tuple[Page, ProcessMemory, Se
 @pytest.mark.parametrize("kind", ["text", "picture"])
 def test_what_is_read_can_be_cancelled(held: tuple[Page, ProcessMemory, Served], kind: str) -> None:
     page, fake, _ = held
+    fake.arrived.clear()
     if kind == "text":
         page.fill("#text", "slow insulin")
         page.click("#go")
     else:
         _upload(page, "a.png", picture("slow insulin"))
     says(page, "#status", "reading" if kind == "text" else "reading the pages")
+    assert fake.arrived.wait(60)
     page.click("#cancel")
     says(page, "#status", "cancelled")
     assert page.is_hidden("#cancel")
@@ -224,6 +226,21 @@ def test_what_is_read_can_be_cancelled(held: tuple[Page, ProcessMemory, Served],
     assert fake.held[0][1].cancelled()
     page.fill("#text", "quick insulin")
     says(page, "#status", "1 entity")
+
+
+def test_pages_are_counted_as_they_are_read(
+    held: tuple[Page, ProcessMemory, Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, _, _ = held
+
+    def read_three(reader: FakeReader, document: Document, budget: Any, on_page: Any) -> Any:
+        on_page(3)
+        return Future()
+
+    monkeypatch.setattr(FakeReader, "submit", read_three)
+    _upload(page, "a.png", picture("some insulin"))
+    says(page, "#status", "3 pages done")
+    page.click("#cancel")
 
 
 def test_a_server_that_comes_back_is_asked_again(held: tuple[Page, ProcessMemory, Served]) -> None:

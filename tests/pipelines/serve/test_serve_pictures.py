@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 from support import serve
-from support.serve import MODEL, FakeExtractor, FakeReader, make_app, make_client, picture
+from support.serve import MODEL, FakeExtractor, FakeReader, events, make_app, make_client, picture
 
 from actors.config import GgufModel
 from pipelines.config import load_pipeline
@@ -122,6 +122,13 @@ def test_pages_come_along_where_they_are_asked_for(client: TestClient) -> None:
         assert max(shown.convert("L").getpixel((65, 6)), 200) == 200, "the grey letter"  # type: ignore[type-var]
     assert told["entities"][0]["boxes"] == [{"page": 0, "x0": 60, "y0": 0, "x1": 150, "y1": 12}]
     assert _ask(client, _image(content))[0]["pages"][0]["picture"] is None
+
+
+def test_a_stream_says_how_many_pages_are_read(client: TestClient) -> None:
+    asked = {"documents": [{"text": "none"}, {"id": "scan", **_image(picture("takes metformin"))}]}
+    came = events(client.post("/v1/extract/stream", json=asked).text)
+    assert came[1] == ("pages", {"document": "scan", "pages": 1})
+    assert [name for name, _ in came].count("pages") == 1
 
 
 @pytest.mark.parametrize("ocr", [True, False])

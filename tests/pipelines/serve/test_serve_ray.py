@@ -40,6 +40,10 @@ LONG: dict[str, Any] = {
     "deadline_s": 240,
 }
 SHORT = {"text": "Metformin 500 mg twice daily."}
+# The tiny model reads one window at a time: a short document behind this one, which takes it many
+# minutes, is answered within its deadline only where the work on this one has ended.
+ENDLESS = {"model": "tiny", "text": "the patient takes metformin " * 30_000, "deadline_s": 300}
+BRIEF = {"model": "tiny", "text": "insulin", "deadline_s": 60}
 
 
 class Server:
@@ -159,19 +163,9 @@ def test_a_deadline_is_kept_and_lets_go_of_the_work(server: Server) -> None:
 
 
 def test_a_client_that_goes_takes_its_work_along(server: Server) -> None:
-    def alone() -> float:
-        began = time.monotonic()
-        answer = server.post({"model": "tiny", "text": "insulin"})
-        assert answer.status_code == 200, answer.text
-        return time.monotonic() - began
-
-    usual = max(alone(), alone())
-    # This model reads one window at a time: whoever comes after a long document waits for it.
-    long = {"model": "tiny", "text": "the patient takes metformin " * 2000}
     with pytest.raises(httpx2.TimeoutException):
-        server.post(long, seconds=1.0)
-    after = alone()
-    assert after < 3 * usual + 1
+        server.post(ENDLESS, seconds=1.0)
+    assert server.post(BRIEF).status_code == 200
 
 
 def test_what_is_printed_comes_through_the_cluster_as_it_is_printed(server: Server) -> None:
@@ -194,14 +188,13 @@ def test_what_is_printed_comes_through_the_cluster_as_it_is_printed(server: Serv
 
 
 def test_a_listener_that_goes_takes_its_work_along(server: Server) -> None:
-    long = {"model": "tiny", "text": "the patient takes metformin " * 2000}
-    with httpx2.stream("POST", f"{server.url}/v1/extract/stream", json=long, timeout=60) as answer:
+    with httpx2.stream(
+        "POST", f"{server.url}/v1/extract/stream", json=ENDLESS, timeout=60
+    ) as answer:
         for line in answer.iter_lines():
             if line == "event: text":
                 break
-    began = time.monotonic()
-    assert server.post({"model": "tiny", "text": "insulin"}).status_code == 200
-    assert time.monotonic() - began < 10, "this model reads one window at a time"
+    assert server.post(BRIEF).status_code == 200
 
 
 def test_a_guideline_and_an_upload_come_through_the_cluster(server: Server) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 import time
@@ -14,23 +13,13 @@ from typing import Any
 
 import pytest
 import uvicorn
-from support.serve import MODEL, FakeExtractor, make_app, make_client
+from support.serve import MODEL, FakeExtractor, events, make_app, make_client
 
 import pipelines.serve.http.streaming
 from actors.guideline import Guideline
 from actors.spans import Document, Extraction, OnText
 
 TEXT = "metformin and insulin for diabetes"
-
-
-def events(content: str) -> list[tuple[str, dict[str, Any]]]:
-    """Event names and data, as a browser would read them."""
-    found = []
-    for block in content.strip().split("\n\n"):
-        fields = dict(line.split(": ", 1) for line in block.splitlines() if line[0] != ":")
-        if fields:
-            found.append((fields["event"], json.loads(fields["data"])))
-    return found
 
 
 def test_text_comes_as_it_is_printed_and_the_documents_are_those_of_extract(
