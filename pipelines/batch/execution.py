@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any, Protocol
 
 from pipelines.batch.graph import RunWork, build
 from pipelines.batch.stall import rows_until_stalled
+from pipelines.capacity.placement import place, resolve_gpus
 from pipelines.config import LoadedPipeline
-from pipelines.ray_cluster import place_pools, resolve_gpus
 
 
 class Execution(Protocol):
@@ -26,7 +27,9 @@ class OnRay:
 
     def place(self, loaded: LoadedPipeline) -> LoadedPipeline:
         """As Execution.place."""
-        return place_pools(resolve_gpus(loaded))
+        timeout_s = loaded.pipeline.cluster_timeout_s
+        stages = resolve_gpus(loaded.stages, timeout_s)
+        return replace(loaded, stages=place(stages, timeout_s=timeout_s))
 
     def rows(self, work: RunWork) -> Generator[dict[str, Any], None, None]:
         """As Execution.rows; raises StalledError if no unit finishes for too long."""

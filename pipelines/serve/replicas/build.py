@@ -7,21 +7,17 @@ passes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import ray
 from pydantic import Field, TypeAdapter
 from ray import serve
 from ray.serve import Application
 
 from actors.config import ConfigError, GgufModel, Section
 from actors.config.load import validate
-from pipelines.capacity.fractions import on_cpu, resolve_fraction, smallest_gpu
-from pipelines.capacity.nodes import Node, check_nodes, check_threads, nodes, way_to_fit
+from pipelines.capacity.placement import fits_twice, place, resolve_gpus
 from pipelines.config import load_pipeline
 from pipelines.pool import Pool
 from pipelines.release import releaser
@@ -72,8 +68,11 @@ def build(catalogue: Catalogue) -> Application:
     key of de-identification is missing.
     """
     releaser(catalogue.targets[catalogue.default].refining)  # raises without the key
-    catalogue = _fitted(catalogue)
-    catalogue, surge = _placed(catalogue)
+    catalogue = _placed(catalogue)
+    # The surge of a rolling update. Where all replicas fit twice, new ones start before old ones
+    # stop. Elsewhere Serve would wait forever for the new ones, so it stops the old ones first, and
+    # requests queue meanwhile.
+    surge = 100 if fits_twice(catalogue.stages) else 0
     limits, options = catalogue.serve.limits, catalogue.serve
     handles = {}
     for stage in catalogue.stages:
@@ -139,59 +138,10 @@ def _scaling(pool: Pool, target: float) -> dict[str, Any]:
     }
 
 
-def _fitted(catalogue: Catalogue) -> Catalogue:
-    """The catalogue with all GPU fractions resolved and models sized to fill them."""
-    if not any(stage.actors.num_gpus for stage in catalogue.stages):
-        return catalogue
-    none = not ray.cluster_resources().get("GPU", 0.0)
-    gpu_memory = cache(smallest_gpu)
-
-    def resolve_gpus(stage: Stage) -> Stage:
-        if none and stage.actors.cpu_fallback and stage.actors.num_gpus == "auto":
-            stage = on_cpu(stage)
-        return resolve_fraction(stage, gpu_memory)
-
-    return _each(catalogue, resolve_gpus)
-
-
-def _each(catalogue: Catalogue, change: Callable[[Stage], Stage]) -> Catalogue:
-    """Apply ``change`` to every stage."""
-    models = {name: change(stage) for name, stage in catalogue.models.items()}
-    reader = None if catalogue.reader is None else change(catalogue.reader)
+def _placed(catalogue: Catalogue) -> Catalogue:
+    """The catalogue with pools that this cluster can place."""
+    placed = place(resolve_gpus(catalogue.stages), "serve.pools")
+    stages = {stage.name: stage for stage in placed}
+    models = {name: stages[name] for name in catalogue.models}
+    reader = None if catalogue.reader is None else stages[catalogue.reader.name]
     return replace(catalogue, models=models, reader=reader)
-
-
-def _placed(catalogue: Catalogue) -> tuple[Catalogue, int]:
-    # Returns the pools that this cluster can place, and the surge of a rolling update. If every
-    # replica fits twice, new replicas start before old ones stop (100). Otherwise Serve would wait
-    # forever for the new ones, so it stops the old ones first and requests queue meanwhile (0).
-    total = ray.cluster_resources()
-    gpus, cpus = total.get("GPU", 0.0), total.get("CPU", 0.0)
-
-    def without_gpu(stage: Stage) -> Stage:
-        pool = stage.actors
-        return on_cpu(stage) if pool.num_gpus and not gpus and pool.cpu_fallback else stage
-
-    catalogue = _each(catalogue, without_gpu)
-    replicas = [stage.actors for stage in catalogue.stages]
-    where, surge = nodes(), 100
-    for word, key, there in (("CPUs", "num_cpus", cpus), ("GPUs", "gpus", gpus)):
-        need = sum(getattr(pool, key) * pool.min_actors for pool in replicas)
-        if 2 * need > there + 1e-6:
-            surge = 0
-        if need > there + 1e-6:
-            least = f"the minimum replicas need {need:g} {word} and the cluster has {there:g}"
-            lower = "lower pool.num_gpus or pool.min_actors"
-            how = way_to_fit(replicas, there) if word == "CPUs" else lower
-            raise ConfigError(f"serve: {least}; {how}")
-    check_nodes(replicas, where, "serve.pools")
-    check_threads(replicas, where, "serve.pools")
-    return catalogue, surge if _holds(replicas * 2, where) else 0
-
-
-def _holds(pools: Sequence[Pool], where: Sequence[Node]) -> bool:
-    try:
-        check_nodes(pools, where)
-    except ConfigError:
-        return False
-    return True

@@ -27,9 +27,9 @@ from actors.memory import (
     parse_gpu,
     read_onnx,
 )
-from pipelines import ray_cluster
 from pipelines.batch import recycling
 from pipelines.batch.recycling import RecycledActor
+from pipelines.capacity import placement
 from pipelines.capacity.fractions import estimate_memory, resolve_fractions
 from pipelines.capacity.nodes import Node, check_nodes
 from pipelines.config import LoadedPipeline, Pipeline
@@ -233,10 +233,10 @@ def test_a_pipeline_is_sized_for_the_cards_of_its_cluster(
     loaded = _loaded(model, Pool(num_gpus="auto", cpu_fallback=True), Pool())
     assert [s.actors.num_gpus for s in resolve_fractions(loaded, lambda: A10G).stages] == [0.2, 0]
     monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 4.0})
-    assert [s.actors.num_gpus for s in ray_cluster.resolve_gpus(loaded).stages] == [0, 0]
+    assert [s.actors.num_gpus for s in placement.resolve_gpus(loaded.stages)] == [0, 0]
     monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 4.0, "GPU": 1.0})
-    monkeypatch.setattr(ray_cluster, "smallest_gpu", lambda: 16 * 10**9)
-    assert ray_cluster.resolve_gpus(loaded).stages[0].actors.gpus == pytest.approx(0.28, abs=0.011)
+    monkeypatch.setattr(placement, "smallest_gpu", lambda: 16 * 10**9)
+    assert placement.resolve_gpus(loaded.stages)[0].actors.gpus == pytest.approx(0.28, abs=0.011)
 
 
 def _pool(gpus: float, actors: int) -> Pool:

@@ -17,7 +17,7 @@ from actors.config import ConfigError
 from actors.config.ocr import OcrModel, load_ocr
 from actors.memory import CUDA_CONTEXT, estimate_ocr, ocr_parts, read_ocr
 from actors.ocr import network_files, networks
-from pipelines import ray_cluster
+from pipelines.capacity import placement
 from pipelines.capacity.fractions import estimate_memory, resolve_fractions
 from pipelines.config import LoadedPipeline, load_pipeline
 from pipelines.pool import Pool
@@ -104,11 +104,11 @@ def test_a_pipeline_that_reads_pictures_is_sized(monkeypatch: pytest.MonkeyPatch
     found = resolve_fractions(_loaded(Pool(num_gpus="auto")), lambda: A10G).stages[0]
     assert found.actors.gpus == pytest.approx(0.07, abs=0.011)
     monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 4.0})
-    fallen = ray_cluster.resolve_gpus(_loaded(Pool(num_gpus="auto", cpu_fallback=True))).stages[0]
+    fallen = placement.resolve_gpus(_loaded(Pool(num_gpus="auto", cpu_fallback=True)).stages)[0]
     assert fallen.actors.num_gpus == 0
-    monkeypatch.setattr(ray_cluster, "smallest_gpu", lambda: None)
+    monkeypatch.setattr(placement, "smallest_gpu", lambda: None)
     with pytest.raises(ConfigError, match=r"set pool\.gpu_memory_gb"):
-        ray_cluster.resolve_gpus(_loaded(Pool(num_gpus="auto")))
+        placement.resolve_gpus(_loaded(Pool(num_gpus="auto")).stages)
 
 
 def test_both_networks_together_keep_to_the_share(monkeypatch: pytest.MonkeyPatch) -> None:

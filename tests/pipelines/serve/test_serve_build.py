@@ -10,10 +10,10 @@ from support.gguf_models import make_prose
 
 from actors.config import ConfigError
 from actors.config.gguf import USUAL_SLOTS as SLOTS
+from pipelines.capacity import placement
 from pipelines.capacity.nodes import Node
 from pipelines.config import load_pipeline
 from pipelines.serve.catalogue import Catalogue, catalogue_of
-from pipelines.serve.replicas import build as room
 from pipelines.serve.replicas.build import build
 
 
@@ -37,8 +37,8 @@ def _cluster(
     """So many nodes of each."""
     total = {"CPU": cpus * count, "GPU": gpus * count}
     monkeypatch.setattr("ray.cluster_resources", lambda: total)
-    monkeypatch.setattr(room, "nodes", lambda: [Node(cpus, gpus, cpus)] * count)
-    monkeypatch.setattr(room, "smallest_gpu", lambda: 24 * 10**9)
+    monkeypatch.setattr(placement, "nodes", lambda: [Node(cpus, gpus, cpus)] * count)
+    monkeypatch.setattr(placement, "smallest_gpu", lambda: 24 * 10**9)
 
 
 def _deployments(application: Application) -> dict[str, Deployment]:
@@ -157,6 +157,6 @@ def test_a_reader_without_a_card_runs_on_the_cpu_where_it_may(
     _cluster(monkeypatch, 4.0)
     build(_catalogue(tmp_path, pool="{num_cpus: 1}", ocr="{num_gpus: auto, cpu_fallback: true}"))
     assert "no GPU in this cluster: ocr runs on the CPU" in caplog.text
-    monkeypatch.setattr(room, "smallest_gpu", lambda: None)
+    monkeypatch.setattr(placement, "smallest_gpu", lambda: None)
     with pytest.raises(ConfigError, match="GPU memory of the cluster is unknown"):
         build(_catalogue(tmp_path, pool="{num_cpus: 1}", ocr="{num_gpus: auto}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
@@ -11,6 +12,8 @@ from support.lake import pipeline, with_pool
 
 from actors.config import ConfigError
 from pipelines import ray_cluster
+from pipelines.batch.execution import OnRay
+from pipelines.capacity import placement
 from pipelines.capacity.nodes import Node, check_threads
 from pipelines.config import LoadedPipeline
 from pipelines.enrich.schedule import stopping_on_sigterm
@@ -21,8 +24,8 @@ from pipelines.pool import Pool
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the autoscaler was asked for."""
     found: list[Any] = []
-    monkeypatch.setattr(ray_cluster, "request_resources", lambda bundles: found.extend(bundles))
-    monkeypatch.setattr(ray_cluster, "_POLL_SECONDS", 0.0)
+    monkeypatch.setattr(placement, "request_resources", lambda bundles: found.extend(bundles))
+    monkeypatch.setattr(placement, "_POLL_SECONDS", 0.0)
     return found
 
 
@@ -33,15 +36,21 @@ def _cluster(monkeypatch: pytest.MonkeyPatch, *sizes: dict[str, float]) -> None:
             yield sizes[-1]
 
     seen = looks()
-    monkeypatch.setattr(ray_cluster, "nodes", lambda: [Node.of(sizes[-1])])
+    monkeypatch.setattr(placement, "nodes", lambda: [Node.of(sizes[-1])])
     monkeypatch.setattr("ray.cluster_resources", lambda: next(seen))
+    monkeypatch.setattr(placement, "smallest_gpu", lambda: None)
 
 
 def _loaded(
-    gpus: float | Literal["auto"] = 0.0, fallback: bool = False, minutes: float = 0.0
+    gpus: float | Literal["auto"] = 0.0, fallback: bool = False, timeout_s: float = 0.0
 ) -> LoadedPipeline:
-    loaded = pipeline("in", "out", actors=2, cluster_timeout_s=minutes * 60)
+    loaded = pipeline("in", "out", actors=2, cluster_timeout_s=timeout_s)
     return with_pool(loaded, num_gpus=gpus, cpu_fallback=fallback)
+
+
+def _resolved(loaded: LoadedPipeline) -> LoadedPipeline:
+    timeout_s = loaded.pipeline.cluster_timeout_s
+    return replace(loaded, stages=placement.resolve_gpus(loaded.stages, timeout_s))
 
 
 def _pool(loaded: LoadedPipeline) -> Pool:
@@ -54,11 +63,11 @@ def test_what_does_not_fit_is_refused_with_the_numbers(
 ) -> None:
     _cluster(monkeypatch, {"CPU": 0.5})
     with pytest.raises(ConfigError, match=r"need 1 CPUs and the cluster has 0\.5"):
-        ray_cluster.place_pools(_loaded())
+        OnRay().place(_loaded())
     _cluster(monkeypatch, {"CPU": 8.0})
     with pytest.raises(ConfigError, match=r"need 1 GPUs and the cluster has 0; .*cpu_fallback"):
-        ray_cluster.place_pools(_loaded(gpus=0.5))
-    assert _pool(ray_cluster.place_pools(_loaded(gpus=0.5, fallback=True))).num_gpus == 0
+        OnRay().place(_loaded(gpus=0.5))
+    assert _pool(OnRay().place(_loaded(gpus=0.5, fallback=True))).num_gpus == 0
     assert asked == []
 
 
@@ -67,7 +76,7 @@ def test_a_cluster_that_grows_is_asked_and_waited_for(
 ) -> None:
     empty: dict[str, float] = {}
     _cluster(monkeypatch, empty, empty, {"CPU": 4.0}, {"CPU": 4.0, "GPU": 1.0})
-    pool = _pool(ray_cluster.place_pools(_loaded(gpus=0.5, fallback=True, minutes=1)))
+    pool = _pool(OnRay().place(_loaded(gpus=0.5, fallback=True, timeout_s=60)))
     assert pool.num_gpus == 0.5
     assert asked == [{"CPU": 0.5, "GPU": 0.5}] * 2
 
@@ -75,21 +84,28 @@ def test_a_cluster_that_grows_is_asked_and_waited_for(
 def test_it_is_asked_for_a_card_before_a_fraction_of_one_is_chosen(
     monkeypatch: pytest.MonkeyPatch, asked: list[Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    loaded = _loaded(gpus="auto", fallback=True, minutes=1)
-    monkeypatch.setattr(ray_cluster, "resolve_fractions", lambda loaded, card: loaded)
+    loaded = _loaded(gpus="auto", fallback=True, timeout_s=60)
+    monkeypatch.setattr(placement, "resolve_fraction", lambda stage, gpu_memory: stage)
     _cluster(monkeypatch, {}, {"CPU": 4.0}, {"CPU": 4.0, "GPU": 1.0})
-    assert _pool(ray_cluster.resolve_gpus(loaded)).num_gpus == "auto"
+    assert _pool(_resolved(loaded)).num_gpus == "auto"
     assert asked == [{"CPU": 0.5, "GPU": 1.0}]
     _cluster(monkeypatch, {"CPU": 4.0})
     without = _loaded(gpus="auto", fallback=True)
-    assert _pool(ray_cluster.resolve_gpus(without)).num_gpus == 0
+    assert _pool(_resolved(without)).num_gpus == 0
     assert "no GPU in this cluster" in caplog.text
 
 
-def test_it_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch, asked: list[Any]) -> None:
+def test_a_cluster_is_awaited_for_the_configured_seconds(
+    monkeypatch: pytest.MonkeyPatch, asked: list[Any]
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(placement, "_POLL_SECONDS", 2.0)
+    monkeypatch.setattr("pipelines.capacity.placement.time.monotonic", lambda: sum(waited))
+    monkeypatch.setattr("pipelines.capacity.placement.time.sleep", waited.append)
     _cluster(monkeypatch, {})
     with pytest.raises(ConfigError, match="need 1 CPUs and the cluster has 0"):
-        ray_cluster.place_pools(_loaded(minutes=0.005))
+        OnRay().place(_loaded(timeout_s=90))
+    assert sum(waited) == 90
 
 
 def test_a_scheduler_keeps_its_signal_though_ray_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
