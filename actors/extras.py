@@ -29,7 +29,7 @@ _MODULES = {
     ),
     "serve": ("fastapi", "httpcore2", "python_multipart", "ray"),
     "client": ("httpx2", "tenacity"),
-    "exchange": ("spacy",),
+    "exchange": ("openlineage", "spacy"),
     "deidentify": ("dicomanonymizer", "faker", "phonenumbers", "stdnum"),
 }
 """Extra -> the modules that are imported of it; of two extras with a module the first is named."""

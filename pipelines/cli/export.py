@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     from pipelines.exchange.exporter import Lost
     from pipelines.tables.snapshot import Snapshot
 
+_OPTIONS = {
+    "--patient": (Format.LABEL_STUDIO, Format.OMOP, Format.FHIR),
+    "--date": (Format.OMOP, Format.FHIR),
+    "--parquet": (Format.OMOP,),
+    "--section-concepts": (Format.OMOP,),
+    "--resource": (Format.FHIR,),
+}
+"""Options that some formats only have a place for."""
+
 
 def export(
     sink: SinkPath,
@@ -91,6 +100,16 @@ def export(
     console = Console(highlight=False)
     lost = Lost()
     try:
+        given = {
+            "--patient": patient,
+            "--date": date,
+            "--parquet": parquet,
+            "--section-concepts": section_concepts,
+            "--resource": resource,
+        }
+        for option, formats in _OPTIONS.items():
+            if given[option] and to not in formats:
+                raise ExportError(f"{option} means nothing to {to}: it is for {', '.join(formats)}")
         options = Options(
             unit=to.unit(offsets),
             system=software(),

@@ -194,6 +194,34 @@ def drift_table(drift: Drift, every: bool = False) -> Table:
 
 
 @app.command()
+def lineage(
+    sink: SinkPath,
+    run: _Run,
+    out: Annotated[
+        str | None,
+        typer.Option(help="Write JSON lines here; default: send them to OPENLINEAGE_URL."),
+    ] = None,
+) -> None:
+    """Tell OpenLineage which versions of which files a run read, and which tables it wrote."""
+    from importlib.metadata import version
+
+    from pipelines.exchange.exporter import ExportError
+    from pipelines.exchange.lineage import as_lines, lineage_events, send
+    from pipelines.exchange.output import Output
+    from pipelines.tables.folder import RunError
+
+    try:
+        events = list(lineage_events(store_of(sink).snapshot(run), version("medspan")))
+        if out is None:
+            send(events)
+        else:
+            with Output(out) as output:
+                output.file().writelines(as_lines(events))
+    except (ExportError, RunError) as error:
+        _refuse(error)
+
+
+@app.command()
 def vacuum(
     sink: SinkPath,
     older_than_days: Annotated[

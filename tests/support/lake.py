@@ -195,11 +195,12 @@ def store_rows(
     units: Mapping[str, Sequence[str]],
     *replaces: tuple[str, str],
     given: Mapping[str, Sequence[Mapping[str, object]]] | None = None,
+    facts: Mapping[str, object] | None = None,
 ) -> None:
     """Commit a run of units with documents of these ids and an entity each; no model, no source.
 
     ``given``: rows of entities and relations in place of these; of documents what each of them has
-    further, or one row for all.
+    further, or one row for all. ``facts``: what the run says of itself further.
     """
     rows = given or {}
     given_documents = list(rows.get("documents", ()))
@@ -251,6 +252,7 @@ def store_rows(
                 "counts": counts,
                 "current": {"documents": sum(one.documents for one in live)},
                 "committed_at": datetime.now(UTC).isoformat(),
+                **(facts or {}),
             },
         )
 
