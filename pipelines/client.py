@@ -6,9 +6,10 @@ Extraction is idempotent, so the client retries every transport failure.
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from actors.closeable import Closeable
@@ -157,6 +158,34 @@ class Client(Closeable):
         split into several requests, a few of them concurrent. Raises ServerRefused or
         ServerUnreachable.
         """
+        options = self._options(model, guideline, labels, threshold, explain)
+        return self._in_parts(documents, lambda part: self._part(part, options))
+
+    def extract_files(
+        self,
+        files: Sequence[bytes],
+        model: str | None = None,
+        *,
+        guideline: Guideline | str | None = None,
+        labels: Sequence[str] | None = None,
+        threshold: float = 0.0,
+        explain: bool = False,
+    ) -> list[ClientAnswer]:
+        """Extract entities from the contents of files, which the server reads: texts, also
+        compressed or as markup, images, PDFs, DICOM files. Ids are their indices; everything else
+        is as in ``extract``."""
+        options = self._options(model, guideline, labels, threshold, explain)
+        documents = [Document(str(index), image=content) for index, content in enumerate(files)]
+        return self._in_parts(documents, lambda part: self._uploaded(part, options))
+
+    def _options(
+        self,
+        model: str | None,
+        guideline: Guideline | str | None,
+        labels: Sequence[str] | None,
+        threshold: float,
+        explain: bool,
+    ) -> dict[str, Any]:
         options: dict[str, Any] = {"explain": explain, "threshold": threshold}
         options |= {"deadline_s": self._timeout_s}
         options |= {} if model is None else {"model": model}
@@ -164,8 +193,7 @@ class Client(Closeable):
             options["guideline"] = guideline.model_dump(mode="json")
         elif guideline is not None:
             options["guideline"] = guideline
-        options |= {} if labels is None else {"labels": list(labels)}
-        return self._in_parts(documents, lambda part: self._part(part, options))
+        return options | ({} if labels is None else {"labels": list(labels)})
 
     def deidentify(
         self,
@@ -228,17 +256,31 @@ class Client(Closeable):
             for document, answer in zip(documents, body["documents"], strict=True)
         ]
 
+    def _uploaded(
+        self, documents: Sequence[Document], options: dict[str, Any]
+    ) -> list[ClientAnswer]:
+        # No file names: they may be a patient's.
+        form = [("file", ("file", document.image or b"")) for document in documents]
+        fields = {"options": json.dumps(options)}
+        body = self._request("POST", "/v1/extract/upload", files=form, data=fields)
+        return [
+            _answered(_as_uploaded(document, answer), answer)
+            for document, answer in zip(documents, body["documents"], strict=True)
+        ]
+
     def _request(
-        self, method: str, path: str, content: dict[str, Any] | None = None
+        self, method: str, path: str, content: dict[str, Any] | None = None, **form: Any
     ) -> dict[str, Any]:
         try:
-            answer: dict[str, Any] = self._retrying(self._attempt, method, path, content)
+            answer: dict[str, Any] = self._retrying(self._attempt, method, path, content, form)
             return answer
         except httpx2.TransportError as error:
             raise ServerUnreachable(f"{self._http.base_url}: {type(error).__name__}") from None
 
-    def _attempt(self, method: str, path: str, content: dict[str, Any] | None) -> dict[str, Any]:
-        answer = self._http.request(method, path, json=content)
+    def _attempt(
+        self, method: str, path: str, content: dict[str, Any] | None, form: dict[str, Any]
+    ) -> dict[str, Any]:
+        answer = self._http.request(method, path, json=content, **form)
         if answer.is_success:
             body: dict[str, Any] = answer.json()
             return body
@@ -291,6 +333,13 @@ def _content(document: Document) -> dict[str, str]:
     if document.text is None and document.image is not None:
         return {"image": base64.b64encode(document.image).decode()}
     return {"text": document.text or ""}
+
+
+def _as_uploaded(document: Document, answer: dict[str, Any]) -> Document:
+    """With its text where the server does not repeat it: the file's content, as it is."""
+    if answer["text"] is not None or answer["error"]:
+        return replace(document, image=None)
+    return replace(document, text=(document.image or b"").decode(), image=None)
 
 
 def _answered(document: Document, answer: dict[str, Any]) -> ClientAnswer:

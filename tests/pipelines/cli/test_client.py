@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +61,26 @@ def test_entities_are_those_of_the_extractor(tmp_path: Path) -> None:
         assert (answer.status, answer.steps[0].failure) == (direct.status, direct.failure)
         assert answer.steps[0].completion == direct.completion
     assert answers[2].status is Status.FAILED
+
+
+def test_files_are_read_by_the_server(tmp_path: Path) -> None:
+    app = TestClient(make_app(tmp_path, ocr=True), base_url="http://127.0.0.1")
+    files = [
+        b"plain insulin",
+        gzip.compress(b"<p>pure</p><p>insulin &amp; more</p>"),
+        b"PK\x03\x04",
+        *(f"insulin {number}".encode() for number in range(20)),  # more than one request
+    ]
+    with _client(_forward(app)) as client:
+        plain, markup, archive, *more = client.extract_files(files)
+        assert client.extract_files(files[:1], labels=["none-such"])[0].entities == ()
+    assert (plain.document_id, plain.text) == ("0", "plain insulin")
+    assert markup.text == "pure\ninsulin & more"
+    assert markup.entities[0].start == 5
+    assert archive.failure is not None
+    assert "ZIP" in archive.failure.message
+    assert archive.text is None
+    assert [one.text for one in more] == [f"insulin {number}" for number in range(20)]
 
 
 def test_pictures_are_sent_as_they_are_and_their_text_comes_back(tmp_path: Path) -> None:
