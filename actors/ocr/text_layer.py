@@ -44,7 +44,12 @@ def known_words(
     doubtful = [s for s in doubtful if not sure.has(union(_boxes(s.words)))]
     if doubtful and _is_right(doubtful, cuts, size, turn, read):
         strips = (*strips, *doubtful)
-        return KnownWords(strips, Coverage(size, strips, page.covered), notes)
+        # Invisible words are seldom as wide as what they stand for: a line half covered is theirs.
+        layer = Coverage(size, doubtful)
+        lines = [
+            box for box in (source_box(c.quad, size, turn) for c in cuts) if layer.has_half(box)
+        ]
+        return KnownWords(strips, Coverage(size, strips, (*page.covered, *lines)), notes)
     if doubtful:
         notes[Note.UNREADABLE] = notes.get(Note.UNREADABLE, 0) + _count(doubtful)
     return KnownWords(strips, sure, notes)

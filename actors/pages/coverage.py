@@ -47,14 +47,23 @@ class Coverage:
 
     def lacks(self, box: Rectangle) -> bool:
         """Return True if some of a line is not covered, as long as a letter or two."""
-        x0, y0, x1, y1 = box
+        thickness = min(box[2] - box[0], box[3] - box[1])
+        return bool(_longest(self._free(box)) * _GRID > _LEAST * thickness)
+
+    def has_half(self, line: Rectangle) -> bool:
+        """Return True if at least half of the length of a line is covered."""
+        free = self._free(line)
+        return bool(len(free) and free.mean() <= 0.5)
+
+    def _free(self, line: Rectangle) -> NDArray[np.bool_]:
+        """Return for each step along a line whether its middle third is not covered."""
+        x0, y0, x1, y1 = line
         width, height = x1 - x0, y1 - y0
         if width >= height:
             band, axis = (x0, y0 + height / 3, x1, y1 - height / 3), 0
         else:
             band, axis = (x0 + width / 3, y0, x1 - width / 3, y1), 1
-        free = ~np.asarray(self._part(band).any(axis=axis))
-        return bool(_longest(free) * _GRID > _LEAST * min(width, height))
+        return ~np.asarray(self._part(band).any(axis=axis))
 
     def _part(self, box: Rectangle) -> NDArray[np.bool_]:
         x0, y0, x1, y1 = (max(0, int(side / _GRID)) for side in box)

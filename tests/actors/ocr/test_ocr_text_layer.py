@@ -97,12 +97,13 @@ def test_an_invisible_layer_counts_if_it_says_what_the_scan_shows(reader: OcrRea
     def page(layer: list[str]) -> PdfPage:
         made = PdfPage().picture(scanned(BODY), WHOLE)
         for number, line in enumerate(layer):
-            made.text(line, 40, 561 - 40.3 * number, 20, operators="3 Tr")
+            made.text(line, 40, 561 - 40.3 * number, 17, operators="3 Tr")
         return made
 
     good = read(reader, page(BODY))
     assert good.text.split("\n\n") == BODY
     assert {word.confidence for word in good.words} == {None}
+    assert good.problems == ()
     poor = read(reader, page(["5tart apjxabam S mq twjce dajly", "8top varfarln tnday"]))
     assert poor.text.split() == " ".join(BODY).split()
     assert None not in {word.confidence for word in poor.words}
