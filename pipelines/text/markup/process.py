@@ -8,16 +8,9 @@ child process, which is reused until it runs out of time.
 
 from __future__ import annotations
 
-import atexit
-import os
-import signal
-import socket
-import subprocess
-import sys
-import threading
 from multiprocessing.connection import Connection
-from pathlib import Path
 
+from actors.child_process import CLOCK, ChildPool, ChildProcess
 from pipelines.text.errors import BadMarkupError
 from pipelines.text.markup.detect import Markup, kind_of
 from pipelines.text.markup.lines import Visible
@@ -27,8 +20,6 @@ SMALL = 100_000
 """Characters of the longest text that is parsed in this process."""
 MARKUP_SECONDS = 20.0
 """CPU seconds that a text may take, unless the user says otherwise."""
-_START_S = 120.0  # imports are slow on a loaded machine
-_CLOCK = 6.0  # wall-clock seconds per CPU second of the limit: other work may occupy the CPUs
 
 
 def visible_text(
@@ -51,45 +42,23 @@ def visible_text(
         _CHILDREN.give_back(child)
 
 
-class _Child:
+class _Child(ChildProcess):
     """A running ``pipelines.text.markup.child``. Not thread-safe."""
 
     def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        paths = [path or str(Path.cwd()) for path in sys.path]
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "pipelines.text.markup.child", str(theirs.fileno())],
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # parsers may quote the text there
-                start_new_session=True,  # Ctrl-C is the parent's
-            )
-        self._answers = Connection(ours.detach())
-        try:
-            ready = self._answers.poll(_START_S) and self._answers.recv()
-        except EOFError:
-            ready = False
-        if not ready:
-            self.kill()
-            raise RuntimeError("the process that parses markup failed to start")
-
-    @property
-    def reusable(self) -> bool:
-        return self._process.poll() is None
+        super().__init__("pipelines.text.markup.child")
+        self._answers = Connection(self.socket.detach())
+        self._answers.recv()
 
     def parsed(self, text: str, kind: str, seconds: float) -> Visible:
         """Raises BadMarkupError; after one for its time or a crash the process is gone."""
         try:
             self._answers.send((text, kind, seconds))
             answer: Visible | BadMarkupError | None = (
-                self._answers.recv() if self._answers.poll(_CLOCK * seconds) else None
+                self._answers.recv() if self._answers.poll(CLOCK * seconds) else None
             )
         except (EOFError, OSError):
-            ended = -self._process.wait()
-            if ended != signal.SIGPROF:
+            if not self.ran_out_of_time():
                 raise BadMarkupError("it ended the process that parsed it") from None
             answer = None
         if answer is None:
@@ -101,38 +70,8 @@ class _Child:
 
     def kill(self) -> None:
         """Kill the process; its work in progress is lost."""
-        self._process.kill()
-        self._process.wait()
+        super().kill()
         self._answers.close()
 
 
-class _Children:
-    """Idle child processes."""
-
-    def __init__(self) -> None:
-        self._idle: list[_Child] = []
-        self._lock = threading.Lock()
-
-    def take(self) -> _Child:
-        """An idle child, or a new one."""
-        with self._lock:
-            child = self._idle.pop() if self._idle else None
-        return child if child is not None and child.reusable else _Child()
-
-    def give_back(self, child: _Child) -> None:
-        """Keep a child that is alive."""
-        if not child.reusable:
-            return
-        with self._lock:
-            self._idle.append(child)
-
-    def end(self) -> None:
-        """Kill all idle children."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for child in idle:
-            child.kill()
-
-
-_CHILDREN = _Children()
-atexit.register(_CHILDREN.end)
+_CHILDREN = ChildPool(_Child)

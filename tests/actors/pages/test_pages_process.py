@@ -103,7 +103,7 @@ def test_a_page_that_draws_itself_for_ever_is_too_slow(started: list[int]) -> No
 
 
 def test_the_seconds_are_a_page_s_and_not_a_file_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "_CLOCK", 1e6)
+    monkeypatch.setattr(process, "CLOCK", 1e6)
     noise = Image.effect_noise((1000, 1000), 200)
     content = encoded(
         noise, "TIFF", save_all=True, append_images=[noise] * 79, compression="tiff_lzw"
