@@ -16,14 +16,17 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+from support.deidentify import SECRET
 from support.serve import make_app
 
+from pipelines.deidentification import KEY
 from pipelines.serve.wire.errors import CODES
 
 PATHS = [
     ("POST", "/v1/extract"),
     ("POST", "/v1/extract/upload"),
     ("POST", "/v1/extract/stream"),
+    ("POST", "/v1/deidentify"),
     ("GET", "/v1/models"),
     ("GET", "/v1/vocabularies"),
     ("GET", "/healthz"),
@@ -41,7 +44,9 @@ CHECKS = [
 def api(tmp_path_factory: pytest.TempPathFactory) -> Any:
     # The names of schemathesis's transport, which a server without tokens must be told.
     folder: Path = tmp_path_factory.mktemp("fuzz")
-    app = make_app(folder, "{hosts: [testserver, localhost]}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(KEY, SECRET.decode())
+        app = make_app(folder, "{hosts: [testserver, localhost]}", more="deidentify: {}")
     return schemathesis.openapi.from_asgi("/v1/openapi.json", app)
 
 
