@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, model_validator
 
 from actors.config.base import Section, Weights
+from actors.config.languages import LANGUAGES
 from actors.config.load import read_yaml, resolve, starter_file, validate
 
 
@@ -65,7 +66,8 @@ class Detection(Section):
 
 
 class OcrModel(Section):
-    """A model file of kind ocr: PP-OCR detection and recognition, as shipped by rapidocr."""
+    """A model file of kind ocr: PP-OCR detection and recognition, as shipped by rapidocr, or
+    Tesseract's recognition."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     kind: Literal["ocr"]
@@ -73,6 +75,17 @@ class OcrModel(Section):
         None,
         description="A folder with detector.onnx and recognizer.onnx; default: the models in the "
         "rapidocr package.",
+    )
+    language: str | None = Field(
+        None,
+        description="Language of the pages, such as en, de or vi (ISO 639-1). Loading fails if the "
+        "recogniser's alphabet lacks letters of it: it would leave them out without a sign.",
+    )
+    recognizer: Literal["onnx", "tesseract"] = Field(
+        "onnx",
+        description="onnx: recognizer.onnx of the weights; that of the rapidocr package writes "
+        "Latin, Chinese and Japanese script, but not Vietnamese, Greek, Cyrillic or Korean. "
+        "tesseract: the program tesseract, which must be installed with the data of `language`.",
     )
     pages: PageLimits = PageLimits()
     detection: Detection = Detection()
@@ -100,6 +113,15 @@ class OcrModel(Section):
     )
 
     RUNNING = frozenset({"batch_pixels", "wave_pages"})
+
+    @model_validator(mode="after")
+    def _check(self) -> OcrModel:
+        if self.language is not None and self.language not in LANGUAGES:
+            known = ", ".join(LANGUAGES)
+            raise ValueError(f"unknown language {self.language!r}; known: {known}")
+        if self.recognizer == "tesseract" and self.language is None:
+            raise ValueError("recognizer: tesseract needs language")
+        return self
 
 
 _OCR = TypeAdapter(OcrModel)

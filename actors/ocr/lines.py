@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.ocr.networks import LINE_HEIGHT, Quad, RecognizedLine
+from actors.ocr.networks import Quad
+from actors.ocr.recognized import LINE_HEIGHT, RecognizedLine
 from actors.pages import Picture, PlacedWord, Rectangle, Strip
 from actors.spans import Box
 
@@ -143,7 +144,7 @@ def line_boxes(cuts: Sequence[Cut], page: int, size: tuple[int, int], turn: int)
 
 def _words(one: Cut, letters: RecognizedLine, size: tuple[int, int], turn: int) -> list[PlacedWord]:
     ink = _ink(one.crop)
-    inked = np.asarray(ink[_INK_ROWS].any(axis=0))
+    inked = _inked(ink)
     spans = _split(_word_spans(letters.text), letters, inked)
     if not spans:
         return []
@@ -252,6 +253,15 @@ def _pitch(spans: Sequence[tuple[int, int]], letters: RecognizedLine) -> float:
         if b - a > 1
     ]
     return median(steps) if steps else 1.0 / max(len(letters.text), 1)
+
+
+def inked_columns(one: Cut) -> NDArray[np.bool_]:
+    """Return the columns of a line's crop that have ink."""
+    return _inked(_ink(one.crop))
+
+
+def _inked(ink: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return np.asarray(ink[_INK_ROWS].any(axis=0))
 
 
 def _ink(crop: Picture) -> NDArray[np.bool_]:

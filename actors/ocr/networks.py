@@ -20,6 +20,7 @@ from rapidocr.ch_ppocr_det import TextDetector
 from rapidocr.ch_ppocr_rec import TextRecognizer
 
 from actors.config import ConfigError
+from actors.config.languages import LANGUAGES
 from actors.config.ocr import OcrModel
 from actors.memory import (
     CUDA_CONTEXT,
@@ -29,31 +30,18 @@ from actors.memory import (
     onnx_cuda_problem,
     read_ocr,
 )
+from actors.ocr.recognized import LINE_HEIGHT, RecognizedLine
+from actors.ocr.tesseract import Tesseract, tesseract_digest
 from actors.pages import Picture
 from actors.weights import OCR_FILES, fetch
 
 _LOG = logging.getLogger(__name__)
-LINE_HEIGHT = 48
 _STRIP = 4  # aspect ratio above which a page is searched in tiles
 _GRID = 32  # both networks halve their input five times
+_SHOWN = 12  # of the letters that an alphabet lacks
 
 Quad = NDArray[np.float32]
 """Corners of a line: top left, top right, bottom right, bottom left."""
-
-
-@dataclass(frozen=True, slots=True)
-class RecognizedLine:
-    """The recognised text of a line: characters, each with its position along the line (0 to 1) and
-    its probability."""
-
-    text: str
-    places: NDArray[np.float32]
-    probabilities: NDArray[np.float32]
-
-    @property
-    def confidence(self) -> float:
-        """Mean probability of the characters; 0 for an empty line."""
-        return float(self.probabilities.mean()) if len(self.probabilities) else 0.0
 
 
 class Models:
@@ -64,7 +52,8 @@ class Models:
     ) -> None:
         """``gpu``: the GPU share that both networks use together; 0 or None: the CPU.
 
-        Raises ConfigError if the GPU cannot be used, unless ``cpu_fallback``.
+        Raises ConfigError if the GPU cannot be used, unless ``cpu_fallback``, and if the recogniser
+        cannot write the configured language.
         """
         if gpu and gpu_memory() is None:
             _fall_back(config.name, "no CUDA GPU is visible to this process", gpu, cpu_fallback)
@@ -85,14 +74,17 @@ class Models:
             section.engine_cfg.cuda_ep_cfg.update(limit)
             section.model_root_dir = settings.Global.model_root_dir
         settings.Rec.font_path = None
+        self._program = Tesseract(config, threads) if config.recognizer == "tesseract" else None
         self._detector = TextDetector(settings.Det)
         self._recognizer = TextRecognizer(settings.Rec)
+        self._alphabet = np.array(self._recognizer.postprocess_op.character, dtype=object)
+        if self._program is None:
+            _check_language(config, frozenset(self._alphabet))
         for network in (self._detector, self._recognizer):
             used = network.session.session.get_providers()
             if gpu and "CUDAExecutionProvider" not in used:
                 _fall_back(config.name, onnx_cuda_problem(), gpu, cpu_fallback)
         self._limits = config.detection
-        self._alphabet = np.array(self._recognizer.postprocess_op.character, dtype=object)
 
     def lines(self, picture: Picture) -> list[Quad]:
         """Detect the lines of a page, from top to bottom."""
@@ -123,6 +115,8 @@ class Models:
 
     def read(self, crops: list[Picture]) -> list[RecognizedLine]:
         """Recognise crops of height LINE_HEIGHT and similar width."""
+        if self._program is not None:
+            return self._program.read(crops)
         widest = max(crop.shape[1] for crop in crops)
         width = -(-widest // _GRID) * _GRID
         batch = np.zeros((len(crops), 3, LINE_HEIGHT, width), np.float32)
@@ -196,11 +190,29 @@ def network_files(config: OcrModel) -> tuple[Path, Path]:
 
 
 def weights_digest(config: OcrModel) -> str:
-    """Return the SHA-256 over the two networks' files."""
-    digest = hashlib.sha256()
-    for file in network_files(config):
-        digest.update(file.read_bytes())
+    """Return the SHA-256 over the two networks' files, or over the detector's and Tesseract's."""
+    detector, recognizer = network_files(config)
+    digest = hashlib.sha256(detector.read_bytes())
+    if config.recognizer == "tesseract":
+        digest.update(tesseract_digest(config).encode())
+    else:
+        digest.update(recognizer.read_bytes())
     return digest.hexdigest()
+
+
+def _check_language(config: OcrModel, alphabet: frozenset[str]) -> None:
+    """Raise ConfigError if the alphabet of the ONNX recogniser lacks letters of the language."""
+    if config.language is None:
+        return
+    language = LANGUAGES[config.language]
+    missing = language.missing(alphabet)
+    if missing:
+        shown = " ".join(missing[:_SHOWN]) + (" ..." if len(missing) > _SHOWN else "")
+        raise ConfigError(
+            f"{config.name}: the recogniser cannot write {language.name}: it lacks {len(missing)} "
+            f"letters ({shown}) and would leave them out; set recognizer: tesseract, or weights "
+            "whose recognizer.onnx has them"
+        )
 
 
 def _fall_back(name: str, problem: str, gpu: float, cpu_fallback: bool) -> None:

@@ -20,9 +20,21 @@ from actors.closeable import Closeable
 from actors.config import fingerprint, results_of
 from actors.config.ocr import OcrModel
 from actors.memory import cores, memory_by_place, memory_growth
-from actors.ocr.lines import Cut, cut, is_sideways, line_boxes, source_box, strips, turned
-from actors.ocr.networks import Models, Quad, RecognizedLine, weights_digest
+from actors.ocr.lines import (
+    Cut,
+    cut,
+    inked_columns,
+    is_sideways,
+    line_boxes,
+    source_box,
+    strips,
+    turned,
+)
+from actors.ocr.missing_letters import MissingLetters, doubted
+from actors.ocr.networks import Models, Quad, weights_digest
 from actors.ocr.page_feed import OcrJob, OnPage, PageFeed, ignore_page
+from actors.ocr.recognized import RecognizedLine
+from actors.ocr.tesseract import BATCH_PIXELS
 from actors.ocr.text_layer import KnownWords, known_words, without_known
 from actors.pages import (
     Coverage,
@@ -90,6 +102,8 @@ class OcrReader(Closeable):
         # and meanwhile another worker uses the CPUs that a single one would leave idle.
         workers = 1 if gpu else min(threads, _MOST_WORKERS)
         self.config = config
+        program = config.recognizer == "tesseract"
+        self._batch_pixels = BATCH_PIXELS if program else config.batch_pixels
         content = {"model": config.identity(), "results": results_of(config.kind)}
         self.fingerprint = fingerprint(content, weights=weights_digest(config))
         self._fatal = bool(gpu)  # after a GPU error, every later call fails too
@@ -211,7 +225,7 @@ class OcrReader(Closeable):
                     [lines[k] for k in batch],
                     self._workers.submit(self._models.read, [crops[k] for k in batch]),
                 )
-                for batch in _batches(crops, self.config.batch_pixels)
+                for batch in _batches(crops, self._batch_pixels)
             ],
         )
 
@@ -237,11 +251,13 @@ class OcrReader(Closeable):
         minimum = self.config.min_confidence
         kept = [i for i, read in enumerate(letters) if read.text and read.confidence >= minimum]
         dropped = [one for i, one in enumerate(page.cuts) if i not in set(kept)]
-        made = strips(
-            [page.cuts[i] for i in kept], [letters[i] for i in kept], page.size, page.turn
-        )
         boxes = line_boxes(dropped, page.number, page.size, page.turn)
         problems = [_left_out(boxes, minimum)] if boxes else []
+        cuts, read_lines = [page.cuts[i] for i in kept], [letters[i] for i in kept]
+        if self.config.recognizer == "onnx":  # the program does not say where its letters are
+            read_lines, missing = doubted(read_lines, [inked_columns(one) for one in cuts])
+            problems += [_missing_letters(missing)] if missing.many else []
+        made = strips(cuts, read_lines, page.size, page.turn)
         known, notes = page.known, page.known.notes
         if known.strips:
             made = without_known(made, known.coverage, page.size)
@@ -269,7 +285,7 @@ class OcrReader(Closeable):
 
     def _read(self, crops: Sequence[Picture]) -> list[RecognizedLine]:
         read: dict[int, RecognizedLine] = {}
-        for batch in _batches(crops, self.config.batch_pixels):
+        for batch in _batches(crops, self._batch_pixels):
             read.update(zip(batch, self._models.read([crops[k] for k in batch]), strict=True))
         return [read[k] for k in range(len(crops))]
 
@@ -299,6 +315,14 @@ def _left_out(boxes: Sequence[Box], minimum: float) -> str:
         f"lines left out, unreadable or below min_confidence {minimum:g}: {len(boxes)}, at "
         + ", ".join(places)
         + (f" and {more} more" if more else "")
+    )
+
+
+def _missing_letters(found: MissingLetters) -> str:
+    return (
+        f"letters are missing: {found.with_room} of {found.words} words have room for a letter "
+        "that is not written; the recogniser may lack letters of the page's language, see language "
+        "and recognizer of the OCR model file"
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from rapidfuzz.distance import Levenshtein
 
 from actors.ocr.lines import Cut, source_box
-from actors.ocr.networks import RecognizedLine
+from actors.ocr.recognized import RecognizedLine
 from actors.pages import Coverage, Note, Page, PlacedWord, Strip, strip_of, union
 
 _SAMPLE = 5  # lines of a doubtful layer that are read and compared

@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 
 from actors.config.deidentify import Deidentify
 from actors.config.load import parse_model
+from actors.config.ocr import OcrModel
 from pipelines.config import Pipeline
 
 DOCS = ROOT / "docs"
@@ -181,7 +182,9 @@ def yaml_blocks() -> list[tuple[str, str]]:
 def test_configuration_in_the_how_tos_is_valid(name: str, block: str) -> None:
     """A block is a model file, policies of de-identification, or sections of a pipeline file."""
     content = yaml.safe_load(block)
-    if "kind" in content:
+    if content.get("kind") == "ocr":
+        OcrModel.model_validate(content)
+    elif "kind" in content:
         parse_model(content, ROOT / "configs/models/of-a-page.yaml")
     elif "policies" in content:
         Deidentify.model_validate(content)

@@ -68,7 +68,7 @@ OCR = (
     """
     name kind pages.dpi pages.text_layer pages.max_pages pages.max_megapixels
     pages.page_seconds pages.page_memory_mb detection.min_side detection.max_side
-    detection.threshold min_confidence rotation
+    detection.threshold min_confidence rotation language recognizer
 """,
     """
     weights.model weights.sha256 batch_pixels wave_pages

@@ -14,7 +14,7 @@ from support.pages_bombs import text_pdf
 
 from actors.config.ocr import OcrModel
 from actors.ocr import OcrReader, reader
-from actors.ocr.networks import RecognizedLine
+from actors.ocr.recognized import RecognizedLine
 from actors.pages import OcrResult, Picture
 from actors.spans import Document
 
