@@ -1,13 +1,14 @@
-"""Reading pictures: medspan's reader beside rapidocr called in a plain loop, and how well it reads.
+"""The project's sample pages: medspan's reader beside rapidocr called in a plain loop, and how well
+it reads their entities.
 
-    python benchmarks/pages.py [--repeats 3] [--threads 2] [--copies 3] [--quality-only]
+    python -m benchmarks.pages.samples [--repeats 3] [--threads 2] [--copies 3] [--quality-only]
 
 Both have the same two networks, detection limits and threads, and both give words with boxes.
 rapidocr runs once as its defaults are and once without its classifier of angles, which is the
 comparison of equals: medspan finds a page's rotation in another way. Turns alternate, and ratios
 are of medians; vs_rapidocr_cpu is of CPU seconds, for machines that others use, too. Quality is
 measured on the project's pages, and on ../shared/images where it is. The last line of stdout is
-one JSON document, also kept in benchmarks/results/pages.json.
+one JSON document, also kept in benchmarks/results/pages_samples.json.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from actors.ocr import OcrReader
 from actors.pages import OcrResult, place
 from actors.spans import Box, Document, spanning
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parents[1]
 SAMPLES = HERE.parent / "configs" / "samples"
 RECORDS = HERE.parents[1] / "shared" / "images" / "patient_records"
 # What rapidocr reads by itself: neither PDF nor the second page of a TIFF.
@@ -170,7 +171,7 @@ def main() -> None:
     parser.add_argument("--quality-only", action="store_true")
     options = parser.parse_args()
     result: dict[str, Any] = {
-        "benchmark": "pages",
+        "benchmark": "pages_samples",
         "machine": {"cpus": os.cpu_count(), "threads": options.threads, "load": os.getloadavg()[0]},
         "versions": {
             "python": platform.python_version(),
@@ -188,7 +189,7 @@ def main() -> None:
         print(f"{name:32} CER {page['cer']:.4f}  rapidocr {page['cer_rapidocr']:.4f}")
     content = json.dumps(result)
     (HERE / "results").mkdir(exist_ok=True)
-    (HERE / "results" / "pages.json").write_text(content + "\n", encoding="utf-8")
+    (HERE / "results" / "pages_samples.json").write_text(content + "\n", encoding="utf-8")
     print(content)
 
 
