@@ -89,8 +89,8 @@ SOURCE = (
     encoding csv.delimiter csv.quote csv.escape markup id text image prompt max_document_mb
 """,
     """
-    path format strict where max_inflated_mb on_duplicate extra_columns unit_rows unit_images
-    unit_mb
+    path catalog format strict where max_inflated_mb max_markup_s on_duplicate extra_columns
+    unit_rows unit_images unit_mb
 """,
 )
 
