@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -24,10 +26,18 @@ def _free() -> int:
         return int(probe.getsockname()[1])
 
 
+@dataclass(frozen=True)
+class Cluster:
+    """The addresses of its dashboard and of Ray, and the environment that may talk to it."""
+
+    dashboard: str
+    address: str
+    environment: dict[str, str]
+
+
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """A cluster with token authentication: its dashboard's address, and the environment that may
-    talk to it."""
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster with token authentication."""
     token = tmp_path / "token"
     token.write_text("a-token-of-the-test-and-of-nothing-else")
     environment = {
@@ -51,29 +61,46 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        yield f"http://127.0.0.1:{dashboard}", environment
+        yield Cluster(f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{port}", environment)
     finally:
         head.terminate()
         head.wait(60)
 
 
-def test_a_submitted_job_reads_the_lake_and_commits(
-    cluster: tuple[str, dict[str, str]], tmp_path: Path
-) -> None:
-    address, environment = cluster
-    write_rows(tmp_path / "in/a.jsonl", [f"d{i}" for i in range(12)])
+def _pipeline(folder: Path) -> Path:
+    """The file of a pipeline over twelve documents in three units."""
+    write_rows(folder / "in/a.jsonl", [f"d{i}" for i in range(12)])
     pipeline = {
         "name": "job",
-        "source": {"path": str(tmp_path / "in"), "id": "id", "unit_rows": 4},
+        "source": {"path": str(folder / "in"), "id": "id", "unit_rows": 4},
         "steps": [{"model": "starter:token-classifier", "pool": {"num_cpus": 1}}],
-        "sink": {"path": str(tmp_path / "out")},
+        "sink": {"path": str(folder / "out")},
     }
-    (tmp_path / "job").mkdir()
-    (tmp_path / "job/pipeline.yaml").write_text(yaml.safe_dump(pipeline))
-    command = [
-        *(RAY, "job", "submit", f"--address={address}", f"--working-dir={tmp_path / 'job'}", "--"),
-        *("medspan", "enrich", "pipeline.yaml"),
-    ]
+    path = folder / "job/pipeline.yaml"
+    path.parent.mkdir()
+    path.write_text(yaml.safe_dump(pipeline))
+    return path
+
+
+def test_json_of_a_run_on_a_joined_cluster_is_all_that_stdout_has(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    command = ["medspan", "run", str(_pipeline(tmp_path)), "--json"]
+    environment = {**cluster.environment, "RAY_ADDRESS": cluster.address}
+    for _ in range(30):  # until the cluster is up
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+        if "no Ray cluster answers" not in done.stderr:
+            break
+        time.sleep(3)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout)["counts"]["documents"] == {"ok": 12}
+
+
+def test_a_submitted_job_reads_the_lake_and_commits(cluster: Cluster, tmp_path: Path) -> None:
+    environment = cluster.environment
+    _pipeline(tmp_path)
+    submit = f"--address={cluster.dashboard}", f"--working-dir={tmp_path / 'job'}"
+    command = [RAY, "job", "submit", *submit, "--", "medspan", "enrich", "pipeline.yaml"]
     done = None
     for _ in range(30):  # until the cluster is up
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
