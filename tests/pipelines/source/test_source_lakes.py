@@ -53,7 +53,7 @@ def test_what_is_passed_over_is_counted_by_suffix(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "x"}')
-    for name in ("b.docx", "c.docx", "d.heic", "IM0001", ".part", "e.tar.gz", "_SUCCESS"):
+    for name in ("b.docx", "c.docx", "d.mp4", "IM0001", ".part", "e.tar.gz", "_SUCCESS"):
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "_temporary").mkdir()
     (tmp_path / "_temporary/f.jsonl").write_text('{"text": "y"}')
@@ -62,7 +62,7 @@ def test_what_is_passed_over_is_counted_by_suffix(
         plan = plan_source(source)
     assert plan.skipped == {
         ".docx": 2,
-        ".heic": 1,
+        ".mp4": 1,
         "without a suffix": 1,
         "hidden": 2,
         ".tar.gz": 1,
