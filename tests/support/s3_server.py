@@ -73,6 +73,8 @@ class Faulty:
             return self._app(environ, start)
         status, code = _CODES[kind]
         start(status, [("Content-Type", "application/xml")])
+        if environ["REQUEST_METHOD"] == "HEAD":
+            return []  # a body would be read as the beginning of another response
         return [f"<Error><Code>{code}</Code><Message>injected</Message></Error>".encode()]
 
 
