@@ -70,7 +70,7 @@ class GlinerFolder:
 
 
 def read_gliner_folder(path: Path, weights_file: str | None = None) -> GlinerFolder:
-    """What the folder's files say, without the weights; ``weights_file`` is ``weights.file``.
+    """Read a model folder, all but the weights; ``weights_file`` is ``weights.file``.
 
     Raises FileNotFoundError or ModelFileError; both name the file.
     """

@@ -80,7 +80,7 @@ def _drugs_of(text: str, claims: Sequence[Claim]) -> dict[Claim, Claim]:
 
 
 class _Document:
-    """What a document states of drugs: those that are known, and those that an answer names."""
+    """The drug statements of a document, for known drugs and for those that an answer names."""
 
     def __init__(self, text: str, claims: Sequence[Claim], drugs: DrugNames, model: str) -> None:
         self._text = text

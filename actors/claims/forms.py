@@ -61,7 +61,7 @@ _TIMES_OF_DAY = {
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """What an amount says: its numbers (two for a range), their unit, and the time of day."""
+    """An amount as read: its numbers (two for a range), their unit, and the time of day."""
 
     numbers: tuple[Decimal | Fraction | str, ...]
     unit: str
@@ -111,7 +111,8 @@ def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
 
 
 def _before(label: str) -> str:
-    """What may not stand before an amount. OCR glues a dose to its drug: Amlodipine5mg."""
+    """A lookbehind for what cannot precede an amount. A dose can follow a letter: OCR joins it to
+    its drug, as in Amlodipine5mg."""
     return r"(?<!\d)(?<!\d[.,/–-])" + ("" if label == DOSE else r"(?<!\w)")
 
 

@@ -24,7 +24,7 @@ Effect = Literal[
 Status = Literal[
     "negated", "uncertain", "hypothetical", "historical", "conditional", "family", "other"
 ]  # fmt: skip
-"""What an entity's status may say besides that it is present."""
+"""The statuses of an entity other than present."""
 
 _PUBLISHED_LABELS: dict[str, tuple[Status, ...]] = {
     "PRESENT": (),

@@ -53,7 +53,9 @@ class Label(_Strict):
         "pipeline with `context`.",
     )
     never_in: tuple[str, ...] = Field(
-        default=(), description="Sections that entities of this label are dropped in, likewise."
+        default=(),
+        description="Sections in which entities of this label are dropped, in a pipeline with "
+        "`context`.",
     )
 
     @property

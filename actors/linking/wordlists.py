@@ -21,7 +21,7 @@ SALTS = frozenset({
     "pamoate", "stearate", "benzoate", "hydrate", "monohydrate", "dihydrate", "trihydrate",
     "anhydrous", "tromethamine", "meglumine", "olamine", "medoxomil", "axetil", "proxetil",
 })  # fmt: skip
-"""What the name of a salt or ester adds to that of its drug."""
+"""Words that the name of a salt or ester adds to the name of its drug."""
 
 SALTS_AND_FORMS = SALTS | frozenset({
     "tablet", "capsule", "caplet", "injection", "solution", "suspension", "syrup", "cream",

@@ -1,4 +1,4 @@
-"""What a recogniser makes of a line."""
+"""The result of recognising a line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happened to a page beyond reading its words, and the sentences that say so."""
+"""Notes about a page, such as text left out, and their wording in a step's problems."""
 
 from __future__ import annotations
 

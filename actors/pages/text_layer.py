@@ -37,7 +37,7 @@ _INVISIBLE, _CLIP_ONLY = 3, 7  # text rendering modes
 
 
 class _Trust(IntEnum):
-    """What a character of the layer is worth, from best to worst."""
+    """How far a character of the layer can be trusted, from best to worst."""
 
     SURE = 0
     SUSPECT = 1

@@ -4,7 +4,6 @@ import hashlib
 import http.server
 import multiprocessing
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +22,8 @@ NAMES = ("model.onnx", "config.json", "vocab.txt")
 FILES = FolderFiles(NAMES[:1], NAMES[1:])
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("MEDSPAN_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def memory() -> Iterator[Any]:
-    system = fsspec.filesystem("memory")
-    system.store.clear()
-    yield system
-    system.store.clear()
+pytest_plugins = ["support.weights_fixtures"]
+pytestmark = pytest.mark.usefixtures("weights_cache")
 
 
 def model_folder(path: Path) -> Path:
@@ -44,12 +33,12 @@ def model_folder(path: Path) -> Path:
     return path
 
 
-def test_local_weights_are_used_where_they_are(tmp_path: Path, cache: Path) -> None:
+def test_local_weights_are_used_where_they_are(tmp_path: Path, weights_cache: Path) -> None:
     folder = model_folder(tmp_path / "a model")
     for uri in (str(folder), folder.as_uri()):
         assert fetch(uri, SHA, FILES) == folder
     assert fetch(str(folder / "model.onnx"), SHA) == folder / "model.onnx"
-    assert not cache.exists()
+    assert not weights_cache.exists()
 
 
 def test_a_starter_is_in_the_package() -> None:
@@ -70,7 +59,7 @@ def test_other_weights_than_expected_are_named_with_both_digests(tmp_path: Path)
         fetch(str(folder), expected, FILES)
 
 
-def test_a_remote_file_is_fetched_once(memory: Any, cache: Path) -> None:
+def test_a_remote_file_is_fetched_once(memory: Any, weights_cache: Path) -> None:
     memory.pipe_file("/models/tiny.gguf", CONTENT)
     first = fetch("memory://models/tiny.gguf", SHA)
     assert first.name == "tiny.gguf"
@@ -78,7 +67,7 @@ def test_a_remote_file_is_fetched_once(memory: Any, cache: Path) -> None:
     memory.pipe_file("/models/tiny.gguf", b"others")
     assert fetch("memory://models/tiny.gguf", SHA) == first
     assert first.read_bytes() == CONTENT
-    assert not list(cache.glob("*.partial"))
+    assert not list(weights_cache.glob("*.partial"))
 
 
 def test_of_a_remote_folder_what_the_model_needs_is_fetched(memory: Any) -> None:
@@ -88,19 +77,19 @@ def test_of_a_remote_folder_what_the_model_needs_is_fetched(memory: Any) -> None
     assert sorted(path.name for path in place.iterdir()) == sorted(NAMES[:2])
 
 
-def test_what_is_not_as_expected_does_not_stay(memory: Any, cache: Path) -> None:
+def test_what_is_not_as_expected_does_not_stay(memory: Any, weights_cache: Path) -> None:
     memory.pipe_file("/models/tiny.gguf", b"broken on its way")
     with pytest.raises(WeightsError, match=r"memory://models/tiny\.gguf"):
         fetch("memory://models/tiny.gguf", SHA)
-    assert [path.suffix for path in cache.iterdir()] == [".lock"]
+    assert [path.suffix for path in weights_cache.iterdir()] == [".lock"]
     memory.pipe_file("/models/tiny.gguf", CONTENT)
     assert fetch("memory://models/tiny.gguf", SHA).read_bytes() == CONTENT
 
 
-def test_a_copy_that_was_cut_short_is_done_again(memory: Any, cache: Path) -> None:
+def test_a_copy_that_was_cut_short_is_done_again(memory: Any, weights_cache: Path) -> None:
     memory.pipe_file("/models/tiny.gguf", CONTENT)
     place = fetch("memory://models/tiny.gguf")
-    place.parent.rename(cache / f"{place.parent.name}.partial")
+    place.parent.rename(weights_cache / f"{place.parent.name}.partial")
     assert fetch("memory://models/tiny.gguf").read_bytes() == CONTENT
 
 
@@ -110,13 +99,13 @@ def test_a_missing_remote_file_is_named(memory: Any) -> None:
             fetch("memory://models/none", files=files)
 
 
-def test_weights_can_be_looked_for_without_fetching_them(memory: Any, cache: Path) -> None:
+def test_weights_can_be_looked_for_without_fetching_them(memory: Any, weights_cache: Path) -> None:
     memory.pipe_file("/models/tiny.gguf", CONTENT)
     check("memory://models/tiny.gguf")
     check("starter:token-classifier")
     with pytest.raises(FileNotFoundError, match="memory://models/none"):
         check("memory://models/none")
-    assert not cache.exists()
+    assert not weights_cache.exists()
 
 
 def test_a_scheme_whose_package_is_missing_says_which(monkeypatch: pytest.MonkeyPatch) -> None:

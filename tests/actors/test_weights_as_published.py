@@ -7,12 +7,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import gguf
 import numpy as np
 import onnx
@@ -45,18 +44,8 @@ from pipelines.cli.app import app
 FIRST, SECOND = "tiny-00001-of-00002.gguf", "tiny-00002-of-00002.gguf"
 
 
-@pytest.fixture(autouse=True)
-def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("MEDSPAN_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def memory() -> Iterator[Any]:
-    system = fsspec.filesystem("memory")
-    system.store.clear()
-    yield system
-    system.store.clear()
+pytest_plugins = ["support.weights_fixtures"]
+pytestmark = pytest.mark.usefixtures("weights_cache")
 
 
 def published(folder: Path, file: str = "onnx/model.onnx", data: str | None = None) -> Path:
@@ -288,7 +277,9 @@ def test_each_part_is_verified(tmp_path: Path, memory: Any) -> None:
     assert weights_digest(tmp_path / FIRST, both[0]) != digest
 
 
-def test_a_missing_part_is_named_before_work(tmp_path: Path, memory: Any, cached: Path) -> None:
+def test_a_missing_part_is_named_before_work(
+    tmp_path: Path, memory: Any, weights_cache: Path
+) -> None:
     split(tmp_path)
     put(memory, tmp_path, FIRST)
     (tmp_path / SECOND).unlink()
@@ -297,7 +288,7 @@ def test_a_missing_part_is_named_before_work(tmp_path: Path, memory: Any, cached
         for look in looks:
             with pytest.raises(FileNotFoundError, match=SECOND):
                 look(uri)
-    assert not list(cached.rglob("*.gguf"))
+    assert not list(weights_cache.rglob("*.gguf"))
 
 
 def test_a_renamed_first_part_is_explained(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What was read of a file, in the formats of other tools: searchable PDF, hOCR and ALTO.
+"""Write the words of pages as searchable PDF, hOCR or ALTO.
 
 Each writer goes page by page and never holds the pixels of more than one page.
 """

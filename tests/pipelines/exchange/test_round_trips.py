@@ -68,18 +68,9 @@ def test_jsonl_in_any_unit(unit: OffsetUnit, result: Result) -> None:
 
 @settings(max_examples=60)
 @given(documents())
-def test_brat(result: Result) -> None:
-    gold, lost = back(result, Format.BRAT, "")
-    assert not lost
-    assert gold.text == result.text
-    assert gold_spans(gold) == spans(result)
-    assert statements(gold) == expected(result)
-
-
-@settings(max_examples=60)
-@given(documents())
-def test_label_studio(result: Result) -> None:
-    gold, lost = back(result, Format.LABEL_STUDIO, "")
+@pytest.mark.parametrize("format_", [Format.BRAT, Format.LABEL_STUDIO])
+def test_tools_for_annotators(format_: Format, result: Result) -> None:
+    gold, lost = back(result, format_, "")
     assert not lost
     assert gold.text == result.text
     assert gold_spans(gold) == spans(result)
