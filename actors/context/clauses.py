@@ -20,7 +20,8 @@ WRAPPED = 45
 MOST_MARKS = 100
 """Cues of one sentence; where there are more, as in text without any stop, it is cut."""
 
-_MAY_END = re.compile(r"[.!?;\n\t|]|\d{1,2}\)(?:(?<=\s\s\d\))|(?<=\s\s\d\d\)))")
+_MAY_END = re.compile(r"[.!?;\n\t|)]")
+_ITEM_NUMBER = re.compile(r"(?<=\s\s)\d{1,2}\)")
 _NEXT_LINE = re.compile(r"\n[ \t\r]*(\n|[-*\u2022\u2013\u25cf\u25aa>+][ \t]|\d{1,2}[.)][ \t]|\Z)?")
 _WORD_BEFORE = re.compile(r"[^\W\d_](?:[^\W\d_]|\.)*\Z")
 
@@ -69,6 +70,11 @@ def _breaks(text: str, lexicon: Lexicon, edges: Iterable[int]) -> Iterator[tuple
     edge = next(more, len(text))
     for match in _MAY_END.finditer(text):
         at, end = match.span()
+        if text[at] == ")":
+            number = _ITEM_NUMBER.search(text, max(0, at - 2), end)
+            if number is None:
+                continue
+            at = number.start()
         while edge <= at:
             if edge > start:
                 yield edge, False
