@@ -40,6 +40,7 @@ with optional_imports("the HTTP client"):
 
 _RETRIED = (429, 502, 503)
 _PER_REQUEST, _REQUEST_CHARACTERS = 16, 500_000
+_SECTION_CHARACTERS = 250  # so that no request has more sections than a server takes
 _Answer = TypeVar("_Answer")
 _BACKOFF = wait_random_exponential(multiplier=0.2, max=10)
 
@@ -209,7 +210,7 @@ class Client(Closeable):
         """
 
         def sent(document: Document) -> dict[str, Any]:
-            found: dict[str, Any] = dict(_sent(document))
+            found = _sent(document)
             if patients and document.id in patients:
                 found["patient"] = patients[document.id]
             if names and document.id in names:
@@ -315,6 +316,7 @@ def _parts(documents: Sequence[Document]) -> Iterator[list[Document]]:
     characters = 0
     for document in documents:
         length = len(document.text or "") + len(document.image or b"") * 4 // 3
+        length += _SECTION_CHARACTERS * len(document.sections)
         if part and (len(part) == _PER_REQUEST or characters + length > _REQUEST_CHARACTERS):
             yield part
             part, characters = [], 0
@@ -324,9 +326,21 @@ def _parts(documents: Sequence[Document]) -> Iterator[list[Document]]:
         yield part
 
 
-def _sent(document: Document) -> dict[str, str]:
-    prompt = {} if document.prompt is None else {"prompt": document.prompt}
-    return {"id": document.id} | _content(document) | prompt
+def _sent(document: Document) -> dict[str, Any]:
+    sent: dict[str, Any] = {"id": document.id} | _content(document)
+    if document.prompt is not None:
+        sent["prompt"] = document.prompt
+    if document.text is not None and document.sections:
+        sent["sections"] = [
+            {
+                "start": one.start,
+                "end": one.end,
+                "heading_end": one.heading_end,
+                "loinc": one.loinc,
+            }
+            for one in document.sections
+        ]
+    return sent
 
 
 def _content(document: Document) -> dict[str, str]:

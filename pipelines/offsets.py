@@ -41,12 +41,15 @@ def code_points(text: str, offsets: Iterable[int], unit: OffsetUnit) -> Mapping[
         if any(not 0 <= offset <= len(text) for offset in found):
             raise ValueError(f"an offset is outside of the text, which has {len(text)}")
         return found
+    codec, width = ("utf-16-le", 2) if unit == "utf16" else ("utf-8", 1)
+    encoded = text.encode(codec)
     at = place = 0
     for offset in sorted(set(offsets)):
-        while place < offset and at < len(text):
-            place += _length(text[at], unit)
-            at += 1
-        if place != offset:
-            raise ValueError(f"offset {offset} is outside of the text or within a character")
-        found[offset] = at
+        try:
+            at += len(encoded[place * width : offset * width].decode(codec))
+        except UnicodeDecodeError:
+            raise ValueError(f"offset {offset} is within a character") from None
+        if not 0 <= offset * width <= len(encoded):
+            raise ValueError(f"offset {offset} is outside of the text")
+        place, found[offset] = offset, at
     return found

@@ -115,7 +115,8 @@ class Source(Section):
     on_duplicate: Literal["fail_row", "keep_first", "error"] = Field(
         "fail_row",
         description="Rows with an id of an earlier row, or of a live document of another file: "
-        "fail them (DuplicateId), drop them, or raise an error before work starts.",
+        "fail them (DuplicateId), drop them, or raise an error before work starts. Rows come in "
+        "the order of their files' URIs, changed files before new ones, then in that of the file.",
     )
     text: str = Field("text", description="Column with the text; not used for plain-text files.")
     image: str | None = Field(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from urllib.parse import quote, unquote
 
-import fsspec.config
 import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
@@ -13,6 +12,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from actors.config import ConfigError
 from pipelines.source.files import IMMUTABLE, SourceFile
 from pipelines.source.opening import filesystem
+from pipelines.storage import NoTablesError, delta_options
 
 log = logging.getLogger(__name__)
 # What a reader must know of beyond files: rows that files hold and the table does not, and columns
@@ -28,7 +28,10 @@ def list_delta(path: str) -> list[SourceFile]:
     """
     fs, inner = filesystem(path)
     try:
-        table = DeltaTable(fs.unstrip_protocol(inner), storage_options=_options(path))
+        table = DeltaTable(fs.unstrip_protocol(inner), storage_options=delta_options(path))
+    except NoTablesError as error:
+        scheme = path.partition("://")[0]
+        raise ConfigError(f"source.path: a Delta table cannot be read from {scheme}://") from error
     except TableNotFoundError as error:
         raise ConfigError(f"source.path: no Delta table is at {path}") from error
     except DeltaError as error:
@@ -45,30 +48,12 @@ def list_delta(path: str) -> list[SourceFile]:
             )
     log.info("source: %s at version %d", path, table.version())
     actions = pa.table(table.get_add_actions(flatten=True)).to_pylist()
-    return sorted(
-        (
-            SourceFile(
-                fs.unstrip_protocol(f"{inner.rstrip('/')}/{unquote(action['path'])}"),
-                int(action["size_bytes"]),
-                f"{IMMUTABLE}{action['size_bytes']}:{quote(str(action['modification_time']))}",
-                "parquet",
-            )
-            for action in actions
-        ),
-        key=lambda file: file.uri,
-    )
-
-
-def _options(path: str) -> dict[str, str]:
-    """The storage section as delta-rs calls it; credentials come from the environment."""
-    if not path.startswith("s3://"):
-        return {}
-    conf = fsspec.config.conf.get("s3", {})
-    found: dict[str, str] = {}
-    if endpoint := conf.get("endpoint_url"):
-        found |= {"AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": "true"}
-    if region := (conf.get("client_kwargs") or {}).get("region_name"):
-        found["AWS_REGION"] = region
-    if conf.get("anon"):
-        found["AWS_SKIP_SIGNATURE"] = "true"
-    return found
+    return [
+        SourceFile(
+            fs.unstrip_protocol(f"{inner.rstrip('/')}/{unquote(action['path'])}"),
+            int(action["size_bytes"]),
+            f"{IMMUTABLE}{action['size_bytes']}:{quote(str(action['modification_time']))}",
+            "parquet",
+        )
+        for action in actions
+    ]

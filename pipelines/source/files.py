@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -97,11 +97,11 @@ def list_source(source: Source) -> Listing:
     if source.format == "delta":
         from pipelines.source.delta import list_delta
 
-        listing = Listing([file for path in paths for file in list_delta(path)])
+        listing = Listing(_in_order(file for path in paths for file in list_delta(path)))
     elif source.format == "iceberg":
         from pipelines.source.iceberg import list_iceberg
 
-        listing = Listing([file for path in paths for file in list_iceberg(path, source)])
+        listing = Listing(_in_order(file for path in paths for file in list_iceberg(path, source)))
     else:
         listing = _listed(paths, source.format)
     if source.where:
@@ -135,9 +135,14 @@ def _listed(paths: Sequence[str], format_: str) -> Listing:
                 f"source.path: no file of a known format at {path}"
                 + (f" (passed over: {there})" if there else "")
             )
-    files = sorted(found.values(), key=lambda file: file.uri)
     counts = Counter(why for uri, why in skipped.items() if uri not in found)
-    return Listing(files, counts)
+    return Listing(_in_order(found.values()), counts)
+
+
+def _in_order(files: Iterable[SourceFile]) -> list[SourceFile]:
+    """Sorted by URI, none twice: which of two rows with an id is the first, and what a unit holds,
+    follows from names alone, not from the order of paths or of a store's listing."""
+    return sorted({file.uri: file for file in files}.values(), key=lambda file: file.uri)
 
 
 def _list(path: str, format_: str) -> Iterator[tuple[str, SourceFile | str]]:

@@ -50,7 +50,7 @@ def list_iceberg(path: str, source: Source) -> list[SourceFile]:
         size = task.file.file_size_in_bytes
         version = f"{IMMUTABLE}{size}:{quote(task.file.file_path.rpartition('/')[2])}"
         files.append(SourceFile(fs.unstrip_protocol(inner), size, version, "parquet"))
-    return sorted(files, key=lambda file: file.uri)
+    return files
 
 
 def _opened(path: str, catalog: IcebergCatalog | None) -> Table:

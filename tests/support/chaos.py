@@ -15,11 +15,12 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import tenacity
 from ray.cluster_utils import Cluster
 
 from support import PATHS
@@ -33,10 +34,12 @@ class Arena:
     def __init__(self, seed: int) -> None:
         self.dice = random.Random(seed)
         self.kills: Counter[str] = Counter()
-        self._cluster = Cluster(
-            initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
+        self._cluster = _patiently(
+            Cluster,
+            initialize_head=True,
+            head_node_args={"num_cpus": 0, "include_dashboard": False},
         )
-        self._nodes = [self._cluster.add_node(num_cpus=2) for _ in range(2)]
+        self._nodes = [self._added_node() for _ in range(2)]
         self._driver: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Arena:
@@ -91,8 +94,11 @@ class Arena:
             if node.all_processes["raylet"][0].process.poll() is not None:
                 self._nodes.remove(node)
                 self._cluster.remove_node(node, allow_graceful=False)
-                self._nodes.append(self._cluster.add_node(num_cpus=2))
+                self._nodes.append(self._added_node())
                 self.kills["node (late heartbeats)"] += 1
+
+    def _added_node(self) -> Any:
+        return _patiently(self._cluster.add_node, num_cpus=2)
 
     def _units(self, work: dict[str, Any]) -> int:
         """Whether the work has begun: a kill before it would be a kill of nothing."""
@@ -111,7 +117,7 @@ class Arena:
         if kind == "node":
             node = self._nodes.pop(self.dice.randrange(len(self._nodes)))
             self._cluster.remove_node(node, allow_graceful=False)
-            self._nodes.append(self._cluster.add_node(num_cpus=2))
+            self._nodes.append(self._added_node())
             return True
         # What Ray calls the process of an actor depends on whether a call is under way.
         actors = ("MapWorker", "ExtractActor")
@@ -125,6 +131,12 @@ class Arena:
             os.kill(self.dice.choice(victims), signal.SIGKILL)
             return True
         return False
+
+
+def _patiently(start: Callable[..., Any], **arguments: Any) -> Any:
+    """On a machine with too much to do a raylet may not register within Ray's 30 s."""
+    attempts = tenacity.Retrying(stop=tenacity.stop_after_attempt(5), reraise=True)
+    return attempts(start, **arguments)
 
 
 def _children(parents: set[int]) -> Iterator[tuple[int, str]]:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from actors.pages import kind_of
-from actors.spans import Document, Failure
+from actors.spans import Document, Failure, Section
+from pipelines.offsets import OffsetUnit
 from pipelines.serve.answering.url_documents import ByteBudget, Fetcher, FetchError
 from pipelines.serve.wire.requests import DocumentIn
 from pipelines.text.errors import BadFileError, BadMarkupError
@@ -17,7 +18,7 @@ from pipelines.text.files import read_file
 @dataclass(frozen=True, slots=True)
 class InputDocument:
     """A document of a request. Exactly one of ``text``, ``image``, ``url`` and ``file`` (bytes of a
-    text or an image) is set."""
+    text or an image) is set; ``sections`` are those that the client states of the text."""
 
     id: str
     text: str | None = None
@@ -25,12 +26,20 @@ class InputDocument:
     url: str | None = None
     file: bytes | None = None
     prompt: str | None = None
+    sections: tuple[Section, ...] = ()
 
     @classmethod
-    def of(cls, document: DocumentIn, place: int) -> InputDocument:
-        """From a document of a JSON body, at index ``place`` of its list."""
-        id_ = document.id_at(place)
-        return cls(id_, document.text, document.image, document.url, prompt=document.prompt)
+    def of(cls, document: DocumentIn, place: int, unit: OffsetUnit) -> InputDocument:
+        """From a document of a JSON body, at index ``place`` of its list, with offsets in
+        ``unit``."""
+        return cls(
+            document.id_at(place),
+            document.text,
+            document.image,
+            document.url,
+            prompt=document.prompt,
+            sections=document.stated_sections(unit),
+        )
 
     @property
     def is_picture(self) -> bool:
@@ -70,7 +79,7 @@ async def opened(
                 found.append(Failure("FetchError", str(reason)))
                 continue
         if content is None:
-            found.append(Document(one.id, one.text, one.image, one.prompt))
+            found.append(Document(one.id, one.text, one.image, one.prompt, one.sections))
         else:
             # In a thread: markup and compressed content take their time.
             found.append(

@@ -27,10 +27,12 @@ from pipelines.serve.wire.responses import (
     PageOut,
     RelationOut,
     SectionOut,
+    StatedSectionOut,
     StepOut,
 )
 
-_Span = TypeVar("_Span", EntityOut, SectionOut, CueOut)
+_Span = TypeVar("_Span", EntityOut, SectionOut, StatedSectionOut, CueOut)
+_Section = TypeVar("_Section", SectionOut, StatedSectionOut)
 _Answer = TypeVar("_Answer", DocumentOut, DeidentifiedOut)
 
 
@@ -61,7 +63,8 @@ def document_out(pending: PendingDocument, target: Target, options: Options) -> 
     reading, failure = pending.reading, pending.failure
     steps = [pending.steps[name] for name in target.models] if failure is None else []
     text = pending.document.text
-    found = annotate(text, steps, target.merge, refiner(target.refining), pending.document.sections)
+    stated = pending.document.sections
+    found = annotate(text, steps, target.merge, refiner(target.refining), stated)
     entities = list(found.entities) if reading is None else place(found.entities, reading)
     shown = [at for at, entity in enumerate(entities) if _passes_filter(options, entity)]
     status = worst(step.status for step in steps) if failure is None else Status.FAILED
@@ -75,6 +78,7 @@ def document_out(pending: PendingDocument, target: Target, options: Options) -> 
         problems=list(reading.problems) if reading is not None else [],
         entities=[EntityOut.of(entities[at]) for at in shown],
         sections=[SectionOut.of(section) for section in found.sections],
+        stated_sections=[StatedSectionOut.of(section) for section in stated],
         relations=relations_out(found.relations, shown),
         abbreviations=dict(found.abbreviations),
         steps=[StepOut.of(extraction, options.explain) for extraction in steps],
@@ -106,9 +110,14 @@ def with_offset_unit(answer: _Answer, text: str, unit: OffsetUnit) -> _Answer:
     cues: list[CueOut] = [
         cue for one in answer.entities if one.assertion for cue in one.assertion.cues
     ]
-    spans: list[EntityOut | SectionOut | CueOut] = [*answer.entities, *answer.sections, *cues]
+    stated: list[StatedSectionOut] = (
+        answer.stated_sections if isinstance(answer, DocumentOut) else []
+    )
+    sections: list[SectionOut | StatedSectionOut] = [*answer.sections, *stated]
+    spans: list[EntityOut | SectionOut | StatedSectionOut | CueOut]
+    spans = [*answer.entities, *sections, *cues]
     ends: list[int] = [e for one in spans for e in (one.start, one.end) if e is not None]
-    places = converted(text, [*ends, *(one.heading_end for one in answer.sections)], unit)
+    places = converted(text, [*ends, *(one.heading_end for one in sections)], unit)
 
     def converted_span(span: _Span) -> _Span:
         change = {} if span.start is None else {"start": places[span.start]}
@@ -123,12 +132,16 @@ def with_offset_unit(answer: _Answer, text: str, unit: OffsetUnit) -> _Answer:
             )
         return converted_span(one).model_copy(update={"assertion": assertion})
 
-    sections = [
-        converted_span(one).model_copy(update={"heading_end": places[one.heading_end]})
-        for one in answer.sections
-    ]
-    entities = [entity(one) for one in answer.entities]
-    return answer.model_copy(update={"entities": entities, "sections": sections})
+    def section(one: _Section) -> _Section:
+        return converted_span(one).model_copy(update={"heading_end": places[one.heading_end]})
+
+    change: dict[str, object] = {
+        "entities": [entity(one) for one in answer.entities],
+        "sections": [section(one) for one in answer.sections],
+    }
+    if stated:
+        change["stated_sections"] = [section(one) for one in stated]
+    return answer.model_copy(update=change)
 
 
 def _pages(reading: OcrResult, sheets: Sequence[bytes]) -> list[PageOut]:

@@ -368,7 +368,10 @@ _OF_JSON = {"url_forbidden", "pictures_not_read", "prompt_not_supported"}
 def _inputs(body: ExtractRequest | DeidentifyRequest) -> list[InputDocument]:
     if body.documents is None:
         return [InputDocument("0", text=body.text)]
-    return [InputDocument.of(document, place) for place, document in enumerate(body.documents)]
+    return [
+        InputDocument.of(document, place, body.offsets)
+        for place, document in enumerate(body.documents)
+    ]
 
 
 def _label_colours(labels: Iterable[str]) -> list[LabelOut]:

@@ -157,6 +157,7 @@ function forget() {
 }
 function put(text) {
   state.file = null;
+  if (told()) told().stated_sections.length = 0;  // those of another note
   $("#text").value = text;
   $("#text").scrollTop = 0;
   size();

@@ -1,6 +1,7 @@
 // Request options: model, labels or guideline, and prompt; builds the request.
 import { $, $$, button, make } from "./dom.js";
-import { look, state } from "./state.js";
+import { moved } from "./sections.js";
+import { look, state, told } from "./state.js";
 
 const OWN = "\u0001own";  // no guideline has this name
 export const model = () => state.models.find((one) => one.name === $("#model").value);
@@ -26,7 +27,9 @@ export function request(sifted = false) {
   if (follows && !$("#look-guideline").hidden) asked.guideline = follows;
   if (sifted && state.chosen.size) asked.labels = [...state.chosen].sort();
   if (sifted && state.least) asked.threshold = state.least;
-  if (prompt && model()?.prompts) asked.documents = [{ text, prompt }];
+  const sections = moved(told()?.stated_sections ?? [], state.read, text);
+  const document = { text, ...(prompt && model()?.prompts ? { prompt } : {}), ...(sections.length ? { sections } : {}) };
+  if (Object.keys(document).length > 1) asked.documents = [document];
   else asked.text = text;
   return asked;
 }

@@ -21,13 +21,16 @@ from pydantic import (
 )
 
 from actors.guideline import Guideline
-from pipelines.offsets import OffsetUnit
+from actors.spans import Section
+from pipelines.offsets import OffsetUnit, code_points
+from pipelines.text.markup.lines import OTHER
 
 _GUIDELINE_PARTS, _GUIDELINE_CHARACTERS, _DEEPEST = 4_000, 100_000, 16
 _MOST_LABELS = 500
 _MOST_NAMES = 50
-MOST_PARTS = _GUIDELINE_PARTS + 4 * _MOST_LABELS
-"""Maximum number of JSON values in a request apart from its documents."""
+_MOST_SECTIONS = 2_000
+MOST_PARTS = _GUIDELINE_PARTS + 4 * _MOST_LABELS + 5 * _MOST_SECTIONS
+"""Maximum number of JSON values in a request apart from its documents, but with their sections."""
 
 
 def _bounded(written: Any) -> Any:
@@ -99,6 +102,15 @@ class _Request(BaseModel):
         return value
 
 
+class SectionIn(_Request):
+    """A section that the document's markup states. Offsets are in the unit of `offsets`."""
+
+    start: int = Field(description="Start of its heading.")
+    end: int
+    heading_end: int = Field(description="End of its heading; `start` if it has none.")
+    loinc: _Name | None = Field(None, description="LOINC code of the section.")
+
+
 class DocumentIn(_Request):
     """A document: its text, an image of it, or a URL of either."""
 
@@ -122,7 +134,7 @@ class DocumentIn(_Request):
     url: Annotated[str, StringConstraints(max_length=2_000)] | None = Field(
         None,
         json_schema_extra={"type": "string"},
-        description="URL of a UTF-8 text, an image or a PDF, under a prefix of serve.urls. "
+        description="URL of any file that an upload may be, under a prefix of serve.urls. "
         "Redirects are not followed.",
     )
     id: _Name | None = Field(
@@ -133,6 +145,11 @@ class DocumentIn(_Request):
     prompt: Annotated[str, StringConstraints(max_length=20_000)] | None = Field(
         None, description="Prompt for this document, for models that take prompts."
     )
+    sections: Annotated[list[SectionIn], Field(fail_fast=True, max_length=_MOST_SECTIONS)] = Field(
+        default_factory=list,
+        description="Sections that the markup states from which the client has this `text`, in its "
+        "order: `stated_sections` of an earlier answer, for example.",
+    )
 
     def id_at(self, place: int) -> str:
         """The id, or the index in the list if it has none."""
@@ -142,7 +159,24 @@ class DocumentIn(_Request):
     def _either(self) -> DocumentIn:
         if sum(source is not None for source in (self.text, self.image, self.url)) != 1:
             raise ValueError("give exactly one of text, image and url")
+        if self.sections and self.text is None:
+            raise ValueError("sections need a text")
         return self
+
+    def stated_sections(self, unit: OffsetUnit) -> tuple[Section, ...]:
+        """Its sections in code points. Raises ValueError where they are not in the text or not in
+        order; the message holds numbers only."""
+        ends = (end for one in self.sections for end in (one.start, one.end, one.heading_end))
+        places = code_points(self.text or "", ends, unit)
+        after = 0
+        for one in self.sections:
+            if not after <= one.start <= one.heading_end <= one.end or one.start == one.end:
+                raise ValueError(f"sections are not in order at {one.start}")
+            after = one.end
+        return tuple(
+            Section(OTHER, places[one.start], places[one.end], places[one.heading_end], one.loinc)
+            for one in self.sections
+        )
 
 
 # Report only the first invalid document, not each of a thousand.
@@ -200,7 +234,7 @@ class ExtractRequest(Options):
 
     @model_validator(mode="after")
     def _either(self) -> ExtractRequest:
-        _check_documents(self.text, self.documents)
+        _check_documents(self.text, self.documents, self.offsets)
         return self
 
 
@@ -253,13 +287,17 @@ class DeidentifyRequest(_Request):
 
     @model_validator(mode="after")
     def _either(self) -> DeidentifyRequest:
-        _check_documents(self.text, self.documents)
+        _check_documents(self.text, self.documents, self.offsets)
         return self
 
 
-def _check_documents(text: str | None, documents: Sequence[DocumentIn] | None) -> None:
+def _check_documents(
+    text: str | None, documents: Sequence[DocumentIn] | None, unit: OffsetUnit
+) -> None:
     if (text is None) == (documents is None):
         raise ValueError("give either text or documents")
     ids = {document.id_at(place) for place, document in enumerate(documents or ())}
     if len(ids) != len(documents or ()):
         raise ValueError("two documents have the same id (the default id is the index)")
+    for document in documents or ():
+        document.stated_sections(unit)

@@ -86,6 +86,25 @@ class SectionOut(_Response):
         return cls(**asdict(section))
 
 
+class StatedSectionOut(_Response):
+    """A section that the document's markup states."""
+
+    start: int
+    end: int
+    heading_end: int
+    loinc: str | None
+
+    @classmethod
+    def of(cls, section: Section) -> StatedSectionOut:
+        """From a Section."""
+        return cls(
+            start=section.start,
+            end=section.end,
+            heading_end=section.heading_end,
+            loinc=section.loinc,
+        )
+
+
 class RelationOut(_Response):
     """A relation between two entities, given by their indices in the response's list."""
 
@@ -209,6 +228,10 @@ class DocumentOut(_Response):
     problems: list[str]
     entities: list[EntityOut]
     sections: list[SectionOut]
+    stated_sections: list[StatedSectionOut] = Field(
+        description="Those of the sections that the document's markup states; send them with the "
+        "text, if you ask for it again."
+    )
     relations: list[RelationOut]
     abbreviations: dict[str, str] = Field(
         description="Short forms that the text defines, mapped to their long forms."

@@ -11,18 +11,20 @@ import uuid
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import TableNotFoundError
 
 from actors.config import ConfigError
 from pipelines.config import Between, Csv, Source
 from pipelines.source.files import list_source
 from pipelines.source.read import read_units
 from pipelines.source.units import plan_source
+from pipelines.storage import S3, Storage, delta_options
 
 TEXT = "Metformin 500 mg twice daily."
 
@@ -167,6 +169,50 @@ def test_a_table_is_not_read_as_loose_files(tmp_path: Path) -> None:
 
 
 # Layouts
+
+
+@pytest.mark.parametrize("format_", ["auto", "delta"])
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
+def test_the_first_row_with_an_id_is_that_of_the_first_file_by_name(
+    tmp_path: Path, format_: Literal["auto", "delta"], names: tuple[str, str]
+) -> None:
+    for name in names:  # written, and given, in either order
+        table = pa.table({"id": ["one", name, "one"], "text": [f"first of {name}", "x", "later"]})
+        if format_ == "delta":
+            write_deltalake(tmp_path / name, table)
+        else:
+            pq.write_table(table, tmp_path / f"{name}.parquet")
+    suffix = "" if format_ == "delta" else ".parquet"
+    paths = tuple(str(tmp_path / f"{name}{suffix}") for name in names)
+    source = Source(path=paths, id="id", format=format_, on_duplicate="keep_first")
+    rows = {row["doc_id"]: row["text"] for row in _rows(source)}
+    assert rows == {"one": "first of a", "a": "x", "b": "x"}
+    assert plan_source(source).units == plan_source(source).units
+
+
+def test_a_delta_source_is_opened_with_the_storage_section(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, dict[str, str]]] = []
+
+    def opened(path: str, storage_options: dict[str, str]) -> None:
+        asked.append((path, storage_options))
+        raise TableNotFoundError(path)
+
+    monkeypatch.setattr("pipelines.source.delta.DeltaTable", opened)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "k")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    Storage(s3=S3(endpoint="http://localhost:1", path_style=True, attempts=3)).apply()
+    try:
+        expected = delta_options("s3://lake/t")
+        with pytest.raises(ConfigError, match="no Delta table"):
+            list_source(Source(path="s3://lake/t", format="delta"))
+        with pytest.raises(ConfigError, match="cannot be read from memory://"):
+            list_source(Source(path="memory://lake/t", format="delta"))
+    finally:
+        Storage().apply()
+    assert asked == [("s3://lake/t", expected)]
+    assert expected["aws_virtual_hosted_style_request"] == "false"
 
 
 def _hive(root: Path) -> None:
