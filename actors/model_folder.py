@@ -64,7 +64,7 @@ class ModelFileError(ConfigError):
 
 
 @dataclass(frozen=True, slots=True)
-class Folder:
+class ModelFolder:
     """A model folder: its weights, labels by index, the padding id, and the maximum sequence length
     in tokens, which may be a few too many (see ``longest``)."""
 
@@ -75,7 +75,7 @@ class Folder:
     longest: int
 
 
-def read_folder(path: Path, file: str | None = None) -> Folder:
+def read_folder(path: Path, file: str | None = None) -> ModelFolder:
     """Read the folder's metadata, without the weights; ``file`` is its ``weights.file``.
 
     Raises FileNotFoundError or ModelFileError; both name the file.
@@ -87,7 +87,7 @@ def read_folder(path: Path, file: str | None = None) -> Folder:
         )
     model, *_ = FILES.chosen(file).present(path)
     config = read_json(path / "config.json")
-    return Folder(path, model, _labels(config, path), _pad_id(config), longest(config, path))
+    return ModelFolder(path, model, _labels(config, path), _pad_id(config), longest(config, path))
 
 
 def model_parts(model: Path) -> list[Path]:

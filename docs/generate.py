@@ -108,9 +108,9 @@ def _default(param: Any) -> str:
 
 def configuration(kind: str, title: str, intro: str) -> str:
     """The keys of a kind of configuration file, from its JSON Schema."""
-    from pipelines.cli.schema import Kind, render
+    from pipelines.cli.schema import ConfigKind, render
 
-    schema = json.loads(render(Kind(kind)))
+    schema = json.loads(render(ConfigKind(kind)))
     out = [_NOTE, f"# {title}", "", intro, ""]
     if "properties" in schema:
         out += ["## The file", "", *_properties(schema), ""]

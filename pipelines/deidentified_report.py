@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.markup.colours import RED, Look, looks
-from pipelines.markup.reader_page import Item, Key, Reader, Reading, render, save
+from pipelines.markup.reader_page import Item, LegendEntry, Reader, Reading, render, save
 from pipelines.report import sample
 from pipelines.runs.counterparts import Counterpart
 
@@ -42,10 +42,12 @@ def render_deidentified(
         counts[category] += count
     look = looks(counts)
     # Each mark has a tag of its own: what was there before.
-    keys = [Key(name, look[name], count, tagged=False) for name, count in counts.most_common()]
+    keys = [
+        LegendEntry(name, look[name], count, tagged=False) for name, count in counts.most_common()
+    ]
     if about.residue:
         left = sum(about.residue.values())
-        keys.append(Key(_LEFT, Look(RED, "dashed"), left, tagged=False))
+        keys.append(LegendEntry(_LEFT, Look(RED, "dashed"), left, tagged=False))
     number = {key.name: i for i, key in enumerate(keys)}
     total = sum(about.documents.values())
     policies = sorted({policy for _, policy in about.replaced})

@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from actors.config import ConfigError, Section
+from actors.config import ConfigError, ConfigSection
 
 
-class Pool(Section):
+class Pool(ConfigSection):
     """The actors of one stage, and the resources of each."""
 
     min_actors: int = Field(1, ge=1)

@@ -64,10 +64,10 @@ class Releaser:
             )
         with optional_imports("the stage deidentify"):
             from actors.deidentify import Deidentifier
-            from actors.deidentify.keys import Key
+            from actors.deidentify.keys import SecretKey
 
         try:
-            self._key = Key(secret)
+            self._key = SecretKey(secret)
             self._deidentifier = Deidentifier(config, secret)
         except (OSError, ValueError) as error:
             raise ConfigError(f"deidentify: {error}") from None

@@ -15,8 +15,8 @@ from actors.spans import Box, Code, Entity, Grounding, Relation, Section, Status
 from pipelines.markup.colours import looks
 from pipelines.markup.left_out import left_out
 from pipelines.markup.numbers import rate
-from pipelines.markup.page_image import Place, Sheet
-from pipelines.markup.reader_page import Item, Key, Reader, Reading, save
+from pipelines.markup.page_image import MarkedBox, Sheet
+from pipelines.markup.reader_page import Item, LegendEntry, Reader, Reading, save
 from pipelines.markup.reader_page import render as render_page
 from pipelines.markup.status import status_facts, status_words
 
@@ -90,7 +90,7 @@ def render(run: ReportRun, documents: Iterable[ReportDocument], *, limit: int = 
     # Most frequent first; labels missing from the run's counts come last.
     ranked = sorted(labels, key=lambda label: (-run.entity_counts.get(label, 0), label))
     number = {label: i for i, label in enumerate(ranked)}
-    keys = [Key(label, look[label], run.entity_counts.get(label, 0)) for label in ranked]
+    keys = [LegendEntry(label, look[label], run.entity_counts.get(label, 0)) for label in ranked]
     counts = sorted(run.entity_counts.items(), key=lambda pair: (-pair[1], pair[0]))
     most = max(run.entity_counts.values(), default=1) or 1
     return render_page(
@@ -194,7 +194,7 @@ def _marked(
     sheet: Sheet, entities: Sequence[Entity], number: Mapping[str, int], unread: Sequence[Box]
 ) -> Sheet:
     places = tuple(
-        Place(i, number[entity.label], box.x0, box.y0, box.x1, box.y1)
+        MarkedBox(i, number[entity.label], box.x0, box.y0, box.x1, box.y1)
         for i, entity in enumerate(entities)
         for box in entity.boxes
         if box.page == sheet.number

@@ -22,7 +22,7 @@ import botocore.session
 import fsspec.config
 from pydantic import Field, JsonValue, field_validator
 
-from actors.config import Section
+from actors.config import ConfigSection
 
 _SECRET_WORDS = ("key", "secret", "token", "password", "credential", "connection_string", "sas")
 # Packages whose exceptions are store errors although they are not OSErrors.
@@ -74,7 +74,7 @@ def reason(error: OSError) -> str:
     return name
 
 
-class S3(Section):
+class S3(ConfigSection):
     """s3:// through s3fs and botocore."""
 
     endpoint: str | None = Field(
@@ -110,7 +110,7 @@ class S3(Section):
     connections: int = Field(32, ge=1, description="Maximum open connections per process.")
 
 
-class Storage(Section):
+class Storage(ConfigSection):
     """Options of the stores of source, sink and weights; workers get the same."""
 
     s3: S3 = S3()

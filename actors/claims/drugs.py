@@ -13,7 +13,7 @@ from functools import cache, lru_cache
 
 from actors.config.load import STARTERS
 from actors.linking import folding
-from actors.linking.index import Index
+from actors.linking.index import VocabularyIndex
 from actors.linking.wordlists import SALTS
 
 _MOST_WORDS = 4
@@ -83,7 +83,7 @@ _TITLES = frozenset({
 class DrugNames:
     """Finds drug names, and tells whether two are names of one drug. Threads may share it."""
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, index: VocabularyIndex) -> None:
         self._index = index
         self._is_known = lru_cache(1 << 14)(self._known)
         self.concepts = lru_cache(1 << 12)(self._concepts)
@@ -174,7 +174,7 @@ class DrugNames:
 @cache
 def drug_names() -> DrugNames:
     """Return the shipped names, mapped into memory once."""
-    return DrugNames(Index(STARTERS / "drugs"))
+    return DrugNames(VocabularyIndex(STARTERS / "drugs"))
 
 
 def _bare(name: str) -> frozenset[str]:

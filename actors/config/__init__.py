@@ -6,17 +6,18 @@ Unknown keys are errors. Relative paths in a file are resolved against the folde
 
 from __future__ import annotations
 
-from actors.config.base import LabelFilter, Section, Weights, fingerprint
+from actors.config.base import ConfigSection, LabelFilter, Weights, fingerprint
 from actors.config.gguf import GgufContext, GgufModel, GgufSampling, GgufWeights
 from actors.config.gliner import GlinerDecode, GlinerModel, GlinerPrompt
 from actors.config.load import ConfigError, ModelConfig, load_model, parse_model, read_yaml
-from actors.config.onnx import Decode, OnnxModel, OnnxSession, Window
+from actors.config.onnx import Decode, OnnxModel, OnnxSession, Windowing
 from actors.config.results import RESULTS, results_of
 from actors.config.vision import ImageOptions
 
 __all__ = [
     "RESULTS",
     "ConfigError",
+    "ConfigSection",
     "Decode",
     "GgufContext",
     "GgufModel",
@@ -30,9 +31,8 @@ __all__ = [
     "ModelConfig",
     "OnnxModel",
     "OnnxSession",
-    "Section",
     "Weights",
-    "Window",
+    "Windowing",
     "fingerprint",
     "load_model",
     "parse_model",

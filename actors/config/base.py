@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from actors.spans import Entity
 
 
-class Section(BaseModel):
+class ConfigSection(BaseModel):
     """A section of a configuration file: frozen; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -34,7 +34,7 @@ class Section(BaseModel):
 
 
 def _identity_of(value: Any) -> Any:
-    if isinstance(value, Section):
+    if isinstance(value, ConfigSection):
         return value.identity()
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
@@ -50,7 +50,7 @@ Stated = str | tuple[str, ...] | None
 """The SHA-256 that a model file states: of the weights' first file, or of each."""
 
 
-class Weights(Section):
+class Weights(ConfigSection):
     """Location of a model's files."""
 
     model: Annotated[
@@ -78,7 +78,7 @@ class Weights(Section):
         return ((self.model, self.sha256),)
 
 
-class LabelFilter(Section):
+class LabelFilter(ConfigSection):
     """Filter and rename labels and apply score thresholds, in the order of the fields.
 
     Equivalent to whiteList, blackList, threshold and replaceLabels of Spark NLP's

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from actors.config.base import Section
+from actors.config.base import ConfigSection
 from actors.config.onnx import FolderWeights
 
 Language = Literal["en", "vi", "es", "fr", "de"]
@@ -47,7 +47,7 @@ _STATED_VALUES: dict[str, tuple[Status, ...]] = {
 Phrase = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
-class CueRule(Section):
+class CueRule(ConfigSection):
     """Words that decide an attribute of the entities in their scope."""
 
     id: str = Field(
@@ -98,7 +98,7 @@ class CueRule(Section):
         return self
 
 
-class EntityFilter(Section):
+class EntityFilter(ConfigSection):
     """Where entities of some labels may stand, or which status they may have."""
 
     labels: tuple[str, ...] = Field(
@@ -124,7 +124,7 @@ class EntityFilter(Section):
         return self
 
 
-class AssertionClassifier(Section):
+class AssertionClassifier(ConfigSection):
     """A sequence classifier of the status of a marked entity, in place of rules."""
 
     weights: FolderWeights = Field(
@@ -147,7 +147,7 @@ class AssertionClassifier(Section):
     RUNNING = frozenset({"weights", "batch_tokens"})
 
 
-class StatedStatus(Section):
+class StatedStatus(ConfigSection):
     """An attribute by which a language model itself says the status of an entity."""
 
     attribute: str = Field(
@@ -160,7 +160,7 @@ class StatedStatus(Section):
     )
 
 
-class Context(Section):
+class Context(ConfigSection):
     """Sections of a document, and the status of each entity."""
 
     languages: tuple[Language, ...] = Field(

@@ -9,7 +9,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from actors.config.base import Section
+from actors.config.base import ConfigSection
 from actors.config.results import results_of
 
 Language = Literal["en", "es", "de", "fr", "vi"]
@@ -142,7 +142,7 @@ _LABELS: dict[str, Category] = {
 }
 
 
-class Deidentify(Section):
+class Deidentify(ConfigSection):
     """Which identifiers are taken out of a text, how they are found, and what replaces them."""
 
     preset: Preset = Field(

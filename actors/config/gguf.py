@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from actors.config.base import LabelFilter, Section, Stated, Weights
+from actors.config.base import ConfigSection, LabelFilter, Stated, Weights
 from actors.config.gguf_parts import gguf_parts
 from actors.config.merge import Policy
-from actors.config.onnx import Window
+from actors.config.onnx import Windowing
 from actors.config.prompt import PromptSection
 from actors.config.vision import ImageOptions
 
@@ -132,7 +132,7 @@ def _renamed(section: str, content: Any) -> Any:
     return result
 
 
-class GgufContext(Section):
+class GgufContext(ConfigSection):
     """Settings for loading and running the model with llama.cpp."""
 
     n_ctx: Annotated[int, Field(ge=64)] | Literal["auto"] = Field(
@@ -236,7 +236,7 @@ class GgufContext(Section):
         return self
 
 
-class GgufSampling(Section):
+class GgufSampling(ConfigSection):
     """Sampling settings, with llama.cpp's semantics; see ``actors.engine.Sampling``."""
 
     temperature: float = Field(default=0.0, ge=0, description="0: greedy decoding.")
@@ -322,7 +322,7 @@ class GgufSampling(Section):
 _warned: set[str] = set()
 
 
-def _warn_of(section: Section) -> None:
+def _warn_of(section: ConfigSection) -> None:
     """Warn once per process about parameters that are set but have no effect."""
     ineffective: dict[str, list[str]] = {}
     for name, reason in _NO_EFFECT.items():
@@ -336,7 +336,7 @@ def _warn_of(section: Section) -> None:
             _log.warning("%s", message)
 
 
-class Adapter(Section):
+class Adapter(ConfigSection):
     """A LoRA adapter in GGUF form, applied on top of the model's weights."""
 
     model: str = Field(description="A path, file://, s3://, hf:// or https:// URI.")
@@ -386,7 +386,7 @@ class GgufWeights(Weights):
         return (*super().files, *encoder, *((one.model, one.sha256) for one in self.lora))
 
 
-class GgufModel(Section):
+class GgufModel(ConfigSection):
     """A model file of kind gguf: a language model that reads text (and images, with
     ``weights.mmproj``) and generates entities or prose."""
 
@@ -399,7 +399,7 @@ class GgufModel(Section):
         default=None, description="How images are presented; requires weights.mmproj."
     )
     sampling: GgufSampling = GgufSampling()
-    window: Window = Field(default_factory=lambda: Window.model_validate({}))
+    window: Windowing = Field(default_factory=lambda: Windowing.model_validate({}))
     labels: LabelFilter = Field(default_factory=lambda: LabelFilter.model_validate({}))
     overlaps: Policy = Field(
         default="all",

@@ -6,12 +6,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from actors.config.base import LabelFilter, Section
-from actors.config.onnx import FolderWeights, OnnxSession, Window
+from actors.config.base import ConfigSection, LabelFilter
+from actors.config.onnx import FolderWeights, OnnxSession, Windowing
 from actors.guideline import Guideline
 
 
-class GlinerPrompt(Section):
+class GlinerPrompt(ConfigSection):
     """Which labels are asked for, and in what words."""
 
     guideline: Guideline | str = Field(
@@ -36,7 +36,7 @@ class GlinerPrompt(Section):
     )
 
 
-class GlinerDecode(Section):
+class GlinerDecode(ConfigSection):
     """How scores become entities. The best scores come first; of two that conflict one stays."""
 
     splitter: Literal["model", "whitespace", "punctuation"] = Field(
@@ -58,14 +58,14 @@ class GlinerLabels(LabelFilter):
     threshold: float = Field(0.5, ge=0, le=1, description="Least score of an entity.")
 
 
-class GlinerModel(Section):
+class GlinerModel(ConfigSection):
     """A model file of kind gliner: a GLiNER model as its own tool exports it to ONNX."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     kind: Literal["gliner"]
     weights: FolderWeights
     prompt: GlinerPrompt
-    window: Window = Window()
+    window: Windowing = Windowing()
     decode: GlinerDecode = GlinerDecode()
     labels: GlinerLabels = GlinerLabels()
     session: OnnxSession = OnnxSession()

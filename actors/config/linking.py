@@ -6,13 +6,13 @@ from pathlib import Path
 
 from pydantic import Field
 
-from actors.config.base import Section
+from actors.config.base import ConfigSection
 from actors.config.load import STARTERS, ConfigError, resolve
 
 _STARTER = "starter:"
 
 
-class LinkedVocabulary(Section):
+class LinkedVocabulary(ConfigSection):
     """A vocabulary and what is looked up in it."""
 
     index: str = Field(
@@ -39,7 +39,7 @@ class LinkedVocabulary(Section):
     RUNNING = frozenset({"index", "link"})
 
 
-class Linking(Section):
+class Linking(ConfigSection):
     """The stage that gives entities codes."""
 
     vocabularies: tuple[LinkedVocabulary, ...] = Field(min_length=1)

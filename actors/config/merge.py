@@ -6,12 +6,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from actors.config.base import Section
+from actors.config.base import ConfigSection
 
 Policy = Literal["longest", "score", "priority", "all"]
 
 
-class Merge(Section):
+class Merge(ConfigSection):
     """Resolution of overlapping entities; see ``actors.merge`` for the rules."""
 
     overlaps: Policy = Field(

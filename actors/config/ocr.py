@@ -7,12 +7,12 @@ from typing import Literal
 
 from pydantic import Field, TypeAdapter, model_validator
 
-from actors.config.base import Section, Weights
+from actors.config.base import ConfigSection, Weights
 from actors.config.languages import LANGUAGES
 from actors.config.load import read_yaml, resolve, starter_file, validate
 
 
-class PageLimits(Section):
+class PageLimits(ConfigSection):
     """Limits on a file; one that exceeds them becomes a failed row."""
 
     dpi: int = Field(
@@ -50,7 +50,7 @@ class PageLimits(Section):
     )
 
 
-class Detection(Section):
+class Detection(ConfigSection):
     """Detection of text lines on a page."""
 
     min_side: int = Field(
@@ -65,7 +65,7 @@ class Detection(Section):
     threshold: float = Field(0.5, gt=0, lt=1, description="Minimum detection score of a line.")
 
 
-class OcrModel(Section):
+class OcrModel(ConfigSection):
     """A model file of kind ocr: PP-OCR detection and recognition, as shipped by rapidocr, or
     Tesseract's recognition."""
 

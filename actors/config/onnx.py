@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from actors.config.base import LabelFilter, Section, Weights
+from actors.config.base import ConfigSection, LabelFilter, Weights
 
 
-class Window(Section):
+class Windowing(ConfigSection):
     """Windowing of a long document: overlapping windows, each token labelled in its best one."""
 
     size: int | None = Field(
@@ -26,13 +26,13 @@ class Window(Section):
     )
 
     @model_validator(mode="after")
-    def _overlap_fits(self) -> Window:
+    def _overlap_fits(self) -> Windowing:
         if self.size is not None and self.overlap is not None and self.overlap > self.size // 2:
             raise ValueError("window.overlap must be at most half of window.size")
         return self
 
 
-class Decode(Section):
+class Decode(ConfigSection):
     """Decoding of token predictions into spans."""
 
     scheme: Literal["auto", "bio", "bioes", "io", "plain"] = Field(
@@ -57,7 +57,7 @@ class Decode(Section):
     )
 
 
-class OnnxSession(Section):
+class OnnxSession(ConfigSection):
     """Settings of the onnxruntime session."""
 
     provider: Literal["auto", "cuda", "cpu"] = Field(
@@ -98,13 +98,13 @@ class FolderWeights(Weights):
         return self
 
 
-class OnnxModel(Section):
+class OnnxModel(ConfigSection):
     """A model file of kind onnx: a token classifier as exported by optimum."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     kind: Literal["onnx"]
     weights: FolderWeights
-    window: Window = Window()
+    window: Windowing = Windowing()
     decode: Decode = Decode()
     labels: LabelFilter = LabelFilter()
     session: OnnxSession = OnnxSession()

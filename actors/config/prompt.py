@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from actors.config.base import Section
+from actors.config.base import ConfigSection
 from actors.guideline import Guideline
 
 PromptForm = Literal["template", "nuextract", "entity-list", "prose"]
@@ -22,7 +22,7 @@ SPARK_NAMES = {
 """Spark NLP's setter names in this section; useChatTemplate is accepted too."""
 
 
-class GroundingOptions(Section):
+class GroundingOptions(ConfigSection):
     """Grounding of mentions in the document; see ``actors.grounding``."""
 
     fuzzy_threshold: float = Field(
@@ -37,7 +37,7 @@ class GroundingOptions(Section):
     )
 
 
-class PromptSection(Section):
+class PromptSection(ConfigSection):
     """Prompt and answer format of a generative model."""
 
     format: PromptForm = Field(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from actors.config.base import Section
+from actors.config.base import ConfigSection
 
 Label = Annotated[str, StringConstraints(min_length=1)]
 
@@ -25,7 +25,7 @@ PROBLEM_LABELS = (
 TEST_LABELS = ("Test", "LabTest", "TestName", "DiagnosticProcedure", "Measurement", "VitalSign")
 
 
-class RelationRule(Section):
+class RelationRule(ConfigSection):
     """A tail belongs to the nearest head that nothing stands in front of.
 
     Labels are compared without case, ``_``, ``-`` and spaces.
@@ -138,7 +138,7 @@ DEFAULT_RULES = (
 )
 
 
-class Relations(Section):
+class Relations(ConfigSection):
     """Relations between entities, by rules over their places; and abbreviations of the text."""
 
     rules: tuple[RelationRule, ...] = Field(

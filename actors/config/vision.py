@@ -9,10 +9,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from actors.config.base import Section
+from actors.config.base import ConfigSection
 
 
-class ImageOptions(Section):
+class ImageOptions(ConfigSection):
     """Presentation of images and PDFs to a vision model."""
 
     pages: Literal["together", "each"] = Field(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from actors.context.lexicon import Lexicon
 from actors.context.phrases import lowered
-from actors.context.scan import Mark
+from actors.context.scan import CueMatch
 
 WRAPPED = 45
 """A line of at least so many characters may have been wrapped, so its end is no sentence's."""
@@ -36,7 +36,7 @@ class Sentence:
 
     start: int
     end: int
-    marks: list[Mark]
+    marks: list[CueMatch]
     item: bool = False
 
 
@@ -48,7 +48,7 @@ def sentences(text: str, lexicon: Lexicon, edges: Iterable[int] = ()) -> list[Se
     found: list[Sentence] = []
     marks = lexicon.scanner(lowered(text))
     at, start, item = 0, 0, False
-    carried: list[Mark] = []
+    carried: list[CueMatch] = []
     for end, listed in _breaks(text, lexicon, edges):
         upto = at
         while upto < len(marks) and marks[upto].start < end:
@@ -132,7 +132,7 @@ def _line_ends(text: str, at: int, start: int) -> tuple[bool, bool]:
     return not (at - begins >= WRAPPED and before[-1:] not in ".:!?"), False
 
 
-def _carried(text: str, before: Sentence, end: int) -> list[Mark]:
+def _carried(text: str, before: Sentence, end: int) -> list[CueMatch]:
     """The marks of the sentence before that a list's line stands under."""
     if before.item:
         return [mark for mark in before.marks if mark.end <= before.start]

@@ -14,7 +14,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints, TypeAdapter, model_validator
 
-from actors.config import ConfigError, Section, read_yaml
+from actors.config import ConfigError, ConfigSection, read_yaml
 from actors.config.context import Context, CueRule, Effect, Language, Phrase
 from actors.config.load import validate
 from actors.context.phrases import spellings, written_out
@@ -23,7 +23,7 @@ from actors.context.scan import CueScanner, Rule
 FOLDER = Path(__file__).parent / "lexicons"
 
 
-class LexiconFile(Section):
+class LexiconFile(ConfigSection):
     """Schema of the lexicon file of one language."""
 
     language: Language
@@ -50,7 +50,7 @@ class LexiconFile(Section):
         return self
 
 
-class SectionEntry(Section):
+class SectionEntry(ConfigSection):
     """One kind of section: its code, what it implies, and its headings by language."""
 
     loinc: Annotated[str, StringConstraints(pattern=r"^\d{1,7}-\d$")] | None = None
@@ -58,7 +58,7 @@ class SectionEntry(Section):
     headings: dict[Language, tuple[Phrase, ...]]
 
 
-class SectionsFile(Section):
+class SectionsFile(ConfigSection):
     """Schema of ``sections.yaml``: entries by normalised section name."""
 
     sections: dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z_]*$")], SectionEntry]

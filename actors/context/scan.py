@@ -35,7 +35,7 @@ class Rule:
     whole: bool = False
 
 
-class Mark(NamedTuple):
+class CueMatch(NamedTuple):
     """A cue in the text: [start, end) and the rules that its words belong to."""
 
     start: int
@@ -59,11 +59,11 @@ class CueScanner:
         self._patterns = [(re.compile(pattern), (rule,)) for pattern, rule in patterns]
         self._any = bool(phrases)
 
-    def __call__(self, low: str) -> list[Mark]:
+    def __call__(self, low: str) -> list[CueMatch]:
         """The marks of a lower-cased text, in order and disjoint."""
         found = self._phrases(low) if self._any else []
         for pattern, rules in self._patterns:
-            found += [Mark(m.start(), m.end(), rules) for m in pattern.finditer(low)]
+            found += [CueMatch(m.start(), m.end(), rules) for m in pattern.finditer(low)]
         if len(found) < 2:
             return found
         found.sort(key=_leftmost_longest)
@@ -73,7 +73,7 @@ class CueScanner:
                 kept.append(mark)
         return kept
 
-    def _phrases(self, low: str) -> list[Mark]:
+    def _phrases(self, low: str) -> list[CueMatch]:
         # Split and join makes every run of white space one space, 8 times as fast as a translation
         # table. The space at the end stands beside the last character, and by index -1 before the
         # first.
@@ -86,11 +86,11 @@ class CueScanner:
                 continue
             if right and _wordlike(flat[end]):
                 continue
-            found.append(Mark(start, end, rules))
+            found.append(CueMatch(start, end, rules))
         return _stretched(found, low) if found and len(flat) != len(low) + 1 else found
 
 
-def _stretched(marks: list[Mark], low: str) -> list[Mark]:
+def _stretched(marks: list[CueMatch], low: str) -> list[CueMatch]:
     """Marks of the text whose runs of white space became one, at their places in the text."""
     # Where in the flattened text the first character after each run stands, and how many
     # characters the flattened text lacks there.
@@ -105,10 +105,10 @@ def _stretched(marks: list[Mark], low: str) -> list[Mark]:
         index = bisect_right(after, at) - 1
         return at + (lost[index] if index >= 0 else 0)
 
-    return [Mark(place(m.start), place(m.end - 1) + 1, m.rules) for m in marks]
+    return [CueMatch(place(m.start), place(m.end - 1) + 1, m.rules) for m in marks]
 
 
-def _leftmost_longest(mark: Mark) -> tuple[int, int]:
+def _leftmost_longest(mark: CueMatch) -> tuple[int, int]:
     return mark.start, -mark.end
 
 

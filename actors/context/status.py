@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from actors.context.clauses import Sentence
-from actors.context.scan import Mark, Rule
+from actors.context.scan import CueMatch, Rule
 from actors.spans import Assertion, Cue, Experiencer
 
 PRESENT = Assertion()
@@ -44,7 +44,7 @@ class Scope:
     start: int
     end: int
     forward: bool
-    mark: Mark
+    mark: CueMatch
     rule: Rule
 
 
@@ -144,7 +144,7 @@ def _scopes(text: str, sentence: Sentence) -> list[Scope]:
     return scopes
 
 
-def _stops(text: str, mark: Mark, effect: str) -> bool:
+def _stops(text: str, mark: CueMatch, effect: str) -> bool:
     """Whether a mark ends the scopes of an effect: a stop, or a new item of another kind.
 
     "No fever, possible pneumonia": the second item has a cue of its own.
@@ -158,7 +158,7 @@ def _stops(text: str, mark: Mark, effect: str) -> bool:
     return False
 
 
-def _after_comma(text: str, mark: Mark) -> bool:
+def _after_comma(text: str, mark: CueMatch) -> bool:
     return text[max(0, mark.start - 2) : mark.start].strip() == ","
 
 

@@ -12,7 +12,7 @@ from actors.deidentify.dates import Dates
 from actors.deidentify.detector import Detector
 from actors.deidentify.findings import Finding
 from actors.deidentify.folding import key_of
-from actors.deidentify.keys import Key
+from actors.deidentify.keys import SecretKey
 from actors.deidentify.mentions import Mentions
 from actors.deidentify.moving import on_progress
 from actors.deidentify.names import name_words
@@ -70,7 +70,7 @@ class Deidentifier:
                 "policies surrogate, hash and shift need a key: set MEDSPAN_DEIDENTIFY_KEY"
             )
         self._config = config
-        self._key = None if secret is None else Key(secret)
+        self._key = None if secret is None else SecretKey(secret)
         self._detector = Detector(config)
         self._dates = Dates(config.languages)
 

@@ -8,11 +8,11 @@ from actors.config.deidentify import Category, Deidentify, Policy
 from actors.deidentify.ages import find_ages
 from actors.deidentify.dates import Dates
 from actors.deidentify.fields import find_fields
-from actors.deidentify.findings import Finding, Index, Strength, disjoint, without_weaker
+from actors.deidentify.findings import Finding, FindingIndex, Strength, disjoint, without_weaker
 from actors.deidentify.identifiers import Identifiers
 from actors.deidentify.mentions import Mentions, Terms
 from actors.deidentify.names import Names
-from actors.deidentify.places import Places
+from actors.deidentify.places import PlaceFinder
 from actors.spans import Entity
 
 
@@ -24,7 +24,7 @@ class Detector:
         self._identifiers = Identifiers(config.countries)
         self._dates = Dates(config.languages)
         self._names = Names(config.languages)
-        self._places = Places(config.languages)
+        self._places = PlaceFinder(config.languages)
         self._terms = Terms(config.read_lists())
 
     def find(
@@ -47,7 +47,7 @@ class Detector:
         dates = list(self._dates.find(text))
         yield from dates
         # "visit 3/4/2020" names no visit.
-        sure = Index(date for date in dates if date.strength > Strength.SHAPE)
+        sure = FindingIndex(date for date in dates if date.strength > Strength.SHAPE)
         for field in find_fields(text):
             if not any(sure.overlapping(field.start, field.end)):
                 yield field

@@ -19,8 +19,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import ExplicitVRLittleEndian
 
-from actors.deidentify.keys import Key
-from actors.pages import DamagedFile, Limits, UnsupportedEncoding, open_pages
+from actors.deidentify.keys import SecretKey
+from actors.pages import DamagedFile, DecodeLimits, UnsupportedEncoding, open_pages
 from actors.pages.dicom import read_dataset
 from actors.spans import Box
 
@@ -29,7 +29,9 @@ _Action = Callable[[Dataset, tuple[int, int]], None]
 _OVERLAYS, _CURVES = range(0x6000, 0x6100), range(0x5000, 0x5100)
 
 
-def deidentified_dicom(content: bytes, boxes: Sequence[Box], key: Key, limits: Limits) -> bytes:
+def deidentified_dicom(
+    content: bytes, boxes: Sequence[Box], key: SecretKey, limits: DecodeLimits
+) -> bytes:
     """The file with the basic profile applied and the boxes black, as explicit little endian.
 
     Raises a PageError for what cannot be decoded, and ValueError for a box on a frame that is not
@@ -82,7 +84,7 @@ def _burn(dataset: Dataset, boxes: Sequence[Box]) -> None:
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
 
 
-def _profile(dataset: Dataset, key: Key) -> None:
+def _profile(dataset: Dataset, key: SecretKey) -> None:
     dataset.remove_private_tags()
     for element in list(dataset):
         if element.tag.group in _OVERLAYS or element.tag.group in _CURVES:
@@ -115,7 +117,7 @@ def _references() -> _Action:
     return action
 
 
-def _uids(value: Any, key: Key) -> Any:
+def _uids(value: Any, key: SecretKey) -> Any:
     if isinstance(value, str):
         number = int.from_bytes(key.digest("uid", value)[:16])
         return f"2.25.{number}" if value else value

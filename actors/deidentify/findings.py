@@ -37,7 +37,7 @@ class Finding:
     strength: Strength = Strength.PATTERN
 
 
-class Index:
+class FindingIndex:
     """Findings by place, for texts with thousands of them."""
 
     def __init__(self, findings: Iterable[Finding]) -> None:
@@ -56,7 +56,7 @@ def without_weaker(findings: Iterable[Finding]) -> list[Finding]:
     """The findings, without those of mere shape that a stronger one explains: it covers them, or
     it is a date whose digits they share."""
     kept = list(findings)
-    strong = Index(finding for finding in kept if finding.strength > Strength.SHAPE)
+    strong = FindingIndex(finding for finding in kept if finding.strength > Strength.SHAPE)
     return [
         finding
         for finding in kept

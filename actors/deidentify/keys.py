@@ -10,7 +10,7 @@ from random import Random
 SHORTEST_KEY = 16
 
 
-class Key:
+class SecretKey:
     """A secret, in bytes. It is never printed: its ``repr`` says nothing of it.
 
     Raises ValueError where it is shorter than 16 bytes.
@@ -25,7 +25,7 @@ class Key:
         self._secret = secret
 
     def __repr__(self) -> str:
-        return "Key(...)"
+        return "SecretKey(...)"
 
     def digest(self, *what: str) -> bytes:
         """32 bytes that follow from the key and some strings, whatever these contain."""

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from PIL import Image, ImageDraw
 
 from actors.deidentify.dicom import deidentified_dicom
-from actors.deidentify.keys import Key
+from actors.deidentify.keys import SecretKey
 from actors.deidentify.offsets import Edit
-from actors.pages import Limits, OcrResult, PageError, kind_of, open_pages, place
+from actors.pages import DecodeLimits, OcrResult, PageError, kind_of, open_pages, place
 from actors.spans import Box, spanning
 
 _MARGIN = 0.15  # of a box's height, on every side: boxes of OCR cut ascenders and accents
@@ -36,8 +36,8 @@ def burnt(
     content: bytes,
     boxes: Sequence[Box],
     *,
-    limits: Limits | None = None,
-    key: Key | None = None,
+    limits: DecodeLimits | None = None,
+    key: SecretKey | None = None,
 ) -> tuple[bytes, str]:
     """A picture, PDF or DICOM file with black in place of the boxes; and its kind: pdf for a PDF,
     tiff for a TIFF, dicom for DICOM, else png.
@@ -46,7 +46,7 @@ def burnt(
     whose unique ids are made anew with it, the same for the same id. Raises a PageError, and
     ValueError for a box on a page that is not there, or DICOM without a key.
     """
-    limits = limits or Limits()
+    limits = limits or DecodeLimits()
     kind = kind_of(content)
     if kind == "dicom":
         if key is None:
@@ -77,8 +77,8 @@ def _black(page: Image.Image, box: Box) -> None:
     ImageDraw.Draw(page).rectangle(corners, fill="black")
 
 
-def _rendered(limits: Limits) -> Limits:
-    return Limits(limits.dpi, limits.max_pages, limits.max_pixels, text_layer=False)
+def _rendered(limits: DecodeLimits) -> DecodeLimits:
+    return DecodeLimits(limits.dpi, limits.max_pages, limits.max_pixels, text_layer=False)
 
 
 def _written(pages: list[Image.Image], kind: str | None, dpi: int) -> tuple[bytes, str]:

@@ -81,7 +81,7 @@ _TOWN_STATE = re.compile(
 )
 
 
-class Places:
+class PlaceFinder:
     """Finds parts of addresses, institutions and countries."""
 
     def __init__(self, languages: tuple[Language, ...]) -> None:

@@ -9,7 +9,7 @@ from actors.config.deidentify import KEYED, Category, Deidentify, Policy
 from actors.deidentify.dates import Dates
 from actors.deidentify.findings import Finding
 from actors.deidentify.folding import key_of
-from actors.deidentify.keys import Key
+from actors.deidentify.keys import SecretKey
 from actors.deidentify.names import name_words
 from actors.deidentify.surrogates import NoneLeft, Surrogates
 
@@ -31,7 +31,7 @@ class Replacing:
     def __init__(
         self,
         config: Deidentify,
-        key: Key | None,
+        key: SecretKey | None,
         dates: Dates,
         text: str,
         findings: Sequence[Finding],

@@ -20,7 +20,7 @@ from random import Random
 
 from actors.config.deidentify import Category, Language
 from actors.deidentify.folding import key_of
-from actors.deidentify.keys import Key
+from actors.deidentify.keys import SecretKey
 from actors.deidentify.names import LOCALES, NAME_WORD, PARTICLES, TITLES, faker_list
 
 _TRIES = 1000
@@ -41,7 +41,11 @@ class Surrogates:
     """
 
     def __init__(
-        self, key: Key, patient_id: str, languages: tuple[Language, ...], taken: Collection[str]
+        self,
+        key: SecretKey,
+        patient_id: str,
+        languages: tuple[Language, ...],
+        taken: Collection[str],
     ) -> None:
         self._key, self._patient = key, patient_id
         self._languages, self._taken = languages, taken

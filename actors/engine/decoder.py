@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from actors.engine.grammar import Constraint
-from actors.engine.output import Output
+from actors.engine.output import OutputBuffer
 from actors.engine.request import Likeliest, Request, Thinking
 from actors.engine.runner import Logits, Runner
 from actors.engine.sampling import Ids, Sampler, likeliest, log_probability
@@ -52,7 +52,7 @@ class Decoder:
         """True if the grammar allows no further token."""
         return self._thinking is None and self._grammar is not None and self._grammar.complete
 
-    def choose(self, row: Logits, output: Output) -> Choice | None:
+    def choose(self, row: Logits, output: OutputBuffer) -> Choice | None:
         """Choose the next token from its logits [vocabulary]; None if the grammar allows none."""
         grammar = self._grammar
         if grammar is None or self._is_thinking(row, output):
@@ -72,7 +72,7 @@ class Decoder:
             return True
         return self._grammar.consume(token)
 
-    def forced(self, output: Output, generated: int, grammar: bool = True) -> Iterator[int]:
+    def forced(self, output: OutputBuffer, generated: int, grammar: bool = True) -> Iterator[int]:
         """Yield the tokens that must follow: the end of a thinking block whose budget is exhausted,
         then the tokens the grammar forces, unless ``grammar`` is False. Accept each token before
         requesting the next."""
@@ -82,7 +82,7 @@ class Decoder:
             while tokens := self._grammar.forced():
                 yield from tokens
 
-    def _is_thinking(self, row: Logits, output: Output) -> bool:
+    def _is_thinking(self, row: Logits, output: OutputBuffer) -> bool:
         thinking = self._thinking
         if thinking is None:
             return False

@@ -8,7 +8,7 @@ from actors.engine.request import Likeliest
 from actors.engine.streaming import OnText, TextStream
 
 
-class Output:
+class OutputBuffer:
     """Bytes of the generated tokens, up to a stop string.
 
     ``ends[i]`` is the length in bytes after token i, ``logprobs[i]`` its log probability and

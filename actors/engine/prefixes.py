@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from actors.engine.runner import Runner
 
-Key = tuple[int, ...]
+PrefixKey = tuple[int, ...]
 
 
 @dataclass(slots=True, eq=False)
-class Entry:
+class SharedPrefix:
     """One shared prefix. ``tokens`` is what its sequence holds once ``ready``."""
 
     tokens: list[int]
@@ -31,31 +31,31 @@ class Prefixes:
     def __init__(self, runner: Runner, sequences: list[int]) -> None:
         self._runner = runner
         self._free = list(sequences)
-        self._entries: OrderedDict[Key, Entry] = OrderedDict()
+        self._entries: OrderedDict[PrefixKey, SharedPrefix] = OrderedDict()
 
     @property
     def held(self) -> int:
         """KV-cache tokens that the entries occupy in a unified cache."""
         return sum(len(entry.tokens) for entry in self._entries.values())
 
-    def find(self, prefix: Key) -> Entry | None:
+    def find(self, prefix: PrefixKey) -> SharedPrefix | None:
         """Return the entry of this prefix, ready or not, and mark it as most recently used."""
         entry = self._entries.get(prefix)
         if entry is not None:
             self._entries.move_to_end(prefix)
         return entry
 
-    def create(self, prefix: Key, prompt: list[int]) -> Entry | None:
+    def create(self, prefix: PrefixKey, prompt: list[int]) -> SharedPrefix | None:
         """Create an entry for the part of ``prefix`` that ``prompt`` starts with; None if all
         sequences are in use."""
         # At least one prompt token must remain to compute: its logits start the output.
         tokens = prompt[: min(len(prefix), len(prompt) - 1)]
         if not tokens or (not self._free and not self.evict()):
             return None
-        entry = self._entries[prefix] = Entry(tokens, self._free.pop())
+        entry = self._entries[prefix] = SharedPrefix(tokens, self._free.pop())
         return entry
 
-    def fill(self, entry: Entry, slot: int) -> None:
+    def fill(self, entry: SharedPrefix, slot: int) -> None:
         """Copy the prefix's state from a slot that has computed it."""
         self._runner.copy(slot, entry.sequence, len(entry.tokens))
         entry.ready = True
@@ -68,14 +68,14 @@ class Prefixes:
                 return True
         return False
 
-    def release(self, entry: Entry) -> None:
+    def release(self, entry: SharedPrefix) -> None:
         """Drop one user; an entry whose creator is gone before it was ready is removed."""
         entry.users -= 1
         if not entry.ready and entry.users == 0:
             prefix = next(key for key, value in self._entries.items() if value is entry)
             self._drop(prefix, entry)
 
-    def _drop(self, prefix: Key, entry: Entry) -> None:
+    def _drop(self, prefix: PrefixKey, entry: SharedPrefix) -> None:
         del self._entries[prefix]
         self._runner.trim(entry.sequence, 0)
         self._free.append(entry.sequence)

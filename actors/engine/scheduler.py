@@ -16,7 +16,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 
-from actors.engine.prefixes import Entry, Prefixes
+from actors.engine.prefixes import Prefixes, SharedPrefix
 from actors.engine.runner import Block, Runner
 from actors.engine.sequence import SequenceState, Techniques
 
@@ -52,13 +52,13 @@ class Scheduler:
                 break
         self.waiting.extendleft(reversed(held_back))
 
-    def _entry(self, state: SequenceState) -> Entry | None:
+    def _entry(self, state: SequenceState) -> SharedPrefix | None:
         prefix = state.request.prefix
         if not prefix or not self._techniques.share:
             return None
         return self.prefixes.find(prefix) or self.prefixes.create(prefix, state.tokens)
 
-    def _start(self, state: SequenceState, entry: Entry | None) -> bool:
+    def _start(self, state: SequenceState, entry: SharedPrefix | None) -> bool:
         """Reserve KV space and take a slot; return False if other requests must finish first."""
         shared = 0
         if entry is not None:

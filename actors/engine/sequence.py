@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from actors.engine.decoder import Choice, Decoder
-from actors.engine.output import Output
-from actors.engine.prefixes import Entry
+from actors.engine.output import OutputBuffer
+from actors.engine.prefixes import SharedPrefix
 from actors.engine.request import (
     PLACEHOLDER,
     Completion,
@@ -64,7 +64,7 @@ class SequenceState:
         if request.media and self.tokens[-1] == PLACEHOLDER:
             raise RequestRefused("a prompt cannot end with an image")
         self.slot = -1
-        self.entry: Entry | None = None
+        self.entry: SharedPrefix | None = None
         self.reserved = 0
         self.computed = self.shared = 0
         self.finish_reason: FinishReason | None = None
@@ -78,7 +78,7 @@ class SequenceState:
         if request.media:
             self._words = [token for token in self.tokens if token != PLACEHOLDER]
         self._decoder = Decoder(request, runner, self._words)
-        self._output = Output(request.stop, tell)
+        self._output = OutputBuffer(request.stop, tell)
         self._forced = 0
 
     @property

@@ -6,7 +6,6 @@ from actors.extras import optional_imports
 
 with optional_imports("a GGUF model"):
     from actors.gguf.backend import GenerativeBackend
-    from actors.gguf.in_flight import InFlightDocument
     from actors.gguf.inputs import (
         DocumentError,
         Inputs,
@@ -17,17 +16,18 @@ with optional_imports("a GGUF model"):
         thinking,
     )
     from actors.gguf.model import LlamaModel
+    from actors.gguf.prompted_document import PromptedDocument
     from actors.gguf.runner import LlamaRunner
 
 __all__ = [
     "DocumentError",
     "GenerativeBackend",
-    "InFlightDocument",
     "Inputs",
     "LlamaModel",
     "LlamaRunner",
     "LoadedModel",
     "Prepared",
+    "PromptedDocument",
     "TextInputs",
     "request_sampling",
     "thinking",

@@ -7,8 +7,8 @@ from time import perf_counter
 
 from actors.config import GgufModel
 from actors.engine import Completion
-from actors.gguf.in_flight import InFlightDocument, choices, scored, united
 from actors.gguf.model import LlamaModel
+from actors.gguf.prompted_document import PromptedDocument, choices, scored, united
 from actors.grounding import ground, mark_further
 from actors.merge import merge, merge_windows
 from actors.prompts import ParsedAnswer
@@ -21,7 +21,7 @@ _PROBLEM = {
 
 
 def extraction(
-    in_flight: InFlightDocument,
+    in_flight: PromptedDocument,
     completions: Sequence[Completion],
     config: GgufModel,
     model: LlamaModel,
@@ -63,7 +63,7 @@ def extraction(
 
 
 def _entities(
-    in_flight: InFlightDocument,
+    in_flight: PromptedDocument,
     parts: Sequence[ParsedAnswer],
     completions: Sequence[Completion],
     config: GgufModel,

@@ -17,12 +17,12 @@ from actors.engine import Completion, Engine, EngineLost, RequestRefused, Techni
 from actors.extras import optional_imports
 from actors.futures import settle
 from actors.gguf.answers import extraction
-from actors.gguf.in_flight import InFlightDocument
 from actors.gguf.inputs import Inputs, LoadedModel, TextInputs
 from actors.gguf.llama_library import usable_share
 from actors.gguf.model import LlamaModel
 from actors.gguf.parameters import check_parameters
 from actors.gguf.prompt_plans import PromptPlans, check_labels
+from actors.gguf.prompted_document import PromptedDocument
 from actors.guideline import Guideline
 from actors.memory import (
     check_gguf,
@@ -152,7 +152,7 @@ class GenerativeBackend:
             failure = Failure(type(error).__name__, "while building the prompt")
             settle(future, self._failed(document, failure))
             return
-        in_flight = InFlightDocument(document, future, plan, prepared.places, notes=prepared.notes)
+        in_flight = PromptedDocument(document, future, plan, prepared.places, notes=prepared.notes)
         in_flight.window_futures = [
             self._engine.submit(
                 request, None if tell is None else partial(tell, index), client=future
@@ -162,7 +162,7 @@ class GenerativeBackend:
         in_flight.seconds = perf_counter() - start
         self._wait(in_flight)
 
-    def _wait(self, in_flight: InFlightDocument) -> None:
+    def _wait(self, in_flight: PromptedDocument) -> None:
         """Schedule the result when the last window completes."""
         left, lock = len(in_flight.window_futures), Lock()
 
@@ -183,7 +183,7 @@ class GenerativeBackend:
         for window_future in in_flight.window_futures:
             window_future.add_done_callback(on_window_done)
 
-    def _answer(self, in_flight: InFlightDocument) -> None:
+    def _answer(self, in_flight: PromptedDocument) -> None:
         if any(window_future.cancelled() for window_future in in_flight.window_futures):
             in_flight.future.cancel()  # the backend was closed
         if in_flight.future.cancelled():

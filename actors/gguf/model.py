@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import llama_cpp
 import llguidance
@@ -18,6 +18,7 @@ from actors.config.gguf import GgufContext
 from actors.engine import Thinking
 from actors.gguf import llama_library
 from actors.gguf.parameters import apply_parameters
+from actors.prompts import Segment
 
 # Control tokens kept in the output, so that thinking can be separated from the answer.
 _THINK = (b"<think>", b"</think>")
@@ -25,18 +26,6 @@ _HARMONY = (b"<|start|>", b"<|channel|>", b"<|message|>", b"<|end|>")
 _CONTROL = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL
 _UNKNOWN = llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
 _USER = llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
-
-
-class Segment(Protocol):
-    """A piece of a prompt: trusted text if ``special``, otherwise document text."""
-
-    @property
-    def text(self) -> str:
-        """The text itself."""
-
-    @property
-    def special(self) -> bool:
-        """True if control tokens in the text are parsed as such."""
 
 
 class LlamaModel:

@@ -17,7 +17,7 @@ from threading import Lock
 from actors.config import ConfigError, GgufModel, LabelFilter, fingerprint, results_of
 from actors.gguf.model import LlamaModel
 from actors.guideline import Guideline
-from actors.prompts import ChatTemplate, Format, Prompt, PromptError, Segment, prompt_format
+from actors.prompts import ChatTemplate, Prompt, PromptError, PromptFormat, Segment, prompt_format
 
 _KEPT = 32
 
@@ -28,7 +28,7 @@ class PromptPlan:
     window and of the overlap of neighbours. ``begun``: the prompt opens a thinking block.
     ``fingerprint``: equal fingerprints, equal entities."""
 
-    format: Format
+    format: PromptFormat
     labels: LabelFilter
     size: int
     overlap: int
@@ -115,7 +115,7 @@ class PromptPlans:
         except ConfigError as error:
             raise PromptError(f"with the document's own prompt: {error}") from None
 
-    def _window(self, prompt_form: Format, prompt: str | None) -> tuple[int, int]:
+    def _window(self, prompt_form: PromptFormat, prompt: str | None) -> tuple[int, int]:
         context, window = self._config.context.length, self._config.window
         empty = prompt_form.render("", prompt)
         instruction_tokens = len(self._model.tokenize(empty.prefix + empty.suffix))

@@ -12,7 +12,7 @@ _END = 1 << 60
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CandidateSpan:
     """A candidate span of a mention, and how it was found."""
 
     start: int
@@ -26,7 +26,7 @@ class Cover:
     def __init__(self, length: int) -> None:
         self._flags = bytearray(length)
 
-    def is_free(self, place: Place) -> bool:
+    def is_free(self, place: CandidateSpan) -> bool:
         """Return True if no character of the place is covered."""
         return self._flags.find(1, place.start, place.end) < 0
 
@@ -36,8 +36,11 @@ class Cover:
 
 
 def assign(
-    mentions: Sequence[Mention], places: Sequence[Sequence[Place]], length: int, in_order: bool
-) -> list[Place | None]:
+    mentions: Sequence[Mention],
+    places: Sequence[Sequence[CandidateSpan]],
+    length: int,
+    in_order: bool,
+) -> list[CandidateSpan | None]:
     """Return the place of each mention in a text of ``length`` characters, or None if it has none.
 
     ``places``: candidates per mention, best first. ``in_order``: all mentions are in the order of
@@ -48,15 +51,15 @@ def assign(
     for i, label in enumerate(labels):
         if places[i]:
             groups.setdefault(label, []).append(i)
-    placed: dict[int, Place] = {}
+    placed: dict[int, CandidateSpan] = {}
     for group in groups.values():
         placed |= _in_order(mentions, places, group) or _near(mentions, places, group, length)
     return [placed.get(i) for i in range(len(mentions))]
 
 
 def _in_order(
-    mentions: Sequence[Mention], places: Sequence[Sequence[Place]], group: Sequence[int]
-) -> Mapping[int, Place] | None:
+    mentions: Sequence[Mention], places: Sequence[Sequence[CandidateSpan]], group: Sequence[int]
+) -> Mapping[int, CandidateSpan] | None:
     """Find places in reading order, without overlaps between mentions of one label; None if
     impossible.
 
@@ -73,7 +76,7 @@ def _in_order(
     latest = _latest(mentions, places, chain)
     if latest is None:
         return None
-    found: dict[int, Place] = {}
+    found: dict[int, CandidateSpan] = {}
     at, ends = 0, dict.fromkeys((mentions[i].label for i in chain), 0)
     for i in chain:
         label = mentions[i].label
@@ -91,7 +94,7 @@ def _in_order(
 
 
 def _latest(
-    mentions: Sequence[Mention], places: Sequence[Sequence[Place]], chain: Sequence[int]
+    mentions: Sequence[Mention], places: Sequence[Sequence[CandidateSpan]], chain: Sequence[int]
 ) -> Mapping[int, tuple[int, int]] | None:
     """Return how late each mention may start and end so that all later ones still have a place."""
     bounds: dict[int, tuple[int, int]] = {}
@@ -108,16 +111,16 @@ def _latest(
 
 def _near(
     mentions: Sequence[Mention],
-    places: Sequence[Sequence[Place]],
+    places: Sequence[Sequence[CandidateSpan]],
     group: Sequence[int],
     length: int,
-) -> Mapping[int, Place]:
+) -> Mapping[int, CandidateSpan]:
     """Choose free places between those of the neighbouring mentions, if there are any.
 
     Mentions with a single place come first, then the longest, so that nested mentions look
     elsewhere.
     """
-    placed: dict[int, Place] = {}
+    placed: dict[int, CandidateSpan] = {}
     placed_order: list[int] = []
     covered: dict[str, Cover] = {}
     taken: dict[tuple[str, str], set[int]] = {}

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from actors.config.prompt import GroundingOptions
 from actors.graphemes import is_break
-from actors.grounding.assign import Cover, Place, assign
+from actors.grounding.assign import CandidateSpan, Cover, assign
 from actors.grounding.folding import Breaks, Folded, fold, is_broken
 from actors.grounding.fuzzy import WordIndex
 from actors.spans import Entity, Grounding, Mention
@@ -90,7 +90,7 @@ class _Search:
         self._text = text
         self._threshold = fuzzy_threshold
         self._boundaries = boundaries(text)
-        self._cache: dict[str, list[Place]] = {}
+        self._cache: dict[str, list[CandidateSpan]] = {}
 
     @cached_property
     def _folded(self) -> Folded:
@@ -107,13 +107,13 @@ class _Search:
     def _words(self) -> WordIndex:
         return WordIndex(self._folded.text)
 
-    def places(self, mention: str) -> list[Place]:
+    def places(self, mention: str) -> list[CandidateSpan]:
         """Return every place of a mention: exact ones first, each kind in text order."""
         if mention not in self._cache:
             self._cache[mention] = self._find(mention.strip())
         return self._cache[mention]
 
-    def _find(self, mention: str) -> list[Place]:
+    def _find(self, mention: str) -> list[CandidateSpan]:
         if not mention:
             return []
         exact = list(self._exact(mention))
@@ -129,28 +129,28 @@ class _Search:
             found = list(self._fuzzy(folded_mention))
         return found
 
-    def _exact(self, mention: str) -> Iterator[Place]:
+    def _exact(self, mention: str) -> Iterator[CandidateSpan]:
         at = self._text.find(mention)
         while at >= 0:
-            yield Place(at, at + len(mention), Grounding.EXACT)
+            yield CandidateSpan(at, at + len(mention), Grounding.EXACT)
             at = self._text.find(mention, at + 1)
 
-    def _normalized(self, folded_mention: str) -> Iterator[Place]:
+    def _normalized(self, folded_mention: str) -> Iterator[CandidateSpan]:
         for folded in (self._folded, *self._dehyphenated):
             for span in folded.find(folded_mention):
-                if self._is_whole(place := Place(*span, Grounding.NORMALIZED)):
+                if self._is_whole(place := CandidateSpan(*span, Grounding.NORMALIZED)):
                     yield place
 
-    def _fuzzy(self, folded_mention: str) -> Iterator[Place]:
+    def _fuzzy(self, folded_mention: str) -> Iterator[CandidateSpan]:
         for start, end in self._words.similar(folded_mention, self._threshold):
             span = self._folded.stored(start, end)
-            if span is not None and self._is_whole(place := Place(*span, Grounding.FUZZY)):
+            if span is not None and self._is_whole(place := CandidateSpan(*span, Grounding.FUZZY)):
                 yield place
 
-    def _is_whole(self, place: Place) -> bool:
+    def _is_whole(self, place: CandidateSpan) -> bool:
         return bool(self._boundaries[place.start] and self._boundaries[place.end])
 
-    def _may_be_inside_word(self, place: Place) -> bool:
+    def _may_be_inside_word(self, place: CandidateSpan) -> bool:
         return self._may_cut(place.start) and self._may_cut(place.end)
 
     def _may_cut(self, at: int) -> bool:
@@ -161,7 +161,9 @@ class _Search:
         return not (before.isdecimal() or after.isdecimal()) and is_break(self._text, at)
 
 
-def _entity(mention: Mention, text: str, place: Place | None, offset: int, model: str) -> Entity:
+def _entity(
+    mention: Mention, text: str, place: CandidateSpan | None, offset: int, model: str
+) -> Entity:
     start = end = None
     words, grounding = mention.text, Grounding.UNGROUNDED
     if place is not None:

@@ -66,7 +66,7 @@ class Lists:
         return self.values[np.arange(len(offsets), dtype=np.int32) + offsets], begins
 
 
-class Index:
+class VocabularyIndex:
     """The tables of an index. Opening maps files and reads nothing else."""
 
     def __init__(self, folder: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from actors.linking import folding
 from actors.linking.build import Ids
-from actors.linking.index import Index
+from actors.linking.index import VocabularyIndex
 from actors.linking.similar import Similar
 
 EXACT, FOLDED, SIMILAR = "exact", "folded", "similar"
@@ -39,7 +39,12 @@ class Lookup:
     """
 
     def __init__(
-        self, index: Index, similar: Similar, *, types: tuple[str, ...] = (), drugs: bool = False
+        self,
+        index: VocabularyIndex,
+        similar: Similar,
+        *,
+        types: tuple[str, ...] = (),
+        drugs: bool = False,
     ) -> None:
         self._index = index
         self._similar = similar

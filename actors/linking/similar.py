@@ -19,7 +19,7 @@ from rapidfuzz.distance import LCSseq
 from actors.linking import folding
 from actors.linking.build import Ids, weight
 from actors.linking.grams import grams
-from actors.linking.index import Index
+from actors.linking.index import VocabularyIndex
 from actors.linking.substitutes import FULL
 
 MENTION_SHARE = 35
@@ -62,7 +62,7 @@ class Neighbours:
 class Similar:
     """Finds similar names in an index."""
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, index: VocabularyIndex) -> None:
         self._index = index
         # One array for all mentions, zero between them: of a size that is not made each time.
         self._scores = np.zeros(len(index.concept_of), dtype=np.int32)

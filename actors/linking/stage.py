@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from actors.config.linking import LinkedVocabulary, Linking
-from actors.linking.index import Index, Manifest, read_manifest
+from actors.linking.index import Manifest, VocabularyIndex, read_manifest
 from actors.linking.lookup import Hit, Lookup
 from actors.linking.mentions import written_out
 from actors.linking.similar import Similar
@@ -64,7 +64,7 @@ class _Links:
         folder = Path(vocabulary.index)
         self.manifest = read_manifest(folder)
         self.labels = frozenset(vocabulary.labels)
-        self._index = Index(folder)
+        self._index = VocabularyIndex(folder)
         self._config = config
         similar = Similar(self._index)
         ways = {

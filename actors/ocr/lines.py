@@ -30,7 +30,7 @@ _LETTERS = slice(14, 34)  # minimum extent of a word: "and" stays within, "Spy" 
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class LineCrop:
     """A line cropped from an upright image: its corners there, and its pixels at LINE_HEIGHT."""
 
     quad: Quad
@@ -49,14 +49,14 @@ def is_sideways(quads: Sequence[Quad]) -> bool:
     return tall > long
 
 
-def cut(picture: Picture, quads: Sequence[Quad]) -> list[Cut]:
+def cut(picture: Picture, quads: Sequence[Quad]) -> list[LineCrop]:
     """Crop the lines of an upright image."""
     cuts = []
     for quad in quads:
         width, height = _sides(quad)
         if width < 2 or height < 2:
             continue
-        cuts.append(Cut(quad, _crop(picture, quad, width, height)))
+        cuts.append(LineCrop(quad, _crop(picture, quad, width, height)))
     return cuts
 
 
@@ -74,11 +74,11 @@ def _crop(picture: Picture, quad: Quad, width: float, height: float) -> Picture:
     return np.asarray(cv2.resize(straight, size), np.uint8)
 
 
-def turned(cuts: Sequence[Cut], width: int, height: int) -> list[Cut]:
+def turned(cuts: Sequence[LineCrop], width: int, height: int) -> list[LineCrop]:
     """Return the lines of the page rotated by 180 degrees; its size is the page's."""
     corner = np.array([width, height], np.float32)
     return [
-        Cut(
+        LineCrop(
             np.ascontiguousarray((corner - one.quad)[[2, 3, 0, 1]]),
             np.ascontiguousarray(one.crop[::-1, ::-1]),
         )
@@ -86,7 +86,7 @@ def turned(cuts: Sequence[Cut], width: int, height: int) -> list[Cut]:
     ]
 
 
-def skew(cuts: Sequence[Cut]) -> float:
+def skew(cuts: Sequence[LineCrop]) -> float:
     """Return the angle in radians at which the lines of a page descend to the right."""
     angles = []
     for one in cuts:
@@ -106,7 +106,7 @@ def skew(cuts: Sequence[Cut]) -> float:
 
 
 def strips(
-    cuts: Sequence[Cut], read: Sequence[RecognizedLine], size: tuple[int, int], turn: int
+    cuts: Sequence[LineCrop], read: Sequence[RecognizedLine], size: tuple[int, int], turn: int
 ) -> list[Strip]:
     """Convert recognised lines to strips: words in pixels of the source page of ``size`` (width,
     height), which was rotated clockwise by ``turn`` degrees for reading."""
@@ -133,7 +133,7 @@ def strips(
     return made
 
 
-def line_boxes(cuts: Sequence[Cut], page: int, size: tuple[int, int], turn: int) -> list[Box]:
+def line_boxes(cuts: Sequence[LineCrop], page: int, size: tuple[int, int], turn: int) -> list[Box]:
     """Return the box of each line on the source page; ``size`` and ``turn`` as for ``strips``."""
     boxes = []
     for one in cuts:
@@ -142,7 +142,9 @@ def line_boxes(cuts: Sequence[Cut], page: int, size: tuple[int, int], turn: int)
     return boxes
 
 
-def _words(one: Cut, letters: RecognizedLine, size: tuple[int, int], turn: int) -> list[PlacedWord]:
+def _words(
+    one: LineCrop, letters: RecognizedLine, size: tuple[int, int], turn: int
+) -> list[PlacedWord]:
     ink = _ink(one.crop)
     inked = _inked(ink)
     spans = _split(_word_spans(letters.text), letters, inked)
@@ -255,7 +257,7 @@ def _pitch(spans: Sequence[tuple[int, int]], letters: RecognizedLine) -> float:
     return median(steps) if steps else 1.0 / max(len(letters.text), 1)
 
 
-def inked_columns(one: Cut) -> NDArray[np.bool_]:
+def inked_columns(one: LineCrop) -> NDArray[np.bool_]:
     """Return the columns of a line's crop that have ink."""
     return _inked(_ink(one.crop))
 

@@ -44,7 +44,7 @@ Quad = NDArray[np.float32]
 """Corners of a line: top left, top right, bottom right, bottom left."""
 
 
-class Models:
+class OcrNetworks:
     """The loaded networks. Both methods are thread-safe."""
 
     def __init__(

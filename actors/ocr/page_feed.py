@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
 from actors.pages import (
-    Limits,
+    DecodeLimits,
     Note,
     OcrResult,
     Page,
@@ -121,7 +121,7 @@ class OcrJob:
 class PageFeed:
     """The pages of queued documents, decoded on demand."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: DecodeLimits) -> None:
         self._limits = limits
         self._jobs: queue.SimpleQueue[OcrJob | None] = queue.SimpleQueue()
         self._job: OcrJob | None = None

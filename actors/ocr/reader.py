@@ -21,7 +21,7 @@ from actors.config import fingerprint, results_of
 from actors.config.ocr import OcrModel
 from actors.memory import cores, memory_by_place, memory_growth
 from actors.ocr.lines import (
-    Cut,
+    LineCrop,
     cut,
     inked_columns,
     is_sideways,
@@ -31,14 +31,14 @@ from actors.ocr.lines import (
     turned,
 )
 from actors.ocr.missing_letters import MissingLetters, doubted
-from actors.ocr.networks import Models, Quad, weights_digest
+from actors.ocr.networks import OcrNetworks, Quad, weights_digest
 from actors.ocr.page_feed import OcrJob, OnPage, PageFeed, ignore_page
 from actors.ocr.recognized import RecognizedLine
 from actors.ocr.tesseract import BATCH_PIXELS
 from actors.ocr.text_layer import KnownWords, known_words, without_known
 from actors.pages import (
     Coverage,
-    Limits,
+    DecodeLimits,
     Note,
     OcrResult,
     Page,
@@ -71,7 +71,7 @@ class _DetectedPage:
     number: int
     size: tuple[int, int]
     turn: int
-    cuts: list[Cut]
+    cuts: list[LineCrop]
     known: KnownWords
 
 
@@ -108,10 +108,10 @@ class OcrReader(Closeable):
         self.fingerprint = fingerprint(content, weights=weights_digest(config))
         self._fatal = bool(gpu)  # after a GPU error, every later call fails too
         before = memory_by_place()
-        self._models = Models(config, max(1, threads // workers), gpu, cpu_fallback)
+        self._models = OcrNetworks(config, max(1, threads // workers), gpu, cpu_fallback)
         self.memory_used = memory_growth(before)
         """Bytes by which the process has grown while the networks were loaded."""
-        self._feed = PageFeed(Limits.of(config.pages))
+        self._feed = PageFeed(DecodeLimits.of(config.pages))
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="ocr")
         self._thread = threading.Thread(target=self._run, name="ocr-reader", daemon=True)
         self._in_flight: list[OcrJob] = []
@@ -195,7 +195,7 @@ class OcrReader(Closeable):
 
     def _cuts(
         self, picture: Picture, region: tuple[int, int, int, int], sure: Coverage
-    ) -> tuple[int, list[Cut]]:
+    ) -> tuple[int, list[LineCrop]]:
         """Return the lines in a region of a page, and the degrees by which the page was rotated to
         find them upright. Lines that are covered do not tell how the others run."""
         size = (picture.shape[1], picture.shape[0])
@@ -280,7 +280,7 @@ class OcrReader(Closeable):
         page.cuts, page.turn = other, page.turn + 180
         return self._read_cuts(other)
 
-    def _read_cuts(self, cuts: Sequence[Cut]) -> list[RecognizedLine]:
+    def _read_cuts(self, cuts: Sequence[LineCrop]) -> list[RecognizedLine]:
         return self._read([one.crop for one in cuts])
 
     def _read(self, crops: Sequence[Picture]) -> list[RecognizedLine]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from rapidfuzz.distance import Levenshtein
 
-from actors.ocr.lines import Cut, source_box
+from actors.ocr.lines import LineCrop, source_box
 from actors.ocr.recognized import RecognizedLine
 from actors.pages import Coverage, Note, Page, PlacedWord, Strip, strip_of, union
 
@@ -17,7 +17,7 @@ _ALIKE = 0.9  # least share of equal letters and digits in these
 _KNOWN = 0.8  # OCR that is less sure than this cannot judge a layer: another script, say
 _LEAST = 4  # letters and digits of a line that say something
 
-Read = Callable[[Sequence[Cut]], list[RecognizedLine]]
+Read = Callable[[Sequence[LineCrop]], list[RecognizedLine]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class KnownWords:
 
 
 def known_words(
-    page: Page, sure: Coverage, cuts: Sequence[Cut], turn: int, read: Read
+    page: Page, sure: Coverage, cuts: Sequence[LineCrop], turn: int, read: Read
 ) -> KnownWords:
     """Return the words of a page that can be believed. ``sure``: where those are that need no OCR.
     ``cuts``: the lines that were detected on the page rotated by ``turn``. ``read`` recognises a
@@ -56,7 +56,7 @@ def known_words(
 
 
 def _shown(
-    strips: Sequence[Strip], cuts: Sequence[Cut], size: tuple[int, int], turn: int
+    strips: Sequence[Strip], cuts: Sequence[LineCrop], size: tuple[int, int], turn: int
 ) -> list[Strip]:
     """Return the words of strips that lie where the detector has found a line."""
     if not strips:
@@ -90,7 +90,7 @@ def _kept(
 
 def _is_right(
     strips: Sequence[Strip],
-    cuts: Sequence[Cut],
+    cuts: Sequence[LineCrop],
     size: tuple[int, int],
     turn: int,
     read: Read,

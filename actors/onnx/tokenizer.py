@@ -31,7 +31,7 @@ _WORDS = 50_000  # the same for texts given as words
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
+class TokenizedText:
     """The tokens of one text, without special tokens; all arrays have one row per token.
 
     ``ids``: vocabulary ids. ``starts`` and ``ends``: code points. ``words``: index of the word of
@@ -50,7 +50,7 @@ class Tokens:
 
 
 _NONE = np.zeros(0, np.int32)
-NO_TOKENS = Tokens(_NONE, _NONE, _NONE, _NONE)
+NO_TOKENS = TokenizedText(_NONE, _NONE, _NONE, _NONE)
 
 
 class TextTokenizer:
@@ -66,7 +66,7 @@ class TextTokenizer:
         self.before, self.after = self._template()
         self._spelling = Spelling(lambda text: self._misses(self._encoded(text)))
 
-    def encode(self, text: str) -> Tokens:
+    def encode(self, text: str) -> TokenizedText:
         """Tokenize a text, which must be encodable as UTF-8."""
         return _join([self._tokens(piece, at) for at, piece in _cut(text)])
 
@@ -95,7 +95,7 @@ class TextTokenizer:
             unknown += self._misses(encoding)
         return np.concatenate(ids), np.concatenate(counts), unknown
 
-    def _tokens(self, text: str, at: int) -> Tokens:
+    def _tokens(self, text: str, at: int) -> TokenizedText:
         """Tokenize a piece of a text that starts at offset ``at``."""
         encoding = self._encoded(text)
         unknown = self._misses(encoding)
@@ -114,7 +114,7 @@ class TextTokenizer:
         words = np.array([-1 if word is None else word for word in encoding.word_ids], np.int32)
         cuts = np.ones(len(words), bool)
         cuts[1:] = (words[1:] != words[:-1]) | (words[1:] < 0)
-        return Tokens(
+        return TokenizedText(
             ids=np.array(encoding.ids, np.int32),
             starts=starts + np.int32(at),
             ends=ends + np.int32(at),
@@ -156,14 +156,14 @@ def _cut(text: str) -> Iterator[tuple[int, str]]:
     yield start, text[start:]
 
 
-def _join(parts: Sequence[Tokens]) -> Tokens:
+def _join(parts: Sequence[TokenizedText]) -> TokenizedText:
     if len(parts) == 1:
         return parts[0]
     words, last = [], 0
     for part in parts:
         words.append(part.words + np.int32(last))
         last = int(words[-1][-1]) if len(part) else last
-    return Tokens(
+    return TokenizedText(
         ids=np.concatenate([part.ids for part in parts]),
         starts=np.concatenate([part.starts for part in parts]),
         ends=np.concatenate([part.ends for part in parts]),

@@ -24,7 +24,7 @@ from actors.pages.errors import (
 from actors.pages.formats import kind_of
 from actors.pages.notes import Note, page_problems
 from actors.pages.page import (
-    Limits,
+    DecodeLimits,
     OcrResult,
     Page,
     PageSize,
@@ -36,26 +36,26 @@ from actors.pages.page import (
 )
 from actors.pages.process import open_pages
 from actors.pages.rectangles import Rectangle, strip_of, turned_box, union
-from actors.pages.tables import Cell, Table, find_tables
+from actors.pages.tables import Cell, PageTable, find_tables
 
 __all__ = [
     "Cell",
     "Coverage",
     "DamagedFile",
+    "DecodeLimits",
     "EmptyFile",
-    "Limits",
     "Note",
     "OcrResult",
     "Page",
     "PageError",
     "PageSize",
+    "PageTable",
     "PasswordNeeded",
     "Picture",
     "PixelBudget",
     "PlacedWord",
     "Rectangle",
     "Strip",
-    "Table",
     "TooLarge",
     "TooManyPages",
     "TooManyPixels",

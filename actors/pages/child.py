@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from actors.pages.errors import PageError, TooLarge
 from actors.pages.formats import decode_pages
-from actors.pages.page import Limits, Page
+from actors.pages.page import DecodeLimits, Page
 from actors.pages.wire import receive, send
 
 
@@ -22,13 +22,13 @@ def main(descriptor: int) -> None:
     with socket.socket(fileno=descriptor) as parent:
         send(parent, "ready")
         pages: Generator[Page] | None = None
-        limits = Limits()
+        limits = DecodeLimits()
         while True:
             try:
                 message, content = receive(parent)
             except EOFError:
                 return
-            if isinstance(message, Limits):
+            if isinstance(message, DecodeLimits):
                 limits, pages = message, decode_pages(bytes(content), message)
                 content.clear()
             elif message == "close":

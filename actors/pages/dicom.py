@@ -21,7 +21,7 @@ from pydicom.uid import (
 from actors.pages.dicom_frames import frame_pages
 from actors.pages.dicom_report import report_pages
 from actors.pages.errors import EmptyFile, UnsupportedEncoding
-from actors.pages.page import Limits, Page
+from actors.pages.page import DecodeLimits, Page
 from actors.pages.pdf import pdf_pages
 
 # pydicom's warnings quote invalid values, which may be a patient's name.
@@ -33,7 +33,7 @@ _META = 132 + 4096  # bytes in which the file header, which is never deflated, n
 _PDF = b"%PDF-"
 
 
-def dicom_pages(content: bytes, limits: Limits) -> Iterator[Page]:
+def dicom_pages(content: bytes, limits: DecodeLimits) -> Iterator[Page]:
     """Yield the pages of a DICOM file."""
     dataset = read_dataset(content)
     if "EncapsulatedDocument" in dataset:

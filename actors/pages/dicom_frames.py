@@ -14,10 +14,10 @@ from pydicom.uid import UID, JPEGBaseline8Bit, JPEGExtended12Bit
 from actors.extras import MissingExtraError, require
 from actors.pages.dicom_overlays import draw_overlays
 from actors.pages.errors import DamagedFile, TooManyPages, TooManyPixels, UnsupportedEncoding
-from actors.pages.page import Limits, Page, Picture
+from actors.pages.page import DecodeLimits, Page, Picture
 
 
-def frame_pages(dataset: Dataset, limits: Limits) -> Iterator[Page]:
+def frame_pages(dataset: Dataset, limits: DecodeLimits) -> Iterator[Page]:
     """Yield the frames of a dataset with pixel data. Frames are checked before decoding."""
     rows, columns = int(dataset.Rows), int(dataset.Columns)
     frames = int(dataset.get("NumberOfFrames", 1) or 1)

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pydicom.dataset import Dataset
 
 from actors.pages.errors import EmptyFile, TooManyPages
-from actors.pages.page import Limits, Page, Picture, PlacedWord, Strip
+from actors.pages.page import DecodeLimits, Page, Picture, PlacedWord, Strip
 
 _A4 = (8.27, 11.69)  # inches
 _MARGIN = 0.8  # inches
@@ -30,7 +30,7 @@ _VALUES = {
 }
 
 
-def report_pages(dataset: Dataset, limits: Limits) -> Iterator[Page]:
+def report_pages(dataset: Dataset, limits: DecodeLimits) -> Iterator[Page]:
     """Yield the pages of a structured report."""
     lines = [part for line in _lines(dataset) for part in line.splitlines() or [""]]
     if not any(line.strip() for line in lines):

@@ -7,7 +7,7 @@ from struct import unpack_from
 
 from actors.extras import MissingExtraError, optional_imports
 from actors.pages.errors import DamagedFile, EmptyFile, PageError, UnknownFormat
-from actors.pages.page import Limits, Page
+from actors.pages.page import DecodeLimits, Page
 
 _BRANDS_WITHIN = 256
 _TWO_ELEMENTS = 16  # bytes, at least
@@ -17,7 +17,7 @@ _PDF_WITHIN = 1024  # scanners write junk before the header, and readers allow i
 IMAGE_FORMATS = "PNG, JPEG, TIFF, WebP, BMP, GIF, HEIC, AVIF, JPEG 2000"
 
 
-def decode_pages(content: bytes, limits: Limits) -> Generator[Page]:
+def decode_pages(content: bytes, limits: DecodeLimits) -> Generator[Page]:
     """Yield the pages of an image, PDF or DICOM file, decoded one at a time in this process,
     without limits on time and memory.
 
@@ -117,7 +117,7 @@ def check_kind(content: bytes) -> str:
     return kind
 
 
-def _reader(content: bytes) -> Callable[[bytes, Limits], Iterator[Page]]:
+def _reader(content: bytes) -> Callable[[bytes, DecodeLimits], Iterator[Page]]:
     kind = check_kind(content)
     # Imported here: what tells texts from pictures (`kind_of`) needs no decoder.
     with optional_imports("opening pictures"):

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from actors.extras import MissingExtraError, require
 from actors.pages.errors import DamagedFile, TooManyPages, TooManyPixels, UnsupportedEncoding
-from actors.pages.page import Limits, Page, Picture
+from actors.pages.page import DecodeLimits, Page, Picture
 
 # Restricted, so that no rarely tested decoder of Pillow sees hostile bytes.
 _FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "AVIF", "JPEG2000")
@@ -28,13 +28,13 @@ _SIDEWAYS = (5, 6, 7, 8)  # values of Orientation
 _LEAST_STRETCH, _MOST_STRETCH = 1.3, 4.5
 
 
-def picture_pages(content: bytes, limits: Limits) -> Iterator[Page]:
+def picture_pages(content: bytes, limits: DecodeLimits) -> Iterator[Page]:
     """Yield the pages of an image file: every frame of a TIFF, GIF, WebP, AVIF or animated PNG, but
     no thumbnails. They are counted before the first is decoded."""
     return _pages(content, limits, _FORMATS)
 
 
-def heif_pages(content: bytes, limits: Limits) -> Iterator[Page]:
+def heif_pages(content: bytes, limits: DecodeLimits) -> Iterator[Page]:
     """Yield the images of a HEIC file. Raises UnsupportedEncoding, which names the extra, if its
     decoder is not installed."""
     try:
@@ -47,7 +47,7 @@ def heif_pages(content: bytes, limits: Limits) -> Iterator[Page]:
     return _pages(content, limits, ("HEIF",))
 
 
-def _pages(content: bytes, limits: Limits, formats: tuple[str, ...]) -> Iterator[Page]:
+def _pages(content: bytes, limits: DecodeLimits, formats: tuple[str, ...]) -> Iterator[Page]:
     try:
         image = Image.open(io.BytesIO(content), formats=formats)
     except UnidentifiedImageError:
@@ -80,7 +80,7 @@ def _frames(image: Image.Image) -> list[int]:
     return pages or [0]
 
 
-def _page(image: Image.Image, limits: Limits) -> Page:
+def _page(image: Image.Image, limits: DecodeLimits) -> Page:
     wider, higher = _stretch(image)
     # The size is in the header: nothing has been decoded so far.
     if image.width * wider * image.height * higher > limits.max_pixels:
@@ -135,5 +135,5 @@ def to_picture(image: Image.Image) -> Picture:
     return np.ascontiguousarray(rgb[:, :, ::-1])
 
 
-def _too_many(limits: Limits) -> str:
+def _too_many(limits: DecodeLimits) -> str:
     return f"the limit is {limits.max_pixels / 1e6:g} megapixels"

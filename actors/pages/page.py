@@ -18,7 +18,7 @@ Picture = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class DecodeLimits:
     """Limits on a file. ``text_layer``: use a PDF page's own text; otherwise every page is
     rendered. ``page_seconds`` (CPU) and ``page_bytes`` (beyond the file itself) limit the decoding
     or rendering of one page."""
@@ -31,7 +31,7 @@ class Limits:
     page_bytes: int = 2_000_000_000
 
     @classmethod
-    def of(cls, configured: PageLimits) -> Limits:
+    def of(cls, configured: PageLimits) -> DecodeLimits:
         """Return the limits configured in a model file."""
         return cls(
             configured.dpi,

@@ -15,7 +15,7 @@ from actors.pages.annotations import Annotated, read_annotations
 from actors.pages.device import Device
 from actors.pages.errors import DamagedFile, EmptyFile, PasswordNeeded, TooManyPages
 from actors.pages.notes import Note
-from actors.pages.page import Limits, Page, Picture, PlacedWord
+from actors.pages.page import DecodeLimits, Page, Picture, PlacedWord
 from actors.pages.page_objects import PageObjects, page_objects
 from actors.pages.rectangles import Rectangle, union
 from actors.pages.text_layer import TextLayer, read_text_layer
@@ -30,7 +30,7 @@ _LOOK_PIXELS = 10_000_000
 _MARGIN = 12.0  # points around pictures that are searched, too
 
 
-def pdf_pages(content: bytes, limits: Limits) -> Iterator[Page]:
+def pdf_pages(content: bytes, limits: DecodeLimits) -> Iterator[Page]:
     """Yield the pages of a PDF."""
     with _LOCK:
         document = _open(content)
@@ -61,7 +61,7 @@ def _open(content: bytes) -> pdfium.PdfDocument:
     return document
 
 
-def _page(document: pdfium.PdfDocument, index: int, limits: Limits) -> Page:
+def _page(document: pdfium.PdfDocument, index: int, limits: DecodeLimits) -> Page:
     try:
         page = document[index]
     except pdfium.PdfiumError:

@@ -19,7 +19,7 @@ import numpy as np
 from actors.child_process import CLOCK, ChildPool, ChildProcess
 from actors.pages.errors import DamagedFile, PageError, TooLarge, TooSlow
 from actors.pages.formats import check_kind
-from actors.pages.page import Limits, Page
+from actors.pages.page import DecodeLimits, Page
 from actors.pages.wire import receive, send
 
 _TICK = 0.02  # seconds between checks of a busy child
@@ -35,7 +35,9 @@ _CRASHES = (
 
 
 def open_pages(
-    content: bytes, limits: Limits | None = None, cancelled: Callable[[], bool] = lambda: False
+    content: bytes,
+    limits: DecodeLimits | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> Generator[Page]:
     """Yield the pages of an image, PDF or DICOM file, one at a time.
 
@@ -45,7 +47,7 @@ def open_pages(
     check_kind(content)
     child = _CHILDREN.take()
     try:
-        child.open(content, limits or Limits())
+        child.open(content, limits or DecodeLimits())
         while (page := child.next(cancelled)) is not None:
             yield page
     finally:
@@ -60,14 +62,14 @@ class _Child(ChildProcess):
         super().__init__("actors.pages.child")
         receive(self.socket)
         self._own = self.memory()  # baseline before any file
-        self._limits, self._number, self._file = Limits(), 0, 0
+        self._limits, self._number, self._file = DecodeLimits(), 0, 0
 
     @property
     def reusable(self) -> bool:
         """True if the process is alive and has released the memory of its files."""
         return super().reusable and self.memory() - self._own < _KEPT
 
-    def open(self, content: bytes, limits: Limits) -> None:
+    def open(self, content: bytes, limits: DecodeLimits) -> None:
         """Start a file."""
         self._limits, self._number, self._file = limits, 0, len(content)
         with suppress(OSError):  # the child has just died; `next` reports it

@@ -29,7 +29,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class PageTable:
     """A table of a page, counted from 0. ``header``: its first row names the columns.
 
     Cells are in reading order; a place without words has none.
@@ -57,7 +57,7 @@ class _Piece:
 _Row = tuple[_Piece, ...]
 
 
-def find_tables(result: OcrResult) -> tuple[Table, ...]:
+def find_tables(result: OcrResult) -> tuple[PageTable, ...]:
     """Return the tables of a result, in the order of its text."""
     return tuple(
         table
@@ -124,7 +124,7 @@ def _follows(above: _Row, row: _Row) -> bool:
     return -height < gap < _FAR * max(height, 1.0)
 
 
-def _table(text: str, page: int, run: list[_Row]) -> Iterator[Table]:
+def _table(text: str, page: int, run: list[_Row]) -> Iterator[PageTable]:
     """Yield the table of a run of rows; the longest part of it that has columns."""
     while run and len(run[-1]) == 1:  # what follows the last row of cells is no row
         run = run[:-1]
@@ -143,7 +143,7 @@ def _table(text: str, page: int, run: list[_Row]) -> Iterator[Table]:
         for column, group in groupby(zip(at_columns, row, strict=True), lambda pair: pair[0]):
             pieces = [piece for _, piece in group]
             cells.append(Cell(at, column, pieces[0].start, pieces[-1].end))
-    yield Table(page, len(run), len(columns), _has_header(text, run), tuple(cells))
+    yield PageTable(page, len(run), len(columns), _has_header(text, run), tuple(cells))
 
 
 def _columns(run: Sequence[_Row]) -> list[tuple[float, float]]:

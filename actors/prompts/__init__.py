@@ -13,12 +13,19 @@ from actors.prompts.entity_list import entity_list
 from actors.prompts.nuextract import nuextract
 from actors.prompts.prose import Prose
 from actors.prompts.template import template
-from actors.prompts.types import Format, ParsedAnswer, PlacedMention, Prompt, PromptError, Segment
+from actors.prompts.types import (
+    ParsedAnswer,
+    PlacedMention,
+    Prompt,
+    PromptError,
+    PromptFormat,
+    Segment,
+)
 
 _BY_GUIDELINE = {"template": template, "nuextract": nuextract, "entity-list": entity_list}
 
 
-def prompt_format(section: PromptSection, chat: ChatTemplate) -> Format:
+def prompt_format(section: PromptSection, chat: ChatTemplate) -> PromptFormat:
     """Build the format of a model file's ``prompt`` section; the guideline must be loaded.
 
     Raises PromptError if guideline and format are incompatible, ChatTemplateError if the chat
@@ -34,11 +41,11 @@ def prompt_format(section: PromptSection, chat: ChatTemplate) -> Format:
 __all__ = [
     "ChatTemplate",
     "ChatTemplateError",
-    "Format",
     "ParsedAnswer",
     "PlacedMention",
     "Prompt",
     "PromptError",
+    "PromptFormat",
     "Segment",
     "chat_template",
     "prompt_format",

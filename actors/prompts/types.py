@@ -79,7 +79,7 @@ class ParsedAnswer:
     bounded: bool = False
 
 
-class Format(Protocol):
+class PromptFormat(Protocol):
     """A prompt format: render, grammar and parse belong together."""
 
     def render(self, text: str, prompt: str | None = None, pictures: int = 0) -> Prompt:

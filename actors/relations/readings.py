@@ -15,7 +15,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints, TypeAdapter
 
-from actors.config import Section, read_yaml
+from actors.config import ConfigSection, read_yaml
 from actors.config.load import validate
 
 _FILE = Path(__file__).parent / "readings.yaml"
@@ -31,7 +31,7 @@ _TIMES = re.compile(
 _FOLLOWING = re.compile(r"\s?(%|[^\W\d_\u4e00-\u9fff][^\s,;()]{0,11}|/min\b)")
 
 
-class _ReadingsFile(Section):
+class _ReadingsFile(ConfigSection):
     units: dict[str, tuple[str, ...]]
     per_day: dict[Annotated[str, StringConstraints(pattern=r"^\d+(/\d+)?$")], tuple[str, ...]] = (
         Field(min_length=1)

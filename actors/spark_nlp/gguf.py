@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from actors.config import Section
+from actors.config import ConfigSection
 from actors.config.gguf import GgufContext, GgufSampling, spark_place
 from actors.config.prompt import PromptSection
 from actors.spark_nlp.package import ENCRYPTED, GGUF, Package, SparkNlpError, beginning
@@ -21,7 +21,7 @@ _DEFAULTS = ("nCtx", "nGpuLayers", "systemPrompt")
 _NOT_SETTINGS = {"inputCols", "outputCol", "lazyAnnotator", "engine", "metadata", "useChatTemplate"}
 # GGUF metadata: the key, type 8 (a string), its length in eight bytes, its text.
 _ARCHITECTURE = re.compile(rb"general\.architecture\x08\x00\x00\x00.{8}(\w+)", re.DOTALL)
-_SECTIONS: dict[str, type[Section]] = {"context": GgufContext, "sampling": GgufSampling}
+_SECTIONS: dict[str, type[ConfigSection]] = {"context": GgufContext, "sampling": GgufSampling}
 
 
 def import_gguf(

@@ -10,7 +10,7 @@ import numpy as np
 
 from actors.config import ImageOptions
 from actors.gguf import DocumentError
-from actors.pages import Limits, open_pages
+from actors.pages import DecodeLimits, open_pages
 from actors.vision.projector import Pixels, Projector
 
 _SHARED = 0.1  # overlap of neighbouring strips, relative to their height: each line is whole in one
@@ -24,7 +24,7 @@ class TooManyTokens(DocumentError):
 
 def pixels_of(content: bytes, options: ImageOptions) -> Iterator[Pixels]:
     """Yield the pages of an image or PDF as rendered. Raises PageError."""
-    limits = Limits(
+    limits = DecodeLimits(
         dpi=options.dpi,
         max_pages=options.max_pages,
         max_pixels=int(options.max_megapixels * 1e6),

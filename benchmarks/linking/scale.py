@@ -15,7 +15,7 @@ from pathlib import Path
 
 from actors.linking import build, gather
 from actors.linking.folding import words
-from actors.linking.index import Index
+from actors.linking.index import VocabularyIndex
 from actors.linking.lookup import Lookup
 from actors.linking.similar import Similar
 from benchmarks.linking import synthetic
@@ -55,7 +55,7 @@ def _build(terms: int, folder: Path) -> dict[str, float | str]:
 
 def _look(terms: int, folder: Path) -> dict[str, float | str]:
     start = time.perf_counter()
-    index = Index(folder / f"synthetic-{terms}")
+    index = VocabularyIndex(folder / f"synthetic-{terms}")
     lookup = Lookup(index, Similar(index))
     opened = time.perf_counter() - start
     step = max(1, index.manifest.concepts // _LOOKED_UP)

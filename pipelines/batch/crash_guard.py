@@ -15,7 +15,7 @@ from actors.spans import Document
 from pipelines.batch.bisection import CrashBisection
 from pipelines.batch.pulse import Pulse
 from pipelines.batch.shared_gate import SharedGate
-from pipelines.tables.folder import Folder
+from pipelines.tables.folder import SinkFolder
 from pipelines.worker.events import say
 
 _T = TypeVar("_T")
@@ -46,7 +46,7 @@ class CrashGuard(Generic[_T]):
         self._pulse = pulse
         self._attempts = attempts
         self._submit = submit
-        self._folder = Folder(attempts.sink)
+        self._folder = SinkFolder(attempts.sink)
         self._gate = SharedGate()
 
     async def submit_unit(self, unit: str, documents: Sequence[Document]) -> list[_T | None]:

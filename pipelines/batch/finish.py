@@ -27,7 +27,7 @@ from pipelines.runs.carry import Carried, content_hash
 from pipelines.runs.tally import Tally
 from pipelines.source.read import READ
 from pipelines.tables.columns import as_column, extra_columns
-from pipelines.tables.folder import Folder
+from pipelines.tables.folder import SinkFolder
 from pipelines.tables.rows import (
     entity_row,
     extraction_row,
@@ -241,7 +241,7 @@ def _written(
     pipeline = loaded.pipeline
     pipeline.storage.apply()
     started = time.monotonic()
-    folder = Folder(pipeline.sink.path)
+    folder = SinkFolder(pipeline.sink.path)
     carried = Carried(folder, table)
     try:
         releaser = releaser_with(loaded.stages, key_check)

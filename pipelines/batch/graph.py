@@ -35,7 +35,7 @@ from pipelines.runs.plan import RunPlan
 from pipelines.source.read import read_units
 from pipelines.source.units import Unit
 from pipelines.storage import Storage
-from pipelines.tables.folder import Folder
+from pipelines.tables.folder import SinkFolder
 
 _UNITS_A_READ = 32
 # Reading and writing are I/O-bound. Requesting no CPU keeps them from starving when the stages'
@@ -110,7 +110,7 @@ class ReadTaskBody:
         """Yield the packed units in order."""
         work = self._work
         work.storage.apply()
-        carrier = Carrier(Folder(work.sink), work.prior, work.retry_failed)
+        carrier = Carrier(SinkFolder(work.sink), work.prior, work.retry_failed)
         tables = read_units(self._units, work.source, work.keep)
         for unit in self._units:
             started = time.monotonic()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.capacity.balance import Balance, Demand, balanced, per_gpu, placed
-from pipelines.capacity.calibrate import Calibration, calibrate
+from pipelines.capacity.calibrate import MeasuredRates, calibrate
 from pipelines.capacity.estimate import (
     CapacityEstimate,
     Machine,
@@ -16,10 +16,10 @@ from pipelines.capacity.estimate import (
 
 __all__ = [
     "Balance",
-    "Calibration",
     "CapacityEstimate",
     "Demand",
     "Machine",
+    "MeasuredRates",
     "StageEstimate",
     "Work",
     "balanced",

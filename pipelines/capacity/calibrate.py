@@ -18,7 +18,7 @@ _WARM = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class MeasuredRates:
     """Measured documents/s of one actor of each model, for documents of the planned length.
 
     ``tokens_per_document``: sample mean by each model's tokenizer. ``where``: hardware used.
@@ -30,7 +30,7 @@ class Calibration:
     where: str
 
 
-def calibrate(loaded: LoadedPipeline, tokens_per_document: float, documents: int) -> Calibration:
+def calibrate(loaded: LoadedPipeline, tokens_per_document: float, documents: int) -> MeasuredRates:
     """Process a few documents of the source with one actor of each model, one model at a time.
 
     Time is assumed proportional to length: the sample's documents/s are scaled by its tokens per
@@ -53,7 +53,7 @@ def calibrate(loaded: LoadedPipeline, tokens_per_document: float, documents: int
         lengths[stage.name] = tokens / len(found)
         rates[stage.name] = tokens / seconds / tokens_per_document
     where = "the GPU" if memory else "the CPUs"
-    return Calibration(len(sample) - _WARM, rates, lengths, where)
+    return MeasuredRates(len(sample) - _WARM, rates, lengths, where)
 
 
 def _sample(loaded: LoadedPipeline, count: int) -> Sequence[Document]:

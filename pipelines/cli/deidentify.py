@@ -68,14 +68,16 @@ def deidentify(
     done = _applied(deidentifier, document, patient or _digest(content), model or [])
     if done.text is not None and reading is not None and out is not None:
         from actors.config.ocr import load_ocr
-        from actors.deidentify.keys import Key
+        from actors.deidentify.keys import SecretKey
         from actors.deidentify.pages import boxes_of, burnt
-        from actors.pages import Limits
+        from actors.pages import DecodeLimits
 
         try:
-            limits = Limits.of(load_ocr(ocr).pages)
+            limits = DecodeLimits.of(load_ocr(ocr).pages)
             boxes = boxes_of(reading, done.map.edits)
-            picture, _ = burnt(content, boxes, limits=limits, key=None if key is None else Key(key))
+            picture, _ = burnt(
+                content, boxes, limits=limits, key=None if key is None else SecretKey(key)
+            )
         except (PageError, ValueError) as error:
             _fail(f"{file}: {error}")
         out.write_bytes(picture)

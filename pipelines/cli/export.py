@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from pipelines.cli.errors import show_error
 from pipelines.cli.sink_argument import SinkPath, store_of
-from pipelines.exchange.formats import FHIR_RESOURCES, Format
+from pipelines.exchange.formats import FHIR_RESOURCES, ExportFormat
 from pipelines.offsets import OffsetUnit
 
 if TYPE_CHECKING:
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from pipelines.tables.snapshot import Snapshot
 
 _OPTIONS = {
-    "--patient": (Format.LABEL_STUDIO, Format.OMOP, Format.FHIR),
-    "--date": (Format.OMOP, Format.FHIR),
-    "--parquet": (Format.OMOP,),
-    "--section-concepts": (Format.OMOP,),
-    "--resource": (Format.FHIR,),
+    "--patient": (ExportFormat.LABEL_STUDIO, ExportFormat.OMOP, ExportFormat.FHIR),
+    "--date": (ExportFormat.OMOP, ExportFormat.FHIR),
+    "--parquet": (ExportFormat.OMOP,),
+    "--section-concepts": (ExportFormat.OMOP,),
+    "--resource": (ExportFormat.FHIR,),
 }
 """Options that some formats only have a place for."""
 
 
 def export(
     sink: SinkPath,
-    to: Annotated[Format, typer.Option(help="The format.")],
+    to: Annotated[ExportFormat, typer.Option(help="The format.")],
     out: Annotated[
         str,
         typer.Option(
@@ -92,7 +92,7 @@ def export(
 ) -> None:
     """Write a sink's documents with their entities in a format of another tool."""
     from pipelines.exchange.export import export as write
-    from pipelines.exchange.exporter import ExportError, Lost, Options
+    from pipelines.exchange.exporter import ExportError, ExportOptions, Lost
     from pipelines.exchange.selection import Selection
     from pipelines.runs.results import read_results
     from pipelines.tables.folder import RunError
@@ -110,7 +110,7 @@ def export(
         for option, formats in _OPTIONS.items():
             if given[option] and to not in formats:
                 raise ExportError(f"{option} means nothing to {to}: it is for {', '.join(formats)}")
-        options = Options(
+        options = ExportOptions(
             unit=to.unit(offsets),
             system=software(),
             patient=patient,

@@ -16,12 +16,12 @@ from rich.markup import escape
 from actors.spans import Document, Failure
 
 if TYPE_CHECKING:
-    from actors.pages import Limits, OcrResult
+    from actors.pages import DecodeLimits, OcrResult
 
 app = typer.Typer(no_args_is_help=True)
 
 
-class ExportFormat(StrEnum):
+class PageFormat(StrEnum):
     """Format of the exported files."""
 
     PDF = "searchable-pdf"
@@ -29,7 +29,7 @@ class ExportFormat(StrEnum):
     ALTO = "alto"
 
 
-_ENDINGS = {ExportFormat.PDF: ".pdf", ExportFormat.HOCR: ".hocr", ExportFormat.ALTO: ".alto.xml"}
+_ENDINGS = {PageFormat.PDF: ".pdf", PageFormat.HOCR: ".hocr", PageFormat.ALTO: ".alto.xml"}
 
 
 @app.callback()
@@ -40,7 +40,7 @@ def _pages() -> None:
 @app.command()
 def export(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Images, PDF or DICOM.")],
-    to: Annotated[ExportFormat, typer.Option("--to", help="Format of the exported files.")],
+    to: Annotated[PageFormat, typer.Option("--to", help="Format of the exported files.")],
     out: Annotated[Path, typer.Option(help="Folder of the exported files; created if absent.")],
     ocr: Annotated[str, typer.Option(help="OCR model: a model file or starter:ocr.")] = (
         "starter:ocr"
@@ -49,7 +49,7 @@ def export(
     """Write each file as a searchable PDF, hOCR or ALTO. The results contain patients' text."""
     from actors.config.ocr import load_ocr
     from actors.ocr import OcrReader
-    from actors.pages import Limits, PageError
+    from actors.pages import DecodeLimits, PageError
 
     targets = _targets(files, out, _ENDINGS[to])
     console, errors = Console(highlight=False), Console(stderr=True)
@@ -63,7 +63,7 @@ def export(
             [read] = reader.read([Document(str(file), image=content)])
             if not isinstance(read, Failure):
                 try:
-                    _write(to, content, read, file, target, Limits.of(config.pages))
+                    _write(to, content, read, file, target, DecodeLimits.of(config.pages))
                 except PageError as error:
                     read = Failure(type(error).__name__, str(error))
             if isinstance(read, Failure):
@@ -96,18 +96,18 @@ def _targets(files: Sequence[Path], out: Path, ending: str) -> list[Path]:
 
 
 def _write(
-    to: ExportFormat, content: bytes, read: OcrResult, file: Path, target: Path, limits: Limits
+    to: PageFormat, content: bytes, read: OcrResult, file: Path, target: Path, limits: DecodeLimits
 ) -> None:
     """Write the file whole or not at all."""
     from actors.pages.export import write_alto, write_hocr, write_searchable_pdf
 
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        if to is ExportFormat.PDF:
+        if to is PageFormat.PDF:
             with partial.open("wb") as pdf:
                 write_searchable_pdf(content, read, limits, pdf)
         else:
-            write = write_hocr if to is ExportFormat.HOCR else write_alto
+            write = write_hocr if to is PageFormat.HOCR else write_alto
             with partial.open("w", encoding="utf-8", newline="\n") as text:
                 write(read, file.name, text)
         partial.replace(target)

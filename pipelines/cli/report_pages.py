@@ -10,7 +10,7 @@ import fsspec
 import pyarrow.parquet as pq
 
 from actors.config.ocr import PageLimits
-from actors.pages import Limits, PageError, open_pages
+from actors.pages import DecodeLimits, PageError, open_pages
 from pipelines.markup.page_image import Sheet, small
 from pipelines.runs.results import Result
 
@@ -25,7 +25,7 @@ def sheets(result: Result, config: Mapping[str, Any], most: int) -> list[Sheet]:
         return []
     ocr: dict[str, Any] = next((s["config"] for s in config["stages"] if s["kind"] == "ocr"), {})
     page_limits = PageLimits.model_validate(ocr.get("pages") or {})
-    limits = replace(Limits.of(page_limits), text_layer=False)
+    limits = replace(DecodeLimits.of(page_limits), text_layer=False)
     found: list[Sheet] = []
     try:
         for number, page in enumerate(open_pages(content, limits)):

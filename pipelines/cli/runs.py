@@ -207,7 +207,7 @@ def lineage(
 
     from pipelines.exchange.exporter import ExportError
     from pipelines.exchange.lineage import as_lines, lineage_events, send
-    from pipelines.exchange.output import Output
+    from pipelines.exchange.output import ExportFiles
     from pipelines.tables.folder import RunError
 
     try:
@@ -215,7 +215,7 @@ def lineage(
         if out is None:
             send(events)
         else:
-            with Output(out) as output:
+            with ExportFiles(out) as output:
                 output.file().writelines(as_lines(events))
     except (ExportError, RunError) as error:
         _refuse(error)

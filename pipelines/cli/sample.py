@@ -11,7 +11,7 @@ from rich.markup import escape
 from pipelines.cli.errors import show_error
 from pipelines.cli.export import check_columns, not_expressed, software
 from pipelines.cli.sink_argument import SinkPath, store_of
-from pipelines.exchange.formats import Format
+from pipelines.exchange.formats import ExportFormat
 from pipelines.exchange.sample import By
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def sample(
     ] = By.RANDOM,
     n: Annotated[int, typer.Option(min=1, help="Documents.")] = 200,
     seed: Annotated[int, typer.Option(help="Another seed gives other documents.")] = 0,
-    to: Annotated[Format, typer.Option(help="The format.")] = Format.LABEL_STUDIO,
+    to: Annotated[ExportFormat, typer.Option(help="The format.")] = ExportFormat.LABEL_STUDIO,
     patient: Annotated[
         str | None,
         typer.Option(help="Column of source.extra_columns that names a document's patient."),
@@ -41,7 +41,7 @@ def sample(
 ) -> None:
     """Choose documents for people to review, and write them for an annotation tool."""
     from pipelines.exchange.export import export
-    from pipelines.exchange.exporter import ExportError, Lost, Options
+    from pipelines.exchange.exporter import ExportError, ExportOptions, Lost
     from pipelines.exchange.sample import sample as choose
     from pipelines.exchange.selection import Selection
     from pipelines.runs.results import read_results
@@ -52,7 +52,7 @@ def sample(
     try:
         snapshot = store_of(sink).snapshot()
         check_columns(snapshot, {"--patient": patient})
-        options = Options(unit=to.unit(None), system=software(), patient=patient)
+        options = ExportOptions(unit=to.unit(None), system=software(), patient=patient)
         chosen = choose(
             read_results(snapshot, columns=options.columns),
             by,

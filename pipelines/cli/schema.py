@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 
-class Kind(StrEnum):
+class ConfigKind(StrEnum):
     """The two kinds of configuration file."""
 
     PIPELINE = "pipeline"
@@ -17,13 +17,15 @@ class Kind(StrEnum):
 
 
 def schema(
-    kind: Annotated[Kind, typer.Argument(help="Kind of configuration file.")] = Kind.PIPELINE,
+    kind: Annotated[
+        ConfigKind, typer.Argument(help="Kind of configuration file.")
+    ] = ConfigKind.PIPELINE,
 ) -> None:
     """Print the JSON Schema of a configuration file; configs/schema holds both."""
     print(render(kind), end="")
 
 
-def render(kind: Kind) -> str:
+def render(kind: ConfigKind) -> str:
     """The JSON Schema of a kind of file, as text that ends with a newline."""
     from pydantic import TypeAdapter
 
@@ -32,7 +34,7 @@ def render(kind: Kind) -> str:
     from pipelines.config import Pipeline
 
     content: dict[str, Any]
-    if kind is Kind.PIPELINE:
+    if kind is ConfigKind.PIPELINE:
         content = Pipeline.model_json_schema()
     else:
         content = TypeAdapter(ModelConfig | OcrModel).json_schema()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pipelines.config.load import LoadedPipeline, load_pipeline
 from pipelines.config.pipeline import Enrich, Pipeline
-from pipelines.config.serve import Limits, Serve, UrlSource
+from pipelines.config.serve import Serve, ServeLimits, UrlSource
 from pipelines.config.sink import IcebergSink, Sink
 from pipelines.config.source import Between, Csv, IcebergCatalog, Source
 from pipelines.config.steps import Ocr, Step
@@ -19,11 +19,11 @@ __all__ = [
     "Enrich",
     "IcebergCatalog",
     "IcebergSink",
-    "Limits",
     "LoadedPipeline",
     "Ocr",
     "Pipeline",
     "Serve",
+    "ServeLimits",
     "Sink",
     "Source",
     "Step",

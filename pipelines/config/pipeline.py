@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from actors.config import Section
+from actors.config import ConfigSection
 from actors.config.context import Context
 from actors.config.linking import Linking
 from actors.config.merge import Merge
@@ -19,7 +19,7 @@ from pipelines.deidentification import Deidentification
 from pipelines.storage import Storage
 
 
-class Enrich(Section):
+class Enrich(ConfigSection):
     """How ``medspan enrich`` treats model changes, failures and deletions."""
 
     on_model_change: Literal["reprocess", "keep"] = Field(
@@ -49,7 +49,7 @@ class Enrich(Section):
     )
 
 
-class Pipeline(Section):
+class Pipeline(ConfigSection):
     """A pipeline file."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")

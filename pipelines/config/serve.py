@@ -7,12 +7,12 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from actors.config import Section
+from actors.config import ConfigSection
 from pipelines.config.steps import Step
 from pipelines.pool import Pool
 
 
-class Limits(Section):
+class ServeLimits(ConfigSection):
     """Limits of requests and queues. Beyond the queue, requests get an immediate 429."""
 
     body_mb: float = Field(
@@ -39,7 +39,7 @@ class Limits(Section):
     max_deadline_s: float = Field(300.0, gt=0, description="Maximum deadline of a request.")
 
 
-class UrlSource(Section):
+class UrlSource(ConfigSection):
     """A URL prefix that documents of requests may be fetched from."""
 
     prefix: str = Field(
@@ -63,7 +63,7 @@ class UrlSource(Section):
         return f"{parts.scheme}://{parts.netloc.lower()}{parts.path}"
 
 
-class Serve(Section):
+class Serve(ConfigSection):
     """Settings of online serving; see ``medspan serve``."""
 
     host: str = Field(
@@ -105,4 +105,4 @@ class Serve(Section):
         "batches, generated text) for this long is replaced.",
     )
     page: bool = Field(True, description="Serve the web page at /.")
-    limits: Limits = Limits()
+    limits: ServeLimits = ServeLimits()

@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from actors.config import Section
+from actors.config import ConfigSection
 from pipelines.config.source import IcebergCatalog
 
 
-class IcebergSink(Section):
+class IcebergSink(ConfigSection):
     """Registers the tables' files in Iceberg tables after each commit."""
 
     catalog: IcebergCatalog = IcebergCatalog()
@@ -20,7 +20,7 @@ class IcebergSink(Section):
     )
 
 
-class Sink(Section):
+class Sink(ConfigSection):
     """Where the tables go."""
 
     path: str = Field(

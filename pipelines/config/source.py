@@ -7,11 +7,11 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
-from actors.config import Section
+from actors.config import ConfigSection
 from pipelines.storage import refuse_secret_names, refuse_secrets
 
 
-class Between(Section):
+class Between(ConfigSection):
     """An inclusive range of values, compared as numbers if both sides are numbers, else as text."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -20,7 +20,7 @@ class Between(Section):
     to: str | int | float | None = None
 
 
-class Csv(Section):
+class Csv(ConfigSection):
     """The dialect of CSV files."""
 
     delimiter: str | None = Field(
@@ -36,7 +36,7 @@ class Csv(Section):
     )
 
 
-class IcebergCatalog(Section):
+class IcebergCatalog(ConfigSection):
     """A catalog of Iceberg tables."""
 
     name: str = Field(
@@ -59,7 +59,7 @@ class IcebergCatalog(Section):
         return properties
 
 
-class Source(Section):
+class Source(ConfigSection):
     """Where documents come from."""
 
     path: str | tuple[str, ...] = Field(

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from actors.config import Section
+from actors.config import ConfigSection
 from pipelines.pool import Pool
 
 
-class Step(Section):
+class Step(ConfigSection):
     """One model applied to every document."""
 
     model: str = Field(description="A model file, or starter:<name>.")
     pool: Pool = Pool()
 
 
-class Ocr(Section):
+class Ocr(ConfigSection):
     """OCR of image documents, before the steps."""
 
     model: str = Field("starter:ocr", description="A model file of kind ocr, or starter:ocr.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipelines.evaluate.agreement import Agreement, agreement_table, agreements
 from pipelines.evaluate.compare import Compared, Comparison, Prediction, compare
-from pipelines.evaluate.errors import Confusion, Kind, Pair, confusions, pair
+from pipelines.evaluate.errors import Confusion, Pair, SpanOutcome, confusions, pair
 from pipelines.evaluate.gold import GoldDocument, GoldError, GoldSpan, load_gold
 from pipelines.evaluate.page import errors_html, write_errors
 from pipelines.evaluate.scores import (
@@ -29,12 +29,12 @@ __all__ = [
     "GoldError",
     "GoldSpan",
     "Interval",
-    "Kind",
     "Pair",
     "Prediction",
     "Score",
     "Scores",
     "SpanLike",
+    "SpanOutcome",
     "agreement_table",
     "agreements",
     "compare",

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.evaluate.compare import Comparison
-from pipelines.evaluate.errors import Kind
+from pipelines.evaluate.errors import SpanOutcome
 
 Aim = Literal["precision", "recall"]
 _BINS = 10
@@ -66,7 +66,7 @@ class Reliability:
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class ScoreCalibration:
     """Thresholds by model and label, and the reliability of scores."""
 
     thresholds: tuple[Threshold, ...]
@@ -108,7 +108,7 @@ class Calibration:
         }
 
 
-def calibrate(comparison: Comparison, aim: Aim, least: float) -> Calibration:
+def calibrate(comparison: Comparison, aim: Aim, least: float) -> ScoreCalibration:
     """Thresholds for at least ``least`` precision or recall, in [0, 1]."""
     gold: dict[str, int] = defaultdict(int)
     found: dict[tuple[str, str], list[tuple[float, bool]]] = defaultdict(list)
@@ -123,8 +123,8 @@ def calibrate(comparison: Comparison, aim: Aim, least: float) -> Calibration:
                     without += 1
                 else:
                     key = one.model, one.label
-                    found[key].append((one.score, pair.kind is Kind.CORRECT))
-    return Calibration(
+                    found[key].append((one.score, pair.kind is SpanOutcome.CORRECT))
+    return ScoreCalibration(
         tuple(
             _threshold(model, label, predictions, gold[label], aim, least)
             for (model, label), predictions in sorted(found.items())
@@ -202,7 +202,7 @@ def thresholds_snippet(
     return found
 
 
-def calibration_tables(calibration: Calibration) -> list[Table]:
+def calibration_tables(calibration: ScoreCalibration) -> list[Table]:
     """A table of thresholds per model, and one of reliability."""
     shown = [
         _thresholds(model, list(found))

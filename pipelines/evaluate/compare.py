@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 from actors.spans import Entity, Relation, Status
-from pipelines.evaluate.errors import Confusion, Kind, Pair, confusions, pair
+from pipelines.evaluate.errors import Confusion, Pair, SpanOutcome, confusions, pair
 from pipelines.evaluate.gold import GoldDocument, GoldError, GoldSpan
 from pipelines.evaluate.realign import realigned
 from pipelines.evaluate.scores import Scores, score
@@ -38,7 +38,7 @@ class Compared:
     @property
     def errors(self) -> int:
         """Number of wrong pairs."""
-        return sum(p.kind is not Kind.CORRECT for p in self.pairs)
+        return sum(p.kind is not SpanOutcome.CORRECT for p in self.pairs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 from pipelines.evaluate.scores import SpanLike
 
 
-class Kind(StrEnum):
+class SpanOutcome(StrEnum):
     """The outcome of a span."""
 
     CORRECT = "correct"
@@ -37,7 +37,7 @@ P = TypeVar("P", bound=SpanLike)
 class Pair(Generic[G, P]):
     """A gold span and its prediction; one of them may be None."""
 
-    kind: Kind
+    kind: SpanOutcome
     gold: G | None
     predicted: P | None
 
@@ -46,7 +46,7 @@ class Pair(Generic[G, P]):
 class Confusion:
     """Count of one error kind between a gold and a predicted label; None: missed or spurious."""
 
-    kind: Kind
+    kind: SpanOutcome
     gold: str | None
     predicted: str | None
     count: int
@@ -68,11 +68,13 @@ def pair(gold: Sequence[G], predicted: Sequence[P]) -> list[Pair[G, P]]:
     pairs: list[Pair[G, P]] = [
         Pair(_kind(g, placed[by_gold[i]]), g, placed[by_gold[i]])
         if i in by_gold
-        else Pair(Kind.MISSED, g, None)
+        else Pair(SpanOutcome.MISSED, g, None)
         for i, g in enumerate(gold)
     ]
-    pairs += [Pair(Kind.SPURIOUS, None, p) for k, p in enumerate(placed) if k not in by_predicted]
-    pairs += [Pair(Kind.UNGROUNDED, None, p) for p in predicted if p.start is None]
+    pairs += [
+        Pair(SpanOutcome.SPURIOUS, None, p) for k, p in enumerate(placed) if k not in by_predicted
+    ]
+    pairs += [Pair(SpanOutcome.UNGROUNDED, None, p) for p in predicted if p.start is None]
     return sorted(pairs, key=_place)
 
 
@@ -81,7 +83,7 @@ def confusions(pairs: Iterable[Pair[G, P]]) -> list[Confusion]:
     counts = Counter(
         (p.kind, p.gold.label if p.gold else None, p.predicted.label if p.predicted else None)
         for p in pairs
-        if p.kind is not Kind.CORRECT
+        if p.kind is not SpanOutcome.CORRECT
     )
     ranked = sorted(counts.items(), key=lambda c: (-c[1], c[0][0], c[0][1] or "", c[0][2] or ""))
     return [Confusion(*key, count) for key, count in ranked]
@@ -112,14 +114,19 @@ def _shared(gold: SpanLike, predicted: SpanLike) -> int:
     return min(b, d) - max(a, c)
 
 
-def _kind(gold: SpanLike, predicted: SpanLike) -> Kind:
+def _kind(gold: SpanLike, predicted: SpanLike) -> SpanOutcome:
     label, edges = gold.label == predicted.label, _edges(gold) == _edges(predicted)
     if edges:
-        return Kind.CORRECT if label else Kind.LABEL
-    return Kind.BOUNDARY if label else Kind.BOTH
+        return SpanOutcome.CORRECT if label else SpanOutcome.LABEL
+    return SpanOutcome.BOUNDARY if label else SpanOutcome.BOTH
 
 
-_ORDER = {Kind.CORRECT: 0, Kind.LABEL: 1, Kind.BOUNDARY: 2, Kind.BOTH: 3}
+_ORDER = {
+    SpanOutcome.CORRECT: 0,
+    SpanOutcome.LABEL: 1,
+    SpanOutcome.BOUNDARY: 2,
+    SpanOutcome.BOTH: 3,
+}
 
 
 def _rank(gold: SpanLike, predicted: SpanLike) -> tuple[int, float]:

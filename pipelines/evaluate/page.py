@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from actors.spans import Entity, Status
 from pipelines.evaluate.compare import Compared, Comparison
-from pipelines.evaluate.errors import Kind, Pair
+from pipelines.evaluate.errors import Pair, SpanOutcome
 from pipelines.evaluate.gold import GoldSpan
 from pipelines.markup.colours import BLUE, BROWN, GREEN, OCHRE, RED, SLATE, VIOLET, Look
-from pipelines.markup.reader_page import Item, Key, Reader, Reading, render, save
+from pipelines.markup.reader_page import Item, LegendEntry, Reader, Reading, render, save
 
 # Each kind has its own hue; dashed: there is no prediction, or no gold.
 _LOOKS = {
-    Kind.CORRECT: Look(GREEN, "solid"),
-    Kind.LABEL: Look(VIOLET, "solid"),
-    Kind.BOUNDARY: Look(BLUE, "solid"),
-    Kind.BOTH: Look(BROWN, "solid"),
-    Kind.MISSED: Look(RED, "dashed"),
-    Kind.SPURIOUS: Look(OCHRE, "dashed"),
-    Kind.UNGROUNDED: Look(SLATE, "dotted"),
+    SpanOutcome.CORRECT: Look(GREEN, "solid"),
+    SpanOutcome.LABEL: Look(VIOLET, "solid"),
+    SpanOutcome.BOUNDARY: Look(BLUE, "solid"),
+    SpanOutcome.BOTH: Look(BROWN, "solid"),
+    SpanOutcome.MISSED: Look(RED, "dashed"),
+    SpanOutcome.SPURIOUS: Look(OCHRE, "dashed"),
+    SpanOutcome.UNGROUNDED: Look(SLATE, "dotted"),
 }
 _CONFUSIONS = 40
 
@@ -25,13 +25,15 @@ _CONFUSIONS = 40
 def errors_html(comparison: Comparison, *, name: str, limit: int = 200) -> str:
     """Render the page as HTML, with the ``limit`` documents that have the most errors."""
     ranked = sorted(comparison.documents, key=lambda document: -document.errors)
-    counts = dict.fromkeys(Kind, 0)
+    counts = dict.fromkeys(SpanOutcome, 0)
     for document in comparison.documents:
         for found in document.pairs:
             counts[found.kind] += 1
-    kinds = [kind for kind in Kind if counts[kind]]
+    kinds = [kind for kind in SpanOutcome if counts[kind]]
     keys = [
-        Key(str(kind), _LOOKS[kind], counts[kind], tagged=False, quiet=kind is Kind.CORRECT)
+        LegendEntry(
+            str(kind), _LOOKS[kind], counts[kind], tagged=False, quiet=kind is SpanOutcome.CORRECT
+        )
         for kind in kinds
     ]
     number = {kind: i for i, kind in enumerate(kinds)}
@@ -64,7 +66,7 @@ def write_errors(path: str, comparison: Comparison, *, name: str, limit: int = 2
 _STATUSES = ("errors", "right", "failed", "absent")
 
 
-def _reading(document: Compared, number: dict[Kind, int]) -> Reading:
+def _reading(document: Compared, number: dict[SpanOutcome, int]) -> Reading:
     status, notices = "errors" if document.errors else "right", []
     if document.status is None:
         status = "absent"
@@ -94,7 +96,7 @@ def _items(found: Pair[GoldSpan, Entity], key: int) -> list[Item]:
         if predicted.model:
             facts.append(("model", predicted.model))
     score = predicted.score if predicted else None
-    if gold and predicted and found.kind in (Kind.BOUNDARY, Kind.BOTH):
+    if gold and predicted and found.kind in (SpanOutcome.BOUNDARY, SpanOutcome.BOTH):
         # Two overlapping marks, so that both pairs of boundaries are visible.
         return [
             _item(key, gold, None, f"gold {gold.label}", facts, echo=True),
@@ -104,7 +106,7 @@ def _items(found: Pair[GoldSpan, Entity], key: int) -> list[Item]:
     if either is None:
         return []
     tags = [span.label for span in (gold, predicted) if span]
-    tag = " → ".join(tags) if found.kind is Kind.LABEL else tags[0]
+    tag = " → ".join(tags) if found.kind is SpanOutcome.LABEL else tags[0]
     text = predicted.text if predicted and predicted.start is None else ""
     return [_item(key, either, score, tag, facts, text)]
 

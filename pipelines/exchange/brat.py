@@ -15,7 +15,7 @@ import regex
 
 from actors.spans import Entity
 from pipelines.exchange.exporter import Lost, OneWord, Placed, count_facts, count_unplaced, placed
-from pipelines.exchange.output import Output
+from pipelines.exchange.output import ExportFiles
 from pipelines.markup.status import WORDS, status_words
 from pipelines.runs.results import Result
 
@@ -29,7 +29,7 @@ _NAME_BYTES = 200
 class BratExporter:
     """Writes a folder that brat opens as a collection."""
 
-    def __init__(self, output: Output, lost: Lost) -> None:
+    def __init__(self, output: ExportFiles, lost: Lost) -> None:
         self._output, self._lost = output, lost
         self._entity = OneWord(_is_name, lost)
         self._relation = OneWord(_is_name, lost)

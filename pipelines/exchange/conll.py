@@ -16,10 +16,10 @@ from typing import IO, get_args
 
 from pipelines.evaluate import GoldDocument, GoldError, GoldSpan
 from pipelines.exchange.exporter import (
+    ExportOptions,
     Lost,
     Offsets,
     OneWord,
-    Options,
     count_facts,
     count_unplaced,
     placed,
@@ -34,7 +34,7 @@ _START = "-DOCSTART-"
 class ConllExporter:
     """Writes a CoNLL file. Nested and crossing entities have no place: the longest is kept."""
 
-    def __init__(self, file: IO[bytes], options: Options, lost: Lost) -> None:
+    def __init__(self, file: IO[bytes], options: ExportOptions, lost: Lost) -> None:
         self._file, self._unit, self._lost = file, options.unit, lost
         self._word = OneWord(lambda c: not c.isspace(), lost)
 

@@ -19,7 +19,7 @@ from spacy.vocab import Vocab
 from actors.spans import Entity
 from pipelines.evaluate import GoldDocument, GoldError, GoldSpan
 from pipelines.exchange.exporter import Lost, Placed, count_facts, count_unplaced, placed
-from pipelines.exchange.output import Output
+from pipelines.exchange.output import ExportFiles
 from pipelines.exchange.tokens import flat, tokens
 from pipelines.runs.results import Result
 from pipelines.tables.rows import entity_row, relation_row, section_row
@@ -32,7 +32,7 @@ _DOCUMENTS = 512  # of a file, which is in memory as a whole
 class DocBinExporter:
     """Writes ``documents-00000.spacy`` and so on."""
 
-    def __init__(self, output: Output, lost: Lost) -> None:
+    def __init__(self, output: ExportFiles, lost: Lost) -> None:
         self._output, self._lost = output, lost
         self._vocab = Vocab()
         self._docs = DocBin(store_user_data=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from actors.spans import Status
-from pipelines.exchange.exporter import Exporter, Lost, Options
-from pipelines.exchange.formats import Format
-from pipelines.exchange.output import Output
+from pipelines.exchange.exporter import Exporter, ExportOptions, Lost
+from pipelines.exchange.formats import ExportFormat
+from pipelines.exchange.output import ExportFiles
 from pipelines.runs.results import Result
 
 
 def export(
-    results: Iterable[Result], format_: Format, path: str, options: Options, lost: Lost
+    results: Iterable[Result], format_: ExportFormat, path: str, options: ExportOptions, lost: Lost
 ) -> int:
     """Write documents to ``path`` in a format, one at a time; the number of documents written.
 
@@ -20,7 +20,7 @@ def export(
     left at ``path``.
     """
     count = 0
-    with Output(path) as output:
+    with ExportFiles(path) as output:
         exporter = _exporter(format_, output, options, lost)
         for result in results:
             if result.text is None:
@@ -34,38 +34,40 @@ def export(
     return count
 
 
-def _exporter(format_: Format, output: Output, options: Options, lost: Lost) -> Exporter:
+def _exporter(
+    format_: ExportFormat, output: ExportFiles, options: ExportOptions, lost: Lost
+) -> Exporter:
     # Imported where needed: each format's library belongs to an extra or takes its time.
     match format_:
-        case Format.JSONL:
+        case ExportFormat.JSONL:
             from pipelines.exchange.jsonl import JsonlExporter
 
             return JsonlExporter(output.file(), options, lost)
-        case Format.CONLL:
+        case ExportFormat.CONLL:
             from pipelines.exchange.conll import ConllExporter
 
             return ConllExporter(output.file(), options, lost)
-        case Format.BRAT:
+        case ExportFormat.BRAT:
             from pipelines.exchange.brat import BratExporter
 
             return BratExporter(output, lost)
-        case Format.LABEL_STUDIO:
+        case ExportFormat.LABEL_STUDIO:
             from pipelines.exchange.label_studio import LabelStudioExporter
 
             return LabelStudioExporter(output, options, lost)
-        case Format.DOCBIN:
+        case ExportFormat.DOCBIN:
             from pipelines.exchange.docbin import DocBinExporter
 
             return DocBinExporter(output, lost)
-        case Format.OMOP:
+        case ExportFormat.OMOP:
             from pipelines.exchange.omop import OmopExporter
 
             return OmopExporter(output, options, lost)
-        case Format.FHIR:
+        case ExportFormat.FHIR:
             from pipelines.exchange.fhir import FhirExporter
 
             return FhirExporter(output.file(), options, lost)
-        case Format.SPARK_NLP:
+        case ExportFormat.SPARK_NLP:
             from pipelines.exchange.spark_nlp import SparkNlpExporter
 
             return SparkNlpExporter(output, options, lost)

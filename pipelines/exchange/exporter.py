@@ -22,7 +22,7 @@ class ExportError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ExportOptions:
     """What exporters need to know apart from documents."""
 
     unit: OffsetUnit = "code_points"

@@ -19,7 +19,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from actors.config.relations import DRUG_LABELS, PROBLEM_LABELS, TEST_LABELS, folded
 from actors.spans import Assertion, Code, Entity, Experiencer, Relation
-from pipelines.exchange.exporter import Lost, Offsets, Options, count_facts
+from pipelines.exchange.exporter import ExportOptions, Lost, Offsets, count_facts
 from pipelines.exchange.formats import FHIR_RESOURCES
 from pipelines.exchange.omop import as_date
 from pipelines.runs.results import Result
@@ -55,7 +55,7 @@ Json = dict[str, Any]
 class FhirExporter:
     """Writes a Bundle a line."""
 
-    def __init__(self, file: IO[bytes], options: Options, lost: Lost) -> None:
+    def __init__(self, file: IO[bytes], options: ExportOptions, lost: Lost) -> None:
         self._file, self._options, self._lost = file, options, lost
         self._resources = DEFAULT_RESOURCES | {
             folded(label): resource for label, resource in options.resources.items()

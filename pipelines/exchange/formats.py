@@ -11,7 +11,7 @@ FHIR_RESOURCES = ("Condition", "MedicationStatement", "Observation")
 """The types of resources that an entity can become."""
 
 
-class Format(StrEnum):
+class ExportFormat(StrEnum):
     """A format of ``medspan export``."""
 
     JSONL = "jsonl"
@@ -26,7 +26,12 @@ class Format(StrEnum):
     @property
     def is_folder(self) -> bool:
         """Whether it writes a folder of files, and not one file."""
-        return self in (Format.BRAT, Format.LABEL_STUDIO, Format.DOCBIN, Format.OMOP)
+        return self in (
+            ExportFormat.BRAT,
+            ExportFormat.LABEL_STUDIO,
+            ExportFormat.DOCBIN,
+            ExportFormat.OMOP,
+        )
 
     def unit(self, wanted: OffsetUnit | None) -> OffsetUnit:
         """The unit of offsets; raises ExportError where the format has another by definition."""
@@ -34,18 +39,18 @@ class Format(StrEnum):
             if wanted not in (None, "code_points"):
                 raise ExportError(f"--offsets {wanted}: {self} {_FIXED[self]}")
             return "code_points"
-        return wanted or ("utf16" if self is Format.SPARK_NLP else "code_points")
+        return wanted or ("utf16" if self is ExportFormat.SPARK_NLP else "code_points")
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns of the documents table that the exporter reads beyond a Result's own."""
-        return ("steps", "finished_at") if self in (Format.OMOP, Format.FHIR) else ()
+        return ("steps", "finished_at") if self in (ExportFormat.OMOP, ExportFormat.FHIR) else ()
 
 
 _FIXED = {
-    Format.BRAT: "counts code points",
-    Format.LABEL_STUDIO: "counts code points",
-    Format.DOCBIN: "has tokens, and no offsets",
+    ExportFormat.BRAT: "counts code points",
+    ExportFormat.LABEL_STUDIO: "counts code points",
+    ExportFormat.DOCBIN: "has tokens, and no offsets",
 }
 
 

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from actors.spans import Entity
 from pipelines.evaluate.statements import ATTRIBUTES
-from pipelines.exchange.exporter import Lost, Offsets, Options
+from pipelines.exchange.exporter import ExportOptions, Lost, Offsets
 from pipelines.runs.results import Result
 from pipelines.tables.rows import entity_row, section_row
 
@@ -29,7 +29,7 @@ from pipelines.tables.rows import entity_row, section_row
 class JsonlExporter:
     """Writes JSONL; the only thing without a place is a relation of an ungrounded entity."""
 
-    def __init__(self, file: IO[bytes], options: Options, lost: Lost) -> None:
+    def __init__(self, file: IO[bytes], options: ExportOptions, lost: Lost) -> None:
         self._file, self._unit, self._lost = file, options.unit, lost
 
     def write(self, result: Result, text: str) -> None:

@@ -12,8 +12,15 @@ from collections.abc import Iterator
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
-from pipelines.exchange.exporter import Lost, Options, Placed, count_facts, count_unplaced, placed
-from pipelines.exchange.output import Output
+from pipelines.exchange.exporter import (
+    ExportOptions,
+    Lost,
+    Placed,
+    count_facts,
+    count_unplaced,
+    placed,
+)
+from pipelines.exchange.output import ExportFiles
 from pipelines.markup.status import WORDS, status_words
 from pipelines.runs.results import Result
 
@@ -24,7 +31,7 @@ CONFIGURATION = "labels.xml"
 class LabelStudioExporter:
     """Writes ``tasks.json`` to import, and ``labels.xml`` for Settings, Labeling Interface."""
 
-    def __init__(self, output: Output, options: Options, lost: Lost) -> None:
+    def __init__(self, output: ExportFiles, options: ExportOptions, lost: Lost) -> None:
         self._output, self._lost, self._patient = output, lost, options.patient
         self._file = output.file(TASKS)
         self._between = "[\n"

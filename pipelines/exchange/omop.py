@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 
 from actors.context.standards import omop_modifiers
 from actors.spans import Entity
-from pipelines.exchange.exporter import ExportError, Lost, Offsets, Options, count_facts
-from pipelines.exchange.output import Output
+from pipelines.exchange.exporter import ExportError, ExportOptions, Lost, Offsets, count_facts
+from pipelines.exchange.output import ExportFiles
 from pipelines.runs.results import Result
 
 _DAY, _TIME = pa.date32(), pa.timestamp("us")
@@ -78,7 +78,7 @@ class _Rows(Protocol):
 class OmopExporter:
     """Writes ``note`` and ``note_nlp``, ``.csv`` or ``.parquet``."""
 
-    def __init__(self, output: Output, options: Options, lost: Lost) -> None:
+    def __init__(self, output: ExportFiles, options: ExportOptions, lost: Lost) -> None:
         self._options, self._lost = options, lost
         self._notes, self._terms = (
             _ParquetRows(output.parquet(schema, f"{name}.parquet"), schema)

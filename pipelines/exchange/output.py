@@ -16,7 +16,7 @@ from pipelines.exchange.exporter import ExportError
 from pipelines.storage import store_errors
 
 
-class Output:
+class ExportFiles:
     """Open files of an export; a context manager.
 
     Raises ExportError if something stands at ``path`` already. An export that ends with an
@@ -39,7 +39,7 @@ class Output:
             self._at = str(path_.with_name(f".{path_.name}.{secrets.token_hex(4)}"))
         self._files = ExitStack()
 
-    def __enter__(self) -> Output:
+    def __enter__(self) -> ExportFiles:
         return self
 
     def file(self, name: str = "") -> IO[bytes]:

@@ -16,8 +16,15 @@ import pyarrow as pa
 
 from actors.context.standards import i2b2_class
 from actors.spans import Entity
-from pipelines.exchange.exporter import Lost, Offsets, Options, count_facts, count_unplaced, placed
-from pipelines.exchange.output import Output
+from pipelines.exchange.exporter import (
+    ExportOptions,
+    Lost,
+    Offsets,
+    count_facts,
+    count_unplaced,
+    placed,
+)
+from pipelines.exchange.output import ExportFiles
 from pipelines.runs.results import Result
 
 ANNOTATION = pa.struct(
@@ -46,7 +53,7 @@ _ROWS = 256
 class SparkNlpExporter:
     """Writes a Parquet file; read it with ``spark.read.parquet``."""
 
-    def __init__(self, output: Output, options: Options, lost: Lost) -> None:
+    def __init__(self, output: ExportFiles, options: ExportOptions, lost: Lost) -> None:
         self._unit, self._lost = options.unit, lost
         self._writer = output.parquet(SCHEMA)
         self._rows: list[dict[str, Any]] = []

@@ -27,7 +27,7 @@ _TRANSFORMS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class MarkedBox:
     """A box on a page that belongs to an item; its key selects the colour."""
 
     item: int
@@ -49,7 +49,7 @@ class Sheet:
     width: int
     height: int
     turn: int = 0
-    places: Sequence[Place] = ()
+    places: Sequence[MarkedBox] = ()
     unread: Sequence[Box] = ()
 
 

@@ -28,7 +28,7 @@ from pipelines.markup.status import legend
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class LegendEntry:
     """A category of marks that the page can filter: its name, its look and its count.
 
     ``tagged``: its name is shown after each mark. ``quiet``: unremarkable, so its marks are drawn
@@ -101,7 +101,7 @@ class Reader:
     """The content of a page. ``words``: the noun for items, singular and plural. ``longest``:
     maximum length of a text shown."""
 
-    keys: Sequence[Key]
+    keys: Sequence[LegendEntry]
     readings: Sequence[Reading]
     words: tuple[str, str]
     longest: int = 20_000
@@ -137,7 +137,7 @@ def _shared_folder(ids: Sequence[str]) -> str:
     return shared[: shared.rfind("/") + 1]
 
 
-def _show(reading: Reading, name: str, longest: int, keys: Sequence[Key]) -> Shown:
+def _show(reading: Reading, name: str, longest: int, keys: Sequence[LegendEntry]) -> Shown:
     text = (reading.text or "")[:longest]
     marks = [
         Mark(item.start, item.end, item.key, i, item.tag, item.status)
@@ -211,7 +211,7 @@ def _asset(name: str) -> str:
     return (files("pipelines.markup") / name).read_text(encoding="utf-8")
 
 
-def _key_style(keys: Sequence[Key]) -> str:
+def _key_style(keys: Sequence[LegendEntry]) -> str:
     rules = []
     for i, key in enumerate(keys):
         hue, line = key.look.hue, key.look.line

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.runs.plan import RunPlan
-from pipelines.tables.folder import Folder
+from pipelines.tables.folder import SinkFolder
 from pipelines.tables.snapshot import Snapshot
 
 CARRIED = b"carried"
@@ -55,7 +55,7 @@ class StoredUnit:
         return f"{self.run_id}/{self.unit}"
 
     def rows(
-        self, folder: Folder, table: str, columns: list[str] | None = None
+        self, folder: SinkFolder, table: str, columns: list[str] | None = None
     ) -> Iterator[dict[str, Any]]:
         """Its rows of a table."""
         mine = (pc.field("run_id") == self.run_id) & (pc.field("unit") == self.unit)
@@ -103,7 +103,7 @@ class Carrier:
     replaced units of one file at a time: about 200 bytes a document."""
 
     def __init__(
-        self, folder: Folder, prior: Mapping[str, tuple[StoredUnit, ...]], retry_failed: bool
+        self, folder: SinkFolder, prior: Mapping[str, tuple[StoredUnit, ...]], retry_failed: bool
     ) -> None:
         self._folder = folder
         self._prior = prior
@@ -145,7 +145,7 @@ class Carrier:
 class Carried:
     """The old rows of the documents of a unit that are carried over."""
 
-    def __init__(self, folder: Folder, table: pa.Table) -> None:
+    def __init__(self, folder: SinkFolder, table: pa.Table) -> None:
         ids, marks = table["doc_id"].to_pylist(), table["prior"].to_pylist()
         wanted = {id_: mark for id_, mark in zip(ids, marks, strict=True) if mark}
         self._documents: dict[str, dict[str, Any]] = {}

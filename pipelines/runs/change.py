@@ -15,7 +15,7 @@ from pipelines.runs.plan import RunPlan
 from pipelines.runs.tally import Tally
 from pipelines.source.units import Slice, source_files
 from pipelines.tables.commit import Change
-from pipelines.tables.delta import Key
+from pipelines.tables.delta import UnitKey
 from pipelines.tables.folder import RunError
 from pipelines.tables.ledger import LiveUnit
 from pipelines.tables.snapshot import Snapshot, keys_of
@@ -68,7 +68,7 @@ class FinishedRun:
                 f"files of {self.run_id} are gone: it was discarded meanwhile; begin a new run"
             )
 
-    def _replaced(self, snapshot: Snapshot, live: Mapping[Key, LiveUnit]) -> set[Key]:
+    def _replaced(self, snapshot: Snapshot, live: Mapping[UnitKey, LiveUnit]) -> set[UnitKey]:
         if self.plan.increment is None:
             runs = snapshot.ledger.runs
             known = runs[: runs.index(self.plan.base) + 1] if self.plan.base in runs else []
@@ -84,7 +84,7 @@ class FinishedRun:
         return replaced
 
     def _check_files(
-        self, snapshot: Snapshot, live: Mapping[Key, LiveUnit], replaced: set[Key]
+        self, snapshot: Snapshot, live: Mapping[UnitKey, LiveUnit], replaced: set[UnitKey]
     ) -> None:
         mine: dict[str, list[Slice]] = {}
         for unit in self.plan.units:
@@ -107,8 +107,8 @@ class FinishedRun:
             )
 
     def _moved(
-        self, snapshot: Snapshot, live: Mapping[Key, LiveUnit], replaced: set[Key]
-    ) -> dict[Key, tuple[str, ...]]:
+        self, snapshot: Snapshot, live: Mapping[UnitKey, LiveUnit], replaced: set[UnitKey]
+    ) -> dict[UnitKey, tuple[str, ...]]:
         pipeline = self.loaded.pipeline
         others = self.plan.increment is None and live.keys() - replaced
         rows = self.plan.increment is not None and self.plan.increment.new_rows
@@ -125,7 +125,9 @@ class FinishedRun:
             check_moved(self.run_id, live, taken, {f.uri for f in source_files(pipeline.source)})
         return taken
 
-    def units(self, live: Mapping[Key, LiveUnit] | None = None, number: int = 1) -> list[LiveUnit]:
+    def units(
+        self, live: Mapping[UnitKey, LiveUnit] | None = None, number: int = 1
+    ) -> list[LiveUnit]:
         """Its units. ``live``: those that it may replace; ``number``: of its commit."""
         # Rows that are carried over may be of another identity: their unit is then as stale.
         older: dict[str, str] = {}
@@ -162,8 +164,8 @@ def _overlap(one: Slice, other: Slice) -> bool:
 
 
 def _with_counterparts(
-    snapshot: Snapshot, moved: dict[Key, tuple[str, ...]]
-) -> dict[Key, tuple[str, ...]]:
+    snapshot: Snapshot, moved: dict[UnitKey, tuple[str, ...]]
+) -> dict[UnitKey, tuple[str, ...]]:
     """The ids of documents of some units, with those of their de-identified counterparts."""
     if not moved or "reidentification" not in snapshot.names:
         return moved

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.source.duplicates import Digests, DuplicateIdsError, digests, lookup
-from pipelines.tables.delta import Key
-from pipelines.tables.folder import Folder, ahead
+from pipelines.tables.delta import UnitKey
+from pipelines.tables.folder import SinkFolder, ahead
 from pipelines.tables.ledger import LiveUnit
 from pipelines.tables.snapshot import Snapshot
 
@@ -21,7 +21,7 @@ _NAMED = 20
 _MEMORY = "512MB"
 
 
-def check_unique_ids(folder: Folder, run_id: str, paths: Sequence[str]) -> None:
+def check_unique_ids(folder: SinkFolder, run_id: str, paths: Sequence[str]) -> None:
     """Raise DuplicateIdsError where two documents of a run share an id. ``paths``: its files of
     documents, below the sink.
 
@@ -65,8 +65,8 @@ def live_ids(snapshot: Snapshot, wanted: Digests, sources: Collection[str]) -> D
 
 
 def taken_ids(
-    snapshot: Snapshot, replaced: Collection[Key], paths: Sequence[str]
-) -> dict[Key, tuple[str, ...]]:
+    snapshot: Snapshot, replaced: Collection[UnitKey], paths: Sequence[str]
+) -> dict[UnitKey, tuple[str, ...]]:
     """Ids that the documents of a run share with live documents of units that it does not replace,
     by unit. ``paths``: the run's files of documents, below the sink.
 
@@ -84,7 +84,7 @@ def taken_ids(
         rows = folder.read_table(f"documents/{path}", ["doc_id", "run_id", "unit"])
         return rows.filter(pc.is_in(rows["doc_id"], value_set=wanted))
 
-    found: dict[Key, list[str]] = {}
+    found: dict[UnitKey, list[str]] = {}
     for table in ahead(shared, [file.path for file in files]):
         for row in table.to_pylist():
             key = row["run_id"], row["unit"]
@@ -94,7 +94,10 @@ def taken_ids(
 
 
 def check_moved(
-    run_id: str, live: Mapping[Key, LiveUnit], taken: Mapping[Key, Sequence[str]], there: set[str]
+    run_id: str,
+    live: Mapping[UnitKey, LiveUnit],
+    taken: Mapping[UnitKey, Sequence[str]],
+    there: set[str],
 ) -> None:
     """Raise DuplicateIdsError where a document is in two files that are both there, and so has not
     moved. ``there``: the files of the source."""

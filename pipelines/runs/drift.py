@@ -21,7 +21,7 @@ LEAST_DOCUMENTS = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class MeasureChange:
     """A measure in both runs; ``q`` is its p-value, adjusted for the number of measures."""
 
     measure: Measure
@@ -37,7 +37,7 @@ class Drift:
 
     before: Profile
     after: Profile
-    differences: tuple[Difference, ...]
+    differences: tuple[MeasureChange, ...]
 
     def as_dict(self) -> dict[str, object]:
         """As JSON values."""
@@ -60,7 +60,7 @@ def compare_profiles(before: Profile, after: Profile) -> Drift:
     pairs = [(_of(before, one), _of(after, one)) for one in measures]
     qs = _adjusted([_p(a, b) for a, b in pairs])
     differences = [
-        Difference(measure, a.value, b.value, q, q <= FALSE_ALARMS)
+        MeasureChange(measure, a.value, b.value, q, q <= FALSE_ALARMS)
         for measure, (a, b), q in zip(measures, pairs, qs, strict=True)
     ]
     return Drift(before, after, tuple(sorted(differences, key=lambda one: one.q)))

@@ -18,7 +18,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
-from pipelines.tables.folder import Folder, RunError
+from pipelines.tables.folder import RunError, SinkFolder
 
 _SECONDS = 60.0
 _BOOT = "/proc/sys/kernel/random/boot_id"
@@ -35,7 +35,7 @@ class Lease:
     it keeps them out no longer than it lives.
     """
 
-    def __init__(self, folder: Folder, name: str, seconds: float = _SECONDS) -> None:
+    def __init__(self, folder: SinkFolder, name: str, seconds: float = _SECONDS) -> None:
         self._files = folder
         self._name = name
         self._folder = f"_leases/{name}"

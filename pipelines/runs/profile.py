@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from actors.spans import Grounding, Status
-from pipelines.tables.delta import Key
+from pipelines.tables.delta import UnitKey
 from pipelines.tables.snapshot import Snapshot, among, keys_of
 
 Values = npt.NDArray[np.float64]
@@ -115,7 +115,7 @@ def _files(snapshot: Snapshot, run_id: str) -> Iterator[tuple[pa.Table, pa.Table
             yield documents, pa.concat_tables(parts) if parts else None
 
 
-def _read(snapshot: Snapshot, path: str, columns: list[str], keys: set[Key]) -> pa.Table:
+def _read(snapshot: Snapshot, path: str, columns: list[str], keys: set[UnitKey]) -> pa.Table:
     table = snapshot.folder.read_table(path, columns)
     return table.filter(among(table, keys))
 

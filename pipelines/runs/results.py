@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from actors.spans import Entity, Relation, Section
-from pipelines.tables.delta import Key
+from pipelines.tables.delta import UnitKey
 from pipelines.tables.rows import row_entity, row_relation, row_section
 from pipelines.tables.snapshot import Snapshot, keys_of
 
@@ -113,8 +113,8 @@ class RowsById:
 
 def rows_by_id(
     snapshot: Snapshot,
-    keys: set[Key],
-    paths: Mapping[Key, Sequence[str]],
+    keys: set[UnitKey],
+    paths: Mapping[UnitKey, Sequence[str]],
     columns: list[str] | None = None,
 ) -> RowsById:
     """The rows of some units in a table, of whose files ``paths`` tells; of ``columns``, else

@@ -27,7 +27,7 @@ from pipelines.runs.plan import RunPlan
 from pipelines.tables.columns import extra_columns, released_columns
 from pipelines.tables.commit import commit, finish_pending
 from pipelines.tables.delta import TABLES, Tables
-from pipelines.tables.folder import Folder, RunError
+from pipelines.tables.folder import RunError, SinkFolder
 from pipelines.tables.ledger import Ledger
 from pipelines.tables.schema import DATA
 from pipelines.tables.snapshot import Snapshot, snapshot
@@ -54,7 +54,7 @@ class RunStore:
     """What reads and writes below a sink. Raises RunError for a sink in another layout."""
 
     def __init__(self, path: str) -> None:
-        self.folder = Folder(path)
+        self.folder = SinkFolder(path)
         self.tables = Tables(self.folder)
         self.path = self.folder.path
 

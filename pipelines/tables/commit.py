@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from pipelines.source.units import Slice
 from pipelines.storage import StoreError
-from pipelines.tables.delta import ConflictError, Key, LiveFile, Retries, Table, Tables
+from pipelines.tables.delta import ConflictError, LiveFile, Retries, Tables, TableVersion, UnitKey
 from pipelines.tables.ledger import LiveUnit, ledger_rows, run_row
 from pipelines.tables.schema import DATA
 from pipelines.tables.snapshot import Snapshot, among, keys_of, snapshot
@@ -47,9 +47,9 @@ class Change:
     """The files of its units."""
     units: tuple[LiveUnit, ...]
     """Its units, and those of other runs that lose documents, as they are afterwards."""
-    replaced: frozenset[Key]
+    replaced: frozenset[UnitKey]
     """Live units whose rows go."""
-    on_progress: Mapping[Key, tuple[str, ...]]
+    on_progress: Mapping[UnitKey, tuple[str, ...]]
     """Ids of documents, and of their de-identified counterparts, that go from live units which
     otherwise stay."""
     identity: str
@@ -110,12 +110,12 @@ class _Prepared:
     run_id: str
     number: int
     files: tuple[DataFile, ...]
-    replaced: frozenset[Key]
-    on_progress: Mapping[Key, tuple[str, ...]]
+    replaced: frozenset[UnitKey]
+    on_progress: Mapping[UnitKey, tuple[str, ...]]
     ledger: pa.Table
     """The new rows of ``units``, that of the run among them."""
 
-    def apply(self, tables: Tables, table: Table) -> None:
+    def apply(self, tables: Tables, table: TableVersion) -> None:
         """Commit to one table of results; raises ConflictError."""
         adds = [file for file in self.files if file.table == table.name]
         gone = self.replaced | self.on_progress.keys()
@@ -134,7 +134,7 @@ class _Prepared:
             table.commit(adds, removes, self.number, self.run_id, facts)
 
     def _rest(
-        self, tables: Tables, name: str, file: LiveFile, keys: Collection[Key], ids: set[str]
+        self, tables: Tables, name: str, file: LiveFile, keys: Collection[UnitKey], ids: set[str]
     ) -> pa.Table | None:
         """The rows of a file that stay; None where it stays as it is."""
         if file.key is not None and file.key in self.replaced:

@@ -22,7 +22,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction, RemoveAction
 
 from pipelines.storage import NoTablesError, StoreError, delta_options, store_sentence
-from pipelines.tables.folder import Folder, RunError
+from pipelines.tables.folder import RunError, SinkFolder
 from pipelines.tables.schema import DATA, OF_DEIDENTIFICATION, STATISTICS, UNITS
 from pipelines.tables.unit_files import DataFile
 
@@ -32,7 +32,7 @@ _LONGEST_PAUSE = 2.0
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 APP = "medspan"
 TABLES = (*DATA, "units")
-Key = tuple[str, str]
+UnitKey = tuple[str, str]
 """A run and a unit of it."""
 
 
@@ -87,12 +87,12 @@ class LiveFile:
     path: str
     size: int
     rows: int
-    key: Key | None
+    key: UnitKey | None
     first: str
     last: str
 
 
-class Table:
+class TableVersion:
     """One version of a table, the latest when it was opened."""
 
     def __init__(self, name: str, delta: DeltaTable) -> None:
@@ -198,19 +198,19 @@ class Table:
 class Tables:
     """The tables of a sink."""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: SinkFolder) -> None:
         self.folder = folder
 
-    def open(self, name: str, version: int | None = None) -> Table | None:
+    def open(self, name: str, version: int | None = None) -> TableVersion | None:
         """A table at its latest version, or at an earlier one; None where there is none."""
         path = self.folder.uri(name)
         try:
             with table_errors(name, path):
-                return Table(name, DeltaTable(path, version, delta_options(path)))
+                return TableVersion(name, DeltaTable(path, version, delta_options(path)))
         except (TableNotFoundError, NoTablesError):
             return None
 
-    def existing(self, name: str, version: int | None = None) -> Table:
+    def existing(self, name: str, version: int | None = None) -> TableVersion:
         """The same; raises RunError where there is none."""
         table = self.open(name, version)
         if table is None:
@@ -244,7 +244,7 @@ class Tables:
             if name in more:
                 self._widen(table, more[name])
 
-    def _made(self, name: str) -> Table:
+    def _made(self, name: str) -> TableVersion:
         path = self.folder.uri(name)
         # Text of documents must not stand in the log: no statistics but of these columns.
         properties = {"delta.dataSkippingStatsColumns": ",".join(STATISTICS[name])}
@@ -265,7 +265,7 @@ class Tables:
             if (table := self.open(name)) is not None:
                 return table
 
-    def _widen(self, table: Table, extra: pa.Schema) -> None:
+    def _widen(self, table: TableVersion, extra: pa.Schema) -> None:
         there = table.schema()
         known = {name.lower(): there.field(name) for name in there.names}
         missing = []

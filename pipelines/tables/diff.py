@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import duckdb
 import pyarrow as pa
 
-from pipelines.tables.delta import Key
+from pipelines.tables.delta import UnitKey
 from pipelines.tables.schema import DOCUMENTS
 from pipelines.tables.snapshot import Snapshot, TableName, among, keys_of
 
@@ -29,7 +29,7 @@ _KINDS = {
 
 
 @dataclass
-class Difference:
+class SnapshotDiff:
     """From one commit to another. Entities are compared where the text is the same."""
 
     documents: dict[str, int] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Difference:
     """Units that are not the same in both; the others were not read."""
 
 
-def compare(before: Snapshot, after: Snapshot) -> Difference:
+def compare(before: Snapshot, after: Snapshot) -> SnapshotDiff:
     """The difference between two snapshots.
 
     Reads the units that the two do not share, and spills to disk above 512 MB.
@@ -50,7 +50,7 @@ def compare(before: Snapshot, after: Snapshot) -> Difference:
     old, new = set(before.units), set(after.units)
     sides = ((before, old - new), (after, new - old))
     labels = [Counter[str](), Counter[str]()]
-    found = Difference(units=sum(len(units) for _, units in sides))
+    found = SnapshotDiff(units=sum(len(units) for _, units in sides))
     with TemporaryDirectory(prefix="medspan-diff-") as folder, duckdb.connect() as connection:
         connection.execute("SET memory_limit = '512MB'")
         connection.execute(f"SET temp_directory = '{folder}'")
@@ -94,12 +94,12 @@ def _load(
     connection.unregister("stream")
 
 
-def _documents(snapshot: Snapshot, keys: set[Key]) -> Iterator[pa.Table]:
+def _documents(snapshot: Snapshot, keys: set[UnitKey]) -> Iterator[pa.Table]:
     for table in _rows(snapshot, "documents", keys, _DOCUMENTS):
         yield table.select(_DOCUMENTS)
 
 
-def _digests(snapshot: Snapshot, keys: set[Key], labels: Counter[str]) -> Iterator[pa.Table]:
+def _digests(snapshot: Snapshot, keys: set[UnitKey], labels: Counter[str]) -> Iterator[pa.Table]:
     """Of each entity a digest, since its text must not be spilt to disk."""
     for table in _rows(snapshot, "entities", keys, ["doc_id", "ordinal", *_SAID]):
         labels.update(table["label"].to_pylist())
@@ -113,7 +113,7 @@ def _digests(snapshot: Snapshot, keys: set[Key], labels: Counter[str]) -> Iterat
 
 
 def _rows(
-    snapshot: Snapshot, name: TableName, keys: set[Key], columns: list[str]
+    snapshot: Snapshot, name: TableName, keys: set[UnitKey], columns: list[str]
 ) -> Iterator[pa.Table]:
     for file, found in keys_of(snapshot.folder, snapshot.table(name), keys):
         path = f"{name}/{file.path}"

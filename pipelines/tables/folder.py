@@ -44,7 +44,7 @@ def ahead(read: Callable[[_T], _R], items: Sequence[_T]) -> Iterator[_R]:
             yield waiting.popleft().result()
 
 
-class Folder:
+class SinkFolder:
     """Files below a path or URL. Raises StoreError where the store is away."""
 
     def __init__(self, path: str) -> None:

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.source.units import Slice
-from pipelines.tables.delta import Key, Table
-from pipelines.tables.folder import Folder, RunError, ahead
+from pipelines.tables.delta import TableVersion, UnitKey
+from pipelines.tables.folder import RunError, SinkFolder, ahead
 from pipelines.tables.schema import UNITS
 
 _LIVE = [
@@ -39,7 +39,7 @@ class LiveUnit:
     failures: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     @property
-    def key(self) -> Key:
+    def key(self) -> UnitKey:
         """The run and the unit, which together tell it from all others."""
         return self.run_id, self.unit
 
@@ -47,7 +47,7 @@ class LiveUnit:
 class Ledger:
     """What a version of ``units`` says; without the table, nothing yet."""
 
-    def __init__(self, folder: Folder, table: Table | None) -> None:
+    def __init__(self, folder: SinkFolder, table: TableVersion | None) -> None:
         self._folder = folder
         self.table = table
 

@@ -9,8 +9,8 @@ from typing import Literal, get_args
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.tables.delta import Key, LiveFile, Table, Tables
-from pipelines.tables.folder import Folder, RunError, ahead
+from pipelines.tables.delta import LiveFile, Tables, TableVersion, UnitKey
+from pipelines.tables.folder import RunError, SinkFolder, ahead
 from pipelines.tables.ledger import Ledger, LiveUnit
 
 TableName = Literal[
@@ -29,11 +29,11 @@ class Snapshot:
 
     def __init__(self, tables: Tables, ledger: Ledger) -> None:
         self._tables = tables
-        self._opened: dict[str, Table] = {}
+        self._opened: dict[str, TableVersion] = {}
         self.ledger = ledger
 
     @property
-    def folder(self) -> Folder:
+    def folder(self) -> SinkFolder:
         """The folder of the sink."""
         return self._tables.folder
 
@@ -49,7 +49,7 @@ class Snapshot:
         """The live units."""
         return self.ledger.live
 
-    def table(self, name: str) -> Table:
+    def table(self, name: str) -> TableVersion:
         """One of the tables of results, at the newest version that holds no later run's commit."""
         if name not in self._opened:
             self._opened[name] = self._at(name)
@@ -61,7 +61,7 @@ class Snapshot:
         there = self._tables.there()
         return tuple(name for name in get_args(TableName) if name in there)
 
-    def _at(self, name: str) -> Table:
+    def _at(self, name: str) -> TableVersion:
         table = self._tables.existing(name)
         if table.number <= self.ledger.number:
             return table
@@ -81,10 +81,10 @@ class Snapshot:
         paths = [f"{name}/{file.path}" for file in self.table(name).files()]
         return ahead(lambda path: self.folder.read_table(path, columns), paths)
 
-    def paths(self, name: TableName, units: Collection[Key]) -> dict[Key, tuple[str, ...]]:
+    def paths(self, name: TableName, units: Collection[UnitKey]) -> dict[UnitKey, tuple[str, ...]]:
         """Where the rows of some units are: paths below the sink, by unit. Those without a row in
         the table are left out."""
-        found: dict[Key, list[str]] = {}
+        found: dict[UnitKey, list[str]] = {}
         for file, keys in keys_of(self.folder, self.table(name), units):
             for key in keys:
                 found.setdefault(key, []).append(f"{name}/{file.path}")
@@ -92,8 +92,8 @@ class Snapshot:
 
 
 def keys_of(
-    folder: Folder, table: Table, units: Collection[Key]
-) -> Iterator[tuple[LiveFile, set[Key]]]:
+    folder: SinkFolder, table: TableVersion, units: Collection[UnitKey]
+) -> Iterator[tuple[LiveFile, set[UnitKey]]]:
     """The files of a table that hold rows of some units, and which of them. Of files with several
     units the two columns that say so are read."""
     wanted = set(units)
@@ -106,7 +106,7 @@ def keys_of(
         elif any(file.first <= run <= file.last for run in runs):
             shared.append(file)
 
-    def read(file: LiveFile) -> set[Key]:
+    def read(file: LiveFile) -> set[UnitKey]:
         rows = folder.read_table(f"{table.name}/{file.path}", ["run_id", "unit"])
         pairs = rows.group_by(["run_id", "unit"]).aggregate([])
         return set(zip(pairs["run_id"].to_pylist(), pairs["unit"].to_pylist(), strict=True))
@@ -116,7 +116,7 @@ def keys_of(
             yield file, both
 
 
-def among(rows: pa.Table, keys: Collection[Key]) -> pa.ChunkedArray:
+def among(rows: pa.Table, keys: Collection[UnitKey]) -> pa.ChunkedArray:
     """For each row, whether its unit is one of these; false where it has none."""
     joined = pc.binary_join_element_wise(
         rows["run_id"], rows["unit"], "/", null_handling="emit_null"

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.tables.folder import Folder, ahead
+from pipelines.tables.folder import SinkFolder, ahead
 from pipelines.tables.schema import DATA, STATISTICS
 
 _FOOTER = b"medspan"
@@ -61,7 +61,7 @@ class UnitFiles:
 
 
 def write_unit(
-    folder: Folder, run_id: str, unit: str, tables: Mapping[str, pa.Table], facts: str = "{}"
+    folder: SinkFolder, run_id: str, unit: str, tables: Mapping[str, pa.Table], facts: str = "{}"
 ) -> UnitFiles:
     """Write a unit's rows, by table and without provenance: ``documents``, and the others that
     have rows.
@@ -85,7 +85,7 @@ def write_unit(
     return UnitFiles(unit, (DataFile("documents", path, size, statistics), *files), facts)
 
 
-def done_units(folder: Folder, run_id: str) -> dict[str, tuple[str, int]]:
+def done_units(folder: SinkFolder, run_id: str) -> dict[str, tuple[str, int]]:
     """The units whose documents file stands: path below ``documents`` and size, by unit."""
     found: dict[str, tuple[str, int]] = {}
     for name, size in sorted(folder.sizes(f"documents/{run_id}").items()):
@@ -96,7 +96,7 @@ def done_units(folder: Folder, run_id: str) -> dict[str, tuple[str, int]]:
 
 
 def read_units_done(
-    folder: Folder, done: Mapping[str, tuple[str, int]], units: Iterable[str]
+    folder: SinkFolder, done: Mapping[str, tuple[str, int]], units: Iterable[str]
 ) -> Iterator[UnitFiles]:
     """What the footers of done units say of them, in the order of ``units``."""
 
@@ -110,7 +110,7 @@ def read_units_done(
     return ahead(read, list(units))
 
 
-def write_data(folder: Folder, name: str, path: str, table: pa.Table) -> DataFile:
+def write_data(folder: SinkFolder, name: str, path: str, table: pa.Table) -> DataFile:
     """Write a file of a table, with its statistics."""
     size = folder.write_table(f"{name}/{path}", table)
     return DataFile(name, path, size, statistics_of(name, table))

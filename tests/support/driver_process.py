@@ -56,7 +56,7 @@ def main() -> None:
     from pipelines.enrich import enrich
     from pipelines.runs.lease import Lease
     from pipelines.runs.store import RunStore
-    from pipelines.tables.delta import Table
+    from pipelines.tables.delta import TableVersion
     from pipelines.tables.folder import RunError
     from support.lake import Quiet, hashing, pipeline
     from support.without_ray import without_ray
@@ -64,9 +64,9 @@ def main() -> None:
     work = json.loads(sys.argv[1])
     without_ray(setattr)
     Lease.__init__.__defaults__ = (work.get("lease", 60.0),)
-    real = Table.commit
+    real = TableVersion.commit
 
-    def commit(table: Table, *rest: Any) -> None:
+    def commit(table: TableVersion, *rest: Any) -> None:
         here = table.name == work.get("table")
         number = getattr(signal, work.get("signal", "SIGKILL"))
         if here and work["when"] == "before":
@@ -75,7 +75,7 @@ def main() -> None:
         if here and work["when"] == "after":
             os.kill(os.getpid(), number)
 
-    setattr(Table, "commit", commit)  # noqa: B010
+    setattr(TableVersion, "commit", commit)  # noqa: B010
     loaded = pipeline(work["source"], work["sink"], deidentify=work.get("deidentify"))
     try:
         if "resume" in work:

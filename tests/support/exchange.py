@@ -21,8 +21,8 @@ from actors.spans import (
     spanning,
 )
 from pipelines.exchange.export import export
-from pipelines.exchange.exporter import Lost, Options
-from pipelines.exchange.formats import Format
+from pipelines.exchange.exporter import ExportOptions, Lost
+from pipelines.exchange.formats import ExportFormat
 from pipelines.offsets import OffsetUnit
 from pipelines.runs.results import Result
 
@@ -138,12 +138,12 @@ def note() -> Result:
 
 def exported(
     path: Path,
-    format_: Format,
+    format_: ExportFormat,
     *results: Result,
     unit: OffsetUnit | None = None,
     **options: Any,
 ) -> Lost:
     """Export documents; what had no place."""
     lost = Lost()
-    export(results, format_, str(path), Options(unit=format_.unit(unit), **options), lost)
+    export(results, format_, str(path), ExportOptions(unit=format_.unit(unit), **options), lost)
     return lost

@@ -12,7 +12,7 @@ from actors.config import read_yaml
 from actors.config.load import validate
 from actors.config.prompt import PromptSection
 from actors.guideline import Guideline
-from actors.prompts import ChatTemplate, Format, chat_template, prompt_format
+from actors.prompts import ChatTemplate, PromptFormat, chat_template, prompt_format
 from support import ROOT
 
 GUIDELINES = ROOT / "configs" / "guidelines"
@@ -43,7 +43,7 @@ def guideline(*labels: str, **typed: Any) -> Guideline:
     return Guideline.model_validate({"name": "test", "labels": content})
 
 
-def made(form: str, asked: Guideline | None, chat: str = "none", **section: Any) -> Format:
+def made(form: str, asked: Guideline | None, chat: str = "none", **section: Any) -> PromptFormat:
     content = {"format": form, "guideline": asked, **section}
     return prompt_format(PromptSection.model_validate(content), _chat(chat))
 

@@ -19,7 +19,7 @@ _Part = tuple[list[Any], list[Any]]  # nodes and constants
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class SplitGraph:
     """A graph that can be cut. ``joint``: the tensors that pass from the one half to the other."""
 
     model: Any
@@ -66,7 +66,7 @@ class Cut:
         return bytes(made.SerializeToString())
 
 
-def cut(file: Path, label_inputs: Iterable[str]) -> Cut | None:
+def cut(file: Path, label_inputs: Iterable[str]) -> SplitGraph | None:
     """Where a model file can be cut; None where it is too large for that, or has not all of the
     labels' inputs."""
     import onnx  # here: no other model needs it
@@ -92,7 +92,7 @@ def cut(file: Path, label_inputs: Iterable[str]) -> Cut | None:
         if name in alone
     }
     # What reads an input itself would need it in both halves.
-    return None if joint & wanted or not joint else Cut(model, wanted, tuple(sorted(joint)))
+    return None if joint & wanted or not joint else SplitGraph(model, wanted, tuple(sorted(joint)))
 
 
 def _needed(graph: Any, outputs: Iterable[str], made_here: Callable[[str], bool]) -> _Part:

@@ -13,7 +13,7 @@ from actors.config import ConfigError, GlinerModel, LabelFilter, fingerprint, re
 from actors.gliner_folder import GlinerFolder
 from actors.guideline import Guideline
 from actors.model_folder import ModelFileError, added_tokens
-from actors.onnx.gliner.prompts import Asked, Prompt, names_of, share_out, tokens_of
+from actors.onnx.gliner.prompts import Asked, LabelPrompt, names_of, share_out, tokens_of
 from actors.onnx.gliner.session import GlinerSession, label_feed
 from actors.onnx.tokenizer import TextTokenizer
 from actors.onnx.tokens.entities import EntityBuilder
@@ -29,7 +29,7 @@ class Plan:
     """
 
     labels: tuple[str, ...]
-    prompts: tuple[Prompt, ...]
+    prompts: tuple[LabelPrompt, ...]
     encoded: tuple[dict[str, Any], ...]
     chooser: EntityBuilder
     fingerprint: str
@@ -104,7 +104,7 @@ class Plans:
             floors = [filter_.thresholds.get(labels[one.label], filter_.threshold) for one in group]
             ids = tokens_of(group, *self._marks) if room is not None else np.zeros(0, np.int32)
             prompts.append(
-                Prompt(
+                LabelPrompt(
                     ids,
                     tuple(one.label for one in group),
                     np.array(floors, np.float32),

@@ -17,7 +17,7 @@ class LabelTooLong(ValueError):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Prompt:
+class LabelPrompt:
     """Labels that are asked for together.
 
     ``ids``: the tokens before the text, without the sequence's own special ones; empty where labels

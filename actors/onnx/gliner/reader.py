@@ -21,14 +21,14 @@ from actors.guideline import Guideline
 from actors.model_folder import ModelFileError, pad_id
 from actors.onnx.batches import alone_where_it_fails, run_batches
 from actors.onnx.gliner.decode import Candidate, select, span_candidates, token_candidates
+from actors.onnx.gliner.gliner_document import GlinerDocument, Task
 from actors.onnx.gliner.plans import Plan, Plans
 from actors.onnx.gliner.prompts import LabelTooLong
-from actors.onnx.gliner.reading import GlinerReading, Task
 from actors.onnx.gliner.session import Floats, GlinerSession, Row
 from actors.onnx.gliner.windows import Ints, WordWindow, owner, word_windows
-from actors.onnx.gliner.words import Places, Splitter, split
+from actors.onnx.gliner.words import Splitter, WordSpans, split
 from actors.onnx.packing import pack
-from actors.onnx.tokenizer import TextTokenizer, Tokens
+from actors.onnx.tokenizer import TextTokenizer, TokenizedText
 from actors.onnx.tokens.classifier import MOST_UNKNOWN
 from actors.onnx.tokens.decode import TokenSpan
 from actors.spans import (
@@ -91,7 +91,7 @@ class GlinerReader:
 
     def open(
         self, document: Document, guideline: Guideline | None, cancelled: Callable[[], bool]
-    ) -> GlinerReading:
+    ) -> GlinerDocument:
         """The document in words; one that cannot be read has its failure already.
 
         ``guideline``: what to find instead of what the model file says.
@@ -101,8 +101,8 @@ class GlinerReader:
             plan = self._plans.of(guideline)
         except LabelTooLong as error:  # its message holds words of the guideline alone
             failure = Failure(type(error).__name__, str(error))
-            return GlinerReading(document, None, cancelled, failure=failure)
-        reading = GlinerReading(document, plan, cancelled)
+            return GlinerDocument(document, None, cancelled, failure=failure)
+        reading = GlinerDocument(document, plan, cancelled)
         try:
             if document.text is None:
                 reading.failure = Failure("MissingText", "there is no text")
@@ -123,7 +123,7 @@ class GlinerReader:
 
     def advance(
         self,
-        readings: Sequence[GlinerReading],
+        readings: Sequence[GlinerDocument],
         tokens: int,
         runners: ThreadPoolExecutor,
         go_on: Callable[[], bool],
@@ -154,7 +154,7 @@ class GlinerReader:
                 else:
                     task.reading.found += found
 
-    def extraction(self, reading: GlinerReading) -> Extraction:
+    def extraction(self, reading: GlinerDocument) -> Extraction:
         """What came out of a document that is done."""
         began = time.perf_counter()
         entities: list[Entity] = []
@@ -178,7 +178,7 @@ class GlinerReader:
             ),
         )
 
-    def _cut(self, reading: GlinerReading, plan: Plan, text: str) -> None:
+    def _cut(self, reading: GlinerDocument, plan: Plan, text: str) -> None:
         """Give the reading its words, their pieces and its windows."""
         places = split(text, self._splitter)
         spans = zip(places.starts.tolist(), places.ends.tolist(), strict=True)
@@ -187,7 +187,7 @@ class GlinerReader:
         )
         # What has no piece, such as a control character, is no word to the model.
         known = pieces > 0
-        reading.places = Places(places.starts[known], places.ends[known])
+        reading.places = WordSpans(places.starts[known], places.ends[known])
         pieces = pieces[known]
         reading.ids = ids
         reading.before = np.concatenate([[0], np.cumsum(pieces)]).astype(np.int32)
@@ -275,7 +275,7 @@ class GlinerReader:
                 found.append(Candidate(first, last, prompt.labels[one.label], one.score))
         return found
 
-    def _entities(self, reading: GlinerReading, plan: Plan) -> list[Entity]:
+    def _entities(self, reading: GlinerDocument, plan: Plan) -> list[Entity]:
         best: dict[tuple[int, int, int], Candidate] = {}
         for one in reading.found:
             key = (one.first, one.last, one.label)
@@ -285,7 +285,7 @@ class GlinerReader:
         taken = select(best.values(), decode.overlaps == "nested", decode.multi_label)
         places = reading.places
         order = np.arange(len(places), dtype=np.int32)
-        words = Tokens(ids=order, starts=places.starts, ends=places.ends, words=order)
+        words = TokenizedText(ids=order, starts=places.starts, ends=places.ends, words=order)
         spans = [TokenSpan(c.first, c.last, plan.labels[c.label], c.score) for c in taken]
         return plan.chooser.entities(reading.document.text or "", words, spans)
 

@@ -19,7 +19,7 @@ _PATTERNS: dict[Splitter, re.Pattern[str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class WordSpans:
     """Where the words of a text are: code points, a row a word, ends exclusive."""
 
     starts: Ints
@@ -29,8 +29,8 @@ class Places:
         return len(self.starts)
 
 
-def split(text: str, splitter: Splitter) -> Places:
+def split(text: str, splitter: Splitter) -> WordSpans:
     """The words of a text in reading order; white space belongs to none."""
     spans = [match.span() for match in _PATTERNS[splitter].finditer(text)]
     table = np.array(spans, np.int32).reshape(-1, 2)
-    return Places(table[:, 0].copy(), table[:, 1].copy())
+    return WordSpans(table[:, 0].copy(), table[:, 1].copy())

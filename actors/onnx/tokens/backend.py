@@ -32,11 +32,11 @@ _BATCHES_AHEAD = 16
 _MOST_CHARACTERS = 16_000_000
 
 _Queued = tuple[Document, Guideline | None, Future[Extraction]]
-_InFlight = dict[Future[Extraction], "Opened"]
-R = TypeVar("R", bound="Opened")
+_InFlight = dict[Future[Extraction], "OpenDocument"]
+R = TypeVar("R", bound="OpenDocument")
 
 
-class Opened(Protocol):
+class OpenDocument(Protocol):
     """An in-flight document of a model."""
 
     @property
@@ -56,7 +56,7 @@ class Opened(Protocol):
         """Windows that are scheduled but not run yet."""
 
 
-class OcrLike(Protocol[R]):
+class WindowedModel(Protocol[R]):
     """A loaded model that processes documents in rounds. Several threads may call it, each with its
     own documents."""
 
@@ -125,7 +125,7 @@ class OnnxBackend:
         cpu_fallback: bool = False,
     ) -> None:
         before = memory_by_place()
-        self._reader: OcrLike[Any] = (
+        self._reader: WindowedModel[Any] = (
             GlinerReader(config, threads, gpu, cpu_fallback)
             if isinstance(config, GlinerModel)
             else TokenClassifier(config, threads, gpu, cpu_fallback)
@@ -233,7 +233,7 @@ class OnnxBackend:
             elif not reading.waiting:
                 in_flight[future] = in_flight.pop(future)
 
-    def _answer(self, future: Future[Extraction], reading: Opened) -> None:
+    def _answer(self, future: Future[Extraction], reading: OpenDocument) -> None:
         """Settle the future of a finished document, unless it is cancelled."""
         found = None
         if not reading.cancelled():

@@ -18,17 +18,17 @@ import numpy.typing as npt
 
 from actors.config import ConfigError, OnnxModel, OnnxSession, fingerprint, results_of
 from actors.guideline import Guideline
-from actors.model_folder import FILES, Folder, ModelFileError, read_folder
+from actors.model_folder import FILES, ModelFileError, ModelFolder, read_folder
 from actors.onnx.batches import alone_where_it_fails, run_batches
 from actors.onnx.length import usable_length
 from actors.onnx.packing import pack
 from actors.onnx.session import Session
 from actors.onnx.tokenizer import TextTokenizer
-from actors.onnx.tokens.decode import Decoder, Part, TokenSpan
+from actors.onnx.tokens.decode import LabelDecoder, Part, TokenSpan
 from actors.onnx.tokens.entities import EntityBuilder
-from actors.onnx.tokens.in_flight import InFlightDocument
 from actors.onnx.tokens.label_selection import select_labels
 from actors.onnx.tokens.labels import Labels, read_labels
+from actors.onnx.tokens.tokenized_document import TokenizedDocument
 from actors.spans import (
     Document,
     Entity,
@@ -48,9 +48,9 @@ MOST_UNKNOWN = 0.05
 """Fraction of a document's tokens that may be unknown to the model without a warning."""
 
 _Outcome = tuple[list[TokenSpan], int] | Exception
-_Work = tuple[InFlightDocument, Window]
+_Work = tuple[TokenizedDocument, Window]
 # A processed window: its logits, or a failure, and its share of the seconds.
-_Run = tuple[InFlightDocument, Window, npt.NDArray[np.float32] | Failure, float]
+_Run = tuple[TokenizedDocument, Window, npt.NDArray[np.float32] | Failure, float]
 
 
 class TokenClassifier:
@@ -75,7 +75,7 @@ class TokenClassifier:
         self._config = config
         self._folder = folder
         self._chooser = EntityBuilder(config.labels, labels.types, config.name)
-        self._decoder = Decoder(labels, config.decode)
+        self._decoder = LabelDecoder(labels, config.decode)
         self._tokenizer = TextTokenizer(folder.path)
         self._special = len(self._tokenizer.before) + len(self._tokenizer.after)
         self._session = Session(folder.model, config.session, threads, gpu, cpu_fallback)
@@ -85,7 +85,7 @@ class TokenClassifier:
 
     def open(
         self, document: Document, guideline: Guideline | None, cancelled: Callable[[], bool]
-    ) -> InFlightDocument:
+    ) -> TokenizedDocument:
         """Tokenize a document; an unreadable one already carries its failure.
 
         ``guideline`` selects from the model's labels.
@@ -94,17 +94,17 @@ class TokenClassifier:
         try:
             if document.text is None:
                 failure = Failure("MissingText", "there is no text")
-                return InFlightDocument(document, guideline, cancelled, failure=failure)
+                return TokenizedDocument(document, guideline, cancelled, failure=failure)
             if problem := utf8_error(document.text):
                 failure = Failure("InvalidText", problem)
-                return InFlightDocument(document, guideline, cancelled, failure=failure)
+                return TokenizedDocument(document, guideline, cancelled, failure=failure)
             tokens = self._tokenizer.encode(document.text)
         except Exception as error:  # only its type: the message may quote the text
             failure = Failure(type(error).__name__, "the text could not be tokenized")
-            return InFlightDocument(document, guideline, cancelled, failure=failure)
+            return TokenizedDocument(document, guideline, cancelled, failure=failure)
         cut = windows(len(tokens), self._size, self._overlap, tokens.words)
         seconds = time.perf_counter() - began
-        return InFlightDocument(document, guideline, cancelled, tokens, cut, seconds=seconds)
+        return TokenizedDocument(document, guideline, cancelled, tokens, cut, seconds=seconds)
 
     @property
     def parallel(self) -> int:
@@ -113,7 +113,7 @@ class TokenClassifier:
 
     def advance(
         self,
-        readings: Sequence[InFlightDocument],
+        readings: Sequence[TokenizedDocument],
         tokens: int,
         runners: ThreadPoolExecutor,
         go_on: Callable[[], bool],
@@ -147,7 +147,7 @@ class TokenClassifier:
             else:
                 reading.settle(*outcome)
 
-    def extraction(self, reading: InFlightDocument) -> Extraction:
+    def extraction(self, reading: TokenizedDocument) -> Extraction:
         """Build the Extraction of a finished document."""
         began = time.perf_counter()
         entities: list[Entity] = []
@@ -289,7 +289,7 @@ def _warn_of_doubtful_labels(model: str, labels: Labels) -> None:
         )
 
 
-def _problems(reading: InFlightDocument) -> tuple[str, ...]:
+def _problems(reading: TokenizedDocument) -> tuple[str, ...]:
     unknown, tokens = reading.tokens.unknown, len(reading.tokens)
     if unknown <= MOST_UNKNOWN * tokens:
         return ()
@@ -300,7 +300,7 @@ def _failed(work: _Work, failure: Failure) -> _Run:
     return (*work, failure, 0.0)
 
 
-def _decode_isolated(decoder: Decoder, parts: Sequence[Part]) -> list[_Outcome]:
+def _decode_isolated(decoder: LabelDecoder, parts: Sequence[Part]) -> list[_Outcome]:
     """Decode all parts at once, or one by one if that fails, so that a document fails alone."""
     try:
         return list(decoder.decode(parts))
@@ -310,7 +310,7 @@ def _decode_isolated(decoder: Decoder, parts: Sequence[Part]) -> list[_Outcome]:
         return [outcome for part in parts for outcome in _decode_isolated(decoder, [part])]
 
 
-def _fingerprint(config: OnnxModel, folder: Folder) -> str:
+def _fingerprint(config: OnnxModel, folder: ModelFolder) -> str:
     content = {"model": config.identity(), "results": results_of(config.kind)}
     there = FILES.chosen(config.weights.file).present(folder.path)
     return fingerprint(content, **{path.name: digest(path) for path in there})

@@ -52,7 +52,7 @@ class Part:
     final: bool = True
 
 
-class Decoder:
+class LabelDecoder:
     """Decodes the logits of many documents to spans; created once per model."""
 
     def __init__(self, labels: Labels, settings: Decode) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from actors.config import ConfigError, LabelFilter
 from actors.graphemes import whole
-from actors.onnx.tokenizer import Tokens
+from actors.onnx.tokenizer import TokenizedText
 from actors.onnx.tokens.decode import TokenSpan
 from actors.spans import Entity, spanning
 
@@ -31,7 +31,9 @@ class EntityBuilder:
         self._filter = settings
         self._model = model
 
-    def entities(self, text: str, tokens: Tokens, spans: Iterable[TokenSpan]) -> list[Entity]:
+    def entities(
+        self, text: str, tokens: TokenizedText, spans: Iterable[TokenSpan]
+    ) -> list[Entity]:
         """Build the entities of a text; the spans index ``tokens`` and are in text order."""
         found = []
         covered = 0

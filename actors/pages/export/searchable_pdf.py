@@ -30,7 +30,7 @@ from actors.pages.errors import DamagedFile
 from actors.pages.export.invisible_font import ADVANCE, add_font, encode
 from actors.pages.export.text_lines import TextPage, text_pages
 from actors.pages.formats import kind_of
-from actors.pages.page import Limits, OcrResult, Picture
+from actors.pages.page import DecodeLimits, OcrResult, Picture
 from actors.pages.process import open_pages
 
 _POINTS_PER_INCH = 72
@@ -38,7 +38,9 @@ _QUALITY = 85
 _FONT, _IMAGE = "/MedspanText", "/MedspanPage"
 
 
-def write_searchable_pdf(content: bytes, result: OcrResult, limits: Limits, out: BinaryIO) -> None:
+def write_searchable_pdf(
+    content: bytes, result: OcrResult, limits: DecodeLimits, out: BinaryIO
+) -> None:
     """Write the file ``content``, whose words are ``result``, as a searchable PDF.
 
     ``limits``: those it was read with; images are taken to have their ``dpi``. Raises PageError.
@@ -70,7 +72,7 @@ def _on_pages(content: bytes, pages: Iterable[TextPage]) -> PdfWriter:
     return writer
 
 
-def _on_images(content: bytes, pages: Iterable[TextPage], limits: Limits) -> PdfWriter:
+def _on_images(content: bytes, pages: Iterable[TextPage], limits: DecodeLimits) -> PdfWriter:
     writer = PdfWriter()
     font = add_font(writer)
     pictures = open_pages(content, replace(limits, text_layer=False))
@@ -87,7 +89,7 @@ def _on_images(content: bytes, pages: Iterable[TextPage], limits: Limits) -> Pdf
     return writer
 
 
-def _points(pixels: int, limits: Limits) -> float:
+def _points(pixels: int, limits: DecodeLimits) -> float:
     return pixels * _POINTS_PER_INCH / limits.dpi
 
 

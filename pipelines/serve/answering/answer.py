@@ -30,7 +30,7 @@ from pipelines.serve.answering.pending import PendingDocument, document_out
 from pipelines.serve.answering.url_documents import ByteBudget, Fetcher
 from pipelines.serve.catalogue import Catalogue, Target
 from pipelines.serve.wire.errors import Problem
-from pipelines.serve.wire.requests import Options
+from pipelines.serve.wire.requests import RequestOptions
 from pipelines.serve.wire.responses import (
     DeidentifyResponse,
     DocumentOut,
@@ -59,7 +59,7 @@ class ClientDisconnected(Exception):
 class _Plan:
     """A validated request, before any model is called."""
 
-    options: Options
+    options: RequestOptions
     inputs: Sequence[InputDocument]
     target: Target
     began: float
@@ -92,7 +92,7 @@ class Answerer:
 
     async def answer(
         self,
-        options: Options,
+        options: RequestOptions,
         inputs: Sequence[InputDocument],
         request_id: str,
         gone: Callable[[], Awaitable[None]],
@@ -118,7 +118,7 @@ class Answerer:
 
     async def deidentify(
         self,
-        options: Options,
+        options: RequestOptions,
         inputs: Sequence[InputDocument],
         patients: Sequence[KnownPatient],
         request_id: str,
@@ -151,7 +151,7 @@ class Answerer:
         )
 
     async def stream(
-        self, options: Options, inputs: Sequence[InputDocument], request_id: str
+        self, options: RequestOptions, inputs: Sequence[InputDocument], request_id: str
     ) -> AsyncGenerator[StreamedAnswer]:
         """Stream the answer; raises Problem. Closing the generator cancels the work."""
         plan = self._plan(options, inputs)
@@ -175,7 +175,7 @@ class Answerer:
                         yield event
         yield DoneOut(seconds=_since(plan.began))
 
-    def _plan(self, options: Options, inputs: Sequence[InputDocument]) -> _Plan:
+    def _plan(self, options: RequestOptions, inputs: Sequence[InputDocument]) -> _Plan:
         began = time.perf_counter()
         target = self.target(options.model)
         limits = self._limits

@@ -13,7 +13,7 @@ from typing import Literal, Protocol, TypeVar
 
 from actors.config import GgufModel, ModelConfig, OnnxModel
 from actors.guideline import Guideline
-from actors.pages import Limits, OcrResult, PixelBudget
+from actors.pages import DecodeLimits, OcrResult, PixelBudget
 from actors.spans import Document, Extraction, Failure, OnText
 from pipelines.serve.answering.page_images import sheets
 from pipelines.worker.health import ProcessMemory
@@ -283,11 +283,11 @@ class LocalModels:
         extractors: Mapping[str, ExtractorLike],
         facts: Mapping[str, ModelFacts],
         reader: OcrLike | None = None,
-        pages: Limits | None = None,
+        pages: DecodeLimits | None = None,
     ) -> None:
         """``pages``: limits for rendering page images."""
         self._extractors, self._facts, self._reader = extractors, facts, reader
-        self._pages = pages or Limits()
+        self._pages = pages or DecodeLimits()
 
     async def extract(
         self, model: str, documents: Sequence[Document], guideline: Guideline | None = None

@@ -6,14 +6,14 @@ from contextlib import closing
 from dataclasses import replace
 from itertools import islice
 
-from actors.pages import Limits, PageError, open_pages
+from actors.pages import DecodeLimits, PageError, open_pages
 from actors.spans import Document
 from pipelines.markup.page_image import small
 
 _MOST = 20
 
 
-def sheets(document: Document, limits: Limits) -> list[bytes]:
+def sheets(document: Document, limits: DecodeLimits) -> list[bytes]:
     """The first pages of an image or PDF as downscaled WebP files, up to the first bad page."""
     found: list[bytes] = []
     with closing(open_pages(document.image or b"", replace(limits, text_layer=False))) as pages:

@@ -17,7 +17,7 @@ from actors.spans import Document, Entity, Extraction, Failure, Relation, Status
 from pipelines.offsets import OffsetUnit, converted
 from pipelines.refine import annotate, refiner
 from pipelines.serve.catalogue import Target
-from pipelines.serve.wire.requests import Options
+from pipelines.serve.wire.requests import RequestOptions
 from pipelines.serve.wire.responses import (
     CueOut,
     DeidentifiedOut,
@@ -58,7 +58,7 @@ class PendingDocument:
         return len(self.document.text or "")
 
 
-def document_out(pending: PendingDocument, target: Target, options: Options) -> DocumentOut:
+def document_out(pending: PendingDocument, target: Target, options: RequestOptions) -> DocumentOut:
     """The response for a document that all models of the target have processed, or that failed."""
     reading, failure = pending.reading, pending.failure
     steps = [pending.steps[name] for name in target.models] if failure is None else []
@@ -152,7 +152,7 @@ def _pages(reading: OcrResult, sheets: Sequence[bytes]) -> list[PageOut]:
     ]
 
 
-def _passes_filter(options: Options, entity: Entity) -> bool:
+def _passes_filter(options: RequestOptions, entity: Entity) -> bool:
     if options.labels is not None and entity.label not in options.labels:
         return False
     minimum = options.thresholds.get(entity.label, options.threshold)

@@ -29,16 +29,16 @@ from pipelines.serve.http.guard import LOOPBACK, UPLOAD, Guard
 from pipelines.serve.http.openapi import describe, request_body
 from pipelines.serve.http.readiness import probe, probe_reader
 from pipelines.serve.http.streaming import DESCRIPTION, EVENTS, EventStream
-from pipelines.serve.http.tokens import Token, Tokens
+from pipelines.serve.http.tokens import Token, TokenStore
 from pipelines.serve.http.uploads import OPENAPI, read_form
 from pipelines.serve.page import add_page
 from pipelines.serve.wire.errors import CODES, Problem, answers, install
-from pipelines.serve.wire.requests import DeidentifyRequest, ExtractRequest, Options
+from pipelines.serve.wire.requests import DeidentifyRequest, ExtractRequest, RequestOptions
 from pipelines.serve.wire.responses import (
     DeidentifyResponse,
     ExtractResponse,
     GuidelineOut,
-    Health,
+    HealthOut,
     LabelOut,
     LimitsOut,
     ModelOut,
@@ -104,7 +104,7 @@ class _Api:
         self._catalogue, self._models = catalogue, models
         serve = catalogue.serve
         self._answerer = Answerer(catalogue, models, Fetcher(serve.urls))
-        self._tokens = Tokens(serve.tokens) if serve.tokens else None
+        self._tokens = TokenStore(serve.tokens) if serve.tokens else None
         per_minute = serve.limits.requests_per_minute
         self._rate = Rate(per_minute) if per_minute else None
         self._ready = 0.0  # when all probes last passed
@@ -178,7 +178,7 @@ class _Api:
             "/healthz",
             self.health,
             methods=["GET"],
-            response_model=Health,
+            response_model=HealthOut,
             responses=answers("internal", "unavailable"),
             summary="Liveness: the process responds",
         )
@@ -186,7 +186,7 @@ class _Api:
             "/readyz",
             self.ready,
             methods=["GET"],
-            response_model=Health,
+            response_model=HealthOut,
             responses=answers("internal", "unavailable", "model_unavailable"),
             summary="Readiness: all models, and OCR, passed a probe within the last 5 s",
         )
@@ -231,7 +231,7 @@ class _Api:
         return EventStream(events, await anext(events), request_id)
 
     async def _answer(
-        self, options: Options, inputs: list[InputDocument], request: Request
+        self, options: RequestOptions, inputs: list[InputDocument], request: Request
     ) -> Response:
         self._check(options, request)
         try:
@@ -242,7 +242,7 @@ class _Api:
             return Response(status_code=499)  # the client is gone
         return Response(found, media_type="application/json")
 
-    def _check(self, options: Options, request: Request) -> None:
+    def _check(self, options: RequestOptions, request: Request) -> None:
         if not _is_allowed(request.state.token, self._answerer.target(options.model)):
             raise Problem("forbidden")
 
@@ -292,17 +292,17 @@ class _Api:
         token: Token | None = request.state.token
         return [t for t in self._catalogue.targets.values() if _is_allowed(token, t)]
 
-    async def health(self) -> Health:
-        return Health(status="ok")
+    async def health(self) -> HealthOut:
+        return HealthOut(status="ok")
 
-    async def ready(self) -> Health:
+    async def ready(self) -> HealthOut:
         # The path is public, so all callers share one probe, and a success is cached for a while.
         if time.monotonic() - self._ready > _PROBED_FOR_S:
             if self._probing is None or self._probing.done():
                 self._probing = asyncio.create_task(self._all_healthy())
             if not await asyncio.shield(self._probing):
                 raise Problem("model_unavailable", headers={"retry-after": "2"})
-        return Health(status="ok")
+        return HealthOut(status="ok")
 
     async def _all_healthy(self) -> bool:
         probes = {name: probe(self._models, name) for name in self._catalogue.models}

@@ -15,19 +15,19 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Entry:
+class AuditEntry:
     """What came of a request: documents by status. Empty if there was no answer."""
 
     outcome: Mapping[str, int] = field(default_factory=dict)
 
 
 @contextmanager
-def audited(action: str, state: State, documents: int) -> Iterator[Entry]:
+def audited(action: str, state: State, documents: int) -> Iterator[AuditEntry]:
     """Write one line once the request is answered, refused or given up.
 
     ``state`` of the request: its id, and the token whose name is written.
     """
-    entry, reason = Entry(), "no answer"
+    entry, reason = AuditEntry(), "no answer"
     try:
         yield entry
         if entry.outcome:

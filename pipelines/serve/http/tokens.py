@@ -17,7 +17,7 @@ from typing import Annotated
 import yaml
 from pydantic import Field, TypeAdapter
 
-from actors.config import ConfigError, Section
+from actors.config import ConfigError, ConfigSection
 from actors.config.load import read_yaml, validate
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 _REREAD_S = 2.0
 
 
-class Token(Section):
+class Token(ConfigSection):
     """The entry of one token in the file."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -39,7 +39,7 @@ class Token(Section):
         return self.models is None or target in self.models
 
 
-class TokenFile(Section):
+class TokenFile(ConfigSection):
     """The content of a tokens file."""
 
     tokens: tuple[Token, ...]
@@ -68,7 +68,7 @@ def add_token(path: Path, token: Token) -> None:
     new.replace(path)  # atomic: a server may be reading it
 
 
-class Tokens:
+class TokenStore:
     """The tokens of a file, reloaded when it changes: removing an entry revokes the token."""
 
     def __init__(self, path: str) -> None:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from pipelines.serve.answering.opening import InputDocument
 from pipelines.serve.http.bodies import parsed
 from pipelines.serve.wire.errors import Problem
-from pipelines.serve.wire.requests import Options
+from pipelines.serve.wire.requests import RequestOptions
 
 _MOST_OPTIONS = 200_000
 
@@ -56,7 +56,7 @@ class _InMemory(MultiPartParser):
     spool_max_size = 1 << 62
 
 
-async def read_form(request: Request, most: int) -> tuple[Options, list[InputDocument]]:
+async def read_form(request: Request, most: int) -> tuple[RequestOptions, list[InputDocument]]:
     """Parse a form with at most ``most`` files into options and files; raises Problem."""
     parser = _InMemory(
         request.headers,
@@ -84,5 +84,5 @@ async def read_form(request: Request, most: int) -> tuple[Options, list[InputDoc
     if not files or len(fields) > 1:
         raise Problem("bad_form")
     if not fields:
-        return Options(), files
-    return parsed(fields[0].encode(), Options, most, ("body", "options")), files
+        return RequestOptions(), files
+    return parsed(fields[0].encode(), RequestOptions, most, ("body", "options")), files

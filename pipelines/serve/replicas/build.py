@@ -15,7 +15,7 @@ from pydantic import Field, TypeAdapter
 from ray import serve
 from ray.serve import Application
 
-from actors.config import ConfigError, GgufModel, Section
+from actors.config import ConfigError, ConfigSection, GgufModel
 from actors.config.load import validate
 from pipelines.capacity.placement import fits_twice, place, resolve_gpus
 from pipelines.config import load_pipeline
@@ -32,7 +32,7 @@ from pipelines.stages import Stage
 _INGRESS_REQUESTS = 1_000
 
 
-class BuildArgs(Section):
+class BuildArgs(ConfigSection):
     """The ``args`` of the application in a Serve config file."""
 
     config: str = Field(description="Pipeline file, at a path that exists on the cluster's nodes.")

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import Field, TypeAdapter
 
-from actors.config import Section
+from actors.config import ConfigSection
 from actors.config.load import validate
 from pipelines.worker.health import ProcessHealth, RecycleLimits
 
@@ -25,7 +25,7 @@ _IDLE_S = 20.0
 _JITTER = 1.25
 
 
-class Settings(Section):
+class Settings(ConfigSection):
     """Settings of a running replica: ``user_config`` in a Serve config file."""
 
     stall_timeout_s: float = Field(gt=0)
@@ -85,7 +85,7 @@ class Watch:
         return 0.0 if self.busy else self._clock() - self._last
 
 
-class Health:
+class HealthCheck:
     """Implements ``check_health`` of a replica."""
 
     def __init__(

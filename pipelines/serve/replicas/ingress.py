@@ -20,11 +20,11 @@ from ray.serve.handle import DeploymentHandle
 from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
-from actors.config import ConfigError, Section
+from actors.config import ConfigError, ConfigSection
 from actors.config.load import validate
 from actors.guideline import Guideline
 from actors.spans import Document, Extraction
-from pipelines.config import Limits
+from pipelines.config import ServeLimits
 from pipelines.serve.answering.answer import PICTURES
 from pipelines.serve.answering.models import (
     Event,
@@ -200,7 +200,7 @@ class SwappableApp:
         return self.app.router
 
 
-class HttpSettings(Section):
+class HttpSettings(ConfigSection):
     """``user_config`` of the ingress in a Serve config file: settings that need no reload."""
 
     limits: dict[str, Any] = Field(
@@ -213,7 +213,7 @@ def limited(catalogue: Catalogue, user_config: dict[str, Any] | None) -> Catalog
     place = Path("user_config")
     overrides = validate(TypeAdapter(HttpSettings), user_config or {}, place).limits
     known = catalogue.serve.limits
-    limits = validate(TypeAdapter(Limits), known.model_dump() | overrides, place)
+    limits = validate(TypeAdapter(ServeLimits), known.model_dump() | overrides, place)
     if limits.max_deadline_s > known.max_deadline_s:
         raise ConfigError(
             "user_config: limits.max_deadline_s can only be lowered here: proxies and draining "

@@ -18,7 +18,7 @@ from actors.config import ModelConfig
 from actors.config.ocr import OcrModel
 from actors.extractor import Extractor, Share
 from actors.guideline import Guideline
-from actors.pages import Limits
+from actors.pages import DecodeLimits
 from actors.spans import Document, Extraction
 from pipelines.serve.answering.models import (
     Event,
@@ -38,7 +38,7 @@ from pipelines.serve.http.readiness import (
     read_well,
     says_well,
 )
-from pipelines.serve.replicas.health import Health, Settings
+from pipelines.serve.replicas.health import HealthCheck, Settings
 from pipelines.serve.replicas.logs import log_with_serve
 from pipelines.storage import Storage
 from pipelines.worker.health import ProcessHealth, ProcessMemory
@@ -59,7 +59,7 @@ class Replica:
         self._extractor = Extractor(config, share, self._on_progress)
         self._facts = facts_of(config, self._extractor.fingerprint)
         self._vitals = ProcessHealth(config.name, gpu, _names(config.name))
-        self._health = Health(config.name, settings, self._vitals, probe=self._probe)
+        self._health = HealthCheck(config.name, settings, self._vitals, probe=self._probe)
         log.info("model %s has fingerprint %s", config.name, self._facts.fingerprint)
         self._vitals.log_loaded(round(time.monotonic() - began, 3), self._extractor.memory_used)
 
@@ -120,7 +120,7 @@ class Replica:
         return await says_well(self.stream([probe_of(self._facts)]))
 
     async def check_health(self) -> None:
-        """Called by Serve; see Health."""
+        """Called by Serve; see HealthCheck."""
         self._health.check()
 
     async def reconfigure(self, user_config: dict[str, Any] | None, rank: Any) -> None:
@@ -143,7 +143,7 @@ class PictureReplica:
         began, threads, gpu = time.monotonic(), *_share()
         self._reader = OcrReader(config, threads, gpu, self._on_progress, settings.cpu_fallback)
         self._vitals = ProcessHealth(config.name, gpu, _names(config.name))
-        self._health = Health(config.name, settings, self._vitals, probe=self._probe)
+        self._health = HealthCheck(config.name, settings, self._vitals, probe=self._probe)
         self._vitals.log_loaded(round(time.monotonic() - began, 3), self._reader.memory_used)
 
     async def read(
@@ -169,10 +169,10 @@ class PictureReplica:
 
     async def sheets(self, document: Document) -> list[bytes]:
         """The document's first pages as downscaled images."""
-        return await asyncio.to_thread(sheets, document, Limits.of(self._reader.config.pages))
+        return await asyncio.to_thread(sheets, document, DecodeLimits.of(self._reader.config.pages))
 
     async def check_health(self) -> None:
-        """Called by Serve; see Health."""
+        """Called by Serve; see HealthCheck."""
         self._health.check()
 
     async def reconfigure(self, user_config: dict[str, Any] | None, rank: Any) -> None:

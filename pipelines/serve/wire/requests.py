@@ -183,7 +183,7 @@ class DocumentIn(_Request):
 _Documents = Annotated[list[DocumentIn], Field(fail_fast=True), Field(min_length=1)]
 
 
-class Options(_Request):
+class RequestOptions(_Request):
     """Extraction options of a request."""
 
     model: _Name | None = Field(
@@ -217,7 +217,7 @@ class Options(_Request):
     deadline_s: _Deadline = None
 
 
-class ExtractRequest(Options):
+class ExtractRequest(RequestOptions):
     """Documents and extraction options. Give `documents`, or `text` for a single document."""
 
     model_config = ConfigDict(
@@ -281,9 +281,9 @@ class DeidentifyRequest(_Request):
     deadline_s: _Deadline = None
 
     @property
-    def options(self) -> Options:
+    def options(self) -> RequestOptions:
         """The options of the extraction that comes first."""
-        return Options(offsets=self.offsets, deadline_s=self.deadline_s)
+        return RequestOptions(offsets=self.offsets, deadline_s=self.deadline_s)
 
     @model_validator(mode="after")
     def _either(self) -> DeidentifyRequest:

@@ -428,7 +428,7 @@ class VocabulariesResponse(_Response):
     vocabularies: list[VocabularyOut]
 
 
-class Health(_Response):
+class HealthOut(_Response):
     """Liveness or readiness."""
 
     status: Literal["ok"]

@@ -6,7 +6,7 @@ import typing
 
 import pytest
 
-from actors.config import GlinerModel, OnnxModel, Section, fingerprint, results_of
+from actors.config import ConfigSection, GlinerModel, OnnxModel, fingerprint, results_of
 from actors.config.context import Context
 from actors.config.gguf import GgufModel
 from actors.config.linking import Linking
@@ -140,14 +140,14 @@ CASES = {
 
 
 @pytest.mark.parametrize("section", CASES, ids=lambda section: section.__name__)
-def test_every_setting_is_listed(section: type[Section]) -> None:
+def test_every_setting_is_listed(section: type[ConfigSection]) -> None:
     counts, running = _settings(section)
     listed_counts, listed_running = (set(names.split()) for names in CASES[section])
     assert counts == listed_counts
     assert running == listed_running
 
 
-def _settings(section: type[Section], before: str = "") -> tuple[set[str], set[str]]:
+def _settings(section: type[ConfigSection], before: str = "") -> tuple[set[str], set[str]]:
     counts: set[str] = set()
     running: set[str] = set()
     for name, field in section.model_fields.items():
@@ -163,8 +163,8 @@ def _settings(section: type[Section], before: str = "") -> tuple[set[str], set[s
     return counts, running
 
 
-def _section(annotation: object) -> type[Section] | None:
-    if isinstance(annotation, type) and issubclass(annotation, Section):
+def _section(annotation: object) -> type[ConfigSection] | None:
+    if isinstance(annotation, type) and issubclass(annotation, ConfigSection):
         return annotation
     return next(filter(None, map(_section, typing.get_args(annotation))), None)
 

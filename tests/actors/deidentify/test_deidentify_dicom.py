@@ -11,12 +11,12 @@ from support.deidentify import SECRET
 from support.dicom_files import encapsulated, item, report
 from support.pages_bombs import text_pdf
 
-from actors.deidentify.keys import Key
+from actors.deidentify.keys import SecretKey
 from actors.deidentify.pages import burnt
 from actors.pages import UnsupportedEncoding
 from actors.spans import Box
 
-_KEY = Key(SECRET)
+_KEY = SecretKey(SECRET)
 _STUDY = "1.2.840.77"
 
 

@@ -10,7 +10,7 @@ from PIL.PngImagePlugin import PngInfo
 from actors.config.deidentify import Category, Policy
 from actors.deidentify import Edit
 from actors.deidentify.pages import boxes_of, burnt
-from actors.pages import Limits, OcrResult, PageSize, Word, open_pages
+from actors.pages import DecodeLimits, OcrResult, PageSize, Word, open_pages
 from actors.spans import Box
 
 _BOX = Box(0, 30.0, 10.0, 60.0, 20.0)
@@ -29,7 +29,7 @@ def encoded(image: Image.Image, kind: str, **more: object) -> bytes:
     return out.getvalue()
 
 
-def read(content: bytes, limits: Limits | None = None) -> list[np.ndarray]:
+def read(content: bytes, limits: DecodeLimits | None = None) -> list[np.ndarray]:
     return [p.picture for p in open_pages(content, limits) if p.picture is not None]
 
 
@@ -98,7 +98,7 @@ def test_every_page_of_a_tiff_stays_a_page() -> None:
 
 def test_a_pdf_becomes_pictures_without_text_or_metadata() -> None:
     content = _text_pdf(b"Jane Doe 12345")
-    limits = Limits(dpi=100)
+    limits = DecodeLimits(dpi=100)
     out, name = burnt(content, [], limits=limits)
     assert name == "pdf"
     (before,) = open_pages(content, limits)

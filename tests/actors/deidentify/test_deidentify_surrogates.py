@@ -12,10 +12,10 @@ from support.deidentify import SECRET
 
 from actors.config.deidentify import Category
 from actors.deidentify.folding import key_of
-from actors.deidentify.keys import Key
+from actors.deidentify.keys import SecretKey
 from actors.deidentify.surrogates import NoneLeft, Surrogates
 
-_KEY = Key(SECRET)
+_KEY = SecretKey(SECRET)
 _VALUES = [
     (Category.NAME, "John Smith"),
     (Category.NAME, "Clara Bennett"),
@@ -111,7 +111,7 @@ def test_a_decomposed_name_is_replaced_with_its_accents() -> None:
 
 def test_a_key_is_long_and_never_shown() -> None:
     with pytest.raises(ValueError, match="5 bytes"):
-        Key(b"short")
+        SecretKey(b"short")
     assert "secret" not in repr(_KEY)
 
 
@@ -119,4 +119,4 @@ def test_a_key_is_long_and_never_shown() -> None:
 def test_a_shift_is_never_nothing(patient: str, most: int) -> None:
     days = _KEY.days(patient, most)
     assert 1 <= abs(days) <= most
-    assert days == Key(SECRET).days(patient, most)
+    assert days == SecretKey(SECRET).days(patient, most)

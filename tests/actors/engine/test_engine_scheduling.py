@@ -22,7 +22,7 @@ from actors.engine import (
 )
 from actors.engine.decoder import Choice, Decoder
 from actors.engine.fair_queue import FairQueue
-from actors.engine.output import Output
+from actors.engine.output import OutputBuffer
 
 
 def run(
@@ -191,7 +191,7 @@ def test_a_fault_in_choosing_a_token_is_that_requests_own(monkeypatch: pytest.Mo
 
     whole = Decoder.choose
 
-    def broken(self: Decoder, row: Logits, output: Output) -> Choice | None:
+    def broken(self: Decoder, row: Logits, output: OutputBuffer) -> Choice | None:
         if self._request.max_tokens == 7 and len(output.ends) == 3:
             raise Panic("secret")
         return whole(self, row, output)

@@ -23,7 +23,7 @@ from actors.config import ConfigError, GgufModel
 from actors.engine import Completion
 from actors.extractor import Share
 from actors.gguf import GenerativeBackend, LlamaModel
-from actors.gguf.in_flight import cut, scored
+from actors.gguf.prompted_document import cut, scored
 from actors.guideline import Guideline
 from actors.memory import llama_memory, open_header
 from actors.merge import merge

@@ -112,13 +112,13 @@ def test_a_reader_of_pictures_that_fell_back_is_an_error(
     monkeypatch.setattr(networks, "TextDetector", OnCpu)
     monkeypatch.setattr(networks, "TextRecognizer", OnCpu)
     with pytest.raises(ConfigError, match=r"libcudnn\.so\.9 is missing"):
-        networks.Models(load_ocr("starter:ocr"), 1, 0.5)
+        networks.OcrNetworks(load_ocr("starter:ocr"), 1, 0.5)
     with caplog.at_level(logging.WARNING):
-        networks.Models(load_ocr("starter:ocr"), 1, 0.5, cpu_fallback=True)
+        networks.OcrNetworks(load_ocr("starter:ocr"), 1, 0.5, cpu_fallback=True)
     assert caplog.records
     monkeypatch.setattr(networks, "gpu_memory", lambda: None)
     with pytest.raises(ConfigError, match="no CUDA GPU is visible"):
-        networks.Models(load_ocr("starter:ocr"), 1, 0.5)
+        networks.OcrNetworks(load_ocr("starter:ocr"), 1, 0.5)
 
 
 def test_a_package_without_cuda_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from actors.linking import build, gather
-from actors.linking.index import Index
+from actors.linking.index import VocabularyIndex
 from actors.linking.vocabulary import Name, Vocabulary
 
 _CONCEPTS: tuple[tuple[str, tuple[str, ...], str, tuple[str, ...]], ...] = (
@@ -45,5 +45,5 @@ def folder(vocabulary: Vocabulary, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
-def index(folder: Path) -> Index:
-    return Index(folder)
+def index(folder: Path) -> VocabularyIndex:
+    return VocabularyIndex(folder)

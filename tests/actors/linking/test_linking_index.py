@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from actors.linking import VocabularyError, build, gather, read_manifest
 from actors.linking.build import TABLES
-from actors.linking.index import Index, Lists
+from actors.linking.index import Lists, VocabularyIndex
 from actors.linking.lookup import Lookup
 from actors.linking.similar import Similar
 from actors.linking.substitutes import learn
@@ -59,19 +59,19 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 def test_names_without_a_letter_or_digit_are_never_found(tmp_path: Path) -> None:
     names = [Name("A", "!!!", "list", 1), Name("B", "cold", "list", 2), Name("C", "???", "list", 3)]
-    index = Index(build(gather("x", "1", names), tmp_path))
+    index = VocabularyIndex(build(gather("x", "1", names), tmp_path))
 
     assert [hit.concept for hit in Lookup(index, Similar(index)).find("cold", 3, 0.1)] == [1]
     assert Lookup(index, Similar(index)).find("!!!", 3, 0.1) == ()
 
 
 def test_a_vocabulary_of_nothing_else(tmp_path: Path) -> None:
-    index = Index(build(gather("x", "1", [Name("A", "!!!", "list", 1)]), tmp_path))
+    index = VocabularyIndex(build(gather("x", "1", [Name("A", "!!!", "list", 1)]), tmp_path))
 
     assert Lookup(index, Similar(index)).find("cold", 3, 0.1) == ()
 
 
-def test_tables_are_seen_without_a_copy(index: Index) -> None:
+def test_tables_are_seen_without_a_copy(index: VocabularyIndex) -> None:
     assert not index.concept_of.flags.owndata
     assert not index.word_names.values.flags.writeable
 
@@ -98,7 +98,7 @@ def test_a_table_that_is_cut_off(vocabulary: Vocabulary, tmp_path: Path) -> None
     path.write_bytes(path.read_bytes()[:100])
 
     with pytest.raises(VocabularyError, match=r"keys\.arrow: not readable"):
-        Index(target)
+        VocabularyIndex(target)
 
 
 @settings(max_examples=50)

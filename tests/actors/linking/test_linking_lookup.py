@@ -1,12 +1,12 @@
 import pytest
 
-from actors.linking.index import Index
+from actors.linking.index import VocabularyIndex
 from actors.linking.lookup import Hit, Lookup
 from actors.linking.similar import Similar
 
 
 def looked_up(
-    index: Index,
+    index: VocabularyIndex,
     text: str,
     *,
     most: int = 1,
@@ -33,34 +33,34 @@ def looked_up(
         ("ciprofloxacn", "R5", "similar"),
     ],
 )
-def test_the_best_concept(index: Index, text: str, code: str, how: str) -> None:
+def test_the_best_concept(index: VocabularyIndex, text: str, code: str, how: str) -> None:
     assert looked_up(index, text, threshold=0.5) == [(code, how)]
 
 
 @pytest.mark.parametrize("text", ["", "...", "the", "zebra crossing", "42"])
-def test_nothing_like_it_is_nil(index: Index, text: str) -> None:
+def test_nothing_like_it_is_nil(index: VocabularyIndex, text: str) -> None:
     assert looked_up(index, text) == []
 
 
-def test_the_threshold_decides_what_is_nil(index: Index) -> None:
+def test_the_threshold_decides_what_is_nil(index: VocabularyIndex) -> None:
     (hit,) = Lookup(index, Similar(index)).find("breast canser", 1, 0.5)
 
     assert 0.5 < hit.score < 0.89
     assert Lookup(index, Similar(index)).find("breast canser", 1, hit.score + 0.01) == ()
 
 
-def test_preferred_names_go_first(index: Index) -> None:
+def test_preferred_names_go_first(index: VocabularyIndex) -> None:
     assert looked_up(index, "cold", most=2) == [("D7", "exact"), ("F1", "exact")]
 
 
-def test_types_restrict_and_rank(index: Index) -> None:
+def test_types_restrict_and_rank(index: VocabularyIndex) -> None:
     assert looked_up(index, "cold", types=("finding",)) == [("F1", "exact")]
     assert looked_up(index, "cold", types=("finding", "disease")) == [("F1", "exact")]
     assert looked_up(index, "breast cancer", types=("finding",)) == []
     assert looked_up(index, "breast cancer", types=("no such type",)) == []
 
 
-def test_salts_and_forms_of_drugs(index: Index) -> None:
+def test_salts_and_forms_of_drugs(index: VocabularyIndex) -> None:
     assert looked_up(index, "metformin HCl", drugs=True) == [("R1", "folded")]
     assert looked_up(index, "metoprolol tartrate", drugs=True) == [("R4", "folded")]
     assert looked_up(index, "metoprolol", drugs=True) == [("R4", "folded")]
@@ -68,21 +68,21 @@ def test_salts_and_forms_of_drugs(index: Index) -> None:
     assert looked_up(index, "metoprolol", drugs=True, threshold=0.95) == []
 
 
-def test_more_than_one_code_is_best_first_and_distinct(index: Index) -> None:
+def test_more_than_one_code_is_best_first_and_distinct(index: VocabularyIndex) -> None:
     found = looked_up(index, "breast cancer", most=5, threshold=0.3)
 
     assert found[:2] == [("D1", "exact"), ("D2", "similar")]
     assert len({code for code, _ in found}) == len(found) <= 5
 
 
-def test_scores_fall_with_the_rank(index: Index) -> None:
+def test_scores_fall_with_the_rank(index: VocabularyIndex) -> None:
     scores = [hit.score for hit in Lookup(index, Similar(index)).find("breast cancer", 5, 0.3)]
 
     assert scores == sorted(scores, reverse=True)
     assert scores[0] == 1.0
 
 
-def test_strength_and_form_choose_the_product(index: Index) -> None:
+def test_strength_and_form_choose_the_product(index: VocabularyIndex) -> None:
     lookup = Lookup(index, Similar(index), drugs=True)
 
     def product(*details: str) -> str | None:
@@ -94,7 +94,7 @@ def test_strength_and_form_choose_the_product(index: Index) -> None:
     assert product("250 mg") is None
 
 
-def test_answers_do_not_depend_on_what_came_before(index: Index) -> None:
+def test_answers_do_not_depend_on_what_came_before(index: VocabularyIndex) -> None:
     texts = ["breast canser", "kidney tumor", "cold", "lung cancr", "metformn"]
     used = Lookup(index, Similar(index))
 

@@ -18,7 +18,7 @@ from actors.config.ocr import OcrModel, PageLimits
 from actors.memory import device
 from actors.ocr import OcrReader, reader
 from actors.ocr.page_feed import OcrJob
-from actors.pages import Limits, OcrResult, Picture
+from actors.pages import DecodeLimits, OcrResult, Picture
 from actors.spans import Document, Failure
 
 PAGES = 60
@@ -45,7 +45,7 @@ def told() -> list[float]:
 
 @pytest.fixture
 def blank(monkeypatch: pytest.MonkeyPatch, told: list[float]) -> Iterator[OcrReader]:
-    monkeypatch.setattr(reader, "Models", Blank)
+    monkeypatch.setattr(reader, "OcrNetworks", Blank)
     monkeypatch.setattr(reader, "weights_digest", lambda config: "none")
     config = OcrModel.model_validate(
         {"name": "ocr", "kind": "ocr", "wave_pages": 2, "pages": {"page_seconds": 0.5}}
@@ -143,7 +143,7 @@ def test_a_page_that_is_decoded_is_a_sign_of_life(blank: OcrReader, told: list[f
 def test_a_request_that_is_given_up_ends_the_page_that_is_decoded(
     blank: OcrReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blank._feed, "_limits", Limits(page_seconds=600))
+    monkeypatch.setattr(blank._feed, "_limits", DecodeLimits(page_seconds=600))
     future = blank.submit(endless())
     Timer(0.3, future.cancel).start()
     found = blank.submit(Document(id="good", image=text_pdf(b"Metformin"))).result(120)
@@ -153,4 +153,4 @@ def test_a_request_that_is_given_up_ends_the_page_that_is_decoded(
 
 def test_the_limits_of_pages_are_those_of_the_model_file() -> None:
     asked = PageLimits(max_pages=3, max_megapixels=2, page_seconds=1.5, page_memory_mb=500)
-    assert Limits.of(asked) == Limits(200, 3, 2_000_000, True, 1.5, 500_000_000)
+    assert DecodeLimits.of(asked) == DecodeLimits(200, 3, 2_000_000, True, 1.5, 500_000_000)

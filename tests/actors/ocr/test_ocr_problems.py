@@ -41,7 +41,7 @@ class Faint:
 
 @pytest.fixture
 def faint(monkeypatch: pytest.MonkeyPatch) -> Iterator[OcrReader]:
-    monkeypatch.setattr(reader, "Models", Faint)
+    monkeypatch.setattr(reader, "OcrNetworks", Faint)
     monkeypatch.setattr(reader, "weights_digest", lambda config: "none")
     config = OcrModel.model_validate({"name": "ocr", "kind": "ocr", "rotation": False})
     with OcrReader(config, threads=1) as made:

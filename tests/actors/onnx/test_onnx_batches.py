@@ -163,7 +163,7 @@ def test_a_document_read_in_segments_has_the_same_entities(
     text = "\n".join(tiny_onnx.CORPUS * 20)
     with load(tmp_path, window={"size": 32}) as extractor:
         whole = read(extractor, [text, text[:500]])
-        monkeypatch.setattr("actors.onnx.tokens.in_flight._SEGMENT", 100)
+        monkeypatch.setattr("actors.onnx.tokens.tokenized_document._SEGMENT", 100)
         assert [x.entities for x in read(extractor, [text, text[:500]])] == [
             x.entities for x in whole
         ]
@@ -305,7 +305,7 @@ def test_a_document_that_is_cancelled_while_it_is_read_frees_the_model(
     folder: Path, monkeypatch: pytest.MonkeyPatch, tokens: int
 ) -> None:
     """Whether its windows take many rounds or one of many batches."""
-    monkeypatch.setattr("actors.onnx.tokens.in_flight._SEGMENT", tokens)
+    monkeypatch.setattr("actors.onnx.tokens.tokenized_document._SEGMENT", tokens)
     with load(folder, session={"batch_tokens": 128}) as extractor:
         steps = Steps(extractor, monkeypatch)
         long = extractor.submit(Document("long", " ".join(WORDS) * 200))

@@ -12,12 +12,12 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from actors import Document, Extractor
 from actors.config import LabelFilter, OnnxModel
-from actors.onnx.tokenizer import TextTokenizer, Tokens
+from actors.onnx.tokenizer import TextTokenizer, TokenizedText
 from actors.onnx.tokens.decode import TokenSpan
 from actors.onnx.tokens.entities import EntityBuilder
 
 
-def tokens(text: str, folder: Path, tokenizer: Tokenizer) -> Tokens:
+def tokens(text: str, folder: Path, tokenizer: Tokenizer) -> TokenizedText:
     tokenizer.save(str(folder / "tokenizer.json"))
     return TextTokenizer(folder).encode(text)
 
@@ -95,7 +95,7 @@ def test_an_elided_article_does_not_decide_for_its_noun(tmp_path: Path) -> None:
         assert [entity.text for entity in extraction.entities] == ["insuline"]
 
 
-def chosen(text: str, found: Tokens, *spans: tuple[int, int]) -> list[str]:
+def chosen(text: str, found: TokenizedText, *spans: tuple[int, int]) -> list[str]:
     made = [TokenSpan(first, last, "A", 0.9) for first, last in spans]
     return [
         one.text for one in EntityBuilder(LabelFilter(), ["A"], "m").entities(text, found, made)
@@ -120,7 +120,7 @@ def test_an_entity_has_whole_characters(cluster: str) -> None:
     last = len(text) - 1
     for cut in range(2, last):
         array = np.array
-        found = Tokens(
+        found = TokenizedText(
             ids=array([5, 6, 7], np.int32),
             starts=array([0, cut, last], np.int32),
             ends=array([cut, last, last + 1], np.int32),

@@ -26,8 +26,8 @@ from support.images import dicom
 from support.pages_bombs import text_pdf
 
 from actors.pages import (
+    DecodeLimits,
     EmptyFile,
-    Limits,
     Page,
     PageSize,
     Picture,
@@ -52,7 +52,7 @@ def picture_of(content: bytes) -> Picture:
     return picture
 
 
-def text_of(content: bytes, limits: Limits | None = None) -> str:
+def text_of(content: bytes, limits: DecodeLimits | None = None) -> str:
     pages = list(open_pages(content, limits))
     return compose([(PageSize(page.width, page.height), page.strips) for page in pages]).text
 
@@ -186,7 +186,7 @@ def test_a_structured_report_is_read_as_its_text() -> None:
 
 def test_a_report_is_drawn_where_its_boxes_are() -> None:
     (page,) = open_pages(sample_report())
-    (drawn,) = open_pages(sample_report(), Limits(text_layer=False))
+    (drawn,) = open_pages(sample_report(), DecodeLimits(text_layer=False))
     assert drawn.picture is not None
     assert (drawn.width, drawn.height) == (page.width, page.height)
     ink = drawn.picture[:, :, 0] < 128
@@ -209,7 +209,7 @@ def test_a_long_report_goes_on_on_further_pages() -> None:
     )
     assert all(w.x1 <= page.width for page in pages for s in page.strips for w in s.words)
     with pytest.raises(TooManyPages):
-        list(open_pages(content, Limits(max_pages=1)))
+        list(open_pages(content, DecodeLimits(max_pages=1)))
 
 
 def test_a_report_without_text_is_empty() -> None:
@@ -284,7 +284,7 @@ def test_a_decoder_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("actors.pages.dicom_frames.pixel_array", fails)
     monkeypatch.setattr("actors.extras.find_spec", lambda module: None)
     with pytest.raises(UnsupportedEncoding, match=r"JPEG-LS.*medspan\[codecs\]"):
-        list(decode_pages(content, Limits()))
+        list(decode_pages(content, DecodeLimits()))
 
 
 def test_twelve_bit_jpeg_names_its_decoder() -> None:

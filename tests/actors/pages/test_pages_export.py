@@ -18,14 +18,14 @@ from pypdf import PdfReader, PdfWriter
 from pypdf.generic import RectangleObject
 from support.pages_bombs import text_pdf
 
-from actors.pages import DamagedFile, Limits, OcrResult, PageSize, Word
+from actors.pages import DamagedFile, DecodeLimits, OcrResult, PageSize, Word
 from actors.pages.export import write_alto, write_hocr, write_searchable_pdf
 from actors.spans import Box
 
 Placed = tuple[str, tuple[float, float, float, float], float | None]
 
 SIZE = (400, 600)
-LIMITS = Limits(dpi=200)
+LIMITS = DecodeLimits(dpi=200)
 
 
 def made(*pages: tuple[PageSize, list[list[Placed]]], joined: bool = False) -> OcrResult:
@@ -163,7 +163,7 @@ def image(size: tuple[int, int] = SIZE) -> bytes:
     return file.getvalue()
 
 
-def searchable(content: bytes, result: OcrResult, limits: Limits = LIMITS) -> bytes:
+def searchable(content: bytes, result: OcrResult, limits: DecodeLimits = LIMITS) -> bytes:
     file = io.BytesIO()
     write_searchable_pdf(content, result, limits, file)
     return file.getvalue()

@@ -15,8 +15,8 @@ from support.images import dicom, encoded
 
 from actors.pages import (
     DamagedFile,
+    DecodeLimits,
     EmptyFile,
-    Limits,
     Page,
     PageError,
     PasswordNeeded,
@@ -71,7 +71,7 @@ def test_every_frame_of_a_tiff_is_a_page() -> None:
     content = encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:])
     assert [page.width for page in open_pages(content)] == [20, 21, 22]
     with pytest.raises(TooManyPages):
-        list(open_pages(content, Limits(max_pages=2)))
+        list(open_pages(content, DecodeLimits(max_pages=2)))
 
 
 def test_a_name_does_not_matter_and_content_does() -> None:
@@ -122,9 +122,9 @@ def test_frames_of_a_dicom_file_are_pages_stretched_to_what_they_hold() -> None:
 def test_a_dicom_file_of_too_many_pixels_or_without_any_is_refused() -> None:
     values = np.zeros((12, 16), np.uint16)
     with pytest.raises(TooManyPixels):
-        list(open_pages(dicom(values), Limits(max_pixels=100)))
+        list(open_pages(dicom(values), DecodeLimits(max_pixels=100)))
     with pytest.raises(TooManyPages):
-        list(open_pages(dicom(values, NumberOfFrames=9), Limits(max_pages=8)))
+        list(open_pages(dicom(values, NumberOfFrames=9), DecodeLimits(max_pages=8)))
     without = pydicom.dcmread(io.BytesIO(dicom(values)))
     del without.PixelData
     file = io.BytesIO()
@@ -166,11 +166,11 @@ def test_a_huge_pdf_page_is_rendered_coarser() -> None:
     document.new_page(14_400, 14_400)
     file = io.BytesIO()
     document.save(file)
-    page = only_page_of(file.getvalue(), Limits(max_pixels=1_000_000))
+    page = only_page_of(file.getvalue(), DecodeLimits(max_pixels=1_000_000))
     assert page.width * page.height <= 1_001_000
 
 
-def only_page_of(content: bytes, limits: Limits) -> Page:
+def only_page_of(content: bytes, limits: DecodeLimits) -> Page:
     (page,) = open_pages(content, limits)
     return page
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, TiffImagePlugin
 from support.images import encoded
 
-from actors.pages import Limits, TooManyPages, UnsupportedEncoding, kind_of, open_pages
+from actors.pages import DecodeLimits, TooManyPages, UnsupportedEncoding, kind_of, open_pages
 from actors.pages.formats import decode_pages
 
 # 64 x 48 pixels of one orange, as pillow-heif writes them: nothing that is installed here encodes.
@@ -39,7 +39,7 @@ def test_every_frame_of_an_animation_is_a_page(form: str) -> None:
         assert page.picture is not None
         assert int(page.picture[12, 16].argmax()) == strongest
     with pytest.raises(TooManyPages):
-        list(open_pages(content, Limits(max_pages=2)))
+        list(open_pages(content, DecodeLimits(max_pages=2)))
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_video_is_of_no_known_kind() -> None:
 def test_heic_without_its_decoder_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actors.extras.find_spec", lambda module: None)
     with pytest.raises(UnsupportedEncoding, match=r"medspan\[codecs\]"):
-        list(decode_pages(HEIC, Limits()))
+        list(decode_pages(HEIC, DecodeLimits()))
 
 
 @pytest.mark.parametrize(("tag", "value"), [(254, 1), (254, 4), (255, 2)])

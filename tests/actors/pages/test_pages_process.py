@@ -26,7 +26,7 @@ from support.pages_bombs import (
 
 from actors.pages import (
     DamagedFile,
-    Limits,
+    DecodeLimits,
     Page,
     TooLarge,
     TooManyPages,
@@ -38,7 +38,7 @@ from actors.pages import (
 from actors.pages.formats import decode_pages
 
 SAMPLES = ROOT / "configs" / "samples" / "pages"
-SHORT = Limits(page_seconds=0.5)
+SHORT = DecodeLimits(page_seconds=0.5)
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +68,7 @@ def runs(pid: int) -> bool:
 @pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.*")), ids=lambda path: path.name)
 def test_pages_are_the_same_as_in_this_process(path: Path) -> None:
     content = path.read_bytes()
-    here, there = list(decode_pages(content, Limits())), list(open_pages(content))
+    here, there = list(decode_pages(content, DecodeLimits())), list(open_pages(content))
     assert len(here) == len(there)
     for one, other in zip(here, there, strict=True):
         assert (one.width, one.height, one.strips) == (other.width, other.height, other.strips)
@@ -109,23 +109,23 @@ def test_the_seconds_are_a_page_s_and_not_a_file_s(monkeypatch: pytest.MonkeyPat
         noise, "TIFF", save_all=True, append_images=[noise] * 79, compression="tiff_lzw"
     )
     began = process_time()
-    list(decode_pages(content, Limits()))
+    list(decode_pages(content, DecodeLimits()))
     half = (process_time() - began) / 2
-    assert sum(1 for _ in open_pages(content, Limits(page_seconds=half))) == 80
+    assert sum(1 for _ in open_pages(content, DecodeLimits(page_seconds=half))) == 80
 
 
 def test_a_page_that_inflates_is_too_large_and_memory_comes_back(started: list[int]) -> None:
     content = inflating_pdf(300)
     assert len(content) < 100_000
     with pytest.raises(TooLarge, match="more than 150 MB"):
-        list(open_pages(content, Limits(page_seconds=60, page_bytes=150_000_000)))
+        list(open_pages(content, DecodeLimits(page_seconds=60, page_bytes=150_000_000)))
     assert not runs(started[0])
 
 
 def test_what_a_picture_takes_is_limited_as_well() -> None:
     content = encoded(Image.new("RGB", (7000, 5000)), "PNG")
     with pytest.raises(TooLarge):
-        list(open_pages(content, Limits(page_bytes=100_000_000)))
+        list(open_pages(content, DecodeLimits(page_bytes=100_000_000)))
 
 
 def test_a_process_that_has_kept_memory_is_ended(
@@ -141,7 +141,7 @@ def test_a_process_that_has_kept_memory_is_ended(
 def test_whoever_gives_up_does_not_wait_for_the_page(started: list[int]) -> None:
     over = threading.Event()
     threading.Timer(0.3, over.set).start()
-    assert list(open_pages(endless_pdf(), Limits(page_seconds=300), over.is_set)) == []
+    assert list(open_pages(endless_pdf(), DecodeLimits(page_seconds=300), over.is_set)) == []
     assert not runs(started[0])
 
 
@@ -188,7 +188,7 @@ def test_frames_are_pages_and_are_counted_before_they_are_decoded(
     assert len(list(open_pages(many_frames(form, 5)))) == 5
     decoded: list[Page] = []
     with pytest.raises(TooManyPages, match="5 pages, more than 4"):
-        decoded.extend(open_pages(many_frames(form, 5), Limits(max_pages=4)))
+        decoded.extend(open_pages(many_frames(form, 5), DecodeLimits(max_pages=4)))
     assert decoded == []
 
 

@@ -6,7 +6,16 @@ import pytest
 from PIL import Image
 from support.pdf_pages import PdfPage, scanned, shifted_font
 
-from actors.pages import Limits, Note, Page, Strip, compose, open_pages, page_problems, size_of
+from actors.pages import (
+    DecodeLimits,
+    Note,
+    Page,
+    Strip,
+    compose,
+    open_pages,
+    page_problems,
+    size_of,
+)
 from actors.pages.language import is_no_language
 
 LINES = [
@@ -16,7 +25,7 @@ LINES = [
 PAGE = 200 / 72  # pixels of a point
 
 
-def only(content: bytes, limits: Limits | None = None) -> Page:
+def only(content: bytes, limits: DecodeLimits | None = None) -> Page:
     (page,) = open_pages(content, limits)
     return page
 
@@ -226,7 +235,7 @@ def test_a_stamp_without_text_is_looked_at() -> None:
 
 def test_without_a_text_layer_fields_are_still_words() -> None:
     page = letter().form_field("Tx", "drug", (120, 495, 320, 515), "/V(warfarin)")
-    found = only(page.save(), Limits(text_layer=False))
+    found = only(page.save(), DecodeLimits(text_layer=False))
     assert words(found.strips) == ["warfarin"]
     assert found.covered
     assert found.picture is not None

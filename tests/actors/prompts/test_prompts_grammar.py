@@ -12,13 +12,13 @@ from support.prompts import accepts, guideline, made, shipped
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from actors.guideline import read_type
-from actors.prompts import Format
+from actors.prompts import PromptFormat
 from actors.words import is_mark, words
 
 NOTE = 'On 3/5, "Ann" took\n5 mg of aspirin; 15 mg later. Đau bụng.'
 
 
-def one(kind: Any = None, **section: Any) -> Format:
+def one(kind: Any = None, **section: Any) -> PromptFormat:
     """A NuExtract format of one label ``A``: its answer is a plain object."""
     asked = guideline("A") if kind is None else guideline(A=kind)
     return made("nuextract", asked, **section)

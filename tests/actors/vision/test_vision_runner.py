@@ -14,12 +14,13 @@ import pytest
 from llama_cpp.llama_chat_format import MTMDChatHandler
 from PIL import Image
 from support.vision_models import KINDS, VisionFiles, make_vision, picture
-from test_gguf_runner import TIE, Piece, plain_weights
+from test_gguf_runner import TIE, plain_weights
 
 from actors.config import ImageOptions
 from actors.config.gguf import GgufContext
 from actors.engine import PLACEHOLDER, Block, Completion, Engine, Logits, Media, Request, Techniques
 from actors.gguf import LlamaModel
+from actors.prompts import Segment
 from actors.vision import Picture, Projector, VisionRunner
 
 pytestmark = pytest.mark.weights
@@ -71,7 +72,7 @@ def pixels(content: bytes) -> np.ndarray:
 
 def request(runner: VisionRunner, asked: Asked) -> Request:
     model = runner.model
-    prefix = model.tokenize([Piece("<|im_start|>user\n")])
+    prefix = model.tokenize([Segment("<|im_start|>user\n", True)])
     tokens, media = list(prefix), list[tuple[int, Media]]()
     for seed, width, height in asked.pictures:
         for part in runner.projector.prepare(pixels(picture(seed, width, height))):
@@ -80,7 +81,7 @@ def request(runner: VisionRunner, asked: Asked) -> Request:
                 tokens += [PLACEHOLDER] * part.tokens
             else:
                 tokens += part
-    ending = Piece(f"{asked.words}<|im_end|>\n<|im_start|>assistant\n")
+    ending = Segment(f"{asked.words}<|im_end|>\n<|im_start|>assistant\n", True)
     tokens += model.tokenize([ending], first=False)
     suffix = tuple(tokens[len(prefix) :])
     return Request(tuple(prefix), suffix, media=tuple(media), max_tokens=TOKENS)

@@ -138,7 +138,7 @@ def test_the_limits_reach_the_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(networks, "TextDetector", Sees)
     monkeypatch.setattr(networks, "TextRecognizer", Sees)
-    networks.Models(load_ocr("starter:ocr"), 1, 0.25)
+    networks.OcrNetworks(load_ocr("starter:ocr"), 1, 0.25)
     detector, recognizer = given
     for one, limit in zip(given, networks._limits(load_ocr("starter:ocr"), 0.25), strict=True):
         assert one["gpu_mem_limit"] == limit["gpu_mem_limit"]

@@ -19,7 +19,7 @@ from pipelines.config import LoadedPipeline
 from pipelines.enrich import decide
 from pipelines.runs.maintenance import compact, vacuum
 from pipelines.runs.store import RunStore
-from pipelines.tables.delta import ConflictError, Table
+from pipelines.tables.delta import ConflictError, TableVersion
 from pipelines.tables.diff import compare
 from pipelines.tables.folder import RunError
 
@@ -138,17 +138,17 @@ def test_units_keep_the_identity_that_they_were_made_with(folder: Path) -> None:
 
 def test_a_run_that_commits_meanwhile_wins(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = RunStore(str(folder / "out"))
-    real = Table.compact
+    real = TableVersion.compact
     raced: list[str] = []
 
-    def compact_late(table: Table, target_bytes: int) -> None:
+    def compact_late(table: TableVersion, target_bytes: int) -> None:
         if table.name == "documents" and not raced:
             raced.append(table.name)
             write_rows(folder / "in/03.jsonl", ["3-0"])  # replaces a file that is being joined
             _pass(folder)
         real(table, target_bytes)
 
-    monkeypatch.setattr(Table, "compact", compact_late)
+    monkeypatch.setattr(TableVersion, "compact", compact_late)
     compact(store)
     assert raced
     assert rows_of(store).keys() == {f"{n}-{i}" for n in range(6) for i in range(3)} - {
@@ -156,10 +156,10 @@ def test_a_run_that_commits_meanwhile_wins(folder: Path, monkeypatch: pytest.Mon
         "3-2",
     }
 
-    def never(table: Table, target_bytes: int) -> None:
+    def never(table: TableVersion, target_bytes: int) -> None:
         raise ConflictError("x")
 
-    monkeypatch.setattr(Table, "compact", never)
+    monkeypatch.setattr(TableVersion, "compact", never)
     with pytest.raises(RunError, match="committed to documents all the while"):
         compact(store)
 

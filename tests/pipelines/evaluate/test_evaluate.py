@@ -22,8 +22,8 @@ from pipelines.evaluate import (
     GoldDocument,
     GoldError,
     GoldSpan,
-    Kind,
     Prediction,
+    SpanOutcome,
     agreement_table,
     agreements,
     compare,
@@ -170,7 +170,9 @@ def test_every_span_is_in_exactly_one_pair(gold: Spans, predicted: Spans) -> Non
         (s.start, s.end, s.label) for s in predicted
     }
     assert {
-        (p.gold.start, p.gold.end, p.gold.label) for p in pairs if p.gold and p.kind is Kind.CORRECT
+        (p.gold.start, p.gold.end, p.gold.label)
+        for p in pairs
+        if p.gold and p.kind is SpanOutcome.CORRECT
     } == both
 
 
@@ -182,10 +184,10 @@ def test_pairs_set_a_wrong_span_against_the_gold_it_was_meant_for() -> None:
         GoldSpan(50, 55, "Age"),
     ]
     assert [(p.kind, p.gold and p.gold.label) for p in pair(gold, predicted)] == [
-        (Kind.BOUNDARY, "Drug"),
-        (Kind.LABEL, "Dose"),
-        (Kind.MISSED, "Age"),
-        (Kind.SPURIOUS, None),
+        (SpanOutcome.BOUNDARY, "Drug"),
+        (SpanOutcome.LABEL, "Dose"),
+        (SpanOutcome.MISSED, "Age"),
+        (SpanOutcome.SPURIOUS, None),
     ]
 
 
@@ -307,10 +309,10 @@ def compared() -> Comparison:
 def test_a_comparison_says_what_became_what() -> None:
     result = compared()
     assert [(c.kind, c.gold, c.predicted, c.count) for c in result.confusions] == [
-        (Kind.MISSED, "Dose", None, 1),
-        (Kind.MISSED, "Drug", None, 1),
-        (Kind.UNGROUNDED, None, "Drug", 1),
-        (Kind.BOUNDARY, "Dose", "Dose", 1),
+        (SpanOutcome.MISSED, "Dose", None, 1),
+        (SpanOutcome.MISSED, "Drug", None, 1),
+        (SpanOutcome.UNGROUNDED, None, "Drug", 1),
+        (SpanOutcome.BOUNDARY, "Dose", "Dose", 1),
     ]
     found = json.loads(json.dumps(result.as_dict()))
     assert found["missing"] == ["c"]

@@ -20,8 +20,8 @@ from support.exchange import NOTE, PIECES, document, exported, note
 
 from actors.spans import Assertion, Code, spanning
 from pipelines.exchange.export import export
-from pipelines.exchange.exporter import ExportError, Lost, Options
-from pipelines.exchange.formats import Format
+from pipelines.exchange.exporter import ExportError, ExportOptions, Lost
+from pipelines.exchange.formats import ExportFormat
 from pipelines.exchange.selection import Selection
 from pipelines.exchange.tokens import tokens
 from pipelines.runs.results import Result
@@ -32,7 +32,7 @@ def lines(path: Path) -> list[str]:
 
 
 def test_jsonl_has_all_of_a_document(tmp_path: Path) -> None:
-    lost = exported(tmp_path / "out", Format.JSONL, note())
+    lost = exported(tmp_path / "out", ExportFormat.JSONL, note())
     assert lost == {"relations of ungrounded entities": 1}
     row = json.loads((tmp_path / "out").read_text())
     assert (row["id"], row["text"], row["document_status"]) == ("n1", NOTE, "ok")
@@ -49,7 +49,7 @@ def test_conll_labels_words(tmp_path: Path) -> None:
         spanning("no chest pain.", 9, 13, "Symptom"),
         spanning("no chest pain.", 3, 13, "Chest X"),
     )
-    lost = exported(tmp_path / "out", Format.CONLL, document("no chest pain.", nested))
+    lost = exported(tmp_path / "out", ExportFormat.CONLL, document("no chest pain.", nested))
     assert lines(tmp_path / "out") == [
         '-DOCSTART-\t"n1"\tcode_points\tO',
         "",
@@ -67,7 +67,7 @@ def test_conll_labels_words(tmp_path: Path) -> None:
 
 
 def test_conll_counts_status_codes_sections_relations_scores(tmp_path: Path) -> None:
-    assert exported(tmp_path / "out", Format.CONLL, note()) == {
+    assert exported(tmp_path / "out", ExportFormat.CONLL, note()) == {
         "ungrounded entities": 1,
         "status of entities": 7,
         "scores": 8,
@@ -80,7 +80,7 @@ def test_conll_counts_status_codes_sections_relations_scores(tmp_path: Path) -> 
 def test_two_labels_that_become_one_word_are_refused(tmp_path: Path) -> None:
     both = spanning("a b", 0, 1, "X Y"), spanning("a b", 2, 3, "X_Y")
     with pytest.raises(ExportError, match="'X Y' and 'X_Y' would both be written as 'X_Y'"):
-        exported(tmp_path / "out", Format.CONLL, document("a b", both))
+        exported(tmp_path / "out", ExportFormat.CONLL, document("a b", both))
     assert not list(tmp_path.iterdir())
 
 
@@ -101,7 +101,7 @@ def test_words_leave_out_white_space_only_and_keep_to_the_edges(
 
 
 def test_brat_has_status_codes_relations_and_the_configuration(tmp_path: Path) -> None:
-    lost = exported(tmp_path / "out", Format.BRAT, note())
+    lost = exported(tmp_path / "out", ExportFormat.BRAT, note())
     assert lost == {
         "ungrounded entities": 1,
         "sections": 1,
@@ -123,20 +123,20 @@ def test_brat_has_status_codes_relations_and_the_configuration(tmp_path: Path) -
 
 def test_brat_writes_a_fragment_per_line(tmp_path: Path) -> None:
     text = "type 2\r\ndiabetes"
-    exported(tmp_path / "out", Format.BRAT, document(text, [spanning(text, 0, 16, "D")]))
+    exported(tmp_path / "out", ExportFormat.BRAT, document(text, [spanning(text, 0, 16, "D")]))
     assert lines(tmp_path / "out/n1.ann") == ["T1\tD 0 6;8 16\ttype 2 diabetes", ""]
 
 
 @pytest.mark.parametrize("doc_id", ["../../etc/passwd", "a/b", ".hidden", "x" * 400, "é=1"])
 def test_no_id_leaves_the_folder(tmp_path: Path, doc_id: str) -> None:
-    exported(tmp_path / "out", Format.BRAT, document("x", [], doc_id=doc_id))
+    exported(tmp_path / "out", ExportFormat.BRAT, document("x", [], doc_id=doc_id))
     assert len([*(tmp_path / "out").iterdir()]) == 4
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_label_studio_has_regions_status_relations_and_its_configuration(tmp_path: Path) -> None:
     lost = exported(
-        tmp_path / "out", Format.LABEL_STUDIO, replace(note(), more={"mrn": 7}), patient="mrn"
+        tmp_path / "out", ExportFormat.LABEL_STUDIO, replace(note(), more={"mrn": 7}), patient="mrn"
     )
     assert lost == {
         "ungrounded entities": 1,
@@ -164,14 +164,14 @@ def test_label_studio_has_regions_status_relations_and_its_configuration(tmp_pat
 
 
 def test_an_export_without_documents_is_still_readable(tmp_path: Path) -> None:
-    exported(tmp_path / "out", Format.LABEL_STUDIO)
+    exported(tmp_path / "out", ExportFormat.LABEL_STUDIO)
     assert json.loads((tmp_path / "out/tasks.json").read_text()) == []
 
 
 def test_docbin_has_spans_and_what_spacy_has_no_place_for(tmp_path: Path) -> None:
     tokens_of = pytest.importorskip("spacy.tokens")
     vocab = pytest.importorskip("spacy.vocab").Vocab()
-    lost = exported(tmp_path / "out", Format.DOCBIN, note())
+    lost = exported(tmp_path / "out", ExportFormat.DOCBIN, note())
     assert lost == {"ungrounded entities": 1}
     (path,) = (tmp_path / "out").iterdir()
     (doc,) = tokens_of.DocBin().from_disk(path).get_docs(vocab)
@@ -199,7 +199,7 @@ def test_omop_rows(tmp_path: Path) -> None:
     given = replace(given, entities=entities, more={**given.more, "p": 12, "d": "2026-02-03"})
     lost = exported(
         tmp_path / "out",
-        Format.OMOP,
+        ExportFormat.OMOP,
         given,
         unit="bytes",
         patient="p",
@@ -225,7 +225,7 @@ def test_omop_rows(tmp_path: Path) -> None:
 
 def test_omop_in_parquet_has_the_types_of_the_tables(tmp_path: Path) -> None:
     given = document("x", [], doc_id="17", more={"d": date(2026, 2, 3)})
-    lost = exported(tmp_path / "out", Format.OMOP, given, parquet=True, date="d")
+    lost = exported(tmp_path / "out", ExportFormat.OMOP, given, parquet=True, date="d")
     assert lost == {"person_id is empty (--patient names its column)": 1}
     (row,) = pq.read_table(tmp_path / "out/note.parquet").to_pylist()
     assert (row["note_id"], row["note_date"], row["person_id"]) == (17, date(2026, 2, 3), None)
@@ -243,7 +243,7 @@ def test_omop_refuses_what_its_columns_cannot_hold(
     tmp_path: Path, more: dict[str, Any], options: dict[str, Any], error: str
 ) -> None:
     with pytest.raises(ExportError, match=error):
-        exported(tmp_path / "out", Format.OMOP, document("x", [], more=more), **options)
+        exported(tmp_path / "out", ExportFormat.OMOP, document("x", [], more=more), **options)
     assert not list(tmp_path.iterdir())
 
 
@@ -262,14 +262,14 @@ def test_fhir_bundles_are_valid(tmp_path: Path) -> None:
     for number, options in enumerate(both):
         more = {"p": "a b/7", "d": "2026-02-03"}
         some = [replace(one, more={**one.more, **more}) for one in given]
-        exported(tmp_path / str(number), Format.FHIR, *some, **options)
+        exported(tmp_path / str(number), ExportFormat.FHIR, *some, **options)
         for line in lines(tmp_path / str(number))[:2]:
             bundle = bundles.Bundle.model_validate_json(line)
             assert bundle.entry[0].resource.get_resource_type() == "DocumentReference"
 
 
 def test_fhir_holds_what_the_note_asserts_of_the_patient(tmp_path: Path) -> None:
-    lost = exported(tmp_path / "out", Format.FHIR, note(), system="medspan 1")
+    lost = exported(tmp_path / "out", ExportFormat.FHIR, note(), system="medspan 1")
     assert lost["entities of a relative or another person"] == 1
     assert lost["entities of the label 'Dose' (--resource names its type)"] == 1
     (reference,) = resources(tmp_path / "out", "DocumentReference")
@@ -318,7 +318,9 @@ def test_fhir_holds_what_the_note_asserts_of_the_patient(tmp_path: Path) -> None
 )
 def test_status_in_fhir(tmp_path: Path, assertion: Assertion, kind: str, found: str | None) -> None:
     entity = spanning("word", 0, 4, "Thing", assertion=assertion)
-    exported(tmp_path / "out", Format.FHIR, document("word", [entity]), resources={"thing": kind})
+    exported(
+        tmp_path / "out", ExportFormat.FHIR, document("word", [entity]), resources={"thing": kind}
+    )
     made = list(resources(tmp_path / "out", kind))
     if found is None:
         assert not made
@@ -337,7 +339,9 @@ def test_spark_nlp_annotations_end_at_their_last_character(tmp_path: Path) -> No
         if e.start is not None and e.end is not None
     ]
     relations = given.relations[:3]
-    exported(tmp_path / "out", Format.SPARK_NLP, document(text, entities, relations=relations))
+    exported(
+        tmp_path / "out", ExportFormat.SPARK_NLP, document(text, entities, relations=relations)
+    )
     (row,) = pq.read_table(tmp_path / "out").to_pylist()
     java = text.encode("utf-16-le")
 
@@ -403,20 +407,20 @@ def test_a_filter_counts_what_it_cannot_judge() -> None:
 
 def test_documents_without_a_text_are_counted(tmp_path: Path) -> None:
     failed = replace(document("", []), text=None, status="failed")
-    assert exported(tmp_path / "out", Format.JSONL, failed) == {"documents without a text": 1}
+    assert exported(tmp_path / "out", ExportFormat.JSONL, failed) == {"documents without a text": 1}
 
 
 def test_an_export_overwrites_nothing_and_leaves_nothing_half(tmp_path: Path) -> None:
     (tmp_path / "there").write_text("mine")
     with pytest.raises(ExportError, match=r"there exists; remove it, or name another --out"):
-        exported(tmp_path / "there", Format.JSONL, note())
+        exported(tmp_path / "there", ExportFormat.JSONL, note())
 
     def breaking() -> Iterator[Result]:
         yield note()
         raise OSError("the store is away")
 
-    for format_ in Format:
-        options = Options(unit=format_.unit(None))
+    for format_ in ExportFormat:
+        options = ExportOptions(unit=format_.unit(None))
         with pytest.raises(OSError, match="away"):
             export(breaking(), format_, str(tmp_path / "new"), options, Lost())
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
@@ -424,6 +428,6 @@ def test_an_export_overwrites_nothing_and_leaves_nothing_half(tmp_path: Path) ->
 
 def test_formats_with_a_unit_of_their_own_refuse_another() -> None:
     with pytest.raises(ExportError, match="--offsets utf16: brat counts code points"):
-        Format.BRAT.unit("utf16")
-    assert Format.SPARK_NLP.unit(None) == "utf16"
-    assert Format.SPARK_NLP.unit("code_points") == "code_points"
+        ExportFormat.BRAT.unit("utf16")
+    assert ExportFormat.SPARK_NLP.unit(None) == "utf16"
+    assert ExportFormat.SPARK_NLP.unit("code_points") == "code_points"

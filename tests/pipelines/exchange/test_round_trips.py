@@ -18,7 +18,7 @@ from actors.spans import spanning
 from pipelines.evaluate import GoldDocument, GoldError
 from pipelines.evaluate.realign import realigned
 from pipelines.evaluate.statements import attributes_of
-from pipelines.exchange.formats import Format, GoldFormat
+from pipelines.exchange.formats import ExportFormat, GoldFormat
 from pipelines.exchange.gold import read_gold
 from pipelines.offsets import OffsetUnit
 from pipelines.runs.results import Result
@@ -35,12 +35,12 @@ def gold_spans(gold: GoldDocument) -> list[Span]:
     return sorted((e.start, e.end, e.label) for e in gold.entities)
 
 
-def back(result: Result, format_: Format, suffix: str, unit: OffsetUnit | None = None) -> Any:
+def back(result: Result, format_: ExportFormat, suffix: str, unit: OffsetUnit | None = None) -> Any:
     """The document as gold, and what its export lost."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"out{suffix}"
         lost = exported(path, format_, result, unit=unit)
-        if format_ is Format.LABEL_STUDIO:
+        if format_ is ExportFormat.LABEL_STUDIO:
             path = reviewed(path)
         return read_gold(str(path)).documents[result.doc_id], lost
 
@@ -59,7 +59,7 @@ def reviewed(folder: Path, *people: int) -> Path:
 @given(documents())
 @pytest.mark.parametrize("unit", UNITS)
 def test_jsonl_in_any_unit(unit: OffsetUnit, result: Result) -> None:
-    gold, lost = back(result, Format.JSONL, ".jsonl", unit)
+    gold, lost = back(result, ExportFormat.JSONL, ".jsonl", unit)
     assert not lost
     assert gold.text == result.text
     assert gold_spans(gold) == spans(result)
@@ -68,8 +68,8 @@ def test_jsonl_in_any_unit(unit: OffsetUnit, result: Result) -> None:
 
 @settings(max_examples=60)
 @given(documents())
-@pytest.mark.parametrize("format_", [Format.BRAT, Format.LABEL_STUDIO])
-def test_tools_for_annotators(format_: Format, result: Result) -> None:
+@pytest.mark.parametrize("format_", [ExportFormat.BRAT, ExportFormat.LABEL_STUDIO])
+def test_tools_for_annotators(format_: ExportFormat, result: Result) -> None:
     gold, lost = back(result, format_, "")
     assert not lost
     assert gold.text == result.text
@@ -81,7 +81,7 @@ def test_tools_for_annotators(format_: Format, result: Result) -> None:
 @given(documents())
 def test_docbin(result: Result) -> None:
     pytest.importorskip("spacy")
-    gold, lost = back(result, Format.DOCBIN, "")
+    gold, lost = back(result, ExportFormat.DOCBIN, "")
     assert not lost
     assert gold.text == result.text
     assert gold_spans(gold) == spans(result)
@@ -92,7 +92,7 @@ def test_docbin(result: Result) -> None:
 @pytest.mark.parametrize("unit", UNITS)
 def test_conll_in_any_unit(unit: OffsetUnit, result: Result) -> None:
     """Its text differs in white space, so the gold is placed on the text of the run."""
-    gold, _ = back(result, Format.CONLL, ".conll", unit)
+    gold, _ = back(result, ExportFormat.CONLL, ".conll", unit)
     assert result.text is not None
     moved = realigned(gold, result.text)
     assert moved is not None
@@ -102,7 +102,7 @@ def test_conll_in_any_unit(unit: OffsetUnit, result: Result) -> None:
 @settings(max_examples=60)
 @given(documents())
 def test_conll_counts_what_it_loses(result: Result) -> None:
-    gold, lost = back(result, Format.CONLL, ".conll")
+    gold, lost = back(result, ExportFormat.CONLL, ".conll")
     assert len(gold.entities) + lost["entities that overlap a longer one"] == len(result.entities)
 
 
@@ -117,7 +117,7 @@ def test_a_text_that_a_tool_has_edited(result: Result, edit: str) -> None:
         spanning(copy, places[e.start], places[e.end], e.label)  # type: ignore[index]
         for e in result.entities
     ]
-    gold, _ = back(document(copy, entities), Format.JSONL, ".jsonl")
+    gold, _ = back(document(copy, entities), ExportFormat.JSONL, ".jsonl")
     moved = realigned(gold, text)
     assert moved is not None
     assert moved.text == text
@@ -145,7 +145,9 @@ def edited(text: str, edit: str) -> tuple[str, dict[int, int]]:
 
 
 def test_a_text_that_says_something_else_is_no_copy(tmp_path: Path) -> None:
-    gold, _ = back(document("no fever", [spanning("no fever", 3, 8, "S")]), Format.JSONL, ".jsonl")
+    gold, _ = back(
+        document("no fever", [spanning("no fever", 3, 8, "S")]), ExportFormat.JSONL, ".jsonl"
+    )
     assert realigned(gold, "No fever") is None
     assert realigned(gold, "no fevers") is None
 
@@ -243,7 +245,9 @@ def test_brat_errors_name_the_line_and_no_text(tmp_path: Path, ann: str, error: 
 
 def test_a_label_of_several_words_survives_brat(tmp_path: Path) -> None:
     entity = spanning("asthma", 0, 6, "Disease, or Syndrome")
-    lost = exported(tmp_path / "out", Format.BRAT, document("asthma", [entity], doc_id="a/b é:1"))
+    lost = exported(
+        tmp_path / "out", ExportFormat.BRAT, document("asthma", [entity], doc_id="a/b é:1")
+    )
     assert list(lost) == ["label 'Disease, or Syndrome', written as 'Disease__or_Syndrome'"]
     one, _ = read_one(str(tmp_path / "out"))
     assert (one.id, gold_spans(one)) == ("a/b é:1", [(0, 6, "Disease, or Syndrome")])

@@ -16,7 +16,7 @@ from PIL import Image
 from actors.spans import Box, Entity, Status
 from pipelines.cli.report_pages import sheets
 from pipelines.markup.left_out import left_out
-from pipelines.markup.page_image import Place, Sheet, draw
+from pipelines.markup.page_image import MarkedBox, Sheet, draw
 from pipelines.report import ReportDocument, ReportRun, render
 from pipelines.runs.results import Result
 
@@ -46,7 +46,7 @@ def result(source: Path, row: int = 0, width: int = 60, turn: int = 0) -> Result
     ("turn", "view"), [(0, "0 0 60 40"), (90, "0 0 40 60"), (180, "0 0 60 40"), (270, "0 0 40 60")]
 )
 def test_a_page_is_shown_upright(turn: int, view: str) -> None:
-    drawn = draw(Sheet(0, b"x", "webp", 60, 40, turn, (Place(3, 1, 5, 6, 25, 16),)))
+    drawn = draw(Sheet(0, b"x", "webp", 60, 40, turn, (MarkedBox(3, 1, 5, 6, 25, 16),)))
     assert f'viewBox="{view}"' in drawn
     assert (f"rotate({turn})" in drawn) == (turn != 0)
     assert '<rect class="k1 i" data-e="3" x="5" y="6" width="20" height="10"/>' in drawn

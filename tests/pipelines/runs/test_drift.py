@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from actors.spans import Assertion, Entity, Grounding, spanning
 from pipelines.cli.app import app
-from pipelines.runs.drift import Difference, compare_profiles
+from pipelines.runs.drift import MeasureChange, compare_profiles
 from pipelines.runs.maintenance import compact
 from pipelines.runs.plan import RunPlan
 from pipelines.runs.profile import Measure, Profile, Ratio, profile
@@ -133,7 +133,7 @@ def test_measures_of_few_documents_are_not_judged() -> None:
     (one,) = compare_profiles(
         Profile("a", 29, {name: few}), Profile("b", 500, {name: many})
     ).differences
-    assert one == Difference(name, 0.0, 1.0, 1.0, False)
+    assert one == MeasureChange(name, 0.0, 1.0, 1.0, False)
 
 
 def test_the_command_tells_what_moved(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def limits() -> dict[str, float]:
 def client(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: dict[str, float]
 ) -> Iterator[TestClient]:
-    monkeypatch.setattr(reader, "Models", Blank)
+    monkeypatch.setattr(reader, "OcrNetworks", Blank)
     monkeypatch.setattr(reader, "weights_digest", lambda config: "none")
     path = tmp_path / "pipe.yaml"
     path.write_text(PIPELINE.format(serve="{}", more="ocr: {model: 'starter:ocr'}"))

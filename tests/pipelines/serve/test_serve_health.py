@@ -30,7 +30,7 @@ from pipelines.serve.answering.models import (
 )
 from pipelines.serve.http.readiness import probe, says_well
 from pipelines.serve.replicas import replica as replicas
-from pipelines.serve.replicas.health import Health, Settings, Watch
+from pipelines.serve.replicas.health import HealthCheck, Settings, Watch
 from pipelines.serve.replicas.replica import PictureReplica, Replica
 from pipelines.worker.health import ProcessHealth, ProcessMemory
 
@@ -82,10 +82,10 @@ def test_work_that_was_given_up_still_counts() -> None:
     assert watch.still == 0
 
 
-def _health(clock: Clock, probe: Any = None, **settings: Any) -> tuple[Health, ProcessHealth]:
+def _health(clock: Clock, probe: Any = None, **settings: Any) -> tuple[HealthCheck, ProcessHealth]:
     vitals = ProcessHealth("m", 0.0, {"model": "m"})
     known = Settings(**({"stall_timeout_s": 60} | settings))
-    return Health("m", known, vitals, Watch(clock), probe), vitals
+    return HealthCheck("m", known, vitals, Watch(clock), probe), vitals
 
 
 def test_a_model_that_hangs_ends_its_process(ended: list[int]) -> None:

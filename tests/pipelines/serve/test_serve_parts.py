@@ -18,10 +18,10 @@ from typer.testing import CliRunner
 from actors.config import ConfigError
 from pipelines.cli.app import app
 from pipelines.cli.serve import _reloaded, check_host
-from pipelines.config import Limits, load_pipeline
+from pipelines.config import ServeLimits, load_pipeline
 from pipelines.serve.answering.admission import Queue, Rate, Rejected
 from pipelines.serve.catalogue import Catalogue, catalogue_of
-from pipelines.serve.http.tokens import Tokens
+from pipelines.serve.http.tokens import TokenStore
 from pipelines.serve.replicas.build import BuildArgs, application
 from pipelines.serve.replicas.health import Settings
 from pipelines.serve.replicas.ingress import limited
@@ -188,7 +188,7 @@ def test_a_token_is_made_once_and_only_its_digest_is_kept(tmp_path: Path) -> Non
     secrets = [result.stdout.strip() for result in made]
     assert file.stat().st_mode & 0o077 == 0
     assert not any(secret in file.read_text() for secret in secrets)
-    tokens = Tokens(str(file))
+    tokens = TokenStore(str(file))
     assert [getattr(tokens.find(secret), "name", None) for secret in secrets] == ["a", "b"]
     assert tokens.find("medspan_other") is None
     twice = runner.invoke(app, ["token", "a", "-f", str(file)])
@@ -233,7 +233,7 @@ def test_the_file_for_serve_deploy_fits_what_it_names() -> None:
     assert front.name == "http"
     catalogue = catalogue_of(load_pipeline(ROOT / "configs/quickstart.yaml"))
     asked = front.user_config["limits"]
-    assert limited(catalogue, front.user_config).serve.limits == Limits(**asked)
+    assert limited(catalogue, front.user_config).serve.limits == ServeLimits(**asked)
     for model in models:
         assert model.name.startswith("model-")
         Settings(stall_timeout_s=1).changed(model.user_config)

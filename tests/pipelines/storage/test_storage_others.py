@@ -24,7 +24,7 @@ from pipelines.runs.lease import Lease, LeaseHeldError
 from pipelines.runs.maintenance import compact
 from pipelines.runs.store import RunStore
 from pipelines.storage import Storage
-from pipelines.tables.folder import Folder
+from pipelines.tables.folder import SinkFolder
 
 pytestmark = [pytest.mark.usefixtures("_without_ray"), pytest.mark.timeout(120)]
 # The key of Azurite's only account, the same everywhere and of use nowhere else.
@@ -120,7 +120,7 @@ def test_passes_of_enrichment(scheme: str) -> None:
 
 def test_leases(scheme: str) -> None:
     Storage().apply()
-    sink = Folder(f"{scheme}://lake/out")
+    sink = SinkFolder(f"{scheme}://lake/out")
     with Lease(sink, "x"), pytest.raises(LeaseHeldError):
         Lease(sink, "x").__enter__()
     with Lease(sink, "x"):
@@ -134,7 +134,7 @@ def test_leases(scheme: str) -> None:
 def test_a_listing_is_of_now(scheme: str) -> None:
     """Workers write what the driver lists."""
     Storage().apply()
-    sink = Folder(f"{scheme}://lake/out")
+    sink = SinkFolder(f"{scheme}://lake/out")
     sink.write("_runs/r1/a", b"")
     assert sink.names("_runs/r1") == ["a"]
     store = fsspec.filesystem(scheme, skip_instance_cache=True)

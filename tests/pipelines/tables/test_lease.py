@@ -14,22 +14,22 @@ from support.s3_server import serving
 
 from pipelines.runs.lease import Lease, LeaseHeldError
 from pipelines.storage import S3, Storage
-from pipelines.tables.folder import Folder
+from pipelines.tables.folder import SinkFolder
 
 
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Folder]:
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SinkFolder]:
     if request.param == "local":
-        yield Folder(str(tmp_path / "out"))
+        yield SinkFolder(str(tmp_path / "out"))
         return
     with serving() as server:
         Storage(s3=S3(endpoint=server.url, path_style=True)).apply()
         server.misbehave(rate=0.1, kinds=["lost"])
-        yield Folder("s3://lake/out")
+        yield SinkFolder("s3://lake/out")
         Storage().apply()
 
 
-def test_one_at_a_time_holds_it_and_then_the_next(folder: Folder) -> None:
+def test_one_at_a_time_holds_it_and_then_the_next(folder: SinkFolder) -> None:
     inside: list[int] = []
 
     def attempt(number: int) -> bool:
@@ -51,7 +51,7 @@ def test_one_at_a_time_holds_it_and_then_the_next(folder: Folder) -> None:
 def test_who_saw_an_old_state_does_not_get_in_beside_the_holder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = Folder(str(tmp_path / "out"))
+    folder = SinkFolder(str(tmp_path / "out"))
     late = Lease(folder, "x")
     with Lease(folder, "x"):
         old = [late._numbers()]
@@ -68,11 +68,11 @@ def test_who_saw_an_old_state_does_not_get_in_beside_the_holder(
 
 
 def _die_holding(path: str) -> None:
-    Lease(Folder(path), "x").__enter__()
+    Lease(SinkFolder(path), "x").__enter__()
 
 
 def test_a_dead_process_of_this_machine_keeps_nobody_out(tmp_path: Path) -> None:
-    folder = Folder(str(tmp_path / "out"))
+    folder = SinkFolder(str(tmp_path / "out"))
     process = multiprocessing.get_context("spawn").Process(target=_die_holding, args=(folder.path,))
     process.start()
     process.join()
@@ -81,7 +81,7 @@ def test_a_dead_process_of_this_machine_keeps_nobody_out(tmp_path: Path) -> None
 
 
 def test_another_machines_lease_holds_until_its_time(tmp_path: Path) -> None:
-    folder = Folder(str(tmp_path / "out"))
+    folder = SinkFolder(str(tmp_path / "out"))
     facts = {"token": "t", "host": "elsewhere", "boot": "b", "pid": 1, "until": time.time() + 0.5}
     folder.create("_leases/x/0000000007", json.dumps(facts).encode())
     with pytest.raises(LeaseHeldError, match="on elsewhere"), Lease(folder, "x"):
@@ -92,7 +92,7 @@ def test_another_machines_lease_holds_until_its_time(tmp_path: Path) -> None:
 
 
 def test_it_is_renewed_and_a_loss_is_noticed(tmp_path: Path) -> None:
-    folder = Folder(str(tmp_path / "out"))
+    folder = SinkFolder(str(tmp_path / "out"))
     with Lease(folder, "x", seconds=0.4) as lease:
         time.sleep(1)
         with pytest.raises(LeaseHeldError), Lease(folder, "x"):

@@ -17,7 +17,7 @@ from actors.windows import windows
 
 
 @dataclass(slots=True)
-class InFlightDocument:
+class PromptedDocument:
     """An in-flight document: its window spans in code points, and their completions."""
 
     document: Document

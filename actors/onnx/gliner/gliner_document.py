@@ -10,7 +10,7 @@ import numpy as np
 from actors.onnx.gliner.decode import Candidate
 from actors.onnx.gliner.plans import Plan
 from actors.onnx.gliner.windows import Ints, WordWindow
-from actors.onnx.gliner.words import Places
+from actors.onnx.gliner.words import WordSpans
 from actors.spans import Document, Failure
 
 
@@ -18,13 +18,13 @@ from actors.spans import Document, Failure
 class Task:
     """A window of a document under one of its prompts: what one row of a batch is."""
 
-    reading: GlinerReading
+    reading: GlinerDocument
     prompt: int
     window: int
 
 
 @dataclass(slots=True, eq=False)
-class GlinerReading:
+class GlinerDocument:
     """A document in words and pieces, with its windows under each prompt of its plan.
 
     ``ids``: the pieces of all words; ``before``: per word how many pieces come before it, and their
@@ -35,8 +35,8 @@ class GlinerReading:
     document: Document
     plan: Plan | None
     cancelled: Callable[[], bool]
-    places: Places = field(
-        default_factory=lambda: Places(np.zeros(0, np.int32), np.zeros(0, np.int32))
+    places: WordSpans = field(
+        default_factory=lambda: WordSpans(np.zeros(0, np.int32), np.zeros(0, np.int32))
     )
     ids: Ints = field(default_factory=lambda: np.zeros(0, np.int32))
     before: Ints = field(default_factory=lambda: np.zeros(1, np.int32))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from actors.guideline import Guideline
-from actors.onnx.tokenizer import NO_TOKENS, Tokens
+from actors.onnx.tokenizer import NO_TOKENS, TokenizedText
 from actors.onnx.tokens.decode import Part, TokenSpan
 from actors.spans import Document, Failure
 from actors.windows import Window
@@ -19,7 +19,7 @@ _SEGMENT = 16_384
 
 
 @dataclass(slots=True, eq=False)
-class InFlightDocument:
+class TokenizedDocument:
     """A document, its tokens and windows, and the logits of the windows in flight.
 
     Tokens before ``settled`` have their ``spans``; tokens from there to ``read`` have ``logits``,
@@ -30,7 +30,7 @@ class InFlightDocument:
     document: Document
     guideline: Guideline | None
     cancelled: Callable[[], bool]
-    tokens: Tokens = NO_TOKENS
+    tokens: TokenizedText = NO_TOKENS
     windows: Iterator[Window] = field(default_factory=lambda: iter(()))
     waiting: list[Window] = field(default_factory=list)
     seconds: float = 0.0
