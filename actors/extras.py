@@ -27,7 +27,7 @@ _MODULES = {
         "selectolax",
         "striprtf",
     ),
-    "serve": ("fastapi", "httpcore2", "python_multipart", "ray"),
+    "serve": ("fastapi", "httpcore2", "python_multipart", "ray", "sse_starlette"),
     "client": ("httpx2", "tenacity"),
     "exchange": ("openlineage", "spacy"),
     "deidentify": ("dicomanonymizer", "faker", "phonenumbers", "stdnum"),

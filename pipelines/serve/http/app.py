@@ -28,7 +28,7 @@ from pipelines.serve.http.bodies import read_body
 from pipelines.serve.http.guard import LOOPBACK, UPLOAD, Guard
 from pipelines.serve.http.openapi import describe, request_body
 from pipelines.serve.http.readiness import probe, probe_reader
-from pipelines.serve.http.streaming import DESCRIPTION, EVENTS, EventStream
+from pipelines.serve.http.streaming import DESCRIPTION, EVENTS, MEDIA_TYPE, event_stream
 from pipelines.serve.http.tokens import Token, TokenStore
 from pipelines.serve.http.uploads import OPENAPI, read_form
 from pipelines.serve.page import add_page
@@ -152,7 +152,7 @@ class _Api:
             status_code=200,
             dependencies=bearer,
             responses=answers(*(code for code in CODES if code not in _ELSEWHERE | _OF_FORMS))
-            | {200: {"description": DESCRIPTION, "content": {EventStream.media_type: EVENTS}}},
+            | {200: {"description": DESCRIPTION, "content": {MEDIA_TYPE: EVENTS}}},
             openapi_extra=request_body(ExtractRequest),
             summary="Extract entities as a stream of server-sent events",
         )
@@ -228,7 +228,7 @@ class _Api:
         self._check(body, request)
         request_id = request.state.request_id
         events = self._answerer.stream(body, _inputs(body), request_id)
-        return EventStream(events, await anext(events), request_id)
+        return event_stream(events, await anext(events), request_id)
 
     async def _answer(
         self, options: RequestOptions, inputs: list[InputDocument], request: Request

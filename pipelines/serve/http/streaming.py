@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
-from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from fastapi.sse import format_sse_event
+from sse_starlette import EventSourceResponse
 
 from pipelines.serve.answering.answer import StreamedAnswer
 from pipelines.serve.wire.errors import Problem, body
 from pipelines.serve.wire.responses import DocumentOut, DoneOut, PagesOut, StartOut
+
+# At debug level it logs every event, and it logs exceptions whole: both may quote documents.
+logging.getLogger("sse_starlette").setLevel(logging.CRITICAL)
 
 _QUIET_S = 15.0  # proxies close connections that are idle for longer
 _MANY = 2_000  # entities: serialising them takes some hundredths of a second
@@ -24,6 +27,7 @@ _NAMES: dict[type, str] = {
     DoneOut: "done",
 }
 
+MEDIA_TYPE = "text/event-stream"
 DESCRIPTION = """Events, each with one line of JSON as its data, in this order:
 `start` (request_id, model); `pages` after each page that OCR has read (document, pages: how many so
 far); `text` as the model generates it (document, model, window, text): the
@@ -45,63 +49,29 @@ EVENTS: dict[str, Any] = {
 }
 
 
-class EventStream(Response):
-    """The streaming response. It cancels the work when the client disconnects."""
+def event_stream(
+    events: AsyncGenerator[StreamedAnswer], first: StreamedAnswer, request_id: str
+) -> EventSourceResponse:
+    """Return the streaming response; a client that disconnects cancels the work.
 
-    media_type = "text/event-stream"
+    ``first`` was already taken from ``events``: a request that is rejected fails before it, and
+    gets a normal error response.
+    """
+    return EventSourceResponse(_framed(events, first, request_id), ping=_QUIET_S, sep="\n")
 
-    def __init__(
-        self, events: AsyncGenerator[StreamedAnswer], first: StreamedAnswer, request_id: str
-    ) -> None:
-        """``first`` was already taken from ``events``: a request that is rejected fails before it,
-        and gets a normal error response."""
-        super().__init__(headers={"x-accel-buffering": "no"})
-        del self.headers["content-length"]
-        self._events, self._first, self._request_id = events, first, request_id
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the events until they end or the client disconnects."""
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        writing = asyncio.Lock()
-
-        async def write(content: bytes, more: bool = True) -> None:
-            async with writing:
-                message = {"type": "http.response.body", "body": content, "more_body": more}
-                await send(message)
-
-        async def send_events() -> None:
-            async with aclosing(self._events) as events:
-                try:
-                    await write(_event(self._first))
-                    async for one in events:
-                        large = isinstance(one, DocumentOut) and len(one.entities) > _MANY
-                        await write(await asyncio.to_thread(_event, one) if large else _event(one))
-                except Problem as problem:
-                    error = body(problem, self._request_id).model_dump_json()
-                    await write(format_sse_event(event="error", data_str=error))
-            await write(b"", more=False)
-
-        async def keep_alive() -> None:
-            while True:
-                await asyncio.sleep(_QUIET_S)
-                await write(KEEPALIVE_COMMENT)
-
-        async def disconnected() -> None:
-            while (await receive())["type"] != "http.disconnect":
-                pass
-
-        sending = asyncio.create_task(send_events())
-        beside: list[asyncio.Task[Any]] = [
-            asyncio.create_task(f()) for f in (keep_alive, disconnected)
-        ]
+async def _framed(
+    events: AsyncGenerator[StreamedAnswer], first: StreamedAnswer, request_id: str
+) -> AsyncGenerator[bytes]:
+    async with aclosing(events):
         try:
-            await asyncio.wait({sending, beside[1]}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (sending, *beside):
-                task.cancel()
-            await asyncio.wait({sending, *beside})
-        if not sending.cancelled() and (error := sending.exception()) is not None:
-            raise error
+            yield _event(first)
+            async for one in events:
+                large = isinstance(one, DocumentOut) and len(one.entities) > _MANY
+                yield await asyncio.to_thread(_event, one) if large else _event(one)
+        except Problem as problem:
+            error = body(problem, request_id).model_dump_json()
+            yield format_sse_event(event="error", data_str=error)
 
 
 def _event(events: StreamedAnswer) -> bytes:

@@ -112,6 +112,23 @@ def test_every_scheme_equals_nervaluate_also_where_spans_overlap(
     assert set(ours.per_label) == set(theirs["entities"])
 
 
+def test_scores_do_not_depend_on_the_order_of_spans_as_those_of_nervaluate_do() -> None:
+    """It gives the gold to whichever prediction comes first; here they come in text order."""
+    gold, predicted = [GoldSpan(1, 5, "A")], [GoldSpan(0, 2, "A"), GoldSpan(0, 2, "B")]
+
+    def theirs(spans: Spans) -> Any:
+        dicts = [[{"label": s.label, "start": s.start, "end": s.end - 1} for s in spans]]
+        expected = [[{"label": "A", "start": 1, "end": 4}]]
+        evaluator = nervaluate.Evaluator(expected, dicts, tags=list(LABELS), loader="dict")
+        return evaluator.evaluate()["overall"]["ent_type"].correct
+
+    def ours(spans: Spans) -> int:
+        return score({"a": gold}, {"a": spans}, resamples=0).micro["ent_type"].correct
+
+    assert (theirs(predicted), theirs(predicted[::-1])) == (1, 0)
+    assert (ours(predicted), ours(predicted[::-1])) == (1, 1)
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(bio(), bio()), min_size=1, max_size=4))
 def test_strict_equals_seqeval_where_spans_do_not_overlap(

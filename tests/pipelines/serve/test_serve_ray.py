@@ -9,9 +9,7 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +23,7 @@ import pyarrow.parquet as pq
 import pytest
 from support import ROOT
 from support.gguf_models import make_prose
+from support.server_process import MEDSPAN, Server, serving
 
 from actors.spans import Document
 from pipelines.client import Client
@@ -33,7 +32,6 @@ from pipelines.runs.store import RunStore
 
 pytestmark = [pytest.mark.ray, pytest.mark.weights, pytest.mark.timeout(600)]
 
-MEDSPAN = [sys.executable, "-c", "from pipelines.cli import main; main()"]
 DOCUMENTS = 200
 LONG: dict[str, Any] = {
     "documents": [{"text": "metformin 500 mg for type 2 diabetes. " * 300}] * 12,
@@ -44,36 +42,6 @@ SHORT = {"text": "Metformin 500 mg twice daily."}
 # minutes, is answered within its deadline only where the work on this one has ended.
 ENDLESS = {"model": "tiny", "text": "the patient takes metformin " * 30_000, "deadline_s": 300}
 BRIEF = {"model": "tiny", "text": "insulin", "deadline_s": 60}
-
-
-class Server:
-    """The process of ``medspan serve``."""
-
-    def __init__(self, config: Path, port: int, log: Path) -> None:
-        self.url, self._log = f"http://127.0.0.1:{port}", log
-        with log.open("w") as file:
-            self.process = subprocess.Popen(
-                [*MEDSPAN, "serve", str(config), "--port", str(port)],
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                cwd=ROOT,
-                start_new_session=True,
-            )
-        self.wait_for("API: /v1")
-
-    def wait_for(self, words: str, seconds: float = 240) -> None:
-        ends = time.monotonic() + seconds
-        while words not in self.log:
-            assert self.process.poll() is None, self.log
-            assert time.monotonic() < ends, self.log
-            time.sleep(0.1)
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text()
-
-    def post(self, body: dict[str, Any], seconds: float = 250) -> httpx2.Response:
-        return httpx2.post(f"{self.url}/v1/extract", json=body, timeout=seconds)
 
 
 @pytest.fixture(scope="module")
@@ -117,13 +85,8 @@ def batch(pipeline: Path) -> str:
 def server(
     pipeline: Path, batch: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    server = Server(pipeline, port, tmp_path_factory.mktemp("log") / "serve.log")
-    yield server
-    if server.process.poll() is None:
-        server.process.terminate()
-        server.process.wait(60)
+    with serving(pipeline, tmp_path_factory.mktemp("log") / "serve.log") as server:
+        yield server
 
 
 def test_keystone_batch_and_http_give_the_same_entities(

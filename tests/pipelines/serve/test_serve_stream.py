@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 import time
@@ -87,6 +88,15 @@ def test_what_goes_wrong_on_the_way_is_an_event(tmp_path: Path, hold: bool) -> N
     fake.hold, fake.error = False, None
     again = client.post("/v1/extract", json={"text": TEXT})
     assert again.status_code == 200, "its place in the queue is free"
+
+
+def test_no_event_reaches_a_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """sse-starlette logs what it sends where its logger allows debug lines."""
+    caplog.set_level(logging.DEBUG)
+    answer = make_client(tmp_path).post("/v1/extract/stream", json={"text": TEXT})
+    assert "metformin" in answer.text
+    assert caplog.records, "the level is in force"
+    assert not [record for record in caplog.records if "metformin" in record.getMessage()]
 
 
 class Slow(FakeExtractor):
