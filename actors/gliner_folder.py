@@ -12,7 +12,7 @@ from actors.model_folder import MODELS, FolderFiles, ModelFileError, longest, re
 LABELS_TOKENIZER = "labels_tokenizer.json"
 """The tokenizer of the labels' encoder, where it is not the text's; the exporter leaves it out."""
 
-FILES = FolderFiles(
+GLINER_FILES = FolderFiles(
     MODELS,
     (
         "gliner_config.json",
@@ -79,7 +79,7 @@ def read_gliner_folder(path: Path, weights_file: str | None = None) -> GlinerFol
             f"{path}: no folder; a GLiNER model is a folder with model.onnx, gliner_config.json "
             "and tokenizer.json"
         )
-    model, *_ = FILES.chosen(weights_file).present(path)
+    model, *_ = GLINER_FILES.chosen(weights_file).present(path)
     file = path / "gliner_config.json"
     config = read_json(file)
     kind = _kind(config, file)

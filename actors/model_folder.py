@@ -48,7 +48,9 @@ class FolderFiles:
         raise FileNotFoundError(f"{folder}: has no {' or '.join(self.models)}")
 
 
-FILES = FolderFiles(MODELS, ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt"))
+CLASSIFIER_FILES = FolderFiles(
+    MODELS, ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
+)
 """The files of a token classifier."""
 
 _LOCATION = b"\n\x08location\x12"
@@ -85,7 +87,7 @@ def read_folder(path: Path, file: str | None = None) -> ModelFolder:
             f"{path}: not a folder; a token classifier is a folder with model.onnx, config.json "
             "and tokenizer.json or vocab.txt"
         )
-    model, *_ = FILES.chosen(file).present(path)
+    model, *_ = CLASSIFIER_FILES.chosen(file).present(path)
     config = read_json(path / "config.json")
     return ModelFolder(path, model, _labels(config, path), _pad_id(config), longest(config, path))
 

@@ -173,9 +173,9 @@ def _work(
 
 
 def _join(path: str, endpoint: str) -> None:
-    from pipelines.runs.maintenance import compact
+    from pipelines.runs.maintenance import compact_sink
 
-    compact(_store(path, endpoint))
+    compact_sink(_store(path, endpoint))
 
 
 def _look(path: str, endpoint: str, run: str, told: Connection) -> None:

@@ -44,8 +44,7 @@ import yaml
 from actors import Document, Extractor
 from actors.config import OnnxModel, load_model
 from actors.extractor import Share
-from benchmarks import serve_gguf
-from benchmarks import serve_load as load
+from benchmarks import serve_gguf, serve_load
 from benchmarks.machine import machine
 from benchmarks.onnx import STARTER, _folder, abstracts, peer
 from benchmarks.serve_process import LEVELS, PER_REQUEST, ROOT, free_port, medspan, process
@@ -86,7 +85,7 @@ def memory(session: int) -> float:
     return total
 
 
-def bodies(texts: list[str], **more: Any) -> load.Bodies:
+def bodies(texts: list[str], **more: Any) -> serve_load.Bodies:
     """Requests of eight documents each."""
     return [
         {"documents": [{"text": text} for text in texts[i : i + PER_REQUEST]], **more}
@@ -96,14 +95,14 @@ def bodies(texts: list[str], **more: Any) -> load.Bodies:
 
 def beside_long(url: str, seconds: float) -> dict[str, Any]:
     """Short requests one after the other, alone and beside documents of a million characters."""
-    short_one: load.Bodies = [{"text": "Metformin 500 mg twice daily for type 2 diabetes."}]
+    short_one: serve_load.Bodies = [{"text": "Metformin 500 mg twice daily for type 2 diabetes."}]
     long = "Metformin 500 mg daily for diabetes, insulin at night.\n" * 18_500
-    alone = load.closed(url, short_one, 1, seconds)
-    endless: load.Bodies = [{"text": long, "deadline_s": 300}]
-    reading = threading.Thread(target=load.closed, args=(url, endless, 1, seconds + 2))
+    alone = serve_load.closed(url, short_one, 1, seconds)
+    endless: serve_load.Bodies = [{"text": long, "deadline_s": 300}]
+    reading = threading.Thread(target=serve_load.closed, args=(url, endless, 1, seconds + 2))
     reading.start()
     time.sleep(2)
-    beside = load.closed(url, short_one, 1, seconds)
+    beside = serve_load.closed(url, short_one, 1, seconds)
     reading.join()
     return {"alone": alone.as_dict(), "beside_long": beside.as_dict()}
 
@@ -115,10 +114,10 @@ def overload(
     over = threading.Event()
     grown: list[float] = []
     watching = threading.Thread(
-        target=lambda: grown.extend(load.watch(lambda: memory(session), 2.0, over.is_set))
+        target=lambda: grown.extend(serve_load.watch(lambda: memory(session), 2.0, over.is_set))
     )
     watching.start()
-    outcome = load.opened(url, bodies(texts, deadline_s=15), rate, seconds)
+    outcome = serve_load.opened(url, bodies(texts, deadline_s=15), rate, seconds)
     over.set()
     watching.join()
     quarter = max(1, len(grown) // 4)
@@ -136,16 +135,18 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     assert isinstance(shipped, OnnxModel)
     alone = [actor(shipped, texts, options.seconds / 2)]
     with medspan(STARTER, folder) as (url, session):
-        load.closed(url, bodies(texts), 2, 3)
-        full = load.closed(url, bodies(texts), CLIENTS, options.seconds)
+        serve_load.closed(url, bodies(texts), 2, 3)
+        full = serve_load.closed(url, bodies(texts), CLIENTS, options.seconds)
         capacity = full.good_per_s
         levels = {
-            str(level): load.opened(url, bodies(texts), capacity * level, options.seconds).as_dict()
+            str(level): serve_load.opened(
+                url, bodies(texts), capacity * level, options.seconds
+            ).as_dict()
             for level in LEVELS
         }
         company = beside_long(url, options.seconds)
         worst = overload(url, session, texts, 3 * capacity, options.overload_s)
-        again = load.closed(url, bodies(texts), CLIENTS, options.seconds / 2)
+        again = serve_load.closed(url, bodies(texts), CLIENTS, options.seconds / 2)
     alone.append(actor(shipped, texts, options.seconds / 2))
     served = capacity * PER_REQUEST
     return {
@@ -182,8 +183,8 @@ def against_fastapi(options: argparse.Namespace, folder: Path) -> dict[str, Any]
     model["weights"] = {"model": str(folder)}
     (folder / "fp32.yaml").write_text(yaml.safe_dump(model))
     with medspan(str(folder / "fp32.yaml"), folder, os.cpu_count() or 1) as (url, _):
-        load.closed(url, bodies(texts), 2, 3)
-        ours = load.closed(url, bodies(texts), CLIENTS, options.seconds)
+        serve_load.closed(url, bodies(texts), 2, 3)
+        ours = serve_load.closed(url, bodies(texts), CLIENTS, options.seconds)
     port = free_port()
     window = shipped.window
     script = str(ROOT / "benchmarks/serve_peer.py")
@@ -191,8 +192,8 @@ def against_fastapi(options: argparse.Namespace, folder: Path) -> dict[str, Any]
     command = [options.peer_python, "-P", "-W", "ignore", script, str(folder), *arguments]
     with process(command, f"http://127.0.0.1:{port}/"):
         url = f"http://127.0.0.1:{port}/v1/extract"
-        load.closed(url, bodies(texts), 1, 3)
-        theirs = load.closed(url, bodies(texts), CLIENTS, options.seconds)
+        serve_load.closed(url, bodies(texts), 1, 3)
+        theirs = serve_load.closed(url, bodies(texts), CLIENTS, options.seconds)
     return {"medspan": ours.as_dict(), "fastapi_hf": theirs.as_dict()}
 
 

@@ -23,7 +23,7 @@ from actors import Document, Extraction, Extractor, Status
 from actors.config import GgufModel
 from actors.extractor import Share
 from actors.prompts import chat_template, prompt_format
-from benchmarks import serve_load as load
+from benchmarks import serve_load
 from benchmarks.gguf_peers import sources
 from benchmarks.gguf_work import make_model, make_note
 from benchmarks.serve_process import LEVELS, medspan, process
@@ -78,10 +78,10 @@ def alone(config: GgufModel, notes: list[str], seconds: float) -> float:
         ended = time.perf_counter()
         while waiting:
             done()
-    return sum(load.part(*span, began, ended) for span in spans) / (ended - began)
+    return sum(serve_load.part(*span, began, ended) for span in spans) / (ended - began)
 
 
-def _llama(python: str, config: GgufModel, notes: list[str], seconds: float) -> load.Outcome:
+def _llama(python: str, config: GgufModel, notes: list[str], seconds: float) -> serve_load.Outcome:
     """llama-cpp-python's server: the same prompts and as many tokens."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
@@ -99,9 +99,9 @@ def _llama(python: str, config: GgufModel, notes: list[str], seconds: float) -> 
     command = [python, "-P", script, config.weights.model, str(port), "1"]
     with process(command, f"http://127.0.0.1:{port}/v1/models"):
         url = f"http://127.0.0.1:{port}/v1/completions"
-        load.closed(url, bodies[-8:], 1, 2)
+        serve_load.closed(url, bodies[-8:], 1, 2)
         # It answers one request at a time, so two clients keep it busy.
-        return load.closed(url, bodies, 2, seconds)
+        return serve_load.closed(url, bodies, 2, seconds)
 
 
 def measure(cache: Path, folder: Path, seconds: float, llama_python: str | None) -> dict[str, Any]:
@@ -113,9 +113,9 @@ def measure(cache: Path, folder: Path, seconds: float, llama_python: str | None)
     engine = [alone(config, notes, seconds / 2)]
     with medspan(str(path), folder) as (url, _):
         bodies = [{"text": note} for note in notes]
-        served = load.closed(url, bodies, UNDER_WAY, seconds)
+        served = serve_load.closed(url, bodies, UNDER_WAY, seconds)
         levels = {
-            str(level): load.opened(url, bodies, served.good_per_s * level, seconds).as_dict()
+            str(level): serve_load.opened(url, bodies, served.good_per_s * level, seconds).as_dict()
             for level in LEVELS
         }
     engine.append(alone(config, notes[::-1], seconds / 2))

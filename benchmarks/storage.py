@@ -27,7 +27,7 @@ from pipelines.source.read import read_units
 from pipelines.source.units import plan_source
 from pipelines.storage import S3, Storage
 from pipelines.tables.folder import ahead
-from pipelines.tables.unit_files import done_units, read_units_done, write_unit
+from pipelines.tables.unit_files import done_units, read_units_done, write_unit_tables
 
 _WRITERS = 4
 
@@ -64,7 +64,7 @@ def main() -> None:
         def write() -> None:
             with ThreadPoolExecutor(_WRITERS) as pool:
                 for done in [
-                    pool.submit(write_unit, sink.folder, "r1", name, part) for name in names
+                    pool.submit(write_unit_tables, sink.folder, "r1", name, part) for name in names
                 ]:
                     done.result()
 

@@ -27,7 +27,7 @@ import pyarrow as pa
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from benchmarks.machine import machine
-from pipelines.runs.maintenance import compact, vacuum
+from pipelines.runs.maintenance import compact_sink, vacuum_sink
 from pipelines.runs.plan import RunPlan
 from pipelines.runs.store import RunStore
 from pipelines.source.units import Slice
@@ -36,7 +36,7 @@ from pipelines.tables.commit import Change, commit
 from pipelines.tables.ledger import LiveUnit
 from pipelines.tables.schema import DOCUMENTS, ENTITIES
 from pipelines.tables.snapshot import Snapshot
-from pipelines.tables.unit_files import DataFile, done_units, read_units_done, write_unit
+from pipelines.tables.unit_files import DataFile, done_units, read_units_done, write_unit_tables
 
 _SWAPPED = 100
 _ROWS = 512
@@ -127,7 +127,7 @@ def _one(units: int, store: str, files: int) -> dict[str, object]:
             "entities": pa.Table.from_pylist([_ENTITY], schema=ENTITIES),
         }
         for unit in made[:count]:
-            write_unit(real.folder, "r0", unit, tables)
+            write_unit_tables(real.folder, "r0", unit, tables)
 
         def resume() -> int:
             done = done_units(real.folder, "r0")
@@ -140,8 +140,8 @@ def _one(units: int, store: str, files: int) -> dict[str, object]:
             for file in one.files
         ]
         _commit(real, "r0", made[:count], (), files_of)
-        timed("compact", lambda: compact(real))
-        timed("vacuum", lambda: vacuum(real, timedelta(0), remove=True))
+        timed("compact", lambda: compact_sink(real))
+        timed("vacuum", lambda: vacuum_sink(real, timedelta(0), remove=True))
     return {
         "store": store,
         "units": units,

@@ -108,9 +108,9 @@ def _default(param: Any) -> str:
 
 def configuration(kind: str, title: str, intro: str) -> str:
     """The keys of a kind of configuration file, from its JSON Schema."""
-    from pipelines.cli.schema import ConfigKind, render
+    from pipelines.cli.schema import ConfigKind, render_schema
 
-    schema = json.loads(render(ConfigKind(kind)))
+    schema = json.loads(render_schema(ConfigKind(kind)))
     out = [_NOTE, f"# {title}", "", intro, ""]
     if "properties" in schema:
         out += ["## The file", "", *_properties(schema), ""]
@@ -250,7 +250,7 @@ def _arrow(type_: Any) -> str:
 
 def metrics() -> str:
     """Metrics, from the calls that make them."""
-    import pipelines.worker.events as events
+    from pipelines.worker import events
 
     rows: list[tuple[str, ...]] = []
     tree = ast.parse(Path(events.__file__).read_text(encoding="utf-8"))
@@ -272,10 +272,10 @@ def metrics() -> str:
 
 def errors() -> str:
     """Exit codes of the command, codes of the server."""
-    import pipelines.cli.app as command
+    from pipelines.cli import app
     from pipelines.serve.wire.errors import CODES
 
-    said = " ".join((command.__doc__ or "").split())
+    said = " ".join((app.__doc__ or "").split())
     codes = re.findall(r"(\d) ([^;.]+)", said.split("Exit codes:")[1])
     out = [
         *(_NOTE, "# Codes", "", "## Exit codes of `medspan`", ""),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.markup.colours import RED, Look, looks
-from pipelines.markup.reader_page import Item, LegendEntry, Reader, Reading, render, save
+from pipelines.markup.reader_page import Item, LegendEntry, Reader, Reading, render_page, save
 from pipelines.report import sample
 from pipelines.runs.counterparts import Counterpart
 
@@ -52,7 +52,7 @@ def render_deidentified(
     total = sum(about.documents.values())
     policies = sorted({policy for _, policy in about.replaced})
     statuses = Counter(document.status for document in chosen)
-    return render(
+    return render_page(
         "deidentified.html",
         Reader(keys, [_reading(one, number) for one in chosen], ("edit", "edits")),
         about=about,

@@ -16,8 +16,7 @@ from pipelines.markup.colours import looks
 from pipelines.markup.left_out import left_out
 from pipelines.markup.numbers import rate
 from pipelines.markup.page_image import MarkedBox, Sheet
-from pipelines.markup.reader_page import Item, LegendEntry, Reader, Reading, save
-from pipelines.markup.reader_page import render as render_page
+from pipelines.markup.reader_page import Item, LegendEntry, Reader, Reading, render_page, save
 from pipelines.markup.status import status_facts, status_words
 
 _Document = TypeVar("_Document")
@@ -81,7 +80,7 @@ class ReportDocument:
     """Loads the page images; only called for documents that are shown."""
 
 
-def render(run: ReportRun, documents: Iterable[ReportDocument], *, limit: int = 200) -> str:
+def render_report(run: ReportRun, documents: Iterable[ReportDocument], *, limit: int = 200) -> str:
     """Render the report. ``documents`` is consumed once and sampled down to ``limit``."""
     chosen = sample(documents, limit, has_problem)
     total = run.documents_ok + run.documents_truncated + run.documents_failed
@@ -117,7 +116,7 @@ def write(
     path: str, run: ReportRun, documents: Iterable[ReportDocument], *, limit: int = 200
 ) -> None:
     """Render a report to a path or any fsspec URL."""
-    save(path, render(run, documents, limit=limit))
+    save(path, render_report(run, documents, limit=limit))
 
 
 def sample(

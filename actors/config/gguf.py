@@ -22,7 +22,7 @@ from actors.config.vision import ImageOptions
 
 _log = logging.getLogger(__name__)
 
-USUAL_LENGTH, USUAL_SLOTS = 4096, 8
+DEFAULT_LENGTH, DEFAULT_SLOTS = 4096, 8
 """Default n_ctx and sequences if neither the model file nor a GPU share determines them."""
 
 _LLAMA_CPP = "llama_cpp."
@@ -136,7 +136,7 @@ class GgufContext(ConfigSection):
     """Settings for loading and running the model with llama.cpp."""
 
     n_ctx: Annotated[int, Field(ge=64)] | Literal["auto"] = Field(
-        default=USUAL_LENGTH,
+        default=DEFAULT_LENGTH,
         description="Context size in tokens of one sequence: prompt plus output. auto: 4096 if "
         "that fits (or the model's own context if that is shorter), else less, but at least 2048. "
         "With an explicit num_gpus it may grow to the model's maximum. The context size affects "
@@ -221,12 +221,12 @@ class GgufContext(ConfigSection):
     @property
     def length(self) -> int:
         """``n_ctx`` as a number; an unresolved auto counts as the default."""
-        return USUAL_LENGTH if self.n_ctx == "auto" else self.n_ctx
+        return DEFAULT_LENGTH if self.n_ctx == "auto" else self.n_ctx
 
     @property
     def slots(self) -> int:
         """``sequences`` as a number; an unresolved auto counts as the default."""
-        return USUAL_SLOTS if self.sequences == "auto" else self.sequences
+        return DEFAULT_SLOTS if self.sequences == "auto" else self.sequences
 
     @model_validator(mode="after")
     def _fits(self) -> GgufContext:

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from actors.deidentify.dicom import deidentified_dicom
 from actors.deidentify.keys import SecretKey
 from actors.deidentify.offsets import Edit
-from actors.pages import DecodeLimits, OcrResult, PageError, kind_of, open_pages, place
+from actors.pages import DecodeLimits, OcrResult, PageError, open_pages, page_format, place
 from actors.spans import Box, spanning
 
 _MARGIN = 0.15  # of a box's height, on every side: boxes of OCR cut ascenders and accents
@@ -47,7 +47,7 @@ def burnt(
     ValueError for a box on a page that is not there, or DICOM without a key.
     """
     limits = limits or DecodeLimits()
-    kind = kind_of(content)
+    kind = page_format(content)
     if kind == "dicom":
         if key is None:
             raise ValueError("DICOM needs a key, for its unique ids: set MEDSPAN_DEIDENTIFY_KEY")

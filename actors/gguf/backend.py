@@ -36,7 +36,7 @@ from actors.memory import (
 )
 from actors.prompts import section_template
 from actors.spans import Document, Extraction, Failure, OnText, Status
-from actors.weights import digest, fetch, open_weights, weights_digest
+from actors.weights import digest, fetch_weights, open_weights, weights_digest
 
 
 class GenerativeBackend:
@@ -60,7 +60,7 @@ class GenerativeBackend:
     ) -> None:
         if config.context.n_gpu_layers:
             gpu = usable_share(config.name, gpu, cpu_fallback)
-        path = fetch(config.weights.model, config.weights.sha256)
+        path = fetch_weights(config.weights.model, config.weights.sha256)
         check_labels(config)
         if config.prompt.check:
             with optional_imports("prompt.check"):  # missing now, not at the first answer
@@ -70,12 +70,12 @@ class GenerativeBackend:
         self._config = config = _resolve(config, gpu)
         weights = {"weights": weights_digest(path, config.weights.sha256), **self.inputs.digests}
         for number, adapter in enumerate(config.weights.lora):
-            found = adapter.sha256 or digest(fetch(adapter.model))
+            found = adapter.sha256 or digest(fetch_weights(adapter.model))
             weights[f"lora {number}"] = f"{adapter.scale} {found}"
         self._model = model = LlamaModel(path, config.context, gpu=gpu != 0)
         try:
             for adapter in config.weights.lora:
-                model.attach(fetch(adapter.model, adapter.sha256), adapter.scale)
+                model.attach(fetch_weights(adapter.model, adapter.sha256), adapter.scale)
             bos, eos = model.special_texts
             chat = section_template(config.prompt, gguf=model.chat_template, bos=bos, eos=eos)
             self._plans = PromptPlans(config, weights, model, chat)

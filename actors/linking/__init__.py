@@ -1,12 +1,12 @@
 """Entities to codes of the user's vocabularies.
 
-`build` makes an index of a vocabulary once; `LinkingStage` maps it into memory and looks entities
-up in it. What it knows nothing of: files of configurations, Ray, and which models said what.
+`build_index` writes the index of a vocabulary once; `LinkingStage` maps it into memory and looks
+entities up in it. It knows nothing of configuration files, of Ray, or of which model found what.
 """
 
 from __future__ import annotations
 
-from actors.linking.build import build
+from actors.linking.build import build_index
 from actors.linking.index import Manifest, read_manifest
 from actors.linking.readers import read
 from actors.linking.stage import LinkingStage
@@ -16,7 +16,7 @@ __all__ = [
     "LinkingStage",
     "Manifest",
     "VocabularyError",
-    "build",
+    "build_index",
     "gather",
     "read",
     "read_manifest",

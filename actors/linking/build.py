@@ -39,7 +39,7 @@ Ids = npt.NDArray[np.int32]
 Hashes = npt.NDArray[np.uint64]
 
 
-def build(vocabulary: Vocabulary, folder: Path) -> Path:
+def build_index(vocabulary: Vocabulary, folder: Path) -> Path:
     """The index of a vocabulary, as ``folder/<name>-<version>``; returns its path.
 
     The folder appears whole or not at all. Raises VocabularyError where it exists, and for a name

@@ -31,7 +31,7 @@ from actors.memory.fraction import (
     fraction_for,
     parse_gpu,
 )
-from actors.memory.header import GgufFacts, Header, facts, open_header, read_header
+from actors.memory.header import GgufFacts, Header, gguf_facts, open_header, read_header
 from actors.memory.image_encoder import EncoderMemory, encoder_memory, largest_picture
 from actors.memory.llama import LlamaMemory, llama_memory
 from actors.memory.ocr import OcrNetworkFiles, check_ocr, estimate_ocr, ocr_parts, read_ocr
@@ -55,10 +55,10 @@ __all__ = [
     "estimate_gguf",
     "estimate_ocr",
     "estimate_onnx",
-    "facts",
     "fill_gguf",
     "fill_onnx",
     "fraction_for",
+    "gguf_facts",
     "gpu_memory",
     "gpu_memory_used",
     "has_auto_context",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from actors.config import GgufModel
-from actors.config.gguf import USUAL_LENGTH
+from actors.config.gguf import DEFAULT_LENGTH
 from actors.memory.estimate import GgufFile, estimate_gguf
 from actors.memory.fraction import MOST_SEQUENCES, fits, largest, refuse, with_context
 
@@ -92,5 +92,5 @@ def _fits(file: GgufFile, model: GgufModel, budget: float) -> bool:
 
 def _longest(file: GgufFile, model: GgufModel) -> int:
     """Return the tokens that the model was trained for and a unified KV cache can hold."""
-    own = file.header.number("context_length") or USUAL_LENGTH
+    own = file.header.number("context_length") or DEFAULT_LENGTH
     return max(64, min(own, model.context.kv_tokens or own))

@@ -16,7 +16,7 @@ from actors.memory.header import Header, joined, read_header
 from actors.memory.image_encoder import encoder_memory, largest_picture
 from actors.memory.llama import llama_memory
 from actors.memory.shape import shape_of
-from actors.model_folder import FILES, longest, model_parts
+from actors.model_folder import CLASSIFIER_FILES, longest, model_parts
 
 CUDA_CONTEXT = 500 * 2**20
 """Bytes that a process uses on a GPU before it loads a model: context, kernels, library handles. An
@@ -138,7 +138,7 @@ def longest_window(file: OnnxFile, model: OnnxModel | GlinerModel) -> int:
 def read_onnx(folder: Path, weights_file: str | None = None) -> OnnxFile:
     """Read the sizes of a model folder as exported by optimum; raises ConfigError if config.json
     lacks them and FileNotFoundError if files are missing. ``weights_file`` is ``weights.file``."""
-    model, *_ = FILES.chosen(weights_file).present(folder)
+    model, *_ = CLASSIFIER_FILES.chosen(weights_file).present(folder)
     file = folder / "config.json"
     config = json.loads(file.read_text(encoding="utf-8"))
     return OnnxFile(_size(model), longest=longest(config, folder), **_sizes(config, file))

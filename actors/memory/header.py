@@ -150,7 +150,7 @@ def read_header(file: BinaryIO, name: str) -> Header:
     return Header(name, values, counts, _sized(places, size - start, name), size)
 
 
-def facts(header: Header) -> GgufFacts:
+def gguf_facts(header: Header) -> GgufFacts:
     """Return the key figures of a model."""
     heads, width = header.number("attention.head_count"), header.number("embedding_length")
     kv_heads = header.number("attention.head_count_kv", heads)

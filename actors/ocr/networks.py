@@ -33,7 +33,7 @@ from actors.memory import (
 from actors.ocr.recognized import LINE_HEIGHT, RecognizedLine
 from actors.ocr.tesseract import Tesseract, tesseract_digest
 from actors.pages import Picture
-from actors.weights import OCR_FILES, fetch
+from actors.weights import OCR_FILES, fetch_weights
 
 _LOG = logging.getLogger(__name__)
 _STRIP = 4  # aspect ratio above which a page is searched in tiles
@@ -182,7 +182,7 @@ def _normal(picture: Picture) -> NDArray[np.float32]:
 def network_files(config: OcrModel) -> tuple[Path, Path]:
     """Return the files of the two networks, from the configured weights or from rapidocr."""
     if config.weights is not None:
-        folder = fetch(config.weights.model, config.weights.sha256, OCR_FILES)
+        folder = fetch_weights(config.weights.model, config.weights.sha256, OCR_FILES)
         return folder / OCR_FILES.models[0], folder / OCR_FILES.others[0]
     models = Path(rapidocr.__file__).parent / "models"
     detector, recognizer = (sorted(models.glob(f"PP-OCR*_{k}_*.onnx")) for k in ("det", "rec"))

@@ -21,7 +21,7 @@ from actors.pages.errors import (
     UnknownFormat,
     UnsupportedEncoding,
 )
-from actors.pages.formats import kind_of
+from actors.pages.formats import page_format
 from actors.pages.notes import Note, page_problems
 from actors.pages.page import (
     DecodeLimits,
@@ -65,8 +65,8 @@ __all__ = [
     "Word",
     "compose",
     "find_tables",
-    "kind_of",
     "open_pages",
+    "page_format",
     "page_problems",
     "place",
     "size_of",

@@ -40,7 +40,7 @@ _DRAWN = (raw.FPDF_ANNOT_STAMP, raw.FPDF_ANNOT_FREETEXT)
 """Kinds whose appearance shows text to a reader of the page."""
 _LETTER = 0.5  # usual width of a letter, in font sizes
 _LINE = 1.2  # usual height of a line, in font sizes
-_USUAL_SIZE = 12.0
+_DEFAULT_SIZE = 12.0
 _MOST = 5_000  # annotations of a page that are looked at
 
 
@@ -172,7 +172,7 @@ def _lines(
     if not lines:
         return []
     x0, y0, x1, y1 = rectangle
-    pixels = device.scale * (font or _USUAL_SIZE)
+    pixels = device.scale * (font or _DEFAULT_SIZE)
     if y1 - y0 < _LINE * pixels:
         pixels = (y1 - y0) / _LINE
     per_line = max(1, int((x1 - x0) / (_LETTER * pixels)))

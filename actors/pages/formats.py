@@ -34,7 +34,7 @@ def decode_pages(content: bytes, limits: DecodeLimits) -> Generator[Page]:
         raise DamagedFile(f"cannot be decoded: {type(error).__name__}") from None
 
 
-def kind_of(content: bytes) -> str | None:
+def page_format(content: bytes) -> str | None:
     """Return pdf, dicom, png, jpeg, tiff, webp, bmp, gif, heif, avif, jpeg2000, or None."""
     # Before TIFF: the 128 bytes in front of a DICOM file may be the head of a TIFF.
     if content[128:132] == b"DICM" or _is_bare_dicom(content):
@@ -111,7 +111,7 @@ def check_kind(content: bytes) -> str:
     """Return the kind of a file; raises EmptyFile or UnknownFormat."""
     if not content:
         raise EmptyFile("the file has no bytes")
-    kind = kind_of(content)
+    kind = page_format(content)
     if kind is None:
         raise UnknownFormat(f"not an image ({IMAGE_FORMATS}), PDF or DICOM file")
     return kind
@@ -119,7 +119,7 @@ def check_kind(content: bytes) -> str:
 
 def _reader(content: bytes) -> Callable[[bytes, DecodeLimits], Iterator[Page]]:
     kind = check_kind(content)
-    # Imported here: what tells texts from pictures (`kind_of`) needs no decoder.
+    # Imported here: what tells texts from pictures (`page_format`) needs no decoder.
     with optional_imports("opening pictures"):
         if kind == "pdf":
             from actors.pages.pdf import pdf_pages

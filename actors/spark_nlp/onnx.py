@@ -21,12 +21,12 @@ from actors.spark_nlp.writing import copy, digest
 
 _SPECIAL = ("[CLS]", "[SEP]", "[UNK]")
 _POSITIONS = 512  # BERT's
-_USUAL_SIZE, _LEAST_SIZE = 128, 8
+_DEFAULT_SIZE, _LEAST_SIZE = 128, 8
 
 
 def import_onnx(package: Package, into: Path, name: str) -> dict[str, Any]:
     """Write the model folder to ``into`` and return the content of the model file."""
-    size = package.parameter("maxSentenceLength", _USUAL_SIZE)
+    size = package.parameter("maxSentenceLength", _DEFAULT_SIZE)
     if not isinstance(size, int) or size < _LEAST_SIZE:
         raise SparkNlpError(f"{package.source}: maxSentenceLength is not a valid number of tokens")
     vocabulary = _field(package, "vocabulary")

@@ -30,7 +30,7 @@ from actors.spans import Document, Extraction
 from actors.vision.image_budget import fit_pages, pixels_of
 from actors.vision.projector import Picture, PictureRefused, Pixels, Projector
 from actors.vision.runner import VisionRunner
-from actors.weights import digest, fetch
+from actors.weights import digest, fetch_weights
 
 _AHEAD = 2  # documents prepared beyond those in flight
 
@@ -49,7 +49,7 @@ class PageInputs:
         if config.weights.mmproj is None:
             raise ConfigError(f"model {config.name}: no weights.mmproj")
         self._images = config.images or ImageOptions.model_validate({})
-        self._mmproj = fetch(config.weights.mmproj, config.weights.mmproj_sha256)
+        self._mmproj = fetch_weights(config.weights.mmproj, config.weights.mmproj_sha256)
         self._digest = config.weights.mmproj_sha256
         self._text = TextInputs()
         self._pages = ThreadPoolExecutor(1, thread_name_prefix=f"pages-{config.name}")

@@ -37,7 +37,7 @@ _SMALL = 1 << 26
 with its tensors elsewhere is far smaller, one without has them inside."""
 
 
-def fetch(uri: str, sha256: Stated = None, files: FolderFiles | None = None) -> Path:
+def fetch_weights(uri: str, sha256: Stated = None, files: FolderFiles | None = None) -> Path:
     """Return the local path of the weights at ``uri``, after verifying ``sha256`` if given.
 
     Without ``files`` the URI is a file, or the first of a GGUF model in parts, which are all

@@ -7,9 +7,9 @@ from pathlib import Path
 from actors.config import GgufModel, GlinerModel, OnnxModel
 from actors.config.ocr import OcrModel
 from actors.config.onnx import FolderWeights
-from actors.gliner_folder import FILES as GLINER_FILES
-from actors.model_folder import FILES, FolderFiles
-from actors.weights.fetch import check, fetch
+from actors.gliner_folder import GLINER_FILES
+from actors.model_folder import CLASSIFIER_FILES, FolderFiles
+from actors.weights.fetch import check, fetch_weights
 
 OCR_FILES = FolderFiles(("detector.onnx",), ("recognizer.onnx",))
 
@@ -19,20 +19,20 @@ _Model = OnnxModel | GlinerModel | GgufModel | OcrModel
 def folder_files(model: _Model) -> FolderFiles | None:
     """Return the files that are read from the folder of a model's weights; None if it is a file."""
     if isinstance(model, OnnxModel):
-        return FILES.chosen(model.weights.file)
+        return CLASSIFIER_FILES.chosen(model.weights.file)
     if isinstance(model, GlinerModel):
         return GLINER_FILES.chosen(model.weights.file)
     return OCR_FILES if isinstance(model, OcrModel) else None
 
 
 def fetch_folder(weights: FolderWeights) -> Path:
-    """Return the local folder of a classifier, fetched and verified; see ``fetch``."""
-    return fetch(weights.model, weights.sha256, FILES.chosen(weights.file))
+    """Return the local folder of a classifier, fetched and verified; see ``fetch_weights``."""
+    return fetch_weights(weights.model, weights.sha256, CLASSIFIER_FILES.chosen(weights.file))
 
 
 def fetch_model(model: OnnxModel | GlinerModel) -> Path:
-    """Return the local folder of a model, fetched and verified; see ``fetch``."""
-    return fetch(model.weights.model, model.weights.sha256, folder_files(model))
+    """Return the local folder of a model, fetched and verified; see ``fetch_weights``."""
+    return fetch_weights(model.weights.model, model.weights.sha256, folder_files(model))
 
 
 def check_model(model: _Model) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.config.linking import LinkedVocabulary, Linking
-from actors.linking import LinkingStage, build, gather, read
+from actors.linking import LinkingStage, build_index, gather, read
 from actors.linking.mentions import written_out
 from actors.linking.vocabulary import Vocabulary
 from actors.spans import Annotations, Entity, Grounding
@@ -121,7 +121,7 @@ def _peer(
 def _stage(task: corpora.Task, vocabulary: Vocabulary, folder: Path) -> LinkingStage:
     target = folder / f"{vocabulary.name}-{vocabulary.version}"
     if not target.exists():
-        build(vocabulary, folder)
+        build_index(vocabulary, folder)
     drugs = ("mention",) if task.drugs else ()
     one = LinkedVocabulary(index=str(target), labels={"mention": ()}, drugs=drugs)
     return LinkingStage(Linking(vocabularies=(one,), top_k=_MOST, threshold=_THRESHOLD))

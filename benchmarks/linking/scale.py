@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from actors.linking import build, gather
+from actors.linking import build_index, gather
 from actors.linking.folding import words
 from actors.linking.index import VocabularyIndex
 from actors.linking.lookup import Lookup
@@ -39,7 +39,7 @@ def _build(terms: int, folder: Path) -> dict[str, float | str]:
     start, start_cpu = time.perf_counter(), time.process_time()
     vocabulary = gather("synthetic", str(terms), synthetic.names(terms))
     made, made_cpu = time.perf_counter(), time.process_time()
-    target = build(vocabulary, folder)
+    target = build_index(vocabulary, folder)
     end, end_cpu = time.perf_counter(), time.process_time()
     size = sum(path.stat().st_size for path in target.iterdir())
     return {

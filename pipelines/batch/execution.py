@@ -6,7 +6,7 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import Any, Protocol
 
-from pipelines.batch.graph import RunWork, build
+from pipelines.batch.graph import RunWork, build_dataset
 from pipelines.batch.stall import rows_until_stalled
 from pipelines.capacity.placement import place, resolve_gpus
 from pipelines.config import LoadedPipeline
@@ -33,4 +33,4 @@ class OnRay:
 
     def rows(self, work: RunWork) -> Generator[dict[str, Any], None, None]:
         """As Execution.rows; raises StalledError if no unit finishes for too long."""
-        return rows_until_stalled(build(work))
+        return rows_until_stalled(build_dataset(work))

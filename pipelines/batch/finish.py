@@ -37,7 +37,7 @@ from pipelines.tables.rows import (
     section_row,
 )
 from pipelines.tables.schema import DOCUMENTS, ENTITIES, RELATIONS
-from pipelines.tables.unit_files import write_unit as write_files
+from pipelines.tables.unit_files import write_unit_tables
 from pipelines.worker.events import count_unit, say
 
 
@@ -254,7 +254,7 @@ def _written(
     tally.over_share.update(over(table))
     tables = rows.tables(pipeline.sink.entity_columns, pipeline.sink.format == "parquet")
     try:
-        files = write_files(folder, run_id, unit, tables, tally.as_json())
+        files = write_unit_tables(folder, run_id, unit, tables, tally.as_json())
     except OSError as error:
         return _unwritten(unit, error)
     tally.busy["write"] += time.monotonic() - started  # type: ignore[assignment]

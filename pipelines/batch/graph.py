@@ -207,7 +207,7 @@ def write_tasks(loaded: LoadedPipeline) -> int:
     return max(IO_TASKS, int(ray.cluster_resources().get("CPU", 0)))
 
 
-def build(work: RunWork) -> Dataset:
+def build_dataset(work: RunWork) -> Dataset:
     """The lazy dataset of a run. Iterating it executes the run and yields a row per unit: its id,
     its files and its counts."""
     context = DataContext.get_current()

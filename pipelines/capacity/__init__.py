@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pipelines.capacity.balance import Balance, Demand, balanced, per_gpu, placed
-from pipelines.capacity.calibrate import MeasuredRates, calibrate
 from pipelines.capacity.estimate import (
     CapacityEstimate,
     Machine,
@@ -13,6 +12,7 @@ from pipelines.capacity.estimate import (
     on_cpus,
     on_gpu,
 )
+from pipelines.capacity.measured_rates import MeasuredRates, measure_rates
 
 __all__ = [
     "Balance",
@@ -23,8 +23,8 @@ __all__ = [
     "StageEstimate",
     "Work",
     "balanced",
-    "calibrate",
     "estimate_capacity",
+    "measure_rates",
     "on_cpus",
     "on_gpu",
     "per_gpu",

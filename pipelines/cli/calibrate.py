@@ -40,8 +40,7 @@ def calibrate(
     import yaml
 
     from pipelines.config import load_pipeline
-    from pipelines.evaluate import GoldError, compare
-    from pipelines.evaluate import calibrate as calibration
+    from pipelines.evaluate import GoldError, calibration, compare
     from pipelines.exchange.gold import read_gold
     from pipelines.tables.folder import RunError
 
@@ -57,9 +56,9 @@ def calibrate(
         show_error(error)
         raise typer.Exit(2) from error
     found = (
-        calibration.calibrate(comparison, "precision", precision)
+        calibration.calibrate_scores(comparison, "precision", precision)
         if precision is not None
-        else calibration.calibrate(comparison, "recall", recall or 0.0)
+        else calibration.calibrate_scores(comparison, "recall", recall or 0.0)
     )
     replaced = {stage.name: dict(stage.model.labels.replace) for stage in loaded.models}
     snippet = calibration.thresholds_snippet(found.thresholds, replaced)

@@ -51,7 +51,7 @@ def deidentify(
     """Remove the identifiers from a text, picture, PDF or DICOM file. Surrogates, hashes and date
     shifts derive from the secret in MEDSPAN_DEIDENTIFY_KEY."""
     from actors.config import ConfigError
-    from actors.pages import PageError, kind_of
+    from actors.pages import PageError, page_format
 
     with optional_imports("medspan deidentify"):
         from actors.deidentify import Deidentifier
@@ -62,7 +62,7 @@ def deidentify(
         deidentifier = Deidentifier(_config(config), key)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    if kind_of(content) is not None and out is None:
+    if page_format(content) is not None and out is None:
         raise typer.BadParameter("a picture needs --out, a path for the one without identifiers")
     document, reading = _read(file, content, ocr)
     done = _applied(deidentifier, document, patient or _digest(content), model or [])
@@ -98,10 +98,10 @@ def _config(path: Path | None) -> Deidentify:
 
 
 def _read(file: Path, content: bytes, ocr: str) -> tuple[Document, OcrResult | None]:
-    from actors.pages import kind_of
+    from actors.pages import page_format
     from pipelines.cli.read_pictures import read_pictures
 
-    if kind_of(content) is None:
+    if page_format(content) is None:
         try:
             return Document(id=str(file), text=content.decode("utf-8")), None
         except UnicodeDecodeError as error:

@@ -75,12 +75,12 @@ def enrich(
 
 
 def _pass(loaded: LoadedPipeline, address: str | None, console: Console, as_json: bool) -> None:
-    from pipelines.enrich import enrich as one_pass
+    from pipelines.enrich import enrich_once
     from pipelines.ray_cluster import cluster
     from pipelines.runs.store import RunStore
 
     with stdout_to_stderr(as_json), bar_on(console) as bar:
-        done = one_pass(loaded, bar, cluster(address))
+        done = enrich_once(loaded, bar, cluster(address))
     if done.outcome is not None:
         if not as_json:
             console.print(_summary(done.changes))

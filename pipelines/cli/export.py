@@ -91,7 +91,7 @@ def export(
     ] = None,
 ) -> None:
     """Write a sink's documents with their entities in a format of another tool."""
-    from pipelines.exchange.export import export as write
+    from pipelines.exchange.export import export_documents
     from pipelines.exchange.exporter import ExportError, ExportOptions, Lost
     from pipelines.exchange.selection import Selection
     from pipelines.runs.results import read_results
@@ -127,7 +127,7 @@ def export(
         latest = snapshot.run_id  # raises where no run is committed
         columns = (*to.columns, *options.columns)
         results = read_results(snapshot, latest if run else None, columns=columns)
-        count = write(selection.apply(results, lost), to, out, options, lost)
+        count = export_documents(selection.apply(results, lost), to, out, options, lost)
     except (ExportError, RunError) as error:
         show_error(error)
         raise typer.Exit(2) from error

@@ -209,22 +209,22 @@ def _documents(text: str | None, files: list[Path]) -> list[tuple[Document, bool
 
 def _picture(text: str) -> Document | None:
     """The image or PDF at this path; None if the argument is plain text."""
-    from actors.pages import kind_of
+    from actors.pages import page_format
 
     try:
         path = Path(text)
         content = path.read_bytes() if path.is_file() else b""
     except (OSError, ValueError):
         return None
-    return Document(id=str(path), image=content) if kind_of(content) is not None else None
+    return Document(id=str(path), image=content) if page_format(content) is not None else None
 
 
 def _document(name: str, content: bytes) -> tuple[Document, bool]:
-    from actors.pages import kind_of
+    from actors.pages import page_format
     from pipelines.text.errors import BadFileError, BadMarkupError
     from pipelines.text.files import read_file
 
-    if kind_of(content) is not None:
+    if page_format(content) is not None:
         return Document(id=name, image=content), False
     try:
         read = read_file(content, _MOST_INFLATED, "1 GB")

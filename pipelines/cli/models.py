@@ -78,11 +78,10 @@ def describe(
     model, path = _weights(reference)
     facts: dict[str, object] = {"name": model.name, "kind": model.kind, "path": str(path)}
     if model.kind == "gguf":
-        from actors.memory import facts as facts_of
-        from actors.memory import llama_memory, open_header
+        from actors.memory import gguf_facts, llama_memory, open_header
 
         header = open_header(path)
-        facts |= dataclasses.asdict(facts_of(header))
+        facts |= dataclasses.asdict(gguf_facts(header))
         facts["thinking"] = _thinking(model, header)
         facts["n_ctx"], facts["sequences"] = model.context.length, model.context.slots
         take = llama_memory(header, model.context, gpu=False)
@@ -164,8 +163,7 @@ def _files(reference: str) -> tuple[ModelConfig, list[tuple[Path, list[Path], St
     """A model, and for each of its weights the verified local path, the files, and the stated
     SHA-256."""
     from actors.config import ConfigError, load_model
-    from actors.weights import fetch as fetch_weights
-    from actors.weights import folder_files, weights_parts
+    from actors.weights import fetch_weights, folder_files, weights_parts
 
     if reference == "starter:ocr":
         raise ConfigError(

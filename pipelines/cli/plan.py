@@ -56,8 +56,7 @@ def plan(
 ) -> None:
     """Estimate GPU fractions, actors, throughput, hours and cost, and suggest changes."""
     from actors.memory import parse_gpu
-    from pipelines.capacity import Machine, Work, estimate_capacity, on_cpus, on_gpu
-    from pipelines.capacity import calibrate as measure
+    from pipelines.capacity import Machine, Work, estimate_capacity, measure_rates, on_cpus, on_gpu
     from pipelines.config import load_pipeline
 
     loaded = load_pipeline(config)
@@ -70,7 +69,7 @@ def plan(
     rates: dict[str, float] = {}
     source: dict[str, str] = {}
     if calibrate:
-        found = measure(on_gpu(loaded, memory), tokens_per_doc, sample)
+        found = measure_rates(on_gpu(loaded, memory), tokens_per_doc, sample)
         rates |= found.rates
         source |= {
             name: f"measured on {found.where} of this machine, {found.documents} documents of "

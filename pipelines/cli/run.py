@@ -82,7 +82,7 @@ def run(
 
 
 def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
-    from actors.model_folder import FILES
+    from actors.model_folder import CLASSIFIER_FILES
     from actors.weights import check, check_model
     from pipelines.batch.describe import describe
     from pipelines.runs.store import RunStore
@@ -94,7 +94,7 @@ def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
         check_model(stage.pooled)
     if (context := loaded.pipeline.context) and context.classifier:
         weights = context.classifier.weights
-        check(weights.model, FILES.chosen(weights.file))
+        check(weights.model, CLASSIFIER_FILES.chosen(weights.file))
     store = RunStore(loaded.pipeline.sink.path)
     if loaded.pipeline.sink.format == "parquet":
         store.check_plain()

@@ -234,10 +234,10 @@ def vacuum(
     as_json: _Json = False,
 ) -> None:
     """Remove superseded files and abandoned runs."""
-    from pipelines.runs.maintenance import vacuum as find_waste
+    from pipelines.runs.maintenance import vacuum_sink
 
     try:
-        waste = find_waste(store_of(sink), timedelta(days=older_than_days), remove=yes)
+        waste = vacuum_sink(store_of(sink), timedelta(days=older_than_days), remove=yes)
     except RuntimeError as error:
         _refuse(error)
     if as_json:
@@ -257,11 +257,11 @@ def compact(
     as_json: _Json = False,
 ) -> None:
     """Compact the small files left by many enrichment passes; runs no model."""
-    from pipelines.runs.maintenance import compact as compact_files
+    from pipelines.runs.maintenance import compact_sink
     from pipelines.tables.folder import RunError
 
     try:
-        done = compact_files(store_of(sink), target_mb)
+        done = compact_sink(store_of(sink), target_mb)
     except RunError as error:
         _refuse(error)
     if as_json:

@@ -40,9 +40,9 @@ def sample(
     ] = 1,
 ) -> None:
     """Choose documents for people to review, and write them for an annotation tool."""
-    from pipelines.exchange.export import export
+    from pipelines.exchange.export import export_documents
     from pipelines.exchange.exporter import ExportError, ExportOptions, Lost
-    from pipelines.exchange.sample import sample as choose
+    from pipelines.exchange.sample import sample_documents
     from pipelines.exchange.selection import Selection
     from pipelines.runs.results import read_results
     from pipelines.tables.folder import RunError
@@ -53,7 +53,7 @@ def sample(
         snapshot = store_of(sink).snapshot()
         check_columns(snapshot, {"--patient": patient})
         options = ExportOptions(unit=to.unit(None), system=software(), patient=patient)
-        chosen = choose(
+        chosen = sample_documents(
             read_results(snapshot, columns=options.columns),
             by,
             n,
@@ -65,7 +65,7 @@ def sample(
         columns = (*to.columns, *options.columns)
         selection = Selection(documents=frozenset(chosen.documents))
         results = selection.apply(read_results(snapshot, columns=columns), lost)
-        count = export(results, to, out, options, lost)
+        count = export_documents(results, to, out, options, lost)
     except (ExportError, RunError) as error:
         show_error(error)
         raise typer.Exit(2) from error

@@ -22,10 +22,10 @@ def schema(
     ] = ConfigKind.PIPELINE,
 ) -> None:
     """Print the JSON Schema of a configuration file; configs/schema holds both."""
-    print(render(kind), end="")
+    print(render_schema(kind), end="")
 
 
-def render(kind: ConfigKind) -> str:
+def render_schema(kind: ConfigKind) -> str:
     """The JSON Schema of a kind of file, as text that ends with a newline."""
     from pydantic import TypeAdapter
 

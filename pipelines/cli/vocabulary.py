@@ -31,8 +31,7 @@ def build(
     ] = "en",
 ) -> None:
     """Build an immutable index for the linking stage."""
-    from actors.linking import build as build_index
-    from actors.linking import gather, read, read_manifest
+    from actors.linking import build_index, gather, read, read_manifest
 
     names = chain.from_iterable(read(file, language) for file in files)
     target = build_index(gather(name, version, names), into)

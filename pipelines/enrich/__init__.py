@@ -7,6 +7,6 @@
 from __future__ import annotations
 
 from pipelines.enrich.decide import Decision, decide, decide_retry
-from pipelines.enrich.passes import Pass, enrich
+from pipelines.enrich.passes import Pass, enrich_once
 
-__all__ = ["Decision", "Pass", "decide", "decide_retry", "enrich"]
+__all__ = ["Decision", "Pass", "decide", "decide_retry", "enrich_once"]

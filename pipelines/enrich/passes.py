@@ -29,7 +29,7 @@ class Pass:
     outcome: Outcome | None = field(default=None)
 
 
-def enrich(
+def enrich_once(
     loaded: LoadedPipeline,
     progress: Progress,
     ray: AbstractContextManager[Any],

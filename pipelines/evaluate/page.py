@@ -7,7 +7,7 @@ from pipelines.evaluate.compare import Compared, Comparison
 from pipelines.evaluate.errors import Pair, SpanOutcome
 from pipelines.evaluate.gold import GoldSpan
 from pipelines.markup.colours import BLUE, BROWN, GREEN, OCHRE, RED, SLATE, VIOLET, Look
-from pipelines.markup.reader_page import Item, LegendEntry, Reader, Reading, render, save
+from pipelines.markup.reader_page import Item, LegendEntry, Reader, Reading, render_page, save
 
 # Each kind has its own hue; dashed: there is no prediction, or no gold.
 _LOOKS = {
@@ -41,7 +41,7 @@ def errors_html(comparison: Comparison, *, name: str, limit: int = 200) -> str:
     readings = [_reading(document, number) for document in shown]
     statuses = {status: sum(r.status == status for r in readings) for status in _STATUSES}
     scores = comparison.scores
-    return render(
+    return render_page(
         "evaluate/errors.html",
         Reader(keys, readings, ("error", "errors")),
         name=name,

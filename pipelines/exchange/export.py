@@ -11,7 +11,7 @@ from pipelines.exchange.output import ExportFiles
 from pipelines.runs.results import Result
 
 
-def export(
+def export_documents(
     results: Iterable[Result], format_: ExportFormat, path: str, options: ExportOptions, lost: Lost
 ) -> int:
     """Write documents to ``path`` in a format, one at a time; the number of documents written.

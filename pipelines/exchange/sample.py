@@ -58,7 +58,7 @@ class Sample:
     strata: Mapping[str, int]
 
 
-def sample(
+def sample_documents(
     results: Iterable[Result],
     by: By,
     n: int,

@@ -160,7 +160,7 @@ def _datum(item: Item, facts: dict[tuple[str, str], int]) -> list[Any]:
     return [item.key, score, item.start, item.end, numbers, *([1] if item.echo else [])]
 
 
-def render(template: str, reader: Reader, **values: object) -> str:
+def render_page(template: str, reader: Reader, **values: object) -> str:
     """Render a template that extends markup/reader.html."""
     style = _asset("reader.css") + _key_style(reader.keys)
     script = _asset("reader.js")

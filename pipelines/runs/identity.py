@@ -12,7 +12,7 @@ from actors.config.context import Context
 from actors.config.gguf_parts import gguf_parts
 from actors.config.linking import Linking
 from actors.config.relations import Relations
-from actors.model_folder import FILES, FolderFiles
+from actors.model_folder import CLASSIFIER_FILES, FolderFiles
 from actors.weights import digest, folder_files, local_files, local_path
 from pipelines.config import LoadedPipeline
 from pipelines.deidentification import Deidentification
@@ -74,7 +74,9 @@ def _weights(model: StageConfig) -> list[str]:
         return []
     if isinstance(model, Context):
         weights = model.classifier and model.classifier.weights
-        return [] if not weights else _file(*weights.files[0], FILES.chosen(weights.file))
+        return (
+            [] if not weights else _file(*weights.files[0], CLASSIFIER_FILES.chosen(weights.file))
+        )
     if isinstance(model, Deidentification):
         return _release(model)
     if model.weights is None:  # what comes in the package of the reader

@@ -32,7 +32,7 @@ class Waste:
     open_runs: tuple[str, ...]
 
 
-def compact(store: RunStore, target_mb: int = 128) -> Compacted:
+def compact_sink(store: RunStore, target_mb: int = 128) -> Compacted:
     """Join small files of each table into files of about ``target_mb``.
 
     Units keep their facts, no reader of an earlier version is disturbed, and a run that commits
@@ -57,7 +57,7 @@ def compact(store: RunStore, target_mb: int = 128) -> Compacted:
     return Compacted(before, after)
 
 
-def vacuum(
+def vacuum_sink(
     store: RunStore, older_than: timedelta, remove: bool, now: datetime | None = None
 ) -> Waste:
     """Find, and with ``remove`` remove, what no version of the tables younger than ``older_than``

@@ -60,7 +60,7 @@ class UnitFiles:
         return cls(values["unit"], files, values["facts"])
 
 
-def write_unit(
+def write_unit_tables(
     folder: SinkFolder, run_id: str, unit: str, tables: Mapping[str, pa.Table], facts: str = "{}"
 ) -> UnitFiles:
     """Write a unit's rows, by table and without provenance: ``documents``, and the others that

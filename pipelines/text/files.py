@@ -10,11 +10,11 @@ import zipfile
 import zlib
 
 from actors.extras import optional_imports
-from actors.pages import kind_of as picture_kind
+from actors.pages import page_format
 from pipelines.text.compression import inflated
 from pipelines.text.encoding import decoded
 from pipelines.text.errors import BadFileError
-from pipelines.text.markup.detect import kind_of
+from pipelines.text.markup.detect import markup_kind
 from pipelines.text.markup.lines import Visible
 
 _INSTEAD = "which is not read; save it as PDF, or as plain text in UTF-8"
@@ -48,14 +48,14 @@ def read_file(content: bytes, most_bytes: int, limit: str) -> Visible:
             whole = stream.read()
     except (EOFError, OSError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         raise BadFileError(f"the compressed file is damaged: {type(error).__name__}") from None
-    if whole != content and picture_kind(whole) is not None:
+    if whole != content and page_format(whole) is not None:
         raise BadFileError("it is a compressed image or PDF; send it as it is")
     if (kind := _binary_kind(whole)) is not None:
         raise BadFileError(f"it is {kind}, {_INSTEAD}")
     text = _text(whole)
     if _CONTROL.search(text[:_BEGINNING]):
         raise BadFileError("neither an image nor a text: it has control characters")
-    if kind_of(text) is None:
+    if markup_kind(text) is None:
         return Visible(text)
     with optional_imports("a file of HTML, RTF, C-CDA, FHIR or HL7"):
         from pipelines.text.markup.process import visible_text

@@ -24,7 +24,7 @@ from samples import plain
 import actors
 from actors.config import GgufModel, load_model
 from actors.extractor import Extractor, Share
-from actors.words import words as chunks
+from actors.words import words
 from pipelines.evaluate import score
 
 SETS = ("ctro_21", "neurotrialner", "bc5cdr", "vietbioner")
@@ -50,7 +50,7 @@ def extracted(extractor: Extractor, texts: Sequence[Text]) -> list[list[Span]]:
     return made
 
 
-def words(text: str) -> str:
+def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
@@ -61,14 +61,14 @@ class Dictionary:
         counts: dict[str, Counter[str]] = {}
         for text in texts:
             for span in text.spans:
-                mention = words(text.text[span.start : span.end])
+                mention = one_line(text.text[span.start : span.end])
                 counts.setdefault(mention, Counter())[span.label] += 1
         self.labels = {mention: found.most_common(1)[0][0] for mention, found in counts.items()}
         self.seen = {mention.casefold() for mention in counts}
         self._next: dict = {}
         for mention in self.labels:
             node = self._next
-            for chunk in chunks(mention):
+            for chunk in words(mention):
                 node = node.setdefault(chunk, {})
             node[None] = self.labels[mention]
 
@@ -76,7 +76,7 @@ class Dictionary:
         """The mentions in a text, from left to right, none inside another."""
         # White space counts as one space, as a mention may be broken over lines.
         pieces, starts, at = [], [], 0
-        for chunk in chunks(text):
+        for chunk in words(text):
             if not (chunk.isspace() and pieces and pieces[-1] == " "):
                 pieces.append(" " if chunk.isspace() else chunk)
                 starts.append(at)
@@ -100,7 +100,7 @@ def f1(gold: Sequence[Text], predicted: Sequence[Sequence[Span]], seen: set[str]
 
     def measure(known: set[str]) -> dict[str, float]:
         def new(text: str, spans: Iterable[Span]) -> list[Span]:
-            return [s for s in spans if words(text[s.start : s.end]).casefold() not in known]
+            return [s for s in spans if one_line(text[s.start : s.end]).casefold() not in known]
 
         wanted = {str(n): new(text.text, text.spans) for n, text in enumerate(gold)}
         pairs = enumerate(zip(gold, predicted, strict=True))

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from actors.config.load import STARTERS
-from actors.linking import build, gather, read
+from actors.linking import build_index, gather, read
 from actors.linking.vocabulary import Vocabulary
 
 
@@ -33,7 +33,7 @@ def main() -> None:
 def _ship(vocabulary: Vocabulary, starter: str) -> None:
     target = STARTERS / starter
     with tempfile.TemporaryDirectory() as scratch:
-        built = build(vocabulary, Path(scratch))
+        built = build_index(vocabulary, Path(scratch))
         target.mkdir(exist_ok=True)
         for path in built.iterdir():
             shutil.copyfile(path, target / path.name)

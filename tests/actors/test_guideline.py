@@ -6,9 +6,16 @@ import pytest
 from pydantic import ValidationError
 from support.prompts import shipped
 
-from actors.guideline import Array, Enum, Guideline, MultiLabel, Object, Scalar
-from actors.guideline import read_type as read
-from actors.guideline import write_type as write
+from actors.guideline import (
+    Array,
+    Enum,
+    Guideline,
+    MultiLabel,
+    Object,
+    Scalar,
+    read_type,
+    write_type,
+)
 
 WORDS = Scalar("verbatim-string")
 
@@ -32,14 +39,14 @@ def made(**content: Any) -> Guideline:
     ],
 )
 def test_the_type_language_is_nuextracts(written: Any, kind: object) -> None:
-    assert read(written) == kind
-    assert write(read(written)) == written
+    assert read_type(written) == kind
+    assert write_type(read_type(written)) == written
 
 
 @pytest.mark.parametrize("written", ["verbatim", [], [1, 2], ["a", "a"], 5, {"": "string"}, [True]])
 def test_what_is_no_type_is_refused(written: Any) -> None:
     with pytest.raises(ValueError, match=r"type|enum|keys"):
-        read(written)
+        read_type(written)
 
 
 def test_labels_have_short_forms_and_a_default_type() -> None:

@@ -14,7 +14,7 @@ from support import ROOT
 from actors.config import load_model
 from actors.config.load import STARTERS
 from actors.model_folder import FolderFiles
-from actors.weights import WeightsError, cache_folder, check, fetch
+from actors.weights import WeightsError, cache_folder, check, fetch_weights
 
 CONTENT = b"weights"
 SHA = hashlib.sha256(CONTENT).hexdigest()
@@ -36,36 +36,36 @@ def model_folder(path: Path) -> Path:
 def test_local_weights_are_used_where_they_are(tmp_path: Path, weights_cache: Path) -> None:
     folder = model_folder(tmp_path / "a model")
     for uri in (str(folder), folder.as_uri()):
-        assert fetch(uri, SHA, FILES) == folder
-    assert fetch(str(folder / "model.onnx"), SHA) == folder / "model.onnx"
+        assert fetch_weights(uri, SHA, FILES) == folder
+    assert fetch_weights(str(folder / "model.onnx"), SHA) == folder / "model.onnx"
     assert not weights_cache.exists()
 
 
 def test_a_starter_is_in_the_package() -> None:
-    place = fetch("starter:token-classifier")
+    place = fetch_weights("starter:token-classifier")
     assert place / "model.yaml" == STARTERS / "token-classifier" / "model.yaml"
 
 
 @pytest.mark.parametrize("uri", ["/no/such/place", "file:///no/such/place", "starter:none"])
 def test_missing_local_weights_are_named(uri: str) -> None:
     with pytest.raises(FileNotFoundError, match=uri):
-        fetch(uri)
+        fetch_weights(uri)
 
 
 def test_other_weights_than_expected_are_named_with_both_digests(tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "model")
     expected = "0" * 64
     with pytest.raises(WeightsError, match=rf"{folder}: .* is {SHA}, expected {expected}"):
-        fetch(str(folder), expected, FILES)
+        fetch_weights(str(folder), expected, FILES)
 
 
 def test_a_remote_file_is_fetched_once(memory: Any, weights_cache: Path) -> None:
     memory.pipe_file("/models/tiny.gguf", CONTENT)
-    first = fetch("memory://models/tiny.gguf", SHA)
+    first = fetch_weights("memory://models/tiny.gguf", SHA)
     assert first.name == "tiny.gguf"
     assert first.read_bytes() == CONTENT
     memory.pipe_file("/models/tiny.gguf", b"others")
-    assert fetch("memory://models/tiny.gguf", SHA) == first
+    assert fetch_weights("memory://models/tiny.gguf", SHA) == first
     assert first.read_bytes() == CONTENT
     assert not list(weights_cache.glob("*.partial"))
 
@@ -73,30 +73,30 @@ def test_a_remote_file_is_fetched_once(memory: Any, weights_cache: Path) -> None
 def test_of_a_remote_folder_what_the_model_needs_is_fetched(memory: Any) -> None:
     for name in (*NAMES[:2], "pytorch_model.bin"):
         memory.pipe_file(f"/models/tiny/{name}", CONTENT)
-    place = fetch("memory://models/tiny/", SHA, FILES)
+    place = fetch_weights("memory://models/tiny/", SHA, FILES)
     assert sorted(path.name for path in place.iterdir()) == sorted(NAMES[:2])
 
 
 def test_what_is_not_as_expected_does_not_stay(memory: Any, weights_cache: Path) -> None:
     memory.pipe_file("/models/tiny.gguf", b"broken on its way")
     with pytest.raises(WeightsError, match=r"memory://models/tiny\.gguf"):
-        fetch("memory://models/tiny.gguf", SHA)
+        fetch_weights("memory://models/tiny.gguf", SHA)
     assert [path.suffix for path in weights_cache.iterdir()] == [".lock"]
     memory.pipe_file("/models/tiny.gguf", CONTENT)
-    assert fetch("memory://models/tiny.gguf", SHA).read_bytes() == CONTENT
+    assert fetch_weights("memory://models/tiny.gguf", SHA).read_bytes() == CONTENT
 
 
 def test_a_copy_that_was_cut_short_is_done_again(memory: Any, weights_cache: Path) -> None:
     memory.pipe_file("/models/tiny.gguf", CONTENT)
-    place = fetch("memory://models/tiny.gguf")
+    place = fetch_weights("memory://models/tiny.gguf")
     place.parent.rename(weights_cache / f"{place.parent.name}.partial")
-    assert fetch("memory://models/tiny.gguf").read_bytes() == CONTENT
+    assert fetch_weights("memory://models/tiny.gguf").read_bytes() == CONTENT
 
 
 def test_a_missing_remote_file_is_named(memory: Any) -> None:
     for files in (None, FILES):
         with pytest.raises(FileNotFoundError, match="memory://models/none"):
-            fetch("memory://models/none", files=files)
+            fetch_weights("memory://models/none", files=files)
 
 
 def test_weights_can_be_looked_for_without_fetching_them(memory: Any, weights_cache: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_scheme_whose_package_is_missing_says_which(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
     with pytest.raises(WeightsError, match="pip install huggingface_hub"):
-        fetch("hf://someone/some-model", files=FILES)
+        fetch_weights("hf://someone/some-model", files=FILES)
 
 
 def test_a_folder_on_a_web_server(tmp_path: Path) -> None:
@@ -132,11 +132,11 @@ def test_a_folder_on_a_web_server(tmp_path: Path) -> None:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         uri = f"http://127.0.0.1:{server.server_port}/model"
-        place = fetch(uri, SHA, FILES)
+        place = fetch_weights(uri, SHA, FILES)
         assert sorted(path.name for path in place.iterdir()) == ["config.json", "model.onnx"]
-        assert fetch(f"{uri}/model.onnx", SHA).read_bytes() == CONTENT
+        assert fetch_weights(f"{uri}/model.onnx", SHA).read_bytes() == CONTENT
         with pytest.raises(FileNotFoundError, match=uri):
-            fetch(f"{uri}/none.gguf")
+            fetch_weights(f"{uri}/none.gguf")
         server.shutdown()
 
 
@@ -153,7 +153,7 @@ def test_several_processes_fetch_once(tmp_path: Path) -> None:
 
 
 def _fetch(uri: str) -> str:
-    return str(fetch(uri))
+    return str(fetch_weights(uri))
 
 
 def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,8 +34,8 @@ from actors.weights import (
     WeightsError,
     check,
     check_model,
-    fetch,
     fetch_model,
+    fetch_weights,
     open_weights,
     weights_digest,
 )
@@ -183,12 +183,12 @@ def test_a_repository_of_the_hub_is_read(tmp_path: Path) -> None:
         found = _in_a_process(
             endpoint,
             "from test_weights_as_published import classifier\n"
-            "from actors.weights import check_model, fetch, fetch_model\n"
+            "from actors.weights import check_model, fetch_model, fetch_weights\n"
             "model = classifier('hf://someone/tiny-ner')\n"
             "check_model(model)\n"
             "place = fetch_model(model)\n"
             "print(sorted(str(p.relative_to(place)) for p in place.rglob('*') if p.is_file()))\n"
-            f"print(sorted(p.name for p in fetch('hf://someone/tiny-llm/{FIRST}')"
+            f"print(sorted(p.name for p in fetch_weights('hf://someone/tiny-llm/{FIRST}')"
             ".parent.iterdir()))\n"
             "for name in ('someone/none', 'someone/tiny-llm'):\n"
             "    try:\n"
@@ -243,7 +243,7 @@ def test_a_later_part_is_not_the_name_of_a_model() -> None:
 def test_all_parts_are_fetched_counted_and_read(tmp_path: Path, memory: Any) -> None:
     whole = split(tmp_path)
     put(memory, tmp_path, FIRST, SECOND)
-    place = fetch(f"memory://m/{FIRST}")
+    place = fetch_weights(f"memory://m/{FIRST}")
     assert sorted(path.name for path in place.parent.iterdir()) == [FIRST, SECOND]
     one, parts = open_header(whole), open_header(place)
     assert {t.name: t.dimensions for t in one.tensors} == {
@@ -265,14 +265,14 @@ def test_each_part_is_verified(tmp_path: Path, memory: Any) -> None:
     both = tuple(
         hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in (FIRST, SECOND)
     )
-    fetch(uri, both)
+    fetch_weights(uri, both)
     digest = weights_digest(tmp_path / FIRST, both)
     assert digest == weights_digest(tmp_path / FIRST, None)
     assert digest == weights_digest(tmp_path / FIRST, both[0])
     with pytest.raises(WeightsError, match=rf"SHA-256 of {SECOND} is {both[1]}"):
-        fetch(uri, (both[0], "0" * 64))
+        fetch_weights(uri, (both[0], "0" * 64))
     with pytest.raises(WeightsError, match="lists 3 files, but the weights are in 2"):
-        fetch(uri, (*both, both[0]))
+        fetch_weights(uri, (*both, both[0]))
     (tmp_path / SECOND).write_bytes(b"another")
     assert weights_digest(tmp_path / FIRST, both[0]) != digest
 
@@ -284,7 +284,7 @@ def test_a_missing_part_is_named_before_work(
     put(memory, tmp_path, FIRST)
     (tmp_path / SECOND).unlink()
     for uri in (f"memory://m/{FIRST}", str(tmp_path / FIRST)):
-        looks: list[Callable[[str], object]] = [check, fetch]
+        looks: list[Callable[[str], object]] = [check, fetch_weights]
         for look in looks:
             with pytest.raises(FileNotFoundError, match=SECOND):
                 look(uri)
@@ -315,7 +315,7 @@ def test_a_download_that_is_cut_short_is_an_error(
         type(memory), "get_file", lambda _, source, target: Path(target).write_bytes(b"wei")
     )
     with pytest.raises(WeightsError, match=r"tiny\.gguf has 3 bytes, expected 7"):
-        fetch("memory://m/tiny.gguf")
+        fetch_weights("memory://m/tiny.gguf")
 
 
 def test_a_file_of_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,13 +326,13 @@ def test_a_file_of_an_installed_package(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.syspath_prepend(str(tmp_path))
     uri = "package:some_weights/tiny.gguf"
     check(uri)
-    assert fetch(uri, hashlib.sha256(b"weights").hexdigest()) == package / "tiny.gguf"
+    assert fetch_weights(uri, hashlib.sha256(b"weights").hexdigest()) == package / "tiny.gguf"
     model = load_model(model_file(tmp_path, uri))
     assert model.weights.model == uri
     with pytest.raises(WeightsError, match="package no_such_package is not installed"):
-        fetch("package:no_such_package/tiny.gguf")
+        fetch_weights("package:no_such_package/tiny.gguf")
     with pytest.raises(FileNotFoundError, match=r"package:some_weights/none\.gguf"):
-        fetch("package:some_weights/none.gguf")
+        fetch_weights("package:some_weights/none.gguf")
 
 
 @cache

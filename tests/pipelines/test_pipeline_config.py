@@ -11,7 +11,7 @@ import yaml
 from support import ROOT
 
 from actors.config import ConfigError
-from pipelines.cli.schema import ConfigKind, render
+from pipelines.cli.schema import ConfigKind, render_schema
 from pipelines.config import LoadedPipeline, Source, load_pipeline
 
 PIPELINES = sorted((ROOT / "configs").glob("*.yaml"))
@@ -86,18 +86,22 @@ def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", PIPELINES, ids=lambda p: p.name)
 def test_the_shipped_pipelines_load_and_fit_the_schema(path: Path) -> None:
     load_pipeline(path)
-    jsonschema.validate(yaml.safe_load(path.read_text()), json.loads(render(ConfigKind.PIPELINE)))
+    jsonschema.validate(
+        yaml.safe_load(path.read_text()), json.loads(render_schema(ConfigKind.PIPELINE))
+    )
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda p: p.name)
 def test_the_shipped_models_fit_the_schema(path: Path) -> None:
-    jsonschema.validate(yaml.safe_load(path.read_text()), json.loads(render(ConfigKind.MODEL)))
+    jsonschema.validate(
+        yaml.safe_load(path.read_text()), json.loads(render_schema(ConfigKind.MODEL))
+    )
 
 
 @pytest.mark.parametrize("kind", list(ConfigKind))
 def test_the_schemas_for_editors_are_up_to_date(kind: ConfigKind) -> None:
     committed = (ROOT / f"configs/schema/{kind.value}.json").read_text()
-    assert committed == render(kind), "run `make schema`"
+    assert committed == render_schema(kind), "run `make schema`"
 
 
 def test_every_option_says_what_it_is_for() -> None:

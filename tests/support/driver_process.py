@@ -53,7 +53,7 @@ def until_stopped(process: subprocess.Popen[str]) -> None:
 def main() -> None:
     """Do what ``sys.argv[1]`` says."""
     from pipelines.batch import RunFailedError, drive_run
-    from pipelines.enrich import enrich
+    from pipelines.enrich import enrich_once
     from pipelines.runs.lease import Lease
     from pipelines.runs.store import RunStore
     from pipelines.tables.delta import TableVersion
@@ -81,7 +81,7 @@ def main() -> None:
         if "resume" in work:
             print(drive_run(RunStore(work["sink"]), work["resume"], Quiet(), hashing()).run_id)
             return
-        done = enrich(loaded, Quiet(), nullcontext(), hashing())
+        done = enrich_once(loaded, Quiet(), nullcontext(), hashing())
         print(done.outcome.run_id if done.outcome else "nothing")
     except (RunError, RunFailedError) as error:
         print(f"{type(error).__name__}: {error}")

@@ -20,7 +20,7 @@ from actors.spans import (
     Section,
     spanning,
 )
-from pipelines.exchange.export import export
+from pipelines.exchange.export import export_documents
 from pipelines.exchange.exporter import ExportOptions, Lost
 from pipelines.exchange.formats import ExportFormat
 from pipelines.offsets import OffsetUnit
@@ -145,5 +145,7 @@ def exported(
 ) -> Lost:
     """Export documents; what had no place."""
     lost = Lost()
-    export(results, format_, str(path), ExportOptions(unit=format_.unit(unit), **options), lost)
+    export_documents(
+        results, format_, str(path), ExportOptions(unit=format_.unit(unit), **options), lost
+    )
     return lost

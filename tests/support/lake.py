@@ -34,7 +34,7 @@ from pipelines.tables.ledger import LiveUnit
 from pipelines.tables.rows import entity_row
 from pipelines.tables.schema import DOCUMENTS, ENTITIES, RELATIONS
 from pipelines.tables.snapshot import Snapshot
-from pipelines.tables.unit_files import write_unit
+from pipelines.tables.unit_files import write_unit_tables
 
 POISON = "the-text-that-ends-its-process"
 FAILING = "the-text-that-fails"
@@ -222,7 +222,7 @@ def store_rows(
             "entities": pa.Table.from_pylist(list(rows.get("entities", entities)), schema=ENTITIES),
             "relations": pa.Table.from_pylist(list(rows.get("relations", ())), schema=RELATIONS),
         }
-        done[unit] = write_unit(store.folder, run_id, unit, tables)
+        done[unit] = write_unit_tables(store.folder, run_id, unit, tables)
 
     def change(snapshot: Snapshot) -> Change:
         made = [

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from actors.config import ConfigError, GlinerModel
-from actors.gliner_folder import FILES, read_gliner_folder
+from actors.gliner_folder import GLINER_FILES, read_gliner_folder
 from actors.guideline import Guideline
 from actors.model_folder import ModelFileError, pad_id
 from actors.onnx.batches import alone_where_it_fails, run_batches
@@ -73,7 +73,7 @@ class GlinerReader:
         self._size = self._window()
         self._room = self._size - special
         self._session = GlinerSession(folder, config.session, threads, gpu, cpu_fallback)
-        there = FILES.chosen(config.weights.file).present(folder.path)
+        there = GLINER_FILES.chosen(config.weights.file).present(folder.path)
         try:
             self._plans = Plans(
                 config,

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from actors.config import ConfigError, OnnxModel, OnnxSession, fingerprint, results_of
 from actors.guideline import Guideline
-from actors.model_folder import FILES, ModelFileError, ModelFolder, read_folder
+from actors.model_folder import CLASSIFIER_FILES, ModelFileError, ModelFolder, read_folder
 from actors.onnx.batches import alone_where_it_fails, run_batches
 from actors.onnx.length import usable_length
 from actors.onnx.packing import pack
@@ -312,5 +312,5 @@ def _decode_isolated(decoder: LabelDecoder, parts: Sequence[Part]) -> list[_Outc
 
 def _fingerprint(config: OnnxModel, folder: ModelFolder) -> str:
     content = {"model": config.identity(), "results": results_of(config.kind)}
-    there = FILES.chosen(config.weights.file).present(folder.path)
+    there = CLASSIFIER_FILES.chosen(config.weights.file).present(folder.path)
     return fingerprint(content, **{path.name: digest(path) for path in there})

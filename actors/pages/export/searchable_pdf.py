@@ -29,7 +29,7 @@ from pypdf.generic import (
 from actors.pages.errors import DamagedFile
 from actors.pages.export.invisible_font import ADVANCE, add_font, encode
 from actors.pages.export.text_lines import TextPage, text_pages
-from actors.pages.formats import kind_of
+from actors.pages.formats import page_format
 from actors.pages.page import DecodeLimits, OcrResult, Picture
 from actors.pages.process import open_pages
 
@@ -47,7 +47,7 @@ def write_searchable_pdf(
     """
     pages = text_pages(result)
     try:
-        if kind_of(content) == "pdf":
+        if page_format(content) == "pdf":
             writer = _on_pages(content, pages)
         else:
             writer = _on_images(content, pages, limits)

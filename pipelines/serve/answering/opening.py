@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from actors.pages import kind_of
+from actors.pages import page_format
 from actors.spans import Document, Failure, Section
 from pipelines.offsets import OffsetUnit
 from pipelines.serve.answering.url_documents import ByteBudget, Fetcher, FetchError
@@ -107,4 +107,4 @@ def _document(
 
 
 def _picture(content: bytes | None) -> bool:
-    return content is not None and kind_of(content) is not None
+    return content is not None and page_format(content) is not None

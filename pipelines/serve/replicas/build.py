@@ -58,10 +58,10 @@ def application(args: dict[str, Any]) -> Application:
             "it; if a proxy in front authenticates requests, list its host names in serve.hosts "
             "and set `open: true` in args"
         )
-    return build(found)
+    return build_application(found)
 
 
-def build(catalogue: Catalogue) -> Application:
+def build_application(catalogue: Catalogue) -> Application:
     """Build the application on the connected Ray cluster.
 
     Raises ConfigError if the cluster cannot hold the minimum replicas of all models at once, or the

@@ -7,7 +7,7 @@ import os
 from ray import serve
 
 from pipelines.serve.catalogue import Catalogue
-from pipelines.serve.replicas.build import build
+from pipelines.serve.replicas.build import build_application
 
 APPLICATION = "medspan"
 _ENVIRONMENT = {
@@ -52,7 +52,7 @@ def start(catalogue: Catalogue, host: str, port: int) -> None:
 
 def update(catalogue: Catalogue) -> None:
     """Deploy this catalogue in a rolling update that drops no request."""
-    serve.run(build(catalogue), name=APPLICATION, route_prefix="/")
+    serve.run(build_application(catalogue), name=APPLICATION, route_prefix="/")
 
 
 def stop() -> None:

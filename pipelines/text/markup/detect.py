@@ -16,7 +16,7 @@ _CLOSED = re.compile(
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
-def kind_of(text: str) -> str | None:
+def markup_kind(text: str) -> str | None:
     """The kind of markup that a text is; None for plain text."""
     begin = text[:_BEGINNING].lstrip("\ufeff \t\r\n")
     if begin.startswith("{\\rtf"):

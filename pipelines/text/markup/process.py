@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 
 from actors.child_process import CLOCK, ChildPool, ChildProcess
 from pipelines.text.errors import BadMarkupError
-from pipelines.text.markup.detect import Markup, kind_of
+from pipelines.text.markup.detect import Markup, markup_kind
 from pipelines.text.markup.lines import Visible
 from pipelines.text.markup.parse import parsed
 
@@ -30,7 +30,7 @@ def visible_text(
     Raises BadMarkupError where it is not of the kind that it should be, or beyond the limits:
     ``seconds`` of CPU time, and the depth that ``parsed`` allows.
     """
-    kind = kind_of(text) if markup == "auto" else markup
+    kind = markup_kind(text) if markup == "auto" else markup
     if kind is None or kind == "none":
         return Visible(text)
     if len(text) <= SMALL:

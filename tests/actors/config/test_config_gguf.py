@@ -10,8 +10,7 @@ import pytest
 import yaml
 from support import ROOT
 
-from actors.config import ConfigError, GgufModel, load_model
-from actors.config import gguf as section
+from actors.config import ConfigError, GgufModel, gguf, load_model
 from actors.gguf.parameters import apply_parameters, check_parameters
 from actors.guideline import Guideline
 
@@ -46,7 +45,7 @@ def test_defaults_are_llama_cpps_but_greedy(tmp_path: Path) -> None:
 def test_every_parameter_of_the_vision_card_is_accepted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    section._warned.clear()
+    gguf._warned.clear()
     card = {
         "minKeep": 0, "minP": 0.05, "nPredict": -1, "nProbs": 0, "penalizeNl": False,
         "repeatLastN": 256, "repeatPenalty": 1.18, "stopStrings": ["</s>", "User:"],
@@ -99,7 +98,7 @@ def test_a_guideline_is_inlined_so_that_the_fingerprint_covers_it(tmp_path: Path
 
 
 def test_every_spark_name_leads_to_a_field() -> None:
-    for place in section.SPARK_NAMES.values():
+    for place in gguf.SPARK_NAMES.values():
         part, name, *_ = place.split(".")
         owner = GgufModel.model_fields[part].annotation
         assert name in owner.model_fields, place  # type: ignore[union-attr]
@@ -108,11 +107,11 @@ def test_every_spark_name_leads_to_a_field() -> None:
 def table() -> str:
     """The table of docs/gguf-parameters.md, from the code."""
     rows = ["| Spark NLP | here | what it does |", "|---|---|---|"]
-    for spark, place in section.SPARK_NAMES.items():
+    for spark, place in gguf.SPARK_NAMES.items():
         part, name, *_ = place.split(".")
         field = GgufModel.model_fields[part].annotation.model_fields[name]  # type: ignore[union-attr]
         rows.append(f"| `{spark}` | `{place}` | {field.description} |")
-    rows += [f"| `{spark}` | | {reason} |" for spark, reason in section.SPARK_ELSEWHERE.items()]
+    rows += [f"| `{spark}` | | {reason} |" for spark, reason in gguf.SPARK_ELSEWHERE.items()]
     return "\n".join(rows)
 
 
@@ -122,7 +121,7 @@ def test_the_documented_table_is_the_codes() -> None:
 
 
 def test_what_has_no_effect_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    section._warned.clear()
+    gguf._warned.clear()
     given = {"nKeep": 32, "cachePrompt": True, "penalizeNl": True}
     with caplog.at_level(logging.WARNING):
         for _ in range(2):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.linking import build, gather
+from actors.linking import build_index, gather
 from actors.linking.index import VocabularyIndex
 from actors.linking.vocabulary import Name, Vocabulary
 
@@ -41,7 +41,7 @@ def vocabulary() -> Vocabulary:
 
 @pytest.fixture(scope="session")
 def folder(vocabulary: Vocabulary, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(vocabulary, tmp_path_factory.mktemp("indexes"))
+    return build_index(vocabulary, tmp_path_factory.mktemp("indexes"))
 
 
 @pytest.fixture(scope="session")

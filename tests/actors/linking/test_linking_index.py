@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.linking import VocabularyError, build, gather, read_manifest
+from actors.linking import VocabularyError, build_index, gather, read_manifest
 from actors.linking.build import TABLES
 from actors.linking.index import Lists, VocabularyIndex
 from actors.linking.lookup import Lookup
@@ -16,7 +16,7 @@ from actors.linking.vocabulary import Name, Vocabulary
 
 
 def test_two_builds_are_equal_to_the_byte(vocabulary: Vocabulary, tmp_path: Path) -> None:
-    one, other = build(vocabulary, tmp_path / "a"), build(vocabulary, tmp_path / "b")
+    one, other = build_index(vocabulary, tmp_path / "a"), build_index(vocabulary, tmp_path / "b")
 
     for path in one.iterdir():
         assert path.read_bytes() == (other / path.name).read_bytes()
@@ -29,44 +29,44 @@ def test_two_builds_are_equal_to_the_byte(vocabulary: Vocabulary, tmp_path: Path
 def test_the_order_of_rows_does_not_change_the_codes_order(tmp_path: Path) -> None:
     names = [Name(f"C{at}", f"term {at}", "list", at, preferred=True) for at in range(9)]
 
-    one = build(gather("x", "1", names), tmp_path / "a")
-    other = build(gather("x", "1", reversed(names)), tmp_path / "b")
+    one = build_index(gather("x", "1", names), tmp_path / "a")
+    other = build_index(gather("x", "1", reversed(names)), tmp_path / "b")
 
     assert read_manifest(one).digest == read_manifest(other).digest
 
 
 def test_an_index_never_changes(vocabulary: Vocabulary, tmp_path: Path) -> None:
-    build(vocabulary, tmp_path)
+    build_index(vocabulary, tmp_path)
 
     with pytest.raises(VocabularyError, match="small-1 exists"):
-        build(vocabulary, tmp_path)
+        build_index(vocabulary, tmp_path)
 
 
 @pytest.mark.parametrize("version", ["", "..", "a/b", "2026 10"])
 def test_a_version_that_is_no_part_of_a_path(version: str, tmp_path: Path) -> None:
     with pytest.raises(VocabularyError, match="a name or version has letters"):
-        build(gather("x", version, [Name("C", "cold", "list", 1)]), tmp_path)
+        build_index(gather("x", version, [Name("C", "cold", "list", 1)]), tmp_path)
 
 
 def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
     surrogate = gather("x", "1", [Name("C", "bad \ud800", "list", 1)])
 
     with pytest.raises(UnicodeEncodeError):
-        build(surrogate, tmp_path)
+        build_index(surrogate, tmp_path)
 
     assert list(tmp_path.iterdir()) == []
 
 
 def test_names_without_a_letter_or_digit_are_never_found(tmp_path: Path) -> None:
     names = [Name("A", "!!!", "list", 1), Name("B", "cold", "list", 2), Name("C", "???", "list", 3)]
-    index = VocabularyIndex(build(gather("x", "1", names), tmp_path))
+    index = VocabularyIndex(build_index(gather("x", "1", names), tmp_path))
 
     assert [hit.concept for hit in Lookup(index, Similar(index)).find("cold", 3, 0.1)] == [1]
     assert Lookup(index, Similar(index)).find("!!!", 3, 0.1) == ()
 
 
 def test_a_vocabulary_of_nothing_else(tmp_path: Path) -> None:
-    index = VocabularyIndex(build(gather("x", "1", [Name("A", "!!!", "list", 1)]), tmp_path))
+    index = VocabularyIndex(build_index(gather("x", "1", [Name("A", "!!!", "list", 1)]), tmp_path))
 
     assert Lookup(index, Similar(index)).find("cold", 3, 0.1) == ()
 
@@ -93,7 +93,7 @@ def test_a_folder_that_is_no_index(content: str, tmp_path: Path) -> None:
 
 
 def test_a_table_that_is_cut_off(vocabulary: Vocabulary, tmp_path: Path) -> None:
-    target = build(vocabulary, tmp_path)
+    target = build_index(vocabulary, tmp_path)
     path = target / "keys.arrow"
     path.write_bytes(path.read_bytes()[:100])
 

@@ -7,7 +7,7 @@ import pytest
 
 from actors.config import RESULTS, ConfigError
 from actors.config.linking import LinkedVocabulary, Linking, resolve_linking
-from actors.linking import LinkingStage, VocabularyError, build, gather, read_manifest
+from actors.linking import LinkingStage, VocabularyError, build_index, gather, read_manifest
 from actors.linking.vocabulary import Name
 from actors.spans import Annotations, Code, Entity, Grounding, Relation, spanning
 
@@ -122,7 +122,7 @@ def test_an_entity_without_a_place_is_linked_too(config: Linking) -> None:
 
 def test_identity_is_what_can_change_a_code(config: Linking, tmp_path: Path) -> None:
     same = identity(config)
-    other = build(gather("small", "1", [Name("C", "cold", "list", 1)]), tmp_path)
+    other = build_index(gather("small", "1", [Name("C", "cold", "list", 1)]), tmp_path)
     vocabulary = config.vocabularies[0].model_copy(update={"index": str(other)})
 
     assert identity(config) == same

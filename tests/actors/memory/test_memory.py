@@ -14,7 +14,7 @@ from support.memory_models import ARCHITECTURES, Kind, Shape, write
 from actors.config import ConfigError
 from actors.config.gguf import GgufContext
 from actors.gguf import LlamaModel, LlamaRunner
-from actors.memory import facts, llama_memory, open_header, output_rows
+from actors.memory import gguf_facts, llama_memory, open_header, output_rows
 from actors.memory.arena import Op, peak
 
 CONTEXT = GgufContext(n_ctx=1000, sequences=3, prefixes=1, use_extra_bufts=False)
@@ -144,7 +144,7 @@ def test_a_window_takes_less_than_the_whole_context(tmp_path: Path) -> None:
 
 
 def test_the_facts_of_a_file_without_llama_cpp(tmp_path: Path) -> None:
-    found = facts(open_header(make(tmp_path / "m.gguf")))
+    found = gguf_facts(open_header(make(tmp_path / "m.gguf")))
     assert (found.architecture, found.name) == ("qwen2", "tiny-qwen2")
     assert (found.layers, found.embedding, found.heads, found.kv_heads) == (4, 64, 4, 2)
     assert found.vocabulary == 1500

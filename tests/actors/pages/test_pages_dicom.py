@@ -35,8 +35,8 @@ from actors.pages import (
     UnknownFormat,
     UnsupportedEncoding,
     compose,
-    kind_of,
     open_pages,
+    page_format,
 )
 from actors.pages.formats import decode_pages
 
@@ -149,7 +149,7 @@ def test_an_overlay_in_spare_bits_of_the_pixels_is_drawn() -> None:
 def test_an_encapsulated_pdf_is_read_as_the_pdf_that_it_is() -> None:
     document = text_pdf(b"Continue bisoprolol 5 mg")
     content = encapsulated(document, "application/pdf")
-    assert kind_of(content) == "dicom"
+    assert page_format(content) == "dicom"
     assert list(open_pages(content)) == list(open_pages(document))
     assert text_of(content) == "Continue bisoprolol 5 mg"
 
@@ -225,13 +225,13 @@ def test_a_file_without_a_header_is_read(implicit: bool, little_endian: bool) ->
     values[6:] = 3000
     content = dicom(values, StudyDate="20260304", Modality="OT")
     without = bare(content, implicit, little_endian)
-    assert kind_of(without) == "dicom"
+    assert page_format(without) == "dicom"
     assert np.array_equal(picture_of(without), picture_of(content))
 
 
 def test_a_preamble_that_is_the_head_of_a_tiff_does_not_matter() -> None:
     content = dicom(ct_page())
-    assert kind_of(b"II*\0" + content[4:]) == "dicom"
+    assert page_format(b"II*\0" + content[4:]) == "dicom"
     assert np.array_equal(picture_of(b"II*\0" + content[4:]), picture_of(content))
 
 
@@ -245,7 +245,7 @@ def test_a_preamble_that_is_the_head_of_a_tiff_does_not_matter() -> None:
     ],
 )
 def test_bytes_that_only_begin_like_dicom_are_of_no_known_kind(content: bytes) -> None:
-    assert kind_of(content) is None
+    assert page_format(content) is None
     with pytest.raises(UnknownFormat):
         only_page(content)
 

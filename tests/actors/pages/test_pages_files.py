@@ -24,8 +24,8 @@ from actors.pages import (
     TooManyPixels,
     UnknownFormat,
     UnsupportedEncoding,
-    kind_of,
     open_pages,
+    page_format,
 )
 
 SAMPLES = ROOT / "configs" / "samples" / "pages"
@@ -75,7 +75,7 @@ def test_every_frame_of_a_tiff_is_a_page() -> None:
 
 
 def test_a_name_does_not_matter_and_content_does() -> None:
-    assert kind_of(encoded(Image.new("L", (9, 9)), "PNG")) == "png"
+    assert page_format(encoded(Image.new("L", (9, 9)), "PNG")) == "png"
     with pytest.raises(UnknownFormat):
         list(open_pages(b"this was named scan.jpg"))
     with pytest.raises(EmptyFile):

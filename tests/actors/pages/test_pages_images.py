@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, TiffImagePlugin
 from support.images import encoded
 
-from actors.pages import DecodeLimits, TooManyPages, UnsupportedEncoding, kind_of, open_pages
+from actors.pages import DecodeLimits, TooManyPages, UnsupportedEncoding, open_pages, page_format
 from actors.pages.formats import decode_pages
 
 # 64 x 48 pixels of one orange, as pillow-heif writes them: nothing that is installed here encodes.
@@ -49,7 +49,7 @@ def test_pictures_of_phones_and_archives_are_pages(form: str, kind: str) -> None
     content = HEIC if form == "HEIF" else encoded(Image.new("RGB", (64, 48), (200, 100, 0)), form)
     if form == "HEIF":
         pytest.importorskip("pi_heif")
-    assert kind_of(content) == kind
+    assert page_format(content) == kind
     (page,) = open_pages(content)
     assert (page.width, page.height) == (64, 48)
     assert page.picture is not None
@@ -58,7 +58,7 @@ def test_pictures_of_phones_and_archives_are_pages(form: str, kind: str) -> None
 
 def test_a_codestream_of_jpeg_2000_is_a_page() -> None:
     content = encoded(Image.new("L", (64, 48), 9), "JPEG2000", no_jp2=True)
-    assert kind_of(content) == "jpeg2000"
+    assert page_format(content) == "jpeg2000"
     assert sizes(content) == [(64, 48)]
 
 
@@ -69,7 +69,7 @@ def test_the_orientation_of_a_phone_s_picture_is_applied() -> None:
 
 
 def test_a_video_is_of_no_known_kind() -> None:
-    assert kind_of(b"\0\0\0\x18ftypisom\0\0\0\0isommp42" + b"\0" * 40) is None
+    assert page_format(b"\0\0\0\x18ftypisom\0\0\0\0isommp42" + b"\0" * 40) is None
 
 
 def test_heic_without_its_decoder_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ from pipelines.batch.describe import describe
 from pipelines.batch.graph import write_tasks
 from pipelines.config import LoadedPipeline
 from pipelines.deidentification import KEY
-from pipelines.enrich import Pass, decide, enrich
+from pipelines.enrich import Pass, decide, enrich_once
 from pipelines.runs import maintenance
 from pipelines.runs.store import RunStore
 from pipelines.source.units import plan_source
@@ -78,7 +78,7 @@ class Lake:
 
     def enrich(self, section: dict[str, Any] | None = None, load: Any = None, **more: Any) -> Pass:
         found = self.loaded(section, **more)
-        return enrich(found, Quiet(), nullcontext(), load or hashing())
+        return enrich_once(found, Quiet(), nullcontext(), load or hashing())
 
 
 @pytest.fixture
@@ -321,12 +321,12 @@ def test_a_patient_who_was_corrected_gets_new_surrogates_without_a_model(lake: L
 
 def test_a_lake_that_was_never_deidentified_can_begin_to_be(lake: Lake) -> None:
     plain = pipeline(str(lake.source), lake.sink.path, columns=("pid", "ward"))
-    enrich(plain, Quiet(), nullcontext(), hashing())
+    enrich_once(plain, Quiet(), nullcontext(), hashing())
     assert "reidentification" not in lake.sink.snapshot().names
     assert not (Path(lake.sink.path) / "deidentified").exists()
     lake.enrich()
     assert len(counterparts(lake.sink)) == 5
-    enrich(plain, Quiet(), nullcontext(), hashing())  # and the stage may go again
+    enrich_once(plain, Quiet(), nullcontext(), hashing())  # and the stage may go again
     now = lake.sink.snapshot()
     assert sum(table.num_rows for table in now.tables("deidentified/documents")) == 0
     assert sum(table.num_rows for table in now.tables("documents")) == 5
@@ -337,11 +337,11 @@ def test_joining_and_removing_files_includes_the_deidentified_tables(lake: Lake)
     lake.write("a", ["a0"])
     lake.enrich()
     before = counterparts(lake.sink)
-    done = maintenance.compact(lake.sink)
+    done = maintenance.compact_sink(lake.sink)
     assert done.after["deidentified/documents"] == 1
     assert counterparts(lake.sink) == before
     later = timedelta(0)
-    waste = maintenance.vacuum(lake.sink, later, remove=True)
+    waste = maintenance.vacuum_sink(lake.sink, later, remove=True)
     tables = {file.rpartition("/r")[0] for file in waste.files}
     assert {"documents", "deidentified/documents", "reidentification"} <= tables
     assert counterparts(lake.sink) == before

@@ -17,7 +17,7 @@ from pipelines.batch import drive_run, write_plan
 from pipelines.cli.app import app
 from pipelines.config import LoadedPipeline
 from pipelines.enrich import decide
-from pipelines.runs.maintenance import compact, vacuum
+from pipelines.runs.maintenance import compact_sink, vacuum_sink
 from pipelines.runs.store import RunStore
 from pipelines.tables.delta import ConflictError, TableVersion
 from pipelines.tables.diff import compare
@@ -59,7 +59,7 @@ def test_small_files_become_one_with_the_same_rows_and_units(folder: Path) -> No
     before, rows, units = store.snapshot(), rows_of(store), store.snapshot().units
     for name in ("documents", "entities"):  # told by the log alone: nothing is opened to look
         assert {f.key for f in before.table(name).files()} <= {one.key for one in units}
-    done = compact(store)
+    done = compact_sink(store)
     assert done.before["documents"] == 6
     assert done.before["entities"] == 5  # nothing was found in the unit that failed
     assert (done.after["documents"], done.after["entities"], done.after["units"]) == (1, 1, 1)
@@ -69,13 +69,13 @@ def test_small_files_become_one_with_the_same_rows_and_units(folder: Path) -> No
     assert rows_of(store, before.ledger.runs[0]) == {i: rows[i] for i in rows if i[0] == "0"}
     difference = compare(before, store.snapshot())
     assert not any(difference.documents.values())
-    again = compact(store)
+    again = compact_sink(store)
     assert again.before == again.after == done.after
 
 
 def test_enrichment_goes_on_from_it(folder: Path) -> None:
     store = RunStore(str(folder / "out"))
-    compact(store)
+    compact_sink(store)
     assert _pass(folder) == 0
     write_rows(folder / "in/03.jsonl", ["3-0", "3-1", "3-9"])
     write_rows(folder / "in/99.jsonl", ["n"])
@@ -92,7 +92,7 @@ def test_enrichment_goes_on_from_it(folder: Path) -> None:
 def test_documents_that_move_leave_a_joined_file(folder: Path) -> None:
     keep = {"deleted": "keep"}
     store = RunStore(str(folder / "out"))
-    compact(store)
+    compact_sink(store)
     (folder / "in/02.jsonl").unlink()
     write_rows(folder / "in/zz.jsonl", ["2-1", "z"], extra="corrected ")
     _pass(folder, enrich=keep)
@@ -107,9 +107,9 @@ def test_documents_that_move_leave_a_joined_file(folder: Path) -> None:
 def test_what_it_replaced_can_be_vacuumed(folder: Path) -> None:
     store = RunStore(str(folder / "out"))
     rows = rows_of(store)
-    compact(store)
-    assert vacuum(store, timedelta(days=7), remove=False).files == ()
-    vacuum(store, timedelta(days=7), remove=True, now=LATER)
+    compact_sink(store)
+    assert vacuum_sink(store, timedelta(days=7), remove=False).files == ()
+    vacuum_sink(store, timedelta(days=7), remove=True, now=LATER)
     assert rows_of(store) == rows
     files = {Path(file) for file in store.snapshot().files("documents")}
     assert files == {*(folder / "out/documents").rglob("*.parquet")}
@@ -118,7 +118,7 @@ def test_what_it_replaced_can_be_vacuumed(folder: Path) -> None:
 
 def test_no_text_of_a_document_stands_in_a_log(folder: Path) -> None:
     """Statistics of text would carry it there, and into every engine's metadata."""
-    compact(RunStore(str(folder / "out")))
+    compact_sink(RunStore(str(folder / "out")))
     logs = [*(folder / "out").rglob("_delta_log/*.json")]
     assert any('"OPTIMIZE"' in log.read_text() for log in logs)
     assert not any("metformin" in log.read_text() for log in logs)
@@ -130,7 +130,7 @@ def test_units_keep_the_identity_that_they_were_made_with(folder: Path) -> None:
         write_rows(folder / f"in/{number}.jsonl", [f"{number}"])
         _pass(folder, enrich={"on_model_change": "keep"}, **other)
     store = RunStore(str(folder / "out"))
-    compact(store)
+    compact_sink(store)
     assert len({one.identity for one in store.snapshot().units}) == 2
     # The ones that were made with the pipeline as it is now are not stale, the others are.
     assert _pass(folder, **other) == 18
@@ -149,7 +149,7 @@ def test_a_run_that_commits_meanwhile_wins(folder: Path, monkeypatch: pytest.Mon
         real(table, target_bytes)
 
     monkeypatch.setattr(TableVersion, "compact", compact_late)
-    compact(store)
+    compact_sink(store)
     assert raced
     assert rows_of(store).keys() == {f"{n}-{i}" for n in range(6) for i in range(3)} - {
         "3-1",
@@ -161,7 +161,7 @@ def test_a_run_that_commits_meanwhile_wins(folder: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(TableVersion, "compact", never)
     with pytest.raises(RunError, match="committed to documents all the while"):
-        compact(store)
+        compact_sink(store)
 
 
 def test_the_command_and_other_readers(folder: Path) -> None:

@@ -23,7 +23,7 @@ from support.without_ray import _without_ray  # noqa: F401
 from actors.config import ConfigError
 from pipelines.batch import RunFailedError, begin_run, drive_run, write_plan
 from pipelines.config import LoadedPipeline
-from pipelines.enrich import Pass, decide, decide_retry, enrich
+from pipelines.enrich import Pass, decide, decide_retry, enrich_once
 from pipelines.runs.lease import Lease, LeaseHeldError
 from pipelines.runs.store import RunStore
 from pipelines.source.duplicates import DuplicateIdsError
@@ -53,7 +53,7 @@ class Lake:
 
     def enrich(self, **more: Any) -> tuple[Pass, int]:
         before = Counting.seen
-        done = enrich(self.loaded(**more), Quiet(), nullcontext(), counting(str(self.forgive)))
+        done = enrich_once(self.loaded(**more), Quiet(), nullcontext(), counting(str(self.forgive)))
         return done, Counting.seen - before
 
 
@@ -320,7 +320,7 @@ def test_a_pass_that_was_cut_short_is_gone_on_with(lake: Lake) -> None:
                 raise Enough
 
     with pytest.raises(RunFailedError):
-        enrich(lake.loaded(), Stop(), nullcontext(), counting(""))
+        enrich_once(lake.loaded(), Stop(), nullcontext(), counting(""))
     (run_id,) = lake.sink.open_runs()
     done, _ = lake.enrich()
     assert done.outcome is not None
@@ -342,7 +342,7 @@ def test_a_pass_that_was_cut_short_is_gone_on_with_though_a_file_has_arrived(lak
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        enrich(lake.loaded(), Dies(), nullcontext(), counting(""))
+        enrich_once(lake.loaded(), Dies(), nullcontext(), counting(""))
     (run_id,) = lake.sink.open_runs()
     lake.write("z", *(f"z{j}" for j in range(8)))
     done, seen = lake.enrich()
@@ -406,7 +406,7 @@ def test_more_kept_columns_later_are_null_in_older_rows(lake: Lake) -> None:
     sink = loaded.pipeline.sink.model_copy(update={"entity_columns": ("ward",)})
     update = {"source": source, "sink": sink}
     loaded = replace(loaded, pipeline=loaded.pipeline.model_copy(update=update))
-    enrich(loaded, Quiet(), nullcontext(), hashing())
+    enrich_once(loaded, Quiet(), nullcontext(), hashing())
     documents = DeltaTable(f"{lake.sink.path}/documents").to_pyarrow_table().to_pylist()
     assert {row["doc_id"]: row["ward"] for row in documents}["w0"] == "7"
     assert [row["ward"] for row in documents].count(None) == 15

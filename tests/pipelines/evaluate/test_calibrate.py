@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 from actors.spans import Entity, spanning
 from pipelines.cli.app import app
 from pipelines.evaluate import Comparison, GoldDocument, GoldSpan, Prediction, compare
-from pipelines.evaluate.calibrate import (
+from pipelines.evaluate.calibration import (
     Aim,
-    calibrate,
+    calibrate_scores,
     calibration_tables,
     thresholds_snippet,
     wilson,
@@ -42,12 +42,12 @@ def compared(predictions: list[tuple[float, bool]], missed: int = 0) -> Comparis
 
 def test_the_lowest_threshold_with_the_precision() -> None:
     found = compared([(0.9, True), (0.8, False), (0.7, True), (0.6, True), (0.5, False)], missed=1)
-    (one,) = calibrate(found, "precision", 0.75).thresholds
+    (one,) = calibrate_scores(found, "precision", 0.75).thresholds
     assert (one.value, one.kept, one.correct, one.gold) == (0.6, 4, 3, 4)
     assert (one.precision, one.recall) == (0.75, 0.75)
-    (one,) = calibrate(found, "recall", 0.25).thresholds
+    (one,) = calibrate_scores(found, "recall", 0.25).thresholds
     assert (one.value, one.precision) == (0.9, 1.0)
-    (one,) = calibrate(found, "recall", 0.9).thresholds
+    (one,) = calibrate_scores(found, "recall", 0.9).thresholds
     assert one.value is None
     assert (one.kept, one.recall) == (5, 0.75)
 
@@ -62,7 +62,7 @@ def test_the_lowest_threshold_with_the_precision() -> None:
 def test_a_threshold_is_the_best_of_all(
     predictions: list[tuple[float, bool]], missed: int, aim: Aim, least: float
 ) -> None:
-    for one in calibrate(compared(predictions, missed), aim, least).thresholds:
+    for one in calibrate_scores(compared(predictions, missed), aim, least).thresholds:
         reached = {}
         for threshold in {score for score, _ in predictions}:
             kept = [right for score, right in predictions if score >= threshold]
@@ -76,7 +76,7 @@ def test_a_threshold_is_the_best_of_all(
 
 
 def test_reliability_and_its_error() -> None:
-    found = calibrate(compared([(0.95, True), (0.95, False), (0.2, False)]), "precision", 0)
+    found = calibrate_scores(compared([(0.95, True), (0.95, False), (0.2, False)]), "precision", 0)
     low, high = found.reliability
     assert (low.count, low.correct, high.count, high.correct) == (1, 0.0, 2, 0.5)
     assert found.error == pytest.approx((1 * 0.2 + 2 * 0.45) / 3)
@@ -90,8 +90,8 @@ def test_predictions_without_a_score_are_counted() -> None:
     document = GoldDocument("d", TEXT, (GoldSpan(0, 1, "A"),))
     entities = [Entity("A", "a", 0, 1, model="m")]
     found = compare({"d": document}, [Prediction("d", TEXT, entities)], resamples=0)
-    assert calibrate(found, "precision", 0.5).without_score == 1
-    assert not calibrate(found, "precision", 0.5).thresholds
+    assert calibrate_scores(found, "precision", 0.5).without_score == 1
+    assert not calibrate_scores(found, "precision", 0.5).thresholds
 
 
 def test_wilson_interval() -> None:
@@ -103,7 +103,7 @@ def test_wilson_interval() -> None:
 
 
 def test_thresholds_are_of_labels_before_they_are_replaced() -> None:
-    found = calibrate(compared([(0.87654, True)]), "precision", 0.5).thresholds
+    found = calibrate_scores(compared([(0.87654, True)]), "precision", 0.5).thresholds
     assert thresholds_snippet(found, {"m": {"a1": "A", "a2": "A", "x": "B"}}) == {
         "m": {"a1": 0.8765, "a2": 0.8765, "A": 0.8765}
     }

@@ -12,7 +12,7 @@ from support.lake import store_rows
 from typer.testing import CliRunner
 
 from pipelines.cli.app import app
-from pipelines.runs.maintenance import compact
+from pipelines.runs.maintenance import compact_sink
 from pipelines.runs.plan import RunPlan
 from pipelines.runs.results import read_results
 from pipelines.runs.store import RunStore
@@ -61,7 +61,7 @@ def test_live_documents_or_those_of_a_run(
 
 def test_a_compacted_sink_reads_the_same(store: RunStore) -> None:
     before = {one.doc_id: one for one in read_results(store.snapshot())}
-    compact(store, 128)
+    compact_sink(store, 128)
     after = list(read_results(store.snapshot()))
     assert {one.doc_id: one for one in after} == before
     assert all(len(one.entities) == 1 for one in after)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from support.exchange import NOTE, PIECES, document, exported, note
 
 from actors.spans import Assertion, Code, spanning
-from pipelines.exchange.export import export
+from pipelines.exchange.export import export_documents
 from pipelines.exchange.exporter import ExportError, ExportOptions, Lost
 from pipelines.exchange.formats import ExportFormat
 from pipelines.exchange.selection import Selection
@@ -422,7 +422,7 @@ def test_an_export_overwrites_nothing_and_leaves_nothing_half(tmp_path: Path) ->
     for format_ in ExportFormat:
         options = ExportOptions(unit=format_.unit(None))
         with pytest.raises(OSError, match="away"):
-            export(breaking(), format_, str(tmp_path / "new"), options, Lost())
+            export_documents(breaking(), format_, str(tmp_path / "new"), options, Lost())
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
 
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from actors.spans import Entity, Grounding, spanning
 from pipelines.cli.app import app
 from pipelines.exchange.exporter import ExportError
-from pipelines.exchange.sample import By, models_by_label, sample
+from pipelines.exchange.sample import By, models_by_label, sample_documents
 from pipelines.runs.results import Result
 
 
@@ -36,7 +36,7 @@ def test_doubt_takes_the_lowest_scores_of_each_label_in_turn() -> None:
         doc("d", of("Dose", 0.7)),
         doc("e", of("Drug")),
     ]
-    chosen = sample(results, By.DOUBT, 3)
+    chosen = sample_documents(results, By.DOUBT, 3)
     assert set(chosen.documents) == {"d", "b", "c"}
     assert chosen.strata == {"Dose": 1, "Drug": 2}
 
@@ -44,7 +44,7 @@ def test_doubt_takes_the_lowest_scores_of_each_label_in_turn() -> None:
 def test_ungrounded_takes_documents_with_most_of_them() -> None:
     lost = Entity("Drug", "aspirin", None, None, grounding=Grounding.UNGROUNDED)
     results = [doc("a", of("Drug")), doc("b", lost), doc("c", lost, lost)]
-    assert sample(results, By.UNGROUNDED, 1).documents == ("c",)
+    assert sample_documents(results, By.UNGROUNDED, 1).documents == ("c",)
 
 
 def test_disagreement_counts_what_a_model_of_the_label_missed() -> None:
@@ -56,13 +56,13 @@ def test_disagreement_counts_what_a_model_of_the_label_missed() -> None:
     ]
     models = models_by_label(e for result in results for e in result.entities)
     assert models == {"Drug": {"m1", "m2"}}
-    assert sample(results, By.DISAGREEMENT, 5, models=models).documents == ("b",)
+    assert sample_documents(results, By.DISAGREEMENT, 5, models=models).documents == ("b",)
 
 
 def test_every_label_has_its_turn() -> None:
     results = [doc(f"common{i}", of("Common")) for i in range(50)]
     results += [doc(f"rare{i}", of("Rare")) for i in range(5)]
-    chosen = sample(results, By.LABEL, 8)
+    chosen = sample_documents(results, By.LABEL, 8)
     assert chosen.strata == {"Common": 4, "Rare": 4}
 
 
@@ -82,7 +82,7 @@ def test_no_patient_has_more_than_its_share_and_order_does_not_matter(
     models = {"Drug": frozenset({"m1", "m2"})}
 
     def choose(some: list[Result]) -> set[str]:
-        chosen = sample(some, by, n, patient="p", per_patient=share, models=models)
+        chosen = sample_documents(some, by, n, patient="p", per_patient=share, models=models)
         assert sum(chosen.strata.values()) == len(chosen.documents) <= n
         return set(chosen.documents)
 
@@ -100,14 +100,17 @@ def test_no_patient_has_more_than_its_share_and_order_does_not_matter(
 
 def test_the_seed_decides() -> None:
     results = [doc(str(i)) for i in range(100)]
-    chosen = [frozenset(sample(results, By.RANDOM, 10, seed=seed).documents) for seed in (1, 1, 2)]
+    chosen = [
+        frozenset(sample_documents(results, By.RANDOM, 10, seed=seed).documents)
+        for seed in (1, 1, 2)
+    ]
     assert chosen[0] == chosen[1] != chosen[2]
 
 
 @pytest.mark.parametrize("by", [By.DOUBT, By.DISAGREEMENT, By.UNGROUNDED, By.LABEL])
 def test_a_sink_without_such_documents_is_an_error(by: By) -> None:
     with pytest.raises(ExportError, match=f"no document qualifies for --by {by}"):
-        sample([doc("a")], by, 5)
+        sample_documents([doc("a")], by, 5)
 
 
 def test_the_command_writes_tasks(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ from pipelines.report import (
     ReportRun,
     ReportStep,
     has_problem,
-    render,
+    render_report,
     sample,
     write,
 )
@@ -204,7 +204,7 @@ DOCUMENTS = [
 
 
 def test_a_page_shows_what_a_reader_asks_for() -> None:
-    page = render(run(steps=[ReportStep(model="m1")], config="name: <x>"), DOCUMENTS)
+    page = render_report(run(steps=[ReportStep(model="m1")], config="name: <x>"), DOCUMENTS)
     assert page.count("<script>") == 1  # the page's own; the document's id is escaped
     assert "Not found in the text" in page
     assert "United &lt;States&gt;" in page
@@ -217,7 +217,7 @@ def test_a_page_shows_what_a_reader_asks_for() -> None:
 
 
 def test_the_pages_data_speaks_of_each_entity_in_code_points() -> None:
-    page = render(run(), DOCUMENTS)
+    page = render_report(run(), DOCUMENTS)
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
     assert found is not None
     data = json.loads(found[1])
@@ -232,7 +232,7 @@ def test_the_pages_data_speaks_of_each_entity_in_code_points() -> None:
 
 
 def test_the_page_needs_no_network_and_its_policy_allows_just_its_own_code() -> None:
-    page = render(run(), DOCUMENTS)
+    page = render_report(run(), DOCUMENTS)
     assert not re.search(r"(src|href)=[\"']?(https?:)?//", page)
     assert "@import" not in page
     assert "url(" not in page
@@ -253,7 +253,7 @@ def test_labels_and_models_cannot_break_out_of_style_or_data() -> None:
     evil = '</style></script>"}<img>\\'
     entity = spanning("abc", 0, 1, evil, model="</script><img>", attributes={"</script>": "<img>"})
     document = ReportDocument(doc_id="a", status=Status.OK, text="abc", entities=[entity])
-    page = render(run(entity_counts={evil: 1}), [document])
+    page = render_report(run(entity_counts={evil: 1}), [document])
     assert "<img>" not in page
     assert page.count("</script>") == 2
     assert page.count("</style>") == 1
@@ -271,7 +271,7 @@ def test_a_sample_is_said_to_be_one_and_shows_problems() -> None:
     assert chosen == sample(iter(many), 40, has_problem)
     assert sample(many[:30], 40, has_problem) == many[:30]
     assert sample([d for d in many if d.status is Status.FAILED], 10, has_problem) != []
-    page = render(run(documents_ok=1980, documents_failed=20), many, limit=40)
+    page = render_report(run(documents_ok=1980, documents_failed=20), many, limit=40)
     assert "40 of its 2,000 documents" in page
 
 
@@ -282,11 +282,11 @@ def test_200_documents_are_under_2_mb_and_a_giant_is_cut_honestly() -> None:
         for i in range(40)
     ]
     one = ReportDocument(doc_id="pmid-123456", status=Status.OK, text=text, entities=spans)
-    assert len(render(run(), [one] * 200).encode()) < 2_000_000
+    assert len(render_report(run(), [one] * 200).encode()) < 2_000_000
     giant = "word " * 1_000_000
     last = spanning(giant, 4_000_000, 4_000_004, "Drug")
     big = ReportDocument(doc_id="a", status=Status.OK, text=giant, entities=[last])
-    page = render(run(), [big])
+    page = render_report(run(), [big])
     assert "4,980,000 more characters are not shown" in page
     assert len(page) < 200_000
 
@@ -308,7 +308,9 @@ def test_seconds_and_rates_in_words() -> None:
 
 def test_ids_that_are_files_are_named_without_the_folder_they_share() -> None:
     ids = ("file:///lake/pages/a.png", "file:///lake/pages/deep/b.png#3")
-    page = render(run(), [ReportDocument(doc_id=id_, status=Status.OK, text="x") for id_ in ids])
+    page = render_report(
+        run(), [ReportDocument(doc_id=id_, status=Status.OK, text="x") for id_ in ids]
+    )
     assert '<span class="id">a.png</span>' in page
     assert '<span class="id">deep/b.png#3</span>' in page
     assert f'title="{ids[0]}"' in page
@@ -347,7 +349,7 @@ REFINED = ReportDocument(
 
 
 def test_the_status_of_a_mark_is_drawn_said_and_explained() -> None:
-    page = render(run(), [REFINED])
+    page = render_report(run(), [REFINED])
     text = page.split('<div class="text', 1)[1]
     marks = re.findall(r'<mark class="([^"]*)" data-e="\d"([^>]*)>([^<]*)', text)
     assert [(set(c.split()) - {f"k{i}" for i in range(4)}, said, w) for c, said, w in marks] == [
@@ -367,11 +369,11 @@ def test_the_status_of_a_mark_is_drawn_said_and_explained() -> None:
     for look in ("negated", "unsure", "historical", "others"):
         assert f'class="sample {look}"' in legend[1]
     assert "Sections: family history" in page
-    assert 'class="statuses"' not in render(run(), DOCUMENTS)
+    assert 'class="statuses"' not in render_report(run(), DOCUMENTS)
 
 
 def test_the_details_of_an_item_have_cues_codes_and_what_it_is_related_to() -> None:
-    page = render(run(), [REFINED])
+    page = render_report(run(), [REFINED])
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
     assert found is not None
     data = json.loads(found[1])

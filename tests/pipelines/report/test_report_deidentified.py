@@ -16,7 +16,7 @@ from actors.config.deidentify import Category
 from actors.deidentify import Deidentifier, Residue
 from pipelines.cli.app import app
 from pipelines.deidentification import KEY
-from pipelines.enrich import enrich
+from pipelines.enrich import enrich_once
 
 pytestmark = pytest.mark.usefixtures("_without_ray")
 TEXTS = {
@@ -47,7 +47,7 @@ def _run(lake: Path, **section: object) -> None:
     policies = {"NAME": "surrogate", "DATE": "generalise"}
     section = {"policies": policies, **section}
     loaded = pipeline(str(lake / "in"), str(lake / "out"), deidentify=section)
-    enrich(loaded, Quiet(), nullcontext(), hashing())
+    enrich_once(loaded, Quiet(), nullcontext(), hashing())
 
 
 def test_each_mark_has_what_stood_there_before_and_counts_are_of_the_run(
@@ -91,7 +91,7 @@ def test_a_sample_of_a_large_run(lake: Path) -> None:
 
 def test_a_sink_that_was_never_deidentified_says_so(lake: Path) -> None:
     loaded = pipeline(str(lake / "in"), str(lake / "out"))
-    enrich(loaded, Quiet(), nullcontext(), hashing())
+    enrich_once(loaded, Quiet(), nullcontext(), hashing())
     result = CliRunner().invoke(app, ["report", str(lake / "out"), "--deidentified"])
     assert result.exit_code == 2
     assert "has no de-identified documents; add a `deidentify` section" in " ".join(

@@ -17,7 +17,7 @@ from actors.spans import Box, Entity, Status
 from pipelines.cli.report_pages import sheets
 from pipelines.markup.left_out import left_out
 from pipelines.markup.page_image import MarkedBox, Sheet, draw
-from pipelines.report import ReportDocument, ReportRun, render
+from pipelines.report import ReportDocument, ReportRun, render_report
 from pipelines.runs.results import Result
 
 
@@ -90,11 +90,11 @@ def test_a_report_draws_entities_on_the_page_beside_the_text() -> None:
         sheets=lambda: [Sheet(0, picture(), "png", 60, 40)],
     )
     run = ReportRun(name="n", run_id="r", started=datetime(2025, 1, 1, tzinfo=UTC), seconds=1.0)
-    page = render(run, [document])
+    page = render_report(run, [document])
     assert len(re.findall(r"<rect class=\"k0 i\" data-e=\"0\"", page)) == 1
     assert 'href="data:image/png;base64,' in page
     assert 'class="beside"' in page
-    plain = render(run, [ReportDocument(doc_id="t", status=Status.OK, text="Metformin")])
+    plain = render_report(run, [ReportDocument(doc_id="t", status=Status.OK, text="Metformin")])
     assert 'class="beside"' not in plain
 
 
@@ -123,7 +123,7 @@ def of_pages(count: int) -> str:
         sheets=lambda: [Sheet(at, picture(), "png", 60, 40) for at in range(count)],
     )
     run = ReportRun(name="r", run_id="r", started=datetime.now(UTC), seconds=1, documents_ok=1)
-    return render(run, [document])
+    return render_report(run, [document])
 
 
 def test_what_was_not_read_is_framed_on_its_page_and_said() -> None:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from actors.spans import Assertion, Entity, Grounding, spanning
 from pipelines.cli.app import app
 from pipelines.runs.drift import MeasureChange, compare_profiles
-from pipelines.runs.maintenance import compact
+from pipelines.runs.maintenance import compact_sink
 from pipelines.runs.plan import RunPlan
 from pipelines.runs.profile import Measure, Profile, Ratio, profile
 from pipelines.runs.store import RunStore
@@ -109,7 +109,7 @@ def test_a_compacted_sink_has_the_same_profile(tmp_path: Path) -> None:
     write_run(store, "r1", {"a": [drug(0.95)], "b": [drug(0.5), drug(0.6)]})
     write_run(store, "r2", {"c": [drug(0.1)], "d": []})
     before = [profile(store.snapshot(), run) for run in ("r1", "r2")]
-    compact(store, 128)
+    compact_sink(store, 128)
     assert [profile(store.snapshot(), run) for run in ("r1", "r2")] == before
 
 

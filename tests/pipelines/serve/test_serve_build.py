@@ -9,12 +9,12 @@ from ray.serve import Application, Deployment
 from support.gguf_models import make_prose
 
 from actors.config import ConfigError
-from actors.config.gguf import USUAL_SLOTS as SLOTS
+from actors.config.gguf import DEFAULT_SLOTS
 from pipelines.capacity import placement
 from pipelines.capacity.nodes import Node
 from pipelines.config import load_pipeline
 from pipelines.serve.catalogue import Catalogue, catalogue_of
-from pipelines.serve.replicas.build import build
+from pipelines.serve.replicas.build import build_application
 
 
 def _catalogue(
@@ -64,7 +64,7 @@ def test_what_sums_allow_and_no_node_holds_is_refused(
     """Serve would wait for its replicas for ever."""
     _cluster(monkeypatch, 2.0, gpus=1.0, count=2)
     with pytest.raises(ConfigError, match=f"^serve.pools: .*{message}"):
-        build(_catalogue(tmp_path, pool=pool))
+        build_application(_catalogue(tmp_path, pool=pool))
 
 
 @pytest.mark.parametrize(("share", "surge"), [(0.5, 100), (0.7, 0)])
@@ -73,11 +73,13 @@ def test_an_update_has_both_up_only_where_cards_can_be_cut_so(
 ) -> None:
     _cluster(monkeypatch, 2.0, gpus=1.0, count=3)
     pool = f"{{num_cpus: 1, num_gpus: {share}, min_actors: 2, max_actors: 2}}"
-    [deployment] = _deployments(build(_catalogue(tmp_path, pool=pool))).values()
+    [deployment] = _deployments(build_application(_catalogue(tmp_path, pool=pool))).values()
     assert deployment._deployment_config.max_surge_percent == surge
 
 
-@pytest.mark.parametrize(("sequences", "requests"), [("1", 16), ("24", 48), ("auto", 2 * SLOTS)])
+@pytest.mark.parametrize(
+    ("sequences", "requests"), [("1", 16), ("24", 48), ("auto", 2 * DEFAULT_SLOTS)]
+)
 def test_a_replica_takes_enough_requests_to_fill_its_slots(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sequences: str, requests: int
 ) -> None:
@@ -85,7 +87,9 @@ def test_a_replica_takes_enough_requests_to_fill_its_slots(
     make_prose(tmp_path)
     model = tmp_path / "tiny.yaml"
     model.write_text(model.read_text().replace("sequences: 1", f"sequences: {sequences}"))
-    deployments = _deployments(build(_catalogue(tmp_path, pool="{num_cpus: 1}", model=str(model))))
+    deployments = _deployments(
+        build_application(_catalogue(tmp_path, pool="{num_cpus: 1}", model=str(model)))
+    )
     assert deployments["model-tiny"].max_ongoing_requests == requests
 
 
@@ -93,9 +97,9 @@ def test_replicas_whose_threads_would_share_cores_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _cluster(monkeypatch, 2.0)
-    build(_catalogue(tmp_path, pool="{num_cpus: 0.5, max_actors: 2}"))
+    build_application(_catalogue(tmp_path, pool="{num_cpus: 0.5, max_actors: 2}"))
     with pytest.raises(ConfigError, match=r"^serve.pools: a 2-core node .* 4 threads"):
-        build(_catalogue(tmp_path, pool="{num_cpus: 0.5, max_actors: 4}"))
+        build_application(_catalogue(tmp_path, pool="{num_cpus: 0.5, max_actors: 4}"))
 
 
 @pytest.mark.parametrize("cpus", [1, 0.5])
@@ -115,7 +119,7 @@ def test_three_models_on_two_cores_are_told_what_helps(
         "sink: {path: out/}\n"
     )
     with pytest.raises(ConfigError, match="each of the 3 models needs a core") as refused:
-        build(catalogue_of(load_pipeline(path)))
+        build_application(catalogue_of(load_pipeline(path)))
     assert "lower" not in str(refused.value)
     assert "num_cpus to 1" not in str(refused.value)
 
@@ -132,14 +136,14 @@ def test_replicas_that_are_too_many_or_too_wide_can_be_fewer_or_narrower(
         ),
     ):
         with pytest.raises(ConfigError, match=how):
-            build(_catalogue(tmp_path, pool=pool))
+            build_application(_catalogue(tmp_path, pool=pool))
 
 
 def test_what_reads_pictures_gets_a_share_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _cluster(monkeypatch, 4.0, gpus=1.0)
-    application = build(
+    application = build_application(
         _catalogue(tmp_path, pool="{num_cpus: 1}", ocr="{num_gpus: auto, gpu_memory_gb: 24}")
     )
     shares = {
@@ -155,8 +159,10 @@ def test_a_reader_without_a_card_runs_on_the_cpu_where_it_may(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     _cluster(monkeypatch, 4.0)
-    build(_catalogue(tmp_path, pool="{num_cpus: 1}", ocr="{num_gpus: auto, cpu_fallback: true}"))
+    build_application(
+        _catalogue(tmp_path, pool="{num_cpus: 1}", ocr="{num_gpus: auto, cpu_fallback: true}")
+    )
     assert "no GPU in this cluster: ocr runs on the CPU" in caplog.text
     monkeypatch.setattr(placement, "smallest_gpu", lambda: None)
     with pytest.raises(ConfigError, match="GPU memory of the cluster is unknown"):
-        build(_catalogue(tmp_path, pool="{num_cpus: 1}", ocr="{num_gpus: auto}"))
+        build_application(_catalogue(tmp_path, pool="{num_cpus: 1}", ocr="{num_gpus: auto}"))

@@ -26,11 +26,11 @@ from actors.spans import Document, Extraction, OnText
 from pipelines.client import Client
 from pipelines.config import load_pipeline
 from pipelines.deidentification import KEY
-from pipelines.enrich import enrich
+from pipelines.enrich import enrich_once
 from pipelines.runs.store import RunStore
 from pipelines.serve.catalogue import catalogue_of
 from pipelines.serve.http.tokens import new_token
-from pipelines.serve.replicas.build import build
+from pipelines.serve.replicas.build import build_application
 from pipelines.serve.wire.errors import CODES
 
 SECTION = (
@@ -104,7 +104,7 @@ def test_batch_and_http_give_equal_rows(tmp_path: Path) -> None:
         context=config["context"],
         relations=config["relations"],
     )
-    enrich(loaded, Quiet(), nullcontext(), hashing())
+    enrich_once(loaded, Quiet(), nullcontext(), hashing())
     batch = counterparts(RunStore(str(tmp_path / "out")))
     model = load_model("starter:token-classifier")
     fake = _Hashing(model, Share(), 0.0, "")
@@ -223,7 +223,9 @@ def test_a_server_without_the_key_does_not_start(
     with pytest.raises(ConfigError, match=f"set {KEY} on this machine"):
         _client(tmp_path)
     with pytest.raises(ConfigError, match=f"set {KEY} on this machine"):
-        build(catalogue_of(load_pipeline(tmp_path / "pipe.yaml")))  # before anything is deployed
+        build_application(
+            catalogue_of(load_pipeline(tmp_path / "pipe.yaml"))
+        )  # before anything is deployed
 
 
 def test_who_asked_is_logged_without_text_and_ids(

@@ -29,7 +29,7 @@ from pipelines.serve.answering.models import (
     facts_of,
 )
 from pipelines.serve.http.readiness import probe, says_well
-from pipelines.serve.replicas import replica as replicas
+from pipelines.serve.replicas import replica
 from pipelines.serve.replicas.health import HealthCheck, Settings, Watch
 from pipelines.serve.replicas.replica import PictureReplica, Replica
 from pipelines.worker.health import ProcessHealth, ProcessMemory
@@ -195,10 +195,10 @@ class Answering(FakeExtractor):
 
 @pytest.fixture
 def hosted(monkeypatch: pytest.MonkeyPatch) -> Replica:
-    monkeypatch.setattr(replicas, "log_with_serve", lambda: None)
-    monkeypatch.setattr(replicas, "Extractor", Answering)
-    monkeypatch.setattr(replicas, "_share", lambda: (2, 0.0))
-    monkeypatch.setattr(replicas, "_names", lambda model: {"model": model, "replica": "r1"})
+    monkeypatch.setattr(replica, "log_with_serve", lambda: None)
+    monkeypatch.setattr(replica, "Extractor", Answering)
+    monkeypatch.setattr(replica, "_share", lambda: (2, 0.0))
+    monkeypatch.setattr(replica, "_names", lambda model: {"model": model, "replica": "r1"})
     return Replica(load_model("starter:token-classifier"), Settings(stall_timeout_s=60))
 
 

@@ -16,7 +16,7 @@ from pipelines.runs.store import RunStore, begun_at, new_run_id
 from pipelines.source.duplicates import DuplicateIdsError
 from pipelines.source.units import Slice, Unit
 from pipelines.tables.folder import RunError
-from pipelines.tables.unit_files import done_units, read_units_done, write_unit
+from pipelines.tables.unit_files import done_units, read_units_done, write_unit_tables
 
 UNITS = (
     Unit((Slice("file:///a", "v", "jsonl", 0, 2), Slice("file:///b", "v", "text", 0, 1))),
@@ -64,7 +64,7 @@ def test_a_unit_is_done_when_its_documents_stand_and_writing_twice_is_once(
     documents = pa.table({"doc_id": ["d"], "source": ["s"], "status": ["ok"]})
     entities = pa.table({"doc_id": ["d"], "label": ["L"], "source": ["s"]})
     written = [
-        write_unit(
+        write_unit_tables(
             store.folder, "r1", "u1", {"documents": documents, "entities": entities}, f'"{i}"'
         )
         for i in range(2)
@@ -85,7 +85,7 @@ def test_a_unit_is_done_when_its_documents_stand_and_writing_twice_is_once(
 
 def test_a_temporary_file_is_nobodys_unit(store: RunStore, tmp_path: Path) -> None:
     documents = pa.table({"doc_id": ["d"], "source": ["s"], "status": ["ok"]})
-    write_unit(store.folder, "r1", "u1", {"documents": documents})
+    write_unit_tables(store.folder, "r1", "u1", {"documents": documents})
     (tmp_path / "out/documents/r1/.u2.parquet.abcd").write_bytes(b"half")
     assert done_units(store.folder, "r1").keys() == {"u1"}
 
@@ -95,7 +95,7 @@ def test_discard_removes_an_open_run_and_refuses_a_committed_one(
 ) -> None:
     store.begin("r1", PLAN)
     documents = pa.table({"doc_id": ["d"], "source": ["s"], "status": ["ok"]})
-    write_unit(store.folder, "r1", "u1", {"documents": documents})
+    write_unit_tables(store.folder, "r1", "u1", {"documents": documents})
     store.discard("r1")
     assert not list((tmp_path / "out").rglob("*.parquet"))
     with pytest.raises(RunError, match="no run r1"):
@@ -116,7 +116,7 @@ def test_ids_twice_in_a_run_are_found_across_units(store: RunStore) -> None:
     paths = []
     for unit, ids in (("u1", ["a", "b"]), ("u2", ["c", "b"])):
         rows = pa.table({"doc_id": ids, "source": ["s"] * 2, "status": ["ok"] * 2})
-        done = write_unit(store.folder, "r1", unit, {"documents": rows})
+        done = write_unit_tables(store.folder, "r1", unit, {"documents": rows})
         paths.append(f"documents/{done.files[0].path}")
     with pytest.raises(DuplicateIdsError, match="run r1: several documents have the id b"):
         check_unique_ids(store.folder, "r1", paths)

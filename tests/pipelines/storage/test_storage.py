@@ -17,7 +17,7 @@ from support.s3_server import S3Server, serving
 
 from actors.config import ConfigError
 from actors.model_folder import FolderFiles
-from actors.weights import fetch
+from actors.weights import fetch_weights
 from pipelines.config import Source, load_pipeline
 from pipelines.runs.plan import RunPlan
 from pipelines.runs.store import RunStore
@@ -25,7 +25,7 @@ from pipelines.source.read import read_units
 from pipelines.source.units import plan_source
 from pipelines.storage import S3, Storage, StoreError, delta_options, reason, store_sentence
 from pipelines.tables.folder import RunError
-from pipelines.tables.unit_files import done_units, write_unit
+from pipelines.tables.unit_files import done_units, write_unit_tables
 
 
 @pytest.fixture(scope="module")
@@ -109,10 +109,10 @@ def test_weights_come_from_the_store_once(
     monkeypatch.setenv("MEDSPAN_CACHE", str(tmp_path))
     fsspec.filesystem("s3").pipe_file("lake/models/m/model.onnx", b"weights")
     store.misbehave(rate=0.3, kinds=["503"])
-    local = fetch("s3://lake/models/m", files=FolderFiles(("model.onnx",)))
+    local = fetch_weights("s3://lake/models/m", files=FolderFiles(("model.onnx",)))
     assert (local / "model.onnx").read_bytes() == b"weights"
     before = store.counts()["requests"]
-    assert fetch("s3://lake/models/m", files=FolderFiles(("model.onnx",))) == local
+    assert fetch_weights("s3://lake/models/m", files=FolderFiles(("model.onnx",))) == local
     assert store.counts()["requests"] == before
 
 
@@ -182,7 +182,7 @@ def test_a_version_is_the_stores_etag_and_discard_empties(store: S3Server) -> No
     sink = RunStore("s3://lake/v/out")
     sink.begin("r1", RunPlan("{}", (unit,), pa.schema([])))
     rows = pa.table({"doc_id": ["a"], "source": ["s"], "status": ["ok"]})
-    write_unit(sink.folder, "r1", unit.id, {"documents": rows})
+    write_unit_tables(sink.folder, "r1", unit.id, {"documents": rows})
     sink.discard("r1")
     assert [name for name in fs.find("lake/v/out") if "_delta_log" not in name] == []
 

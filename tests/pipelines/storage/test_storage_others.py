@@ -19,9 +19,9 @@ import pytest
 from support.lake import Quiet, hashing, pipeline, rows_of
 from support.without_ray import _without_ray  # noqa: F401
 
-from pipelines.enrich import enrich
+from pipelines.enrich import enrich_once
 from pipelines.runs.lease import Lease, LeaseHeldError
-from pipelines.runs.maintenance import compact
+from pipelines.runs.maintenance import compact_sink
 from pipelines.runs.store import RunStore
 from pipelines.storage import Storage
 from pipelines.tables.folder import SinkFolder
@@ -99,7 +99,7 @@ def test_passes_of_enrichment(scheme: str) -> None:
     sink.check(single_writer=scheme == "gs")  # the emulator of gs knows no preconditions
 
     def one_pass() -> dict[str, int]:
-        done = enrich(loaded, Quiet(), nullcontext(), hashing())
+        done = enrich_once(loaded, Quiet(), nullcontext(), hashing())
         return {name: count for name, count in done.changes.items() if count}
 
     _put(scheme, "a.jsonl", "a0", "a1")
@@ -113,7 +113,7 @@ def test_passes_of_enrichment(scheme: str) -> None:
     assert one_pass() == {"gone": 1, "unchanged": 2}
     rows = rows_of(sink)
     assert rows.keys() == {"b0", "b1", "c0"}
-    compact(sink)
+    compact_sink(sink)
     assert rows_of(sink) == rows
     assert one_pass() == {"unchanged": 2}
 

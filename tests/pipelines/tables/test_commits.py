@@ -18,7 +18,7 @@ from support.without_ray import _without_ray  # noqa: F401
 from pipelines.batch import begin_run, drive_run
 from pipelines.config import LoadedPipeline
 from pipelines.deidentification import KEY
-from pipelines.enrich import enrich
+from pipelines.enrich import enrich_once
 from pipelines.runs.plan import RunPlan
 from pipelines.runs.store import RunStore
 from pipelines.source.units import plan_source
@@ -58,7 +58,7 @@ def _store(folder: Path) -> RunStore:
 
 
 def _pass(folder: Path) -> str | None:
-    done = enrich(_loaded(folder), Quiet(), nullcontext(), hashing())
+    done = enrich_once(_loaded(folder), Quiet(), nullcontext(), hashing())
     return done.outcome.run_id if done.outcome else None
 
 
@@ -97,7 +97,7 @@ def test_deidentified_documents_follow_their_originals_through_kills_between_com
     monkeypatch.setenv(KEY, SECRET.decode())
     store, section = _store(lake), {"doc_ids": "hash"}
     loaded = pipeline(str(lake / "in"), store.path, deidentify=section)
-    enrich(loaded, Quiet(), nullcontext(), hashing())
+    enrich_once(loaded, Quiet(), nullcontext(), hashing())
     before = counterparts(store)
     write_rows(lake / "in/b.jsonl", ["b0", "b9"])
     (lake / "in/c.jsonl").unlink()

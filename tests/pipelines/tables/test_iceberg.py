@@ -19,8 +19,8 @@ from support.without_ray import _without_ray  # noqa: F401
 
 from actors.config import ConfigError
 from pipelines.config import IcebergCatalog, IcebergSink, LoadedPipeline, Source
-from pipelines.enrich import enrich
-from pipelines.runs.maintenance import compact
+from pipelines.enrich import enrich_once
+from pipelines.runs.maintenance import compact_sink
 from pipelines.runs.plan import RunPlan
 from pipelines.runs.store import RunStore
 from pipelines.source.read import read_units
@@ -75,7 +75,7 @@ def test_registering_again_changes_nothing_and_takes_up_what_was_missed(store: R
     assert len(_catalog(store).load_table("clinic.documents").snapshots()) == 1
     store_rows(store, "r2", {"u3": ["d"]})
     store_rows(store, "r3", {"u4": ["e"]})
-    compact(store)
+    compact_sink(store)
     register(store.snapshot(), CLINIC)
     table = _catalog(store).load_table("clinic.documents")
     assert _ids(store) == ["a", "b", "c", "d", "e"]
@@ -165,14 +165,14 @@ def test_a_run_registers_what_it_commits_and_a_later_pass_makes_up_for_it(tmp_pa
     properties = {"type": "sql", "uri": f"sqlite:///{tmp_path}/broken.db", "warehouse": "file:///"}
     broken = IcebergSink(namespace="clinic", catalog=IcebergCatalog(properties=properties))
     with pytest.raises(NotRegisteredError):
-        enrich(_loaded(tmp_path, broken), Quiet(), nullcontext(), hashing())
+        enrich_once(_loaded(tmp_path, broken), Quiet(), nullcontext(), hashing())
     store = RunStore(str(tmp_path / "lake"))
     assert len(store.committed()) == 1  # the run counts all the same
-    assert enrich(_loaded(tmp_path, CLINIC), Quiet(), nullcontext(), hashing()).outcome is None
+    assert enrich_once(_loaded(tmp_path, CLINIC), Quiet(), nullcontext(), hashing()).outcome is None
     assert _ids(store) == ["a1", "a2"]
     write_rows(tmp_path / "in/b.jsonl", ["b1"])
     (tmp_path / "in/a.jsonl").unlink()
-    enrich(_loaded(tmp_path, CLINIC), Quiet(), nullcontext(), hashing())
+    enrich_once(_loaded(tmp_path, CLINIC), Quiet(), nullcontext(), hashing())
     assert _ids(store) == ["b1"]
 
 

@@ -23,7 +23,7 @@ from pipelines.cli.runs import runs_table
 from pipelines.config import LoadedPipeline
 from pipelines.enrich import decide
 from pipelines.runs.lease import Lease
-from pipelines.runs.maintenance import Waste, vacuum
+from pipelines.runs.maintenance import Waste, vacuum_sink
 from pipelines.runs.store import RunStore
 from pipelines.runs.tally import Tally
 from pipelines.source.units import plan_source
@@ -83,23 +83,23 @@ def test_vacuum_leaves_what_young_versions_and_open_runs_need(
     second = _increment(loaded, sink)
     rows, before = rows_of(sink), rows_of(sink, first)
     week = timedelta(days=7)
-    assert vacuum(sink, week, remove=True) == Waste((), ())
+    assert vacuum_sink(sink, week, remove=True) == Waste((), ())
     assert rows_of(sink, first) == before
     abandoned = begin_run(loaded, plan_source(loaded.pipeline.source))
     # It began after b.jsonl was replaced: what it could still need is younger than that.
-    assert vacuum(sink, timedelta(0), remove=False).open_runs == (abandoned,)
+    assert vacuum_sink(sink, timedelta(0), remove=False).open_runs == (abandoned,)
     with Lease(sink.folder, f"run-{abandoned}"):
-        assert vacuum(sink, timedelta(0), remove=True, now=LATER).open_runs == ()
+        assert vacuum_sink(sink, timedelta(0), remove=True, now=LATER).open_runs == ()
         assert sink.open_runs() == [abandoned]
         assert rows_of(sink, first) == before
-    waste = vacuum(sink, week, remove=True, now=LATER)
+    waste = vacuum_sink(sink, week, remove=True, now=LATER)
     assert waste.open_runs == (abandoned,)
     assert waste.files
     assert rows_of(sink) == rows
     assert (sink.committed(), sink.open_runs()) == ([first, second], [])
     held = {Path(file) for file in sink.snapshot().files("documents")}
     assert held == {*(tmp_path / "out/documents").rglob("*.parquet")}
-    assert vacuum(sink, week, remove=True, now=LATER).files == ()
+    assert vacuum_sink(sink, week, remove=True, now=LATER).files == ()
     write_rows(tmp_path / "in/c.jsonl", ["c0"])
     _increment(loaded, sink)
     assert len(rows_of(sink)) == 27

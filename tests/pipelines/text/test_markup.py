@@ -21,7 +21,7 @@ from pipelines.source.read import read_units
 from pipelines.source.units import plan_source
 from pipelines.text.errors import BadMarkupError
 from pipelines.text.markup import process
-from pipelines.text.markup.detect import kind_of
+from pipelines.text.markup.detect import markup_kind
 from pipelines.text.markup.lines import Visible
 from pipelines.text.markup.process import SMALL, visible_text
 
@@ -86,7 +86,7 @@ def _fhir(type_: str, text: bytes) -> str:
     ],
 )
 def test_what_is_seen(kind: str, markup: str, seen: str) -> None:
-    assert kind_of(markup) == kind
+    assert markup_kind(markup) == kind
     assert visible_text(markup, "auto").text == seen
     assert visible_text(markup, kind).text == seen
 
@@ -104,14 +104,14 @@ def test_what_is_seen(kind: str, markup: str, seen: str) -> None:
     ],
 )
 def test_plain_text_stays_as_it_is(text: str) -> None:
-    assert kind_of(text) is None
+    assert markup_kind(text) is None
     assert visible_text(text, "auto") == Visible(text)
 
 
 @given(st.text())
 def test_no_text_breaks_it(text: str) -> None:
     visible_text(f"<p>{text}</p>", "html")
-    if kind_of(text) is None:
+    if markup_kind(text) is None:
         assert visible_text(text, "auto") == Visible(text)
 
 

@@ -108,7 +108,7 @@ class ScoreCalibration:
         }
 
 
-def calibrate(comparison: Comparison, aim: Aim, least: float) -> ScoreCalibration:
+def calibrate_scores(comparison: Comparison, aim: Aim, least: float) -> ScoreCalibration:
     """Thresholds for at least ``least`` precision or recall, in [0, 1]."""
     gold: dict[str, int] = defaultdict(int)
     found: dict[tuple[str, str], list[tuple[float, bool]]] = defaultdict(list)

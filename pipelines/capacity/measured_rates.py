@@ -30,7 +30,9 @@ class MeasuredRates:
     where: str
 
 
-def calibrate(loaded: LoadedPipeline, tokens_per_document: float, documents: int) -> MeasuredRates:
+def measure_rates(
+    loaded: LoadedPipeline, tokens_per_document: float, documents: int
+) -> MeasuredRates:
     """Process a few documents of the source with one actor of each model, one model at a time.
 
     Time is assumed proportional to length: the sample's documents/s are scaled by its tokens per
