@@ -21,6 +21,7 @@ _MODULES = {
         "duckdb",
         "hl7",
         "ijson",
+        "mammoth",
         "pyarrow",
         "pyiceberg",
         "ray",

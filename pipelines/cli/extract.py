@@ -48,8 +48,8 @@ def extract(
         typer.Option(
             "--file",
             "-f",
-            help="A text, image or PDF file; repeatable. A text may be compressed, and may be "
-            "HTML, RTF, C-CDA, FHIR or HL7 v2.",
+            help="A text, Word, image or PDF file; repeatable. A text may be compressed, and may "
+            "be HTML, RTF, C-CDA, FHIR or HL7 v2.",
         ),
     ] = None,
     model: Annotated[

@@ -86,6 +86,7 @@ def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
     from actors.weights import check, check_model
     from pipelines.batch.describe import describe
     from pipelines.runs.store import RunStore
+    from pipelines.source.files import passed_over_words
     from pipelines.source.units import plan_source
     from pipelines.tables.columns import extra_columns
 
@@ -118,8 +119,7 @@ def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
         actors = _actors(stage["pool"])
         table.add_row(f"stage {number}", f"{stage['name']} ({stage['kind']}){actors}")
     if found["passed_over"]:
-        passed = ", ".join(f"{count:,} {suffix}" for suffix, count in found["passed_over"].items())
-        table.add_row("skipped", escape(passed))
+        table.add_row("skipped", escape(passed_over_words(found["passed_over"])))
     table.add_row("merge", f"overlaps: {found['merge']['overlaps']}")
     for name, path in found["output"].items():
         table.add_row(name, path)

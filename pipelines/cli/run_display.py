@@ -157,6 +157,7 @@ def explain_run_errors(
 def show(outcome: Outcome, store: RunStore, console: Console, as_json: bool) -> None:
     """Print the summary of a committed run: counts, report and utilisation per stage."""
     from pipelines.cli.report import write_report
+    from pipelines.source.files import passed_over_words
     from pipelines.terminal import run_table
 
     report = ""  # plain files have no report
@@ -187,7 +188,7 @@ def show(outcome: Outcome, store: RunStore, console: Console, as_json: bool) -> 
         words = ", ".join(f"{statuses[name]:,} {name}" for name in ("ok", "residue", "failed"))
         console.print(f"de-identified: {words}", soft_wrap=True, highlight=False)
     if passed := outcome.marker["source"]["passed_over"]:
-        words = ", ".join(f"{count:,} {suffix}" for suffix, count in passed.items())
+        words = passed_over_words(passed)
         console.print(f"files passed over: {escape(words)}", soft_wrap=True, highlight=False)
     console.print(_utilisation(outcome), soft_wrap=True, highlight=False)
     where = escape(store.path)

@@ -67,13 +67,25 @@ class Source(ConfigSection):
         "any fsspec URL."
     )
     format: Literal[
-        "auto", "parquet", "jsonl", "json", "csv", "tsv", "text", "image", "delta", "iceberg"
+        "auto",
+        "parquet",
+        "jsonl",
+        "json",
+        "csv",
+        "tsv",
+        "text",
+        "docx",
+        "image",
+        "delta",
+        "iceberg",
     ] = Field(
         "auto",
-        description="auto uses the suffix: .parquet, .jsonl or .ndjson, .json, .csv, .tsv, .txt "
-        "(except for Parquet also followed by .gz, .bz2, .xz or .zst); and image, one document per "
-        "file: .png, .jpg, .tiff, .webp, .bmp, .gif, .heic, .avif, .jp2, .pdf, .dcm. Image files "
-        "are decoded by content, not by suffix. delta, iceberg: a table's current snapshot.",
+        description="auto uses the suffix: .parquet, .jsonl or .ndjson, .json, .csv, .tsv; one "
+        "document per file: .txt, .rtf, .html (except for Parquet all also followed by .gz, .bz2, "
+        ".xz or .zst), .docx (as it looks with its tracked changes accepted); and image, one "
+        "document per file: .png, .jpg, .tiff, .webp, .bmp, .gif, .heic, .avif, .jp2, .pdf, .dcm. "
+        "Image files are decoded by content, not by suffix. delta, iceberg: a table's current "
+        "snapshot.",
     )
     catalog: IcebergCatalog | None = Field(
         None,

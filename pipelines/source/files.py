@@ -28,6 +28,11 @@ SUFFIXES = {
     ".csv": "csv",
     ".tsv": "tsv",
     ".txt": "text",
+    ".rtf": "text",
+    ".html": "text",
+    ".htm": "text",
+    ".docx": "docx",
+    ".docm": "docx",
     **dict.fromkeys(
         (
             ".png",
@@ -50,8 +55,11 @@ SUFFIXES = {
         "image",
     ),
 }
+WHOLE = frozenset({"text", "image", "docx"})
+"""Formats of which a file is one document."""
 _RECORDS = frozenset({"jsonl", "json", "csv", "tsv", "text"})
 _GLOB = frozenset("*?[")
+_SAVED_OTHERWISE = frozenset({".doc", ".dot", ".odt", ".pages", ".wpd"})
 _DONE = "_SUCCESS"  # Spark's, in every folder that it writes
 _NAMED = 8
 IMMUTABLE = "delta:"
@@ -82,9 +90,17 @@ class Listing:
 
     def skipped_words(self) -> str:
         """What was passed over, the most first; empty where nothing was."""
-        found = [f"{count:,} {suffix}" for suffix, count in self.skipped.most_common(_NAMED)]
-        more = len(self.skipped) - len(found)
-        return ", ".join(found) + (f" and {more} more suffixes" if more > 0 else "")
+        return passed_over_words(self.skipped)
+
+
+def passed_over_words(skipped: Mapping[str, int]) -> str:
+    """How many files of each suffix were passed over, the most first, and what to do about letters
+    of word processors; empty where there are none."""
+    found = [f"{count:,} {suffix}" for suffix, count in Counter(skipped).most_common(_NAMED)]
+    more = len(skipped) - len(found)
+    words = ", ".join(found) + (f" and {more} more suffixes" if more > 0 else "")
+    letters = sorted(_SAVED_OTHERWISE & skipped.keys())
+    return words + (f" (save {' and '.join(letters)} as .docx or PDF)" if letters else "")
 
 
 def list_source(source: Source) -> Listing:

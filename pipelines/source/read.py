@@ -18,7 +18,7 @@ from actors.spans import Failure
 from pipelines.config import Source
 from pipelines.source.columns import ExtraColumns
 from pipelines.source.duplicates import DuplicateIdsError
-from pipelines.source.files import IMMUTABLE, version_of
+from pipelines.source.files import IMMUTABLE, WHOLE, version_of
 from pipelines.source.ids import column_ids, value_id
 from pipelines.source.opening import content_errors, open_raw, open_source
 from pipelines.source.partitions import partitions_of
@@ -26,7 +26,8 @@ from pipelines.source.records import Record, records
 from pipelines.source.units import BAD, DUPLICATE, Slice, Unit
 from pipelines.text.encoding import decoded
 from pipelines.text.errors import BadFileError, BadMarkupError
-from pipelines.text.markup.process import visible_text
+from pipelines.text.markup.lines import Visible
+from pipelines.text.markup.process import visible_text, word_text
 
 _BATCH_ROWS = 1024
 
@@ -122,7 +123,7 @@ def _documents(chunk: _Chunk, part: Slice, source: Source) -> Iterator[dict[str,
     for number, values in enumerate(chunk.rows, start=chunk.start):
         bad = isinstance(values, Failure) and values.type == "BadFile"
         # The file is the document; or it is what failed.
-        whole = part.format in ("text", "image") or (bad and number == 0)
+        whole = part.format in WHOLE or (bad and number == 0)
         derived = part.uri if whole else f"{part.uri}#{number}"
         row: dict[str, Any] = {
             "doc_id": derived,
@@ -142,8 +143,14 @@ def _documents(chunk: _Chunk, part: Slice, source: Source) -> Iterator[dict[str,
                 failures.append(identity)
             else:
                 row["doc_id"] = identity or derived
-        if source.image is not None or part.format == "image":
-            image = _image(values, source.image or source.text, source.max_document_mb)
+        if part.format == "docx":
+            letter = _letter(values, source)
+            if isinstance(letter, Failure):
+                failures.append(letter)
+            else:
+                row |= letter
+        elif source.image is not None or part.format == "image":
+            image = _bytes(values, source.image or source.text, source.max_document_mb)
             if isinstance(image, Failure):
                 failures.append(image)
             else:
@@ -196,14 +203,30 @@ def _visible(text: str, source: Source) -> dict[str, Any] | Failure:
         visible = visible_text(text, source.markup, source.max_markup_s)
     except BadMarkupError as error:
         return Failure("BadMarkup", f"{source.text}: {error}")
-    found: dict[str, Any] = {"text": visible.text}
-    if visible.text != text:
-        found["original_hash"] = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-        found["sections"] = [asdict(section) for section in visible.sections]
-    return found
+    return {"text": text} if visible.text == text else _of_original(text.encode(), visible)
 
 
-def _image(values: Mapping[str, Any], column: str, most_mb: float) -> bytes | Failure:
+def _letter(values: Mapping[str, Any], source: Source) -> dict[str, Any] | Failure:
+    """What a reader sees of a Word document."""
+    content = _bytes(values, source.text, source.max_document_mb)
+    if isinstance(content, Failure):
+        return content
+    try:
+        visible = word_text(content, source.max_markup_s)
+    except BadMarkupError as error:
+        return Failure("BadMarkup", str(error))
+    return _of_original(content, visible)
+
+
+def _of_original(original: bytes, visible: Visible) -> dict[str, Any]:
+    return {
+        "text": visible.text,
+        "original_hash": hashlib.blake2b(original, digest_size=16).hexdigest(),
+        "sections": [asdict(section) for section in visible.sections],
+    }
+
+
+def _bytes(values: Mapping[str, Any], column: str, most_mb: float) -> bytes | Failure:
     value = values.get(column)
     if value is None:
         return Failure("MissingImage", f"{column}: is null or missing")
@@ -272,7 +295,7 @@ class _ForwardReader:
                 raise BadFileError("the file was changed after the run was planned")
             if part.format.startswith(BAD):
                 raise BadFileError(f"the file is empty or cannot be read as {format_}")
-            if format_ in ("parquet", "image"):
+            if format_ in ("parquet", "image", "docx"):
                 self._stream = open_raw(part.uri)
             else:
                 self._stream = open_source(part.uri, int(source.max_inflated_mb * 1e6))
@@ -281,6 +304,9 @@ class _ForwardReader:
                 self._chunks = self._parquet(part.start)
             elif format_ == "image":
                 self._chunks = iter([_Chunk(0, [{source.text: self._stream.read()}])])
+            elif format_ == "docx":
+                most = int(source.max_document_mb * 1e6)
+                self._chunks = iter([_Chunk(0, [{source.text: self._stream.read(most + 1)}])])
             elif format_ == "text":
                 self._chunks = iter([_Chunk(0, [{source.text: self._whole()}])])
             else:

@@ -32,7 +32,7 @@ from pipelines.source.duplicates import (
     repeated,
     stretches,
 )
-from pipelines.source.files import Listing, SourceFile, list_source
+from pipelines.source.files import WHOLE, Listing, SourceFile, list_source
 from pipelines.source.ids import Id, column_ids, may_be_ids, value_id
 from pipelines.source.opening import content_errors, open_raw, open_source
 from pipelines.source.partitions import partitions_of
@@ -237,7 +237,7 @@ def _count(file: SourceFile, source: Source) -> _Counted:
     try:
         if file.size == 0:
             raise BadFileError("the file has no bytes")
-        if file.format in ("text", "image"):
+        if file.format in WHOLE:
             return _Counted(1, path)
         with store_errors(), content_errors(file.format):
             if file.format == "parquet":

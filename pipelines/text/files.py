@@ -17,16 +17,17 @@ from pipelines.text.errors import BadFileError
 from pipelines.text.markup.detect import markup_kind
 from pipelines.text.markup.lines import Visible
 
-_INSTEAD = "which is not read; save it as PDF, or as plain text in UTF-8"
+_INSTEAD = "which is not read; save it as PDF, Word (.docx), or plain text in UTF-8"
+_WORD = "a Word document (.docx)"
 _IN_ZIP = (
-    ("word/", "a Word document (.docx)"),
+    ("word/", _WORD),
     ("xl/", "an Excel workbook (.xlsx)"),
     ("ppt/", "a PowerPoint presentation (.pptx)"),
     ("mimetype", "an OpenDocument file (.odt)"),
     ("", "a ZIP archive"),
 )
 _BINARY = (
-    (b"\xd0\xcf\x11\xe0", "an Office file of an older kind (.doc, .xls)"),
+    (b"\xd0\xcf\x11\xe0", "an Office file of an older kind (.doc, .xls), or with a password"),
     (b"PAR1", "a Parquet file"),
     (b"\x7fELF", "a program"),
     (b"SQLite format 3\x00", "a SQLite database"),
@@ -37,7 +38,8 @@ _BEGINNING = 1_000  # characters in which control characters tell a binary file
 
 
 def read_file(content: bytes, most_bytes: int, limit: str) -> Visible:
-    """The text of a file, which may be compressed (gzip, bzip2, xz, zstd) and may be markup.
+    """The text of a file, which may be compressed (gzip, bzip2, xz, zstd) and may be markup or a
+    Word document.
 
     Text is UTF-8, UTF-16 or UTF-32 with a byte-order mark, or in the encoding that XML declares.
     Raises BadFileError for what is not text, naming what it is, and where it inflates to more than
@@ -50,7 +52,12 @@ def read_file(content: bytes, most_bytes: int, limit: str) -> Visible:
         raise BadFileError(f"the compressed file is damaged: {type(error).__name__}") from None
     if whole != content and page_format(whole) is not None:
         raise BadFileError("it is a compressed image or PDF; send it as it is")
-    if (kind := _binary_kind(whole)) is not None:
+    kind = _binary_kind(whole)
+    if kind == _WORD:
+        with optional_imports("a Word document"):
+            from pipelines.text.markup.process import word_text
+        return word_text(whole)
+    if kind is not None:
         raise BadFileError(f"it is {kind}, {_INSTEAD}")
     text = _text(whole)
     if _CONTROL.search(text[:_BEGINNING]):

@@ -31,8 +31,9 @@ OPENAPI: dict[str, Any] = {
                             "minItems": 1,
                             "items": {"type": "string", "format": "binary"},
                             "description": "One document each, detected by content: an image, a "
-                            "PDF, a DICOM file, or a text, which may be compressed (gzip, bzip2, "
-                            "xz, zstd) and may be HTML, RTF, C-CDA, FHIR or HL7 v2. Offsets refer "
+                            "PDF, a DICOM file, a Word document (.docx), or a text, which may be "
+                            "compressed (gzip, bzip2, xz, zstd) and may be HTML, RTF, C-CDA, FHIR "
+                            "or HL7 v2. Offsets refer "
                             "to the visible text, which the answer then has. Ids are their "
                             "indices, from 0.",
                         },

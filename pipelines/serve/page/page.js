@@ -191,7 +191,7 @@ async function begin() {
   }));
   select.disabled = state.models.length < 2;
   if (state.pictures) {
-    $("#file").accept = "text/*,.txt,image/*,application/pdf,.dcm";
+    $("#file").accept = "text/*,.txt,.docx,image/*,application/pdf,.dcm";
     $("#text").placeholder = "Paste a note, or drop a text file, an image or a PDF here.";
   }
   learn([...state.models, ...state.guidelines].flatMap((one) => one.labels));

@@ -41,8 +41,8 @@ def cda_text(content: str) -> Visible:
             _mark(lines, begun[element], begins)
         if within and name in _LINES:
             lines.end_line()
-        elif within and name in _CELLS and not begins:
-            lines.end_cell()
+        elif within and name in _CELLS:
+            (lines.begin_cell if begins else lines.end_cell)()
         if not begins:
             if shown and element.tail:
                 lines.add(element.tail)

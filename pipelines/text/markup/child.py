@@ -20,18 +20,18 @@ def main(descriptor: int) -> None:
         parent.send("ready")
         while True:
             try:
-                text, kind, seconds = parent.recv()
+                content, kind, seconds = parent.recv()
             except EOFError:
                 return
-            parent.send(_answer(text, kind, seconds))
+            parent.send(_answer(content, kind, seconds))
 
 
-def _answer(text: str, kind: str, seconds: float) -> Visible | BadMarkupError:
+def _answer(content: str | bytes, kind: str, seconds: float) -> Visible | BadMarkupError:
     # CPU time of this process, so that a busy machine fails no text. The signal also ends the
     # process inside a parser that does not return.
     signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
-        return parsed(text, kind)
+        return parsed(content, kind)
     except BadMarkupError as error:
         return error
     except MemoryError:

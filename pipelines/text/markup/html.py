@@ -70,10 +70,13 @@ def html_text(content: str) -> Visible:
             continue
         if tag in _BLOCKS:
             lines.end_line()
-        elif tag in _CELLS and not begins:
-            lines.end_cell()
-        if not begins or tag in _UNSEEN or "hidden" in (node.attributes or {}):
+        elif tag in _CELLS:
+            (lines.begin_cell if begins else lines.end_cell)()
+        attributes = node.attributes or {}
+        if not begins or tag in _UNSEEN or "hidden" in attributes:
             continue
+        if tag == "input" and attributes.get("type") in ("checkbox", "radio"):
+            lines.add("☒" if "checked" in attributes else "☐")
         if depth > MOST_DEPTH:
             raise BadMarkupError(f"elements are nested more than {MOST_DEPTH} deep")
         stack.append((node, False, depth, kept))

@@ -40,25 +40,39 @@ def joined(parts: Sequence[Visible]) -> Visible:
 
 
 class Lines:
-    """Text in lines. White space in a line is one space each; blank lines are left out."""
+    """Text in lines. White space in a line is one space each; blank lines are left out.
+
+    Lines within a cell break where its text goes on, but not where it begins or ends: cells of a
+    row stay in a line, also where each holds a paragraph.
+    """
 
     def __init__(self) -> None:
         self._lines: list[str] = []
         self._line: list[str] = []
         self._sections: list[tuple[int, int, str | None]] = []
+        self._cells: list[bool] = []  # of each cell around here, whether it has text
+        self._breaks = False  # before the next text of this cell
 
     def add(self, text: str, preformatted: bool = False) -> None:
         """Text within a line; with ``preformatted`` its own line breaks are kept."""
-        if not preformatted:
-            self._line.append(text)
-            return
-        for number, line in enumerate(text.splitlines() or [""]):
+        for number, line in enumerate(text.splitlines() or [""] if preformatted else [text]):
             if number:
                 self.end_line()
+            if self._cells and not line.isspace() and line:
+                if self._breaks:
+                    self._break_line()
+                self._cells[-1] = True
             self._line.append(line)
 
     def end_line(self) -> None:
         """What follows begins a line."""
+        if self._cells:
+            self._breaks = self._cells[-1]
+        else:
+            self._break_line()
+
+    def _break_line(self) -> None:
+        self._breaks = False
         cells = "".join(self._line).split("\x00")
         cells = [_SPACE.sub(" ", cell).strip() for cell in cells]
         line = "\t".join(cell for cell in cells if cell)
@@ -66,13 +80,21 @@ class Lines:
             self._lines.append(line)
         self._line = []
 
+    def begin_cell(self) -> None:
+        """What follows is in a cell, until ``end_cell``."""
+        self._cells.append(False)
+
     def end_cell(self) -> None:
         """What follows is another cell of the same row."""
+        had_text = bool(self._cells) and self._cells.pop()
+        if self._cells:
+            self._cells[-1] |= had_text
+        self._breaks = False
         self._line.append("\x00")
 
     def next_line(self) -> int:
         """The number of the line that begins here."""
-        self.end_line()
+        self._break_line()
         return len(self._lines)
 
     def add_section(self, heading: int, body: int, loinc: str | None) -> None:
@@ -81,7 +103,7 @@ class Lines:
 
     def visible(self) -> Visible:
         """All lines, and the sections among them."""
-        self.end_line()
+        self._break_line()
         text = "\n".join(self._lines)
         starts = [*accumulate((len(line) + 1 for line in self._lines[:-1]), initial=0), len(text)]
         ends = [*(starts[heading] for heading, _, _ in self._sections), len(text)]

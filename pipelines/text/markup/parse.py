@@ -6,16 +6,24 @@ from striprtf.striprtf import rtf_to_text
 
 from pipelines.text.errors import BadMarkupError
 from pipelines.text.markup.cda import cda_text
+from pipelines.text.markup.docx import docx_text
 from pipelines.text.markup.html import html_text
 from pipelines.text.markup.lines import Lines, Visible
 from pipelines.text.markup.messages import fhir_text, hl7_text
 
 
-def parsed(text: str, kind: str) -> Visible:
-    """What a reader would see of a text of this kind of markup, however long that takes.
+def parsed(content: str | bytes, kind: str) -> Visible:
+    """What a reader would see of a text of this kind of markup, or of the bytes of a Word document,
+    however long that takes.
 
     Raises BadMarkupError where it is not of this kind, or nested too deeply.
     """
+    if isinstance(content, bytes):
+        return docx_text(content)
+    return _parsed(content, kind)
+
+
+def _parsed(text: str, kind: str) -> Visible:
     if kind == "html":
         return html_text(text)
     if kind == "rtf":
@@ -24,7 +32,7 @@ def parsed(text: str, kind: str) -> Visible:
         return cda_text(text)
     if kind == "hl7":
         return hl7_text(text)
-    return fhir_text(text, parsed)
+    return fhir_text(text, _parsed)
 
 
 def _rtf_text(text: str) -> Visible:

@@ -35,9 +35,22 @@ def visible_text(
         return Visible(text)
     if len(text) <= SMALL:
         return parsed(text, kind)
+    return _parsed_in_child(text, kind, seconds)
+
+
+def word_text(content: bytes, seconds: float = MARKUP_SECONDS) -> Visible:
+    """What a reader would see of a Word document (.docx), always in a child process: its size says
+    nothing of what it inflates to.
+
+    Raises BadMarkupError where it cannot be read, or is beyond the limits.
+    """
+    return _parsed_in_child(content, "docx", seconds)
+
+
+def _parsed_in_child(content: str | bytes, kind: str, seconds: float) -> Visible:
     child = _CHILDREN.take()
     try:
-        return child.parsed(text, kind, seconds)
+        return child.parsed(content, kind, seconds)
     finally:
         _CHILDREN.give_back(child)
 
@@ -50,10 +63,10 @@ class _Child(ChildProcess):
         self._answers = Connection(self.socket.detach())
         self._answers.recv()
 
-    def parsed(self, text: str, kind: str, seconds: float) -> Visible:
+    def parsed(self, content: str | bytes, kind: str, seconds: float) -> Visible:
         """Raises BadMarkupError; after one for its time or a crash the process is gone."""
         try:
-            self._answers.send((text, kind, seconds))
+            self._answers.send((content, kind, seconds))
             answer: Visible | BadMarkupError | None = (
                 self._answers.recv() if self._answers.poll(CLOCK * seconds) else None
             )

@@ -55,7 +55,7 @@ def test_what_is_passed_over_is_counted_by_suffix(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "x"}')
-    for name in ("b.docx", "c.docx", "d.mp4", "IM0001", ".part", "e.tar.gz", "_SUCCESS"):
+    for name in ("b.odt", "c.doc", "d.doc", "d.mp4", "IM0001", ".part", "e.tar.gz", "_SUCCESS"):
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "_temporary").mkdir()
     (tmp_path / "_temporary/f.jsonl").write_text('{"text": "y"}')
@@ -63,14 +63,16 @@ def test_what_is_passed_over_is_counted_by_suffix(
     with caplog.at_level(logging.WARNING):
         plan = plan_source(source)
     assert plan.skipped == {
-        ".docx": 2,
+        ".doc": 2,
+        ".odt": 1,
         ".mp4": 1,
         "without a suffix": 1,
         "hidden": 2,
         ".tar.gz": 1,
     }
-    assert "2 .docx" in caplog.text
-    with pytest.raises(ConfigError, match=r"source\.strict: files would be passed over: .*\.docx"):
+    assert "2 .doc" in caplog.text
+    assert "(save .doc and .odt as .docx or PDF)" in caplog.text
+    with pytest.raises(ConfigError, match=r"source\.strict: files would be passed over: .*\.doc"):
         plan_source(source.model_copy(update={"strict": True}))
 
 

@@ -92,6 +92,24 @@ def test_what_is_seen(kind: str, markup: str, seen: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("html", "seen"),
+    [
+        ("<tr><td><p>a</p></td><td><p>b</p></td></tr><tr><td>c</td></tr>", "a\tb\nc"),
+        ("<tr><td><p>a</p><p>b</p></td><td><br>c<br>d<br></td></tr>", "a\nb\tc\nd"),
+        ("<tr><td><p>a</p> <table><tr><td>b</td><td>c</td></tr><tr><td>d", "a\nb\tc\nd"),
+        ("<tr><td></td><td><pre>a\nb</pre></td></tr><tr><td>c", "a\nb\nc"),
+    ],
+)
+def test_paragraphs_of_cells_stay_in_their_row(html: str, seen: str) -> None:
+    assert visible_text(f"<table>{html}", "html").text == seen
+
+
+def test_boxes_of_a_form_are_ticked_or_not() -> None:
+    boxes = "<input type=checkbox checked> smoker <input type=radio> drinks <input value=x>"
+    assert visible_text(boxes, "html").text == "☒ smoker ☐ drinks"
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "Glucose <5 and >3; K <b> 7.",
