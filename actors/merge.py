@@ -24,7 +24,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from actors.config.merge import Policy
+from actors.config.merge import OverlapPolicy
 from actors.spans import Entity, Grounding
 
 AGREEMENT = "agreement"
@@ -34,7 +34,7 @@ _CERTAINTY = {Grounding.EXACT: 0, Grounding.NORMALIZED: 1, Grounding.FUZZY: 2}
 
 def merge(
     extractions_entities: Sequence[Sequence[Entity]],
-    policy: Policy = "all",
+    policy: OverlapPolicy = "all",
     priority: Sequence[str] = (),
 ) -> list[Entity]:
     """Merge several lists into one by the module's rules. Idempotent.
@@ -155,7 +155,7 @@ def _merge_group(group: list[Entity], rank: dict[str, int]) -> Entity:
 _Key = Callable[[Entity], tuple[float | int | str, ...]]
 
 
-def _order(policy: Policy, rank: dict[str, int]) -> _Key:
+def _order(policy: OverlapPolicy, rank: dict[str, int]) -> _Key:
     """Return the sort key that puts the better entity first."""
 
     def key(entity: Entity) -> tuple[float | int | str, ...]:

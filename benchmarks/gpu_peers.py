@@ -268,7 +268,7 @@ def pictures_together(kind: str, together: bool, rehearse: bool) -> dict[str, An
     from actors.config import GgufContext, ImageOptions
     from actors.gguf import LlamaModel
     from actors.vision.image_budget import pixels_of
-    from actors.vision.projector import Picture, Projector
+    from actors.vision.projector import EncodedImage, Projector
 
     width, layers = (64, 2) if rehearse else (1024, 24)
     side = 112 if rehearse else 448
@@ -286,7 +286,7 @@ def pictures_together(kind: str, together: bool, rehearse: bool) -> dict[str, An
 
         def run() -> int:
             parts = [p for _ in range(count) for p in projector.prepare(pixels)]
-            shown = [part for part in parts if isinstance(part, Picture)]
+            shown = [part for part in parts if isinstance(part, EncodedImage)]
             for one in shown:
                 if one.embeddings is None:  # not encoded beside an earlier one
                     projector.encode(one)

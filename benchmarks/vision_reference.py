@@ -31,7 +31,7 @@ from actors.config import GgufContext, ImageOptions
 from actors.engine import PLACEHOLDER, Block, Engine, Media, Request
 from actors.gguf import LlamaModel
 from actors.prompts import Segment
-from actors.vision import Picture, Projector, VisionRunner
+from actors.vision import EncodedImage, Projector, VisionRunner
 from benchmarks.gguf_peers import sources
 from benchmarks.reference import end, run_peer
 
@@ -62,7 +62,7 @@ def request(runner: VisionRunner, folder: Path, index: int) -> Request:
     tokens = runner.model.tokenize([Segment("<|im_start|>user\n", special=True)])
     media: list[tuple[int, Media]] = []
     for part in runner.projector.prepare(np.load(folder / f"{index}.npy")):
-        if isinstance(part, Picture):
+        if isinstance(part, EncodedImage):
             media.append((len(tokens), part))
             tokens += [PLACEHOLDER] * part.tokens
         else:

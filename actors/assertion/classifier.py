@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from actors.arrays import Int32Array
 from actors.config import ConfigError, OnnxSession
 from actors.config.context import AssertionClassifier
 from actors.context.clauses import Sentence
@@ -22,8 +23,6 @@ from actors.onnx.session import Loaded
 from actors.onnx.tokenizer import TextTokenizer
 from actors.spans import Assertion
 from actors.weights import fetch_folder
-
-Ints = npt.NDArray[np.int32]
 
 
 class AssertionModel:
@@ -86,7 +85,7 @@ class AssertionModel:
             for label, (start, end) in zip(found, spans, strict=True)
         ]
 
-    def _row(self, text: str, left: int, start: int, end: int, right: int) -> Ints:
+    def _row(self, text: str, left: int, start: int, end: int, right: int) -> Int32Array:
         """The tokens of a sentence with its entity marked, cut evenly where it is too long."""
         before, entity, after = (
             self._tokenizer.encode(part).ids
@@ -110,7 +109,7 @@ class AssertionModel:
             np.int32,
         )
 
-    def _logits(self, rows: Sequence[Ints]) -> npt.NDArray[np.float32]:
+    def _logits(self, rows: Sequence[Int32Array]) -> npt.NDArray[np.float32]:
         """The model's output for rows of tokens, padded: shape (rows, labels)."""
         shape = (len(rows), max(map(len, rows)))
         feed = {

@@ -14,24 +14,24 @@ from pydantic import Field, model_validator
 from actors.config.base import ConfigSection
 from actors.config.onnx import FolderWeights
 
-Language = Literal["en", "vi", "es", "fr", "de"]
+LexiconLanguage = Literal["en", "vi", "es", "fr", "de"]
 Attribute = Literal["negated", "uncertain", "hypothetical", "historical", "conditional"]
 Effect = Literal[
     "negated", "uncertain", "hypothetical", "historical", "conditional", "family", "other",
     "pseudo", "stop",
 ]  # fmt: skip
 
-Status = Literal[
+StatusName = Literal[
     "negated", "uncertain", "hypothetical", "historical", "conditional", "family", "other"
 ]  # fmt: skip
 """The statuses of an entity other than present."""
 
-_PUBLISHED_LABELS: dict[str, tuple[Status, ...]] = {
+_PUBLISHED_LABELS: dict[str, tuple[StatusName, ...]] = {
     "PRESENT": (),
     "ABSENT": ("negated",),
     "POSSIBLE": ("uncertain",),
 }
-_STATED_VALUES: dict[str, tuple[Status, ...]] = {
+_STATED_VALUES: dict[str, tuple[StatusName, ...]] = {
     "present": (),
     "absent": ("negated",),
     "negated": ("negated",),
@@ -107,12 +107,12 @@ class EntityFilter(ConfigSection):
     )
     only: tuple[str, ...] = Field((), description="Keep them only in these sections.")
     never: tuple[str, ...] = Field((), description="Drop them in these sections.")
-    only_status: tuple[Status | Literal["present"], ...] = Field(
+    only_status: tuple[StatusName | Literal["present"], ...] = Field(
         (),
         description="Keep them only if all that is said of them is among these; present: nothing "
         "is.",
     )
-    never_status: tuple[Status | Literal["present"], ...] = Field(
+    never_status: tuple[StatusName | Literal["present"], ...] = Field(
         (), description="Drop them if any of these is said of them."
     )
 
@@ -135,7 +135,7 @@ class AssertionClassifier(ConfigSection):
         ("[entity]", "[entity]"),
         description="What stands before and after the entity in the sentence that is classified.",
     )
-    labels: dict[str, tuple[Status, ...]] = Field(
+    labels: dict[str, tuple[StatusName, ...]] = Field(
         default=_PUBLISHED_LABELS,
         description="What each label of the model says; [] is present. What some label says is "
         "decided by the model alone, everything else by rules.",
@@ -153,7 +153,7 @@ class StatedStatus(ConfigSection):
     attribute: str = Field(
         "status", description="The attribute: an enum beside the entity in a guideline's object."
     )
-    values: dict[str, tuple[Status, ...]] = Field(
+    values: dict[str, tuple[StatusName, ...]] = Field(
         default=_STATED_VALUES,
         description="What each value says; [] is present. An entity with another value, or none, "
         "gets its status by rules.",
@@ -163,7 +163,7 @@ class StatedStatus(ConfigSection):
 class Context(ConfigSection):
     """Sections of a document, and the status of each entity."""
 
-    languages: tuple[Language, ...] = Field(
+    languages: tuple[LexiconLanguage, ...] = Field(
         ("en", "vi", "es", "fr", "de"),
         min_length=1,
         description="The languages of the documents. Of several, the one with the most function "

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from actors.config.base import ConfigSection
 from actors.config.results import results_of
 
-Language = Literal["en", "es", "de", "fr", "vi"]
+DeidentifyLanguage = Literal["en", "es", "de", "fr", "vi"]
 Preset = Literal["safe_harbour", "strict", "limited"]
 
 
@@ -47,7 +47,7 @@ class Category(StrEnum):
     PROFESSION = "PROFESSION"
 
 
-class Policy(StrEnum):
+class ReplacementPolicy(StrEnum):
     """How an identifier is replaced."""
 
     MASK = "mask"
@@ -66,26 +66,26 @@ class Policy(StrEnum):
     """Not taken."""
 
 
-KEYED = frozenset({Policy.SURROGATE, Policy.HASH, Policy.SHIFT})
+KEYED = frozenset({ReplacementPolicy.SURROGATE, ReplacementPolicy.HASH, ReplacementPolicy.SHIFT})
 """The policies that need a key."""
 
 _ONLY = {
-    Policy.SHIFT: {Category.DATE},
-    Policy.GENERALISE: {Category.DATE, Category.AGE, Category.ZIP},
-    Policy.SURROGATE: set(Category) - {Category.DATE, Category.AGE},
+    ReplacementPolicy.SHIFT: {Category.DATE},
+    ReplacementPolicy.GENERALISE: {Category.DATE, Category.AGE, Category.ZIP},
+    ReplacementPolicy.SURROGATE: set(Category) - {Category.DATE, Category.AGE},
 }
 
-_MASK_ALL = dict.fromkeys(Category, Policy.MASK)
-_PRESETS: dict[Preset, dict[Category, Policy]] = {
+_MASK_ALL = dict.fromkeys(Category, ReplacementPolicy.MASK)
+_PRESETS: dict[Preset, dict[Category, ReplacementPolicy]] = {
     # 45 CFR 164.514(b)(2): states, years and ages up to 89 may stay.
     "safe_harbour": _MASK_ALL
     | {
-        Category.DATE: Policy.GENERALISE,
-        Category.AGE: Policy.GENERALISE,
-        Category.ZIP: Policy.GENERALISE,
-        Category.STATE: Policy.KEEP,
-        Category.COUNTRY: Policy.KEEP,
-        Category.PROFESSION: Policy.KEEP,
+        Category.DATE: ReplacementPolicy.GENERALISE,
+        Category.AGE: ReplacementPolicy.GENERALISE,
+        Category.ZIP: ReplacementPolicy.GENERALISE,
+        Category.STATE: ReplacementPolicy.KEEP,
+        Category.COUNTRY: ReplacementPolicy.KEEP,
+        Category.PROFESSION: ReplacementPolicy.KEEP,
     },
     "strict": _MASK_ALL,
     # 45 CFR 164.514(e): towns, ZIP codes, dates and ages may stay.
@@ -100,7 +100,7 @@ _PRESETS: dict[Preset, dict[Category, Policy]] = {
             Category.COUNTRY,
             Category.PROFESSION,
         ),
-        Policy.KEEP,
+        ReplacementPolicy.KEEP,
     ),
 }
 
@@ -150,7 +150,7 @@ class Deidentify(ConfigSection):
         description="Policies to begin with. safe_harbour: HIPAA's 18 identifiers; strict: every "
         "category is masked; limited: HIPAA's limited data set keeps dates, ages and towns.",
     )
-    policies: dict[Category, Policy] = Field(
+    policies: dict[Category, ReplacementPolicy] = Field(
         default_factory=dict, description="Policy by category, instead of the preset's."
     )
     labels: dict[str, Category] = Field(
@@ -161,7 +161,7 @@ class Deidentify(ConfigSection):
     threshold: float = Field(
         0.0, ge=0, le=1, description="Least score of a model's entity; low, because recall counts."
     )
-    languages: tuple[Language, ...] = Field(
+    languages: tuple[DeidentifyLanguage, ...] = Field(
         ("en",),
         min_length=1,
         description="Languages of the texts, the likeliest first: it decides the order of day and "
@@ -199,7 +199,7 @@ class Deidentify(ConfigSection):
             raise ValueError(f"countries: {unknown[0]!r} is no ISO code such as US")
         return self
 
-    def policy(self, category: Category) -> Policy:
+    def policy(self, category: Category) -> ReplacementPolicy:
         """Return the policy that applies to a category."""
         return self.policies.get(category, _PRESETS[self.preset][category])
 

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from actors.config.base import ConfigSection, LabelFilter, Stated, Weights
 from actors.config.gguf_parts import gguf_parts
-from actors.config.merge import Policy
+from actors.config.merge import OverlapPolicy
 from actors.config.onnx import Windowing
 from actors.config.prompt import PromptSection
 from actors.config.vision import ImageOptions
@@ -401,7 +401,7 @@ class GgufModel(ConfigSection):
     sampling: GgufSampling = GgufSampling()
     window: Windowing = Field(default_factory=lambda: Windowing.model_validate({}))
     labels: LabelFilter = Field(default_factory=lambda: LabelFilter.model_validate({}))
-    overlaps: Policy = Field(
+    overlaps: OverlapPolicy = Field(
         default="all",
         description="Which of the model's own overlapping entities to keep, after `labels`; use "
         "`longest` or `score` if nothing in the label set is nested.",

@@ -10,7 +10,7 @@ _CYRILLIC = "абвгдежзийклмнопрстуфхцчшщьюя"
 
 
 @dataclass(frozen=True, slots=True)
-class Language:
+class OcrLanguage:
     """A language. ``letters``: lower case; of Chinese, Japanese and Korean some common ones.
     ``tesseract``: the name of its data file."""
 
@@ -26,17 +26,17 @@ class Language:
         ]
 
 
-def _latin(name: str, tesseract: str, letters: str = "") -> Language:
-    return Language(name, ascii_lowercase + letters, tesseract)
+def _latin(name: str, tesseract: str, letters: str = "") -> OcrLanguage:
+    return OcrLanguage(name, ascii_lowercase + letters, tesseract)
 
 
-LANGUAGES: Mapping[str, Language] = {
-    "bg": Language("Bulgarian", _CYRILLIC + "ъ", "bul"),
+LANGUAGES: Mapping[str, OcrLanguage] = {
+    "bg": OcrLanguage("Bulgarian", _CYRILLIC + "ъ", "bul"),
     "ca": _latin("Catalan", "cat", "àçèéíïòóúü"),
     "cs": _latin("Czech", "ces", "áčďéěíňóřšťúůýž"),
     "da": _latin("Danish", "dan", "åæø"),
     "de": _latin("German", "deu", "äöüß"),
-    "el": Language("Greek", "αβγδεζηθικλμνξοπρσςτυφχψωάέήίόύώ", "ell"),
+    "el": OcrLanguage("Greek", "αβγδεζηθικλμνξοπρσςτυφχψωάέήίόύώ", "ell"),
     "en": _latin("English", "eng"),
     "es": _latin("Spanish", "spa", "áéíñóúü"),
     "et": _latin("Estonian", "est", "äõöüšž"),
@@ -46,8 +46,8 @@ LANGUAGES: Mapping[str, Language] = {
     "hu": _latin("Hungarian", "hun", "áéíóöőúüű"),
     "is": _latin("Icelandic", "isl", "áðéíóúýþæö"),
     "it": _latin("Italian", "ita", "àèéìòù"),
-    "ja": Language("Japanese", "のにはをたがでてとしれさアイスントルリ日本年月病院薬", "jpn"),
-    "ko": Language("Korean", "가나다라마바사이의은는을를에서환자병원약", "kor"),
+    "ja": OcrLanguage("Japanese", "のにはをたがでてとしれさアイスントルリ日本年月病院薬", "jpn"),
+    "ko": OcrLanguage("Korean", "가나다라마바사이의은는을를에서환자병원약", "kor"),
     "lt": _latin("Lithuanian", "lit", "ąčęėįšųūž"),
     "lv": _latin("Latvian", "lav", "āčēģīķļņšūž"),
     "nl": _latin("Dutch", "nld", "éëï"),
@@ -55,17 +55,17 @@ LANGUAGES: Mapping[str, Language] = {
     "pl": _latin("Polish", "pol", "ąćęłńóśźż"),
     "pt": _latin("Portuguese", "por", "àáâãçéêíóôõú"),
     "ro": _latin("Romanian", "ron", "ăâîșț"),
-    "ru": Language("Russian", _CYRILLIC + "ёъыэ", "rus"),
+    "ru": OcrLanguage("Russian", _CYRILLIC + "ёъыэ", "rus"),
     "sk": _latin("Slovak", "slk", "áäčďéíĺľňóôŕšťúýž"),
     "sl": _latin("Slovenian", "slv", "čšž"),
     "sv": _latin("Swedish", "swe", "åäö"),
     "tr": _latin("Turkish", "tur", "çğıöşü"),
-    "uk": Language("Ukrainian", _CYRILLIC + "єіїґ", "ukr"),
+    "uk": OcrLanguage("Ukrainian", _CYRILLIC + "єіїґ", "ukr"),
     "vi": _latin(
         "Vietnamese",
         "vie",
         "ăâđêôơưàảãáạằẳẵắặầẩẫấậèẻẽéẹềểễếệìỉĩíịòỏõóọồổỗốộờởỡớợùủũúụừửữứựỳỷỹýỵ",
     ),
-    "zh": Language("Chinese", "的一是不了在有患者药病院年月日", "chi_sim"),
+    "zh": OcrLanguage("Chinese", "的一是不了在有患者药病院年月日", "chi_sim"),
 }
 """By ISO 639-1 code: languages that are written from left to right."""

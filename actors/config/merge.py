@@ -8,13 +8,13 @@ from pydantic import Field
 
 from actors.config.base import ConfigSection
 
-Policy = Literal["longest", "score", "priority", "all"]
+OverlapPolicy = Literal["longest", "score", "priority", "all"]
 
 
 class Merge(ConfigSection):
     """Resolution of overlapping entities; see ``actors.merge`` for the rules."""
 
-    overlaps: Policy = Field(
+    overlaps: OverlapPolicy = Field(
         default="all",
         description="Which of several overlapping entities to keep. longest: the longest; score: "
         "the highest score; priority: the model that comes first in `priority`; all: every one "

@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from actors.config.base import ConfigSection
 
-Label = Annotated[str, StringConstraints(min_length=1)]
+LabelName = Annotated[str, StringConstraints(min_length=1)]
 
 DRUG_LABELS = ("Drug", "Medication", "DrugName", "Chemical", "DrugIngredient", "DrugBrandName")
 PROBLEM_LABELS = (
@@ -32,8 +32,12 @@ class RelationRule(ConfigSection):
     """
 
     type: str = Field(min_length=1, description="The type of the relations it makes.")
-    head: tuple[Label, ...] = Field(min_length=1, description="Labels of the head, such as Drug.")
-    tail: tuple[Label, ...] = Field(min_length=1, description="Labels of the tail, such as Dose.")
+    head: tuple[LabelName, ...] = Field(
+        min_length=1, description="Labels of the head, such as Drug."
+    )
+    tail: tuple[LabelName, ...] = Field(
+        min_length=1, description="Labels of the tail, such as Dose."
+    )
     side: Literal["after", "before", "either", "either_after"] = Field(
         "either_after",
         description="Where the tail stands, seen from its head. either_after: both, and after it "
@@ -50,7 +54,7 @@ class RelationRule(ConfigSection):
     link: tuple[str, ...] = Field(
         (), description="One of these words must stand just before the second of the two."
     )
-    blocked_by: tuple[Label, ...] = Field(
+    blocked_by: tuple[LabelName, ...] = Field(
         (), description="Labels that may not stand between, besides the head's own."
     )
     pick: Literal["nearest", "all"] = Field(

@@ -15,7 +15,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints, TypeAdapter, model_validator
 
 from actors.config import ConfigError, ConfigSection, read_yaml
-from actors.config.context import Context, CueRule, Effect, Language, Phrase
+from actors.config.context import Context, CueRule, Effect, LexiconLanguage, Phrase
 from actors.config.load import validate
 from actors.context.phrases import spellings, written_out
 from actors.context.scan import CueScanner, Rule
@@ -26,7 +26,7 @@ FOLDER = Path(__file__).parent / "lexicons"
 class LexiconFile(ConfigSection):
     """Schema of the lexicon file of one language."""
 
-    language: Language
+    language: LexiconLanguage
     function_words: tuple[Phrase, ...] = Field(
         min_length=10, description="Frequent words by which the language is recognised."
     )
@@ -55,7 +55,7 @@ class SectionEntry(ConfigSection):
 
     loinc: Annotated[str, StringConstraints(pattern=r"^\d{1,7}-\d$")] | None = None
     implies: tuple[Effect, ...] = ()
-    headings: dict[Language, tuple[Phrase, ...]]
+    headings: dict[LexiconLanguage, tuple[Phrase, ...]]
 
 
 class SectionsFile(ConfigSection):
@@ -72,14 +72,14 @@ _SECTIONS = TypeAdapter(SectionsFile)
 class Lexicon:
     """The compiled cues of one language."""
 
-    language: Language
+    language: LexiconLanguage
     scanner: CueScanner
     titles: frozenset[str]
     abbreviations: frozenset[str]
 
 
 @cache
-def lexicon_file(language: Language) -> LexiconFile:
+def lexicon_file(language: LexiconLanguage) -> LexiconFile:
     """The shipped lexicon of a language; raises ConfigError that names the file and the key."""
     return read_lexicon(FOLDER / f"{language}.yaml")
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 
 from actors.config import ConfigError
-from actors.config.context import Context, Language
+from actors.config.context import Context, LexiconLanguage
 from actors.context.lexicon import sections_file
 from actors.context.phrases import written_out
 from actors.spans import Section
@@ -43,7 +43,7 @@ class Headings:
     loinc: Mapping[str, str | None]
 
 
-def compile_headings(language: Language, config: Context) -> Headings:
+def compile_headings(language: LexiconLanguage, config: Context) -> Headings:
     """The shipped headings of a language and the user's; the user's win."""
     file = sections_file()
     names: dict[str, str] = {}

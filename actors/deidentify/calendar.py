@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from actors.config.deidentify import Language
+from actors.config.deidentify import DeidentifyLanguage
 from actors.deidentify.folding import fold
 
-MONTHS: dict[Language, tuple[str, ...]] = {
+MONTHS: dict[DeidentifyLanguage, tuple[str, ...]] = {
     "en": (
         "January February March April May June July August September October November December",
         "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec",
@@ -28,7 +28,7 @@ MONTHS: dict[Language, tuple[str, ...]] = {
 }
 
 # Other spellings that are read, and written as the usual abbreviation or name.
-_ALSO: dict[Language, str] = {
+_ALSO: dict[DeidentifyLanguage, str] = {
     "en": "Sept=9",
     "es": "setiembre=9 sept=9 set=9",
     "de": "Jänner=1 Jän=1 Feber=2 Mrz=3 Sept=9",
@@ -42,7 +42,7 @@ class Month:
     """A month as it stands in a text: its number, its language, and whether it is cut short."""
 
     number: int
-    language: Language
+    language: DeidentifyLanguage
     short: bool
 
     def written(self, number: int, like: str) -> str:
@@ -53,7 +53,7 @@ class Month:
         return name.capitalize() if like[:1].isupper() else name.lower()
 
 
-def month_names(languages: tuple[Language, ...]) -> dict[str, Month]:
+def month_names(languages: tuple[DeidentifyLanguage, ...]) -> dict[str, Month]:
     """Folded names to months; where languages share a name, the first one's."""
     names: dict[str, Month] = {}
     for language in languages:

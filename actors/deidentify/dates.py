@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import MAXYEAR, date, timedelta
 
-from actors.config.deidentify import Category, Language
+from actors.config.deidentify import Category, DeidentifyLanguage
 from actors.deidentify.calendar import Month, month_names
 from actors.deidentify.findings import Finding, Strength
 from actors.deidentify.folding import fold
@@ -84,7 +84,7 @@ class WrittenDate:
 class Dates:
     """Finds and reads dates in texts of some languages, the likeliest first."""
 
-    def __init__(self, languages: tuple[Language, ...]) -> None:
+    def __init__(self, languages: tuple[DeidentifyLanguage, ...]) -> None:
         self._months = month_names(languages)
         self._month_first = languages[0] == "en"
         name = "(?P<b>" + "|".join(sorted(map(re.escape, self._months), key=len)[::-1]) + ")"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 
-from actors.config.deidentify import Category, Deidentify, Policy
+from actors.config.deidentify import Category, Deidentify, ReplacementPolicy
 from actors.deidentify.dates import Dates
 from actors.deidentify.detector import Detector
 from actors.deidentify.findings import Finding
@@ -43,7 +43,7 @@ class Deidentified:
     text: str | None
     map: OffsetMap
     annotations: Annotations
-    counts: Mapping[tuple[Category, Policy], int]
+    counts: Mapping[tuple[Category, ReplacementPolicy], int]
     residue: tuple[Residue, ...]
 
     @property
@@ -105,7 +105,9 @@ class Deidentifier:
 
         def is_identifier(entity: Entity) -> bool:
             category = self._config.category(entity.label)
-            return category is not None and self._config.policy(category) is not Policy.KEEP
+            return (
+                category is not None and self._config.policy(category) is not ReplacementPolicy.KEEP
+            )
 
         done = Deidentified(
             new_text,
@@ -142,7 +144,7 @@ class Deidentifier:
             at = edit.end
         shaped = "".join([*parts, text[at:]])
         again = [*self._detector.find(shaped)]
-        if self._config.policy(Category.NAME) is not Policy.KEEP:
+        if self._config.policy(Category.NAME) is not ReplacementPolicy.KEEP:
             again += mentions.find(shaped)
         for finding in again:
             start, end = offsets.to_new(finding.start, finding.end)
@@ -186,7 +188,7 @@ def _outside(text: str, offsets: OffsetMap, finding: Finding) -> Residue | None:
 def _came_back(new_text: str, offsets: OffsetMap, replacing: Replacing) -> Iterable[Residue]:
     """Edits that are a real value of the document after all, unless their policy keeps parts."""
     for edit in offsets.edits:
-        if edit.policy in (Policy.GENERALISE, Policy.SHIFT):
+        if edit.policy in (ReplacementPolicy.GENERALISE, ReplacementPolicy.SHIFT):
             continue
         value = new_text[edit.new_start : edit.new_end]
         if edit.category is Category.NAME and not name_words(value):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from actors.config.deidentify import Category, Deidentify, Policy
+from actors.config.deidentify import Category, Deidentify, ReplacementPolicy
 from actors.deidentify.ages import find_ages
 from actors.deidentify.dates import Dates
 from actors.deidentify.fields import find_fields
@@ -38,7 +38,7 @@ class Detector:
         """
         findings = without_weaker([*self._by_rules(text), *self.of_models(entities)])
         names = [text[f.start : f.end] for f in findings if f.category is Category.NAME]
-        if self._config.policy(Category.NAME) is not Policy.KEEP:
+        if self._config.policy(Category.NAME) is not ReplacementPolicy.KEEP:
             findings += Mentions([*names, *known_names]).find(text)
         return disjoint(text, self._to_take(findings))
 
@@ -67,4 +67,6 @@ class Detector:
                 yield Finding(entity.start, entity.end, category, by, Strength.MODEL)
 
     def _to_take(self, findings: Iterable[Finding]) -> list[Finding]:
-        return [f for f in findings if self._config.policy(f.category) is not Policy.KEEP]
+        return [
+            f for f in findings if self._config.policy(f.category) is not ReplacementPolicy.KEEP
+        ]

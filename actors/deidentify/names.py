@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 
-from actors.config.deidentify import Category, Language
+from actors.config.deidentify import Category, DeidentifyLanguage
 from actors.deidentify.findings import Finding, Strength
 from actors.deidentify.folding import key_of
 
-LOCALES: dict[Language, str] = {
+LOCALES: dict[DeidentifyLanguage, str] = {
     "en": "en_US",
     "es": "es_ES",
     "de": "de_DE",
@@ -101,7 +101,7 @@ _NOT = frozenset(_NOT_WORDS.split())
 class Names:
     """Finds names of people in texts of some languages."""
 
-    def __init__(self, languages: tuple[Language, ...]) -> None:
+    def __init__(self, languages: tuple[DeidentifyLanguage, ...]) -> None:
         self._languages = languages
 
     def find(self, text: str) -> Iterator[Finding]:
@@ -160,7 +160,7 @@ def name_words(text: str) -> list[tuple[int, int]]:
 
 
 @cache
-def given_names(languages: tuple[Language, ...]) -> frozenset[str]:
+def given_names(languages: tuple[DeidentifyLanguage, ...]) -> frozenset[str]:
     """Folded given names of the languages, by Faker's lists."""
     return frozenset(
         key_of(name)

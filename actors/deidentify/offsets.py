@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from actors.config.deidentify import Category, Policy
+from actors.config.deidentify import Category, ReplacementPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Edit:
     new_start: int
     new_end: int
     category: Category
-    policy: Policy
+    policy: ReplacementPolicy
 
 
 class OffsetMap:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
-from actors.config.deidentify import Category, Language
+from actors.config.deidentify import Category, DeidentifyLanguage
 from actors.deidentify.findings import Finding, Strength
 from actors.deidentify.folding import key_of
 from actors.deidentify.names import LOCALES, faker_list
@@ -84,7 +84,7 @@ _TOWN_STATE = re.compile(
 class PlaceFinder:
     """Finds parts of addresses, institutions and countries."""
 
-    def __init__(self, languages: tuple[Language, ...]) -> None:
+    def __init__(self, languages: tuple[DeidentifyLanguage, ...]) -> None:
         self._states = _states()
         self._countries, self._towns = _countries(languages), _towns(languages)
 
@@ -136,7 +136,7 @@ def _states() -> frozenset[str]:
 
 
 # Faker's lists of real places; its other towns are made up.
-_TOWNS: dict[Language, tuple[str, ...]] = {
+_TOWNS: dict[DeidentifyLanguage, tuple[str, ...]] = {
     "en": (),
     "es": ("states", "regions"),
     "de": ("cities",),
@@ -147,18 +147,20 @@ _NO_TOWNS = frozenset({"essen", "halle", "hof", "bergen", "kamen"})  # words, to
 
 
 @cache
-def _countries(languages: tuple[Language, ...]) -> re.Pattern[str]:
+def _countries(languages: tuple[DeidentifyLanguage, ...]) -> re.Pattern[str]:
     names = _listed(languages, dict.fromkeys(LOCALES, ("countries",)))
     return _any_of({*(name for name in names if len(name) > 3), "USA", "EE.UU.", "EEUU", "UK"})
 
 
 @cache
-def _towns(languages: tuple[Language, ...]) -> re.Pattern[str]:
+def _towns(languages: tuple[DeidentifyLanguage, ...]) -> re.Pattern[str]:
     names = _listed(languages, _TOWNS)
     return _any_of({n for n in names if len(n) > 3 and key_of(n) not in _NO_TOWNS})
 
 
-def _listed(languages: tuple[Language, ...], kinds: dict[Language, tuple[str, ...]]) -> set[str]:
+def _listed(
+    languages: tuple[DeidentifyLanguage, ...], kinds: dict[DeidentifyLanguage, tuple[str, ...]]
+) -> set[str]:
     return {
         name
         for language in languages

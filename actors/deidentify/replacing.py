@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from actors.config.deidentify import KEYED, Category, Deidentify, Policy
+from actors.config.deidentify import KEYED, Category, Deidentify, ReplacementPolicy
 from actors.deidentify.dates import Dates
 from actors.deidentify.findings import Finding
 from actors.deidentify.folding import key_of
@@ -46,25 +46,25 @@ class Replacing:
             None if key is None else Surrogates(key, patient_id, config.languages, self.taken)
         )
 
-    def replacement(self, category: Category, value: str) -> tuple[str, Policy]:
+    def replacement(self, category: Category, value: str) -> tuple[str, ReplacementPolicy]:
         """The text in place of a value, and the policy that made it: ``mask`` where the
         category's own does not fit the value, such as a date that cannot be read."""
         policy = self._config.policy(category)
         made = self._made(policy, category, value)
-        return (made, policy) if made else (f"[{category}]", Policy.MASK)
+        return (made, policy) if made else (f"[{category}]", ReplacementPolicy.MASK)
 
-    def _made(self, policy: Policy, category: Category, value: str) -> str | None:
-        if policy is Policy.SAME_LENGTH:
+    def _made(self, policy: ReplacementPolicy, category: Category, value: str) -> str | None:
+        if policy is ReplacementPolicy.SAME_LENGTH:
             return "".join(c if c.isspace() else "*" for c in value)
-        if policy is Policy.GENERALISE:
+        if policy is ReplacementPolicy.GENERALISE:
             return self._general(category, value)
         if policy not in KEYED:
             return None
         if self._key is None or self._surrogates is None:
             raise ValueError(f"policy {policy} of {category} needs a key")
-        if policy is Policy.HASH:
+        if policy is ReplacementPolicy.HASH:
             return f"[{category}:{self._key.digest('hash', category, key_of(value)).hex()[:12]}]"
-        if policy is Policy.SHIFT:
+        if policy is ReplacementPolicy.SHIFT:
             written = self._dates.read(value)
             days = self._key.days(self._patient, self._config.max_shift_days)
             return None if written is None else written.shifted(days)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection
 from functools import cache
 from random import Random
 
-from actors.config.deidentify import Category, Language
+from actors.config.deidentify import Category, DeidentifyLanguage
 from actors.deidentify.folding import key_of
 from actors.deidentify.keys import SecretKey
 from actors.deidentify.names import LOCALES, NAME_WORD, PARTICLES, TITLES, faker_list
@@ -44,7 +44,7 @@ class Surrogates:
         self,
         key: SecretKey,
         patient_id: str,
-        languages: tuple[Language, ...],
+        languages: tuple[DeidentifyLanguage, ...],
         taken: Collection[str],
     ) -> None:
         self._key, self._patient = key, patient_id
@@ -93,7 +93,7 @@ def _cased(made: str, like: str) -> str:
 
 
 @cache
-def _names(languages: tuple[Language, ...], *kinds: str) -> tuple[str, ...]:
+def _names(languages: tuple[DeidentifyLanguage, ...], *kinds: str) -> tuple[str, ...]:
     """Names of the first language; of all languages where it has too few."""
     for chosen in (languages[:1], languages, (*languages, "en")):
         names = {
@@ -118,7 +118,7 @@ def _folded_names(kind: str) -> frozenset[str]:
     )
 
 
-def _names_like(word: str, languages: tuple[Language, ...]) -> tuple[str, ...]:
+def _names_like(word: str, languages: tuple[DeidentifyLanguage, ...]) -> tuple[str, ...]:
     """Names of the kind that a word is by all languages' lists, whatever stands beside it."""
     folded = key_of(word)
     male, female = folded in _folded_names(_MALE), folded in _folded_names(_FEMALE)
@@ -130,7 +130,7 @@ def _names_like(word: str, languages: tuple[Language, ...]) -> tuple[str, ...]:
 
 
 @cache
-def _letters(languages: tuple[Language, ...]) -> str:
+def _letters(languages: tuple[DeidentifyLanguage, ...]) -> str:
     """First letters that enough names of every kind have."""
     kinds = [_names(languages, kind) for kind in (_MALE, _FEMALE, _SURNAMES)]
     letters = "".join(
@@ -155,30 +155,30 @@ def _other(random: Random, character: str, first: bool) -> str:
     return letter.upper() if character.isupper() else letter
 
 
-def _email(random: Random, value: str, languages: tuple[Language, ...]) -> str:
+def _email(random: Random, value: str, languages: tuple[DeidentifyLanguage, ...]) -> str:
     first = key_of(random.choice(_names(languages, _MALE, _FEMALE)))
     last = key_of(random.choice(_names(languages, _SURNAMES)))
     local = re.sub(r"[^a-z.]", "", f"{first}.{last}")
     return f"{local}{random.randint(1, 99)}@{random.choice(_DOMAINS)}"
 
 
-def _url(random: Random, value: str, languages: tuple[Language, ...]) -> str:
+def _url(random: Random, value: str, languages: tuple[DeidentifyLanguage, ...]) -> str:
     begin = re.match(r"[a-z]+://|www\.|", value, re.IGNORECASE)
     path = "".join(random.choices(string.ascii_lowercase, k=8))
     return f"{begin[0] if begin else ''}{random.choice(_DOMAINS)}/{path}"
 
 
-def _ip(random: Random, value: str, languages: tuple[Language, ...]) -> str:
+def _ip(random: Random, value: str, languages: tuple[DeidentifyLanguage, ...]) -> str:
     if ":" in value:
         return f"2001:db8::{random.randint(1, 0xFFFF):x}:{random.randint(1, 0xFFFF):x}"
     return f"{random.choice(_NETS)}.{random.randint(1, 254)}"
 
 
-def _gps(random: Random, value: str, languages: tuple[Language, ...]) -> str:
+def _gps(random: Random, value: str, languages: tuple[DeidentifyLanguage, ...]) -> str:
     return f"{random.uniform(-60, 60):.4f}, {random.uniform(-180, 180):.4f}"
 
 
-def _street(random: Random, value: str, languages: tuple[Language, ...]) -> str:
+def _street(random: Random, value: str, languages: tuple[DeidentifyLanguage, ...]) -> str:
     name, number = random.choice(_names(languages, _SURNAMES)), random.randint(1, 199)
     forms = {
         "es": "Calle {0}, {1}",
@@ -189,7 +189,7 @@ def _street(random: Random, value: str, languages: tuple[Language, ...]) -> str:
     return forms.get(languages[0], "{1} {0} Street").format(name, number)
 
 
-def _city(random: Random, value: str, languages: tuple[Language, ...]) -> str:
+def _city(random: Random, value: str, languages: tuple[DeidentifyLanguage, ...]) -> str:
     towns = faker_list("address", LOCALES[languages[0]], "cities")
     if towns:
         return random.choice(towns)
@@ -202,7 +202,7 @@ def _city(random: Random, value: str, languages: tuple[Language, ...]) -> str:
     return town.format(name.lower() if languages[0] == "es" else name)
 
 
-def _state(random: Random, value: str, languages: tuple[Language, ...]) -> str:
+def _state(random: Random, value: str, languages: tuple[DeidentifyLanguage, ...]) -> str:
     kind = "states_abbr" if len(value) == 2 else "states"
     states = faker_list("address", LOCALES[languages[0]], kind) or faker_list(
         "address", "en_US", kind
@@ -210,31 +210,31 @@ def _state(random: Random, value: str, languages: tuple[Language, ...]) -> str:
     return random.choice(states)
 
 
-def _country(random: Random, value: str, languages: tuple[Language, ...]) -> str:
+def _country(random: Random, value: str, languages: tuple[DeidentifyLanguage, ...]) -> str:
     locale = LOCALES[languages[0]]
     return random.choice(
         faker_list("address", locale, "countries") or faker_list("address", "en_US", "countries")
     )
 
 
-def _hospital(random: Random, value: str, languages: tuple[Language, ...]) -> str:
+def _hospital(random: Random, value: str, languages: tuple[DeidentifyLanguage, ...]) -> str:
     forms = {"es": "Hospital {}", "de": "{}-Klinik", "fr": "Hôpital {}", "vi": "Bệnh viện {}"}
     form = forms.get(languages[0], "{} Medical Center")
     return form.format(random.choice(_names(languages, _SURNAMES)))
 
 
-def _organization(random: Random, value: str, languages: tuple[Language, ...]) -> str:
+def _organization(random: Random, value: str, languages: tuple[DeidentifyLanguage, ...]) -> str:
     forms = {"es": "{} S.A.", "de": "{} GmbH", "fr": "{} SARL", "vi": "Công ty {}"}
     form = forms.get(languages[0], "{} Inc.")
     return form.format(random.choice(_names(languages, _SURNAMES)))
 
 
-def _profession(random: Random, value: str, languages: tuple[Language, ...]) -> str:
+def _profession(random: Random, value: str, languages: tuple[DeidentifyLanguage, ...]) -> str:
     jobs = faker_list("job", LOCALES[languages[0]], "jobs") or faker_list("job", "en_US", "jobs")
     return random.choice(jobs)
 
 
-_Maker = Callable[[Random, str, tuple[Language, ...]], str]
+_Maker = Callable[[Random, str, tuple[DeidentifyLanguage, ...]], str]
 _MAKERS: dict[Category, _Maker] = {
     Category.EMAIL: _email,
     Category.URL: _url,

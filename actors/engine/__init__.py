@@ -20,7 +20,7 @@ from actors.engine.request import (
 )
 from actors.engine.runner import Block, Logits, Runner
 from actors.engine.sequence import Techniques
-from actors.engine.streaming import OnText
+from actors.engine.streaming import OnOutput
 
 __all__ = [
     "PLACEHOLDER",
@@ -32,7 +32,7 @@ __all__ = [
     "FinishReason",
     "Logits",
     "Media",
-    "OnText",
+    "OnOutput",
     "Request",
     "RequestRefused",
     "Runner",

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from actors.arrays import Int64Array
 from actors.engine.grammar import Constraint
 from actors.engine.output import OutputBuffer
 from actors.engine.request import Likeliest, Request, Thinking
 from actors.engine.runner import Logits, Runner
-from actors.engine.sampling import Ids, Sampler, likeliest, log_probability
+from actors.engine.sampling import Sampler, likeliest, log_probability
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ class Decoder:
             yield from thinking.close
             self._thinking = None
 
-    def _choice(self, logits: Logits, place: int, ids: Ids | None) -> Choice:
+    def _choice(self, logits: Logits, place: int, ids: Int64Array | None) -> Choice:
         token = place if ids is None else int(ids[place])
         logprob, count = log_probability(logits, place), self._request.n_probs
         return Choice(token, logprob, likeliest(logits, ids, count) if count else ())

@@ -20,7 +20,7 @@ from actors.engine.request import Completion, EngineLost, Request, RequestRefuse
 from actors.engine.runner import Block, Logits, Runner
 from actors.engine.scheduler import Scheduler
 from actors.engine.sequence import SequenceState, Techniques
-from actors.engine.streaming import OnText
+from actors.engine.streaming import OnOutput
 from actors.futures import settle
 
 _log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Engine:
         self._techniques = techniques or Techniques()
         self._scheduler = Scheduler(runner, slots, self._techniques)
         self.counters = Counters()
-        self._pending: FairQueue[tuple[Request, Future[Completion], OnText | None]] = FairQueue()
+        self._pending: FairQueue[tuple[Request, Future[Completion], OnOutput | None]] = FairQueue()
         self._ready: deque[SequenceState] = deque()
         self._lookahead = slots
         self._changed = threading.Condition()
@@ -61,7 +61,7 @@ class Engine:
             thread.start()
 
     def submit(
-        self, request: Request, tell: OnText | None = None, client: Hashable = None
+        self, request: Request, tell: OnOutput | None = None, client: Hashable = None
     ) -> Future[Completion]:
         """Queue a request. Its future can be cancelled until it is done; it raises RequestRefused
         if this request cannot be served, and EngineLost if the model is gone.
@@ -105,7 +105,7 @@ class Engine:
                 self._changed.notify_all()
 
     def _prepare(
-        self, request: Request, future: Future[Completion], tell: OnText | None
+        self, request: Request, future: Future[Completion], tell: OnOutput | None
     ) -> SequenceState | None:
         if future.cancelled():
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from actors.engine.request import Likeliest
-from actors.engine.streaming import OnText, TextStream
+from actors.engine.streaming import OnOutput, TextStream
 
 
 class OutputBuffer:
@@ -15,7 +15,7 @@ class OutputBuffer:
     ``likeliest[i]`` the most likely alternatives at its position.
     """
 
-    def __init__(self, stop: Sequence[str] = (), on_text: OnText | None = None) -> None:
+    def __init__(self, stop: Sequence[str] = (), on_text: OnOutput | None = None) -> None:
         self.ends: list[int] = []
         self.logprobs: list[float] = []
         self.likeliest: list[Likeliest] = []

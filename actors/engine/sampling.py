@@ -12,18 +12,16 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.arrays import Float32Array, Int64Array
 from actors.engine.request import Likeliest, Sampling
 
-Floats = NDArray[np.float32]
-Ids = NDArray[np.int64]
 
-
-def log_probability(logits: Floats, place: int) -> float:
+def log_probability(logits: Float32Array, place: int) -> float:
     """Return the natural log of softmax(logits)[place]; never above 0."""
     return min(0.0, float(logits[place]) - _log_sum(logits))
 
 
-def likeliest(logits: Floats, ids: Ids | None, count: int) -> Likeliest:
+def likeliest(logits: Float32Array, ids: Int64Array | None, count: int) -> Likeliest:
     """Return the ``count`` largest of softmax(logits), descending; ``ids`` as in ``choose``."""
     count = min(count, len(logits))
     places = np.argpartition(-logits, count - 1)[:count]
@@ -35,7 +33,7 @@ def likeliest(logits: Floats, ids: Ids | None, count: int) -> Likeliest:
     )
 
 
-def _log_sum(logits: Floats) -> float:
+def _log_sum(logits: Float32Array) -> float:
     """Return log-sum-exp of the logits."""
     top = logits.max()
     # float32 exponentials, float64 sum: with 150k terms it is the sum that loses digits.
@@ -60,7 +58,7 @@ class Sampler:
         """True if the choice is simply the largest logit."""
         return self._sampling.temperature <= 0 and not self._penalised
 
-    def choose(self, logits: Floats, ids: Ids | None) -> int:
+    def choose(self, logits: Float32Array, ids: Int64Array | None) -> int:
         """Return the index of the chosen token in ``logits``, float32 [candidates]. ``ids`` are the
         tokens of the candidates; None: the whole vocabulary."""
         if self._penalised:
@@ -73,12 +71,14 @@ class Sampler:
         place = int(np.searchsorted(cumulated, drawn, side="right"))
         return int(places[min(place, len(places) - 1)])
 
-    def distribution(self, logits: Floats, ids: Ids | None) -> tuple[Ids, NDArray[np.float64]]:
+    def distribution(
+        self, logits: Float32Array, ids: Int64Array | None
+    ) -> tuple[Int64Array, NDArray[np.float64]]:
         """Return the indices that ``choose`` draws from at a temperature above 0, most likely
         first, with their probabilities."""
         return self._truncated(self._penalties(logits, ids) if self._penalised else logits)
 
-    def _penalties(self, logits: Floats, ids: Ids | None) -> Floats:
+    def _penalties(self, logits: Float32Array, ids: Int64Array | None) -> Float32Array:
         s = self._sampling
         last = self._history if s.repeat_last_n < 0 else self._history[-s.repeat_last_n :]
         counts = Counter(last)
@@ -96,7 +96,7 @@ class Sampler:
         changed[places] = seen - times * s.frequency_penalty - s.presence_penalty
         return changed
 
-    def _truncated(self, logits: Floats) -> tuple[Ids, NDArray[np.float64]]:
+    def _truncated(self, logits: Float32Array) -> tuple[Int64Array, NDArray[np.float64]]:
         s = self._sampling
         keep = max(1, s.min_keep)
         if 0 < s.top_k < len(logits):
@@ -131,8 +131,8 @@ def _tempered(values: NDArray[np.float64], s: Sampling) -> NDArray[np.float64]:
 
 
 def _typical(
-    order: Ids, values: NDArray[np.float64], p: float, keep: int
-) -> tuple[Ids, NDArray[np.float64]]:
+    order: Int64Array, values: NDArray[np.float64], p: float, keep: int
+) -> tuple[Int64Array, NDArray[np.float64]]:
     """Keep the tokens whose surprisal is closest to the entropy, up to a mass of ``p``."""
     probabilities = _softmax(values)
     surprise = -np.log(np.maximum(probabilities, 1e-300))

@@ -21,7 +21,7 @@ from actors.engine.request import (
     RequestRefused,
 )
 from actors.engine.runner import Block, Logits, Runner
-from actors.engine.streaming import OnText
+from actors.engine.streaming import OnOutput
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class SequenceState:
         future: Future[Completion],
         runner: Runner,
         techniques: Techniques,
-        tell: OnText | None = None,
+        tell: OnOutput | None = None,
     ) -> None:
         """Compile the grammar; raises RequestRefused if it does not compile."""
         self.request = request

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 _log = logging.getLogger(__name__)
 
-OnText = Callable[[str], None]
+OnOutput = Callable[[str], None]
 """Called with the next piece of an output's text. It runs on the engine's thread, so it must not
 block; an exception stops further callbacks but not the request."""
 
@@ -19,8 +19,8 @@ class TextStream:
     Incomplete characters and bytes that may be the start of a stop string are held back.
     """
 
-    def __init__(self, tell: OnText, stops: Sequence[bytes]) -> None:
-        self._callback: OnText | None = tell
+    def __init__(self, tell: OnOutput, stops: Sequence[bytes]) -> None:
+        self._callback: OnOutput | None = tell
         self._stops = stops
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._emitted = 0

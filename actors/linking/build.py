@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from actors.arrays import Int32Array
 from actors.linking import folding
 from actors.linking.grams import grams
 from actors.linking.substitutes import learn
@@ -35,7 +36,6 @@ MANIFEST = "vocabulary.json"
 _PART = re.compile(r"\w[\w.-]*")
 TABLES = ("concepts", "types", "names", "words", "keys", "grams")
 
-Ids = npt.NDArray[np.int32]
 Hashes = npt.NDArray[np.uint64]
 
 
@@ -229,7 +229,7 @@ def _keys(name_words: list[str], stems: list[str]) -> set[int]:
     return found
 
 
-def _weights(frequency: npt.NDArray[np.intp], names: int) -> Ids:
+def _weights(frequency: npt.NDArray[np.intp], names: int) -> Int32Array:
     """Inverse document frequency in hundredths: rare words weigh most."""
     return np.fromiter(
         (weight(int(count), names) for count in frequency), dtype=np.int32, count=len(frequency)
@@ -241,13 +241,13 @@ def weight(frequency: int, names: int) -> int:
     return 100 + round(100 * math.log((1 + names) / (1 + frequency)))
 
 
-def _starts(lengths: Ids) -> Ids:
+def _starts(lengths: Int32Array) -> Int32Array:
     starts = np.zeros(len(lengths) + 1, dtype=np.int32)
     np.cumsum(lengths, out=starts[1:])
     return starts
 
 
-def _lists(starts: Ids, values: Any) -> pa.Array:
+def _lists(starts: Int32Array, values: Any) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(starts), pa.array(np.ascontiguousarray(values)))
 
 

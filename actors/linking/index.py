@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from actors.linking.build import FORMAT, MANIFEST, Hashes, Ids
+from actors.arrays import Int32Array
+from actors.linking.build import FORMAT, MANIFEST, Hashes
 from actors.linking.vocabulary import VocabularyError
 
 
@@ -51,13 +52,13 @@ def read_manifest(folder: Path) -> Manifest:
 class Lists:
     """Lists of integers one after another: list i is values[starts[i]:starts[i + 1]]."""
 
-    starts: Ids
-    values: Ids
+    starts: Int32Array
+    values: Int32Array
 
-    def __getitem__(self, at: int) -> Ids:
+    def __getitem__(self, at: int) -> Int32Array:
         return self.values[self.starts[at] : self.starts[at + 1]]
 
-    def several(self, places: Ids) -> tuple[Ids, Ids]:
+    def several(self, places: Int32Array) -> tuple[Int32Array, Int32Array]:
         """The values of several lists in a row, and where each list begins among them."""
         starts = self.starts[places]
         lengths = self.starts[places + 1] - starts
@@ -77,13 +78,13 @@ class VocabularyIndex:
         self.parents = _lists(concepts["parents"])
         self.types: list[str] = _open(folder, "types")["type"].to_pylist()
         names = _open(folder, "names")
-        self.concept_of: Ids = _numbers(names["concept"])
+        self.concept_of: Int32Array = _numbers(names["concept"])
         self.preferred: npt.NDArray[np.int8] = _numbers(names["preferred"])
-        self.totals: Ids = _numbers(names["total"])
+        self.totals: Int32Array = _numbers(names["total"])
         self.name_words = _lists(names["words"])
         words = _open(folder, "words")
         self._word_hashes: Hashes = _numbers(words["hash"])
-        self.weights: Ids = _numbers(words["weight"])
+        self.weights: Int32Array = _numbers(words["weight"])
         self.gram_counts: npt.NDArray[np.int16] = _numbers(words["grams"])
         self.word_names = _lists(words["names"])
         self.substitutes = _lists(words["substitutes"])
@@ -91,7 +92,7 @@ class VocabularyIndex:
         self._spellings = words["spelling"]
         keys = _open(folder, "keys")
         self._keys: Hashes = _numbers(keys["key"])
-        self._key_names: Ids = _numbers(keys["name"])
+        self._key_names: Int32Array = _numbers(keys["name"])
         grams = _open(folder, "grams")
         self._grams: npt.NDArray[np.int64] = _numbers(grams["gram"])
         self.gram_words = _lists(grams["words"])
@@ -104,7 +105,7 @@ class VocabularyIndex:
         """The preferred name of a concept."""
         return str(self._terms[concept].as_py())
 
-    def names_of_key(self, key: int) -> Ids:
+    def names_of_key(self, key: int) -> Int32Array:
         """The names with a key, in the order of the vocabulary."""
         wanted = np.uint64(key)
         start = int(self._keys.searchsorted(wanted))

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from actors.arrays import Int32Array
 from actors.linking import folding
-from actors.linking.build import Ids
 from actors.linking.index import VocabularyIndex
 from actors.linking.similar import Similar
 
@@ -97,7 +97,7 @@ class Lookup:
             return Hit(concept, round(score / 1e6, 4), SIMILAR)
         return None
 
-    def _by_key(self, words: list[str], stems: list[str]) -> Iterator[tuple[Ids, str]]:
+    def _by_key(self, words: list[str], stems: list[str]) -> Iterator[tuple[Int32Array, str]]:
         index = self._index
         yield index.names_of_key(folding.exact_key(words)), "exact"
         yield index.names_of_key(folding.folded_key(stems)), "folded"
@@ -106,7 +106,7 @@ class Lookup:
             yield index.names_of_key(folding.folded_key(bare)), "bare"
             yield index.names_of_key(folding.bare_key(bare)), "bare"
 
-    def _ranked(self, names: Ids, scores: Ids, most: int) -> list[tuple[int, int]]:
+    def _ranked(self, names: Int32Array, scores: Int32Array, most: int) -> list[tuple[int, int]]:
         """At most ``most`` (concept, score), each concept once, in order; names come best first."""
         index = self._index
         concepts, preferred = index.concept_of[names], index.preferred[names]

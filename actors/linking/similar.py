@@ -16,8 +16,9 @@ from threading import Lock
 import numpy as np
 from rapidfuzz.distance import LCSseq
 
+from actors.arrays import Int32Array
 from actors.linking import folding
-from actors.linking.build import Ids, weight
+from actors.linking.build import weight
 from actors.linking.grams import grams
 from actors.linking.index import VocabularyIndex
 from actors.linking.substitutes import FULL
@@ -53,10 +54,10 @@ class Neighbours:
     ``words`` are in ascending order. ``postings``: (number of names, word, similarity, the names).
     """
 
-    words: Ids
-    similarities: Ids
+    words: Int32Array
+    similarities: Int32Array
     weight: int
-    postings: tuple[tuple[int, int, int, Ids], ...]
+    postings: tuple[tuple[int, int, int, Int32Array], ...]
 
 
 class Similar:
@@ -69,7 +70,7 @@ class Similar:
         self._scores_are_used = Lock()
         self._neighbours = lru_cache(maxsize=1 << 15)(self._find_neighbours)
 
-    def find(self, stems: list[str]) -> tuple[Ids, Ids]:
+    def find(self, stems: list[str]) -> tuple[Int32Array, Int32Array]:
         """(names, similarities in millionths), best first, then by the order of the vocabulary."""
         words = [self._neighbours(one) for one in dict.fromkeys(stems[:MOST_WORDS])]
         total = sum(one.weight for one in words)
@@ -80,7 +81,7 @@ class Similar:
         order = np.lexsort((names, -scores))
         return names[order], scores[order]
 
-    def _candidates(self, words: list[Neighbours], total: int) -> Ids:
+    def _candidates(self, words: list[Neighbours], total: int) -> Int32Array:
         index, scores = self._index, self._scores
         postings = [
             (size, at, one, similarity * word.weight, names)
@@ -88,7 +89,7 @@ class Similar:
             for size, one, similarity, names in word.postings
         ]
         postings.sort(key=lambda posting: posting[:3])
-        touched: list[Ids] = []
+        touched: list[Int32Array] = []
         seen = 0
         with self._scores_are_used:
             for size, _, _, worth, names in postings:
@@ -105,7 +106,7 @@ class Similar:
             scores[names] = 0
         return _best(names, ranks)
 
-    def _compare(self, words: list[Neighbours], total: int, names: Ids) -> Ids:
+    def _compare(self, words: list[Neighbours], total: int, names: Int32Array) -> Int32Array:
         index = self._index
         flat, bounds = index.name_words.several(names)
         table = np.zeros((len(words), len(flat)), dtype=np.int32)
@@ -125,7 +126,7 @@ class Similar:
         rest = 100 - MENTION_SHARE
         whole = (MENTION_SHARE * total + rest * index.totals[names].astype(np.int64)) * FULL
         both = MENTION_SHARE * mention + rest * matched
-        scores: Ids = (both * 1_000_000 // whole).astype(np.int32)
+        scores: Int32Array = (both * 1_000_000 // whole).astype(np.int32)
         return scores
 
     def _find_neighbours(self, stem: str) -> Neighbours:
@@ -160,7 +161,7 @@ class Similar:
         own = grams(stem)
         places = self._index.gram_places(own)
         lists = sorted((self._index.gram_words[at] for at in places), key=len)
-        kept: list[Ids] = []
+        kept: list[Int32Array] = []
         seen = 0
         for words in lists:
             seen += len(words)
@@ -215,7 +216,7 @@ def _misspelt(one: str, other: str) -> int:
     return ALIKE * 2 * LCSseq.similarity(one, other) // (len(one) + len(other))
 
 
-def _best(names: Ids, ranks: np.ndarray) -> Ids:
+def _best(names: Int32Array, ranks: np.ndarray) -> Int32Array:
     """The names of the highest ranks, at most MOST_CANDIDATES; of equals the first."""
     if len(ranks) > 8 * MOST_CANDIDATES:
         # A name stands once for each of its words, so this keeps more than enough.

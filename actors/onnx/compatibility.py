@@ -10,9 +10,8 @@ import unicodedata
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
-Ints = npt.NDArray[np.int32]
+from actors.arrays import Int32Array
 
 
 class Spelling:
@@ -25,7 +24,7 @@ class Spelling:
         self._unknown = unknown
         self._expanded: dict[str, str] = {}
 
-    def spelt_out(self, text: str) -> tuple[str, Ints] | None:
+    def spelt_out(self, text: str) -> tuple[str, Int32Array] | None:
         """Return the text for the model, and the index in ``text`` of the origin of each of its
         characters. None if the text stays as it is."""
         spelt = {c: s for c in set(text) if not c.isascii() and (s := self._of(c)) != c}

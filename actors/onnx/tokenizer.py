@@ -13,15 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
+from actors.arrays import Int32Array
 from actors.model_folder import ModelFileError, tokenizer_config
 from actors.onnx.compatibility import Spelling
 from actors.onnx.word_index import word_index
-
-Ints = npt.NDArray[np.int32]
 
 # Longer texts are tokenized in pieces, since the library uses about 200 bytes per token. In code
 # points.
@@ -39,10 +37,10 @@ class TokenizedText:
     unknown to the vocabulary.
     """
 
-    ids: Ints
-    starts: Ints
-    ends: Ints
-    words: Ints
+    ids: Int32Array
+    starts: Int32Array
+    ends: Int32Array
+    words: Int32Array
     unknown: int = 0
 
     def __len__(self) -> int:
@@ -70,15 +68,15 @@ class TextTokenizer:
         """Tokenize a text, which must be encodable as UTF-8."""
         return _join([self._tokens(piece, at) for at, piece in _cut(text)])
 
-    def encode_words(self, words: Sequence[str]) -> tuple[Ints, Ints, int]:
+    def encode_words(self, words: Sequence[str]) -> tuple[Int32Array, Int32Array, int]:
         """Return the ids of the pieces of all words, the number of pieces of each word, and the
         number of pieces unknown to the vocabulary.
 
         Each word is tokenized separately, like transformers with ``is_split_into_words``, and spelt
         out where the vocabulary lacks its characters.
         """
-        ids: list[Ints] = [_NONE]
-        counts: list[Ints] = [_NONE]
+        ids: list[Int32Array] = [_NONE]
+        counts: list[Int32Array] = [_NONE]
         unknown = 0
         for at in range(0, len(words), _WORDS):
             part = list(words[at : at + _WORDS])

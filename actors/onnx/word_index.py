@@ -11,12 +11,9 @@ from __future__ import annotations
 import re
 
 import numpy as np
-import numpy.typing as npt
 
+from actors.arrays import BoolArray, Int32Array
 from actors.words import is_mark, is_unspaced
-
-Ints = npt.NDArray[np.int32]
-Bools = npt.NDArray[np.bool_]
 
 _ELIDED = re.compile(
     r"(?<![^\W_])(?:[cdjlmnst]|(?:jus|lors|puis|quoi)?qu|un|gl|(?:a|da|de|ne|su|co|que|be)ll|"
@@ -27,7 +24,7 @@ _SEPARATED = re.compile(r"\d+(?:[.,]\d+)+")
 _WHITE, _UNSPACED, _WORD, _PUNCTUATION = range(4)
 
 
-def word_index(text: str, starts: Ints, ends: Ints, cuts: Bools) -> Ints:
+def word_index(text: str, starts: Int32Array, ends: Int32Array, cuts: BoolArray) -> Int32Array:
     """Return the word index of each token of ``text``, from 1 on, non-decreasing.
 
     ``cuts``: where the tokenizer itself begins a word. All arrays have one row per token.
@@ -60,7 +57,7 @@ def word_index(text: str, starts: Ints, ends: Ints, cuts: Bools) -> Ints:
     return np.cumsum(fresh, dtype=np.int32)
 
 
-def _kinds(text: str) -> Ints:
+def _kinds(text: str) -> Int32Array:
     """Return the class of each character: whitespace, unspaced script, word, or punctuation."""
     codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
     found, places = np.unique(codes, return_inverse=True)

@@ -15,7 +15,7 @@ from actors.prompts.chat import ChatTemplate, lay_out, turns
 from actors.prompts.grammar import Grammar, literal
 from actors.prompts.json_answer import FULL, LONG, Bounds
 from actors.prompts.json_format import JsonFormat, Start, Understood
-from actors.prompts.json_reader import Keyed, Leaf, Listed, Node
+from actors.prompts.json_reader import JsonNode, Keyed, Leaf, Listed
 from actors.prompts.types import PlacedMention, PromptError
 from actors.spans import Mention
 
@@ -48,7 +48,7 @@ def entity_list(section: PromptSection, guideline: Guideline, chat: ChatTemplate
     answered = ((_USER + example.text, _answer(example)) for example in examples)
     layout = lay_out(chat, turns(system, *answered), _USER)
 
-    def understand(completion: str, values: list[Node]) -> Understood:
+    def understand(completion: str, values: list[JsonNode]) -> Understood:
         problems: list[str] = []
         bounds = Bounds.of(section, len(guideline.labels))
         items = list(_items(values))
@@ -86,7 +86,7 @@ def _answer(example: Example) -> str:
 
 
 def _mentions(
-    items: list[Node], guideline: Guideline, problems: list[str]
+    items: list[JsonNode], guideline: Guideline, problems: list[str]
 ) -> Iterator[PlacedMention]:
     names = guideline.names
     for item in items:
@@ -104,7 +104,7 @@ def _mentions(
             problems.append("an item without text")
 
 
-def _items(values: list[Node]) -> Iterator[Node]:
+def _items(values: list[JsonNode]) -> Iterator[JsonNode]:
     """Yield the items of the list, whether or not an object wraps it, or a single item."""
     for value in values:
         if isinstance(value, Listed):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from actors.config.prompt import PromptSection
 from actors.guideline import Array, Enum, Guideline, Json, MultiLabel, Object, Scalar, ValueType
-from actors.prompts.json_reader import Keyed, Leaf, Listed, Node
+from actors.prompts.json_reader import JsonNode, Keyed, Leaf, Listed
 from actors.prompts.types import PlacedMention
 from actors.spans import Mention
 
@@ -63,13 +63,13 @@ class Answer:
     """
 
     def __init__(
-        self, guideline: Guideline, completion: str, values: Iterable[Node], bounds: Bounds
+        self, guideline: Guideline, completion: str, values: Iterable[JsonNode], bounds: Bounds
     ) -> None:
         self.said: list[PlacedMention] = []
         self.problems: list[str] = []
         self._bounds = bounds
         self._completion = completion
-        nodes: dict[str, Node] = {}
+        nodes: dict[str, JsonNode] = {}
         names = guideline.names
         for key, node in self._pairs(values, names):
             name = names.get(key.casefold())
@@ -85,8 +85,8 @@ class Answer:
         self.structured: str | None = json.dumps(filled, ensure_ascii=False) if nodes else None
 
     def _pairs(
-        self, values: Iterable[Node], names: Mapping[str, str]
-    ) -> Iterator[tuple[str, Node]]:
+        self, values: Iterable[JsonNode], names: Mapping[str, str]
+    ) -> Iterator[tuple[str, JsonNode]]:
         """Yield the label pairs, whatever they are wrapped in."""
         for value in values:
             if isinstance(value, Listed):
@@ -100,7 +100,7 @@ class Answer:
             else:
                 self._problem("a value instead of labels")
 
-    def _value(self, node: Node | None, kind: ValueType, label: str, path: str) -> Json:
+    def _value(self, node: JsonNode | None, kind: ValueType, label: str, path: str) -> Json:
         if isinstance(node, Leaf) and node.value is None:
             node = None
         match kind:
@@ -121,7 +121,12 @@ class Answer:
                 return self._scalar(node, name, label, path)
 
     def _array(
-        self, node: Node | None, item: ValueType, label: str, path: str, choices: int | None = None
+        self,
+        node: JsonNode | None,
+        item: ValueType,
+        label: str,
+        path: str,
+        choices: int | None = None,
     ) -> list[Json]:
         """``choices``: number of enum words in a multi-label, whose items are not mentions."""
         if node is None:
@@ -141,9 +146,13 @@ class Answer:
         return found
 
     def _object(
-        self, node: Node | None, fields: tuple[tuple[str, ValueType], ...], label: str, path: str
+        self,
+        node: JsonNode | None,
+        fields: tuple[tuple[str, ValueType], ...],
+        label: str,
+        path: str,
     ) -> Json:
-        nodes: dict[str, Node] = {}
+        nodes: dict[str, JsonNode] = {}
         if isinstance(node, Keyed):
             nodes = dict(node.pairs)
         elif node is not None:
@@ -165,7 +174,7 @@ class Answer:
             self.said[first:] = [_with_attributes(one, chosen) for one in self.said[first:]]
         return values
 
-    def _scalar(self, node: Node | None, name: str, label: str, path: str) -> Json:
+    def _scalar(self, node: JsonNode | None, name: str, label: str, path: str) -> Json:
         leaf = self._leaf(node, label)
         if leaf is None:
             return None
@@ -195,7 +204,7 @@ class Answer:
             return None
         return int(value) if name == "integer" else value
 
-    def _leaf(self, node: Node | None, label: str) -> Leaf | None:
+    def _leaf(self, node: JsonNode | None, label: str) -> Leaf | None:
         if isinstance(node, Listed) and node.items:
             if len(node.items) > 1:
                 self._problem(f"{label}: a list instead of a single value; the first item is used")
@@ -222,11 +231,11 @@ def _with_attributes(placed: PlacedMention, chosen: Mapping[str, str]) -> Placed
     return replace(placed, mention=replace(placed.mention, attributes=attributes))
 
 
-def _word(node: Node) -> str | None:
+def _word(node: JsonNode) -> str | None:
     return node.value if isinstance(node, Leaf) and isinstance(node.value, str) else None
 
 
-def _concatenate(first: Node, second: Node) -> Node:
+def _concatenate(first: JsonNode, second: JsonNode) -> JsonNode:
     """Merge two values of one label: a repeated label continues its list."""
     items = [*(first.items if isinstance(first, Listed) else [first])]
     items += second.items if isinstance(second, Listed) else [second]

@@ -9,7 +9,7 @@ from actors.guideline import Guideline
 from actors.prompts.chat import Layout
 from actors.prompts.grammar import Grammar
 from actors.prompts.json_answer import Answer, Bounds
-from actors.prompts.json_reader import Node, read, split_reasoning
+from actors.prompts.json_reader import JsonNode, read, split_reasoning
 from actors.prompts.types import ParsedAnswer, PlacedMention, Prompt, PromptError
 
 Start = Callable[[Grammar], str]
@@ -25,7 +25,7 @@ class JsonFormat:
         section: PromptSection,
         layout: Layout,
         start: Start,
-        understand: Callable[[str, list[Node]], Understood],
+        understand: Callable[[str, list[JsonNode]], Understood],
     ) -> None:
         self._section = section
         self._layout = layout
@@ -69,10 +69,10 @@ class JsonFormat:
 
 def by_guideline(
     section: PromptSection, guideline: Guideline
-) -> Callable[[str, list[Node]], Understood]:
+) -> Callable[[str, list[JsonNode]], Understood]:
     """Return the function that interprets an answer keyed by label."""
 
-    def understand(completion: str, values: list[Node]) -> Understood:
+    def understand(completion: str, values: list[JsonNode]) -> Understood:
         bounds = Bounds.of(section)
         answer = Answer(guideline, completion, values, bounds)
         return answer.said, answer.structured, answer.problems, bounds.met

@@ -38,17 +38,17 @@ class Leaf:
 class Listed:
     """The complete items of a list."""
 
-    items: list[Node] = field(default_factory=list)
+    items: list[JsonNode] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Keyed:
     """The complete pairs of an object, in order; a key may repeat."""
 
-    pairs: list[tuple[str, Node]] = field(default_factory=list)
+    pairs: list[tuple[str, JsonNode]] = field(default_factory=list)
 
 
-Node = Leaf | Listed | Keyed
+JsonNode = Leaf | Listed | Keyed
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def _split_channels(completion: str) -> SplitCompletion:
     return SplitCompletion(reasoning or None, final + len(_FINAL), closed=True)
 
 
-def read(text: str, start: int = 0) -> tuple[list[Node], list[str]]:
+def read(text: str, start: int = 0) -> tuple[list[JsonNode], list[str]]:
     """Read the values in ``text`` from ``start`` on; return them and the problems of their form."""
     reader = _Reader(text, start)
     values = reader.values()
@@ -109,7 +109,7 @@ class _Reader:
         self._fragment = False
         self.problems: list[str] = []
 
-    def values(self) -> list[Node]:
+    def values(self) -> list[JsonNode]:
         """Read all top-level values: a single one if the model followed the format."""
         if not self._find_beginning():
             return []
@@ -119,7 +119,7 @@ class _Reader:
             found_pairs = Keyed()
             self._pairs(found_pairs, 0)
             return [found_pairs]
-        found: list[Node] = []
+        found: list[JsonNode] = []
         while not self._stopped:
             value = self._value(0)
             if value is not None:
@@ -158,7 +158,7 @@ class _Reader:
         if not self._stopped and rest:
             self.problems.append("text after the JSON")
 
-    def _value(self, depth: int) -> Node | None:
+    def _value(self, depth: int) -> JsonNode | None:
         if depth > _DEEPEST:
             return self._stop("nested too deeply")
         self._skip()
@@ -173,7 +173,7 @@ class _Reader:
                 return self._stop(_TRUNCATED)
         return self._word()
 
-    def _object(self, depth: int) -> Node | None:
+    def _object(self, depth: int) -> JsonNode | None:
         self._at += 1
         self._skip()
         if self._peek() == "{":

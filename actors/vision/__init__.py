@@ -10,7 +10,7 @@ from actors.extras import optional_imports
 
 with optional_imports("a vision model"):
     from actors.vision.inputs import PageInputs
-    from actors.vision.projector import Picture, Projector
+    from actors.vision.projector import EncodedImage, Projector
     from actors.vision.runner import VisionRunner
 
-__all__ = ["PageInputs", "Picture", "Projector", "VisionRunner"]
+__all__ = ["EncodedImage", "PageInputs", "Projector", "VisionRunner"]

@@ -28,7 +28,7 @@ from actors.pages import PageError
 from actors.prompts import Prompt, Segment
 from actors.spans import Document, Extraction
 from actors.vision.image_budget import fit_pages, pixels_of
-from actors.vision.projector import Picture, PictureRefused, Pixels, Projector
+from actors.vision.projector import EncodedImage, PictureRefused, Pixels, Projector
 from actors.vision.runner import VisionRunner
 from actors.weights import digest, fetch_weights
 
@@ -159,7 +159,7 @@ class PageInputs:
         media: list[tuple[int, Media]] = []
         for pixels, words in zip(images, between, strict=True):
             for part in self.projector.prepare(pixels):
-                if isinstance(part, Picture):
+                if isinstance(part, EncodedImage):
                     self._check(part)
                     media.append((len(tokens), part))
                     tokens += [PLACEHOLDER] * part.tokens
@@ -183,7 +183,7 @@ class PageInputs:
             thinking=thinking(self._loaded, prompt, len(tokens), bool(grammar)),
         )
 
-    def _check(self, picture: Picture) -> None:
+    def _check(self, picture: EncodedImage) -> None:
         limit = min(self._loaded.config.context.n_ubatch, self._loaded.config.context.n_batch)
         if picture.whole and picture.tokens > limit:
             raise DocumentError(

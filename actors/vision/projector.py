@@ -37,7 +37,7 @@ class PictureRefused(ValueError):
     """An image that the encoder cannot take; the message holds numbers only."""
 
 
-class Picture:
+class EncodedImage:
     """A prepared image, or a tile of one: ``tokens`` embeddings at ``positions`` positions.
 
     ``whole``: its tokens attend to each other, so they are computed in one batch. ``embeddings`` is
@@ -77,7 +77,7 @@ class Picture:
         self._free()
 
 
-Part = tuple[int, ...] | Picture
+PromptPart = tuple[int, ...] | EncodedImage
 """An element of an image's prompt: delimiter tokens, or a tile."""
 
 
@@ -129,7 +129,7 @@ class Projector:
         self.encoded = self.rounds = 0
         """Images encoded so far, and the number of encoder runs."""
         self._marker = mtmd.mtmd_default_marker()
-        self._waiting: OrderedDict[int, weakref.ref[Picture]] = OrderedDict()
+        self._waiting: OrderedDict[int, weakref.ref[EncodedImage]] = OrderedDict()
         self._lock = threading.Lock()
 
     def _record_buffers(self) -> None:
@@ -155,11 +155,11 @@ class Projector:
             tokens = self.count(*size)
         return max(1, round(width * scale)), max(1, round(height * scale))
 
-    def prepare(self, pixels: Pixels) -> list[Part]:
+    def prepare(self, pixels: Pixels) -> list[PromptPart]:
         """Return the parts of an image, not encoded yet. Raises PictureRefused."""
         height, width, _ = pixels.shape
         pixels = np.ascontiguousarray(pixels)
-        parts: list[Part] = []
+        parts: list[PromptPart] = []
         with self._chunks(width, height, pixels) as chunks:
             for chunk in chunks:
                 kind = mtmd.mtmd_input_chunk_get_type(chunk)
@@ -169,7 +169,7 @@ class Projector:
                     parts.append(tuple(tokens[: count.value]))
                 else:
                     whole = bool(mtmd.mtmd_decode_use_non_causal(self._context, chunk))
-                    picture = Picture(mtmd.mtmd_input_chunk_copy(chunk), whole)
+                    picture = EncodedImage(mtmd.mtmd_input_chunk_copy(chunk), whole)
                     parts.append(picture)
                     with self._lock:
                         self._waiting[id(picture)] = weakref.ref(picture)
@@ -198,7 +198,7 @@ class Projector:
             mtmd.mtmd_input_chunks_free(chunks)
             mtmd.mtmd_bitmap_free(bitmap)
 
-    def encode(self, picture: Picture) -> None:
+    def encode(self, picture: EncodedImage) -> None:
         """Encode an image, together with waiting ones that fit in the same batch (same size, up to
         ``encode_tokens``, if the encoder supports it). Raises RuntimeError."""
         start = perf_counter()
@@ -236,7 +236,7 @@ class Projector:
         """Number of images that are prepared, not encoded and not cancelled."""
         return len(self._others(None))
 
-    def _others(self, picture: Picture | None) -> Sequence[Picture]:
+    def _others(self, picture: EncodedImage | None) -> Sequence[EncodedImage]:
         """Return the other waiting images, oldest first; drop those that were garbage-collected."""
         with self._lock:
             waiting = [(key, reference()) for key, reference in self._waiting.items()]

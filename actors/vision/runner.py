@@ -17,7 +17,7 @@ import numpy as np
 from actors.config.gguf import GgufContext
 from actors.engine import Block, Logits, Media
 from actors.gguf import LlamaModel, LlamaRunner
-from actors.vision.projector import Picture, Projector
+from actors.vision.projector import EncodedImage, Projector
 
 
 class VisionRunner(LlamaRunner):
@@ -39,7 +39,7 @@ class VisionRunner(LlamaRunner):
     def decode(self, blocks: Sequence[Block]) -> Logits:
         """See ``Runner``; images without embeddings are encoded first."""
         tokens: list[Block] = []
-        parts: list[tuple[Block, Picture]] = []
+        parts: list[tuple[Block, EncodedImage]] = []
         for block in blocks:
             if block.media is None:
                 start = block.start + self._lags[block.sequence]
@@ -59,9 +59,11 @@ class VisionRunner(LlamaRunner):
             return np.empty((0, self.model.size), np.float32)
         return super().decode(tokens)
 
-    def _batches(self, parts: Sequence[tuple[Block, Picture]]) -> list[list[tuple[Block, Picture]]]:
+    def _batches(
+        self, parts: Sequence[tuple[Block, EncodedImage]]
+    ) -> list[list[tuple[Block, EncodedImage]]]:
         """Group parts per llama_decode: parts whose tokens attend to each other go alone."""
-        batches: list[list[tuple[Block, Picture]]] = []
+        batches: list[list[tuple[Block, EncodedImage]]] = []
         space = 0
         for block, picture in parts:
             size = len(block.tokens)
@@ -72,7 +74,7 @@ class VisionRunner(LlamaRunner):
             space = 0 if picture.whole else space - size
         return batches
 
-    def _decode_parts(self, parts: Sequence[tuple[Block, Picture]]) -> None:
+    def _decode_parts(self, parts: Sequence[tuple[Block, EncodedImage]]) -> None:
         count = sum(len(block.tokens) for block, _ in parts)
         positions = np.zeros((4, count), np.int32)
         ids = np.zeros(count, np.int32)
@@ -133,7 +135,7 @@ class VisionRunner(LlamaRunner):
         super().close()
 
 
-def _picture(media: Media) -> Picture:
-    if not isinstance(media, Picture):
+def _picture(media: Media) -> EncodedImage:
+    if not isinstance(media, EncodedImage):
         raise TypeError("media is not an image")
     return media

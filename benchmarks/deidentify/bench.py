@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from actors.config.deidentify import Category, Deidentify, Language
+from actors.config.deidentify import Category, Deidentify, DeidentifyLanguage
 from actors.deidentify.detector import Detector
 from actors.spans import Document, Entity, spanning
 from benchmarks.deidentify.scores import STRUCTURED, Counts, Span, ratio
@@ -37,7 +37,7 @@ class Corpus:
     """A set and the configuration that its texts ask for."""
 
     name: str
-    languages: tuple[Language, ...]
+    languages: tuple[DeidentifyLanguage, ...]
     countries: tuple[str, ...]
 
 

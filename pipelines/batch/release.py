@@ -29,7 +29,7 @@ from pipelines.tables.schema import (
     REIDENTIFICATION,
 )
 
-Row = dict[str, Any]
+TableRow = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +63,18 @@ class UnitRelease:
 
     def __init__(self, releaser: Releaser) -> None:
         self._releaser = releaser
-        self._documents: list[Row] = []
-        self._entities: list[Row] = []
-        self._relations: list[Row] = []
-        self._pairs: list[Row] = []
+        self._documents: list[TableRow] = []
+        self._entities: list[TableRow] = []
+        self._relations: list[TableRow] = []
+        self._pairs: list[TableRow] = []
         self.statuses: Counter[str] = Counter()
 
     def add(
-        self, document: Row, entities: Sequence[Row], relations: Iterable[Row], known: Known
+        self,
+        document: TableRow,
+        entities: Sequence[TableRow],
+        relations: Iterable[TableRow],
+        known: Known,
     ) -> None:
         """Add a document, given by its rows of the other tables: those of a document that is
         carried over from an earlier run are de-identified again, by this run's configuration."""
@@ -136,7 +140,7 @@ class UnitRelease:
         }
 
 
-def _is_derived(document: Row) -> bool:
+def _is_derived(document: TableRow) -> bool:
     """Whether an id is made of the path of the document's file; see ``pipelines.source.read``."""
     source = document["source"]
     return document["doc_id"] in (source, f"{source}#{document['source_row']}")

@@ -15,7 +15,7 @@ from dataclasses import replace
 import regex
 
 from pipelines.evaluate.gold import GoldDocument, GoldSpan
-from pipelines.evaluate.statements import GoldRelation, GoldStatus, Place, Statements
+from pipelines.evaluate.statements import GoldRelation, GoldStatus, MentionSpan, Statements
 
 _CLUSTER = regex.compile(r"\X")
 _MARK = "\ufeff"
@@ -50,7 +50,7 @@ def realigned(document: GoldDocument, text: str) -> GoldDocument | None:
     ours, theirs = _Folded(document.text), _Folded(text)
     if ours.text != theirs.text:
         return None
-    places: dict[Place, Place] = {}
+    places: dict[MentionSpan, MentionSpan] = {}
     for place in _places(document):
         found = ours.inside(*place)
         if found is None:
@@ -59,7 +59,7 @@ def realigned(document: GoldDocument, text: str) -> GoldDocument | None:
     return _moved(document, text, places)
 
 
-def _places(document: GoldDocument) -> Iterable[Place]:
+def _places(document: GoldDocument) -> Iterable[MentionSpan]:
     for spans in (document.entities, *document.annotators.values()):
         yield from ((one.start, one.end) for one in spans)
     yield from ((one.start, one.end) for one in document.statements.status or ())
@@ -67,7 +67,9 @@ def _places(document: GoldDocument) -> Iterable[Place]:
         yield from (one.head, one.tail)
 
 
-def _moved(document: GoldDocument, text: str, places: dict[Place, Place]) -> GoldDocument:
+def _moved(
+    document: GoldDocument, text: str, places: dict[MentionSpan, MentionSpan]
+) -> GoldDocument:
     def spans(of: Iterable[GoldSpan]) -> tuple[GoldSpan, ...]:
         return tuple(GoldSpan(*places[one.start, one.end], one.label) for one in of)
 

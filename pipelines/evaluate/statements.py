@@ -16,7 +16,7 @@ from pipelines.evaluate.scores import Score
 
 ATTRIBUTES = ("negated", "uncertain", "hypothetical", "historical", "conditional")
 
-Place = tuple[int, int]
+MentionSpan = tuple[int, int]
 
 
 class StatementError(ValueError):
@@ -38,8 +38,8 @@ class GoldRelation:
     """A relation between the entities at two spans."""
 
     type: str
-    head: Place
-    tail: Place
+    head: MentionSpan
+    tail: MentionSpan
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,7 @@ def _word(one: Mapping[str, Any], key: str, where: str) -> str:
     return value
 
 
-def _place(value: Any, where: str, length: int) -> Place:
+def _place(value: Any, where: str, length: int) -> MentionSpan:
     if (
         not isinstance(value, list)
         or len(value) != 2

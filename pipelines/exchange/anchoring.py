@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 from pipelines.offsets import OffsetUnit, code_points
 
-Place = tuple[int, int]
+Fragment = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Quoted:
     """A span of one or several fragments, and its words as the tool wrote them down."""
 
-    fragments: tuple[Place, ...]
+    fragments: tuple[Fragment, ...]
     words: str | None
 
 
@@ -27,7 +27,7 @@ class Anchored:
     """The copy of the text, and the fragments of each span in code points of it."""
 
     text: str
-    spans: tuple[tuple[Place, ...], ...]
+    spans: tuple[tuple[Fragment, ...], ...]
 
 
 def anchored(
@@ -52,7 +52,7 @@ def _copies(text: str) -> Iterator[str]:
         yield copy[1:]
 
 
-def _placed(text: str, span: Quoted, unit: OffsetUnit) -> tuple[Place, ...] | None:
+def _placed(text: str, span: Quoted, unit: OffsetUnit) -> tuple[Fragment, ...] | None:
     try:
         at = code_points(text, (p for fragment in span.fragments for p in fragment), unit)
     except ValueError:

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from pipelines.evaluate import GoldDocument, GoldError, GoldSpan
 from pipelines.evaluate.statements import GoldRelation, GoldStatus, Statements
-from pipelines.exchange.anchoring import Place, Quoted, anchored
+from pipelines.exchange.anchoring import Fragment, Quoted, anchored
 from pipelines.exchange.brat import ATTRIBUTES, EXPERIENCER
 
 _ENTITY = re.compile(r"(\S+) (\d+ \d+(?:;\d+ \d+)*)")
@@ -95,7 +95,7 @@ def _document(
     return GoldDocument(doc_id(stem), found.text, entities, Statements(status, relations))
 
 
-def _covering(text: str, fragments: tuple[Place, ...], notes: Counter[str]) -> Place:
+def _covering(text: str, fragments: tuple[Fragment, ...], notes: Counter[str]) -> Fragment:
     ordered = sorted(fragments)
     if any(text[end:start].strip() for (_, end), (start, _) in pairwise(ordered)):
         notes["discontinuous entities, read as the span that covers them"] += 1

@@ -49,7 +49,7 @@ _HL7 = "http://terminology.hl7.org/CodeSystem"
 
 _LONGEST_PERIOD = 100  # days
 
-Json = dict[str, Any]
+FhirElement = dict[str, Any]
 
 
 class FhirExporter:
@@ -122,7 +122,7 @@ class FhirExporter:
             return kind
         return ""
 
-    def _subject(self, result: Result) -> Json:
+    def _subject(self, result: Result) -> FhirElement:
         column = self._options.patient
         value = result.more[column] if column else None
         if value is None:
@@ -130,7 +130,7 @@ class FhirExporter:
             return {"display": "not known"}
         return {"type": "Patient", "identifier": {"value": str(value)}}
 
-    def _document(self, result: Result, text: str, subject: Json) -> Json:
+    def _document(self, result: Result, text: str, subject: FhirElement) -> FhirElement:
         column = self._options.date
         when = as_date(result.more[column] if column else None, result.doc_id, column)
         day = when.date() if isinstance(when, datetime) else when
@@ -151,17 +151,17 @@ class FhirExporter:
             ],
         } | context
 
-    def _concept(self, entity: Entity) -> Json:
+    def _concept(self, entity: Entity) -> FhirElement:
         codings = [self._coding(code) for code in entity.codes]
         return ({"coding": codings} if codings else {}) | {"text": " ".join(entity.text.split())}
 
-    def _coding(self, code: Code) -> Json:
+    def _coding(self, code: Code) -> FhirElement:
         system = SYSTEMS.get(code.system)
         if system is None:
             self._lost[f"codes of {code.system!r}, written without the URI of their system"] += 1
         return ({"system": system} if system else {}) | {"code": code.code, "display": code.term}
 
-    def _provenance(self, result: Result, document: str, targets: Any) -> tuple[str, Json]:
+    def _provenance(self, result: Result, document: str, targets: Any) -> tuple[str, FhirElement]:
         url = _url(result.doc_id, "provenance")
         written: datetime = result.more["finished_at"]
         agents = [
@@ -211,8 +211,10 @@ class _Linked:
         return self._urls.get(relation.tail)
 
 
-def _condition(entity: Entity, concept: Json, subject: Json, linked: _Linked) -> Json:
-    made: Json = {"code": concept, "subject": subject}
+def _condition(
+    entity: Entity, concept: FhirElement, subject: FhirElement, linked: _Linked
+) -> FhirElement:
+    made: FhirElement = {"code": concept, "subject": subject}
     if sites := [{"text": words} for _, words in linked.of("body_part")]:
         made["bodySite"] = sites
     said = entity.assertion
@@ -226,14 +228,16 @@ def _condition(entity: Entity, concept: Json, subject: Json, linked: _Linked) ->
     return made
 
 
-def _medication(entity: Entity, concept: Json, subject: Json, linked: _Linked) -> Json:
+def _medication(
+    entity: Entity, concept: FhirElement, subject: FhirElement, linked: _Linked
+) -> FhirElement:
     said = entity.assertion
     status = "unknown"
     if said is not None and said.negated:
         status = "not-taken"
     elif said is not None and not said.uncertain:
         status = "completed" if said.historical else "active"
-    made: Json = {"status": status, "medicationCodeableConcept": concept, "subject": subject}
+    made: FhirElement = {"status": status, "medicationCodeableConcept": concept, "subject": subject}
     if dosage := _dosage(linked):
         made["dosage"] = [dosage]
     reasons = list(linked.of("reason"))
@@ -244,11 +248,11 @@ def _medication(entity: Entity, concept: Json, subject: Json, linked: _Linked) -
     return made
 
 
-def _dosage(linked: _Linked) -> Json:
+def _dosage(linked: _Linked) -> FhirElement:
     parts = list(linked.of("strength", "dose", "form", "route", "frequency", "duration"))
     if not parts:
         return {}
-    made: Json = {"text": " ".join(dict.fromkeys(words for _, words in parts))}
+    made: FhirElement = {"text": " ".join(dict.fromkeys(words for _, words in parts))}
     for one, words in parts:
         if one.type == "route":
             made["route"] = {"text": words}
@@ -262,8 +266,10 @@ def _dosage(linked: _Linked) -> Json:
     return made
 
 
-def _observation(entity: Entity, concept: Json, subject: Json, linked: _Linked) -> Json:
-    made: Json = {"status": "preliminary", "code": concept, "subject": subject}
+def _observation(
+    entity: Entity, concept: FhirElement, subject: FhirElement, linked: _Linked
+) -> FhirElement:
+    made: FhirElement = {"status": "preliminary", "code": concept, "subject": subject}
     for one, words in linked.of("value"):
         quantity = _quantity(one)
         made |= {"valueQuantity": quantity} if quantity else {"valueString": words}
@@ -271,7 +277,7 @@ def _observation(entity: Entity, concept: Json, subject: Json, linked: _Linked) 
     return made
 
 
-def _quantity(relation: Relation) -> Json:
+def _quantity(relation: Relation) -> FhirElement:
     """A value with its UCUM unit; nothing where no number was read with certainty."""
     try:
         number = float(relation.attributes["value"])
@@ -285,9 +291,9 @@ def _quantity(relation: Relation) -> Json:
 _MAKE = {"Condition": _condition, "MedicationStatement": _medication, "Observation": _observation}
 
 
-def _derivation(entity: Entity, document: str, at: Offsets) -> Json:
+def _derivation(entity: Entity, document: str, at: Offsets) -> FhirElement:
     """HL7's extension for the place in a text that a resource was derived from."""
-    parts: list[Json] = [{"url": "reference", "valueReference": {"reference": document}}]
+    parts: list[FhirElement] = [{"url": "reference", "valueReference": {"reference": document}}]
     parts.append({"url": "path", "valueString": "DocumentReference.content[0].attachment.data"})
     if entity.start is not None and entity.end is not None:
         start, end = at[entity.start], at[entity.end]
@@ -296,7 +302,7 @@ def _derivation(entity: Entity, document: str, at: Offsets) -> Json:
     return {"url": _DERIVATION, "extension": parts}
 
 
-def _code(system: str, code: str) -> Json:
+def _code(system: str, code: str) -> FhirElement:
     return {"coding": [{"system": f"{_HL7}/{system}", "code": code}]}
 
 
@@ -304,5 +310,5 @@ def _url(doc_id: str, part: str) -> str:
     return f"urn:uuid:{uuid5(NAMESPACE_URL, json.dumps(['medspan', doc_id, part]))}"
 
 
-def _entry(url: str, resource: Json) -> Json:
+def _entry(url: str, resource: FhirElement) -> FhirElement:
     return {"fullUrl": url, "resource": resource}

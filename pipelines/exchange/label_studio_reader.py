@@ -14,7 +14,7 @@ from typing import Any
 
 from pipelines.evaluate import GoldDocument, GoldError, GoldSpan
 from pipelines.evaluate.statements import ATTRIBUTES, GoldRelation, GoldStatus, Statements
-from pipelines.exchange.anchoring import Place, Quoted, anchored
+from pipelines.exchange.anchoring import Fragment, Quoted, anchored
 from pipelines.offsets import OffsetUnit
 
 # Label Studio stores code points since version 1.7; before, UTF-16 code units.
@@ -33,13 +33,13 @@ class _Annotation:
     status: dict[str, frozenset[str]] = field(default_factory=dict)
     links: list[tuple[str, str, str]] = field(default_factory=list)
 
-    def spans(self, places: Mapping[str, Place]) -> tuple[GoldSpan, ...]:
+    def spans(self, places: Mapping[str, Fragment]) -> tuple[GoldSpan, ...]:
         """A span per label of a region."""
         return tuple(
             GoldSpan(*places[id_], label) for id_, names in self.labels.items() for label in names
         )
 
-    def statements(self, places: Mapping[str, Place]) -> Statements:
+    def statements(self, places: Mapping[str, Fragment]) -> Statements:
         """Status and relations."""
         return Statements(
             tuple(
@@ -112,7 +112,7 @@ def _document(task: Mapping[str, Any], read: list[_Annotation], where: str) -> G
     found = anchored(text, [read[n].quoted[region] for n, region in regions], _UNITS)
     if found is None:
         raise GoldError(f"{where}: the marked words differ from the text at their offsets")
-    places: list[dict[str, Place]] = [{} for _ in read]
+    places: list[dict[str, Fragment]] = [{} for _ in read]
     for (n, region), fragments in zip(regions, found.spans, strict=True):
         places[n][region] = fragments[0]
     annotators: dict[str, tuple[GoldSpan, ...]] = {}

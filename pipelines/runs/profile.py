@@ -22,7 +22,7 @@ from pipelines.tables.delta import UnitKey
 from pipelines.tables.snapshot import Snapshot, among, keys_of
 
 Values = npt.NDArray[np.float64]
-Unit = Literal["share", "per document", "mean"]
+MeasureUnit = Literal["share", "per document", "mean"]
 
 LENGTHS = (500, 2_000, 8_000, 32_000)
 """Edges of the ranges of a text's length, in characters."""
@@ -76,7 +76,7 @@ class Measure:
 
     group: str
     name: str
-    unit: Unit
+    unit: MeasureUnit
 
 
 @dataclass(frozen=True, slots=True)

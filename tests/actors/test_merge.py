@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.config.merge import Merge, Policy
+from actors.config.merge import Merge, OverlapPolicy
 from actors.merge import merge, merge_windows
 from actors.spans import Entity, Grounding, spanning
 
 TEXT = "abcdefghijklmnopqrst"
-POLICIES: tuple[Policy, ...] = ("longest", "score", "priority", "all")
+POLICIES: tuple[OverlapPolicy, ...] = ("longest", "score", "priority", "all")
 
 
 def at(
@@ -92,7 +92,7 @@ def test_neighbours_that_touch_do_not_overlap() -> None:
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_agreement_names_the_models_and_takes_the_highest_score(policy: Policy) -> None:
+def test_agreement_names_the_models_and_takes_the_highest_score(policy: OverlapPolicy) -> None:
     (one,) = merge(
         [[at(0, 3, score=0.4)], [at(0, 3, score=0.8, model="b")], [at(0, 3, model="c")]],
         policy,
@@ -167,7 +167,7 @@ def test_configuration_refuses_an_unknown_policy() -> None:
 
 @given(lists, policies, st.permutations(["a", "b", "c"]))
 def test_merging_again_changes_nothing(
-    entities: list[list[Entity]], policy: Policy, priority: list[str]
+    entities: list[list[Entity]], policy: OverlapPolicy, priority: list[str]
 ) -> None:
     once = merge(entities, policy, priority)
     assert merge([once], policy, priority) == once
@@ -175,7 +175,7 @@ def test_merging_again_changes_nothing(
 
 @given(lists, policies, st.permutations(["a", "b", "c"]))
 def test_the_order_of_the_lists_does_not_matter_where_priority_names_all(
-    entities: list[list[Entity]], policy: Policy, priority: list[str]
+    entities: list[list[Entity]], policy: OverlapPolicy, priority: list[str]
 ) -> None:
     shuffled = list(reversed([list(reversed(one)) for one in entities]))
     assert spans(merge(shuffled, policy, priority)) == spans(merge(entities, policy, priority))
@@ -183,7 +183,7 @@ def test_the_order_of_the_lists_does_not_matter_where_priority_names_all(
 
 @given(lists, policies)
 def test_output_is_sorted_and_nothing_is_invented(
-    entities: list[list[Entity]], policy: Policy
+    entities: list[list[Entity]], policy: OverlapPolicy
 ) -> None:
     merged = merge(entities, policy)
     given_spans = {(e.start, e.end, e.label) for one in entities for e in one}
@@ -197,7 +197,7 @@ def test_output_is_sorted_and_nothing_is_invented(
 
 @given(lists, st.sampled_from(["longest", "score", "priority"]))
 def test_what_stays_is_disjoint_and_what_goes_overlaps_it(
-    entities: list[list[Entity]], policy: Policy
+    entities: list[list[Entity]], policy: OverlapPolicy
 ) -> None:
     kept = [(e.start, e.end) for e in merge(entities, policy) if e.start is not None and e.end]
     for before, after in pairwise(kept):
@@ -208,7 +208,7 @@ def test_what_stays_is_disjoint_and_what_goes_overlaps_it(
 
 
 @given(lists, policies)
-def test_every_ungrounded_word_stays(entities: list[list[Entity]], policy: Policy) -> None:
+def test_every_ungrounded_word_stays(entities: list[list[Entity]], policy: OverlapPolicy) -> None:
     def words(of: list[Entity]) -> set[tuple[str, str, str]]:
         return {(e.model, e.label, e.text.casefold()) for e in of if e.start is None}
 

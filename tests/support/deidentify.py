@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.config.deidentify import Category, Deidentify, Language, Policy
+from actors.config.deidentify import Category, Deidentify, DeidentifyLanguage, ReplacementPolicy
 from pipelines.runs.store import RunStore
 from pipelines.tables.snapshot import TableName
 
 SECRET = b"a secret of tests, not of anybody"
 
 
-def everything(*languages: Language) -> Deidentify:
+def everything(*languages: DeidentifyLanguage) -> Deidentify:
     """Every category is masked."""
     return Deidentify(preset="strict", languages=languages or ("en",), countries=("US", "ES", "DE"))
 
 
-def surrogates(*languages: Language, **more: object) -> Deidentify:
+def surrogates(*languages: DeidentifyLanguage, **more: object) -> Deidentify:
     """Surrogates where they are possible, dates shifted."""
-    policies = dict.fromkeys(Category, Policy.SURROGATE) | {
-        Category.DATE: Policy.SHIFT,
-        Category.AGE: Policy.GENERALISE,
+    policies = dict.fromkeys(Category, ReplacementPolicy.SURROGATE) | {
+        Category.DATE: ReplacementPolicy.SHIFT,
+        Category.AGE: ReplacementPolicy.GENERALISE,
     }
     return Deidentify.model_validate(
         {"policies": policies, "languages": languages or ("en",), **more}

@@ -12,7 +12,7 @@ from typing import IO
 
 from actors.linking.vocabulary import VocabularyError
 
-Row = tuple[int, list[str]]
+NumberedRow = tuple[int, list[str]]
 """The line a row ends on, from 1, and its fields."""
 
 
@@ -41,7 +41,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
             raise VocabularyError(f"{path}: after row {number}: {error}") from error
 
 
-def delimited(path: Path, delimiter: str, *, quoted: bool = True) -> Iterator[Row]:
+def delimited(path: Path, delimiter: str, *, quoted: bool = True) -> Iterator[NumberedRow]:
     """The rows of a CSV or TSV file, the header too."""
     csv.field_size_limit(min(sys.maxsize, 1 << 24))
     # The csv module asks for line ends: a quoted field may hold them.
@@ -60,7 +60,7 @@ def delimited(path: Path, delimiter: str, *, quoted: bool = True) -> Iterator[Ro
 
 
 def with_header(
-    path: Path, rows: Iterator[Row], required: tuple[str, ...]
+    path: Path, rows: Iterator[NumberedRow], required: tuple[str, ...]
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Rows as mappings from the header's columns.
 

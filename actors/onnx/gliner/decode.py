@@ -12,9 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
+from actors.arrays import Float32Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class Candidate:
     score: float
 
 
-def span_candidates(logits: Floats, words: int, floors: Floats) -> list[Candidate]:
+def span_candidates(logits: Float32Array, words: int, floors: Float32Array) -> list[Candidate]:
     """Of a span-level model's logits of shape (words or more, widths, labels)."""
     scores = _sigmoid(logits[:words])
     found = np.argwhere(scores >= floors)
@@ -38,7 +37,7 @@ def span_candidates(logits: Floats, words: int, floors: Floats) -> list[Candidat
     ]
 
 
-def token_candidates(logits: Floats, words: int, floors: Floats) -> list[Candidate]:
+def token_candidates(logits: Float32Array, words: int, floors: Float32Array) -> list[Candidate]:
     """Of a token-level model's logits of shape (words or more, labels, 3): start, end, inside."""
     starts, ends, inside = np.moveaxis(_sigmoid(logits[:words]), 2, 0)
     # Per word and label, the first word from there on that the label does not cover.
@@ -101,7 +100,7 @@ def _conflicts(
     )
 
 
-def _sigmoid(values: Floats) -> Floats:
+def _sigmoid(values: Float32Array) -> Float32Array:
     # exp of a large negative number overflows to infinity, whose inverse is a right 0
     with np.errstate(over="ignore"):
         return np.asarray(1 / (1 + np.exp(-values.astype(np.float32))), np.float32)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from actors.arrays import Int32Array
 from actors.onnx.gliner.decode import Candidate
 from actors.onnx.gliner.plans import Plan
-from actors.onnx.gliner.windows import Ints, WordWindow
+from actors.onnx.gliner.windows import WordWindow
 from actors.onnx.gliner.words import WordSpans
 from actors.spans import Document, Failure
 
@@ -38,8 +39,8 @@ class GlinerDocument:
     places: WordSpans = field(
         default_factory=lambda: WordSpans(np.zeros(0, np.int32), np.zeros(0, np.int32))
     )
-    ids: Ints = field(default_factory=lambda: np.zeros(0, np.int32))
-    before: Ints = field(default_factory=lambda: np.zeros(1, np.int32))
+    ids: Int32Array = field(default_factory=lambda: np.zeros(0, np.int32))
+    before: Int32Array = field(default_factory=lambda: np.zeros(1, np.int32))
     windows: tuple[list[WordWindow], ...] = ()
     problems: tuple[str, ...] = ()
     failure: Failure | None = None
@@ -75,6 +76,6 @@ class GlinerDocument:
             self.next += 1
         return self.waiting.copy()
 
-    def pieces(self, window: WordWindow) -> Ints:
+    def pieces(self, window: WordWindow) -> Int32Array:
         """The ids of a window's pieces."""
         return self.ids[self.before[window.start] : self.before[window.end]]

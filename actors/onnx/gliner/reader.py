@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from actors.arrays import Float32Array, Int32Array
 from actors.config import ConfigError, GlinerModel
 from actors.gliner_folder import GLINER_FILES, read_gliner_folder
 from actors.guideline import Guideline
@@ -24,8 +25,8 @@ from actors.onnx.gliner.decode import Candidate, select, span_candidates, token_
 from actors.onnx.gliner.gliner_document import GlinerDocument, Task
 from actors.onnx.gliner.plans import Plan, Plans
 from actors.onnx.gliner.prompts import LabelTooLong
-from actors.onnx.gliner.session import Floats, GlinerSession, Row
-from actors.onnx.gliner.windows import Ints, WordWindow, owner, word_windows
+from actors.onnx.gliner.session import BatchRow, GlinerSession
+from actors.onnx.gliner.windows import WordWindow, owner, word_windows
 from actors.onnx.gliner.words import Splitter, WordSpans, split
 from actors.onnx.packing import pack
 from actors.onnx.tokenizer import TextTokenizer, TokenizedText
@@ -197,7 +198,7 @@ class GlinerReader:
             _problems(int((pieces > min(rooms, default=self._room)).sum()), unknown, len(ids))
         )
 
-    def _windows(self, pieces: Ints, room: int) -> list[WordWindow]:
+    def _windows(self, pieces: Int32Array, room: int) -> list[WordWindow]:
         overlap = self._config.window.overlap
         overlap = room // 4 if overlap is None else overlap
         shared = 0 if self._folder.token_level else self._folder.width
@@ -238,7 +239,7 @@ class GlinerReader:
             for task, row, scores in zip(batch, rows, logits, strict=True)
         ]
 
-    def _row(self, task: Task) -> Row:
+    def _row(self, task: Task) -> BatchRow:
         reading, prompt = task.reading, _plan(task).prompts[task.prompt]
         window = reading.windows[task.prompt][task.window]
         pieces = reading.pieces(window)[: self._room - len(prompt.ids)]
@@ -251,13 +252,15 @@ class GlinerReader:
             marks[:-1][words[1:] == words[:-1]] = 0
         before = [*self._tokenizer.before, *prompt.ids.tolist()]
         after = self._tokenizer.after
-        return Row(
+        return BatchRow(
             np.array([*before, *pieces.tolist(), *after], np.int32),
             np.array([0] * len(before) + marks.tolist() + [0] * len(after), np.int32),
             len(counts),
         )
 
-    def _candidates(self, task: Task, logits: Floats, words: int) -> list[Candidate] | Failure:
+    def _candidates(
+        self, task: Task, logits: Float32Array, words: int
+    ) -> list[Candidate] | Failure:
         reading, prompt = task.reading, _plan(task).prompts[task.prompt]
         windows = reading.windows[task.prompt]
         start = windows[task.window].start

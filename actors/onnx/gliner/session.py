@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from actors.arrays import Float32Array, Int32Array
 from actors.config import OnnxSession
 from actors.gliner_folder import GlinerFolder
 from actors.model_folder import ModelFileError
 from actors.onnx.gliner.halves import cut
 from actors.onnx.session import Loaded
-
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int32]
 
 _TEXT = {"input_ids", "attention_mask", "words_mask", "text_lengths"}
 _SPANS = {"span_idx", "span_mask"}
@@ -29,12 +26,12 @@ _KINDS: dict[str, np.dtype[Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class BatchRow:
     """One row of a batch: the tokens, and per token the word that it stands for, from 1 on; 0 for
     all others. ``words``: how many words there are."""
 
-    ids: Ints
-    marks: Ints
+    ids: Int32Array
+    marks: Int32Array
     words: int
 
 
@@ -72,7 +69,7 @@ class GlinerSession:
         names = [one.name for one in self._labels.outputs]
         return dict(zip(names, self._labels.run(names, given), strict=True))
 
-    def run(self, rows: Sequence[Row], pad: int, labels: Mapping[str, Any]) -> Floats:
+    def run(self, rows: Sequence[BatchRow], pad: int, labels: Mapping[str, Any]) -> Float32Array:
         """Logits of shape (rows, words, widths, labels), of a token-level model (rows, words,
         labels, 3). ``labels``: of ``encode_labels``, empty where labels have no encoder."""
         feed: dict[str, Any] = {**_text_feed(rows, pad), **labels}
@@ -87,7 +84,7 @@ class GlinerSession:
 
 
 def label_feed(
-    pieces: Sequence[Ints], before: Sequence[int], after: Sequence[int], pad: int
+    pieces: Sequence[Int32Array], before: Sequence[int], after: Sequence[int], pad: int
 ) -> dict[str, Any]:
     """What the labels' encoder reads of names, each in pieces."""
     length = max(len(ids) for ids in pieces) + len(before) + len(after)
@@ -100,7 +97,7 @@ def label_feed(
     return {"labels_input_ids": ids, "labels_attention_mask": mask}
 
 
-def _text_feed(rows: Sequence[Row], pad: int) -> dict[str, Any]:
+def _text_feed(rows: Sequence[BatchRow], pad: int) -> dict[str, Any]:
     shape = len(rows), max(len(row.ids) for row in rows)
     ids, mask = np.full(shape, pad, np.int64), np.zeros(shape, np.int64)
     marks = np.zeros(shape, np.int64)
@@ -118,7 +115,7 @@ def _text_feed(rows: Sequence[Row], pad: int) -> dict[str, Any]:
     }
 
 
-def _span_feed(rows: Sequence[Row], width: int) -> dict[str, Any]:
+def _span_feed(rows: Sequence[BatchRow], width: int) -> dict[str, Any]:
     """Every span of at most ``width`` words of each row, by first and last word."""
     longest = max(row.words for row in rows)
     first = np.repeat(np.arange(longest), width)

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Ints = npt.NDArray[np.int32]
+from actors.arrays import Int32Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +19,7 @@ class WordWindow:
 
 
 def word_windows(
-    pieces: Ints, room: int, most_words: int, overlap: int, least_shared: int
+    pieces: Int32Array, room: int, most_words: int, overlap: int, least_shared: int
 ) -> list[WordWindow]:
     """Windows of at most ``room`` pieces and ``most_words`` words over words of so many pieces.
 

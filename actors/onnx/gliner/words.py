@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
+
+from actors.arrays import Int32Array
 
 Splitter = Literal["whitespace", "punctuation"]
-Ints = npt.NDArray[np.int32]
 
 _PATTERNS: dict[Splitter, re.Pattern[str]] = {
     "whitespace": re.compile(r"\w+(?:[-_]\w+)*|\S"),
@@ -22,8 +22,8 @@ _PATTERNS: dict[Splitter, re.Pattern[str]] = {
 class WordSpans:
     """Where the words of a text are: code points, a row a word, ends exclusive."""
 
-    starts: Ints
-    ends: Ints
+    starts: Int32Array
+    ends: Int32Array
 
     def __len__(self) -> int:
         return len(self.starts)

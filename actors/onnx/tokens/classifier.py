@@ -24,7 +24,7 @@ from actors.onnx.length import usable_length
 from actors.onnx.packing import pack
 from actors.onnx.session import Session
 from actors.onnx.tokenizer import TextTokenizer
-from actors.onnx.tokens.decode import LabelDecoder, Part, TokenSpan
+from actors.onnx.tokens.decode import LabelDecoder, LogitsPart, TokenSpan
 from actors.onnx.tokens.entities import EntityBuilder
 from actors.onnx.tokens.label_selection import select_labels
 from actors.onnx.tokens.labels import Labels, read_labels
@@ -300,7 +300,7 @@ def _failed(work: _Work, failure: Failure) -> _Run:
     return (*work, failure, 0.0)
 
 
-def _decode_isolated(decoder: LabelDecoder, parts: Sequence[Part]) -> list[_Outcome]:
+def _decode_isolated(decoder: LabelDecoder, parts: Sequence[LogitsPart]) -> list[_Outcome]:
     """Decode all parts at once, or one by one if that fails, so that a document fails alone."""
     try:
         return list(decoder.decode(parts))

@@ -17,12 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from actors.arrays import Float32Array, IntpArray
 from actors.config import Decode
 from actors.onnx.tokens.labels import Labels
 from actors.onnx.tokens.viterbi import Viterbi
-
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.intp]
 
 _FLOOR = np.float32(1e-30)  # minimum probability, so that its logarithm is finite
 # Maximum tokens to buffer while waiting for a safe boundary between spans; then they are split.
@@ -40,14 +38,14 @@ class TokenSpan:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class LogitsPart:
     """Tokens to decode: a whole document, or the pending tokens of a long one.
 
     ``logits``: float32 of shape (tokens, labels). ``words``: the word of each token. ``final``: the
     document ends here.
     """
 
-    logits: Floats
+    logits: Float32Array
     words: npt.NDArray[np.int32]
     final: bool = True
 
@@ -62,7 +60,7 @@ class LabelDecoder:
         kinds = np.arange(len(labels.types))
         self._of_type = (labels.kind[None, :] == kinds[:, None]).astype(np.float32)
 
-    def decode(self, parts: Sequence[Part]) -> list[tuple[list[TokenSpan], int]]:
+    def decode(self, parts: Sequence[LogitsPart]) -> list[tuple[list[TokenSpan], int]]:
         """Return the spans of each part, and how many of its tokens are final.
 
         In a final part all are. Otherwise the remaining tokens must be passed again, at the start
@@ -83,7 +81,7 @@ class LabelDecoder:
             ]
         return [self._spans(*each) for each in zip(parts, chances, units, paths, strict=True)]
 
-    def _chances(self, part: Part) -> Floats:
+    def _chances(self, part: LogitsPart) -> Float32Array:
         """Return label probabilities per token, adjusted for ``pieces``."""
         logits = np.where(self._labels.ignored, np.float32(-np.inf), part.logits)
         logits -= logits.max(axis=1, keepdims=True, initial=-1e30)
@@ -99,14 +97,18 @@ class LabelDecoder:
             return np.asarray(chances[heads][word], np.float32)
         return np.asarray(chances, np.float32)
 
-    def _units(self, part: Part) -> Ints:
+    def _units(self, part: LogitsPart) -> IntpArray:
         """Return the first token of each unit that gets a label: a token or a word."""
         if self._settings.pieces == "each":
             return np.arange(len(part.words))
         return _heads(part.words)
 
     def _spans(
-        self, part: Part, chances: Floats, units: Ints, labelled: tuple[Ints, int]
+        self,
+        part: LogitsPart,
+        chances: Float32Array,
+        units: IntpArray,
+        labelled: tuple[IntpArray, int],
     ) -> tuple[list[TokenSpan], int]:
         table = self._labels
         path, certain = labelled
@@ -142,7 +144,9 @@ class LabelDecoder:
         ]
         return spans, token_end
 
-    def _mean_chances(self, chances: Floats, firsts: Ints, lasts: Ints, kinds: Ints) -> Floats:
+    def _mean_chances(
+        self, chances: Float32Array, firsts: IntpArray, lasts: IntpArray, kinds: IntpArray
+    ) -> Float32Array:
         """Return, per span, the mean over its tokens of the probability of its type."""
         if not len(firsts):
             return np.zeros(0, np.float32)
@@ -160,5 +164,5 @@ def _is_head(words: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
     return heads
 
 
-def _heads(words: npt.NDArray[np.int32]) -> Ints:
+def _heads(words: npt.NDArray[np.int32]) -> IntpArray:
     return np.flatnonzero(_is_head(words))

@@ -13,13 +13,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from actors.arrays import BoolArray, IntpArray
 from actors.model_folder import ModelFileError
 
 Scheme = Literal["auto", "bio", "bioes", "io", "plain"]
-Bools = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.intp]
 
 _OUTSIDE = {"O", "OUTSIDE", "NONE", "NULL", "NIL", "NONENTITY", "NOENTITY", "NOTENTITY"}
 # Labels of positions that are not text, such as <START> or [CLS]; no token of text has one.
@@ -45,13 +43,13 @@ class Labels:
 
     names: tuple[str, ...]
     types: tuple[str, ...]
-    kind: Ints
-    ignored: Bools
-    begins: Bools
-    ends: Bools
-    allowed: Bools
-    first: Bools
-    last: Bools
+    kind: IntpArray
+    ignored: BoolArray
+    begins: BoolArray
+    ends: BoolArray
+    allowed: BoolArray
+    first: BoolArray
+    last: BoolArray
     unfit: tuple[str, ...] = ()
 
     @property

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from actors.guideline import Guideline
 from actors.onnx.tokenizer import NO_TOKENS, TokenizedText
-from actors.onnx.tokens.decode import Part, TokenSpan
+from actors.onnx.tokens.decode import LogitsPart, TokenSpan
 from actors.spans import Document, Failure
 from actors.windows import Window
 
@@ -79,10 +79,10 @@ class TokenizedDocument:
             return
         self.logits[window.first - self.settled : window.last - self.settled] = decided
 
-    def part(self) -> Part:
+    def part(self) -> LogitsPart:
         """Return the tokens that wait to be decoded."""
         words = self.tokens.words[self.settled : self.read]
-        return Part(self.logits, words, final=self.read == len(self.tokens))
+        return LogitsPart(self.logits, words, final=self.read == len(self.tokens))
 
     def settle(self, spans: list[TokenSpan], count: int) -> None:
         """Add the spans of the part, whose first ``count`` tokens are final."""

@@ -17,13 +17,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from actors.arrays import Float32Array, IntpArray
 from actors.onnx.packing import pack
 from actors.onnx.tokens.labels import Labels
-
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.intp]
 
 _NEVER = np.float32(-1e9)
 # A label with at most this many predecessors only examines these.
@@ -57,13 +54,13 @@ class Viterbi:
             found = np.flatnonzero(columns[:, narrow])
             self._few[row] = np.pad(found, (0, _FEW - len(found)), mode="edge")
 
-    def decode(self, scores: Sequence[Floats]) -> list[Ints]:
+    def decode(self, scores: Sequence[Float32Array]) -> list[IntpArray]:
         """Return label indices per document from log probabilities of shape (tokens, labels)."""
         return self._decode(scores)[0]
 
     def decode_parts(
-        self, scores: Sequence[Floats], final: Sequence[bool]
-    ) -> list[tuple[Ints, int]]:
+        self, scores: Sequence[Float32Array], final: Sequence[bool]
+    ) -> list[tuple[IntpArray, int]]:
         """Like ``decode``; also return how many labels of each part are final whatever follows: all
         if the document is ``final``. The last token of an unfinished part may be incomplete, so its
         scores are ignored."""
@@ -73,7 +70,7 @@ class Viterbi:
             for i, path in enumerate(paths)
         ]
 
-    def _decode(self, scores: Sequence[Floats]) -> tuple[list[Ints], set[int]]:
+    def _decode(self, scores: Sequence[Float32Array]) -> tuple[list[IntpArray], set[int]]:
         """Return label indices per document, and the documents decoded a second time."""
         paths = [document.argmax(axis=1) for document in scores]
         if not self._labels.constrained:
@@ -95,7 +92,7 @@ class Viterbi:
         self._solve(whole, scores, paths)
         return paths, {piece.document for piece in whole}
 
-    def _final_count(self, scores: Floats, path: Ints, redone: bool) -> int:
+    def _final_count(self, scores: Float32Array, path: IntpArray, redone: bool) -> int:
         """Return how many leading labels no token after ``scores`` can change; write those labels
         into ``path``."""
         if not self._labels.constrained or not len(scores):
@@ -111,7 +108,7 @@ class Viterbi:
                 return start + same
         return 0
 
-    def _ways(self, scores: Floats, opening: bool) -> Ints:
+    def _ways(self, scores: Float32Array, opening: bool) -> IntpArray:
         """Return the best path for every set of labels that may follow; shape (tokens, sets)."""
         sets = int(self._futures.max()) + 1
         table = np.repeat(scores[:, None], sets, axis=1)
@@ -120,7 +117,7 @@ class Viterbi:
         table[-1, self._futures != np.arange(sets)[:, None]] += _NEVER
         return self._recursion(table, np.full(sets, len(scores)))
 
-    def _pieces(self, document: int, path: Ints) -> list[_Piece]:
+    def _pieces(self, document: int, path: IntpArray) -> list[_Piece]:
         outside = self._labels.kind[path] < 0
         cuts = [0]
         for at in np.flatnonzero(outside[1:] & outside[:-1]) + 1:
@@ -129,7 +126,7 @@ class Viterbi:
         ends = [*cuts[1:], len(path)]
         return [_Piece(document, start, end) for start, end in zip(cuts, ends, strict=True)]
 
-    def _legal(self, path: Ints, piece: _Piece, length: int) -> bool:
+    def _legal(self, path: IntpArray, piece: _Piece, length: int) -> bool:
         table = self._labels
         return len(path) == 0 or bool(
             (piece.start > 0 or table.first[path[0]])
@@ -138,7 +135,7 @@ class Viterbi:
         )
 
     def _solve(
-        self, pieces: Sequence[_Piece], scores: Sequence[Floats], paths: Sequence[Ints]
+        self, pieces: Sequence[_Piece], scores: Sequence[Float32Array], paths: Sequence[IntpArray]
     ) -> None:
         """Write the best allowed labels of the pieces into the paths."""
         for batch in pack([piece.end - piece.start for piece in pieces], _TABLE):
@@ -156,7 +153,7 @@ class Viterbi:
             for row, piece in enumerate(rows):
                 paths[piece.document][piece.start : piece.end] = best[: lengths[row], row]
 
-    def _recursion(self, table: Floats, lengths: Ints) -> Ints:
+    def _recursion(self, table: Float32Array, lengths: IntpArray) -> IntpArray:
         """Return the best labels, shape (tokens, rows), for scores of shape (tokens, rows, labels).
 
         Rows are in order of decreasing length; values beyond a row's length are meaningless.

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from actors.config.deidentify import Category, Deidentify, Policy
+from actors.config.deidentify import Category, Deidentify, ReplacementPolicy
 
 
 @pytest.mark.parametrize(
@@ -49,12 +49,12 @@ def test_labels_of_the_user_come_first() -> None:
 
 def test_only_some_policies_need_a_key() -> None:
     assert not Deidentify().needs_key()
-    assert Deidentify(policies={Category.DATE: Policy.SHIFT}).needs_key()
+    assert Deidentify(policies={Category.DATE: ReplacementPolicy.SHIFT}).needs_key()
 
 
 def test_a_preset_and_the_same_policies_have_one_identity() -> None:
     strict = Deidentify(preset="strict")
-    written = Deidentify(policies=dict.fromkeys(Category, Policy.MASK))
+    written = Deidentify(policies=dict.fromkeys(Category, ReplacementPolicy.MASK))
     assert strict.identity() == written.identity()
 
 

@@ -4,7 +4,7 @@ import pytest
 from support.marked import attributes, marked
 
 from actors.config import ConfigError
-from actors.config.context import Context, EntityFilter, Language
+from actors.config.context import Context, EntityFilter, LexiconLanguage
 from actors.context import ContextStage
 from actors.context.filters import apply_filters
 from actors.context.lexicon import lexicon_file, read_lexicon, sections_file
@@ -14,7 +14,7 @@ from actors.spans import Annotations, Entity, Grounding, Relation, Section, span
 EN = compile_headings("en", Context())
 
 
-def found(text: str, language: Language = "en") -> list[tuple[str, str]]:
+def found(text: str, language: LexiconLanguage = "en") -> list[tuple[str, str]]:
     headings = EN if language == "en" else compile_headings(language, Context())
     return [(s.name, text[s.start : s.heading_end]) for s in find_sections(text, headings)]
 
@@ -92,7 +92,7 @@ def test_stated_sections_give_entities_their_section_and_what_it_implies() -> No
         ("vi", "Lý do vào viện: ho", "chief_complaint"),
     ],
 )
-def test_headings_of_other_languages(language: Language, text: str, name: str) -> None:
+def test_headings_of_other_languages(language: LexiconLanguage, text: str, name: str) -> None:
     assert [one for one, _ in found(text, language)] == [name]
 
 
@@ -172,7 +172,7 @@ def test_filters_drop_entities_and_their_relations() -> None:
 
 
 def test_the_shipped_lexicons_are_valid_and_their_headings_differ() -> None:
-    languages: tuple[Language, ...] = ("en", "vi", "es", "fr", "de")
+    languages: tuple[LexiconLanguage, ...] = ("en", "vi", "es", "fr", "de")
     for language in languages:
         assert lexicon_file(language).language == language
         effects = {rule.effect for rule in lexicon_file(language).rules}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.config.deidentify import Language
+from actors.config.deidentify import DeidentifyLanguage
 from actors.deidentify.calendar import MONTHS
 from actors.deidentify.dates import Dates
 
@@ -55,7 +55,7 @@ def test_measurements_are_no_dates(text: str) -> None:
     assert not list(_DE.find(text))
 
 
-def _forms(day: date, language: Language) -> list[str]:
+def _forms(day: date, language: DeidentifyLanguage) -> list[str]:
     name, short = (line.split()[day.month - 1] for line in MONTHS[language])
     if language == "en":
         return [
@@ -74,7 +74,7 @@ def _forms(day: date, language: Language) -> list[str]:
     st.sampled_from(["en", "de"]),
 )
 def test_intervals_are_kept_in_every_form(
-    first: date, second: date, days: int, language: Language
+    first: date, second: date, days: int, language: DeidentifyLanguage
 ) -> None:
     dates = Dates((language,))
     shifted = []

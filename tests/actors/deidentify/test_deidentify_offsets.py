@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.config.deidentify import Category, Policy
+from actors.config.deidentify import Category, ReplacementPolicy
 from actors.deidentify import Edit, OffsetMap
 
 _LENGTHS = st.tuples(st.integers(0, 5), st.integers(1, 5), st.text("xyz", min_size=1, max_size=6))
@@ -19,7 +19,9 @@ def edited(draw: st.DrawFn) -> tuple[str, str, OffsetMap]:
         old, new = old + gap, new + gap
         start, new_start = len(old), len(new)
         old, new = old + "#" * taken, new + made
-        edits.append(Edit(start, len(old), new_start, len(new), Category.NAME, Policy.MASK))
+        edits.append(
+            Edit(start, len(old), new_start, len(new), Category.NAME, ReplacementPolicy.MASK)
+        )
     return old + "end", new + "end", OffsetMap(edits)
 
 
@@ -49,7 +51,7 @@ def test_every_edit_maps_to_itself(case: tuple[str, str, OffsetMap]) -> None:
 
 
 def test_a_span_that_cuts_an_edit_takes_all_of_it() -> None:
-    offsets = OffsetMap([Edit(2, 6, 2, 8, Category.NAME, Policy.MASK)])
+    offsets = OffsetMap([Edit(2, 6, 2, 8, Category.NAME, ReplacementPolicy.MASK)])
     assert offsets.to_new(0, 3) == (0, 8)
     assert offsets.to_new(5, 9) == (2, 11)
     assert offsets.to_new(3, 4) == (2, 8)

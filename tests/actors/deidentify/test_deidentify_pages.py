@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
-from actors.config.deidentify import Category, Policy
+from actors.config.deidentify import Category, ReplacementPolicy
 from actors.deidentify import Edit
 from actors.deidentify.pages import boxes_of, burnt
 from actors.pages import DecodeLimits, OcrResult, PageSize, Word, open_pages
@@ -40,11 +40,11 @@ def test_the_words_of_an_edit_are_burnt_whole() -> None:
     )
     reading = OcrResult("John Smith's is", words, (PageSize(20, 10),))
     edits = [
-        Edit(0, 4, 0, 6, Category.NAME, Policy.MASK),
-        Edit(5, 10, 7, 9, Category.NAME, Policy.MASK),
+        Edit(0, 4, 0, 6, Category.NAME, ReplacementPolicy.MASK),
+        Edit(5, 10, 7, 9, Category.NAME, ReplacementPolicy.MASK),
     ]
     assert boxes_of(reading, edits) == [words[0].box, words[1].box]
-    both = [Edit(2, 10, 2, 9, Category.NAME, Policy.MASK)]
+    both = [Edit(2, 10, 2, 9, Category.NAME, ReplacementPolicy.MASK)]
     assert boxes_of(reading, both) == [Box(0, 0.0, 0.0, 12.0, 9.0)]
     assert boxes_of(reading, []) == []
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.deidentify import SECRET, everything, surrogates
 
-from actors.config.deidentify import Category, Deidentify, Policy
+from actors.config.deidentify import Category, Deidentify, ReplacementPolicy
 from actors.deidentify import Deidentified, Deidentifier
 from actors.deidentify.folding import key_of
 from actors.spans import (
@@ -67,11 +67,16 @@ def test_strict_takes_everything_and_limited_keeps_dates_and_towns() -> None:
 
 
 def test_policies_by_category_replace_the_preset() -> None:
-    config = Deidentify(policies={Category.NAME: Policy.SAME_LENGTH, Category.MRN: Policy.HASH})
+    config = Deidentify(
+        policies={
+            Category.NAME: ReplacementPolicy.SAME_LENGTH,
+            Category.MRN: ReplacementPolicy.HASH,
+        }
+    )
     done = Deidentifier(config, SECRET).apply(NOTE, Annotations(), "p")
     assert done.text is not None
     assert "Patient: **** ***** (MRN: [MRN:" in done.text
-    assert done.counts[Category.MRN, Policy.HASH] == 1
+    assert done.counts[Category.MRN, ReplacementPolicy.HASH] == 1
     other = Deidentifier(config, SECRET).apply("x MRN: st-998877", Annotations(), "another")
     digest = done.text.split("[MRN:")[1].split("]")[0]
     assert other.text == f"x MRN: [MRN:{digest}]"
@@ -250,11 +255,15 @@ def test_no_real_value_stands_in_a_surrogate(text: str, patient: str) -> None:
     assert done.residue == ()
     _sound(text, done)
     assert done.text is not None
-    real = {key_of(text[e.start : e.end]) for e in done.map.edits if e.policy is Policy.SURROGATE}
+    real = {
+        key_of(text[e.start : e.end])
+        for e in done.map.edits
+        if e.policy is ReplacementPolicy.SURROGATE
+    }
     made = {
         key_of(done.text[e.new_start : e.new_end])
         for e in done.map.edits
-        if e.policy is Policy.SURROGATE
+        if e.policy is ReplacementPolicy.SURROGATE
     }
     assert not real & made
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from actors.config import Decode
 from actors.model_folder import ModelFileError
 from actors.onnx.packing import pack
-from actors.onnx.tokens.decode import LabelDecoder, Part
+from actors.onnx.tokens.decode import LabelDecoder, LogitsPart
 from actors.onnx.tokens.labels import Labels, read_labels
 from actors.onnx.tokens.viterbi import Viterbi
 
@@ -35,7 +35,7 @@ def spans(
     logits = np.zeros((len(path), len(names)), np.float32)
     for token, name in enumerate(path):
         logits[token, names.index(name)] = 9
-    part = Part(logits, np.array(range(len(path)) if words is None else words, np.int32))
+    part = LogitsPart(logits, np.array(range(len(path)) if words is None else words, np.int32))
     decoder = LabelDecoder(read_labels(names), Decode.model_validate(decode))
     ((found, settled),) = decoder.decode([part])
     assert settled == len(path)
@@ -147,7 +147,7 @@ def test_mean_of_the_pieces_decides_the_word() -> None:
 def test_pad_is_never_an_answer() -> None:
     logits = np.array([[9, 1, 2, 0, 0, 0]], np.float32)
     ((found, _),) = LabelDecoder(read_labels(("PAD", *BIO)), Decode()).decode(
-        [Part(logits, np.zeros(1, np.int32))]
+        [LogitsPart(logits, np.zeros(1, np.int32))]
     )
     assert [span.type for span in found] == ["A"]
     rest = np.exp(logits[0, 1:])
@@ -157,7 +157,7 @@ def test_pad_is_never_an_answer() -> None:
 def test_the_score_is_the_mean_probability_of_the_type() -> None:
     logits = np.log(np.array([[0.1, 0.6, 0.2, 0.1, 0], [0.3, 0.2, 0.5, 0, 0]], np.float32) + 1e-9)
     ((found, _),) = LabelDecoder(read_labels(BIO), Decode()).decode(
-        [Part(logits, np.arange(2, dtype=np.int32))]
+        [LogitsPart(logits, np.arange(2, dtype=np.int32))]
     )
     assert [(span.first, span.last) for span in found] == [(0, 1)]
     assert found[0].score == pytest.approx((0.8 + 0.7) / 2, abs=1e-5)
@@ -263,11 +263,11 @@ def test_a_document_decoded_in_parts_has_the_same_spans(
     decoder = LabelDecoder(
         labels, Decode.model_validate({"pieces": pieces, "algorithm": algorithm})
     )
-    ((whole, _),) = decoder.decode([Part(logits, words)])
+    ((whole, _),) = decoder.decode([LogitsPart(logits, words)])
     parts, settled, read = [], 0, 0
     for size in sizes:
         read += size
-        part = Part(logits[settled:read], words[settled:read], final=read == length)
+        part = LogitsPart(logits[settled:read], words[settled:read], final=read == length)
         ((found, count),) = decoder.decode([part])
         parts += [(s.first + settled, s.last + settled, s.type) for s in found]
         settled += count

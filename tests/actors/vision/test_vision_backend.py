@@ -21,7 +21,7 @@ from actors.config import GgufModel
 from actors.extractor import Share
 from actors.gguf import GenerativeBackend
 from actors.vision import PageInputs
-from actors.vision.projector import Picture, Projector
+from actors.vision.projector import EncodedImage, Projector
 from pipelines.cli.app import app
 
 pytestmark = pytest.mark.weights
@@ -227,7 +227,7 @@ def test_closing_cancels_what_waits(
 ) -> None:
     gate, encode = threading.Event(), Projector.encode
 
-    def encode_behind_the_gate(projector: Projector, image: Picture) -> None:
+    def encode_behind_the_gate(projector: Projector, image: EncodedImage) -> None:
         assert gate.wait(60)
         encode(projector, image)
 

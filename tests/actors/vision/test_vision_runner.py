@@ -21,7 +21,7 @@ from actors.config.gguf import GgufContext
 from actors.engine import PLACEHOLDER, Block, Completion, Engine, Logits, Media, Request, Techniques
 from actors.gguf import LlamaModel
 from actors.prompts import Segment
-from actors.vision import Picture, Projector, VisionRunner
+from actors.vision import EncodedImage, Projector, VisionRunner
 
 pytestmark = pytest.mark.weights
 OPTIONS = GgufContext(
@@ -76,7 +76,7 @@ def request(runner: VisionRunner, asked: Asked) -> Request:
     tokens, media = list(prefix), list[tuple[int, Media]]()
     for seed, width, height in asked.pictures:
         for part in runner.projector.prepare(pixels(picture(seed, width, height))):
-            if isinstance(part, Picture):
+            if isinstance(part, EncodedImage):
                 media.append((len(tokens), part))
                 tokens += [PLACEHOLDER] * part.tokens
             else:
@@ -209,7 +209,7 @@ def test_pictures_are_encoded_together_where_the_encoder_can(
     files: VisionFiles, runner: VisionRunner
 ) -> None:
     prepared = [runner.projector.prepare(pixels(picture(i))) for i in range(4)]
-    pictures = [part for parts in prepared for part in parts if isinstance(part, Picture)]
+    pictures = [part for parts in prepared for part in parts if isinstance(part, EncodedImage)]
     runner.projector.encode(pictures[0])
     done = [one for one in pictures if one.embeddings is not None]
     assert len(done) == (4 if "internvl" in files.model.name else 1)
@@ -217,7 +217,7 @@ def test_pictures_are_encoded_together_where_the_encoder_can(
     together = [one.embeddings.copy() for one in done if one.embeddings is not None]
     for i, table in enumerate(together):
         [alone] = [
-            p for p in runner.projector.prepare(pixels(picture(i))) if isinstance(p, Picture)
+            p for p in runner.projector.prepare(pixels(picture(i))) if isinstance(p, EncodedImage)
         ]
         alone_runner = load(files)
         alone_runner.projector.encode(alone)
@@ -228,7 +228,7 @@ def test_pictures_are_encoded_together_where_the_encoder_can(
 
 def test_what_pictures_take_is_given_back(runner: VisionRunner) -> None:
     parts = runner.projector.prepare(pixels(picture(1)))
-    [one] = [part for part in parts if isinstance(part, Picture)]
+    [one] = [part for part in parts if isinstance(part, EncodedImage)]
     runner.decode([Block(0, 0, [PLACEHOLDER] * one.tokens, 0, one)])
     assert one.embeddings is None
     with pytest.raises(RuntimeError, match="released"):
