@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from actors.config import ConfigError
 from actors.extras import optional_imports
-from actors.spans import Annotations, Status
+from actors.spans import Annotations, Extraction, Status
 from pipelines.deidentification import KEY, Deidentification, secret_from_environment
 from pipelines.stages import Stage
 
@@ -102,15 +102,31 @@ class Releaser:
         mentions are taken.
         """
         if text is None or status is Status.FAILED:
-            return _withheld(error_type)
+            return withheld(error_type)
         if status is Status.TRUNCATED:
-            return _withheld(TRUNCATED)
+            return withheld(TRUNCATED)
         try:
             done = self._deidentifier.apply(text, annotations, whose, names)
         except Exception as error:
             # One document must not end a run. The message could quote the document.
             log.error("a document was not de-identified: %s", type(error).__name__)
-            return _withheld(type(error).__name__)
+            return withheld(type(error).__name__)
+        return Release(ReleaseStatus.RESIDUE if done.residue else ReleaseStatus.OK, "", done)
+
+    def second_look(self, release: Release, extractions: Sequence[Extraction]) -> Release:
+        """The release after models have read its text again: with what they still find as residue.
+
+        Nothing leaves of a text that a model could not read, or not to its end.
+        """
+        if release.done.text is None:
+            return release
+        for extraction in extractions:
+            if extraction.failure is not None:
+                return withheld(extraction.failure.type)
+            if extraction.status is Status.TRUNCATED:
+                return withheld(TRUNCATED)
+        entities = [entity for extraction in extractions for entity in extraction.entities]
+        done = self._deidentifier.second_look(release.done, entities)
         return Release(ReleaseStatus.RESIDUE if done.residue else ReleaseStatus.OK, "", done)
 
     def document_id(self, id_: str, derived: bool) -> str:
@@ -124,7 +140,8 @@ class Releaser:
         return self._key.digest("pseudonym", kind, value).hex()[:_ID]
 
 
-def _withheld(error_type: str) -> Release:
+def withheld(error_type: str) -> Release:
+    """The release of a document of which nothing leaves."""
     from actors.deidentify import Deidentified, OffsetMap
 
     nothing = Deidentified(None, OffsetMap(()), Annotations(), {}, ())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
@@ -41,12 +41,14 @@ class Stage:
     """A processing step with its settings and its actor pool.
 
     ``name`` is unique in a pipeline. ``pool`` is None for a stage without a model: it runs where a
-    unit is written, or in the process that answers a request.
+    unit is written, or in the process that answers a request. ``second_look``: the model reads the
+    de-identified text, not the document.
     """
 
     name: str
     config: StageConfig
     pool: Pool | None
+    second_look: bool = False
 
     @property
     def kind(self) -> str:
@@ -68,7 +70,8 @@ class Stage:
     @property
     def sees_pictures(self) -> bool:
         """True if it is a vision model, which needs the images themselves."""
-        return isinstance(self.config, GgufModel) and self.config.sees
+        sees = isinstance(self.config, GgufModel) and self.config.sees
+        return sees and not self.second_look
 
     @property
     def actors(self) -> Pool:
@@ -98,6 +101,7 @@ class Stage:
             "kind": self.kind,
             "config": self.config.model_dump(mode="json"),
             "pool": None if self.pool is None else self.pool.model_dump(mode="json"),
+            "second_look": self.second_look,
         }
 
     @classmethod
@@ -109,4 +113,18 @@ class Stage:
             if unpooled is None
             else unpooled.model_validate(values["config"])
         )
-        return cls(values["name"], config, None if pool is None else Pool.model_validate(pool))
+        pool = None if pool is None else Pool.model_validate(pool)
+        return cls(values["name"], config, pool, values["second_look"])
+
+
+def second_looks(stages: Sequence[Stage]) -> tuple[Stage, ...]:
+    """The models of a pipeline once more, to read the de-identified texts; none where the pipeline
+    does not de-identify, or by ``second_look: rules``."""
+    sections = [s.config for s in stages if isinstance(s.config, Deidentification)]
+    if not any(section.second_look == "models" for section in sections):
+        return ()
+    return tuple(
+        replace(stage, name=f"{stage.name} (second look)", second_look=True)
+        for stage in stages
+        if stage.pool is not None and not stage.reads_pictures
+    )

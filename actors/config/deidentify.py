@@ -179,6 +179,12 @@ class Deidentify(ConfigSection):
     max_shift_days: int = Field(
         365, ge=1, le=3650, description="Dates move by 1 to so many days, forwards or backwards."
     )
+    second_look: Literal["models", "rules"] = Field(
+        "models",
+        description="What reads the result again. models: the models, the rules and the lists. "
+        "rules: only rules and lists, because the models then read every text once and a run loads "
+        "them once.",
+    )
     residue: Literal["fail", "allow"] = Field(
         "fail",
         description="What happens where the second look finds an identifier in the result: no text "

@@ -12,7 +12,7 @@ RESULTS: Mapping[str, int] = {
     "claims": 1,
     "assertion": 1,
     "context": 2,
-    "deidentify": 1,
+    "deidentify": 2,
     "engine": 1,
     "gliner": 2,
     "grounding": 1,

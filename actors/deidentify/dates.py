@@ -23,7 +23,7 @@ _FREE = r"(?<![\w/.,-])"  # not inside a number or a word
 _END = r"(?![\w/]|[.,-]\d)"
 # Before a date that alone could be something else: a ratio, a score, a number.
 _BEFORE = (
-    r"(?:\b(?:on|in|since|from|until|till|to|by|of|during|before|after|dated?|year|dob|born"
+    r"(?:\b(?:on|in|between|since|from|until|till|to|by|of|during|before|after|dated?|year|dob|born"
     r"|en|desde|hasta|el|del|ano|ano de|durante|mes de|fecha"
     r"|am|im|vom|bis|seit|zum|ab|jahr|geb|ed|um"
     r"|le|du|au|depuis|en|an|annee|jusqu'au"
@@ -31,8 +31,22 @@ _BEFORE = (
 )
 # What stands before the second date of a range, or the last of a list: "13. - 24.10.2024".
 _RANGE = re.compile(
-    r"(?<![\w.,/])(\d{1,2}(?:\.\d{1,2})?\.?)\s?"
-    r"(?:-|–|/|und|u\.|bis|bis zum|y|al|a|e|et|au|to|and)\s?$"
+    r"(?<![\w.,/])(\d{1,2}(?:[./]\d{1,2})?[./]?)\s{0,2}"
+    r"(?:-|–|/|und|u\.|bis|bis zum|y|al|a|e|et|au|to|and)\s{0,2}$"
+)
+# The same after the first date of a range.
+_RANGE_END = re.compile(
+    r"\s{0,2}(?:-|–|und|u\.|bis|bis zum|y|al|a|e|et|au|to|and|through|until)\s{0,2}"
+    r"(\d{1,2}[./]\d{1,2})\.?(?![\w/]|[.,-]\d)"
+)
+# Dates with a slip of the pen, and months in Roman numerals: found, but never read or moved.
+_UNREADABLE = re.compile(
+    r"(?<![\w/.,-])\d{1,3}([-/.])\d{1,3}\1(?:19|20)\d\d(?!\d)"
+    r"|(?<![\w/.,-])\d{1,2}([-/. ])(?:i{1,3}|iv|vi{0,3}|ix|xi{0,2})\2(?:19|20)\d\d(?!\d)"
+)
+# "9/20" and "01/18-06/19" in the lists of German letters; a score or a count goes on otherwise.
+_MONTHS = re.compile(
+    rf"{_FREE}(?:0?[1-9]|1[0-2])/[012]\d(?:-(?:0?[1-9]|1[0-2])/[012]\d)?(?=\s*(?:\n|$|[,;(]|=>))"
 )
 _TIME = re.compile(r"[T ,]*\d\d?:\d\d(?::\d\d(?:\.\d+)?)?\s*(?:[aApP]\.?[mM]\.?|h|Uhr|Z)?")
 
@@ -89,6 +103,7 @@ class Dates:
         self._month_first = languages[0] == "en"
         name = "(?P<b>" + "|".join(sorted(map(re.escape, self._months), key=len)[::-1]) + ")"
         self._forms = [re.compile(form) for form in _forms(name if self._months else None)]
+        self._loose = (_UNREADABLE, _MONTHS) if languages[0] == "de" else (_UNREADABLE,)
         self._bare = [re.compile(form) for form in _bare_forms(name if self._months else None)]
         self._alone = [re.compile(form) for form in _forms_alone(name if self._months else None)]
 
@@ -106,6 +121,12 @@ class Dates:
             for match in form.finditer(folded):
                 if self._valid(match):
                     yield _finding(match, Strength.SHAPE)
+                    end = _RANGE_END.match(folded, match.end("date"))
+                    if end is not None:
+                        yield Finding(*end.span(1), Category.DATE, "range", Strength.SHAPE)
+        for form in self._loose:
+            for match in form.finditer(folded):
+                yield Finding(*match.span(), Category.DATE, "date", Strength.SHAPE)
 
     def read(self, text: str) -> WrittenDate | None:
         """The date that a text is, or that it holds beside other words; None where there is none,

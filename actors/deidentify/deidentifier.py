@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from actors.config.deidentify import Category, Deidentify, ReplacementPolicy
 from actors.deidentify.dates import Dates
@@ -13,12 +15,18 @@ from actors.deidentify.detector import Detector
 from actors.deidentify.findings import Finding
 from actors.deidentify.folding import key_of
 from actors.deidentify.keys import SecretKey
-from actors.deidentify.mentions import Mentions
+from actors.deidentify.mentions import Mentions, Terms
 from actors.deidentify.moving import on_progress
-from actors.deidentify.names import name_words
+from actors.deidentify.names import PARTICLES, TITLES, name_words
 from actors.deidentify.offsets import Edit, OffsetMap
 from actors.deidentify.replacing import Replacing
 from actors.spans import Annotations, Entity
+
+if TYPE_CHECKING:
+    from actors.deidentify.page_again import PageAgain
+
+_WORD = re.compile(r"[^\W_]+")
+_TELLING = 4  # letters or digits from which a value, such as a date or a number, is looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,16 +133,52 @@ class Deidentifier:
         """The same, with what models say of the new text as residue where it is no replacement."""
         if done.text is None:
             return done
-        found = self._detector.of_models(entities)
-        residue = [r for f in found if (r := _outside(done.text, done.map, f)) is not None]
+        residue = self._models_again(done.text, done.map, entities)
         return self._released(replace(done, residue=(*done.residue, *residue)))
+
+    def page_residue(
+        self,
+        original: str,
+        edits: Iterable[Edit],
+        page: PageAgain,
+        entities: Iterable[Entity],
+        known_names: Sequence[str] = (),
+    ) -> tuple[Residue, ...]:
+        """What is still found on a covered page, with places in ``page.text``.
+
+        ``original`` and ``edits``: the text that OCR read first. ``entities``: what models say of
+        ``page.text``. Beside what rules, lists and models find, the values that were taken are
+        looked for: a box may have missed its word.
+        """
+        taken = [(edit.category, original[edit.start : edit.end]) for edit in edits]
+        names = [value for category, value in taken if category is Category.NAME]
+        values: dict[Category, tuple[str, ...]] = {}
+        for category, value in taken:
+            if category is not Category.NAME and sum(map(str.isalnum, value)) >= _TELLING:
+                values[category] = (*values.get(category, ()), value)
+        return (
+            *self._rules_again(
+                page.old, page.offsets, Mentions([*names, *known_names]), Terms(values)
+            ),
+            *self._models_again(page.text, page.offsets, entities),
+        )
+
+    def _models_again(
+        self, text: str, offsets: OffsetMap, entities: Iterable[Entity]
+    ) -> Iterable[Residue]:
+        for finding in self._detector.of_models(entities):
+            kept = self._config.policy(finding.category) is ReplacementPolicy.KEEP
+            if not kept and _is_outside(text, offsets, finding):
+                yield Residue(finding.start, finding.end, finding.category, finding.by)
 
     def _released(self, done: Deidentified) -> Deidentified:
         if done.residue and self._config.residue == "fail":
             return replace(done, text=None, annotations=Annotations())
         return done
 
-    def _rules_again(self, text: str, offsets: OffsetMap, mentions: Mentions) -> Iterable[Residue]:
+    def _rules_again(
+        self, text: str, offsets: OffsetMap, mentions: Mentions, values: Terms | None = None
+    ) -> Iterable[Residue]:
         """What the rules find outside the edits. Of a taken value they see the shape alone: beside
         a surrogate that is a given name any word would look like a surname, and beside nothing a
         title would look like a name."""
@@ -146,6 +190,7 @@ class Deidentifier:
         again = [*self._detector.find(shaped)]
         if self._config.policy(Category.NAME) is not ReplacementPolicy.KEEP:
             again += mentions.find(shaped)
+        again += () if values is None else values.find(shaped)
         for finding in again:
             start, end = offsets.to_new(finding.start, finding.end)
             taken = {i for e in offsets.edits_in_new(start, end) for i in range(e.start, e.end)}
@@ -175,14 +220,17 @@ def _rewritten(
     return "".join([*parts, text[at:]]), OffsetMap(edits)
 
 
-def _outside(text: str, offsets: OffsetMap, finding: Finding) -> Residue | None:
-    """The finding as residue, where a letter or digit of it stands in no edit."""
-    outside = set(range(finding.start, finding.end))
-    for edit in offsets.edits_in_new(finding.start, finding.end):
-        outside.difference_update(range(edit.new_start, edit.new_end))
-    if any(text[at].isalnum() for at in outside):
-        return Residue(finding.start, finding.end, finding.category, finding.by)
-    return None
+def _is_outside(text: str, offsets: OffsetMap, finding: Finding) -> bool:
+    """True if a letter or digit of the finding stands in no edit. Of a name titles and particles do
+    not count: a model may say "Dr. [NAME]"."""
+    replaced = [(e.new_start, e.new_end) for e in offsets.edits_in_new(finding.start, finding.end)]
+    taken = {i for start, end in replaced for i in range(start, end)}
+    words = _WORD.finditer(text, finding.start, finding.end)
+    return any(
+        not taken.issuperset(range(*word.span()))
+        for word in words
+        if finding.category is not Category.NAME or word[0].lower() not in TITLES | PARTICLES
+    )
 
 
 def _came_back(new_text: str, offsets: OffsetMap, replacing: Replacing) -> Iterable[Residue]:

@@ -13,9 +13,10 @@ from actors.deidentify.folding import fold
 _VALUE = (
     r"[#№]?\s?(?:[a-z]{1,10}[-/ ]?)?\d[\da-z]*"
     r"(?:[-/.]{1,2}(?:\d[\da-z]*|[a-z]{1,5}\d*)| {1,2}\d[\da-z]*)*"
+    r"|(?=[a-z\d-]{0,30}\d)[a-z][a-z\d]{0,15}(?:-[a-z\d]{1,15}){1,4}"  # UCLA-T1D-2023
 )
-_PHONE = r"[+(]?\d(?:[ ()./-]{0,3}\d){3,17}(?:[ ,]*(?:ext|dw|durchwahl|o|oder|or)\.? ?\d{1,6})?"
-_NUMBER = r"(?:\s?(?:number|num|no|nr|n[º°o]|id|code|nummer|so|#)\b\.?)?"
+_PHONE = r"[+(]?\d(?:[ ()./-]{0,3}\d){3,17}(?:[ ,]*(?:x|ext|dw|durchwahl|o|oder|or)\.? ?\d{1,6})?"
+_NUMBER = r"(?:\s?(?:(?:number|num|no|nr|id|code|nummer|so)\b\.?|n[º°]|#))?"
 _SEPARATOR = r"[.:#=]{0,2}[^\S\n]{0,20}(?:(?:is|was|es|ist|est|la)\s)?\n?[^\S\n]{0,8}"
 
 _KEYWORDS: tuple[tuple[Category, str, str], ...] = (
@@ -38,7 +39,8 @@ _KEYWORDS: tuple[tuple[Category, str, str], ...] = (
     ),
     (
         Category.ACCOUNT,
-        r"acct|account|cuenta|konto(?:-?nr)?|compte|tai khoan|credit card|card|cc|iban",
+        r"acct|account|cuenta|konto(?:-?nr)?|compte|tai khoan|credit card|card|cc|iban"
+        r"|(?:account|card)(?: number)? end(?:s|ing) (?:in|with)",
         _VALUE,
     ),
     (
@@ -50,7 +52,7 @@ _KEYWORDS: tuple[tuple[Category, str, str], ...] = (
     (
         Category.NATIONAL_ID,
         r"ssn|social security|dni|nie|nif|passport|pasaporte|reisepass|passeport|cmnd|cccd|ho chieu"
-        r"|nhs|aadhaar|personnummer|steuer-?id",
+        r"|nhs|nir|aadhaar|personnummer|steuer-?id",
         _VALUE,
     ),
     (
@@ -67,7 +69,8 @@ _KEYWORDS: tuple[tuple[Category, str, str], ...] = (
         Category.ID,
         r"episodio|encounter|visit|accession|case|ref(?:erence)?(?:\. ?code)?"
         r"|vorgangs-?(?:nr|nummer)"
-        r"|histologie|eingangs-?nr|befund-?nr|id|identifier|room|zimmer|zi|bett",
+        r"|histologie|eingangs-?nr|befund-?nr|id|identifier|room|zimmer|zi|bett"
+        r"|specimen|requisition|[a-z]{1,20}-?(?:nr|nummer)",
         _VALUE,
     ),
     (Category.ID, r"(?:[a-z]+)?station", r"[a-z]{0,2}-?\d{1,4}[a-z]?"),
@@ -75,7 +78,8 @@ _KEYWORDS: tuple[tuple[Category, str, str], ...] = (
     (
         Category.PHONE,
         r"phone|tel(?:efono?|ephone|f|efon)?|tfno|tlfn?o?|movil|mobile|cell|pager|contact|call(?:ing)?"
-        r"|handy|rufnummer|nummer|unter|portable|dien thoai|dt|sdt|desk|whatsapp|answering at",
+        r"|handy|rufnummer|nummer|unter|portable|dien thoai|dt|sdt|desk|whatsapp|answering at"
+        r"|ext|extension|extn|anexo|durchwahl|dw|poste",
         _PHONE,
     ),
     (
@@ -91,7 +95,7 @@ _FIELDS = tuple(
         category,
         re.compile(
             rf"(?<![\w-])(?:{words})\.?{_NUMBER}{_SEPARATOR}"
-            rf"(?:#|\((?!\d+\) ?\d))?(?P<value>{value})(?![\w])"
+            rf"(?:#|\((?!\d+\) ?\d))?(?P<value>{value})(?!\w)"
         ),
     )
     for category, words, value in _KEYWORDS

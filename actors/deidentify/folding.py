@@ -34,7 +34,8 @@ def key_of(text: str) -> str:
 
 
 def spelled(word: str) -> str:
-    """A pattern for a folded text that finds a word however its accents and ß are written."""
+    """A pattern for a folded text that finds a word however its accents, its apostrophes and ß are
+    written."""
     letters = key_of(word)
     parts = []
     at = 0
@@ -42,6 +43,9 @@ def spelled(word: str) -> str:
         if letters.startswith("ss", at):
             parts.append("(?:s" + MARKS + "s|ß)")
             at += 2
+        elif letters[at] in "'’":
+            parts.append("['’´`]?")
+            at += 1
         elif letters[at].isspace():
             parts.append(r"\s+")
             at += 1

@@ -16,7 +16,14 @@ from stdnum.iban import validate as validate_iban
 from actors.config.deidentify import Category
 from actors.deidentify.findings import Finding, Strength
 
-_EMAIL = re.compile(r"(?<![\w.+-])[\w.+'-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?!\w)")
+_EMAIL = re.compile(
+    r"(?<![\w.+-])[\w.+'-]{1,64} ?@ ?(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?!\w)"
+    r"|(?<![\w.+-])[^\W\d_][\w.+'-]{1,63}@[^\W\d_][\w-]{1,62}(?!\w)"  # of a network of its own
+)
+# What may follow a phone number.
+_EXTENSION = re.compile(
+    r",?\s?(?:ext(?:ension|n)?|x|dw|durchwahl|poste)[.:]?\s?\d{1,6}(?!\w)", re.IGNORECASE
+)
 _URL = re.compile(
     r"(?:\bhttps?://|\bftp://|(?<![\w@])www\.)[^\s<>\"'()\[\]{}]{1,2000}?(?=[.,;:!?]*(?:[\s<>\"'()\[\]{}]|$))"
     r"|(?<![\w@.])(?:[a-z0-9-]{1,63}\.){1,4}(?:com|org|net|edu|gov|es|de|fr|vn|uk|at|ch|eu|info)"
@@ -40,8 +47,9 @@ _UDI = re.compile(r"\(01\)\d{14}(?:\(\d{2}\)[\w/-]{1,20})*")
 _NATIONAL = re.compile(r"(?<![\w-])(?:[A-Z]{1,6}-?)?\d(?:[ ./-]?[0-9A-Z]){6,17}(?![\w-])")
 # Digits with the separators of phone numbers; the area code may be in brackets.
 _PHONE = re.compile(r"(?<![\w.,/-])(?:\+|00)?\(?\d(?:[ ()./-]{0,3}\d){6,14}(?![\w/]|[.,]\d|-\d)")
+_INTERNATIONAL = re.compile(r"(?<![\w.,/-])\+[1-9]\d{0,2}(?:[ ()./-]{0,3}\d){7,13}(?![\w/]|[.,]\d)")
 _NORTH_AMERICAN = re.compile(
-    r"(?<![\w-])(?:\+?1[ .-]?)?(?:\(\d{3}\) ?|\d{3}[.-])\d{3}[.-]\d{4}(?![\w-])"
+    r"(?<![\w-])(?:\+?1[ .-]?)?(?:\(\d{3}\) ?|\d{3}[.-])\d{3}[.-]\d{4}(?!-|(?!x\d)\w)"
 )
 _LONG = re.compile(
     r"(?<![\w.,/-])#?(?=[\w/-]*\d{4})[A-Z]{0,4}-?\d{3,}(?:[-/]?\d+)*(?:-?[A-Z]{1,4})?(?![\w/]|[.,]\d)"
@@ -107,7 +115,6 @@ class Identifiers:
             (_GPS, Category.GPS, "gps"),
             (_UDI, Category.DEVICE, "udi"),
             (_SSN, Category.NATIONAL_ID, "ssn"),
-            (_NORTH_AMERICAN, Category.PHONE, "north_american"),
         ):
             yield from _all(text, pattern, category, by)
         for pattern, category, by, holds in (
@@ -120,10 +127,14 @@ class Identifiers:
             (_NATIONAL, Category.NATIONAL_ID, "national_id", self._is_national),
         ):
             yield from _all(text, pattern, category, by, holds)
+        for match in _NORTH_AMERICAN.finditer(text):
+            yield _phone(text, match, "north_american", Strength.PATTERN)
+        for match in _INTERNATIONAL.finditer(text):
+            yield _phone(text, match, "international", Strength.SHAPE)
         for match in _PHONE.finditer(text):
             if self._is_phone(match[0]):
                 strength = Strength.PATTERN if match[0][0] in "+(" else Strength.SHAPE
-                yield Finding(*match.span(), Category.PHONE, "phone", strength)
+                yield _phone(text, match, "phone", strength)
         for match in _LONG.finditer(text):
             digits = sum(c.isdigit() for c in match[0])
             alone = match[0].isdigit()
@@ -168,6 +179,12 @@ def _all(
     for match in pattern.finditer(text):
         if holds is None or holds(match[0]):
             yield Finding(*match.span(), category, by, strength)
+
+
+def _phone(text: str, match: re.Match[str], by: str, strength: Strength) -> Finding:
+    extension = _EXTENSION.match(text, match.end())
+    end = match.end() if extension is None else extension.end()
+    return Finding(match.start(), end, Category.PHONE, by, strength)
 
 
 def _is_ip(value: str) -> bool:

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-from collections.abc import Iterable, Iterator
-from functools import cache
+from collections.abc import Iterator
 
 from actors.config.deidentify import Category, DeidentifyLanguage
+from actors.deidentify.dictionaries import given_names
 from actors.deidentify.findings import Finding, Strength
 from actors.deidentify.folding import key_of
-
-LOCALES: dict[DeidentifyLanguage, str] = {
-    "en": "en_US",
-    "es": "es_ES",
-    "de": "de_DE",
-    "fr": "fr_FR",
-    "vi": "vi_VN",
-}
-"""Faker's locale of each language."""
 
 _PARTICLES_WORDS = """
 de del della di da do dos das du la las le les los el al van von vom zu zum zur der den ten ter
@@ -131,14 +121,19 @@ _NAME_WORD = re.compile(rf"(?:{_LETTER}|\d)+(?:['’-](?:{_LETTER}|\d)+)*")
 
 def _without_strangers(text: str, start: int, end: int) -> tuple[int, int] | None:
     """The part of a span before the first word that is none of a name."""
-    last = start
+    last, before = start, ""
     shouted = text[start:end].isupper()
     for match in _NAME_WORD.finditer(text[start:end]):
-        word = match[0]
+        word, key = match[0], key_of(match[0])
+        # "van der" and "VAN DER" are parts of a name, "Der" after it is not.
+        inside = key in PARTICLES and (word.islower() or before in PARTICLES)
+        before = key
+        if inside:
+            continue
         short = 1 < len(word) < 5 and word.isupper() and not shouted and last > start  # MD, DOB
-        if short or (len(word) > 1 and key_of(word) in _NOT):
+        if short or (len(word) > 1 and key in _NOT):
             break
-        if key_of(word) not in PARTICLES:
+        if key not in PARTICLES:
             last = start + match.end()
             if len(word) == 1 and text[last : last + 1] == ".":
                 last += 1
@@ -157,24 +152,3 @@ def name_words(text: str) -> list[tuple[int, int]]:
         and match[0].lower() not in PARTICLES
         and match[0].lower() not in TITLES
     ]
-
-
-@cache
-def given_names(languages: tuple[DeidentifyLanguage, ...]) -> frozenset[str]:
-    """Folded given names of the languages, by Faker's lists."""
-    return frozenset(
-        key_of(name)
-        for language in languages
-        for kind in ("first_names_male", "first_names_female")
-        for name in faker_list("person", LOCALES[language], kind)
-    )
-
-
-def faker_list(provider: str, locale: str, name: str) -> tuple[str, ...]:
-    """A list of one of Faker's providers; empty where the locale has none."""
-    try:
-        module = importlib.import_module(f"faker.providers.{provider}.{locale}")
-    except ModuleNotFoundError:
-        return ()
-    values: Iterable[object] = getattr(module.Provider, name, None) or ()
-    return tuple(value for value in values if isinstance(value, str))

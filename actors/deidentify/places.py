@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from functools import cache
 
 from actors.config.deidentify import Category, DeidentifyLanguage
+from actors.deidentify.dictionaries import LOCALES, faker_list
 from actors.deidentify.findings import Finding, Strength
 from actors.deidentify.folding import key_of
-from actors.deidentify.names import LOCALES, faker_list
 
 _CAP = r"(?:[A-ZÀ-ÖØ-ÞĐŁŠŽČ][\w\u0300-\u036f'’-]{0,40}|St\.|Dr\.|[A-Z]\.)"
 _GAP = r"[^\S\n]{1,2}"
@@ -65,6 +65,8 @@ _VISITED = re.compile(
 _POSTAL = (
     rf",\s(?P<zip>\d{{4}})(?={_GAP}[A-ZÀ-Þ][\wäöüß]{{2}})",
     r"\b[A-Z]{2}\s(?P<zip>\d{5}(?:-\d{4})?)\b",
+    r"(?:\b[Ww]h\.?:?|\b[Ww]ohnhaft:?|\b(?:Adresse|Anschrift):?)(?: in)?\s{1,3}(?P<zip>\d{4})"
+    r"(?=[^\S\n]{1,2}[A-ZÀ-Þ][\wäöüß]{2})",
     rf"\b(?P<zip>(?:A|D|CH|E|F|DE|AT|ES|FR)-\d{{4,5}})(?={_GAP}[A-ZÀ-Þ])",
     r"(?<![\w.,/-])(?P<zip>\d{5})(?=[^\S\n]{0,2}[,.-]?[^\S\n]{0,2}(?!Mg|UI)[A-ZÀ-Þ][\wäöüß]{2})",
     r"\b(?P<zip>[A-Z]{1,2}\d[A-Z\d]?\s\d[A-Z]{2})\b",

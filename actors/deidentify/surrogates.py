@@ -19,9 +19,10 @@ from functools import cache
 from random import Random
 
 from actors.config.deidentify import Category, DeidentifyLanguage
+from actors.deidentify.dictionaries import LOCALES, faker_list
 from actors.deidentify.folding import key_of
 from actors.deidentify.keys import SecretKey
-from actors.deidentify.names import LOCALES, NAME_WORD, PARTICLES, TITLES, faker_list
+from actors.deidentify.names import NAME_WORD, PARTICLES, TITLES
 
 _TRIES = 1000
 _FEWEST = 8  # names that a first letter must have to be chosen

@@ -58,7 +58,7 @@ class Counts:
         leaked = False
         for start, end, category in gold:
             self.gold[category] += 1
-            covered = _identifying(text, start, end) <= taken
+            covered = identifying(text, start, end) <= taken
             self.covered[category] += covered
             leaked = leaked or not covered
             if category in STRUCTURED and any(c.isdigit() for c in text[start:end]):
@@ -94,7 +94,8 @@ class Counts:
         }
 
 
-def _identifying(text: str, start: int, end: int) -> set[int]:
+def identifying(text: str, start: int, end: int) -> set[int]:
+    """The places of the letters and digits of a gold span that say who somebody is."""
     return {
         at
         for word in _WORD.finditer(text, start, end)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from actors.extractor import Extractor
 from actors.spans import Document, Extraction, Failure, Status
 from pipelines.batch.crash_guard import CrashGuard, poison
-from pipelines.batch.stage import Model, StageActor, StageWork
+from pipelines.batch.stage import RELEASED, Model, StageActor, StageWork
 from pipelines.tables.rows import extraction_row
 from pipelines.tables.schema import EXTRACTION
 from pipelines.worker.events import count_batch
@@ -37,16 +37,8 @@ class ExtractActor(StageActor):
         return getattr(self._model, "took", {})
 
     async def _apply(self, unit: str, table: pa.Table) -> tuple[pa.Table, int]:
-        # The column is null if a row could not be read or is carried over from an earlier run.
-        columns = ["doc_id", "text", "prompt", "prior", "error_type"]
-        columns += ["image"] if self._work.stage.sees_pictures else []
-        rows = table.select(columns).to_pylist()
-        pending = [i for i, row in enumerate(rows) if not row["error_type"] and not row["prior"]]
-        documents = [
-            Document(rows[i]["doc_id"], rows[i]["text"], rows[i].get("image"), rows[i]["prompt"])
-            for i in pending
-        ]
-        results: list[dict[str, Any] | None] = [None] * len(rows)
+        pending, documents = self._pending(table)
+        results: list[dict[str, Any] | None] = [None] * table.num_rows
         answers = await self._careful.submit_unit(unit, documents)
         found = [one or self._quarantined(d) for one, d in zip(answers, documents, strict=True)]
         for i, extraction in zip(pending, found, strict=True):
@@ -59,6 +51,26 @@ class ExtractActor(StageActor):
         )
         column = pa.array(results, type=EXTRACTION)
         return table.append_column(self._work.column, column), len(found)
+
+    def _pending(self, table: pa.Table) -> tuple[list[int], list[Document]]:
+        """The documents to read, and their rows."""
+        stage = self._work.stage
+        if stage.second_look:
+            rows = table.select(["doc_id", RELEASED, "prompt"]).to_pylist()
+            pending = [i for i, row in enumerate(rows) if row[RELEASED] is not None]
+            return pending, [
+                Document(rows[i]["doc_id"], rows[i][RELEASED], prompt=rows[i]["prompt"])
+                for i in pending
+            ]
+        # The column is null if a row could not be read or is carried over from an earlier run.
+        columns = ["doc_id", "text", "prompt", "prior", "error_type"]
+        columns += ["image"] if stage.sees_pictures else []
+        rows = table.select(columns).to_pylist()
+        pending = [i for i, row in enumerate(rows) if not row["error_type"] and not row["prior"]]
+        return pending, [
+            Document(rows[i]["doc_id"], rows[i]["text"], rows[i].get("image"), rows[i]["prompt"])
+            for i in pending
+        ]
 
     def _quarantined(self, document: Document) -> Extraction:
         return Extraction(

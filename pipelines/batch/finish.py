@@ -15,10 +15,10 @@ from actors.config import ConfigError
 from actors.config.merge import Merge
 from actors.pages import OcrResult, find_tables, place
 from actors.spans import Annotations, Entity, Extraction, Refine, Status, unrefined, worst
-from pipelines.batch.packing import busy, characters, over, unpack
+from pipelines.batch.packing import add_busy, busy, characters, over, pack, unpack
 from pipelines.batch.pulse import NoPulse, Pulse
-from pipelines.batch.release import UnitRelease, known
-from pipelines.batch.stage import is_stage_column
+from pipelines.batch.release import SecondLook, UnitRelease, known
+from pipelines.batch.stage import RELEASED, is_second_look_column, is_stage_column
 from pipelines.config import LoadedPipeline
 from pipelines.lake.readings import row_reading
 from pipelines.refine import annotate, refiner
@@ -82,13 +82,15 @@ def finish_unit(
 
     ``table`` has the columns of READ, extra columns, an EXTRACTION column per stage with actors,
     and ``reading`` if OCR ran. ``carried`` has the earlier rows of documents that are carried over.
-    ``releaser`` de-identifies the documents.
+    ``releaser`` de-identifies the documents; after a second look by models ``table`` also has the
+    texts that they read, and an EXTRACTION column per model.
     """
     tally = Tally()
     release = None if releaser is None else UnitRelease(releaser)
     patients = [] if releaser is None else known(table, releaser.config)
     columns = [name for name in table.schema.names if is_stage_column(name)]
-    ours = {*READ.names, "reading", *columns}
+    again = [name for name in table.schema.names if is_second_look_column(name)]
+    ours = {*READ.names, "reading", *columns, *again, RELEASED}
     kept = [name for name in table.schema.names if name not in ours]
     entities: list[dict[str, Any]] = []
     documents: list[dict[str, Any]] = []
@@ -117,7 +119,10 @@ def finish_unit(
         entities += found
         relations += links
         if release is not None:
-            release.add(document, found, links, patients[at])
+            look = _second_look(row, again)
+            for step in () if look is None else look.extractions:
+                _count_usage(tally, step)
+            release.add(document, found, links, patients[at], look)
     if release is not None:
         tally.deidentified.update(release.statuses)
     written = pa.Table.from_pylist(documents, schema=DOCUMENTS)
@@ -130,6 +135,14 @@ def finish_unit(
         release,
     )
     return rows, tally
+
+
+def _second_look(row: dict[str, Any], columns: Sequence[str]) -> SecondLook | None:
+    """What the models said of a row's de-identified text; None if no model was asked."""
+    if not columns:
+        return None
+    read = [row_extraction(row[n], row["doc_id"]) for n in columns if row[n] is not None]
+    return SecondLook(row[RELEASED], tuple(read))
 
 
 def _rows_of(
@@ -205,8 +218,12 @@ def _count(
         tally.entities[entity.label] += 1
         tally.grounding[entity.grounding.value] += 1
     for step in steps:
-        tally.seconds[step.model] += step.usage.seconds  # type: ignore[assignment]
-        tally.tokens[step.model] += step.usage.prompt_tokens + step.usage.completion_tokens
+        _count_usage(tally, step)
+
+
+def _count_usage(tally: Tally, step: Extraction) -> None:
+    tally.seconds[step.model] += step.usage.seconds  # type: ignore[assignment]
+    tally.tokens[step.model] += step.usage.prompt_tokens + step.usage.completion_tokens
 
 
 def _count_carried(tally: Tally, document: dict[str, Any], entities: list[dict[str, Any]]) -> None:
@@ -216,6 +233,40 @@ def _count_carried(tally: Tally, document: dict[str, Any], entities: list[dict[s
         tally.failures[document["error_type"]] += 1
     tally.entities.update(entity["label"] for entity in entities)
     tally.grounding.update(entity["grounding"] for entity in entities)
+
+
+def release_unit(
+    block: pa.Table, loaded: LoadedPipeline, key_check: str, pulse: Pulse | None = None
+) -> pa.Table:
+    """De-identify the texts of a packed unit for the second look of the models.
+
+    Only the texts go on. ``write_unit`` makes the edits again: they would lead back to the
+    original, and Ray may spill what goes from task to task to disk.
+    """
+    unit, table = unpack(block)
+    with (pulse or NoPulse()).while_busy(characters(table)):
+        started = time.monotonic()
+        loaded.pipeline.storage.apply()
+        try:
+            rows, _ = _finished(table, loaded, key_check)
+        except ConfigError:
+            texts: list[str | None] = [None] * table.num_rows  # ``write_unit`` reports it
+        else:
+            texts = [] if rows.release is None else rows.release.texts
+        table = table.append_column(RELEASED, pa.array(texts, pa.string()))
+        return pack(unit, add_busy(table, "write", time.monotonic() - started))
+
+
+def _finished(table: pa.Table, loaded: LoadedPipeline, key_check: str) -> tuple[UnitRows, Tally]:
+    pipeline = loaded.pipeline
+    return finish_unit(
+        table,
+        pipeline.merge,
+        datetime.now(UTC),
+        Carried(SinkFolder(pipeline.sink.path), table),
+        refiner(loaded.stages),
+        releaser_with(loaded.stages, key_check),
+    )
 
 
 def write_unit(
@@ -242,14 +293,10 @@ def _written(
     pipeline.storage.apply()
     started = time.monotonic()
     folder = SinkFolder(pipeline.sink.path)
-    carried = Carried(folder, table)
     try:
-        releaser = releaser_with(loaded.stages, key_check)
+        rows, tally = _finished(table, loaded, key_check)
     except ConfigError as error:
         return _unwritten(unit, error)
-    rows, tally = finish_unit(
-        table, pipeline.merge, datetime.now(UTC), carried, refiner(loaded.stages), releaser
-    )
     tally.busy.update(busy(table))
     tally.over_share.update(over(table))
     tables = rows.tables(pipeline.sink.entity_columns, pipeline.sink.format == "parquet")

@@ -6,8 +6,9 @@ A row of the dataset is a whole unit, so Ray can neither split a unit nor lose p
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pyarrow as pa
 import ray
@@ -23,7 +24,7 @@ from ray.data.block import BlockMetadata
 
 from actors.extractor import Extractor
 from pipelines.batch.extract import ExtractActor
-from pipelines.batch.finish import write_unit
+from pipelines.batch.finish import release_unit, write_unit
 from pipelines.batch.ocr import OcrActor
 from pipelines.batch.packing import add_busy, pack
 from pipelines.batch.pulse import Observer, watched
@@ -227,16 +228,25 @@ def build_dataset(work: RunWork) -> Dataset:
         concurrency=min(IO_TASKS, reads),
         override_num_blocks=reads,
     )
-    for stage in work.stages:
-        dataset = _map_stage(dataset, replace(stage, on_progress=pulse.of(stage.index)))
+    stages = [replace(stage, on_progress=pulse.of(stage.index)) for stage in work.stages]
+    first = [stage for stage in stages if not stage.stage.second_look]
+    for stage in first:
+        dataset = _map_stage(dataset, stage)
+    settings = {"loaded": work.loaded, "key_check": work.plan.key_check, "pulse": pulse}
+    if len(first) < len(stages):
+        dataset = _map_task(dataset, work, release_unit, settings)
+    for stage in stages[len(first) :]:
+        dataset = _map_stage(dataset, stage)
+    return _map_task(dataset, work, write_unit, settings | {"run_id": work.run_id})
+
+
+def _map_task(
+    dataset: Dataset, work: RunWork, function: Callable[..., pa.Table], settings: dict[str, Any]
+) -> Dataset:
+    """Map the units through tasks."""
     return dataset.map_batches(
-        write_unit,
-        fn_kwargs={
-            "loaded": work.loaded,
-            "run_id": work.run_id,
-            "key_check": work.plan.key_check,
-            "pulse": pulse,
-        },
+        function,
+        fn_kwargs=settings,
         batch_size=1,
         batch_format="pyarrow",
         zero_copy_batch=True,

@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from actors.spans import Annotations, Failure, Status
+from actors.spans import Annotations, Extraction, Failure, Status
 from pipelines.deidentification import Deidentification
-from pipelines.release import Release, Releaser
+from pipelines.release import Release, Releaser, withheld
 from pipelines.source.ids import Id, column_ids, may_be_ids
 from pipelines.tables.columns import as_column, extra_columns, released_columns
 from pipelines.tables.rows import (
@@ -39,6 +39,21 @@ class Known:
 
     id: Id = None
     names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SecondLook:
+    """What models say of a de-identified text. ``text``: the one that they read."""
+
+    text: str | None
+    extractions: tuple[Extraction, ...]
+
+    def of(self, release: Release, releaser: Releaser) -> Release:
+        """The release with what the models still found as residue."""
+        if release.done.text != self.text:
+            # Two workers with the same key made two texts: their libraries differ.
+            return withheld("UnstableText")
+        return releaser.second_look(release, self.extractions)
 
 
 def known(table: pa.Table, section: Deidentification) -> list[Known]:
@@ -75,6 +90,7 @@ class UnitRelease:
         entities: Sequence[TableRow],
         relations: Iterable[TableRow],
         known: Known,
+        again: SecondLook | None = None,
     ) -> None:
         """Add a document, given by its rows of the other tables: those of a document that is
         carried over from an earlier run are de-identified again, by this run's configuration."""
@@ -92,6 +108,8 @@ class UnitRelease:
         release = releaser.release(
             document["text"], status, error_type, annotations, patient or id_, known.names
         )
+        if again is not None:
+            release = again.of(release, releaser)
         new_id = releaser.document_id(id_, _is_derived(document))
         self._add(release, id_, new_id, patient)
 
@@ -112,6 +130,11 @@ class UnitRelease:
         )
         self._relations += (of | relation_row(relation) for relation in found.relations)
         self._pairs.append({"doc_id": id_, "deidentified_id": new_id} | pair)
+
+    @property
+    def texts(self) -> list[str | None]:
+        """The de-identified text of every document so far; None where none leaves."""
+        return [document["text"] for document in self._documents]
 
     def _hashed(self, column: str, value: object) -> str | None:
         return None if value is None else self._releaser.pseudonym(f"column {column}", str(value))

@@ -36,6 +36,9 @@ class Model(Protocol):
 
 # A source column must not be mistaken for a stage: "/" is not valid in SQL identifiers.
 _COLUMN = "medspan/stage/"
+_SECOND_LOOK = "medspan/second_look/"
+RELEASED = "medspan/released"
+"""The column with the de-identified texts that the second look reads; null where none leaves."""
 
 Load = Callable[[ModelConfig, Share], Model]
 
@@ -62,6 +65,8 @@ class StageWork:
     @property
     def column(self) -> str:
         """The column with this stage's result of each document."""
+        if self.stage.second_look:
+            return f"{_SECOND_LOOK}{self.index}"
         return stage_column(self.index)
 
     @property
@@ -82,8 +87,13 @@ def stage_column(index: int) -> str:
 
 
 def is_stage_column(name: str) -> bool:
-    """True if a column belongs to a stage."""
+    """True if a column has what a stage found in the documents."""
     return name.startswith(_COLUMN)
+
+
+def is_second_look_column(name: str) -> bool:
+    """True if a column has what a stage found in the de-identified texts."""
+    return name.startswith(_SECOND_LOOK)
 
 
 class StageActor(ABC):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -16,7 +18,7 @@ from pipelines.deidentification import secret_from_environment
 
 if TYPE_CHECKING:
     from actors.config.deidentify import Deidentify
-    from actors.deidentify import Deidentified, Deidentifier
+    from actors.deidentify import Deidentified, Deidentifier, Residue
     from actors.extractor import Extractor
     from actors.pages import OcrResult
 
@@ -44,6 +46,13 @@ def deidentify(
     out: Annotated[
         Path | None, typer.Option(help="Where a picture without identifiers is written.")
     ] = None,
+    print_surrogates: Annotated[
+        bool,
+        typer.Option(
+            help="Print surrogates, shifted dates and generalised values on the picture, where the "
+            "words stood. Not in DICOM."
+        ),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Text, edits, counts and residue as JSON.")
     ] = False,
@@ -51,36 +60,52 @@ def deidentify(
     """Remove the identifiers from a text, picture, PDF or DICOM file. Surrogates, hashes and date
     shifts derive from the secret in MEDSPAN_DEIDENTIFY_KEY."""
     from actors.config import ConfigError
-    from actors.pages import PageError, page_format
+    from actors.config.ocr import load_ocr
+    from actors.pages import DecodeLimits, PageError, page_format
 
     with optional_imports("medspan deidentify"):
         from actors.deidentify import Deidentifier
+        from actors.deidentify.keys import SecretKey
 
     content = file.read_bytes()
-    key = secret_from_environment()
+    key, settings = secret_from_environment(), _config(config)
     try:
-        deidentifier = Deidentifier(_config(config), key)
+        deidentifier = Deidentifier(settings, key)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    if page_format(content) is not None and out is None:
+    kind = page_format(content)
+    if kind is not None and out is None:
         raise typer.BadParameter("a picture needs --out, a path for the one without identifiers")
+    if kind == "dicom" and print_surrogates:
+        raise typer.BadParameter("--print-surrogates: nothing can be printed in DICOM files")
     document, reading = _read(file, content, ocr)
-    done = _applied(deidentifier, document, patient or _digest(content), model or [])
-    if done.text is not None and reading is not None and out is not None:
-        from actors.config.ocr import load_ocr
-        from actors.deidentify.keys import SecretKey
-        from actors.deidentify.pages import boxes_of, burnt
-        from actors.pages import DecodeLimits
+    with _loaded(model or []) as models:
+        again = models if settings.second_look == "models" else []
+        done = _applied(deidentifier, document, patient or _digest(content), models, again)
+        if done.text is not None and reading is not None and out is not None:
+            from actors.deidentify.page_again import page_again
+            from actors.deidentify.pages import burnt
+            from actors.deidentify.patches import patches_of
 
-        try:
-            limits = DecodeLimits.of(load_ocr(ocr).pages)
-            boxes = boxes_of(reading, done.map.edits)
-            picture, _ = burnt(
-                content, boxes, limits=limits, key=None if key is None else SecretKey(key)
+            patches = patches_of(reading, done.text, done.map)
+            try:
+                picture, _ = burnt(
+                    content,
+                    patches,
+                    limits=DecodeLimits.of(load_ocr(ocr).pages),
+                    key=None if key is None else SecretKey(key),
+                    printed=print_surrogates,
+                )
+            except (PageError, ValueError) as error:
+                _fail(f"{file}: {error}")
+            _, covered = _read(file, picture, ocr)
+            assert covered is not None  # it is a picture
+            page = page_again(covered, patches)
+            found = _found(again, page.text)
+            _report_page(
+                deidentifier.page_residue(reading.text, done.map.edits, page, found), settings
             )
-        except (PageError, ValueError) as error:
-            _fail(f"{file}: {error}")
-        out.write_bytes(picture)
+            out.write_bytes(picture)
     _show(done, as_json)
     if done.text is None:
         raise typer.Exit(1)
@@ -114,22 +139,39 @@ def _read(file: Path, content: bytes, ocr: str) -> tuple[Document, OcrResult | N
     return read.documents[0], read.readings[str(file)]
 
 
-def _applied(
-    deidentifier: Deidentifier, document: Document, patient: str, references: list[str]
-) -> Deidentified:
-    """The models read the text and, as a second look, the result."""
-    from contextlib import ExitStack
-
+@contextmanager
+def _loaded(references: list[str]) -> Iterator[list[Extractor]]:
     from actors.extractor import load_extractor
 
     with ExitStack() as loaded:
-        models = [loaded.enter_context(load_extractor(reference)) for reference in references]
-        text = document.text or ""
-        annotations = Annotations(_found(models, text))
-        done = deidentifier.apply(text, annotations, patient)
-        if done.text is not None and models:
-            done = deidentifier.second_look(done, _found(models, done.text))
-        return done
+        yield [loaded.enter_context(load_extractor(reference)) for reference in references]
+
+
+def _applied(
+    deidentifier: Deidentifier,
+    document: Document,
+    patient: str,
+    models: list[Extractor],
+    again: list[Extractor],
+) -> Deidentified:
+    """De-identify what the models read; the models in ``again`` read the result as a second
+    look."""
+    text = document.text or ""
+    done = deidentifier.apply(text, Annotations(_found(models, text)), patient)
+    if done.text is not None and again:
+        done = deidentifier.second_look(done, _found(again, done.text))
+    return done
+
+
+def _report_page(residue: Sequence[Residue], settings: Deidentify) -> None:
+    """Say what the second look still reads on the page; end, unless the configuration lets it
+    pass."""
+    if not residue:
+        return
+    found = ", ".join(sorted({f"{one.category} by {one.by}" for one in residue}))
+    if settings.residue == "fail":
+        _fail(f"the second look reads {found} on the covered page; nothing is written")
+    _warn(f"the second look reads {found} on the covered page; it is written all the same")
 
 
 def _found(models: list[Extractor], text: str) -> tuple[Entity, ...]:
@@ -158,9 +200,7 @@ def _show(done: Deidentified, as_json: bool) -> None:
         places = done.residue_in_original
         found = ", ".join(f"{r.category} at {r.start} by {r.by}" for r in places)
         what = "no text comes out" if done.text is None else "the text comes out all the same"
-        Console(stderr=True, highlight=False).print(
-            f"[red]medspan:[/] the second look finds {found}; {what}", soft_wrap=True
-        )
+        _warn(f"the second look finds {found}; {what}")
 
 
 def _as_json(done: Deidentified) -> dict[str, Any]:
@@ -188,6 +228,10 @@ def _as_json(done: Deidentified) -> dict[str, Any]:
     }
 
 
-def _fail(message: str) -> None:
+def _warn(message: str) -> None:
     Console(stderr=True, highlight=False).print(f"[red]medspan:[/] {message}", soft_wrap=True)
+
+
+def _fail(message: str) -> NoReturn:
+    _warn(message)
     raise typer.Exit(1)

@@ -18,7 +18,15 @@ from pipelines.offsets import OffsetUnit
 
 if TYPE_CHECKING:
     from pipelines.exchange.exporter import Lost
-    from pipelines.tables.snapshot import Snapshot
+    from pipelines.tables.snapshot import Snapshot, TableName
+
+DeidentifiedOption = Annotated[
+    bool,
+    typer.Option(
+        "--deidentified",
+        help="The de-identified documents; their column `patient` is a keyed hash of the id.",
+    ),
+]
 
 _OPTIONS = {
     "--patient": (ExportFormat.LABEL_STUDIO, ExportFormat.OMOP, ExportFormat.FHIR),
@@ -54,6 +62,7 @@ def export(
             "after it; default: all live documents."
         ),
     ] = None,
+    deidentified: DeidentifiedOption = False,
     label: Annotated[list[str] | None, typer.Option(help="Only entities of these labels.")] = None,
     status: Annotated[
         list[str] | None,
@@ -123,10 +132,12 @@ def export(
             frozenset(label or ()), _statuses(status or []), min_score, frozenset(document or ())
         )
         snapshot = store_of(sink).snapshot(None if run == "latest" else run)
-        check_columns(snapshot, {"--patient": patient, "--date": date})
+        check_columns(snapshot, {"--patient": patient, "--date": date}, deidentified)
         latest = snapshot.run_id  # raises where no run is committed
         columns = (*to.columns, *options.columns)
-        results = read_results(snapshot, latest if run else None, columns=columns)
+        results = read_results(
+            snapshot, latest if run else None, columns=columns, deidentified=deidentified
+        )
         count = export_documents(selection.apply(results, lost), to, out, options, lost)
     except (ExportError, RunError) as error:
         show_error(error)
@@ -141,17 +152,24 @@ def software() -> str:
     return f"medspan {version('medspan')}"
 
 
-def check_columns(snapshot: Snapshot, columns: Mapping[str, str | None]) -> None:
-    """Raise ExportError if the documents table lacks a column, given by the option that names
-    it."""
+def check_columns(
+    snapshot: Snapshot, columns: Mapping[str, str | None], deidentified: bool
+) -> None:
+    """Raise ExportError if the table of documents lacks a column, given by the option that names
+    it, and RunError if there is no such table."""
     from pipelines.exchange.exporter import ExportError
+    from pipelines.runs.results import check_deidentified
 
-    known = snapshot.table("documents").schema().names
+    if deidentified:
+        check_deidentified(snapshot)
+    table: TableName = "deidentified/documents" if deidentified else "documents"
+    key = "deidentify.extra_columns" if deidentified else "source.extra_columns"
+    known = snapshot.table(table).schema().names
     for option, column in columns.items():
         if column is not None and column not in known:
             raise ExportError(
-                f"{option} {column}: the documents table has no such column; columns of the "
-                "source go there by source.extra_columns"
+                f"{option} {column}: the table {table} has no such column; columns of the "
+                f"source go there by {key}"
             )
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipelines.cli.errors import show_error
-from pipelines.cli.export import check_columns, not_expressed, software
+from pipelines.cli.export import DeidentifiedOption, check_columns, not_expressed, software
 from pipelines.cli.sink_argument import SinkPath, store_of
 from pipelines.exchange.formats import ExportFormat
 from pipelines.exchange.sample import By
@@ -35,6 +35,7 @@ def sample(
         str | None,
         typer.Option(help="Column of source.extra_columns that names a document's patient."),
     ] = None,
+    deidentified: DeidentifiedOption = False,
     per_patient: Annotated[
         int, typer.Option(min=1, help="With --patient, documents of one patient at most.")
     ] = 1,
@@ -51,20 +52,21 @@ def sample(
     lost = Lost()
     try:
         snapshot = store_of(sink).snapshot()
-        check_columns(snapshot, {"--patient": patient})
+        check_columns(snapshot, {"--patient": patient}, deidentified)
         options = ExportOptions(unit=to.unit(None), system=software(), patient=patient)
         chosen = sample_documents(
-            read_results(snapshot, columns=options.columns),
+            read_results(snapshot, columns=options.columns, deidentified=deidentified),
             by,
             n,
             seed=seed,
             patient=patient,
             per_patient=per_patient,
-            models=_models(snapshot) if by is By.DISAGREEMENT else None,
+            models=_models(snapshot, deidentified) if by is By.DISAGREEMENT else None,
         )
         columns = (*to.columns, *options.columns)
         selection = Selection(documents=frozenset(chosen.documents))
-        results = selection.apply(read_results(snapshot, columns=columns), lost)
+        all_of_them = read_results(snapshot, columns=columns, deidentified=deidentified)
+        results = selection.apply(all_of_them, lost)
         count = export_documents(results, to, out, options, lost)
     except (ExportError, RunError) as error:
         show_error(error)
@@ -75,8 +77,9 @@ def sample(
         console.print(escape(line), soft_wrap=True)
 
 
-def _models(snapshot: Snapshot) -> dict[str, frozenset[str]]:
+def _models(snapshot: Snapshot, deidentified: bool) -> dict[str, frozenset[str]]:
     from pipelines.exchange.sample import models_by_label
     from pipelines.runs.results import read_results
 
-    return models_by_label(e for result in read_results(snapshot) for e in result.entities)
+    results = read_results(snapshot, deidentified=deidentified)
+    return models_by_label(e for result in results for e in result.entities)

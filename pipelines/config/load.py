@@ -18,7 +18,7 @@ from actors.guideline import Guideline
 from pipelines.config.pipeline import Pipeline
 from pipelines.config.serve import Serve
 from pipelines.deidentification import resolve_deidentification
-from pipelines.stages import UNPOOLED, Stage
+from pipelines.stages import UNPOOLED, Stage, second_looks
 from pipelines.storage import refuse_secrets
 
 
@@ -38,7 +38,7 @@ class LoadedPipeline:
     @property
     def models(self) -> tuple[Stage, ...]:
         """The stages whose models find entities."""
-        return tuple(stage for stage in self.pooled if not stage.reads_pictures)
+        return tuple(s for s in self.pooled if not s.reads_pictures and not s.second_look)
 
     @property
     def sees_pictures(self) -> bool:
@@ -133,7 +133,8 @@ def load_pipeline(path: str | Path) -> LoadedPipeline:
 
 
 def _stages(pipeline: Pipeline) -> tuple[Stage, ...]:
-    """The stages of a pipeline file: OCR, one stage per step, then those without a model."""
+    """The stages of a pipeline file: OCR, one stage per step, those without a model, and the models
+    again for the second look of de-identification."""
     stages: list[Stage] = []
     if pipeline.ocr is not None:
         reader = load_ocr(pipeline.ocr.model)
@@ -149,7 +150,7 @@ def _stages(pipeline: Pipeline) -> tuple[Stage, ...]:
             config = config.model_copy(update={"filters": (*config.filters, *hints)})
         if config is not None:
             stages.append(Stage(kind, config, None))
-    return tuple(stages)
+    return (*stages, *second_looks(stages))
 
 
 def _hints(model: ModelConfig) -> Iterator[EntityFilter]:

@@ -8,8 +8,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from pipelines.runs.results import rows_by_id
-from pipelines.tables.folder import RunError
+from pipelines.runs.results import check_deidentified, rows_by_id
 from pipelines.tables.snapshot import Snapshot, keys_of
 
 _RELEASED = ["doc_id", "status", "error_type", "text"]
@@ -34,11 +33,7 @@ def read_counterparts(
 ) -> Iterator[Counterpart]:
     """The live documents that a run wrote, one file in memory at a time; with ``most_files`` those
     of so many files, evenly spread. Raises RunError for a sink that was never de-identified."""
-    if "reidentification" not in snapshot.names:
-        raise RunError(
-            f"{snapshot.folder.path} has no de-identified documents; add a `deidentify` section to "
-            "the pipeline and run it"
-        )
+    check_deidentified(snapshot)
     units = [one.key for one in snapshot.units if one.run_id == run_id]
     pairs = list(keys_of(snapshot.folder, snapshot.table("reidentification"), units))
     step = max(1, len(pairs) // most_files) if most_files else 1

@@ -33,6 +33,8 @@ def pipeline_fingerprint(loaded: LoadedPipeline) -> str:
     """
     models: list[dict[str, Any]] = []
     for stage in loaded.stages:
+        if stage.second_look:
+            continue  # it follows from the models and from the section deidentify
         models.append(
             {
                 "model": stage.config.identity(),

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from datetime import datetime
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from actors.spans import Entity, Relation, Section
 from pipelines.tables.delta import UnitKey
+from pipelines.tables.folder import RunError
 from pipelines.tables.rows import row_entity, row_relation, row_section
-from pipelines.tables.snapshot import Snapshot, keys_of
+from pipelines.tables.snapshot import Snapshot, TableName, keys_of
 
 _COLUMNS = [
     *("doc_id", "source", "source_row", "status", "error_type", "error_message", "text"),
@@ -21,12 +23,20 @@ _COLUMNS = [
 # Documents that are Python objects at a time; the rest of their file stays an Arrow table.
 _DOCUMENTS = 64
 
-_OTHERS: tuple[Literal["entities"], Literal["relations"]] = ("entities", "relations")
+_Names = tuple[TableName, TableName, TableName]
+_ORIGINALS: _Names = ("documents", "entities", "relations")
+_RELEASED: _Names = (
+    "deidentified/documents",
+    "deidentified/entities",
+    "deidentified/relations",
+)
+# What de-identified documents do not have: nothing of theirs leads to a file.
+_ABSENT = {"source": "", "source_row": 0, "error_message": "", "page_sizes": None}
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A row of the documents table with its rows of the other tables."""
+    """A row of a table of documents with its rows of the other tables."""
 
     doc_id: str
     source: str
@@ -50,22 +60,60 @@ def read_results(
     run_id: str | None = None,
     most_files: int = 0,
     columns: Sequence[str] = (),
+    deidentified: bool = False,
 ) -> Iterator[Result]:
     """All live documents, or those that a run wrote, one file in memory at a time; with
     ``most_files`` those of so many files, evenly spread. ``columns``: further columns of the
-    documents table, for ``Result.more``."""
+    documents table, for ``Result.more``.
+
+    ``deidentified``: the de-identified documents instead, with the entities, relations and sections
+    in their new texts. Their tables have no ``source``, no pages and no ``steps``, which are then
+    empty, and ``finished_at`` is when their run was committed. Raises RunError for a sink without
+    them.
+    """
+    if deidentified:
+        check_deidentified(snapshot)
+    texts, *others = _RELEASED if deidentified else _ORIGINALS
     units = [one.key for one in snapshot.units if run_id in (None, one.run_id)]
-    documents = list(keys_of(snapshot.folder, snapshot.table("documents"), units))
+    documents = list(keys_of(snapshot.folder, snapshot.table(texts), units))
     step = max(1, len(documents) // most_files) if most_files else 1
-    paths = {name: snapshot.paths(name, units) for name in _OTHERS}
+    paths = [snapshot.paths(name, units) for name in others]
     mine = None if run_id is None else pc.field("run_id") == run_id
-    names = list(dict.fromkeys((*_COLUMNS, "run_id", *columns)))
+    known = snapshot.table(texts).schema().names
+    names = [name for name in dict.fromkeys((*_COLUMNS, "run_id", *columns)) if name in known]
+    committed = _Committed(snapshot)
     for file, keys in documents[::step]:
-        entities, relations = (rows_by_id(snapshot, keys, paths[name]) for name in _OTHERS)
-        table = snapshot.folder.read_table(f"documents/{file.path}", names, mine)
+        entities, relations = (rows_by_id(snapshot, keys, one) for one in paths)
+        table = snapshot.folder.read_table(f"{texts}/{file.path}", names, mine)
         for batch in table.to_batches(_DOCUMENTS):
             for row in batch.to_pylist():
+                if deidentified:
+                    finished = committed.at(row["run_id"])
+                    row = _ABSENT | {"steps": None, "finished_at": finished} | row
                 yield _result(row, entities, relations, columns)
+
+
+class _Committed:
+    """When runs were committed."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._known: dict[str, datetime] = {}
+
+    def at(self, run_id: str) -> datetime:
+        if run_id not in self._known:
+            facts = self._snapshot.ledger.facts(run_id)
+            self._known[run_id] = datetime.fromisoformat(facts["committed_at"])
+        return self._known[run_id]
+
+
+def check_deidentified(snapshot: Snapshot) -> None:
+    """Raise RunError for a sink that was never de-identified."""
+    if "deidentified/documents" not in snapshot.names:
+        raise RunError(
+            f"{snapshot.folder.path} has no de-identified documents; add a `deidentify` section to "
+            "the pipeline and run it"
+        )
 
 
 def _result(

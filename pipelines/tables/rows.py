@@ -46,7 +46,7 @@ def entity_row(entity: Entity) -> dict[str, Any]:
 
 
 def row_entity(row: dict[str, Any]) -> Entity:
-    """The reverse of ``entity_row``."""
+    """The reverse of ``entity_row``; de-identified entities have no ``boxes``."""
     return Entity(
         label=row["label"],
         text=row["text"],
@@ -56,7 +56,7 @@ def row_entity(row: dict[str, Any]) -> Entity:
         grounding=Grounding(row["grounding"]),
         attributes=dict(row["attributes"] or ()),
         model=row["model"],
-        boxes=tuple(Box(**box) for box in row["boxes"] or ()),
+        boxes=tuple(Box(**box) for box in row.get("boxes") or ()),
         ocr_confidence=row["ocr_confidence"],
         section=row["section"],
         assertion=None if row["assertion"] is None else _row_assertion(row["assertion"]),

@@ -28,7 +28,7 @@ from pipelines.runs.plan import RunPlan
 from pipelines.runs.store import RunStore
 from pipelines.runs.tally import Tally
 from pipelines.source.units import Slice
-from pipelines.stages import UNPOOLED, Stage
+from pipelines.stages import UNPOOLED, Stage, second_looks
 from pipelines.tables.commit import Change, commit
 from pipelines.tables.ledger import LiveUnit
 from pipelines.tables.rows import entity_row
@@ -147,7 +147,8 @@ def pipeline(
     )
     sections = ((kind, getattr(made, kind)) for kind in UNPOOLED)
     unpooled = (Stage(kind, section, None) for kind, section in sections if section is not None)
-    return LoadedPipeline("test", made, (Stage(model.name, model, pool), *unpooled))
+    stages = (Stage(model.name, model, pool), *unpooled)
+    return LoadedPipeline("test", made, (*stages, *second_looks(stages)))
 
 
 def with_pool(loaded: LoadedPipeline, **changes: object) -> LoadedPipeline:

@@ -11,8 +11,9 @@ import pytest
 
 from pipelines.batch import run
 from pipelines.batch.extract import ExtractActor
-from pipelines.batch.finish import write_unit
+from pipelines.batch.finish import release_unit, write_unit
 from pipelines.batch.graph import ReadTaskBody, RunWork
+from pipelines.batch.stage import StageWork
 from pipelines.config import LoadedPipeline
 
 
@@ -23,15 +24,21 @@ class InProcess:
         return loaded
 
     def rows(self, work: RunWork) -> Generator[dict[str, Any], None, None]:
-        (stage,) = work.stages
-
-        async def through(blocks: list[pa.Table]) -> list[pa.Table]:
-            actor = ExtractActor(stage)
-            return [await actor(block) for block in blocks]
-
         blocks = list(ReadTaskBody(work.units, work.reading.of(work.units))())
-        for block in asyncio.run(through(blocks)):
-            yield write_unit(block, work.loaded, work.run_id, work.plan.key_check).to_pylist()[0]
+        released = False
+        for stage in work.stages:
+            if stage.stage.second_look and not released:
+                blocks = [release_unit(b, work.loaded, work.plan.key_check) for b in blocks]
+                released = True
+            blocks = asyncio.run(_through(stage, blocks))
+        for block in blocks:
+            written = write_unit(block, work.loaded, work.run_id, work.plan.key_check)
+            yield written.to_pylist()[0]
+
+
+async def _through(stage: StageWork, blocks: list[pa.Table]) -> list[pa.Table]:
+    actor = ExtractActor(stage)
+    return [await actor(block) for block in blocks]
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from typing import TypeVar
 
 from actors.guideline import Guideline
 from actors.pages import OcrResult
-from actors.spans import Document, Failure
-from pipelines.release import releaser
+from actors.spans import Document, Extraction, Failure
+from pipelines.release import Release, Releaser, releaser
 from pipelines.serve.answering.admission import Queue, Rejected
-from pipelines.serve.answering.deidentify import KnownPatient, deidentified_out
+from pipelines.serve.answering.deidentify import KnownPatient, deidentified_out, released
 from pipelines.serve.answering.guidelines import chosen
 from pipelines.serve.answering.models import (
     Event,
@@ -132,16 +132,13 @@ class Answerer:
             raise Problem("not_deidentifying")
         plan = self._plan(options, inputs)
         unit = plan.options.offsets
-        documents = []
         with self._admitted(plan):
-            pending = await _unless_disconnected(self._read(plan), gone)
-            async with asyncio.timeout_at(plan.until):
-                for one, known in zip(pending, patients, strict=True):
-                    documents.append(
-                        await asyncio.to_thread(
-                            deidentified_out, one, plan.target, self._releaser, known, unit
-                        )
-                    )
+            work = self._released(plan, self._releaser, patients)
+            pending, releases = await _unless_disconnected(work, gone)
+            documents = [
+                await asyncio.to_thread(deidentified_out, one, plan.target, release, unit)
+                for one, release in zip(pending, releases, strict=True)
+            ]
         return DeidentifyResponse(
             request_id=request_id,
             model=plan.target.name,
@@ -149,6 +146,37 @@ class Answerer:
             documents=documents,
             seconds=_since(plan.began),
         )
+
+    async def _released(
+        self, plan: _Plan, releaser: Releaser, patients: Sequence[KnownPatient]
+    ) -> tuple[list[PendingDocument], list[Release]]:
+        """The documents and their releases, after the second look."""
+        pending = await self._read(plan)
+        async with asyncio.timeout_at(plan.until):
+            releases = [
+                await asyncio.to_thread(released, one, plan.target, releaser, known)
+                for one, known in zip(pending, patients, strict=True)
+            ]
+            if releaser.config.second_look == "models":
+                await self._look_again(plan, pending, releases, releaser)
+        return pending, releases
+
+    async def _look_again(
+        self,
+        plan: _Plan,
+        pending: Sequence[PendingDocument],
+        releases: list[Release],
+        releaser: Releaser,
+    ) -> None:
+        """Have the models read the new texts, and put what they find into ``releases``."""
+        looked = [at for at, release in enumerate(releases) if release.done.text is not None]
+        documents = [
+            replace(pending[at].document, text=releases[at].done.text, image=None, sections=())
+            for at in looked
+        ]
+        steps = await self._extracted(plan, await self._guideline(plan), lambda name: documents)
+        for at, *found in zip(looked, *steps, strict=True):
+            releases[at] = releaser.second_look(releases[at], found)
 
     async def stream(
         self, options: RequestOptions, inputs: Sequence[InputDocument], request_id: str
@@ -238,22 +266,29 @@ class Answerer:
                 async for _ in pages:
                     pass
             readable = [one for one in pending if one.failure is None]
-            names = plan.target.models
-            try:
-                async with asyncio.TaskGroup() as group:
-                    tasks = [
-                        group.create_task(
-                            self._models.extract(name, self._shown(name, readable), guideline)
-                        )
-                        for name in names
-                    ]
-            except ExceptionGroup as failed:
-                # The first model that fails decides; the task group cancels the others.
-                raise failed.exceptions[0] from None
-        for name, task in zip(names, tasks, strict=True):
-            for one, extraction in zip(readable, task.result(), strict=True):
+            steps = await self._extracted(plan, guideline, lambda name: self._shown(name, readable))
+        for name, extractions in zip(plan.target.models, steps, strict=True):
+            for one, extraction in zip(readable, extractions, strict=True):
                 one.steps[name] = extraction
         return pending
+
+    async def _extracted(
+        self,
+        plan: _Plan,
+        guideline: Guideline | None,
+        documents: Callable[[str], list[Document]],
+    ) -> list[list[Extraction]]:
+        """What each model of the target says of the documents that it is shown."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self._models.extract(name, documents(name), guideline))
+                    for name in plan.target.models
+                ]
+        except ExceptionGroup as failed:
+            # The first model that fails decides; the task group cancels the others.
+            raise failed.exceptions[0] from None
+        return [task.result() for task in tasks]
 
     async def _stream_events(
         self, plan: _Plan, guideline: Guideline | None, pending: Sequence[PendingDocument]
@@ -351,9 +386,7 @@ class Answerer:
         return [replace(one.document, image=None) for one in pending]
 
 
-async def _unless_disconnected(
-    work: Awaitable[list[PendingDocument]], gone: Callable[[], Awaitable[None]]
-) -> list[PendingDocument]:
+async def _unless_disconnected(work: Awaitable[_T], gone: Callable[[], Awaitable[None]]) -> _T:
     """Await the work; cancel it and raise Gone if the client disconnects first."""
     working, watching = asyncio.ensure_future(work), asyncio.ensure_future(gone())
     try:

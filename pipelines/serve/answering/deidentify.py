@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 from actors.spans import Extraction, Failure, Status, worst
 from pipelines.offsets import OffsetUnit, converted
 from pipelines.refine import annotate, refiner
-from pipelines.release import Releaser
+from pipelines.release import Release, Releaser
 from pipelines.serve.answering.pending import PendingDocument, relations_out, with_offset_unit
 from pipelines.serve.catalogue import Target
 from pipelines.serve.wire.responses import (
@@ -37,31 +36,33 @@ class KnownPatient:
     names: tuple[str, ...] = ()
 
 
-def deidentified_out(
-    pending: PendingDocument,
-    target: Target,
-    releaser: Releaser,
-    known: KnownPatient,
-    unit: OffsetUnit,
-) -> DeidentifiedOut:
-    """The response for a document that all models of the target have processed, or that failed.
+def released(
+    pending: PendingDocument, target: Target, releaser: Releaser, known: KnownPatient
+) -> Release:
+    """De-identify a document that all models of the target have processed, or that failed.
 
     Without an id of the patient or the document surrogates and shift follow from the content: the
     document's index in its request would give strangers the same ones.
     """
-    steps = [pending.steps[name] for name in target.models] if pending.failure is None else []
-    status, failure = _outcome(pending.failure, steps)
+    status, failure, steps = _outcome(pending, target)
     text = pending.document.text
     whose = known.id or hashlib.sha256((text or "").encode()).hexdigest()
     stated = pending.document.sections
     found = annotate(text, steps, target.merge, refiner(target.refining), stated)
     error_type = failure.type if failure else ""
-    release = releaser.release(text, status, error_type, found, whose, known.names)
+    return releaser.release(text, status, error_type, found, whose, known.names)
+
+
+def deidentified_out(
+    pending: PendingDocument, target: Target, release: Release, unit: OffsetUnit
+) -> DeidentifiedOut:
+    """The response for a document and its release."""
+    _, failure, _ = _outcome(pending, target)
     if failure is None and release.error_type:
         failure = Failure(release.error_type, "the document may hold names that were not found")
     done = release.done
     entities, relations = done.annotations.entities, done.annotations.relations
-    edits, residue = _places(text or "", done, unit)
+    edits, residue = _places(pending.document.text or "", done, unit)
     answer = DeidentifiedOut(
         id=pending.document.id,
         status=release.status.value,
@@ -80,15 +81,18 @@ def deidentified_out(
     return with_offset_unit(answer, done.text or "", unit)
 
 
-def _outcome(failure: Failure | None, steps: Sequence[Extraction]) -> tuple[Status, Failure | None]:
-    """The status of a document, and why it failed."""
-    if failure is not None:
-        return Status.FAILED, failure
+def _outcome(
+    pending: PendingDocument, target: Target
+) -> tuple[Status, Failure | None, list[Extraction]]:
+    """The status of a document, why it failed, and what the models said of it."""
+    if pending.failure is not None:
+        return Status.FAILED, pending.failure, []
+    steps = [pending.steps[name] for name in target.models]
     failed = next((step for step in steps if step.failure is not None), None)
     if failed is None or failed.failure is None:
-        return worst(step.status for step in steps), None
+        return worst(step.status for step in steps), None, steps
     message = f"{failed.model}: {failed.failure.message}"
-    return Status.FAILED, Failure(failed.failure.type, message)
+    return Status.FAILED, Failure(failed.failure.type, message), steps
 
 
 def _places(

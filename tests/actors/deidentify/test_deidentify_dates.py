@@ -49,6 +49,33 @@ def test_a_date_is_found_and_shifted_as_it_is_written(
     assert read.shifted(40) == shifted
 
 
+@pytest.mark.parametrize(
+    ("dates", "text", "found"),
+    [
+        (_EN, "between 3/4 and 3/9, twice", ["3/4", "3/9"]),
+        (_EN, "from 3/4-3/9/2021", ["3/4", "3/9/2021"]),
+        (_DE, "vom 1. -  21. Juli 2022", ["1.", "21. Juli 2022"]),
+        (_DE, "Resektion 9/20\nTherapie 01/18-06/19, dann", ["9/20", "01/18-06/19"]),
+        (_ES, "Ingreso: 0/10/2017.", ["0/10/2017"]),
+        (_ES, "nacimiento: 23/010/1990.", ["23/010/1990"]),
+        (_ES, "el 3-III-2020 vino", ["3-III-2020"]),
+    ],
+)
+def test_ranges_months_and_slips_of_the_pen(dates: Dates, text: str, found: list[str]) -> None:
+    spans = {(finding.start, finding.end) for finding in dates.find(text)}
+    words = {text[start:end] for start, end in spans}
+    assert words.issuperset(found)
+    covered = {i for start, end in spans for i in range(start, end)}
+    left = "".join(c for i, c in enumerate(text) if i not in covered)
+    assert not any(map(str.isdigit, left))
+
+
+@pytest.mark.parametrize("text", ["0/10/2017", "23/010/1990", "3-III-2020", "01/18-06/19"])
+def test_a_date_that_cannot_be_read_is_masked_and_never_moved(text: str) -> None:
+    assert _ES.read(text) is None
+    assert _DE.read(text) is None
+
+
 @pytest.mark.parametrize("text", ["BP 120/80", "5/5 strength", "grade 2/6", "10.5 mg", "2000 mg"])
 def test_measurements_are_no_dates(text: str) -> None:
     assert not list(_EN.find(text))

@@ -11,8 +11,10 @@ from support.deidentify import SECRET
 from support.dicom_files import encapsulated, item, report
 from support.pages_bombs import text_pdf
 
+from actors.config.deidentify import Category, ReplacementPolicy
 from actors.deidentify.keys import SecretKey
 from actors.deidentify.pages import burnt
+from actors.deidentify.patches import Patch
 from actors.pages import UnsupportedEncoding
 from actors.spans import Box
 
@@ -55,7 +57,8 @@ def image(instance: str = "1.2.3", frames: int = 1, photometric: str = "MONOCHRO
 
 
 def deidentified(content: bytes, *boxes: Box) -> tuple[pydicom.Dataset, bytes]:
-    out, kind = burnt(content, boxes, key=_KEY)
+    patches = [Patch(boxes, "Doe", "Kim", Category.NAME, ReplacementPolicy.SURROGATE, True)]
+    out, kind = burnt(content, patches, key=_KEY)
     assert kind == "dicom"
     return pydicom.dcmread(io.BytesIO(out)), out
 
@@ -117,4 +120,6 @@ def test_errors_say_what_is_missing() -> None:
     with pytest.raises(ValueError, match="key"):
         burnt(image(), [])
     with pytest.raises(ValueError, match="there are 1"):
-        burnt(image(), [Box(3, 0, 0, 1, 1)], key=_KEY)
+        deidentified(image(), Box(3, 0, 0, 1, 1))
+    with pytest.raises(ValueError, match="printed in DICOM"):
+        burnt(image(), [], key=_KEY, printed=True)

@@ -1,19 +1,32 @@
 from __future__ import annotations
 
 import io
+import re
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
-from actors.config.deidentify import Category, ReplacementPolicy
-from actors.deidentify import Edit
-from actors.deidentify.pages import boxes_of, burnt
+from actors.config.deidentify import Category, Deidentify, ReplacementPolicy
+from actors.deidentify import Deidentifier, Edit, OffsetMap
+from actors.deidentify.page_again import page_again
+from actors.deidentify.pages import burnt
+from actors.deidentify.patches import Patch, patches_of
 from actors.pages import DecodeLimits, OcrResult, PageSize, Word, open_pages
-from actors.spans import Box
+from actors.spans import Annotations, Box
 
 _BOX = Box(0, 30.0, 10.0, 60.0, 20.0)
+
+
+def patch(
+    *boxes: Box,
+    new: str = "Kim",
+    policy: ReplacementPolicy = ReplacementPolicy.SURROGATE,
+    turn: int = 0,
+) -> Patch:
+    readable = policy is ReplacementPolicy.SURROGATE
+    return Patch(boxes, "Doe", new, Category.NAME, policy, readable, turn)
 
 
 def page(colour: str = "red") -> Image.Image:
@@ -33,26 +46,51 @@ def read(content: bytes, limits: DecodeLimits | None = None) -> list[np.ndarray]
     return [p.picture for p in open_pages(content, limits) if p.picture is not None]
 
 
-def test_the_words_of_an_edit_are_burnt_whole() -> None:
-    words = tuple(
-        Word(start, end, Box(0, float(start), 0.0, float(end), 9.0), None)
-        for start, end in ((0, 4), (5, 12), (13, 15))
+def laid_out(text: str, size: int = 20) -> OcrResult:
+    """A page with a line of a text's words, ten pixels a letter."""
+    words, line, left = [], 0, 0
+    for match in re.finditer(r"(?P<end>\n)|\S+", text):
+        if match["end"]:
+            line, left = line + 1, match.end()
+            continue
+        x0, x1 = 10.0 * (match.start() - left), 10.0 * (match.end() - left)
+        y0 = 2.0 * size * line + 5
+        box = Box(0, x0, y0, x1, y0 + size)
+        words.append(Word(match.start(), match.end(), box, None))
+    return OcrResult(text, tuple(words), (PageSize(1000, 400),))
+
+
+def test_patches_are_whole_words() -> None:
+    reading = laid_out("John Smith's is")
+    offsets = OffsetMap(
+        [
+            Edit(0, 4, 0, 3, Category.NAME, ReplacementPolicy.SURROGATE),
+            Edit(5, 10, 4, 7, Category.NAME, ReplacementPolicy.SURROGATE),
+        ]
     )
-    reading = OcrResult("John Smith's is", words, (PageSize(20, 10),))
-    edits = [
-        Edit(0, 4, 0, 6, Category.NAME, ReplacementPolicy.MASK),
-        Edit(5, 10, 7, 9, Category.NAME, ReplacementPolicy.MASK),
-    ]
-    assert boxes_of(reading, edits) == [words[0].box, words[1].box]
-    both = [Edit(2, 10, 2, 9, Category.NAME, ReplacementPolicy.MASK)]
-    assert boxes_of(reading, both) == [Box(0, 0.0, 0.0, 12.0, 9.0)]
-    assert boxes_of(reading, []) == []
+    one, two = patches_of(reading, "Kim Lee's is", offsets)
+    assert (one.old, one.new, one.boxes) == ("John", "Kim", (reading.words[0].box,))
+    assert (two.old, two.new, two.boxes) == ("Smith's", "Lee's", (reading.words[1].box,))
+    assert one.readable
+    assert patches_of(reading, "John Smith's is", OffsetMap([])) == []
+
+
+def test_edits_that_share_a_word_share_a_patch_and_no_real_value_is_in_it() -> None:
+    reading = laid_out("Doe/998877 is")
+    offsets = OffsetMap(
+        [
+            Edit(0, 3, 0, 3, Category.NAME, ReplacementPolicy.SURROGATE),
+            Edit(4, 10, 4, 9, Category.MRN, ReplacementPolicy.MASK),
+        ]
+    )
+    (one,) = patches_of(reading, "Kim/[MRN] is", offsets)
+    assert (one.old, one.new, one.readable) == ("Doe/998877", "Kim/[MRN]", False)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "WEBP", "GIF"])
 def test_a_picture_is_black_in_the_box_and_as_it_was_elsewhere(kind: str) -> None:
     content = encoded(page(), kind, **({"lossless": True} if kind == "WEBP" else {}))
-    out, name = burnt(content, [_BOX])
+    out, name = burnt(content, [patch(_BOX)])
     assert name == "png"
     before, after = read(content)[0], read(out)[0]
     assert not after[8:22, 28:62].any()
@@ -80,7 +118,7 @@ def test_a_turned_photograph_is_burnt_upright() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # the viewer turns it by 90 degrees
     content = encoded(page().rotate(90, expand=True), "PNG", exif=exif)
-    out, _ = burnt(content, [_BOX])
+    out, _ = burnt(content, [patch(_BOX)])
     after = read(out)[0]
     assert after.shape == (50, 100, 3)
     assert not after[8:22, 28:62].any()
@@ -88,12 +126,92 @@ def test_a_turned_photograph_is_burnt_upright() -> None:
 
 def test_every_page_of_a_tiff_stays_a_page() -> None:
     content = encoded(page(), "TIFF", save_all=True, append_images=[page("blue"), page("green")])
-    out, name = burnt(content, [Box(1, 30, 10, 60, 20)])
+    out, name = burnt(content, [patch(Box(1, 30, 10, 60, 20))])
     assert name == "tiff"
     first, second, third = read(out)
     assert (first == read(content)[0]).all()
     assert not second[8:22, 28:62].any()
     assert (third == read(content)[2]).all()
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "AVIF"])
+def test_every_frame_of_a_picture_stays_as_a_page_of_a_tiff(kind: str) -> None:
+    more = {"lossless": True} if kind == "WEBP" else {}
+    frames = [page("blue"), page("green")]
+    content = encoded(page(), kind, save_all=True, append_images=frames, **more)
+    before = read(content)
+    assert len(before) == 3
+    out, name = burnt(content, [patch(Box(n, 30, 10, 60, 20)) for n in (0, 2)])
+    assert name == "tiff"
+    after = read(out)
+    assert len(after) == 3
+    assert not after[0][8:22, 28:62].any()
+    assert (after[1] == before[1]).all()
+    assert not after[2][8:22, 28:62].any()
+
+
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+def test_surrogates_are_printed_in_place(turn: int) -> None:
+    box = Box(0, 30, 40, 130, 60) if turn in (0, 180) else Box(0, 30, 40, 50, 140)
+    content = encoded(Image.new("RGB", (160, 160), "gray"), "PNG")
+    out, _ = burnt(content, [patch(box, new="Henry Key", turn=turn)], printed=True)
+    (after,) = read(out)
+    inside = after[int(box.y0) : int(box.y1), int(box.x0) : int(box.x1)]
+    assert inside.max() == 255
+    assert 0.02 < (inside < 100).mean() < 0.5, "letters on paper"
+    ink = np.argwhere(inside[:, :, 0] < 100)
+    spread = ink.max(axis=0) - ink.min(axis=0)
+    assert (spread[1] > spread[0]) == (turn in (0, 180)), "along the longer side"
+    assert (after[:30] == 128).all()
+
+
+@pytest.mark.parametrize(
+    ("box", "new", "policy"),
+    [
+        (_BOX, "[NAME]", ReplacementPolicy.MASK),
+        (_BOX, "Bartholomew Montgomery-Featherstone of Wherever", ReplacementPolicy.SURROGATE),
+        (_BOX, "中村", ReplacementPolicy.SURROGATE),
+        (_BOX, " ", ReplacementPolicy.SURROGATE),
+    ],
+)
+def test_what_cannot_be_read_in_place_stays_black(
+    box: Box, new: str, policy: ReplacementPolicy
+) -> None:
+    out, _ = burnt(encoded(page(), "PNG"), [patch(box, new=new, policy=policy)], printed=True)
+    assert not read(out)[0][8:22, 28:62].any()
+
+
+class TestSecondLook:
+    TEXT = "Patient: Jane Doe\nDr. Brown sees hypertension\nMRN 998877 today"
+
+    def _seen(self, covered: str, printed: bool = False) -> set[tuple[str, str]]:
+        """The residue where OCR reads ``covered`` after the patches: the words stand where they
+        stood, and those that were covered are left out of it as spaces."""
+        reading = laid_out(self.TEXT)
+        deidentifier = Deidentifier(Deidentify(preset="strict"))
+        done = deidentifier.apply(self.TEXT, Annotations(), "p")
+        assert done.text is not None
+        patches = patches_of(reading, done.text, done.map)
+        again = page_again(laid_out(covered), patches)
+        for edit in again.offsets.edits:
+            assert again.old[: edit.start].count("\n") == again.text[: edit.new_start].count("\n")
+        found = deidentifier.page_residue(self.TEXT, done.map.edits, again, ())
+        return {(again.text[one.start : one.end].strip(), one.by) for one in found}
+
+    def test_a_page_with_black_boxes_is_clean(self) -> None:
+        assert self._seen("Patient:\nDr.       sees hypertension\nMRN        today") == set()
+
+    def test_a_word_that_its_box_missed_is_found(self) -> None:
+        text = "Patient:\nDr.       sees hypertension\nMRN        today\nDoe and 998877"
+        assert {found for found, _ in self._seen(text)} == {"Doe", "998877"}
+
+    def test_what_ocr_reads_for_the_first_time_is_found(self) -> None:
+        text = "Patient:\nDr.       sees hypertension\nMRN        today\nbob@example.org"
+        assert self._seen(text) == {("bob@example.org", "email")}
+
+    def test_printed_words_are_the_replacement(self) -> None:
+        text = "Patient: Kim  Lee\nDr. Henry sees hypertension\nMRN 123456 today"
+        assert self._seen(text) == set()
 
 
 def test_a_pdf_becomes_pictures_without_text_or_metadata() -> None:
@@ -113,13 +231,13 @@ def test_a_pdf_becomes_pictures_without_text_or_metadata() -> None:
     assert b"Secret Title" not in out
     assert b"CreationDate" not in out
     box = Box(0, 0, 0, before.width, before.height)
-    (burnt_page,) = read(burnt(content, [box], limits=limits)[0], limits)
+    (burnt_page,) = read(burnt(content, [patch(box)], limits=limits)[0], limits)
     assert burnt_page.max() < 40
 
 
 def test_a_box_on_no_page_and_a_file_of_no_kind_are_errors() -> None:
     with pytest.raises(ValueError, match="there are 1"):
-        burnt(encoded(page(), "PNG"), [Box(1, 0, 0, 1, 1)])
+        burnt(encoded(page(), "PNG"), [patch(Box(1, 0, 0, 1, 1))])
     with pytest.raises(Exception, match="not an image"):
         burnt(b"no picture", [])
 

@@ -199,6 +199,16 @@ class TestResidue:
         ]
         assert _MADE_UP.second_look(done, again) == done
 
+    def test_titles_beside_replacements_and_what_is_kept_are_none(self) -> None:
+        deidentifier = Deidentifier(Deidentify())
+        done = deidentifier.apply("Dr. Jones of Texas came on 3/4/2021.", Annotations(), "p")
+        assert done.text == "Dr. [NAME] of Texas came on 2021."
+        said = [at(done.text, "Dr. [NAME] of", "DOCTOR"), at(done.text, "Texas", "STATE")]
+        assert deidentifier.second_look(done, [said[1]]) == done
+        assert [r.by for r in deidentifier.second_look(done, said).residue] == ["model"]
+        title = at(done.text, "Dr. [NAME]", "DOCTOR")
+        assert deidentifier.second_look(done, [title]) == done
+
     @pytest.mark.parametrize(
         "text",
         [

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from support.without_ray import _without_ray  # noqa: F401
 from actors.config import ConfigError
 from actors.config.deidentify import Category
 from actors.deidentify import Deidentifier, Residue
-from actors.spans import Document, Extraction, Status
+from actors.spans import Document, Extraction, Status, spanning
 from pipelines.batch import RunFailedError, begin_run, drive_run
 from pipelines.batch.describe import describe
 from pipelines.batch.graph import write_tasks
@@ -32,6 +34,7 @@ from pipelines.config import LoadedPipeline
 from pipelines.deidentification import KEY
 from pipelines.enrich import Pass, decide, enrich_once
 from pipelines.runs import maintenance
+from pipelines.runs.identity import pipeline_fingerprint
 from pipelines.runs.store import RunStore
 from pipelines.source.units import plan_source
 
@@ -389,3 +392,78 @@ def test_columns_that_are_not_read_or_are_no_ids_are_refused(lake: Lake) -> None
     pq.write_table(table, lake.source / "a.parquet")
     with pytest.raises(ConfigError, match=r"pid is list.*, which is no type of ids"):
         lake.enrich()
+
+
+class SecondReader(HashModel):
+    """Reads as HashModel. In a de-identified text it also finds what is in ``said``, by label;
+    ``answer`` is the status of these texts."""
+
+    said: Mapping[str, str] = {}
+    answer = Status.OK
+
+    def submit(self, document: Document) -> Future[Extraction]:
+        found = super().submit(document).result()
+        text = document.text or ""
+        if "[MRN:" in text:
+            more = [
+                spanning(text, text.index(word), text.index(word) + len(word), label, model="m")
+                for word, label in self.said.items()
+            ]
+            found = replace(found, entities=(*found.entities, *more), status=self.answer)
+        future: Future[Extraction] = Future()
+        future.set_result(found)
+        return future
+
+
+def _reader(said: Mapping[str, str], answer: Status = Status.OK) -> Any:
+    kind = type("Reader", (SecondReader,), {"said": said, "answer": answer})
+    return partial(kind, seconds=0.0, forgive="")
+
+
+def test_what_the_models_find_in_the_new_text_is_residue(lake: Lake) -> None:
+    done = lake.enrich(load=_reader({"metformin": "PATIENT"}))
+    found = counterparts(lake.sink)
+    assert {(row["status"], row["text"]) for row in found.values()} == {("residue", None)}
+    residue = found["a0"]["pair"]["residue"]
+    original = found["a0"]["original"]["text"]
+    assert [(original[r["start"] : r["end"]], r["category"]) for r in residue] == [
+        ("metformin", "NAME")
+    ]
+    assert done.outcome is not None
+    assert done.outcome.tally.deidentified["residue"] == 5
+
+
+def test_surrogates_masks_and_other_labels_are_no_residue(lake: Lake) -> None:
+    lake.enrich(load=_reader({"[MRN:": "MEDICALRECORD", "aspirin": "DRUG", "Mr": "DOCTOR"}))
+    assert {row["status"] for row in counterparts(lake.sink).values()} == {"ok"}
+
+
+def test_carried_documents_are_looked_at_again(lake: Lake) -> None:
+    lake.enrich({"second_look": "rules"}, load=_reader({"aspirin": "PATIENT"}))
+    assert {row["status"] for row in counterparts(lake.sink).values()} == {"ok"}
+    lake.write("c", ["c0"])
+    done = lake.enrich(load=_reader({"aspirin": "PATIENT"}), enrich={"on_model_change": "keep"})
+    assert done.outcome is not None
+    assert done.outcome.tally.total == 1, "what was kept stays as it was released"
+    lake.write("b", ["b0", "b1"], patient=10)
+    done = lake.enrich(load=_reader({"aspirin": "PATIENT"}))
+    found = counterparts(lake.sink)
+    assert {found[id_]["status"] for id_ in ("b0", "b1", "c0")} == {"residue"}
+
+
+def test_nothing_leaves_of_a_text_that_a_model_could_not_read_again(lake: Lake) -> None:
+    lake.enrich(load=_reader({}, Status.TRUNCATED))
+    rows = list(counterparts(lake.sink).values())
+    assert {(r["status"], r["error_type"], r["text"]) for r in rows} == {
+        ("failed", "Truncated", None)
+    }
+
+
+def test_the_second_look_is_a_stage_of_each_model(lake: Lake) -> None:
+    with_models, rules = lake.loaded(), lake.loaded({"second_look": "rules"})
+    assert [stage.second_look for stage in with_models.stages] == [False, False, True]
+    assert [stage.second_look for stage in rules.stages] == [False, False]
+    assert len(with_models.models) == 1
+    assert pipeline_fingerprint(with_models) != pipeline_fingerprint(rules)
+    again = LoadedPipeline.from_json(with_models.as_json())
+    assert again.stages == with_models.stages

@@ -125,4 +125,4 @@ def test_the_command_writes_tasks(tmp_path: Path) -> None:
     assert task["data"]["doc_id"] == "n1"
     refused = CliRunner().invoke(app, [*words[:-1], str(tmp_path / "x"), "--patient", "mrn"])
     assert refused.exit_code == 2
-    assert "--patient mrn: the documents table has no such column" in refused.output
+    assert "--patient mrn: the table documents has no such column" in refused.output

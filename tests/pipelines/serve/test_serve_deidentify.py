@@ -7,6 +7,7 @@ import logging
 from base64 import b64encode
 from concurrent.futures import Future
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from support.without_ray import _without_ray  # noqa: F401
 from actors.config import ConfigError, load_model
 from actors.extractor import Share
 from actors.guideline import Guideline
-from actors.spans import Document, Extraction, OnText
+from actors.spans import Document, Extraction, OnText, spanning
 from pipelines.client import Client
 from pipelines.config import load_pipeline
 from pipelines.deidentification import KEY
@@ -171,6 +172,35 @@ def test_what_a_model_could_not_read_does_not_come_out(tmp_path: Path) -> None:
     first, second = _client(tmp_path).post("/v1/deidentify", json=sent).json()["documents"]
     assert (first["status"], first["text"], first["error"]["type"]) == ("failed", None, "Bad")
     assert second["status"] == "ok"
+
+
+class _SecondReader(FakeExtractor):
+    """Takes "metformin" for a patient where the text is de-identified."""
+
+    def read(self, document: Document) -> Extraction:
+        text = document.text or ""
+        found = super().read(document)
+        if "[MRN:" not in text:
+            return found
+        at = text.index("metformin")
+        name = spanning(text, at, at + len("metformin"), "PATIENT", model="m")
+        return replace(found, entities=(*found.entities, name))
+
+
+def test_the_models_read_the_new_text_again(tmp_path: Path) -> None:
+    fake = _SecondReader()
+    document = _one(_client(tmp_path, fake=fake).post("/v1/deidentify", json={"text": NOTE}))
+    assert (document["status"], document["text"], document["entities"]) == ("residue", None, [])
+    (residue,) = document["residue"]
+    assert NOTE[residue["start"] : residue["end"]] == "metformin"
+    assert len(fake.asked) == 2
+    assert "Doe" not in str(fake.asked[1])
+
+    rules = SECTION.replace("{policies", "{second_look: rules, policies")
+    fake = _SecondReader()
+    client = _client(tmp_path, more=rules, fake=fake)
+    assert _one(client.post("/v1/deidentify", json={"text": NOTE}))["status"] == "ok"
+    assert len(fake.asked) == 1
 
 
 @pytest.mark.parametrize("unit", ["utf16", "bytes"])

@@ -1,0 +1,89 @@
+"""A second look at a covered page: what OCR reads of it, with the covered words filled in.
+
+Beside a gap a title would look like a name ("Dr. ███ Hypertension"), so detectors read a text in
+which every patch has words again: those printed on the page, or else those of the new text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from actors.deidentify.offsets import Edit, OffsetMap
+from actors.deidentify.patches import Patch, grown
+from actors.pages import OcrResult, Word
+from actors.spans import Box
+
+_LEVEL = 0.5  # overlap, relative to the lower box's height, from which two share a line
+
+
+@dataclass(frozen=True, slots=True)
+class PageAgain:
+    """``text``: the page as a reader sees it, with the replacements; ``old``: the same with the
+    real words in their place; ``offsets`` lead from ``old`` to ``text``."""
+
+    old: str
+    text: str
+    offsets: OffsetMap
+
+
+def page_again(reading: OcrResult, patches: Sequence[Patch]) -> PageAgain:
+    """Fill the patches into what OCR read of the covered page.
+
+    A patch without a word beside it on its line is left out: nothing can be mistaken next to it.
+    """
+    spans = []
+    for patch in patches:
+        for at, box in enumerate(patch.boxes):
+            span = _span(reading.words, box)
+            if span is not None:
+                spans.append((*span, patch, at == 0))
+    olds, news, edits = [], [], []
+    at = old_length = new_length = 0
+    for start, end, patch, first in sorted(spans, key=lambda span: span[:2]):
+        if start < at:
+            continue  # a word that lies in two patches
+        between = reading.text[at:start]
+        seen = reading.text[start:end]
+        old, new = (patch.old, seen or patch.new) if first else ("", seen)
+        # What is put in stays apart from the words beside it.
+        pad = " " if start == end else ""
+        old, new = f"{pad}{old}{pad}", f"{pad}{new}{pad}"
+        olds += [between, old]
+        news += [between, new]
+        old_length, new_length = old_length + len(between), new_length + len(between)
+        old_end, new_end = old_length + len(old), new_length + len(new)
+        edits.append(Edit(old_length, old_end, new_length, new_end, patch.category, patch.policy))
+        old_length, new_length, at = old_end, new_end, end
+    rest = reading.text[at:]
+    return PageAgain("".join([*olds, rest]), "".join([*news, rest]), OffsetMap(edits))
+
+
+def _span(words: Sequence[Word], box: Box) -> tuple[int, int] | None:
+    """Where a box is in the text: the words in it, or the place beside its neighbour on the line;
+    None if it has neither."""
+    area = grown(box)
+    inside = [word for word in words if _holds(area, word.box)]
+    if inside:
+        return min(word.start for word in inside), max(word.end for word in inside)
+    line = [word for word in words if _share_line(word.box, box)]
+    left = [word for word in line if word.box.x1 <= (box.x0 + box.x1) / 2]
+    if left:
+        end = max(left, key=lambda word: word.box.x1).end
+        return end, end
+    if line:
+        start = min(line, key=lambda word: word.box.x0).start
+        return start, start
+    return None
+
+
+def _holds(area: Box, box: Box) -> bool:
+    """True if the middle of a box is in the area."""
+    x, y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
+    return area.page == box.page and area.x0 <= x <= area.x1 and area.y0 <= y <= area.y1
+
+
+def _share_line(one: Box, other: Box) -> bool:
+    shared = min(one.y1, other.y1) - max(one.y0, other.y0)
+    lower = min(one.y1 - one.y0, other.y1 - other.y0)
+    return one.page == other.page and shared >= _LEVEL * lower
