@@ -133,6 +133,62 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
+class Cell:
+    """``text[start:end]`` of the document, in a row and column of a table, both from 0."""
+
+    row: int
+    column: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class PageTable:
+    """A table of a page, counted from 0. ``header``: its first row names the columns.
+
+    Cells are in reading order; a place without words has none.
+    """
+
+    page: int
+    rows: int
+    columns: int
+    header: bool
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FormField:
+    """A field of a form on a page, counted from 0: ``text[start:end]`` is its value.
+
+    ``name`` is the file's name of the field, else its label on the page, which is
+    ``text[label_start:label_end]``; both are None if the page shows no label.
+    """
+
+    page: int
+    name: str
+    label_start: int | None
+    label_end: int | None
+    start: int
+    end: int
+
+
+class MarkKind(StrEnum):
+    """What somebody put on a page beside its print."""
+
+    STAMP = "stamp"
+    SIGNATURE = "signature"
+    HANDWRITING = "handwriting"
+
+
+@dataclass(frozen=True, slots=True)
+class PageMark:
+    """A region of a page that holds a stamp, a signature or handwriting."""
+
+    kind: MarkKind
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
 class Code:
     """A vocabulary concept that an entity is linked to. ``score`` is in [0, 1].
 
@@ -284,13 +340,16 @@ class Annotations:
     stages.
 
     ``entities`` are in the order of the entities table; a Relation refers to them by index.
-    ``abbreviations`` maps a short form, as written in the text, to its long form.
+    ``abbreviations`` maps a short form, as written in the text, to its long form. ``tables`` and
+    ``fields`` are those of the document's pages, if it has any.
     """
 
     entities: tuple[Entity, ...] = ()
     sections: tuple[Section, ...] = ()
     relations: tuple[Relation, ...] = ()
     abbreviations: Mapping[str, str] = field(default_factory=dict)
+    tables: tuple[PageTable, ...] = ()
+    fields: tuple[FormField, ...] = ()
 
 
 Refine = Callable[[str, Annotations], Annotations]

@@ -18,6 +18,7 @@ from actors.guideline import Guideline
 from actors.spans import (
     Assertion,
     Box,
+    Cell,
     Code,
     Cue,
     Document,
@@ -25,7 +26,11 @@ from actors.spans import (
     Experiencer,
     Extraction,
     Failure,
+    FormField,
     Grounding,
+    MarkKind,
+    PageMark,
+    PageTable,
     Relation,
     Section,
     Status,
@@ -62,7 +67,8 @@ class ClientAnswer:
     """The result of a document: its merged entities, and each model's Extraction without entities.
 
     ``text`` is the text that offsets refer to, for images the OCR text. ``failure``: why the
-    document could not be read.
+    document could not be read. ``problems``: what of an image was left out or is doubtful.
+    ``tables``, ``fields`` of forms and ``marks`` are those of its pages.
     """
 
     document_id: str
@@ -73,6 +79,10 @@ class ClientAnswer:
     sections: tuple[Section, ...] = ()
     relations: tuple[Relation, ...] = ()
     abbreviations: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+    tables: tuple[PageTable, ...] = ()
+    fields: tuple[FormField, ...] = ()
+    marks: tuple[PageMark, ...] = ()
 
     @property
     def status(self) -> Status:
@@ -366,7 +376,15 @@ def _answered(document: Document, answer: dict[str, Any]) -> ClientAnswer:
         sections=tuple(Section(**section) for section in answer["sections"]),
         relations=tuple(Relation(**relation) for relation in answer["relations"]),
         abbreviations=answer["abbreviations"],
+        problems=tuple(answer["problems"]),
+        tables=tuple(_table(table) for table in answer["tables"]),
+        fields=tuple(FormField(**one) for one in answer["fields"]),
+        marks=tuple(PageMark(MarkKind(one["kind"]), Box(**one["box"])) for one in answer["marks"]),
     )
+
+
+def _table(table: dict[str, Any]) -> PageTable:
+    return PageTable(**table | {"cells": tuple(Cell(**cell) for cell in table["cells"])})
 
 
 def _deidentified(answer: dict[str, Any]) -> DeidentifiedAnswer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from threading import Lock
 from typing import Any
@@ -15,6 +16,7 @@ from actors.config.relations import Relations
 from actors.context import ContextStage
 from actors.context.filters import apply_filters
 from actors.merge import merge
+from actors.pages import OcrResult, find_fields, find_tables, place
 from actors.spans import Annotations, Extraction, Refine, Section
 from pipelines.stages import Stage
 
@@ -27,12 +29,20 @@ def annotate(
     policy: Merge,
     refine: Refine,
     sections: Sequence[Section] = (),
+    reading: OcrResult | None = None,
 ) -> Annotations:
     """Merge the entities of all models; refine them if the document has a text. ``sections``: those
-    that the document's markup states."""
+    that the document's markup states. ``reading``: what was read of its pages, which gives
+    entities their boxes."""
     entities = merge([one.entities for one in extractions], policy.overlaps, policy.priority)
     annotations = Annotations(entities=tuple(entities), sections=tuple(sections))
-    return annotations if text is None else refine(text, annotations)
+    if text is None:
+        return annotations
+    if reading is None:
+        return refine(text, annotations)
+    tables, fields = find_tables(reading), find_fields(reading)
+    refined = refine(text, replace(annotations, tables=tables, fields=fields))
+    return replace(refined, entities=tuple(place(refined.entities, reading, fields)))
 
 
 def refiner(stages: Sequence[Stage]) -> Refine:

@@ -21,6 +21,7 @@ from actors.pages.errors import (
     UnknownFormat,
     UnsupportedEncoding,
 )
+from actors.pages.fields import find_fields
 from actors.pages.formats import page_format
 from actors.pages.notes import Note, page_problems
 from actors.pages.page import (
@@ -36,10 +37,9 @@ from actors.pages.page import (
 )
 from actors.pages.process import open_pages
 from actors.pages.rectangles import Rectangle, strip_of, turned_box, union
-from actors.pages.tables import Cell, PageTable, find_tables
+from actors.pages.tables import find_tables
 
 __all__ = [
-    "Cell",
     "Coverage",
     "DamagedFile",
     "DecodeLimits",
@@ -64,6 +64,7 @@ __all__ = [
     "UnsupportedEncoding",
     "Word",
     "compose",
+    "find_fields",
     "find_tables",
     "open_pages",
     "page_format",

@@ -7,17 +7,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from actors.pages.page import OcrResult, Word
-from actors.spans import Box, Entity
+from actors.spans import Box, Entity, FormField
 
 _LEVEL = 0.5  # overlap, relative to the lower word's height, from which two words share a line
 
 
-def place(entities: Iterable[Entity], reading: OcrResult) -> list[Entity]:
+def place(
+    entities: Iterable[Entity], reading: OcrResult, fields: Sequence[FormField] = ()
+) -> list[Entity]:
     """Return the entities with their boxes and the minimum confidence of the words they cover.
 
-    An entity in the value of a form field has the field's name as attribute ``field``. An
-    ungrounded entity has no place in the text, so it gets no boxes.
+    An entity in the value of one of ``fields``, in the order of the text, has the field's name as
+    attribute ``field``. An ungrounded entity has no place in the text, so it gets no boxes.
     """
+    field_starts = [field.start for field in fields]
     starts = [word.start for word in reading.words]
     ends = [word.end for word in reading.words]
     page_turns = [page.turn for page in reading.pages]
@@ -29,13 +32,15 @@ def place(entities: Iterable[Entity], reading: OcrResult) -> list[Entity]:
             continue
         first, last = bisect_right(ends, entity.start), bisect_left(starts, entity.end)
         words = reading.words[first:last]
-        fields = {word.field for word in words if word.field is not None}
-        attributes = {**entity.attributes, "field": fields.pop()} if len(fields) == 1 else None
+        at = bisect_right(field_starts, entity.start) - 1
+        attributes = entity.attributes
+        if at >= 0 and entity.end <= fields[at].end:
+            attributes = {**attributes, "field": fields[at].name}
         known = [word.confidence for word in words if word.confidence is not None]
         placed.append(
             replace(
                 entity,
-                attributes=attributes or entity.attributes,
+                attributes=attributes,
                 boxes=_boxes(words, entity.start, entity.end, turns[first:last]),
                 ocr_confidence=min(known, default=None),
             )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from actors.config.ocr import PageLimits
 from actors.pages.errors import TooManyPixels
 from actors.pages.notes import Note
-from actors.spans import Box
+from actors.spans import Box, PageMark
 
 Picture = NDArray[np.uint8]
 """Height x width x 3, BGR: the channel order of OpenCV and of the recognition models."""
@@ -147,10 +147,12 @@ class Word:
 class OcrResult:
     """The OCR result: the text that offsets refer to, its words in order, and its pages.
 
-    ``problems``: what was left out or is doubtful, by page, counted from 1.
+    ``problems``: what was left out or is doubtful, by page, counted from 1. ``marks``: stamps,
+    signatures and handwriting, in the order of the pages.
     """
 
     text: str
     words: tuple[Word, ...]
     pages: tuple[PageSize, ...]
     problems: tuple[str, ...] = ()
+    marks: tuple[PageMark, ...] = ()

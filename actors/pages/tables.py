@@ -8,102 +8,31 @@ separates in all of them. Rules that are drawn on the page are not looked at.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import groupby
 
-from actors.pages.page import OcrResult, Word
+from actors.pages.page import OcrResult
+from actors.pages.upright import UprightSpan, joined, upright_lines
+from actors.spans import Cell, PageTable
 
 _FEWEST_ROWS = 3
 _IN_COLUMNS = 0.7  # fraction of a table's rows that fill two columns or more
 _FAR = 2.5  # heights of a line: rows farther apart belong to different tables
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """``text[start:end]`` of the document, in a row and column, both from 0."""
-
-    row: int
-    column: int
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
-class PageTable:
-    """A table of a page, counted from 0. ``header``: its first row names the columns.
-
-    Cells are in reading order; a place without words has none.
-    """
-
-    page: int
-    rows: int
-    columns: int
-    header: bool
-    cells: tuple[Cell, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A cell before it has a column: its offsets, and its place along and across the line."""
-
-    start: int
-    end: int
-    low: float
-    high: float
-    top: float
-    bottom: float
-
-
-_Row = tuple[_Piece, ...]
+_Row = tuple[UprightSpan, ...]
 
 
 def find_tables(result: OcrResult) -> tuple[PageTable, ...]:
     """Return the tables of a result, in the order of its text."""
     return tuple(
         table
-        for (page, _), words in groupby(result.words, lambda word: (word.box.page, word.turn))
-        for run in _runs(_rows(result, list(words)))
+        for page, lines in upright_lines(result)
+        for run in _runs([tuple(map(joined, line)) for line in lines])
         for table in _table(result.text, page, run)
     )
 
 
-def _rows(result: OcrResult, words: Sequence[Word]) -> Iterator[_Row]:
-    """Yield the lines of words of one direction as cells."""
-    row: list[_Piece] = []
-    cell: list[Word] = []
-    for word, following in pairwise([*words, None]):
-        assert word is not None
-        cell.append(word)
-        gap = "\n" if following is None else result.text[word.end : following.start]
-        if gap == " ":
-            continue
-        row.append(_piece(result, cell))
-        cell = []
-        if "\t" not in gap:  # a line ends, or a word that is broken there
-            yield tuple(row)
-            row = []
-
-
-def _piece(result: OcrResult, words: Sequence[Word]) -> _Piece:
-    page = result.pages[words[0].box.page]
-    places = []
-    for word in words:
-        box = word.box
-        turn = (page.turn + word.turn) % 360
-        # Along the line and across it, as if the page was upright.
-        places.append(
-            {
-                0: (box.x0, box.x1, box.y0, box.y1),
-                90: (-box.y1, -box.y0, box.x0, box.x1),
-                180: (-box.x1, -box.x0, -box.y1, -box.y0),
-                270: (box.y0, box.y1, -box.x1, -box.x0),
-            }[turn]
-        )
-    lows, highs, tops, bottoms = zip(*places, strict=True)
-    return _Piece(words[0].start, words[-1].end, min(lows), max(highs), min(tops), max(bottoms))
-
-
-def _runs(rows: Iterator[_Row]) -> Iterator[list[_Row]]:
+def _runs(rows: Sequence[_Row]) -> Iterator[list[_Row]]:
     """Yield rows that may be one table: rows of several cells, and single cells between them."""
     run: list[_Row] = []
     for row in rows:
@@ -157,7 +86,7 @@ def _columns(run: Sequence[_Row]) -> list[tuple[float, float]]:
     return columns
 
 
-def _column_of(cell: _Piece, columns: Sequence[tuple[float, float]]) -> int:
+def _column_of(cell: UprightSpan, columns: Sequence[tuple[float, float]]) -> int:
     return next(
         at for at, (low, high) in enumerate(columns) if low <= cell.low < max(high, low + 1)
     )

@@ -93,10 +93,11 @@ def read_per_day(words: str) -> str | None:
     return str(times) if times.denominator == 1 else f"{float(times):.4g}"
 
 
-def read_tail(text: str, start: int, end: int) -> dict[str, str]:
+def read_tail(text: str, start: int, end: int, stop: int | None = None) -> dict[str, str]:
     """What the words [start, end) of a text say: a frequency, or a quantity.
 
-    A unit that follows a bare number is read with it, as where a model marks them apart.
+    A unit that follows a bare number before ``stop`` is read with it, as where a model marks them
+    apart.
     """
     words = text[start:end]
     per_day = read_per_day(words)
@@ -104,7 +105,7 @@ def read_tail(text: str, start: int, end: int) -> dict[str, str]:
         return {"per_day": per_day}
     found = read_quantity(words)
     if "value" in found and "unit" not in found:
-        following = _FOLLOWING.match(text, end)
+        following = _FOLLOWING.match(text, end, len(text) if stop is None else stop)
         if following is not None:
             code = ucum_unit(following.group(1).rstrip("."))
             if code is not None:

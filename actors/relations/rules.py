@@ -2,7 +2,7 @@
 
 The cost of a pair is the words between the two, not counting those that other tails take; a comma
 or a conjunction, a line break and the end of a sentence cost more. "Aspirin and 5 mg of warfarin":
-5 mg is as near to both, but "and" stands before it.
+5 mg is as near to both, but "and" stands before it. In a table, both are in the same row.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from actors.config.relations import RelationRule, folded
 from actors.relations.readings import read_tail
-from actors.spans import Entity, Relation
+from actors.relations.table_rows import Place, TableRows
+from actors.spans import Entity, PageTable, Relation
 
 _ITEM = re.compile(r"\n\s*\n|\n[ \t]*(?:[-*\u2022\u2013>]|\d{1,2}[.)])[ \t]|\|\s*\n")
 _SENTENCE = re.compile(r"[.!?;](?=\s|$)(?<!\d\.)")
@@ -26,6 +27,9 @@ _WORD = re.compile(r"[^\W_]+")
 _LONGEST_WORD = 40
 """Characters a word may have for the first, rough look at what is near."""
 
+_LONGEST_ROW = 1_000
+"""Characters of a table's row in which the head of a tail is sought."""
+
 _COST_JOINT, _COST_LINE, _COST_SENTENCE, _COST_SIDE = 3, 2, 4, 1
 
 
@@ -35,6 +39,7 @@ class _Placed:
     start: int
     end: int
     label: str
+    cell: Place | None
 
 
 class _Row:
@@ -73,10 +78,19 @@ class RelationFinder:
         self._tails = frozenset().union(*(tail for _, _, tail, _ in self._rules))
         self._readings = readings
 
-    def __call__(self, text: str, entities: Sequence[Entity]) -> tuple[Relation, ...]:
+    def __call__(
+        self, text: str, entities: Sequence[Entity], tables: Sequence[PageTable] = ()
+    ) -> tuple[Relation, ...]:
         """The relations among ``entities``, by ordinal of head, then tail, then type."""
+        rows = TableRows(text, tables)
         placed = _Row(
-            _Placed(index, entity.start, entity.end, folded(entity.label))
+            _Placed(
+                index,
+                entity.start,
+                entity.end,
+                folded(entity.label),
+                rows.place(entity.start, entity.end),
+            )
             for index, entity in enumerate(entities)
             if entity.start is not None and entity.end is not None
         )
@@ -95,19 +109,31 @@ class RelationFinder:
                         pairs = [
                             min(pairs, key=lambda one: (one[1], abs(one[0].start - tail.start)))
                         ]
-                    found += [self._relation(text, rule, head, tail, cost) for head, cost in pairs]
+                    found += [
+                        self._relation(text, rule, head, tail, cost, rows) for head, cost in pairs
+                    ]
         return tuple(sorted(found, key=lambda one: (one.head, one.tail, one.type)))
 
     def _relation(
-        self, text: str, rule: RelationRule, head: _Placed, tail: _Placed, cost: float
+        self,
+        text: str,
+        rule: RelationRule,
+        head: _Placed,
+        tail: _Placed,
+        cost: float,
+        rows: TableRows,
     ) -> Relation:
+        stop = None if tail.cell is None else tail.cell.end  # "H" of the next cell is no unit
+        attributes = read_tail(text, tail.start, tail.end, stop) if self._readings else {}
+        if "value" in attributes and tail.cell is not None and _share_row(head, tail):
+            attributes |= rows.attributes(tail.cell, attributes)
         return Relation(
             head=head.index,
             tail=tail.index,
             type=rule.type,
             score=round(1.0 / (1.0 + cost / 10.0), 3),
             how="rule",
-            attributes=read_tail(text, tail.start, tail.end) if self._readings else {},
+            attributes=attributes,
         )
 
 
@@ -115,7 +141,7 @@ def _candidates(
     text: str, rule: RelationRule, tail: _Placed, heads: _Row, blockers: _Row, tails: _Row
 ) -> Iterator[tuple[_Placed, float]]:
     """Heads that the tail may belong to, with their cost; the earlier of equals first."""
-    far = _LONGEST_WORD * (rule.reach + 5)
+    far = _LONGEST_WORD * (rule.reach + 5) + (0 if tail.cell is None else _LONGEST_ROW)
     for head in heads.near(tail.start - far, tail.end + far):
         after = tail.start >= head.end
         if not after and tail.end > head.start:
@@ -124,6 +150,11 @@ def _candidates(
             continue
         start, end = (head.end, tail.start) if after else (tail.end, head.start)
         if blockers.between(start, end):
+            continue
+        if tail.cell is not None and head.cell is not None and tail.cell != head.cell:
+            # Cells of a row belong together whatever stands between; those of other rows do not.
+            if _share_row(head, tail):
+                yield head, abs(head.cell.column - tail.cell.column) + _side(rule, after)
             continue
         gap = text[start:end]
         if rule.link and not _linked(gap, rule.link):
@@ -134,7 +165,20 @@ def _candidates(
             bare = bare[: one.start - start] + " " * (one.end - one.start) + bare[one.end - start :]
         cost = _cost(rule, gap, bare)
         if cost is not None:
-            yield head, cost + (_COST_SIDE if rule.side == "either_after" and not after else 0)
+            yield head, cost + _side(rule, after)
+
+
+def _side(rule: RelationRule, after: bool) -> int:
+    return _COST_SIDE if rule.side == "either_after" and not after else 0
+
+
+def _share_row(head: _Placed, tail: _Placed) -> bool:
+    """Whether both are in a row of the same table."""
+    return (
+        head.cell is not None
+        and tail.cell is not None
+        and (head.cell.table, head.cell.row) == (tail.cell.table, tail.cell.row)
+    )
 
 
 def _cost(rule: RelationRule, gap: str, bare: str) -> float | None:

@@ -24,6 +24,6 @@ class RelationStage:
         """
         return replace(
             annotations,
-            relations=self._find(text, annotations.entities),
+            relations=self._find(text, annotations.entities, annotations.tables),
             abbreviations=find_abbreviations(text) if self._abbreviations else {},
         )

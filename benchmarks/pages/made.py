@@ -78,14 +78,14 @@ def made(kind: str, seed: int) -> MadePage:
     return KINDS[kind](kind, np.random.default_rng([seed, *kind.encode()]))
 
 
-def _font(rng: np.random.Generator, size: int, vietnamese: bool = False) -> ImageFont.FreeTypeFont:
+def font(rng: np.random.Generator, size: int, vietnamese: bool = False) -> ImageFont.FreeTypeFont:
     names = [n for n in (_VIETNAMESE_FILES if vietnamese else _FILES) if (_FOLDER / n).exists()]
     if not names:
         raise SystemExit("needs the DejaVu fonts (Debian: fonts-dejavu-core)")
     return ImageFont.truetype(str(_FOLDER / rng.choice(names)), size)
 
 
-def _sentence(rng: np.random.Generator) -> str:
+def sentence(rng: np.random.Generator) -> str:
     drug, finding = rng.choice(_DRUGS), rng.choice(_FINDINGS)
     dose, days = int(rng.integers(1, 80)) * 5, int(rng.integers(2, 60))
     return str(
@@ -100,10 +100,10 @@ def _sentence(rng: np.random.Generator) -> str:
     )
 
 
-def _wrapped(words: list[str], font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+def wrapped(words: list[str], face: ImageFont.FreeTypeFont, width: int) -> list[str]:
     lines, line = [], ""
     for word in words:
-        if line and font.getlength(f"{line} {word}") > width:
+        if line and face.getlength(f"{line} {word}") > width:
             lines.append(line)
             line = word
         else:
@@ -119,23 +119,23 @@ def _blank() -> tuple[Image.Image, ImageDraw.ImageDraw]:
 def _text_block(
     draw: ImageDraw.ImageDraw,
     rng: np.random.Generator,
-    font: ImageFont.FreeTypeFont,
+    face: ImageFont.FreeTypeFont,
     left: int,
     width: int,
     rows: int,
 ) -> list[str]:
     words: list[str] = []
-    while len(_wrapped(words, font, width)) < rows:
-        words += _sentence(rng).split()
-    lines = _wrapped(words, font, width)[:rows]
+    while len(wrapped(words, face, width)) < rows:
+        words += sentence(rng).split()
+    lines = wrapped(words, face, width)[:rows]
     for row, line in enumerate(lines):
-        draw.text((left, 120 + row * int(font.size * 1.6)), line, fill=0, font=font)
+        draw.text((left, 120 + row * int(face.size * 1.6)), line, fill=0, font=face)
     return lines
 
 
 def _letter_image(rng: np.random.Generator, size: int = 26) -> tuple[Image.Image, str]:
     page, draw = _blank()
-    lines = _text_block(draw, rng, _font(rng, size), 120, SIZE[0] - 240, 26)
+    lines = _text_block(draw, rng, font(rng, size), 120, SIZE[0] - 240, 26)
     return page, " ".join(lines)
 
 
@@ -163,22 +163,22 @@ def _small_print(kind: str, rng: np.random.Generator) -> MadePage:
 
 def _two_columns(kind: str, rng: np.random.Generator) -> MadePage:
     page, draw = _blank()
-    font = _font(rng, 22)
-    left = _text_block(draw, rng, font, 100, 490, 30)
-    right = _text_block(draw, rng, font, 650, 490, 30)
+    face = font(rng, 22)
+    left = _text_block(draw, rng, face, 100, 490, 30)
+    right = _text_block(draw, rng, face, 650, 490, 30)
     return MadePage(kind, _png(page), " ".join([*left, *right]))
 
 
 def _table(kind: str, rng: np.random.Generator) -> MadePage:
     page, draw = _blank()
-    font, rows = _font(rng, 24), [["Test", "Result", "Unit", "Reference"]]
+    face, rows = font(rng, 24), [["Test", "Result", "Unit", "Reference"]]
     for test in rng.permutation(_TESTS):
         low = int(rng.integers(1, 90))
         value = f"{rng.uniform(1, 150):.1f}"
         rows.append([str(test), value, str(rng.choice(_UNITS)), f"{low}-{low + 20}"])
     for row, cells in enumerate(rows):
         for column, cell in enumerate(cells):
-            draw.text((130 + 250 * column, 212 + 60 * row), cell, fill=0, font=font)
+            draw.text((130 + 250 * column, 212 + 60 * row), cell, fill=0, font=face)
         draw.line((110, 200 + 60 * row, 1120, 200 + 60 * row), fill=0, width=2)
     for column in range(5):
         x = 110 + min(250 * column, 1010)
@@ -189,13 +189,13 @@ def _table(kind: str, rng: np.random.Generator) -> MadePage:
 
 def _form(kind: str, rng: np.random.Generator) -> MadePage:
     page, draw = _blank()
-    font, parts = _font(rng, 24), []
+    face, parts = font(rng, 24), []
     for row, field in enumerate(rng.permutation(_FIELDS)):
-        value = " ".join(_sentence(rng).split()[:4])
+        value = " ".join(sentence(rng).split()[:4])
         y = 150 + 90 * row
-        draw.text((120, y), f"{field}:", fill=0, font=font)
+        draw.text((120, y), f"{field}:", fill=0, font=face)
         draw.rectangle((420, y - 14, 1120, y + 46), outline=0, width=2)
-        draw.text((440, y), value, fill=0, font=font)
+        draw.text((440, y), value, fill=0, font=face)
         parts += [f"{field}:", value]
     return MadePage(kind, _png(page), " ".join(parts))
 
@@ -244,7 +244,7 @@ def _stamped(kind: str, rng: np.random.Generator) -> MadePage:
     stamp = Image.new("L", (560, 150), 255)
     draw = ImageDraw.Draw(stamp)
     draw.rectangle((4, 4, 555, 145), outline=110, width=6)
-    draw.text((60, 40), "RECEIVED", fill=110, font=_font(rng, 72))
+    draw.text((60, 40), "RECEIVED", fill=110, font=font(rng, 72))
     turned = np.asarray(stamp.rotate(12, Image.Resampling.BICUBIC, expand=True, fillcolor=255))
     values = np.asarray(page).copy()
     y, x = int(rng.integers(200, 900)), int(rng.integers(100, 500))
@@ -255,10 +255,10 @@ def _stamped(kind: str, rng: np.random.Generator) -> MadePage:
 
 def _vietnamese(kind: str, rng: np.random.Generator) -> MadePage:
     page, draw = _blank()
-    font, lines = _font(rng, 26, vietnamese=True), []
+    face, lines = font(rng, 26, vietnamese=True), []
     for row in range(20):
         lines.append(str(rng.choice(_VIETNAMESE)))
-        draw.text((100, 120 + 48 * row), lines[-1], fill=0, font=font)
+        draw.text((100, 120 + 48 * row), lines[-1], fill=0, font=face)
     return MadePage(kind, _png(_noisy(page, rng, 0.5, 8)), " ".join(lines), "vi")
 
 

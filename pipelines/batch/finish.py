@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from actors.config import ConfigError
 from actors.config.merge import Merge
-from actors.pages import OcrResult, find_tables, place
+from actors.pages import OcrResult
 from actors.spans import Annotations, Entity, Extraction, Refine, Status, unrefined, worst
 from pipelines.batch.packing import add_busy, busy, characters, over, pack, unpack
 from pipelines.batch.pulse import NoPulse, Pulse
@@ -106,12 +106,10 @@ def finish_unit(
         else:
             steps = [row_extraction(row[n], row["doc_id"]) for n in columns if row[n] is not None]
             stated = [row_section(section) for section in row["sections"] or ()]
-            annotations = annotate(row["text"], steps, policy, refine, stated)
             reading = None
             if row.get("reading") is not None:
                 reading = row_reading(row["reading"], row["text"])
-                merged = tuple(place(annotations.entities, reading))
-                annotations = replace(annotations, entities=merged)
+            annotations = annotate(row["text"], steps, policy, refine, stated, reading)
             document = _document(row, reading, steps, annotations, finished)
             found, links = _rows_of(row, annotations)
             _count(tally, document, steps, annotations.entities)
@@ -183,7 +181,7 @@ def _document(
         "steps": [extraction_row(step)["step"] for step in steps],
         "original_hash": row["original_hash"],
         "content_hash": _identity(row),
-        **_pages(reading),
+        **_pages(reading, annotations),
         "sections": [section_row(section) for section in annotations.sections],
         "finished_at": finished,
     }
@@ -198,13 +196,15 @@ def _identity(row: dict[str, Any]) -> str | None:
     return None if row["text"] is None else content_hash(row["text"], row["prompt"])
 
 
-def _pages(reading: OcrResult | None) -> dict[str, Any]:
+def _pages(reading: OcrResult | None, annotations: Annotations) -> dict[str, Any]:
     if reading is None:
         return {}
     return {
         "pages": len(reading.pages),
         "page_sizes": [asdict(page) for page in reading.pages],
-        "tables": [asdict(table) for table in find_tables(reading)],
+        "tables": [asdict(table) for table in annotations.tables],
+        "fields": [asdict(one) for one in annotations.fields],
+        "marks": [{"kind": one.kind.value, "box": asdict(one.box)} for one in reading.marks],
     }
 
 

@@ -15,14 +15,14 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from actors.spans import Annotations, Document, Extraction, Status
+from actors.spans import Annotations, Document, Extraction, Failure, PageMark, Status
 from pipelines.cli.errors import show_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from actors.config.merge import Merge
-    from actors.pages import OcrResult
+    from pipelines.cli.read_pictures import Pictures
     from pipelines.stages import Stage
 
 _MOST_INFLATED = 1_000_000_000
@@ -66,12 +66,12 @@ def extract(
         ),
     ] = None,
     ocr: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="OCR model for images: a model file, starter:ocr, or none to pass images only to "
-            "vision models."
+            help="OCR model for images: a model file, starter:ocr (the default), or none to pass "
+            "images only to vision models. With --url the server reads images, unless this is set."
         ),
-    ] = "starter:ocr",
+    ] = None,
     overlaps: Annotated[
         str, typer.Option(help="Overlap policy for several models: longest, score, priority, all.")
     ] = "all",
@@ -84,7 +84,7 @@ def extract(
         str | None,
         typer.Option(
             help="Use a `medspan serve` server; its token comes from MEDSPAN_TOKEN. Images are "
-            "read locally first, or sent as they are with --ocr none."
+            "sent to it as they are."
         ),
     ] = None,
 ) -> None:
@@ -92,7 +92,6 @@ def extract(
     from pydantic import ValidationError
 
     from actors.config.merge import Merge
-    from actors.pages import place
     from pipelines.cli.read_pictures import read_pictures
 
     if as_json or highlight:
@@ -104,30 +103,38 @@ def extract(
     if pipeline is not None and (model or url):
         raise typer.BadParameter("give only one of a pipeline, models and a server")
     given = _documents(text, file or [])
-    read = read_pictures([document for document, _ in given], ocr)
-    documents = read.documents
+    read = read_pictures(
+        [document for document, _ in given], ocr or ("starter:ocr" if url is None else "none")
+    )
     if url is None:
-        found = _extract_locally(documents, *_stages(model, pipeline, policy))
+        found = _extract_locally(read, *_stages(model, pipeline, policy))
     else:
-        found = _extract_remotely(url, documents, model or [])
+        found = _extract_remotely(url, read.documents, model or [])
     verbatim = {document.id for document, as_given in given if as_given}
-    failed = bool(read.failures)
-    for id_, failure in read.failures.items():
+    failures = read.failures | {one.id: one.failure for one in found if one.failure is not None}
+    for id_, failure in failures.items():
         name = f"[red]{escape(id_)}: {failure.type}:[/]"
         Console(stderr=True).print(name, escape(failure.message))
-    for document, (extractions, refined) in zip(documents, found, strict=True):
-        reading = read.readings.get(document.id)
-        if reading is not None:
-            placed = place(refined.entities, reading)
-            refined = dataclasses.replace(refined, entities=tuple(placed))
-        unseen = document.id not in verbatim
-        _show(document, reading, extractions, refined, form, len(documents) > 1, unseen)
-        failed = failed or any(e.status is Status.FAILED for e in extractions)
+    failed = bool(failures)
+    for one in found:
+        if one.failure is None:
+            _show(one, form, len(found) > 1, one.id not in verbatim)
+        failed = failed or any(e.status is Status.FAILED for e in one.steps)
     if failed:
         raise typer.Exit(1)
 
 
-_Found = tuple[list[Extraction], Annotations]
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Found:
+    """What was found in a document; ``problems`` and ``marks`` of its pages, if it has any."""
+
+    id: str
+    text: str | None
+    steps: Sequence[Extraction]
+    annotations: Annotations
+    failure: Failure | None = None
+    problems: tuple[str, ...] = ()
+    marks: tuple[PageMark, ...] = ()
 
 
 def _stages(
@@ -155,22 +162,25 @@ def _stages(
     return (*stages, *refining), policy
 
 
-def _extract_locally(
-    documents: list[Document], stages: Sequence[Stage], policy: Merge
-) -> list[_Found]:
+def _extract_locally(read: Pictures, stages: Sequence[Stage], policy: Merge) -> list[_Found]:
     from actors.extractor import Extractor
     from pipelines.refine import annotate, refiner
 
     refine = refiner(stages)
-    read: list[list[Extraction]] = []
+    by_model: list[list[Extraction]] = []
     for stage in stages:
         if stage.pool is not None:
             with Extractor(stage.model) as extractor:
-                read.append(extractor.extract(documents))
-    return [
-        (list(extractions), annotate(document.text, extractions, policy, refine, document.sections))
-        for document, extractions in zip(documents, zip(*read, strict=True), strict=True)
-    ]
+                by_model.append(extractor.extract(read.documents))
+    found = []
+    for one, steps in zip(read.documents, zip(*by_model, strict=True), strict=True):
+        reading = read.readings.get(one.id)
+        annotations = annotate(one.text, steps, policy, refine, one.sections, reading)
+        made = _Found(one.id, one.text, steps, annotations)
+        if reading is not None:
+            made = dataclasses.replace(made, problems=reading.problems, marks=reading.marks)
+        found.append(made)
+    return found
 
 
 def _extract_remotely(url: str, documents: list[Document], models: list[str]) -> list[_Found]:
@@ -185,9 +195,21 @@ def _extract_remotely(url: str, documents: list[Document], models: list[str]) ->
         show_error(error)
         raise typer.Exit(1) from error
     return [
-        (
-            list(answer.steps),
-            Annotations(answer.entities, answer.sections, answer.relations, answer.abbreviations),
+        _Found(
+            answer.document_id,
+            answer.text,
+            answer.steps,
+            Annotations(
+                answer.entities,
+                answer.sections,
+                answer.relations,
+                answer.abbreviations,
+                answer.tables,
+                answer.fields,
+            ),
+            answer.failure,
+            answer.problems,
+            answer.marks,
         )
         for answer in answers
     ]
@@ -233,30 +255,21 @@ def _document(name: str, content: bytes) -> tuple[Document, bool]:
     return Document(id=name, text=read.text, sections=read.sections), read.text.encode() == content
 
 
-def _show(
-    document: Document,
-    reading: OcrResult | None,
-    extractions: list[Extraction],
-    refined: Annotations,
-    form: Form,
-    named: bool,
-    unseen: bool,
-) -> None:
+def _show(found: _Found, form: Form, named: bool, unseen: bool) -> None:
     """``unseen``: the user does not have the text that offsets refer to, so it is shown."""
     from pipelines.terminal import entity_table, highlighted
 
     console = Console()
     if form is Form.JSON:
-        found = _as_json(document, reading, extractions, refined, unseen)
-        print(json.dumps(found, ensure_ascii=False))
+        print(json.dumps(_as_json(found, unseen), ensure_ascii=False))
         return
     if named:
-        console.rule(document.id)
-    for problem in reading.problems if reading is not None else ():
+        console.rule(found.id)
+    for problem in found.problems:
         console.print("[yellow]ocr:[/]", escape(problem), highlight=False)
-    if unseen and document.text is not None and form is Form.TABLE:
-        console.print(document.text, markup=False, highlight=False)
-    for extraction in extractions:
+    if unseen and found.text is not None and form is Form.TABLE:
+        console.print(found.text, markup=False, highlight=False)
+    for extraction in found.steps:
         if extraction.failure is not None:
             failure = extraction.failure
             console.print(f"[red]{extraction.model}: {failure.type}:[/]", escape(failure.message))
@@ -266,36 +279,28 @@ def _show(
             console.print(f"[yellow]{extraction.model}:[/]", escape(problem), highlight=False)
         if extraction.completion is not None and not extraction.entities:
             console.print(extraction.completion, markup=False, highlight=False)
-    if document.text is not None and not document.text.strip():
-        if reading is None:  # of a file that was read, the problems say so
+    annotations = found.annotations
+    if found.text is not None and not found.text.strip():
+        if not found.problems:  # those of a file that was read say so
             console.print("[yellow]the document has no text[/]")
     elif form is Form.HIGHLIGHT:
         colour = console.is_terminal and not console.no_color
         console.print(
-            highlighted(document.text or "", refined.entities, colour=colour), soft_wrap=True
+            highlighted(found.text or "", annotations.entities, colour=colour), soft_wrap=True
         )
     else:
-        console.print(entity_table(refined.entities, refined.relations))
+        console.print(entity_table(annotations.entities, annotations.relations))
 
 
-def _as_json(
-    document: Document,
-    reading: OcrResult | None,
-    extractions: list[Extraction],
-    refined: Annotations,
-    unseen: bool,
-) -> dict[str, Any]:
-    from actors.pages import find_tables
-
-    read: dict[str, Any] = {"text": document.text} if unseen else {}
-    if reading is not None:
-        read["problems"] = list(reading.problems)
-        read["tables"] = _plain(find_tables(reading))
+def _as_json(found: _Found, unseen: bool) -> dict[str, Any]:
+    read: dict[str, Any] = {"text": found.text} if unseen else {}
     return {
-        "id": document.id,
+        "id": found.id,
         **read,
-        **_plain(refined),
-        "steps": [_step(extraction) for extraction in extractions],
+        "problems": list(found.problems),
+        "marks": _plain(found.marks),
+        **_plain(found.annotations),
+        "steps": [_step(extraction) for extraction in found.steps],
     }
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
 
 from actors.pages import OcrResult, PageSize, Word
-from actors.spans import Box
+from actors.spans import Box, MarkKind, PageMark
 
 _SIDES = ("x0", "y0", "x1", "y1")
+_BOX = [pa.field("page", pa.int32()), *(pa.field(side, pa.float32()) for side in _SIDES)]
 
 READING = pa.struct(
     [
@@ -26,6 +28,7 @@ READING = pa.struct(
         pa.field("width", pa.list_(pa.int32())),
         pa.field("height", pa.list_(pa.int32())),
         pa.field("turn", pa.list_(pa.int32())),
+        pa.field("marks", pa.list_(pa.struct([pa.field("kind", pa.string()), *_BOX]))),
     ]
 )
 
@@ -44,6 +47,7 @@ def reading_row(reading: OcrResult) -> dict[str, Any]:
         "width": [page.width for page in reading.pages],
         "height": [page.height for page in reading.pages],
         "turn": [page.turn for page in reading.pages],
+        "marks": [{"kind": mark.kind.value, **asdict(mark.box)} for mark in reading.marks],
     }
 
 
@@ -57,5 +61,9 @@ def row_reading(row: dict[str, Any], text: str) -> OcrResult:
         tuple(Word(start, end, Box(*box), *others) for start, end, box, *others in words),
         tuple(
             PageSize(*size) for size in zip(row["width"], row["height"], row["turn"], strict=True)
+        ),
+        marks=tuple(
+            PageMark(MarkKind(mark["kind"]), Box(mark["page"], *(mark[side] for side in _SIDES)))
+            for mark in row["marks"]
         ),
     )

@@ -67,6 +67,14 @@ _TABLE = pa.struct(
         pa.field("cells", pa.list_(_CELL)),
     ]
 )
+_FORM_FIELD = pa.struct(
+    [
+        pa.field("page", pa.int32()),
+        pa.field("name", pa.string()),
+        *(pa.field(name, pa.int64()) for name in ("label_start", "label_end", "start", "end")),
+    ]
+)
+_MARK = pa.struct([pa.field("kind", pa.string()), pa.field("box", BOX)])
 _SLICE = pa.struct(
     [
         *(pa.field(name, pa.string()) for name in ("uri", "version", "format")),
@@ -145,6 +153,16 @@ DOCUMENTS = pa.schema(
             pa.list_(_TABLE),
             "tables of its pages: their rows and columns, whether the first row is a header, and "
             "the cells with text, by row and column from 0",
+        ),
+        _field(
+            "fields",
+            pa.list_(_FORM_FIELD),
+            "filled fields of forms on its pages: the name, the label, and the value [start, end)",
+        ),
+        _field(
+            "marks",
+            pa.list_(_MARK),
+            "stamps, signatures and handwriting on its pages, with their boxes",
         ),
         _field("sections", pa.list_(_SECTION), "its sections, in the order of the text"),
         _field("finished_at", pa.timestamp("us", tz="UTC"), "when its unit was written"),

@@ -19,7 +19,18 @@ from starlette.testclient import TestClient
 from actors.guideline import Guideline
 from actors.onnx.tokens.label_selection import select_labels
 from actors.pages import OcrResult, Page, PageSize, PixelBudget, TooManyPixels, Word
-from actors.spans import Box, Document, Extraction, Failure, OnText, Status, Usage, spanning
+from actors.spans import (
+    Box,
+    Document,
+    Extraction,
+    Failure,
+    MarkKind,
+    OnText,
+    PageMark,
+    Status,
+    Usage,
+    spanning,
+)
 from pipelines.config import load_pipeline
 from pipelines.serve.answering.models import GuidelineUse, LocalModels, ModelFacts
 from pipelines.serve.catalogue import Catalogue, catalogue_of
@@ -95,7 +106,7 @@ class FakeExtractor:
 
 class FakeReader:
     """Reads a 'picture' that is UTF-8, or a PNG's text 'note', without one 'print': a word of ten
-    pixels a letter, all on one line."""
+    pixels a letter, lines of twelve pixels, cells of 200. A word in tildes is a signature."""
 
     def submit(
         self, document: Document, budget: PixelBudget, on_page: Callable[[int], None]
@@ -113,11 +124,22 @@ class FakeReader:
             return future
         on_page(1)
         words = tuple(
-            Word(m.start(), m.end(), Box(0, m.start() * 10, 0, m.end() * 10, 12), 0.75)
+            Word(m.start(), m.end(), _place(text, m.start(), m.end()), 0.75)
             for m in re.finditer(r"\S+", text)
         )
-        future.set_result(OcrResult(text, words, (PageSize(640, 480),)))
+        marks = tuple(
+            PageMark(MarkKind.SIGNATURE, _place(text, m.start(), m.end()))
+            for m in re.finditer(r"~\S+~", text)
+        )
+        future.set_result(OcrResult(text, words, (PageSize(640, 480),), marks=marks))
         return future
+
+
+def _place(text: str, start: int, end: int) -> Box:
+    line, cell = text.rfind("\n", 0, start) + 1, text.rfind("\t", 0, start) + 1
+    left = 200 * text.count("\t", line, start) + 10 * (start - max(line, cell))
+    top = 12 * text.count("\n", 0, start)
+    return Box(0, left, top, left + 10 * (end - start), top + 12)
 
 
 def picture(note: str) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -48,7 +48,8 @@ def released(
     text = pending.document.text
     whose = known.id or hashlib.sha256((text or "").encode()).hexdigest()
     stated = pending.document.sections
-    found = annotate(text, steps, target.merge, refiner(target.refining), stated)
+    refine = refiner(target.refining)
+    found = annotate(text, steps, target.merge, refine, stated, pending.reading)
     error_type = failure.type if failure else ""
     return releaser.release(text, status, error_type, found, whose, known.names)
 
@@ -74,7 +75,8 @@ def deidentified_out(
             for (category, policy), count in sorted(done.counts.items())
         ],
         residue=residue,
-        entities=[EntityOut.of(entity) for entity in entities],
+        # Boxes are of pages that still show what was replaced, as the tables have none either.
+        entities=[EntityOut.of(replace(entity, boxes=())) for entity in entities],
         sections=[SectionOut.of(section) for section in done.annotations.sections],
         relations=relations_out(relations, range(len(entities))),
     )

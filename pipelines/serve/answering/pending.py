@@ -9,29 +9,33 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from typing import TypeVar
 
-from actors.pages import OcrResult, place
+from actors.pages import OcrResult
 from actors.spans import Document, Entity, Extraction, Failure, Relation, Status, worst
 from pipelines.offsets import OffsetUnit, converted
 from pipelines.refine import annotate, refiner
 from pipelines.serve.catalogue import Target
 from pipelines.serve.wire.requests import RequestOptions
 from pipelines.serve.wire.responses import (
+    CellOut,
     CueOut,
     DeidentifiedOut,
     DocumentOut,
     EntityOut,
     FailureOut,
+    FormFieldOut,
+    MarkOut,
     PageOut,
     RelationOut,
     SectionOut,
     StatedSectionOut,
     StepOut,
+    TableOut,
 )
 
-_Span = TypeVar("_Span", EntityOut, SectionOut, StatedSectionOut, CueOut)
+_Span = TypeVar("_Span", EntityOut, SectionOut, StatedSectionOut, CueOut, CellOut, FormFieldOut)
 _Section = TypeVar("_Section", SectionOut, StatedSectionOut)
 _Answer = TypeVar("_Answer", DocumentOut, DeidentifiedOut)
 
@@ -63,9 +67,9 @@ def document_out(pending: PendingDocument, target: Target, options: RequestOptio
     reading, failure = pending.reading, pending.failure
     steps = [pending.steps[name] for name in target.models] if failure is None else []
     text = pending.document.text
-    stated = pending.document.sections
-    found = annotate(text, steps, target.merge, refiner(target.refining), stated)
-    entities = list(found.entities) if reading is None else place(found.entities, reading)
+    refine, stated = refiner(target.refining), pending.document.sections
+    found = annotate(text, steps, target.merge, refine, stated, reading)
+    entities = found.entities
     shown = [at for at, entity in enumerate(entities) if _passes_filter(options, entity)]
     status = worst(step.status for step in steps) if failure is None else Status.FAILED
     unknown = failure is None and (reading is not None or pending.unseen)
@@ -76,6 +80,9 @@ def document_out(pending: PendingDocument, target: Target, options: RequestOptio
         text=text if unknown else None,
         pages=_pages(reading, pending.sheets) if reading is not None else [],
         problems=list(reading.problems) if reading is not None else [],
+        tables=[TableOut.of(table) for table in found.tables],
+        fields=[FormFieldOut.of(field) for field in found.fields],
+        marks=[MarkOut.of(mark) for mark in reading.marks] if reading is not None else [],
         entities=[EntityOut.of(entities[at]) for at in shown],
         sections=[SectionOut.of(section) for section in found.sections],
         stated_sections=[StatedSectionOut.of(section) for section in stated],
@@ -104,25 +111,34 @@ def relations_out(relations: Sequence[Relation], shown: Sequence[int]) -> list[R
 
 
 def with_offset_unit(answer: _Answer, text: str, unit: OffsetUnit) -> _Answer:
-    """Convert the offsets of entities, cues and sections in ``text`` to ``unit``."""
+    """Convert all offsets of an answer in ``text`` to ``unit``."""
     if unit == "code_points" or text.isascii():
         return answer
-    cues: list[CueOut] = [
-        cue for one in answer.entities if one.assertion for cue in one.assertion.cues
+    tables: list[TableOut] = answer.tables if isinstance(answer, DocumentOut) else []
+    fields: list[FormFieldOut] = answer.fields if isinstance(answer, DocumentOut) else []
+    spans: list[EntityOut | SectionOut | CueOut | CellOut | FormFieldOut] = [
+        *answer.entities,
+        *answer.sections,
+        *fields,
+        *(cue for one in answer.entities if one.assertion for cue in one.assertion.cues),
+        *(cell for table in tables for cell in table.cells),
     ]
     stated: list[StatedSectionOut] = (
         answer.stated_sections if isinstance(answer, DocumentOut) else []
     )
     sections: list[SectionOut | StatedSectionOut] = [*answer.sections, *stated]
-    spans: list[EntityOut | SectionOut | StatedSectionOut | CueOut]
-    spans = [*answer.entities, *sections, *cues]
-    ends: list[int] = [e for one in spans for e in (one.start, one.end) if e is not None]
-    places = converted(text, [*ends, *(one.heading_end for one in sections)], unit)
+    others = chain(
+        (one.heading_end for one in sections),
+        (end for one in fields for end in (one.label_start, one.label_end)),
+    )
+    ends = chain((end for one in [*spans, *stated] for end in (one.start, one.end)), others)
+    places = converted(text, [end for end in ends if end is not None], unit)
 
-    def converted_span(span: _Span) -> _Span:
-        change = {} if span.start is None else {"start": places[span.start]}
-        change |= {} if span.end is None else {"end": places[span.end]}
-        return span.model_copy(update=change)
+    def converted_span(span: _Span, *further: str) -> _Span:
+        ends = {name: getattr(span, name) for name in ("start", "end", *further)}
+        return span.model_copy(
+            update={name: places[end] for name, end in ends.items() if end is not None}
+        )
 
     def entity(one: EntityOut) -> EntityOut:
         assertion = one.assertion
@@ -133,15 +149,20 @@ def with_offset_unit(answer: _Answer, text: str, unit: OffsetUnit) -> _Answer:
         return converted_span(one).model_copy(update={"assertion": assertion})
 
     def section(one: _Section) -> _Section:
-        return converted_span(one).model_copy(update={"heading_end": places[one.heading_end]})
+        return converted_span(one, "heading_end")
 
-    change: dict[str, object] = {
+    changes: dict[str, object] = {
         "entities": [entity(one) for one in answer.entities],
         "sections": [section(one) for one in answer.sections],
     }
-    if stated:
-        change["stated_sections"] = [section(one) for one in stated]
-    return answer.model_copy(update=change)
+    if isinstance(answer, DocumentOut):
+        cells = ([converted_span(cell) for cell in table.cells] for table in tables)
+        changes["tables"] = [
+            table.model_copy(update={"cells": c}) for table, c in zip(tables, cells, strict=True)
+        ]
+        changes["fields"] = [converted_span(one, "label_start", "label_end") for one in fields]
+        changes["stated_sections"] = [section(one) for one in stated]
+    return answer.model_copy(update=changes)
 
 
 def _pages(reading: OcrResult, sheets: Sequence[bytes]) -> list[PageOut]:

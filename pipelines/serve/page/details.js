@@ -52,6 +52,7 @@ export function details(i) {
     }),
     ...related(i),
     ...(entity.section ? [["section", sectionName(entity.section)]] : []),
+    ...(entity.attributes.field ? [["field", entity.attributes.field]] : []),
   ];
 }
 

@@ -2,6 +2,7 @@
 import { token } from "./ask.js";
 import { codeElement, codeWords, legendOfStatus, only, related, sectionName, statusWords } from "./details.js";
 import { $, $$, button, make, many, number } from "./dom.js";
+import { asText as layoutText, draw as drawLayout } from "./layout.js";
 import { draw as drawMarks } from "./marks.js";
 import { draw as drawPages } from "./sheets.js";
 import { entities, look, passes, state, told } from "./state.js";
@@ -27,6 +28,7 @@ export function render() {
   hide();
   drawPages();
   said();
+  shownTab("layout", drawLayout());
   $("#copy").hidden = !state.answer && !$("#text").value;
   legend();
   if (state.answer) drawMarks($("#marked"), state.points, found, { look, passes });
@@ -57,9 +59,13 @@ export function render() {
 // The output of language models, while it streams and afterwards.
 export function said() {
   const printed = state.printed || (told()?.steps ?? []).flatMap((step) => step.completion ?? []).join("\n\n");
-  $("#t-said").hidden = !printed;
   $("#said").textContent = printed;
-  if (!printed && $("#t-said").ariaSelected === "true") tab("text");
+  shownTab("said", printed);
+}
+// Show or hide a tab; the text takes the place of a hidden one.
+function shownTab(name, on) {
+  $(`#t-${name}`).hidden = !on;
+  if (!on && $(`#t-${name}`).ariaSelected === "true") tab("text");
 }
 
 export function legend() {
@@ -175,7 +181,7 @@ function curl() {
 
 // ---- views and copying
 
-const NAMES = { text: "text", table: "as TSV", json: "JSON", curl: "curl", said: "text" };
+const NAMES = { text: "text", table: "as TSV", layout: "as TSV", json: "JSON", curl: "curl", said: "text" };
 export function tab(name, focus = false) {
   for (const one of $$("[role=tab]")) {
     const on = one.id === `t-${name}`;
@@ -195,6 +201,7 @@ const COPIED = {
     ...entities().flatMap((e, i) => (passes(e) ? [[e.label, e.text.replace(/\s+/g, " "), e.score, e.start, e.end, e.grounding, e.model,
       ...Object.values(FURTHER).map((words) => words(e, i))]] : []))]
     .map((cells) => cells.join("\t")).join("\n"),
+  layout: layoutText,
   json: () => json(),
   curl,
   said: () => $("#said").textContent,

@@ -30,6 +30,13 @@ function sheet({ width, height, turn, picture }, index) {
       }));
     }
   });
+  for (const { kind, box } of told().marks.filter(({ box }) => box.page === index)) {
+    const drawn = svg("rect", { class: "drawn", x: box.x0, y: box.y0, width: box.x1 - box.x0, height: box.y1 - box.y0 });
+    const title = svg("title", {});
+    title.textContent = kind;
+    drawn.append(title);
+    inside.append(drawn);
+  }
   whole.append(inside);
   return whole;
 }

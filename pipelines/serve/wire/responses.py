@@ -11,7 +11,16 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from actors.spans import Assertion, Code, Entity, Extraction, Section
+from actors.spans import (
+    Assertion,
+    Code,
+    Entity,
+    Extraction,
+    FormField,
+    PageMark,
+    PageTable,
+    Section,
+)
 from pipelines.offsets import OffsetUnit
 
 
@@ -103,6 +112,58 @@ class StatedSectionOut(_Response):
             heading_end=section.heading_end,
             loinc=section.loinc,
         )
+
+
+class CellOut(_Response):
+    """A cell of a table that has text; rows and columns count from 0."""
+
+    row: int
+    column: int
+    start: int
+    end: int
+
+
+class TableOut(_Response):
+    """A table of a page; ``header``: its first row names the columns."""
+
+    page: int
+    rows: int
+    columns: int
+    header: bool
+    cells: list[CellOut]
+
+    @classmethod
+    def of(cls, table: PageTable) -> TableOut:
+        """From a PageTable."""
+        return cls(**asdict(table))
+
+
+class FormFieldOut(_Response):
+    """A filled field of a form; its value is [start, end) of the text."""
+
+    page: int
+    name: str = Field(description="The file's name of the field, else its label on the page.")
+    label_start: int | None = Field(description="Null if the page shows no label.")
+    label_end: int | None
+    start: int
+    end: int
+
+    @classmethod
+    def of(cls, field: FormField) -> FormFieldOut:
+        """From a FormField."""
+        return cls(**asdict(field))
+
+
+class MarkOut(_Response):
+    """A region of a page that holds a stamp, a signature or handwriting."""
+
+    kind: Literal["stamp", "signature", "handwriting"]
+    box: BoxOut
+
+    @classmethod
+    def of(cls, mark: PageMark) -> MarkOut:
+        """From a PageMark."""
+        return cls(kind=mark.kind.value, box=BoxOut(**asdict(mark.box)))
 
 
 class RelationOut(_Response):
@@ -217,7 +278,8 @@ class DocumentOut(_Response):
 
     ``text``: for images and URLs, the text that was read, which offsets refer to; null if the
     request contained the text. ``error``: why the document could not be read. ``problems``: what of
-    an image or PDF was left out or is doubtful, by page.
+    an image or PDF was left out or is doubtful, by page. ``tables``, ``fields`` of forms and
+    ``marks`` are those of its pages.
     """
 
     id: str
@@ -226,6 +288,9 @@ class DocumentOut(_Response):
     text: str | None
     pages: list[PageOut]
     problems: list[str]
+    tables: list[TableOut]
+    fields: list[FormFieldOut]
+    marks: list[MarkOut]
     entities: list[EntityOut]
     sections: list[SectionOut]
     stated_sections: list[StatedSectionOut] = Field(

@@ -9,7 +9,7 @@ from support.pdf_pages import PdfPage, scanned, shifted_font
 
 from actors.config.ocr import load_ocr
 from actors.ocr import OcrReader
-from actors.pages import OcrResult, place
+from actors.pages import OcrResult, find_fields, place
 from actors.spans import Document, spanning
 
 pytestmark = pytest.mark.weights
@@ -69,7 +69,8 @@ def test_a_value_typed_on_a_scanned_form_is_read_once(reader: OcrReader) -> None
     text = "Name of the drug: warfarin How much of it, and how often:"
     assert " ".join(found.text.split()) == text
     start = found.text.index("warfarin")
-    (entity,) = place([spanning(found.text, start, start + 8, "Drug")], found)
+    drug = spanning(found.text, start, start + 8, "Drug")
+    (entity,) = place([drug], found, find_fields(found))
     assert entity.attributes == {"field": "drug"}
 
 

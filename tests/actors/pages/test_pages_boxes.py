@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors.pages import OcrResult, PageSize, Word, place
+from actors.pages import OcrResult, PageSize, Word, find_fields, place
 from actors.spans import Box, Entity, Grounding, spanning
 
 TEXT = "Take insulin\nglargine 120mg daily"
@@ -48,7 +48,7 @@ def test_an_entity_in_a_form_field_has_its_name() -> None:
     value = Word(5, 9, Box(0, 50, 0, 90, 20), None, field="drug")
     page = OcrResult("take iron", (printed, value), (PageSize(100, 100),))
     drug = spanning(page.text, 5, 9, "Drug", attributes={"unit": "mg"})
-    inside, outside = place([drug, spanning(page.text, 0, 4, "x")], page)
+    inside, outside = place([drug, spanning(page.text, 0, 4, "x")], page, find_fields(page))
     assert inside.attributes == {"unit": "mg", "field": "drug"}
     assert outside.attributes == {}
 

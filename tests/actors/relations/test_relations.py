@@ -10,14 +10,14 @@ from actors.config.relations import DEFAULT_RULES, RelationRule, Relations
 from actors.relations import RelationStage
 from actors.relations.abbreviations import find_abbreviations
 from actors.relations.readings import read_per_day, read_quantity, read_tail, ucum_unit
-from actors.spans import Annotations, Entity, Grounding, spanning
+from actors.spans import Annotations, Cell, Entity, Grounding, PageTable, spanning
 
 STAGE = RelationStage(Relations())
 _MARK = re.compile(r"<([\w-]+) ([^<>]+)>")
 
 
-def relations(source: str, stage: RelationStage = STAGE) -> set[tuple[str, str, str]]:
-    """(head, type, tail) of a text with marks such as ``<DRUG aspirin>``."""
+def marked(source: str) -> tuple[str, tuple[Entity, ...]]:
+    """A text with marks such as ``<DRUG aspirin>``, without them, and the entities."""
     text, spans, at = "", [], 0
     for match in _MARK.finditer(source):
         text += source[at : match.start()]
@@ -25,7 +25,12 @@ def relations(source: str, stage: RelationStage = STAGE) -> set[tuple[str, str, 
         text += match.group(2)
         at = match.end()
     text += source[at:]
-    entities = tuple(spanning(text, s, e, label) for s, e, label in spans)
+    return text, tuple(spanning(text, s, e, label) for s, e, label in spans)
+
+
+def relations(source: str, stage: RelationStage = STAGE) -> set[tuple[str, str, str]]:
+    """(head, type, tail) of a text with marks."""
+    text, entities = marked(source)
     refined = (
         STAGE.refine(text, Annotations(entities))
         if stage is STAGE
@@ -286,3 +291,70 @@ def test_entities_stay_and_relations_hold(text: str, data: st.DataObject) -> Non
     for short, long in refined.abbreviations.items():
         assert short in text
         assert long in text
+
+
+def table_of(text: str, header: bool = True) -> PageTable:
+    """A text as a table: its lines are rows, and tabs part cells."""
+    cells, at = [], 0
+    lines = text.split("\n")
+    for row, line in enumerate(lines):
+        for column, words in enumerate(line.split("\t")):
+            if words:
+                cells.append(Cell(row, column, at, at + len(words)))
+            at += len(words) + 1
+    columns = 1 + max(cell.column for cell in cells)
+    return PageTable(0, len(lines), columns, header, tuple(cells))
+
+
+def in_table(source: str, header: bool = True) -> list[tuple[str, str, str, dict[str, str]]]:
+    text, entities = marked(source)
+    annotations = Annotations(entities, tables=(table_of(text, header),))
+    return [
+        (entities[r.head].text, r.type, entities[r.tail].text, dict(r.attributes))
+        for r in STAGE.refine(text, annotations).relations
+    ]
+
+
+def test_a_row_of_a_table_completes_a_value() -> None:
+    source = (
+        "Test\tResult\tFlag\tUnits\tReference range\n"
+        "<TEST Potassium>\t<VALUE 5.9>\tH\tmmol/L\t3.5 - 5.1\n"
+        "<TEST Creatinine>\t<VALUE 88>\t\tumol/L\t60 - 110"
+    )
+    potassium = {"value": "5.9", "unit": "mmol/L", "reference_range": "3.5 - 5.1"}
+    creatinine = {"value": "88", "unit": "umol/L", "reference_range": "60 - 110"}
+    named = {"column": "Result"}
+    assert in_table(source) == [
+        ("Potassium", "value", "5.9", potassium | named),
+        ("Creatinine", "value", "88", creatinine | named),
+    ]
+
+
+def test_values_of_several_days_belong_to_the_test_of_their_row() -> None:
+    source = (
+        "Test (method)\t3 May (mg/L)\t4 May (mg/L)\n"
+        "<TEST CRP>, by turbidimetry on the analyser of the night laboratory\t"
+        "<VALUE 80>\t<VALUE 41>\n"
+        "<TEST Ferritin>\t<VALUE 12>\t"
+    )
+    first, second = {"unit": "mg/L", "column": "3 May (mg/L)"}, {"column": "4 May (mg/L)"}
+    assert in_table(source) == [
+        ("CRP", "value", "80", {"value": "80"} | first),
+        ("CRP", "value", "41", {"value": "41", "unit": "mg/L"} | second),
+        ("Ferritin", "value", "12", {"value": "12"} | first),
+    ]
+
+
+def test_a_dose_is_not_of_the_drug_in_another_row() -> None:
+    source = (
+        "<DRUG metformin>\t<DOSE 500 mg>\t<FREQUENCY twice daily>\n"
+        "Xarelta\t<DOSE 20 mg>\t<FREQUENCY at night>\n"
+        "<DRUG bisoprolol>\t<DOSE 5 mg>\tdaily,\n\t\t<FREQUENCY in the morning>"
+    )
+    found = {pair[:3] for pair in in_table(source, header=False)}
+    assert found == {
+        ("metformin", "dose", "500 mg"),
+        ("metformin", "frequency", "twice daily"),
+        ("bisoprolol", "dose", "5 mg"),
+        ("bisoprolol", "frequency", "in the morning"),
+    }

@@ -21,7 +21,7 @@ from actors.config.merge import Merge
 from actors.config.ocr import load_ocr
 from actors.memory import memory_by_place
 from actors.pages import OcrResult, PageSize, Word
-from actors.spans import Box, Extraction, spanning
+from actors.spans import Box, Extraction, MarkKind, PageMark, spanning
 from pipelines.batch import begin_run, drive_run
 from pipelines.batch.describe import check_source
 from pipelines.batch.finish import finish_unit
@@ -119,6 +119,7 @@ def test_a_reading_survives_the_table() -> None:
         "ab cd",
         (Word(0, 2, Box(0, 1, 2, 3, 4), 0.5), Word(3, 5, Box(1, 5, 6, 7, 8), None, 90, "drug")),
         (PageSize(10, 20, 90), PageSize(30, 40)),
+        marks=(PageMark(MarkKind.STAMP, Box(1, 3, 4, 5, 6)),),
     )
     assert row_reading(reading_row(reading), reading.text) == reading
 

@@ -16,7 +16,7 @@ from tenacity.wait import wait_none
 
 from actors.guideline import Guideline
 from actors.merge import merge
-from actors.spans import Document, Status
+from actors.spans import Document, MarkKind, Status
 from pipelines.client import Client, ServerRefused, ServerUnreachable
 
 NOTE = "Mrs. Miller takes insulin"
@@ -94,6 +94,18 @@ def test_pictures_are_sent_as_they_are_and_their_text_comes_back(tmp_path: Path)
     assert bad.status is Status.FAILED
 
 
+def test_the_structure_of_a_page_comes_back(tmp_path: Path) -> None:
+    app = TestClient(make_app(tmp_path, ocr=True), base_url="http://127.0.0.1")
+    page = "Name: Wren\nTest\tResult\nCRP\t3\nTSH\t4\n~signed~"
+    with _client(_forward(app)) as client:
+        [answer] = client.extract([Document("a", image=page.encode())])
+    [table], [field], [mark] = answer.tables, answer.fields, answer.marks
+    assert (table.rows, table.columns, table.header) == (3, 2, True)
+    assert [page[cell.start : cell.end] for cell in table.cells][2:4] == ["CRP", "3"]
+    assert (field.name, page[field.start : field.end]) == ("Name", "Wren")
+    assert (mark.kind, mark.box.y0) == (MarkKind.SIGNATURE, 48)
+
+
 def test_names_of_the_server(tmp_path: Path) -> None:
     with _to_app(tmp_path, FakeExtractor()) as client:
         assert [model["name"] for model in client.models()] == ["pipe", MODEL]
@@ -117,6 +129,7 @@ GOOD = {
             "sections": [],
             "relations": [],
             "abbreviations": {},
+            **dict.fromkeys(("problems", "tables", "fields", "marks"), ()),
             "steps": [],
         }
     ]
@@ -211,6 +224,7 @@ def test_requests_are_bounded_and_ids_are_sent() -> None:
         documents = json.loads(request.content)["documents"]
         sent.append(documents)
         refined: dict[str, Any] = {"sections": [], "relations": [], "abbreviations": {}}
+        refined |= {"problems": [], "tables": [], "fields": [], "marks": []}
         empty = {"status": "ok", "entities": [], "steps": []} | refined
         return httpx2.Response(200, json={"documents": [empty for _ in documents]})
 

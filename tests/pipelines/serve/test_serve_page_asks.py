@@ -114,6 +114,27 @@ def test_a_picture_is_shown_with_boxes_that_belong_to_marks(page: Page) -> None:
     assert after["width"] > 1.3 * before["width"]
 
 
+def test_the_layout_of_a_page_is_shown_and_copied(page: Page) -> None:
+    written = "Name: Wren\nTest\tResult\nCRP\t3\nTSH\t4 insulin\n~signed~"
+    _upload(page, "form.png", picture(written))
+    page.click("#t-layout")
+    tables = page.locator("#p-layout table")
+    shown = [table.inner_text().split() for table in tables.all()]
+    assert shown == [
+        ["1", "field", "Field", "Value", "Name", "Wren"],
+        ["Table", "of", "3", "rows", "Test", "Result", "CRP", "3", "TSH", "4", "insulin"],
+        ["Drawn", "on", "the", "page", "signature", "page", "1", "0,", "48", "to", "80,", "60"],
+    ]
+    assert page.locator("#p-layout th").all_text_contents() == ["Field", "Value", "Test", "Result"]
+    assert page.locator("#sheets rect.drawn title").text_content() == "signature"
+    page.click("#copy")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == "Name\tWren\n\nTest\tResult\nCRP\t3\nTSH\t4 insulin"
+    _upload(page, "plain.png", picture("plain insulin"))
+    page.wait_for_selector("#t-layout", state="hidden")
+    assert page.is_visible("#p-text")
+
+
 def test_a_picture_can_be_asked_for_by_curl_and_becomes_a_text(page: Page) -> None:
     _upload(page, "it's.png", picture("stage III insulin"))
     page.wait_for_selector("#desk rect")

@@ -16,6 +16,7 @@ from support.serve import MODEL, FakeExtractor, FakeReader, events, make_app, ma
 
 from actors.config import GgufModel
 from pipelines.config import load_pipeline
+from pipelines.offsets import OffsetUnit
 from pipelines.pool import Pool
 from pipelines.serve.answering.models import LocalModels, ModelFacts
 from pipelines.serve.catalogue import catalogue_of
@@ -51,6 +52,31 @@ def test_an_entity_of_a_picture_has_its_place_in_the_text_and_on_the_page(
     assert told["text"][entity["start"] : entity["end"]] == entity["text"] == "metformin"
     assert entity["boxes"] == [{"page": 0, "x0": 60, "y0": 0, "x1": 150, "y1": 12}]
     assert entity["ocr_confidence"] == 0.75
+
+
+FORM = "💊 daily\nName: Wren\nTest\tResult\tUnit\nmetformin\t3\tmg/L\ninsulin\t4\tmg/L\n~signed~"
+
+
+@pytest.mark.parametrize("unit", ["code_points", "utf16", "bytes"])
+def test_tables_fields_and_marks_of_a_page(client: TestClient, unit: OffsetUnit) -> None:
+    codec, width = {"code_points": ("utf-32-le", 4), "utf16": ("utf-16-le", 2)}.get(
+        unit, ("utf-8", 1)
+    )
+    [told] = _ask(client, _image(FORM.encode()), offsets=unit)
+
+    def words(start: int, end: int) -> str:
+        return FORM.encode(codec)[start * width : end * width].decode(codec)
+
+    [table] = told["tables"]
+    shape = {key: table[key] for key in ("page", "rows", "columns", "header")}
+    assert shape == {"page": 0, "rows": 3, "columns": 3, "header": True}
+    cells = {(c["row"], c["column"]): words(c["start"], c["end"]) for c in table["cells"]}
+    assert [cells[1, column] for column in range(3)] == ["metformin", "3", "mg/L"]
+    [field] = told["fields"]
+    assert (field["name"], words(field["start"], field["end"])) == ("Name", "Wren")
+    assert words(field["label_start"], field["label_end"]) == "Name"
+    box = {"page": 0, "x0": 0, "y0": 60, "x1": 80, "y1": 72}
+    assert told["marks"] == [{"kind": "signature", "box": box}]
 
 
 def test_pictures_and_texts_in_one_request_and_a_bad_picture_fails_alone(
