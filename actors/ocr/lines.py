@@ -145,7 +145,7 @@ def line_boxes(cuts: Sequence[LineCrop], page: int, size: tuple[int, int], turn:
 def _words(
     one: LineCrop, letters: RecognizedLine, size: tuple[int, int], turn: int
 ) -> list[PlacedWord]:
-    ink = _ink(one.crop)
+    ink = ink_of(one.crop)
     inked = _inked(ink)
     spans = _split(_word_spans(letters.text), letters, inked)
     if not spans:
@@ -259,14 +259,14 @@ def _pitch(spans: Sequence[tuple[int, int]], letters: RecognizedLine) -> float:
 
 def inked_columns(one: LineCrop) -> NDArray[np.bool_]:
     """Return the columns of a line's crop that have ink."""
-    return _inked(_ink(one.crop))
+    return _inked(ink_of(one.crop))
 
 
 def _inked(ink: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(ink[_INK_ROWS].any(axis=0))
 
 
-def _ink(crop: Picture) -> NDArray[np.bool_]:
+def ink_of(crop: Picture) -> NDArray[np.bool_]:
     """Return where a line has ink."""
     gray = crop.mean(axis=2)
     low, high = np.percentile(gray, (2, 90))

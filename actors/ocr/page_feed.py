@@ -22,7 +22,7 @@ from actors.pages import (
     page_problems,
     size_of,
 )
-from actors.spans import Document, Failure, OnProgress
+from actors.spans import Document, Failure, OnProgress, PageMark
 
 OnPage = Callable[[int], None]
 """Called with the number of pages read so far, from the reader's threads."""
@@ -48,6 +48,7 @@ class OcrJob:
     pages: dict[int, tuple[PageSize, Sequence[Strip]]] = field(default_factory=dict)
     problems: dict[int, list[str]] = field(default_factory=dict)
     notes: dict[int, Mapping[Note, int]] = field(default_factory=dict)
+    marks: dict[int, Sequence[PageMark]] = field(default_factory=dict)
     expected: int | None = None
     """Number of pages, known once the last one has been decoded."""
     _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
@@ -72,8 +73,10 @@ class OcrJob:
         strips: Sequence[Strip],
         notes: Mapping[Note, int],
         problems: Sequence[str] = (),
+        marks: Sequence[PageMark] = (),
     ) -> None:
         """Store the result of a page."""
+        self.marks[number] = marks
         self.notes[number] = notes
         self.pages[number] = (size, strips)
         self.note(number, problems)
@@ -89,7 +92,8 @@ class OcrJob:
         """Set the result if all pages are read."""
         if len(self.pages) == self.expected and not self.over():
             result = compose([self.pages[n] for n in range(self.expected)])
-            result = replace(result, problems=tuple(self._problems(result)))
+            marks = [mark for n in range(self.expected) for mark in self.marks[n]]
+            result = replace(result, problems=tuple(self._problems(result)), marks=tuple(marks))
             if self._claim():
                 self.future.set_result(result)
 

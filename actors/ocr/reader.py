@@ -30,6 +30,7 @@ from actors.ocr.lines import (
     strips,
     turned,
 )
+from actors.ocr.marks import SmallPage, page_marks, small_page
 from actors.ocr.missing_letters import MissingLetters, doubted
 from actors.ocr.networks import OcrNetworks, Quad, weights_digest
 from actors.ocr.page_feed import OcrJob, OnPage, PageFeed, ignore_page
@@ -47,7 +48,15 @@ from actors.pages import (
     size_of,
     turned_box,
 )
-from actors.spans import Box, Document, Failure, OnProgress, ignore_progress
+from actors.spans import (
+    Box,
+    Document,
+    Failure,
+    MarkKind,
+    OnProgress,
+    PageMark,
+    ignore_progress,
+)
 
 _LOG = logging.getLogger(__name__)
 _MOST_WORKERS = 4
@@ -55,6 +64,11 @@ _WAVE_PIXELS = 64_000_000  # bounds the decoded pixels: large pages make smaller
 _DOUBTFUL = 0.85  # a page read with less confidence may be upside down
 _TRIED = 3  # number of longest lines to try upside down: a hundred letters suffice
 _BETTER = 0.05
+_MARKS = {
+    MarkKind.STAMP: "stamps, which may hide text",
+    MarkKind.SIGNATURE: "signatures",
+    MarkKind.HANDWRITING: "lines that look handwritten and may be read wrong",
+}
 _NAMED_BOXES = 50  # of the lines left out of a page: a page of noise has thousands
 
 
@@ -65,7 +79,7 @@ class OcrLost(RuntimeError):
 @dataclass(slots=True)
 class _DetectedPage:
     """A page after detection; ``turn`` and ``cuts`` refer to the image rotated upright. ``known``:
-    the words that it has beside those of the cuts."""
+    the words that it has beside those of the cuts. ``small``: a copy of the page as it came."""
 
     job: OcrJob
     number: int
@@ -73,6 +87,7 @@ class _DetectedPage:
     turn: int
     cuts: list[LineCrop]
     known: KnownWords
+    small: SmallPage
 
 
 @dataclass(slots=True)
@@ -188,7 +203,7 @@ class OcrReader(Closeable):
                 cuts = [
                     one for one in cuts if known.coverage.lacks(source_box(one.quad, size, turn))
                 ]
-            return _DetectedPage(job, number, size, turn, cuts, known)
+            return _DetectedPage(job, number, size, turn, cuts, known, small_page(picture))
         except Exception as error:
             self._failed([job], error)
             return None
@@ -248,11 +263,13 @@ class OcrReader(Closeable):
         except Exception as error:
             self._failed([page.job], error)
             return
+        marks = page_marks(page.small, page.cuts, letters, page.size, page.turn, page.number)
         minimum = self.config.min_confidence
         kept = [i for i, read in enumerate(letters) if read.text and read.confidence >= minimum]
         dropped = [one for i, one in enumerate(page.cuts) if i not in set(kept)]
         boxes = line_boxes(dropped, page.number, page.size, page.turn)
         problems = [_left_out(boxes, minimum)] if boxes else []
+        problems += _marks(marks)
         cuts, read_lines = [page.cuts[i] for i in kept], [letters[i] for i in kept]
         if self.config.recognizer == "onnx":  # the program does not say where its letters are
             read_lines, missing = doubted(read_lines, [inked_columns(one) for one in cuts])
@@ -263,7 +280,7 @@ class OcrReader(Closeable):
             made = without_known(made, known.coverage, page.size)
             notes = notes | {Note.PICTURES: len(made)}
         found = [*known.strips, *made]
-        page.job.add(page.number, size_of(*page.size, found), found, notes, problems)
+        page.job.add(page.number, size_of(*page.size, found), found, notes, problems, marks)
 
     def _upside_down(
         self, page: _DetectedPage, letters: list[RecognizedLine]
@@ -309,13 +326,23 @@ def _batches(crops: Sequence[Picture], budget: int) -> list[list[int]]:
 
 def _left_out(boxes: Sequence[Box], minimum: float) -> str:
     """Say that lines were left out, and where: corners in pixels, left, top, right, bottom."""
+    return f"lines left out, unreadable or below min_confidence {minimum:g}: {_places(boxes)}"
+
+
+def _marks(marks: Sequence[PageMark]) -> list[str]:
+    """Say how many marks of each kind there are, and where."""
+    problems = []
+    for kind, what in _MARKS.items():
+        boxes = [mark.box for mark in marks if mark.kind is kind]
+        if boxes:
+            problems.append(f"{what}: {_places(boxes)}")
+    return problems
+
+
+def _places(boxes: Sequence[Box]) -> str:
     places = [f"({b.x0:.0f} {b.y0:.0f} {b.x1:.0f} {b.y1:.0f})" for b in boxes[:_NAMED_BOXES]]
     more = len(boxes) - len(places)
-    return (
-        f"lines left out, unreadable or below min_confidence {minimum:g}: {len(boxes)}, at "
-        + ", ".join(places)
-        + (f" and {more} more" if more else "")
-    )
+    return f"{len(boxes)}, at " + ", ".join(places) + (f" and {more} more" if more else "")
 
 
 def _missing_letters(found: MissingLetters) -> str:

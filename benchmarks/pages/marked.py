@@ -25,6 +25,7 @@ _NAMES = ("A. Lindqvist", "Tobias Wren", "M. Okafor", "Ines Duarte")
 _NOTES = ("see me in two weeks", "increase the dose slowly", "no known allergy", "call the wife")
 
 Picture = NDArray[np.uint8]
+Drawn = tuple[Picture, tuple[PageMark, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +37,11 @@ class MarkedPage:
     marks: tuple[PageMark, ...]
 
 
-def marked(kind: str, seed: int) -> MarkedPage:
+def marked_page(kind: str, seed: int) -> MarkedPage:
     """A page of a kind."""
     rng = np.random.default_rng([seed, *kind.encode()])
     page, bottom = _letter(rng)
-    picture, marks = KINDS[kind](rng, np.asarray(page), bottom)
+    picture, marks = MARKED_KINDS[kind](rng, np.asarray(page), bottom)
     out = io.BytesIO()
     Image.fromarray(picture).save(out, "PNG")
     return MarkedPage(kind, out.getvalue(), marks)
@@ -95,13 +96,11 @@ def _put(
     return made, Box(0, left, top, left + part.shape[1], top + part.shape[0])
 
 
-def _plain(_: np.random.Generator, picture: Picture, __: int) -> tuple[Picture, tuple[PageMark, ...]]:
+def _plain(_: np.random.Generator, picture: Picture, __: int) -> Drawn:
     return picture, ()
 
 
-def _logo(
-    rng: np.random.Generator, picture: Picture, bottom: int
-) -> tuple[Picture, tuple[PageMark, ...]]:
+def _logo(rng: np.random.Generator, picture: Picture, bottom: int) -> Drawn:
     """A coloured letterhead, a heading in colour and a box of a form: print, all of it."""
     page = Image.fromarray(picture)
     draw = ImageDraw.Draw(page)
@@ -113,17 +112,15 @@ def _logo(
     return np.asarray(page), ()
 
 
-def _noisy(rng: np.random.Generator, picture: Picture, _: int) -> tuple[Picture, tuple[PageMark, ...]]:
+def _noisy(rng: np.random.Generator, picture: Picture, _: int) -> Drawn:
     """A bad scan of print."""
     values = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 1.1)
     values += rng.normal(0, 30, values.shape[:2])[:, :, None]
     return np.clip(values, 0, 255).astype(np.uint8), ()
 
 
-def _stamp(colour: tuple[int, int, int]) -> Callable[..., tuple[Picture, tuple[PageMark, ...]]]:
-    def put(
-        rng: np.random.Generator, picture: Picture, bottom: int
-    ) -> tuple[Picture, tuple[PageMark, ...]]:
+def _stamp(colour: tuple[int, int, int]) -> Callable[..., Drawn]:
+    def put(rng: np.random.Generator, picture: Picture, bottom: int) -> Drawn:
         stamp = Image.new("L", (330, 130), 0)
         draw = ImageDraw.Draw(stamp)
         draw.rounded_rectangle((3, 3, 326, 126), 14, outline=255, width=5)
@@ -139,9 +136,7 @@ def _stamp(colour: tuple[int, int, int]) -> Callable[..., tuple[Picture, tuple[P
     return put
 
 
-def _round_stamp(
-    rng: np.random.Generator, picture: Picture, bottom: int
-) -> tuple[Picture, tuple[PageMark, ...]]:
+def _round_stamp(rng: np.random.Generator, picture: Picture, bottom: int) -> Drawn:
     ink = np.zeros((180, 180), np.uint8)
     cv2.circle(ink, (90, 90), 86, 255, 4, cv2.LINE_AA)
     cv2.circle(ink, (90, 90), 58, 255, 2, cv2.LINE_AA)
@@ -153,9 +148,7 @@ def _round_stamp(
     return made, (PageMark(MarkKind.STAMP, box),)
 
 
-def _signature(
-    rng: np.random.Generator, picture: Picture, bottom: int
-) -> tuple[Picture, tuple[PageMark, ...]]:
+def _signature(rng: np.random.Generator, picture: Picture, bottom: int) -> Drawn:
     page = Image.fromarray(picture)
     draw, top = ImageDraw.Draw(page), bottom + 90
     face = font(rng, 20)
@@ -173,9 +166,7 @@ def _signature(
     return made, (PageMark(MarkKind.SIGNATURE, box),)
 
 
-def _handwriting(
-    rng: np.random.Generator, picture: Picture, bottom: int
-) -> tuple[Picture, tuple[PageMark, ...]]:
+def _handwriting(rng: np.random.Generator, picture: Picture, bottom: int) -> Drawn:
     ink, marks = (_BLUE if rng.integers(2) else _BLACK), []
     for number in range(2):
         colours, drawn = _script(rng, str(rng.choice(_NOTES)), 26, ink)
@@ -185,7 +176,7 @@ def _handwriting(
     return picture, tuple(marks)
 
 
-KINDS: Mapping[str, Callable[..., tuple[Picture, tuple[PageMark, ...]]]] = {
+MARKED_KINDS: Mapping[str, Callable[..., Drawn]] = {
     "print": _plain,
     "letterhead": _logo,
     "bad scan": _noisy,
