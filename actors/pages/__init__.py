@@ -49,7 +49,6 @@ __all__ = [
     "Page",
     "PageError",
     "PageSize",
-    "PageTable",
     "PasswordNeeded",
     "Picture",
     "PixelBudget",

@@ -8,8 +8,8 @@ as the place of a character.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
-from pypdf import PdfWriter
 from pypdf.generic import (
     ArrayObject,
     DecodedStreamObject,
@@ -17,12 +17,15 @@ from pypdf.generic import (
     IndirectObject,
     NameObject,
     NumberObject,
+    PdfObject,
     StreamObject,
     TextStringObject,
 )
 
 ADVANCE = 0.5
 """Width of every character, in font sizes."""
+AddObject = Callable[[PdfObject], IndirectObject]
+"""Adds an object to a PDF and returns a reference to it."""
 _EM = 1000
 _TO_UNICODE = b"""/CIDInit /ProcSet findresource begin
 12 dict begin
@@ -48,7 +51,7 @@ def encode(text: str) -> str:
     return text.encode("utf-16-be", "replace").hex()
 
 
-def add_font(writer: PdfWriter) -> IndirectObject:
+def add_font(add: AddObject) -> IndirectObject:
     """Add the font to a PDF and return its reference."""
     name = NameObject("/MedspanInvisible")
     system = DictionaryObject(
@@ -69,7 +72,7 @@ def add_font(writer: PdfWriter) -> IndirectObject:
             NameObject("/Descent"): NumberObject(0),
             NameObject("/CapHeight"): NumberObject(_EM),
             NameObject("/StemV"): NumberObject(80),
-            NameObject("/FontFile2"): _add(writer, _truetype()),
+            NameObject("/FontFile2"): _add_stream(add, _truetype()),
         }
     )
     descendant = DictionaryObject(
@@ -78,29 +81,29 @@ def add_font(writer: PdfWriter) -> IndirectObject:
             NameObject("/Subtype"): NameObject("/CIDFontType2"),
             NameObject("/BaseFont"): name,
             NameObject("/CIDSystemInfo"): system,
-            NameObject("/FontDescriptor"): writer._add_object(descriptor),
+            NameObject("/FontDescriptor"): add(descriptor),
             NameObject("/DW"): NumberObject(int(ADVANCE * _EM)),
-            NameObject("/CIDToGIDMap"): _add(writer, bytes(2 * 65536)),  # all the only glyph
+            NameObject("/CIDToGIDMap"): _add_stream(add, bytes(2 * 65536)),  # all the only glyph
         }
     )
-    return writer._add_object(
+    return add(
         DictionaryObject(
             {
                 NameObject("/Type"): NameObject("/Font"),
                 NameObject("/Subtype"): NameObject("/Type0"),
                 NameObject("/BaseFont"): name,
                 NameObject("/Encoding"): NameObject("/Identity-H"),
-                NameObject("/DescendantFonts"): ArrayObject([writer._add_object(descendant)]),
-                NameObject("/ToUnicode"): _add(writer, _TO_UNICODE),
+                NameObject("/DescendantFonts"): ArrayObject([add(descendant)]),
+                NameObject("/ToUnicode"): _add_stream(add, _TO_UNICODE),
             }
         )
     )
 
 
-def _add(writer: PdfWriter, content: bytes) -> IndirectObject:
+def _add_stream(add: AddObject, content: bytes) -> IndirectObject:
     stream: StreamObject = DecodedStreamObject()
     stream.set_data(content)
-    return writer._add_object(stream.flate_encode())
+    return add(stream.flate_encode())
 
 
 def _truetype() -> bytes:

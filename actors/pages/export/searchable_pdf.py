@@ -28,6 +28,7 @@ from pypdf.generic import (
 
 from actors.pages.errors import DamagedFile
 from actors.pages.export.invisible_font import ADVANCE, add_font, encode
+from actors.pages.export.pdf_stream import PdfStream
 from actors.pages.export.text_lines import TextPage, text_pages
 from actors.pages.formats import page_format
 from actors.pages.page import DecodeLimits, OcrResult, Picture
@@ -43,22 +44,22 @@ def write_searchable_pdf(
 ) -> None:
     """Write the file ``content``, whose words are ``result``, as a searchable PDF.
 
-    ``limits``: those it was read with; images are taken to have their ``dpi``. Raises PageError.
+    ``limits``: those it was read with; images are taken to have their ``dpi``, and are written page
+    by page. Raises PageError, after which what was written is no PDF.
     """
     pages = text_pages(result)
     try:
         if page_format(content) == "pdf":
-            writer = _on_pages(content, pages)
+            _on_pages(content, pages).write(out)
         else:
-            writer = _on_images(content, pages, limits)
-        writer.write(out)
+            _write_images(content, pages, limits, out)
     except PyPdfError as error:
         raise DamagedFile(f"the PDF cannot be rewritten: {type(error).__name__}") from None
 
 
 def _on_pages(content: bytes, pages: Iterable[TextPage]) -> PdfWriter:
     writer = PdfWriter(clone_from=PdfReader(io.BytesIO(content)))
-    font = add_font(writer)
+    font = add_font(writer._add_object)
     for page, text in zip(writer.pages, pages, strict=True):
         box = page.cropbox
         size = (float(box.width), float(box.height))
@@ -72,21 +73,28 @@ def _on_pages(content: bytes, pages: Iterable[TextPage]) -> PdfWriter:
     return writer
 
 
-def _on_images(content: bytes, pages: Iterable[TextPage], limits: DecodeLimits) -> PdfWriter:
-    writer = PdfWriter()
-    font = add_font(writer)
+def _write_images(
+    content: bytes, pages: Iterable[TextPage], limits: DecodeLimits, out: BinaryIO
+) -> None:
+    pdf = PdfStream(out)
+    font = add_font(pdf.add)
     pictures = open_pages(content, replace(limits, text_layer=False))
     for page, text in zip(pictures, pages, strict=True):
         if page.picture is None:  # a report within a DICOM file has words alone
             page = replace(page, picture=np.full((page.height, page.width, 3), 255, np.uint8))
         assert page.picture is not None
         size = _points(page.width, limits), _points(page.height, limits)
-        added = writer.add_blank_page(*size)
-        image = _jpeg(writer, page.picture)
-        _resource(added, "/XObject", _IMAGE, image)
         drawn = f"q {size[0]:.2f} 0 0 {size[1]:.2f} 0 0 cm {_IMAGE} Do Q\n"
-        _append(writer, added, drawn + _words(text, size, only_ocr=False), font)
-    return writer
+        named = ("/XObject", _IMAGE, pdf.add(_jpeg(page.picture))), ("/Font", _FONT, font)
+        resources = DictionaryObject(
+            {
+                NameObject(kind): DictionaryObject({NameObject(name): value})
+                for kind, name, value in named
+            }
+        )
+        contents = pdf.add(_stream(drawn + _words(text, size, only_ocr=False)))
+        pdf.add_page(size, contents, resources)
+    pdf.finish()
 
 
 def _points(pixels: int, limits: DecodeLimits) -> float:
@@ -147,15 +155,16 @@ def _append(writer: PdfWriter, page: PageObject, operators: str, font: IndirectO
         raw = page.raw_get("/Contents")
         resolved = raw.get_object()
         own = list(resolved) if isinstance(resolved, ArrayObject) else [raw]
-    parts = [_stream(writer, "q\n"), *own, _stream(writer, "\nQ\n" + operators)]
+    before, after = _stream("q\n"), _stream("\nQ\n" + operators)
+    parts = [writer._add_object(before), *own, writer._add_object(after)]
     page[NameObject("/Contents")] = ArrayObject(parts)
     _resource(page, "/Font", _FONT, font)
 
 
-def _stream(writer: PdfWriter, operators: str) -> IndirectObject:
+def _stream(operators: str) -> StreamObject:
     stream = DecodedStreamObject()
     stream.set_data(operators.encode("ascii"))
-    return writer._add_object(stream.flate_encode())
+    return stream.flate_encode()
 
 
 def _resource(page: PageObject, kind: str, name: str, value: IndirectObject) -> None:
@@ -167,7 +176,7 @@ def _resource(page: PageObject, kind: str, name: str, value: IndirectObject) -> 
     page[NameObject("/Resources")] = resources
 
 
-def _jpeg(writer: PdfWriter, picture: Picture) -> IndirectObject:
+def _jpeg(picture: Picture) -> StreamObject:
     file = io.BytesIO()
     Image.fromarray(picture[:, :, ::-1]).save(file, "JPEG", quality=_QUALITY)
     height, width = picture.shape[:2]
@@ -184,4 +193,4 @@ def _jpeg(writer: PdfWriter, picture: Picture) -> IndirectObject:
             NameObject("/Filter"): NameObject("/DCTDecode"),
         }
     )
-    return writer._add_object(image)
+    return image

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import io
+import tracemalloc
 from collections.abc import Iterator
 from itertools import pairwise
 from xml.etree import ElementTree as Tree
@@ -268,3 +269,52 @@ def test_a_pdf_that_cannot_be_rewritten_says_so() -> None:
     result = made((PageSize(*SIZE), [[("word", (0, 0, 9, 9), 0.9)]]))
     with pytest.raises(DamagedFile):
         searchable(b"%PDF-1.4\nnothing", result)
+
+
+@pytest.mark.parametrize(
+    ("form", "pages"),
+    [("TIFF", 2), ("GIF", 2), ("WEBP", 2), ("BMP", 1), ("JPEG", 1), ("JPEG2000", 1), ("AVIF", 1)],
+)
+def test_every_frame_of_an_image_of_any_format_is_a_page(form: str, pages: int) -> None:
+    frames = [Image.new("L", SIZE, shade) for shade in (255, 128)]
+    file = io.BytesIO()
+    more = {"save_all": True, "append_images": frames[1:]} if pages > 1 else {}
+    frames[0].save(file, form, **more)
+    box = (100.0, 60.0, 300.0, 90.0)
+    lines: list[list[Placed]] = [[("Metformin", box, 0.9)]]
+    result = made(*[(PageSize(*SIZE), lines)] * pages)
+    content = searchable(file.getvalue(), result)
+    assert len(PdfReader(io.BytesIO(content), strict=True).pages) == pages
+    for number in range(pages):
+        [place] = found(content, "Metformin", number)
+        assert place == pytest.approx((0.25, 0.1, 0.75, 0.15), abs=0.01)
+
+
+class _Forgetful(io.RawIOBase):
+    """A file that counts what is written and keeps nothing."""
+
+    size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: object) -> int:
+        length = len(memoryview(content))  # type: ignore[arg-type]  # any buffer
+        self.size += length
+        return length
+
+
+def test_pages_of_images_are_not_kept_while_the_pdf_is_written() -> None:
+    noise = np.random.default_rng(1).integers(0, 255, (*SIZE[::-1], 3), np.uint8)
+    frames = [Image.fromarray(np.roll(noise, shift, axis=0)) for shift in range(20)]
+    file = io.BytesIO()
+    frames[0].save(file, "TIFF", save_all=True, append_images=frames[1:])
+    content, result = file.getvalue(), made(*[(PageSize(*SIZE), [])] * 20)
+    out = _Forgetful()
+    tracemalloc.start()
+    try:
+        write_searchable_pdf(content, result, LIMITS, out)  # type: ignore[arg-type]  # it only writes
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 0.7 * out.size, "one page and its JPEG, and not those of all"
