@@ -257,13 +257,15 @@ def metrics() -> str:
     parts = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     for source in parts:
         for name, text, tag in re.findall(r"\('(\w+)', '([^']*)', '(\w+)', \w+\)", source):
-            rows.append((f"`ray_medspan_{name}`", "counter", f"`pipeline`, `{tag}`", text))
+            rows.append((f"`ray_medspan_{name}_total`", "counter", f"`pipeline`, `{tag}`", text))
         for kind, name, text in re.findall(r"_(counter|histogram)\('(\w+)', '([^']*)'", source):
-            rows.append((f"`ray_medspan_{name}`", kind, "`model`", text))
+            suffix = "_total" if kind == "counter" else ""  # a histogram's have their own
+            rows.append((f"`ray_medspan_{name}{suffix}`", kind, "`model`", text))
     out = [
         *(_NOTE, "# Metrics", ""),
         "Ray's own metrics, at the Prometheus endpoint of each node. They hold numbers, names of "
-        "models, labels and types of errors, and never a text.",
+        "models, labels and types of errors, and never a text. A histogram has `_bucket`, `_sum` "
+        "and `_count`. Alerts worth having: [operate and troubleshoot](../how-to/troubleshoot.md).",
         "",
         *_table(("metric", "kind", "tags", "what it counts"), rows),
     ]

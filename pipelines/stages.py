@@ -74,6 +74,11 @@ class Stage:
         return sees and not self.second_look
 
     @property
+    def sequences(self) -> int:
+        """Sequences that a language model generates at once; 0 for other stages."""
+        return self.config.context.slots if isinstance(self.config, GgufModel) else 0
+
+    @property
     def actors(self) -> Pool:
         """Its pool; raises ConfigError for a stage without one."""
         if self.pool is None:

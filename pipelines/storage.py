@@ -24,6 +24,8 @@ from pydantic import Field, JsonValue, field_validator
 
 from actors.config import ConfigSection
 
+_CONNECT_TIMEOUT_S = 10
+_CONNECTIONS = 32  # open at once, per process
 _SECRET_WORDS = ("key", "secret", "token", "password", "credential", "connection_string", "sas")
 # Packages whose exceptions are store errors although they are not OSErrors.
 _CLIENTS = ("aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google")
@@ -100,14 +102,12 @@ class S3(ConfigSection):
     retry_mode: Literal["adaptive", "standard"] = Field(
         "standard", description="adaptive also slows all requests down while the store throttles."
     )
-    connect_timeout_s: float = Field(10.0, gt=0)
     read_timeout_s: float = Field(60.0, gt=0)
     single_writer: bool = Field(
         False,
         description="Declare that only one process ever writes to the sink, so that a store that "
         "ignores conditional puts is acceptable.",
     )
-    connections: int = Field(32, ge=1, description="Maximum open connections per process.")
 
 
 class Storage(ConfigSection):
@@ -175,7 +175,7 @@ def _delta_s3(s3: S3) -> dict[str, str]:
         "aws_region": s3.region or session.get_config_variable("region") or "us-east-1",
         "aws_virtual_hosted_style_request": str(not s3.path_style).lower(),
         "max_retries": str(s3.attempts - 1),
-        "connect_timeout": f"{s3.connect_timeout_s:g} seconds",
+        "connect_timeout": f"{_CONNECT_TIMEOUT_S} seconds",
         "timeout": f"{s3.read_timeout_s:g} seconds",
         "aws_conditional_put": "etag",  # harmless on a store that ignores it, with a single writer
     }
@@ -290,9 +290,9 @@ def _delta_az(options: Mapping[str, JsonValue]) -> dict[str, str]:
 def _s3fs(s3: S3) -> dict[str, Any]:
     config: dict[str, Any] = {
         "retries": {"mode": s3.retry_mode, "total_max_attempts": s3.attempts},
-        "connect_timeout": s3.connect_timeout_s,
+        "connect_timeout": _CONNECT_TIMEOUT_S,
         "read_timeout": s3.read_timeout_s,
-        "max_pool_connections": s3.connections,
+        "max_pool_connections": _CONNECTIONS,
     }
     if s3.path_style:
         config["s3"] = {"addressing_style": "path"}

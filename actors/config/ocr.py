@@ -106,13 +106,8 @@ class OcrModel(ConfigSection):
         description="Width budget of a recognition batch: lines of similar length, from any pages, "
         "are recognised together up to this total width at a height of 48.",
     )
-    wave_pages: int = Field(
-        8,
-        ge=1,
-        description="Pages whose lines are recognised together; bounds decoded pages in memory.",
-    )
 
-    RUNNING = frozenset({"batch_pixels", "wave_pages"})
+    RUNNING = frozenset({"batch_pixels"})
 
     @model_validator(mode="after")
     def _check(self) -> OcrModel:

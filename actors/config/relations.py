@@ -151,6 +151,3 @@ class Relations(ConfigSection):
     abbreviations: bool = Field(
         True, description="Find short forms that the text defines, and their long forms."
     )
-    readings: bool = Field(
-        True, description="Read value, unit (UCUM) and times a day from the tail where certain."
-    )

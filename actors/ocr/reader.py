@@ -60,6 +60,7 @@ from actors.spans import (
 
 _LOG = logging.getLogger(__name__)
 _MOST_WORKERS = 4
+_WAVE_PAGES = 8  # pages whose lines are recognised together
 _WAVE_PIXELS = 64_000_000  # bounds the decoded pixels: large pages make smaller waves
 _DOUBTFUL = 0.85  # a page read with less confidence may be upside down
 _TRIED = 3  # number of longest lines to try upside down: a hundred letters suffice
@@ -180,7 +181,7 @@ class OcrReader(Closeable):
         """Detect the lines of the next pages; empty if none is available."""
         detections: list[Future[_DetectedPage | None]] = []
         pixels = 0
-        while len(detections) < self.config.wave_pages and pixels < _WAVE_PIXELS:
+        while len(detections) < _WAVE_PAGES and pixels < _WAVE_PIXELS:
             item = self._feed.next(wait=block and not detections)
             if item is None:
                 break

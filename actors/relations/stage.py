@@ -14,7 +14,7 @@ class RelationStage:
     """Relations and abbreviations for the annotations of a document; threads may share it."""
 
     def __init__(self, config: Relations) -> None:
-        self._find = RelationFinder(config.rules, config.readings)
+        self._find = RelationFinder(config.rules)
         self._abbreviations = config.abbreviations
 
     def refine(self, text: str, annotations: Annotations) -> Annotations:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from actors.config import ConfigError
+from pipelines.capacity.sequences import warn_of_idle_sequences
 from pipelines.config import LoadedPipeline
 from pipelines.release import releaser
 from pipelines.source.ids import may_be_ids
@@ -41,6 +42,7 @@ def describe(loaded: LoadedPipeline, plan: SourcePlan) -> dict[str, Any]:
     """The output of ``--dry-run``: documents, files, units, stages, pools, output paths."""
     check_source(loaded, plan)
     releaser(loaded.stages)  # raises without the key
+    warn_of_idle_sequences(loaded.stages, [unit.rows for unit in plan.units])
     sink = loaded.pipeline.sink.path.rstrip("/")
     return {
         "name": loaded.pipeline.name,

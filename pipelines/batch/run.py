@@ -21,6 +21,7 @@ from pipelines.batch.graph import RunWork, write_tasks
 from pipelines.batch.pulse import Documents, Observer
 from pipelines.batch.stage import Load
 from pipelines.batch.stall import StalledError
+from pipelines.capacity.sequences import warn_of_idle_sequences
 from pipelines.config import LoadedPipeline
 from pipelines.release import releaser, releaser_with
 from pipelines.runs.carry import prior_units
@@ -160,6 +161,7 @@ def _drive(
     earlier = Counter(tally.busy)  # work of earlier processes does not count towards utilisation
     progress.update(tally, total)
     missing = [unit for unit in plan.units if unit.id not in done]
+    warn_of_idle_sequences(loaded.stages, [unit.rows for unit in missing])
     limit = loaded.pipeline.max_failure_rate
     with _translate_errors(run_id):
         if missing:

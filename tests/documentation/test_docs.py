@@ -210,3 +210,21 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "site/tutorial.html").exists()
+
+
+def test_messages_of_the_troubleshooting_page_are_those_of_the_code() -> None:
+    """A reader looks for the words that are on the screen; Ray's own are named as such."""
+    page = (DOCS / "how-to/troubleshoot.md").read_text(encoding="utf-8")
+    seen = re.findall(r"^\| (.*?) \| ", page, re.M)
+    words = {
+        word for cell in seen if "from Ray" not in cell for word in re.findall("`(.+?)`", cell)
+    }
+    code = "\n".join(
+        file.read_text(encoding="utf-8")
+        for package in ("actors", "pipelines")
+        for file in (ROOT / package).rglob("*.py")
+    )
+    code = re.sub(r'"\s*f?"', "", code)  # a message may be in several literals
+    commands = {"enrich", "vacuum"}
+    assert len(words) > 40
+    assert {word for word in words - commands if word not in code} == set()

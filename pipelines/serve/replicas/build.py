@@ -15,7 +15,7 @@ from pydantic import Field, TypeAdapter
 from ray import serve
 from ray.serve import Application
 
-from actors.config import ConfigError, ConfigSection, GgufModel
+from actors.config import ConfigError, ConfigSection
 from actors.config.load import validate
 from pipelines.capacity.placement import fits_twice, place, resolve_gpus
 from pipelines.config import load_pipeline
@@ -112,8 +112,7 @@ def build_application(catalogue: Catalogue) -> Application:
 def _ongoing(stage: Stage, target: float) -> int:
     """Concurrent requests per replica: enough to keep a language model's slots full while the
     next requests are in transit."""
-    slots = stage.config.context.slots if isinstance(stage.config, GgufModel) else 0
-    return max(8, round(target * 4), 2 * slots)
+    return max(8, round(target * 4), 2 * stage.sequences)
 
 
 def _settings(pool: Pool, stall_timeout_s: float) -> Settings:

@@ -71,7 +71,7 @@ OCR = (
     detection.threshold min_confidence rotation language recognizer
 """,
     """
-    weights.model weights.sha256 batch_pixels wave_pages
+    weights.model weights.sha256 batch_pixels
 """,
 )
 
@@ -109,7 +109,7 @@ CONTEXT = (
 RELATIONS = (
     """
     rules.type rules.head rules.tail rules.side rules.reach rules.within rules.link
-    rules.blocked_by rules.pick abbreviations readings
+    rules.blocked_by rules.pick abbreviations
 """,
     """
 

@@ -45,11 +45,10 @@ def told() -> list[float]:
 
 @pytest.fixture
 def blank(monkeypatch: pytest.MonkeyPatch, told: list[float]) -> Iterator[OcrReader]:
+    monkeypatch.setattr(reader, "_WAVE_PAGES", 2)
     monkeypatch.setattr(reader, "OcrNetworks", Blank)
     monkeypatch.setattr(reader, "weights_digest", lambda config: "none")
-    config = OcrModel.model_validate(
-        {"name": "ocr", "kind": "ocr", "wave_pages": 2, "pages": {"page_seconds": 0.5}}
-    )
+    config = OcrModel.model_validate({"name": "ocr", "kind": "ocr", "pages": {"page_seconds": 0.5}})
     with OcrReader(config, threads=1, on_progress=lambda: told.append(monotonic())) as made:
         yield made
         Blank.last.go.set()  # also where a test failed before it did

@@ -10,6 +10,7 @@ from actors.config.relations import DEFAULT_RULES, RelationRule, Relations
 from actors.relations import RelationStage
 from actors.relations.abbreviations import find_abbreviations
 from actors.relations.readings import read_per_day, read_quantity, read_tail, ucum_unit
+from actors.relations.rules import RelationFinder
 from actors.spans import Annotations, Cell, Entity, Grounding, PageTable, spanning
 
 STAGE = RelationStage(Relations())
@@ -173,8 +174,8 @@ def test_readings_stand_beside_the_words() -> None:
         ("strength", {"value": "40", "unit": "mg"}),
         ("frequency", {"per_day": "2"}),
     ]
-    bare = RelationStage(Relations(readings=False, abbreviations=False))
-    assert [r.attributes for r in bare.refine(text, Annotations(entities)).relations] == [{}, {}]
+    bare = RelationFinder(DEFAULT_RULES, readings=False)
+    assert [r.attributes for r in bare(text, entities)] == [{}, {}]
 
 
 @pytest.mark.parametrize(
