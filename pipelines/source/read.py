@@ -314,9 +314,8 @@ class _ForwardReader:
 
     def _whole(self) -> str:
         """A text file. One too long is not held whole: what is over the limit is enough to see."""
-        return decoded(self._stream, self._source.encoding).read(
-            int(self._source.max_document_mb * 1e6) + 1
-        )
+        with decoded(self._stream, self._source.encoding) as text:
+            return text.read(int(self._source.max_document_mb * 1e6) + 1)
 
     def _parquet(self, start: int) -> Iterator[_Chunk]:
         file = pq.ParquetFile(self._stream)

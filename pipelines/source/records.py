@@ -41,30 +41,31 @@ def csv_rows(stream: IO[bytes], format_: str, source: Source) -> Iterator[list[s
     than a document may be, is a Failure that names the line where it begins."""
     most = int(source.max_document_mb * 1e6) + _ROOM
     csv.field_size_limit(most)
-    lines = _Lines(decoded(stream, source.encoding))
     options = source.csv
-    reader = csv.reader(
-        lines,
-        delimiter=options.delimiter or ("\t" if format_ == "tsv" else ","),
-        quotechar=options.quote,
-        escapechar=options.escape,
-    )
-    while True:
-        first = reader.line_num + 1
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error:
-            yield Failure("BadRow", f"line {first}: a field is longer than a document may be")
-            continue
-        if lines.ended:  # the reader asked for more, so it was inside a quoted field
-            yield Failure(
-                "BadRow", f"line {first}: a quote opens and is not closed before the file ends"
-            )
-            return
-        if row:
-            yield row
+    with decoded(stream, source.encoding) as text:
+        lines = _Lines(text)
+        reader = csv.reader(
+            lines,
+            delimiter=options.delimiter or ("\t" if format_ == "tsv" else ","),
+            quotechar=options.quote,
+            escapechar=options.escape,
+        )
+        while True:
+            first = reader.line_num + 1
+            try:
+                row = next(reader)
+            except StopIteration:
+                return
+            except csv.Error:
+                yield Failure("BadRow", f"line {first}: a field is longer than a document may be")
+                continue
+            if lines.ended:  # the reader asked for more, so it was inside a quoted field
+                yield Failure(
+                    "BadRow", f"line {first}: a quote opens and is not closed before the file ends"
+                )
+                return
+            if row:
+                yield row
 
 
 class _Lines:
@@ -97,38 +98,40 @@ def by_header(header: list[str], rows: Iterable[list[str] | Failure]) -> Iterato
 
 
 def _lines(text: io.TextIOWrapper, most: int) -> Iterator[str | Failure]:
-    """Lines that are not blank; of one longer than ``most`` no more than that is held."""
-    while line := text.readline(most):
-        if len(line) == most and not line.endswith("\n"):
-            while (rest := text.readline(most)) and not rest.endswith("\n"):
-                pass
-            yield Failure("TooLarge", "the line is longer than source.max_document_mb allows")
-        elif line.strip():
-            yield line
+    """Lines that are not blank; of one longer than ``most`` no more than that is held. Closes the
+    text at its end."""
+    with text:
+        while line := text.readline(most):
+            if len(line) == most and not line.endswith("\n"):
+                while (rest := text.readline(most)) and not rest.endswith("\n"):
+                    pass
+                yield Failure("TooLarge", "the line is longer than source.max_document_mb allows")
+            elif line.strip():
+                yield line
 
 
 def _json(stream: IO[bytes], source: Source, most: int) -> Iterator[Record]:
     """A file that is one array of objects, one object, or an object a line."""
-    text = decoded(stream, source.encoding)
-    begin = ""
-    while not begin.strip():
-        begin = text.readline(most)
-        if not begin:
+    with decoded(stream, source.encoding) as text:
+        begin = ""
+        while not begin.strip():
+            begin = text.readline(most)
+            if not begin:
+                return
+        if begin.lstrip().startswith("["):
+            for one in ijson.items(_Utf8(begin, text), "item", use_float=True):
+                yield _json_object(one)
             return
-    if begin.lstrip().startswith("["):
-        for one in ijson.items(_Utf8(begin, text), "item", use_float=True):
-            yield _json_object(one)
-        return
-    first = _json_row(begin)
-    if not isinstance(first, Failure):  # an object a line
-        yield first
-        yield from (_json_row(line) for line in _lines(text, most))
-        return
-    content = begin + text.read(most)
-    if text.read(1):
-        yield Failure("TooLarge", "the file is longer than source.max_document_mb allows")
-    else:
-        yield _json_row(content)
+        first = _json_row(begin)
+        if not isinstance(first, Failure):  # an object a line
+            yield first
+            yield from (_json_row(line) for line in _lines(text, most))
+            return
+        content = begin + text.read(most)
+        if text.read(1):
+            yield Failure("TooLarge", "the file is longer than source.max_document_mb allows")
+        else:
+            yield _json_row(content)
 
 
 class _Utf8:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,26 @@ def test_parquet_rows_keep_ids_text_and_kept_columns(tmp_path: Path) -> None:
     assert [row["text"] for row in rows] == ["a", "bệnh nhân", None]
     assert [row["ward"] for row in rows] == [1.5, None, 2.5]
     assert [row["error_type"] for row in rows] == ["", "", "MissingText"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", '{"text": "a"}\n{"text": "b"}\n'),
+        ("a.json", '[{"text": "a"}, {"text": "b"}]'),
+        ("a.csv", "text\na\nb\n"),
+        ("a.txt", "a"),
+    ],
+)
+def test_text_files_are_closed_and_not_left_to_the_collector(
+    name: str, content: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(content)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ResourceWarning)
+        assert _rows(Source(path=str(tmp_path)))[0]["text"] == "a"
+        gc.collect()
+    assert [str(one.message) for one in caught if name in str(one.message)] == []
 
 
 @pytest.mark.parametrize("type_", [pa.string(), pa.large_string(), pa.string_view()])
