@@ -21,17 +21,23 @@ _M = r"(?P<m>0?[1-9]|1[0-2])"
 _ANY = r"(?P<{}>0?[1-9]|[12]\d|3[01])"
 _FREE = r"(?<![\w/.,-])"  # not inside a number or a word
 _END = r"(?![\w/]|[.,-]\d)"
+# The same where another date may be beside it: "5/6/20-5/8/20", "3./4. Mai".
+_START = r"(?:(?<![\w/.,-])|(?<=[/.]\d\d-)|(?<=[/.]\d{4}-)|(?<=\d\./)|(?<= \d-)|(?<= \d\d-))"
+_STOP = r"(?![\w/]|[.,]\d|-\d(?!\d?[/.]\d))"
 # Before a date that alone could be something else: a ratio, a score, a number.
 _BEFORE = (
     r"(?:\b(?:on|in|between|since|from|until|till|to|by|of|during|before|after|dated?|year|dob|born"
     r"|en|desde|hasta|el|del|ano|ano de|durante|mes de|fecha"
     r"|am|im|vom|bis|seit|zum|ab|jahr|geb|ed|um"
     r"|le|du|au|depuis|en|an|annee|jusqu'au"
-    r"|nam|ngay|thang|tu|den)[.:]?\s+(?:the\s+|dem\s+|der\s+)?|[*†(]\s?)"
+    r"|nam|ngay|thang|tu|den"
+    r"|admitted|discharged|seen|dos|ingreso|alta|aufnahme|entlassung|op|early|late|mid"
+    r"|(?:mediados|finales|fines|principios|comienzos|inicios) de|anfang|mitte|ende)[.:]?"
+    r"\s+(?:the\s+|dem\s+|der\s+)?|[*†(]\s?)"
 )
 # What stands before the second date of a range, or the last of a list: "13. - 24.10.2024".
 _RANGE = re.compile(
-    r"(?<![\w.,/])(\d{1,2}(?:[./]\d{1,2})?[./]?)\s{0,2}"
+    r"(?<![\w.,/])(\d{1,2}(?:[./]\d{1,2})?(?:[./]|st|nd|rd|th)?)\s{0,2}"
     r"(?:-|–|/|und|u\.|bis|bis zum|y|al|a|e|et|au|to|and)\s{0,2}$"
 )
 # The same after the first date of a range.
@@ -39,6 +45,15 @@ _RANGE_END = re.compile(
     r"\s{0,2}(?:-|–|und|u\.|bis|bis zum|y|al|a|e|et|au|to|and|through|until)\s{0,2}"
     r"(\d{1,2}[./]\d{1,2})\.?(?![\w/]|[.,-]\d)"
 )
+# "May 5-8, 2020"
+_LAST_DAY = re.compile(r"\s?(?:-|–|to|and|&)\s?(\d{1,2})(?:st|nd|rd|th)?(?=,? (?:19|20)\d\d)")
+# "5/6 to 5/8", but not "4/5 to 5/5"
+_TWO = re.compile(
+    rf"{_FREE}(?:0?[1-9]|[12]\d|3[01])/(?P<one>0?[1-9]|[12]\d|3[01])\s?"
+    r"(?:to|-|–|al|bis|through|until)\s?"
+    rf"(?:0?[1-9]|[12]\d|3[01])/(?!(?P=one))(?:0?[1-9]|[12]\d|3[01]){_END}"
+)
+_DAY_OF_MONTH = re.compile(r"\bon the (\d{1,2}(?:st|nd|rd|th))(?= of the month|[.,;)\n]|$)")
 # Dates with a slip of the pen, and months in Roman numerals: found, but never read or moved.
 _UNREADABLE = re.compile(
     r"(?<![\w/.,-])\d{1,3}([-/.])\d{1,3}\1(?:19|20)\d\d(?!\d)"
@@ -103,7 +118,15 @@ class Dates:
         self._month_first = languages[0] == "en"
         name = "(?P<b>" + "|".join(sorted(map(re.escape, self._months), key=len)[::-1]) + ")"
         self._forms = [re.compile(form) for form in _forms(name if self._months else None)]
-        self._loose = (_UNREADABLE, _MONTHS) if languages[0] == "de" else (_UNREADABLE,)
+        self._loose = [_UNREADABLE, _TWO, _DAY_OF_MONTH]
+        self._loose += [_MONTHS] if languages[0] == "de" else []
+        # "junio de 2.010", "junio del mismo año"
+        self._loose += [
+            re.compile(
+                rf"(?<!\w){name}(?: del?)? "
+                r"(?:(?:1\.9|2\.0)\d\d(?!\d)|(?:mismo|presente|pasado|este|ese) ano\b)"
+            )
+        ]
         self._bare = [re.compile(form) for form in _bare_forms(name if self._months else None)]
         self._alone = [re.compile(form) for form in _forms_alone(name if self._months else None)]
 
@@ -117,6 +140,9 @@ class Dates:
                     begin = _RANGE.search(folded, max(0, match.start() - 20), match.start("date"))
                     if begin is not None:
                         yield Finding(*begin.span(1), Category.DATE, "range", Strength.CHECKED)
+                    last = _LAST_DAY.match(folded, match.end("date"))
+                    if last is not None:
+                        yield Finding(*last.span(1), Category.DATE, "range", Strength.CHECKED)
         for form in self._bare:
             for match in form.finditer(folded):
                 if self._valid(match):
@@ -216,25 +242,27 @@ def _forms(name: str | None) -> list[str]:
         rf"{after}(?P<date>{_YEAR}(?P<s>[-/.]){_M}(?P=s){_D}{time})(?!\d)",
         # A slip of the pen may put white space beside a separator: "12/04 /2011".
         rf"{after}(?P<date>{first} ?(?P<s>[-/.]) ?{second} ?(?P=s) ?{_YEAR})(?!\d)",
-        rf"{_FREE}(?P<date>{first}(?P<s>[-/.]){second}(?P=s){_SHORT}){_END}",
+        rf"{_START}(?P<date>{first}(?P<s>[-/.]){second}(?P=s){_SHORT}){_STOP}",
+        rf"{_START}(?P<date>{first}(?P<s>\.) {second}\. {_SHORT}){_STOP}",
         rf"\b(?P<date>ngay {_D} thang {_M} nam {_YEAR})",
         rf"\b(?P<date>ngay {_D} thang {_M})(?!\d)",
         rf"\b(?P<date>thang {_M}(?: nam |/){_YEAR})",
-        rf"{after}(?P<date>{_M}/{_YEAR}){_END}",
+        rf"{after}(?P<date>{_M}[/-]{_YEAR}){_END}",
+        rf"{after}(?P<date>(?P<m>0[1-9]|1[0-2])\.{_YEAR}){_END}",
     ]
     if name is None:
         return numeric
     of = r"(?:\.? ?,? ?(?:de[l]? |of |ano )*|[-/ ]{1,2})"
-    ordinal = r"(?:(?P<o>st|nd|rd|th|er)|[ºª.])?"
+    ordinal = r"(?:(?P<o>st|nd|rd|th|er)|[oaº.])?"  # "1º" is "1o" in folded text
     return [
         *numeric,
-        rf"{_FREE}(?P<date>{_D}{ordinal}{of}{name}\.?{of}{_SHORT})(?!\w)",
-        rf"{_FREE}(?P<date>{_D}{ordinal}{of}{name})(?!\w)",
+        rf"{_START}(?P<date>{_D}{ordinal}{of}{name}\.?{of}{_SHORT})(?!\w)",
+        rf"{_START}(?P<date>{_D}{ordinal}{of}{name})(?!\w)",
         rf"(?<!\w)(?P<date>{name}\.? {_D}{ordinal},? {_SHORT})(?!\w|[.,]\d)",
         rf"(?<!\w)(?P<date>{name}\.? {_D}{ordinal})(?!\w|[.,]\d)",
         rf"(?<!\w)(?P<date>{name}\.?"
         rf"(?:[ \n]|-|/|, ?| del? (?:ano )?|, (?:del? )?| of ){_YEAR})(?!\w)",
-        rf"(?<!\w)(?P<date>{name}\.? (?:del? )?{_SHORT})(?!\w|[.,]\d)",
+        rf"(?<!\w)(?P<date>{name}\.?(?: (?:del? )?|[-/]){_SHORT})(?!\w|[.,]\d)",
     ]
 
 
@@ -247,6 +275,7 @@ def _bare_forms(name: str | None) -> list[str]:
         rf"\((?:[^()\d]{{0,20}})(?P<date>{_M}/(?P<y>\d\d)){_END}",
         rf"{_BEFORE}(?P<date>{_M}/(?P<y>\d\d)){_END}",
         rf"(?:^|\n)(?P<date>{_M}/(?P<y>\d\d))(?= )",
+        rf"{_BEFORE}(?P<date>'(?P<y>\d\d))(?!\w)",
         rf"{_FREE}(?P<date>{_YEAR})(?![\w/]|[.,-]\d| ?(?:(?:mg|ml|g|kcal|u|ui|iu)\b|/))",
     ]
     if name is None:

@@ -94,7 +94,8 @@ _FIELDS = tuple(
     (
         category,
         re.compile(
-            rf"(?<![\w-])(?:{words})\.?{_NUMBER}{_SEPARATOR}"
+            # A word goes on with "no", "nr" or "number" at most: "vin" is not in "Vino 10".
+            rf"(?<![\w-])(?:{words})(?![a-mo-z]|n(?![rou]))\.?{_NUMBER}{_SEPARATOR}"
             rf"(?:#|\((?!\d+\) ?\d))?(?P<value>{value})(?!\w)"
         ),
     )

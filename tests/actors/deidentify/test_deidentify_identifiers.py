@@ -71,6 +71,7 @@ def test_an_identifier_is_found_whole_and_by_its_kind(text: str, category: str, 
         "Parkinson disease and Hodgkin lymphoma",
         "1.2.3.400 is no address",
         "record of COVID-19 and type-2 disease",
+        "Vino 12 veces",
         "taken twice @ 8",
     ],
 )
