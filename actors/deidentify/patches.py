@@ -19,7 +19,7 @@ _READABLE = frozenset(
 )
 _MARGIN = 0.15  # of a box's height, on every side: boxes of OCR cut ascenders and accents
 _LEAST_MARGIN = 2  # pixels
-_FILL = 0.8  # of the box's height for a line of text
+_HIGH, _WIDE = 0.8, 0.95  # of the box, for a line of text
 _SMALLEST_FONT = 6  # pixels; smaller letters are not read
 
 
@@ -111,8 +111,8 @@ def _label(words: str, width: int, height: int, turn: int) -> Image.Image | None
         return None
     sideways = turn in (90, 270)
     long, high = (height, width) if sideways else (width, height)
-    size = _FILL * high
-    size = min(size, size * long * _FILL**0.25 / max(_font(size).getlength(line), 1.0))
+    size = _HIGH * high
+    size *= min(1.0, _WIDE * long / max(_font(size).getlength(line), 1.0))
     if size < _SMALLEST_FONT:
         return None
     label = Image.new("RGB", (long, high), "white")
