@@ -22,6 +22,7 @@ _MODULES = {
         "hl7",
         "ijson",
         "mammoth",
+        "py3langid",
         "pyarrow",
         "pyiceberg",
         "ray",
@@ -30,6 +31,7 @@ _MODULES = {
     ),
     "serve": ("fastapi", "httpcore2", "python_multipart", "ray", "sse_starlette"),
     "client": ("httpx2", "tenacity"),
+    "otel": ("opentelemetry",),
     "exchange": ("openlineage", "spacy"),
     "deidentify": ("dicomanonymizer", "faker", "phonenumbers", "stdnum"),
 }

@@ -277,11 +277,15 @@ def spanning(text: str, start: int, end: int, label: str, **fields: object) -> E
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Cost of a document: prompt tokens, completion tokens, and model seconds attributed to it."""
+    """Cost of a document: prompt tokens, completion tokens, and model seconds attributed to it.
+
+    ``unknown_tokens``: those of the prompt that the model's vocabulary does not have.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0
+    unknown_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

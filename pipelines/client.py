@@ -436,5 +436,10 @@ def _step(document: Document, step: dict[str, Any]) -> Extraction:
         reasoning=step["reasoning"],
         structured=step["structured"],
         problems=tuple(step["problems"]),
-        usage=Usage(step["prompt_tokens"], step["completion_tokens"], step["seconds"]),
+        usage=Usage(
+            step["prompt_tokens"],
+            step["completion_tokens"],
+            step["seconds"],
+            step["unknown_tokens"],
+        ),
     )

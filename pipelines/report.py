@@ -40,11 +40,13 @@ class ReportStep:
 class ReportRun:
     """The run as a whole. Its counts cover all documents, even if the page shows a sample.
 
-    ``seconds`` is wall-clock time. ``config`` is shown verbatim: mask secrets first.
+    ``shows``: which documents these are, in words. ``seconds`` is wall-clock time. ``config`` is
+    shown verbatim: mask secrets first.
     """
 
     name: str
     run_id: str
+    shows: str = "the documents of this run"
     started: datetime
     seconds: float
     documents_ok: int = 0

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from actors.config.gguf import GgufModel
 from actors.config.gliner import GlinerModel
 from actors.config.onnx import OnnxModel
-from actors.guideline import Guideline
+from actors.guideline import Guideline, annotated_examples
 
 STARTERS = Path(__file__).resolve().parent.parent / "starters"
 _STARTER = "starter:"
@@ -51,6 +51,9 @@ def starter_file(reference: str) -> Path:
 
 def parse_model(content: dict[str, Any], path: Path) -> ModelConfig:
     """Build a model from its file's content; relative paths are resolved against ``path``."""
+    prompt = content.get("prompt")
+    if isinstance(prompt, dict) and isinstance(inline := prompt.get("guideline"), dict):
+        content = content | {"prompt": prompt | {"guideline": _examples(inline, path)}}
     model = validate(_MODEL, content, path)
     weights: dict[str, Any] = {"model": resolve(model.weights.model, path)}
     if isinstance(model, GgufModel):
@@ -69,7 +72,25 @@ def parse_model(content: dict[str, Any], path: Path) -> ModelConfig:
 
 def load_guideline(path: str | Path) -> Guideline:
     """Load a guideline; raises ConfigError, which names the file and every wrong key."""
-    return validate(_GUIDELINE, read_yaml(Path(path)), Path(path))
+    path = Path(path)
+    return validate(_GUIDELINE, _examples(read_yaml(path), path), path)
+
+
+def _examples(guideline: dict[str, Any], holder: Path) -> dict[str, Any]:
+    """A guideline with the examples in place of the path of a file that holds them."""
+    if not isinstance(guideline.get("examples"), str):
+        return guideline
+    file = Path(resolve(guideline["examples"], holder))
+    without = validate(_GUIDELINE, guideline | {"examples": ()}, holder)
+    try:
+        with file.open(encoding="utf-8") as lines:
+            found = annotated_examples(lines, without)
+    except OSError as error:
+        raise ConfigError(f"{holder}: examples: {file}: {error.strerror or error}") from error
+    except ValueError as error:  # among them a file that is not UTF-8, whose message quotes bytes
+        reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else error
+        raise ConfigError(f"{holder}: examples: {file}: {reason}") from None
+    return guideline | {"examples": found}
 
 
 def resolve(reference: str, holder: Path) -> str:

@@ -6,6 +6,7 @@ model was trained on.
 
 from __future__ import annotations
 
+from actors.guideline.annotated import annotated_examples
 from actors.guideline.guideline import Example, Guideline, Label
 from actors.guideline.types import (
     Array,
@@ -31,6 +32,7 @@ __all__ = [
     "Object",
     "Scalar",
     "ValueType",
+    "annotated_examples",
     "empty_value",
     "read_type",
     "write_type",

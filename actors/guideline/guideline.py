@@ -94,7 +94,9 @@ class Guideline(_Strict):
         min_length=1, description="Maps labels to definition, type and synonyms, in prompt order."
     )
     examples: tuple[Example, ...] = Field(
-        default=(), description="Examples for the prompt, if its format supports them."
+        default=(),
+        description="Examples for the prompt, if its format supports them. In a file: also the "
+        "path of a JSONL file of annotated documents, as `medspan annotations` writes it.",
     )
 
     @model_validator(mode="after")

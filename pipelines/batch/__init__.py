@@ -10,6 +10,7 @@ from actors.extras import optional_imports
 
 with optional_imports("batch processing"):
     from pipelines.batch.run import (
+        DriftError,
         Outcome,
         Progress,
         RunFailedError,
@@ -18,4 +19,12 @@ with optional_imports("batch processing"):
         write_plan,
     )
 
-__all__ = ["Outcome", "Progress", "RunFailedError", "begin_run", "drive_run", "write_plan"]
+__all__ = [
+    "DriftError",
+    "Outcome",
+    "Progress",
+    "RunFailedError",
+    "begin_run",
+    "drive_run",
+    "write_plan",
+]

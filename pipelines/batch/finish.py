@@ -24,6 +24,7 @@ from pipelines.lake.readings import row_reading
 from pipelines.refine import annotate, refiner
 from pipelines.release import Releaser, releaser_with
 from pipelines.runs.carry import Carried, content_hash
+from pipelines.runs.profile import profile
 from pipelines.runs.tally import Tally
 from pipelines.source.read import READ
 from pipelines.tables.columns import as_column, extra_columns
@@ -39,6 +40,7 @@ from pipelines.tables.rows import (
 from pipelines.tables.schema import DOCUMENTS, ENTITIES, RELATIONS
 from pipelines.tables.unit_files import write_unit_tables
 from pipelines.worker.events import count_unit, say
+from pipelines.worker.traces import ParentSpan
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +126,12 @@ def finish_unit(
     if release is not None:
         tally.deidentified.update(release.statuses)
     written = pa.Table.from_pylist(documents, schema=DOCUMENTS)
+    found_entities = pa.Table.from_pylist(entities, schema=ENTITIES)
+    tally.profile = profile(written.filter(pc.is_null(table["prior"])), found_entities)
     for name in kept:
         written = written.append_column(table.schema.field(name), table[name])
-    rows = UnitRows(
-        written,
-        pa.Table.from_pylist(entities, schema=ENTITIES),
-        pa.Table.from_pylist(relations, schema=RELATIONS),
-        release,
-    )
-    return rows, tally
+    relation_rows = pa.Table.from_pylist(relations, schema=RELATIONS)
+    return UnitRows(written, found_entities, relation_rows, release), tally
 
 
 def _second_look(row: dict[str, Any], columns: Sequence[str]) -> SecondLook | None:
@@ -275,14 +274,19 @@ def write_unit(
     run_id: str,
     key_check: str = "",
     pulse: Pulse | None = None,
+    run_span: ParentSpan | None = None,
 ) -> pa.Table:
     """The last map of the graph: write the files of one packed unit. Returns a row with its id,
     the footer of its documents file, its counts, and the error if writing failed.
 
-    ``key_check``: of the key that the run de-identifies with. ``pulse`` is told of the work.
+    ``key_check``: of the key that the run de-identifies with. ``pulse`` is told of the work;
+    ``run_span`` gets a span for it.
     """
     unit, table = unpack(block)
-    with (pulse or NoPulse()).while_busy(characters(table)):
+    with (
+        (pulse or NoPulse()).while_busy(characters(table)),
+        (run_span or ParentSpan()).span("write", unit=unit, documents=table.num_rows),
+    ):
         return _written(unit, table, loaded, run_id, key_check)
 
 

@@ -37,6 +37,7 @@ from pipelines.source.read import read_units
 from pipelines.source.units import Unit
 from pipelines.storage import Storage
 from pipelines.tables.folder import SinkFolder
+from pipelines.worker.traces import ParentSpan
 
 _UNITS_A_READ = 32
 # Reading and writing are I/O-bound. Requesting no CPU keeps them from starving when the stages'
@@ -163,6 +164,7 @@ class RunWork:
     prior: Mapping[str, tuple[StoredUnit, ...]]
     load: Load = Extractor
     observer: Observer = field(default_factory=Observer)
+    span: ParentSpan = field(default_factory=ParentSpan)
 
     @property
     def reading(self) -> ReadWork:
@@ -191,6 +193,7 @@ class RunWork:
                 pipeline.storage,
                 self.loaded.sees_pictures,
                 self.load,
+                run_span=self.span,
             )
             for index, stage in enumerate(self.loaded.stages)
             if stage.pool is not None
@@ -237,7 +240,9 @@ def build_dataset(work: RunWork) -> Dataset:
         dataset = _map_task(dataset, work, release_unit, settings)
     for stage in stages[len(first) :]:
         dataset = _map_stage(dataset, stage)
-    return _map_task(dataset, work, write_unit, settings | {"run_id": work.run_id})
+    return _map_task(
+        dataset, work, write_unit, settings | {"run_id": work.run_id, "run_span": work.span}
+    )
 
 
 def _map_task(

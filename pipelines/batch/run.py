@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import time
@@ -27,6 +28,7 @@ from pipelines.release import releaser, releaser_with
 from pipelines.runs.carry import prior_units
 from pipelines.runs.change import FinishedRun
 from pipelines.runs.check import check_unique_ids
+from pipelines.runs.drift import Drift, compare_profiles, live_profile
 from pipelines.runs.identity import pipeline_fingerprint, vocabularies_of
 from pipelines.runs.lease import Lease
 from pipelines.runs.marker import balance, marker, timing
@@ -38,6 +40,7 @@ from pipelines.source.units import SourcePlan
 from pipelines.tables.folder import RunError
 from pipelines.tables.ledger import LiveUnit
 from pipelines.tables.unit_files import UnitFiles, done_units, read_units_done
+from pipelines.worker.traces import ParentSpan, Tracer
 
 log = logging.getLogger(__name__)
 # Below this many documents a failure rate means little: one bad row must not end a run of three.
@@ -50,6 +53,21 @@ class RunFailedError(RuntimeError):
     def __init__(self, run_id: str, reason: str) -> None:
         super().__init__(reason)
         self.run_id = run_id
+
+
+class DriftError(RunFailedError):
+    """A pass was ended before its commit, because what it found differs from what is live."""
+
+    def __init__(self, run_id: str, drift: Drift, limit: float) -> None:
+        beyond = drift.beyond(limit)
+        worst = beyond[0]
+        super().__init__(
+            run_id,
+            f"{len(beyond)} measures differ from the live runs by more than "
+            f"enrich.max_drift = {limit:g}: first {worst.measure.group}: {worst.measure.name}, "
+            f"{worst.before:.3g} before and {worst.after:.3g} now",
+        )
+        self.drift, self.limit = drift, limit
 
 
 class Progress(Protocol):
@@ -137,8 +155,14 @@ def drive_run(
     execution = execution or OnRay()
     releaser_with(loaded.stages, plan.key_check)  # a wrong key before any work
     loaded = execution.place(loaded)
+    tracer = Tracer(loaded.pipeline.traces)
     with Lease(store.folder, f"run-{run_id}"):
-        return _drive(store, run_id, plan, loaded, progress, load, execution)
+        try:
+            with tracer.span("run", run=run_id, units=len(plan.units)) as span:
+                above = ParentSpan(loaded.pipeline.traces, span.context)
+                return _drive(store, run_id, plan, loaded, progress, load, execution, above)
+        finally:
+            tracer.flush()
 
 
 def _drive(
@@ -149,6 +173,7 @@ def _drive(
     progress: Progress,
     load: Load,
     execution: Execution,
+    span: ParentSpan,
 ) -> Outcome:
     started = datetime.now(UTC)
     clock = time.monotonic()
@@ -176,7 +201,7 @@ def _drive(
                 )
                 progress.working(under_way / len(loaded.pooled), steps)
 
-            work = RunWork(run_id, loaded, missing, plan, prior, load, Observer(on_work))
+            work = RunWork(run_id, loaded, missing, plan, prior, load, Observer(on_work), span)
             with closing(execution.rows(work)) as rows:
                 for row in rows:
                     if row["error"]:
@@ -198,6 +223,7 @@ def _drive(
             raise RunFailedError(run_id, f"{len(lost)} units were not returned; resume the run")
         paths = [f"documents/{done[unit].files[0].path}" for unit in planned]
         check_unique_ids(store.folder, run_id, paths)
+        _check_drift(store, run_id, plan, tally, loaded.pipeline.enrich.max_drift)
         seconds = time.monotonic() - clock
         spent = timing(loaded, tally.busy - earlier, seconds, write_tasks(loaded))
         spent["balanced"] = _balanced(loaded, tally)
@@ -241,12 +267,28 @@ def _check_rate(run_id: str, tally: Tally, total: int, limit: float) -> None:
         )
 
 
+def _check_drift(
+    store: RunStore, run_id: str, plan: RunPlan, tally: Tally, limit: float | None
+) -> None:
+    """Raise DriftError where a pass differs from the live runs by more than ``limit``. Failed
+    documents that are tried again are no sample of the source, and are not compared."""
+    increment = plan.increment
+    if limit is None or increment is None or increment.only_retries:
+        return
+    before = live_profile(store.snapshot(plan.base).ledger)
+    drift = compare_profiles(before, tally.profile)
+    if drift.beyond(limit):
+        raise DriftError(run_id, drift, limit)
+
+
 def _add(tally: Tally, done: dict[str, UnitFiles], files: UnitFiles, counts: str = "") -> None:
     """Add a finished unit; ``counts`` overrides the counts in its files."""
     if files.unit in done:
         return  # Ray returned a row twice, or a resumed run saw the unit being written
-    done[files.unit] = files
-    tally += Tally.from_json(counts or files.facts)
+    found = Tally.from_json(counts or files.facts)
+    tally += found
+    # Without the profile, of which the driver needs the sum alone: those of all units are large.
+    done[files.unit] = replace(files, facts=json.dumps(found.as_dict()))
 
 
 _SYSTEM_ERROR = re.compile(r"OSError: (\[Errno \d+\] [A-Za-z ]+)")

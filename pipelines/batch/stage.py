@@ -21,6 +21,7 @@ from pipelines.batch.recycling import RecycledActor
 from pipelines.stages import Stage
 from pipelines.storage import Storage
 from pipelines.worker.health import RecycleLimits
+from pipelines.worker.traces import ParentSpan
 
 
 class Model(Protocol):
@@ -61,6 +62,7 @@ class StageWork:
     keep_pictures: bool = False
     load: Load = Extractor
     on_progress: Pulse = field(default_factory=NoPulse)
+    run_span: ParentSpan = field(default_factory=ParentSpan)
 
     @property
     def column(self) -> str:
@@ -116,12 +118,17 @@ class StageActor(ABC):
         async with self._life.call():
             self._watch.enter()
             unit, table = unpack(block)
-            with self._work.on_progress.while_busy(characters(table)):
+            stage = self._work.stage.name
+            with (
+                self._work.on_progress.while_busy(characters(table)),
+                self._work.run_span.span("stage", stage=stage, unit=unit) as span,
+            ):
                 table, documents = await self._apply(unit, table)
+                span.set(documents=documents)
             self._life.record(documents)
             if self._life.over_share:
-                table = add_over(table, self._work.stage.name)
-            return pack(unit, add_busy(table, self._work.stage.name, self._watch.leave()))
+                table = add_over(table, stage)
+            return pack(unit, add_busy(table, stage, self._watch.leave()))
 
     @abstractmethod
     def _load(self, work: StageWork) -> Mapping[str, int]:

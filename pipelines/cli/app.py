@@ -1,6 +1,7 @@
 """The Typer application: its commands and the exit code of each error.
 
-Exit codes: 0 success; 1 the work failed or was interrupted; 2 invalid usage (a flag, a file).
+Exit codes: 0 success; 1 the work failed or was interrupted; 2 invalid usage (a flag, a file); 3 a
+pass of `medspan enrich` was not committed because of drift.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from actors.config import ConfigError
 from actors.extras import MissingExtraError, optional_imports
 from actors.weights import WeightsError
 from pipelines.cli import (
+    annotated,
     calibrate,
     deidentify,
     enrich,
@@ -52,6 +54,7 @@ app.command("token")(serve.token)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
 app.command("sample")(sample.sample)
+app.command("annotations")(annotated.annotated)
 app.command("calibrate")(calibrate.calibrate)
 app.command("report")(report.report)
 app.command("schema")(schema.schema)

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from pipelines.cli.errors import show_error
-from pipelines.cli.evaluate import predictions_of
+from pipelines.cli.evaluate import predictions_of, scored
 from pipelines.exchange.formats import GoldFormat
 
 
@@ -29,10 +29,12 @@ def calibrate(
     run: Annotated[
         str | None,
         typer.Option(
-            help="Use what this committed run wrote ('latest' for the last one, 'live' for all "
-            "live documents of the sink); default: run the pipeline's models on the gold texts in "
-            "this process."
+            help="Use the sink: 'latest' for all live documents, or a run's id for those that "
+            "this run wrote; default: run the pipeline's models on the gold texts in this process."
         ),
+    ] = None,
+    plot: Annotated[
+        str | None, typer.Option(help="Write a reliability diagram of the scores here, as SVG.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
@@ -41,7 +43,9 @@ def calibrate(
 
     from pipelines.config import load_pipeline
     from pipelines.evaluate import GoldError, calibration, compare
+    from pipelines.evaluate.reliability_plot import reliability_svg
     from pipelines.exchange.gold import read_gold
+    from pipelines.markup.reader_page import save
     from pipelines.tables.folder import RunError
 
     console = Console(stderr=True)
@@ -60,6 +64,8 @@ def calibrate(
         if precision is not None
         else calibration.calibrate_scores(comparison, "recall", recall or 0.0)
     )
+    if plot:
+        save(plot, reliability_svg(found, loaded.pipeline.name))
     replaced = {stage.name: dict(stage.model.labels.replace) for stage in loaded.models}
     snippet = calibration.thresholds_snippet(found.thresholds, replaced)
     if as_json:
@@ -67,6 +73,7 @@ def calibrate(
         return
     for table in calibration.calibration_tables(found):
         console.print(table)
+    console.print(f"Scored: {scored(loaded, run)}.", soft_wrap=True, highlight=False, markup=False)
     if found.without_score:
         console.print(
             f"{found.without_score:,} predictions have no score, so no threshold removes them"

@@ -34,6 +34,12 @@ def enrich(
     failed: Annotated[
         Literal["keep", "retry"] | None, typer.Option(help="Overrides enrich.failed of the file.")
     ] = None,
+    max_drift: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Overrides enrich.max_drift of the file; 1 accepts any drift."
+        ),
+    ] = None,
     cron: Annotated[
         str | None,
         typer.Option(help='Repeat on a cron schedule (local time), e.g. "*/15 * * * *".'),
@@ -54,7 +60,7 @@ def enrich(
     require("medspan enrich", *loaded.extras, "lake")
     from pipelines.enrich.schedule import check_expression, run_on_schedule, stopping_on_sigterm
 
-    changes = {"on_model_change": on_model_change, "failed": failed}
+    changes = {"on_model_change": on_model_change, "failed": failed, "max_drift": max_drift}
     overrides = {name: value for name, value in changes.items() if value is not None}
     section = loaded.pipeline.enrich.model_copy(update=overrides)
     pipeline = loaded.pipeline.model_copy(update={"enrich": section})
@@ -75,12 +81,19 @@ def enrich(
 
 
 def _pass(loaded: LoadedPipeline, address: str | None, console: Console, as_json: bool) -> None:
+    from pipelines.batch import DriftError
     from pipelines.enrich import enrich_once
     from pipelines.ray_cluster import cluster
     from pipelines.runs.store import RunStore
 
-    with stdout_to_stderr(as_json), bar_on(console) as bar:
-        done = enrich_once(loaded, bar, cluster(address))
+    try:
+        with stdout_to_stderr(as_json), bar_on(console) as bar:
+            done = enrich_once(loaded, bar, cluster(address))
+    except DriftError as error:
+        if as_json:
+            drift = [one.as_dict() for one in error.drift.beyond(error.limit)]
+            print(json.dumps({"run_id": error.run_id, "committed": False, "drift": drift}))
+        raise
     if done.outcome is not None:
         if not as_json:
             console.print(_summary(done.changes))

@@ -36,9 +36,8 @@ def evaluate(
     run: Annotated[
         str | None,
         typer.Option(
-            help="Score what this committed run wrote ('latest' for the last one, 'live' for all "
-            "live documents of the sink); default: run the pipeline's models on the gold texts in "
-            "this process."
+            help="Score the sink: 'latest' for all live documents, or a run's id for those that "
+            "this run wrote; default: run the pipeline's models on the gold texts in this process."
         ),
     ] = None,
     html: Annotated[str | None, typer.Option(help="Write an HTML page of the errors.")] = None,
@@ -71,10 +70,15 @@ def evaluate(
         write_errors(html, comparison, name=loaded.pipeline.name)
     agreement = agreements(documents.values())
     if as_json:
-        more = {"agreement": [asdict(one) for one in agreement], "gold_notes": dict(read.notes)}
+        more = {
+            "agreement": [asdict(one) for one in agreement],
+            "gold_notes": dict(read.notes),
+            "scored": scored(loaded, run),
+        }
         print(json.dumps(comparison.as_dict() | more))
         return
     console.print(table(comparison))
+    console.print(escape(f"Scored: {scored(loaded, run)}."), soft_wrap=True, highlight=False)
     if agreement:
         console.print(agreement_table(agreement))
     for what, count in read.notes.most_common():
@@ -86,11 +90,25 @@ def evaluate(
 def predictions_of(
     loaded: LoadedPipeline, gold: Mapping[str, GoldDocument], run: str | None
 ) -> Iterator[Prediction]:
-    """What the pipeline's models find in the gold texts, or what a committed run found: its id,
-    ``latest`` or ``live``."""
+    """What the pipeline's models find in the gold texts; or what stands in the sink: of all live
+    documents (``latest``), or of those that a run wrote, by its id."""
     if run is None:
         return _extracted(loaded, {id_: document.text for id_, document in gold.items()})
     return _stored(loaded.pipeline.sink.path, run)
+
+
+def scored(loaded: LoadedPipeline, run: str | None) -> str:
+    """Which documents ``predictions_of`` yields, in words."""
+    from pipelines.runs.store import RunStore
+
+    if run is None:
+        return "the gold texts, read in this process"
+    snapshot = RunStore(loaded.pipeline.sink.path).snapshot(None if run == "latest" else run)
+    wanted = (one for one in snapshot.units if run in ("latest", one.run_id))
+    count = f"{sum(one.documents for one in wanted):,}"
+    if run == "latest":
+        return f"the {count} live documents after run {snapshot.run_id}"
+    return f"the {count} documents that run {run} wrote"
 
 
 def _extracted(loaded: LoadedPipeline, texts: dict[str, str]) -> Iterator[Prediction]:
@@ -119,9 +137,9 @@ def _stored(path: str, run: str) -> Iterator[Prediction]:
     from pipelines.runs.results import read_results
     from pipelines.runs.store import RunStore
 
-    snapshot = RunStore(path).snapshot(None if run in ("latest", "live") else run)
-    latest = snapshot.run_id
-    for result in read_results(snapshot, None if run == "live" else latest):
+    snapshot = RunStore(path).snapshot(None if run == "latest" else run)
+    latest = snapshot.run_id  # raises where no run is committed
+    for result in read_results(snapshot, None if run == "latest" else latest):
         yield Prediction(
             result.doc_id, result.text, result.entities, Status(result.status), result.relations
         )

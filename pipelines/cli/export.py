@@ -58,8 +58,8 @@ def export(
     run: Annotated[
         str | None,
         typer.Option(
-            help="Only documents that this run wrote ('latest' for the last one), as they were "
-            "after it; default: all live documents."
+            help="Only documents that this run wrote, as they were after it, by its id; default: "
+            "all live documents."
         ),
     ] = None,
     deidentified: DeidentifiedOption = False,
@@ -131,7 +131,7 @@ def export(
         selection = Selection(
             frozenset(label or ()), _statuses(status or []), min_score, frozenset(document or ())
         )
-        snapshot = store_of(sink).snapshot(None if run == "latest" else run)
+        snapshot = store_of(sink).snapshot(run)
         check_columns(snapshot, {"--patient": patient, "--date": date}, deidentified)
         latest = snapshot.run_id  # raises where no run is committed
         columns = (*to.columns, *options.columns)

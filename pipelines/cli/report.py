@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -26,37 +26,44 @@ _SHEETS = 200  # page images in one report, about 100 kB each
 def report(
     sink: SinkPath,
     run: Annotated[
-        str | None, typer.Option(help="Run id; default: the latest committed run.")
+        str | None,
+        typer.Option(help="Only what this run wrote, by its id; default: all live documents."),
     ] = None,
     documents: Annotated[int, typer.Option(min=1, help="Maximum number of documents shown.")] = 200,
     out: Annotated[
-        str | None, typer.Option(help="Output path; default: _reports/<run>.html in the sink.")
+        str | None,
+        typer.Option(help="Output path; default: _reports/live.html or <run>.html in the sink."),
     ] = None,
     deidentified: Annotated[
         bool,
         typer.Option(
-            "--deidentified", help="Show what de-identification replaced, before and after."
+            "--deidentified",
+            help="Show what de-identification of the latest run, or of --run, replaced.",
         ),
     ] = False,
 ) -> None:
-    """Write the HTML report of a run. It works offline and contains patients' text."""
+    """Write the HTML report of the live documents, or of a run. It works offline and contains
+    patients' text."""
     from pipelines.tables.folder import RunError
 
     console = Console(highlight=False)
-    write = write_deidentified_report if deidentified else write_report
     try:
         store = store_of(sink)
-        path = write(store, run or store.latest(), limit=documents, path=out)
+        path = (
+            write_deidentified_report(store, run or store.latest(), limit=documents, path=out)
+            if deidentified
+            else write_report(store, run, limit=documents, path=out)
+        )
     except RunError as error:
         show_error(error, console)
         raise typer.Exit(2) from error
     console.print(escape(path), soft_wrap=True)
 
 
-def write_report(store: RunStore, run_id: str, limit: int, path: str | None = None) -> str:
-    """Render a committed run to HTML and return the path of the file.
+def write_report(store: RunStore, run_id: str | None, limit: int, path: str | None = None) -> str:
+    """Render the live documents, or those that a run wrote, to HTML; the path of the file.
 
-    It shows at most ``limit`` documents; those of a large run come from evenly spaced files.
+    It shows at most ``limit`` documents; those of a large sink come from evenly spaced files.
     """
     from datetime import datetime
 
@@ -65,8 +72,8 @@ def write_report(store: RunStore, run_id: str, limit: int, path: str | None = No
     from pipelines.report import ReportRun, ReportStep, write
 
     snapshot = store.snapshot(run_id)
-    marker = snapshot.ledger.facts(run_id)
-    counts = marker["counts"]
+    marker = snapshot.ledger.facts(snapshot.run_id)
+    counts = marker["counts"] if run_id else _live_counts(snapshot)
     config = marker["config"]
     steps = [
         ReportStep(
@@ -77,11 +84,16 @@ def write_report(store: RunStore, run_id: str, limit: int, path: str | None = No
         )
         for stage in config["stages"]
     ]
+    live = marker["current"]["documents"]
+    written = sum(counts["documents"].values())
     about = ReportRun(
         name=marker["name"],
-        run_id=run_id,
+        run_id=snapshot.run_id,
+        shows=f"all {live:,} live documents, after this run"
+        if run_id is None
+        else f"the {written:,} documents that this run wrote, of {live:,} live ones",
         started=datetime.fromisoformat(marker["started_at"]),
-        seconds=marker["seconds"],
+        seconds=marker["seconds"] if run_id else counts["wall"],
         documents_ok=counts["documents"].get("ok", 0),
         documents_truncated=counts["documents"].get("truncated", 0),
         documents_failed=counts["documents"].get("failed", 0),
@@ -93,9 +105,35 @@ def write_report(store: RunStore, run_id: str, limit: int, path: str | None = No
         vocabularies=[f"{one['name']} {one['version']}" for one in marker["vocabularies"]],
         config=yaml.safe_dump(config["pipeline"], sort_keys=False),
     )
-    path = path or f"{store.path}/_reports/{run_id}.html"
-    write(path, about, _documents(snapshot, marker, limit), limit=limit)
+    path = path or f"{store.path}/_reports/{run_id or 'live'}.html"
+    write(path, about, _documents(snapshot, run_id, marker, limit), limit=limit)
     return path
+
+
+def _live_counts(snapshot: Snapshot) -> dict[str, Any]:
+    """The counts of a marker for all that is live, from two columns of each table; work is that of
+    all runs with live documents."""
+
+    def counted(table: Literal["documents", "entities"], column: str) -> dict[str, int]:
+        found = Counter[str]()
+        for part in snapshot.tables(table, [column]):
+            for one in part[column].value_counts().to_pylist():
+                found[one["values"]] += one["counts"]
+        return dict(found.most_common())
+
+    live = {one.run_id for one in snapshot.units}
+    markers = [facts for run, facts in snapshot.ledger.all_facts.items() if run in live]
+    work: dict[str, Counter[str]] = {"tokens": Counter(), "seconds": Counter()}
+    for name, sums in work.items():
+        for marker in markers:
+            sums.update(marker["counts"][name])
+    return {
+        "documents": counted("documents", "status"),
+        "entities": counted("entities", "label"),
+        "grounding": counted("entities", "grounding"),
+        "wall": sum(marker["seconds"] for marker in markers),
+        **work,
+    }
 
 
 def write_deidentified_report(
@@ -154,14 +192,16 @@ class _Sheets:
         return found
 
 
-def _documents(snapshot: Snapshot, marker: dict[str, Any], limit: int) -> Iterator[ReportDocument]:
+def _documents(
+    snapshot: Snapshot, run_id: str | None, marker: dict[str, Any], limit: int
+) -> Iterator[ReportDocument]:
     from actors.spans import Status
     from pipelines.report import ReportDocument
     from pipelines.runs.results import read_results
 
     left = [_SHEETS]
     # The report samples its input. Evenly spaced files bound how much of a large run is read.
-    for result in read_results(snapshot, snapshot.run_id, most_files=limit, columns=["steps"]):
+    for result in read_results(snapshot, run_id, most_files=limit, columns=["steps"]):
         yield ReportDocument(
             doc_id=result.doc_id,
             status=Status(result.status),

@@ -24,6 +24,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from pipelines.cli.drift_display import differences_table
 from pipelines.cli.errors import show_error
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def explain_run_errors(
     console: Console, config: str, sink: str, run_id: str | None = None
 ) -> Iterator[None]:
     """Translate the errors that end a run early into messages and exit codes."""
-    from pipelines.batch import RunFailedError
+    from pipelines.batch import DriftError, RunFailedError
     from pipelines.tables.folder import RunError
 
     def next_steps(known: str | None) -> str:
@@ -144,6 +145,20 @@ def explain_run_errors(
             f"\nInterrupted. {escape(next_steps(run_id))}", soft_wrap=True, highlight=False
         )
         raise typer.Exit(1) from None
+    except DriftError as error:
+        beyond = error.drift.beyond(error.limit)
+        console.print(differences_table(beyond, "Drift of the pass against the live runs"))
+        console.print(
+            escape(
+                f"Run {error.run_id} was not committed: {error}\n"
+                "Finished units are kept: no model runs again.\n"
+                f"  accept:   medspan enrich {config} --max-drift 1\n"
+                f"  discard:  medspan runs discard {sink} {error.run_id}"
+            ),
+            soft_wrap=True,
+            highlight=False,
+        )
+        raise typer.Exit(3) from error
     except RunFailedError as error:
         console.print(
             f"[red]Run {error.run_id} failed:[/]",

@@ -6,20 +6,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
+from pipelines.cli.drift_display import drift_table
 from pipelines.cli.errors import show_error
 from pipelines.cli.sink_argument import SinkPath, store_of
-
-if TYPE_CHECKING:
-    from pipelines.runs.drift import Drift
 
 app = typer.Typer(no_args_is_help=True)
 _Run = Annotated[str, typer.Argument(help="A run id.")]
@@ -148,49 +145,28 @@ def compare(
     before: _Run,
     after: _Run,
     every: Annotated[bool, typer.Option("--all", help="Also what has not moved.")] = False,
+    plot: Annotated[str | None, typer.Option(help="Write a plot here, as SVG.")] = None,
     as_json: _Json = False,
 ) -> None:
     """Compare what two runs found, and tell which rates, scores and shares moved beyond chance."""
+    from pipelines.markup.reader_page import save
     from pipelines.runs.drift import compare_profiles
-    from pipelines.runs.profile import profile
+    from pipelines.runs.drift_plot import drift_svg
+    from pipelines.runs.profile import Profile
     from pipelines.tables.folder import RunError
 
     try:
         store = store_of(sink)
-        drift = compare_profiles(*(profile(store.snapshot(run), run) for run in (before, after)))
-    except (RunError, FileNotFoundError) as error:
-        _refuse(_vacuumed(before, error))
+        profiles = (Profile.from_dict(store.marker(run)["profile"]) for run in (before, after))
+        drift = compare_profiles(*profiles)
+    except RunError as error:
+        _refuse(error)
+    if plot:
+        save(plot, drift_svg(drift, (before, after), every))
     if as_json:
-        print(json.dumps(drift.as_dict()))
+        print(json.dumps({"runs": [before, after]} | drift.as_dict()))
         return
     Console(highlight=False).print(drift_table(drift, every))
-
-
-def drift_table(drift: Drift, every: bool = False) -> Table:
-    """The measures that moved, or every one, surest first."""
-    from pipelines.runs.drift import LEAST_DOCUMENTS
-
-    moved = sum(one.moved for one in drift.differences)
-    title = (
-        f"{moved} of {len(drift.differences)} measures moved; documents: "
-        f"{drift.before.documents:,}, then {drift.after.documents:,}"
-    )
-    few = min(drift.before.documents, drift.after.documents) < LEAST_DOCUMENTS
-    caption = f"not judged: a measure needs {LEAST_DOCUMENTS} documents in each run"
-    table = Table(title=title, box=box.SIMPLE_HEAD, caption=caption if few else None)
-    table.add_column("what", overflow="fold")
-    for name in ("before", "after", "q"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for one in drift.differences:
-        if one.moved or every:
-            measure = one.measure
-            table.add_row(
-                Text(f"{measure.group}: {measure.name} ({measure.unit})"),
-                *("–" if value is None else f"{value:,.3f}" for value in (one.before, one.after)),
-                f"{one.q:.3f}" if one.q >= 0.001 else "<0.001",
-                style="bold" if one.moved and every else None,
-            )
-    return table
 
 
 @app.command()

@@ -58,7 +58,9 @@ class LoadedPipeline:
         gguf = any(stage.kind == "gguf" for stage in self.stages)
         pages = self.sees_pictures or any(stage.reads_pictures for stage in self.stages)
         deidentify = any(stage.kind == "deidentify" for stage in self.stages)
-        return ("gguf",) * gguf + ("pages",) * pages + ("deidentify",) * deidentify
+        traces = self.pipeline.traces is not None
+        names = {"gguf": gguf, "pages": pages, "deidentify": deidentify, "otel": traces}
+        return tuple(name for name, needed in names.items() if needed)
 
     def as_json(self) -> str:
         """The pipeline as JSON, as stored in a run's plan and marker."""

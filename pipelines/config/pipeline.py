@@ -15,6 +15,7 @@ from pipelines.config.serve import Serve
 from pipelines.config.sink import Sink
 from pipelines.config.source import Source
 from pipelines.config.steps import Ocr, Step
+from pipelines.config.traces import Traces
 from pipelines.deidentification import Deidentification
 from pipelines.storage import Storage
 
@@ -46,6 +47,14 @@ class Enrich(ConfigSection):
         le=1,
         description="Reject a pass if more than this share of the known files (and at least 20) "
         "is gone at once: the path is probably wrong.",
+    )
+    max_drift: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="End a pass before its commit (exit code 3) if its documents differ from those "
+        "of the live runs beyond chance, and by more than this: shares by their difference, rates "
+        "and means relative to the larger one.",
     )
 
 
@@ -91,6 +100,9 @@ class Pipeline(ConfigSection):
         "and no document, window or token within one.",
     )
     storage: Storage = Storage()
+    traces: Traces | None = Field(
+        None, description="Send OpenTelemetry traces of requests and runs; default: none."
+    )
     serve: Serve = Serve()
 
     @model_validator(mode="after")

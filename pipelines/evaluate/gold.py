@@ -2,6 +2,7 @@
 
 A line is {"id", "text", "entities": [{"start", "end", "label", "text"}]}. Offsets are code points,
 unless ``offsets`` names another unit. See ``statements`` for the optional status and relations.
+Lines of several people for one document name these in ``annotator``.
 Every error names file and line, and none contains text: gold notes are patients' data too.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 import fsspec
@@ -42,24 +43,42 @@ class GoldDocument:
     entities: tuple[GoldSpan, ...]
     statements: Statements = field(default_factory=Statements)
     annotators: Mapping[str, tuple[GoldSpan, ...]] = field(default_factory=dict)
-    """What each person marked, if several annotated the document; ``entities`` are one of these."""
+    """What each person marked, where that is known; ``entities`` are one of these."""
+
+    def joined(self, other: GoldDocument) -> GoldDocument:
+        """The document with what ``other``, the same document by another person, marked too; its
+        entities and statements are then those of ``other``. Raises GoldError where a person would
+        count twice, or the texts differ."""
+        who = self.annotators.keys() & other.annotators.keys()
+        if who or not (self.annotators and other.annotators):
+            raise GoldError(
+                f"two documents with the id {self.id!r}; where several people annotated one, each "
+                "line must name another 'annotator'"
+            )
+        if self.text != other.text:
+            raise GoldError(f"two texts of the document {self.id!r}")
+        return replace(other, annotators={**self.annotators, **other.annotators})
 
 
 def load_gold(path: str) -> dict[str, GoldDocument]:
     """Load the documents of a JSONL file (a path or fsspec URL) by id, in file order.
 
-    Raises GoldError with file and line if a line is not a document, an id is duplicated, or
-    text[start:end] differs from the entity's text; FileNotFoundError if the file does not exist.
+    Of a document that several annotators have a line for, the last line counts. Raises GoldError
+    with file and line if a line is not a document, an id is duplicated, or text[start:end] differs
+    from the entity's text; FileNotFoundError if the file does not exist.
     """
     gold: dict[str, GoldDocument] = {}
     with fsspec.open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
-            document = _document(line, f"{path}, line {number}")
-            if document.id in gold:
-                raise GoldError(f"{path}, line {number}: duplicate id {document.id!r}")
-            gold[document.id] = document
+            where = f"{path}, line {number}"
+            document = _document(line, where)
+            try:
+                before = gold.get(document.id)
+                gold[document.id] = document if before is None else before.joined(document)
+            except GoldError as error:
+                raise GoldError(f"{where}: {error}") from None
     if not gold:
         raise GoldError(f"{path}: no documents")
     return gold
@@ -94,7 +113,10 @@ def _document(line: bytes, where: str) -> GoldDocument:
         statements = read_statements(row, len(text))
     except StatementError as error:
         raise GoldError(f"{where}: {error}") from None
-    return GoldDocument(identifier, text, spans, statements)
+    who = row.get("annotator")
+    if who is not None and not (isinstance(who, str) and who):
+        raise GoldError(f"{where}: 'annotator' must be a non-empty string")
+    return GoldDocument(identifier, text, spans, statements, {who: spans} if who else {})
 
 
 def _in_code_points(

@@ -47,9 +47,11 @@ def read_gold(path: str, format_: GoldFormat | None = None) -> Gold:
     documents: dict[str, GoldDocument] = {}
     with store_errors():
         for document in _documents(path, format_, notes):
-            if document.id in documents:
-                raise GoldError(f"{path}: two documents with the id {document.id!r}")
-            documents[document.id] = document
+            try:
+                before = documents.get(document.id)
+                documents[document.id] = document if before is None else before.joined(document)
+            except GoldError as error:
+                raise GoldError(f"{path}: {error}") from None
     if not documents:
         raise GoldError(f"{path}: no annotated documents")
     return Gold(documents, notes)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from math import erfc, isclose, sqrt
 
 from pipelines.runs.profile import Measure, Profile, Ratio
+from pipelines.tables.ledger import Ledger
 
 FALSE_ALARMS = 0.05
 """The expected share of measures that moved by chance, among those named."""
@@ -22,7 +23,7 @@ LEAST_DOCUMENTS = 30
 
 @dataclass(frozen=True, slots=True)
 class MeasureChange:
-    """A measure in both runs; ``q`` is its p-value, adjusted for the number of measures."""
+    """A measure of both; ``q`` is its p-value, adjusted for the number of measures."""
 
     measure: Measure
     before: float | None
@@ -30,51 +31,70 @@ class MeasureChange:
     q: float
     moved: bool
 
+    @property
+    def size(self) -> float:
+        """How far apart the two are, 0 to 1: of shares the difference, of rates and means that
+        relative to the larger one."""
+        if self.before is None or self.after is None:
+            return 0.0
+        difference = abs(self.before - self.after)
+        if self.measure.unit.startswith("share"):
+            return difference
+        return difference / max(abs(self.before), abs(self.after), 1e-12)
+
+    def as_dict(self) -> dict[str, object]:
+        """As JSON values."""
+        measure = self.measure
+        return {"group": measure.group, "name": measure.name, "unit": measure.unit} | {
+            "before": self.before,
+            "after": self.after,
+            "size": self.size,
+            "q": self.q,
+            "moved": self.moved,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """Two runs compared; the differences are in the order of their ``q``."""
+    """Two profiles compared; the differences are in the order of their ``q``."""
 
     before: Profile
     after: Profile
     differences: tuple[MeasureChange, ...]
 
+    def beyond(self, size: float) -> tuple[MeasureChange, ...]:
+        """The measures that moved beyond chance and by more than ``size``, the farthest first."""
+        moved = (one for one in self.differences if one.moved and one.size > size)
+        return tuple(sorted(moved, key=lambda one: -one.size))
+
     def as_dict(self) -> dict[str, object]:
         """As JSON values."""
         return {
-            "runs": [self.before.run_id, self.after.run_id],
             "documents": [self.before.documents, self.after.documents],
-            "measures": [
-                {"group": one.measure.group, "name": one.measure.name, "unit": one.measure.unit}
-                | {"before": one.before, "after": one.after, "q": one.q, "moved": one.moved}
-                for one in self.differences
-            ],
+            "measures": [one.as_dict() for one in self.differences],
         }
 
 
+def live_profile(ledger: Ledger) -> Profile:
+    """What the runs found that have rows in a snapshot, all together."""
+    live = {one.run_id for one in ledger.live}
+    found = Profile()
+    for run_id, facts in ledger.all_facts.items():
+        if run_id in live:
+            found.update(Profile.from_dict(facts["profile"]))
+    return found
+
+
 def compare_profiles(before: Profile, after: Profile) -> Drift:
-    """Compare two runs."""
-    measures = sorted(
-        before.measures.keys() | after.measures.keys(), key=lambda one: (one.group, one.name)
-    )
-    pairs = [(_of(before, one), _of(after, one)) for one in measures]
+    """Compare what two runs, or groups of runs, found."""
+    measures = sorted(before.sums.keys() | after.sums.keys(), key=lambda o: (o.group, o.name))
+    pairs = [(before.measure(one), after.measure(one)) for one in measures]
     qs = _adjusted([_p(a, b) for a, b in pairs])
     differences = [
         MeasureChange(measure, a.value, b.value, q, q <= FALSE_ALARMS)
         for measure, (a, b), q in zip(measures, pairs, qs, strict=True)
     ]
     return Drift(before, after, tuple(sorted(differences, key=lambda one: one.q)))
-
-
-def _of(profile: Profile, measure: Measure) -> Ratio:
-    found = profile.measures.get(measure)
-    if found is not None:
-        return found
-    # A label that a run never gave is given 0 times per document.
-    count = float(profile.documents)
-    if measure.unit == "per document":
-        return Ratio(profile.documents, x=count, xx=count)
-    return Ratio()
 
 
 def _p(a: Ratio, b: Ratio) -> float:

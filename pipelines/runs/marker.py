@@ -47,6 +47,7 @@ def marker(
         "vocabularies": list(plan.vocabularies),
         "config": json.loads(plan.pipeline),
         "counts": tally.as_dict(),
+        "profile": tally.profile.as_dict(),
         "source": {
             "files": len(sources),
             "digest": hashlib.sha256(listing.encode()).hexdigest(),

@@ -41,6 +41,11 @@ class Increment:
         changes = dict(self.changes)
         return bool(changes.get("new") or changes.get("changed"))
 
+    @property
+    def only_retries(self) -> bool:
+        """Whether no document is processed but those that failed before."""
+        return not (self.new_rows or dict(self.changes).get("stale"))
+
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:

@@ -2,14 +2,14 @@
 
 Each measure is a ratio of two sums over documents, so that its spread follows from documents, which
 are independent, and not from entities, which are not: those of one document resemble each other.
-Only sums are kept, so memory does not grow with the run.
+Only sums are kept, so they add up over units of work, and a run's profile fits into its marker.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, field, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -18,17 +18,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from actors.spans import Grounding, Status
-from pipelines.tables.delta import UnitKey
-from pipelines.tables.snapshot import Snapshot, among, keys_of
+from pipelines.text.language import language
 
 Values = npt.NDArray[np.float64]
-MeasureUnit = Literal["share", "per document", "mean"]
+MeasureUnit = Literal["share", "share of documents", "per document", "mean"]
+_OF_ALL = ("share of documents", "per document")
+"""Units of measures whose denominator is the number of documents."""
 
 LENGTHS = (500, 2_000, 8_000, 32_000)
 """Edges of the ranges of a text's length, in characters."""
 SCORE_RANGES = 10
-_DOCUMENTS = ["doc_id", "run_id", "unit", "status", "text"]
-_ENTITIES = ["doc_id", "run_id", "unit", "label", "score", "grounding", "assertion", "codes"]
 _STATUS = ("negated", "uncertain", "hypothetical", "conditional", "historical")
 
 
@@ -52,6 +51,11 @@ class Ratio:
         self.yy += float(y @ y)
         self.xy += float(x @ y)
         self.xx += float(x @ x)
+
+    def join(self, other: Ratio) -> None:
+        """Add the documents of another ratio."""
+        for one in fields(self):
+            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
 
     @property
     def value(self) -> float | None:
@@ -79,45 +83,64 @@ class Measure:
     unit: MeasureUnit
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Profile:
-    """The measures of a run."""
+    """The measures of documents. Profiles of several units or runs add up to one of all of them."""
 
-    run_id: str
-    documents: int
-    measures: dict[Measure, Ratio]
+    documents: int = 0
+    sums: dict[Measure, Ratio] = field(default_factory=lambda: defaultdict(Ratio))
+
+    @property
+    def measures(self) -> dict[Measure, Ratio]:
+        """The measures by name."""
+        return {one: self.measure(one) for one in self.sums}
+
+    def measure(self, one: Measure) -> Ratio:
+        """A measure; one of all documents is 0 where no document has anything of it."""
+        found = self.sums.get(one, Ratio())
+        if one.unit not in _OF_ALL:
+            return found
+        # A unit of work without, say, a label has no sums for it, but its documents count.
+        count = self.documents
+        return Ratio(count, found.y, count, found.yy, found.y, count)
+
+    def update(self, other: Profile) -> None:
+        """Add the documents of another profile."""
+        self.documents += other.documents
+        for measure, ratio in other.sums.items():
+            self.sums[measure].join(ratio)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values: the sums of each measure, after its name."""
+        return {
+            "documents": self.documents,
+            "measures": [
+                [one.group, one.name, one.unit, *map(_short, astuple(ratio))]
+                for one, ratio in self.sums.items()
+            ],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Profile:
+        """The inverse of ``as_dict``."""
+        made = cls(values["documents"])
+        for group, name, unit, *sums in values["measures"]:
+            made.sums[Measure(group, name, unit)] = Ratio(*sums)
+        return made
 
 
-def profile(snapshot: Snapshot, run_id: str) -> Profile:
-    """Measure the live documents that a run wrote, one file in memory at a time."""
-    measures: dict[Measure, Ratio] = defaultdict(Ratio)
-    total = 0
-    for documents, entities in _files(snapshot, run_id):
-        count = documents.num_rows
-        total += count
-        _add_documents(measures, documents)
-        _add_entities(measures, documents, entities)
-    for measure, ratio in measures.items():
-        if measure.unit == "per document":  # documents without any were not in the sums
-            ratio.documents, ratio.x, ratio.xx, ratio.xy = total, total, total, ratio.y
-    return Profile(run_id, total, dict(measures))
+def _short(value: float) -> float:
+    return int(value) if value == int(value) else value
 
 
-def _files(snapshot: Snapshot, run_id: str) -> Iterator[tuple[pa.Table, pa.Table | None]]:
-    """The documents of each file, with the entities of their units."""
-    units = [one.key for one in snapshot.units if one.run_id == run_id]
-    paths = snapshot.paths("entities", units)
-    for file, keys in keys_of(snapshot.folder, snapshot.table("documents"), units):
-        documents = _read(snapshot, f"documents/{file.path}", _DOCUMENTS, keys)
-        files = dict.fromkeys(path for key in keys for path in paths.get(key, ()))
-        parts = [_read(snapshot, path, _ENTITIES, keys) for path in files]
-        if documents.num_rows:
-            yield documents, pa.concat_tables(parts) if parts else None
-
-
-def _read(snapshot: Snapshot, path: str, columns: list[str], keys: set[UnitKey]) -> pa.Table:
-    table = snapshot.folder.read_table(path, columns)
-    return table.filter(among(table, keys))
+def profile(documents: pa.Table, entities: pa.Table) -> Profile:
+    """Measure rows of the documents table, and of the entities table those of these documents."""
+    made = Profile(documents.num_rows)
+    if documents.num_rows:
+        _add_documents(made.sums, documents)
+        _add_tokens(made.sums, documents)
+        _add_entities(made.sums, documents, entities)
+    return made
 
 
 def _add_documents(measures: dict[Measure, Ratio], documents: pa.Table) -> None:
@@ -125,25 +148,49 @@ def _add_documents(measures: dict[Measure, Ratio], documents: pa.Table) -> None:
     status = documents["status"]
     for outcome in (Status.FAILED, Status.TRUNCATED):
         y = _floats(pc.equal(status, outcome.value))
-        measures[Measure("documents", outcome.value, "share")].add(y, one)
+        measures[Measure("documents", outcome.value, "share of documents")].add(y, one)
     lengths = _floats(pc.fill_null(pc.utf8_length(documents["text"]), 0))
     measures[Measure("text", "characters", "mean")].add(lengths, one)
     edges = (0, *LENGTHS)
     for low, high in zip(edges, (*LENGTHS, None), strict=True):
         inside = (lengths >= low) & (lengths < (high or np.inf))
         name = f"{low:,} to {high:,} characters" if high else f"{low:,} characters or more"
-        measures[Measure("text", name, "share")].add(inside.astype(np.float64), one)
+        measures[Measure("text", name, "share of documents")].add(inside.astype(np.float64), one)
+    spoken = np.array([language(text) for text in documents["text"].to_pylist()])
+    for code in np.unique(spoken):
+        mask = (spoken == code).astype(np.float64)
+        measures[Measure("language", str(code), "share of documents")].add(mask, one)
 
 
-def _add_entities(
-    measures: dict[Measure, Ratio], documents: pa.Table, entities: pa.Table | None
-) -> None:
-    if entities is None:
+def _add_tokens(measures: dict[Measure, Ratio], documents: pa.Table) -> None:
+    """The share of tokens that a model's vocabulary does not have, by model."""
+    steps = documents["steps"].combine_chunks()
+    place = pc.list_parent_indices(steps).to_numpy()
+    flat = pc.list_flatten(steps)
+    if not len(flat):
         return
+    of = flat.field("model").to_numpy(zero_copy_only=False)
+    counts = [
+        pc.fill_null(flat.field(name), 0).to_numpy() for name in ("unknown_tokens", "prompt_tokens")
+    ]
+    for model in sorted(set(of)):
+        mine = of == model
+        y, x = (
+            np.bincount(place[mine], one[mine], documents.num_rows).astype(np.float64)
+            for one in counts
+        )
+        if x.any():  # OCR reads no tokens
+            measures[Measure("tokens", f"unknown to {model}", "share")].add(y, x)
+
+
+def _add_entities(measures: dict[Measure, Ratio], documents: pa.Table, entities: pa.Table) -> None:
     count = documents.num_rows
     at = pc.index_in(entities["doc_id"], value_set=documents["doc_id"].combine_chunks())
-    # Files of a table may be joined apart from those of another.
     entities, place = entities.filter(pc.is_valid(at)), at.drop_null().to_numpy()
+    found = np.bincount(place, minlength=count).astype(np.float64)
+    measures[Measure("entities", "all", "per document")].add(found, np.ones(count))
+    if not entities.num_rows:
+        return
 
     def each(mask: npt.NDArray[np.bool_], weights: Values | None = None) -> Values:
         """The sum over the chosen entities of each document."""
@@ -157,7 +204,6 @@ def _add_entities(
     scored = pc.is_valid(entities["score"]).to_numpy()
     scores = pc.fill_null(entities["score"], 0.0).to_numpy()
     labels = entities["label"].to_numpy()
-    measures[Measure("entities", "all", "per document")].add(each(every), np.ones(count))
     for label in pc.unique(entities["label"]).to_pylist():
         mine = labels == label
         measures[Measure("entities", label, "per document")].add(each(mine), np.ones(count))

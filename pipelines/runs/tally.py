@@ -1,4 +1,4 @@
-"""Counts of documents and entities, per unit and per run."""
+"""Counts of documents and entities, and their profile, per unit and per run."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actors.spans import Status
+from pipelines.runs.profile import Profile
 
 
 @dataclass
 class Tally:
-    """Counts of documents and entities, per unit and per run."""
+    """Counts of documents and entities, and their profile, per unit and per run."""
 
     documents: Counter[str] = field(default_factory=Counter)
     """By status."""
@@ -34,6 +35,8 @@ class Tally:
     """De-identified documents by status: ok, residue, failed."""
     over_share: Counter[str] = field(default_factory=Counter)
     """Units after which an actor exceeded its GPU memory share, by model."""
+    profile: Profile = field(default_factory=Profile)
+    """What the documents look like that are not carried over."""
 
     def __iadd__(self, other: Tally) -> Tally:
         for name, counter in vars(other).items():
@@ -51,19 +54,20 @@ class Tally:
         return self.documents[Status.FAILED.value] / max(self.total, 1)
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
-        """As plain dictionaries, largest count first."""
-        return {name: dict(counter.most_common()) for name, counter in vars(self).items()}
+        """The counts as plain dictionaries, largest count first."""
+        return {
+            name: dict(counter.most_common())
+            for name, counter in vars(self).items()
+            if isinstance(counter, Counter)
+        }
 
     def as_json(self) -> str:
-        """The same as JSON."""
-        return json.dumps(self.as_dict())
+        """The counts and the profile as JSON."""
+        return json.dumps(self.as_dict() | {"profile": self.profile.as_dict()})
 
     @classmethod
     def from_json(cls, content: str) -> Tally:
-        """The reverse of ``as_json``."""
-        return cls.from_dict(json.loads(content))
-
-    @classmethod
-    def from_dict(cls, values: dict[str, dict[str, Any]]) -> Tally:
-        """The reverse of ``as_dict``."""
-        return cls(**{name: Counter(counts) for name, counts in values.items()})
+        """The reverse of ``as_json``; without a profile where the JSON has none."""
+        values = json.loads(content)
+        profile = Profile.from_dict(values.pop("profile", Profile().as_dict()))
+        return cls(profile=profile, **{name: Counter(counts) for name, counts in values.items()})

@@ -10,6 +10,7 @@ from actors.config.load import load_guideline
 from actors.config.merge import Merge
 from actors.guideline import Guideline
 from pipelines.config import LoadedPipeline, Serve
+from pipelines.config.traces import Traces
 from pipelines.stages import Stage
 from pipelines.storage import Storage
 
@@ -42,6 +43,7 @@ class Catalogue:
     reader: Stage | None = None
     guidelines: Mapping[str, Guideline] = field(default_factory=dict)
     storage: Storage = field(default_factory=Storage)
+    traces: Traces | None = None
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -96,6 +98,7 @@ def catalogue_of(loaded: LoadedPipeline) -> Catalogue:
         None if reader is None else _replicated(reader, serve),
         guidelines,
         pipeline.storage,
+        pipeline.traces,
     )
 
 

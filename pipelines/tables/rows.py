@@ -191,6 +191,7 @@ def extraction_row(extraction: Extraction) -> dict[str, Any]:
             "structured": extraction.structured,
             "problems": list(extraction.problems),
             "prompt_tokens": extraction.usage.prompt_tokens,
+            "unknown_tokens": extraction.usage.unknown_tokens,
             "completion_tokens": extraction.usage.completion_tokens,
             "seconds": extraction.usage.seconds,
             "fingerprint": extraction.fingerprint,
@@ -215,5 +216,10 @@ def row_extraction(row: dict[str, Any], document_id: str) -> Extraction:
         reasoning=step["reasoning"],
         structured=step["structured"],
         problems=tuple(step["problems"]),
-        usage=Usage(step["prompt_tokens"], step["completion_tokens"], step["seconds"]),
+        usage=Usage(
+            step["prompt_tokens"],
+            step["completion_tokens"],
+            step["seconds"],
+            step["unknown_tokens"],
+        ),
     )

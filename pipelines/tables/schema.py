@@ -118,6 +118,7 @@ _STEP = pa.struct(
         pa.field("structured", pa.string()),
         pa.field("problems", pa.list_(pa.string())),
         pa.field("prompt_tokens", pa.int64()),
+        pa.field("unknown_tokens", pa.int64()),
         pa.field("completion_tokens", pa.int64()),
         pa.field("seconds", pa.float64()),
         pa.field("fingerprint", pa.string()),

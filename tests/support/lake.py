@@ -25,6 +25,7 @@ from pipelines.batch.stage import Load
 from pipelines.config import LoadedPipeline, Pipeline, Sink, Source, Step
 from pipelines.pool import Pool
 from pipelines.runs.plan import RunPlan
+from pipelines.runs.profile import Profile, profile
 from pipelines.runs.store import RunStore
 from pipelines.runs.tally import Tally
 from pipelines.source.units import Slice
@@ -206,6 +207,7 @@ def store_rows(
     rows = given or {}
     given_documents = list(rows.get("documents", ()))
     done = {}
+    found = Profile()
     for unit, ids in units.items():
         documents = [
             {"doc_id": i, "source": f"file:///{unit}", "source_row": n, "status": "ok"}
@@ -224,6 +226,7 @@ def store_rows(
             "relations": pa.Table.from_pylist(list(rows.get("relations", ())), schema=RELATIONS),
         }
         done[unit] = write_unit_tables(store.folder, run_id, unit, tables)
+        found.update(profile(tables["documents"], tables["entities"]))
 
     def change(snapshot: Snapshot) -> Change:
         made = [
@@ -251,6 +254,7 @@ def store_rows(
             empty=(),
             facts={
                 "counts": counts,
+                "profile": found.as_dict(),
                 "current": {"documents": sum(one.documents for one in live)},
                 "committed_at": datetime.now(UTC).isoformat(),
                 **(facts or {}),

@@ -32,7 +32,9 @@ class InProcess:
                 released = True
             blocks = asyncio.run(_through(stage, blocks))
         for block in blocks:
-            written = write_unit(block, work.loaded, work.run_id, work.plan.key_check)
+            written = write_unit(
+                block, work.loaded, work.run_id, work.plan.key_check, run_span=work.span
+            )
             yield written.to_pylist()[0]
 
 

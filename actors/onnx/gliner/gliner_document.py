@@ -28,9 +28,9 @@ class Task:
 class GlinerDocument:
     """A document in words and pieces, with its windows under each prompt of its plan.
 
-    ``ids``: the pieces of all words; ``before``: per word how many pieces come before it, and their
-    number at the end. ``windows``: per prompt. ``next``: how many of all windows were taken, of
-    which those of ``waiting`` have no result yet.
+    ``ids``: the pieces of all words, of which ``unknown`` are not in the vocabulary; ``before``:
+    per word how many pieces come before it, and their number at the end. ``windows``: per prompt.
+    ``next``: how many of all windows were taken, of which those of ``waiting`` have no result yet.
     """
 
     document: Document
@@ -40,6 +40,7 @@ class GlinerDocument:
         default_factory=lambda: WordSpans(np.zeros(0, np.int32), np.zeros(0, np.int32))
     )
     ids: Int32Array = field(default_factory=lambda: np.zeros(0, np.int32))
+    unknown: int = 0
     before: Int32Array = field(default_factory=lambda: np.zeros(1, np.int32))
     windows: tuple[list[WordWindow], ...] = ()
     problems: tuple[str, ...] = ()

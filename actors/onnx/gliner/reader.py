@@ -176,6 +176,7 @@ class GlinerReader:
             usage=Usage(
                 prompt_tokens=reading.tokens,
                 seconds=reading.seconds + time.perf_counter() - began,
+                unknown_tokens=reading.unknown,
             ),
         )
 
@@ -190,7 +191,7 @@ class GlinerReader:
         known = pieces > 0
         reading.places = WordSpans(places.starts[known], places.ends[known])
         pieces = pieces[known]
-        reading.ids = ids
+        reading.ids, reading.unknown = ids, unknown
         reading.before = np.concatenate([[0], np.cumsum(pieces)]).astype(np.int32)
         rooms = [self._room - len(prompt.ids) for prompt in plan.prompts]
         reading.windows = tuple(self._windows(pieces, room) for room in rooms)

@@ -169,6 +169,7 @@ class TokenClassifier:
             usage=Usage(
                 prompt_tokens=len(reading.tokens),
                 seconds=reading.seconds + time.perf_counter() - began,
+                unknown_tokens=reading.tokens.unknown,
             ),
         )
         return select_labels(extraction, reading.guideline)

@@ -30,6 +30,7 @@ from pipelines.serve.http.openapi import describe, request_body
 from pipelines.serve.http.readiness import probe, probe_reader
 from pipelines.serve.http.streaming import DESCRIPTION, EVENTS, MEDIA_TYPE, event_stream
 from pipelines.serve.http.tokens import Token, TokenStore
+from pipelines.serve.http.tracing import RequestSpans
 from pipelines.serve.http.uploads import OPENAPI, read_form
 from pipelines.serve.page import add_page
 from pipelines.serve.wire.errors import CODES, Problem, answers, install
@@ -46,6 +47,7 @@ from pipelines.serve.wire.responses import (
     ReplicaOut,
     VocabulariesResponse,
 )
+from pipelines.worker.traces import Tracer
 
 _DESCRIPTION = """Extracts medical entities from texts, each with the position where it was found.
 
@@ -96,6 +98,8 @@ def create_app(catalogue: Catalogue, models: Models, *, says_id: bool = True) ->
         says_id=says_id,
         proxies=serve.trusted_proxies,
     )
+    if catalogue.traces is not None:
+        app.add_middleware(RequestSpans, tracer=Tracer(catalogue.traces))
     return app
 
 

@@ -14,8 +14,8 @@ from starlette.responses import Response
 
 # Exact paths only, so path traversal is impossible.
 _HERE, _MARKUP = "pipelines.serve.page", "pipelines.markup"
-_SCRIPTS = ["page", "ask", "details", "dom", "files", "layout", "marks", "result", "samples"]
-_SCRIPTS += ["sections", "sheets", "state", "tips", "wanted"]
+_SCRIPTS = ["page", "ask", "details", "dom", "files", "layout", "marks", "result", "review"]
+_SCRIPTS += ["samples", "sections", "sheets", "state", "tips", "wanted"]
 _FILES = {
     "/": (_HERE, "index.html", "text/html; charset=utf-8"),
     "/reader.css": (_MARKUP, "reader.css", "text/css; charset=utf-8"),

@@ -48,13 +48,15 @@ function ends(points) {
   return [...found, points.length];
 }
 
-let parts = [], placed = [], stops = [], styled = null, watcher = null;
+let parts = [], placed = [], stops = [], styled = null, watcher = null, all = [], shown = null;
 
 // Render the grounded entities into an element. `style.look` returns an entity's class, and
 // `style.passes` whether it passes the filters.
 export function draw(element, points, entities, style) {
   watcher?.disconnect();
   styled = style;
+  all = points;
+  shown = element;
   placed = entities.map((entity, i) => [entity, i]).filter(([entity]) => entity.start !== null);
   const last = ends(points);
   const cut = pieces(points.length, placed.map(([entity]) => [entity.start, entity.end]), last);
@@ -72,8 +74,7 @@ export function draw(element, points, entities, style) {
     plain(part);
     return part;
   });
-  // By start, outer entities before inner ones.
-  const inOrder = placed.toSorted(([a, i], [b, j]) => a.start - b.start || b.end - a.end || i - j);
+  const inOrder = placed.toSorted(byPlace);
   stops = [...entities.keys()].filter((i) => entities[i].start === null).concat(inOrder.map(([, i]) => i));
   parts.slice(0, AT_ONCE).forEach(mark);
   element.replaceChildren(...parts.map(({ node }) => node));
@@ -87,6 +88,88 @@ export function draw(element, points, entities, style) {
     }
   }, { rootMargin: "50% 0px", scrollMargin: "50% 0px" });
   if (parts.length > AT_ONCE) for (const { node } of parts) watcher.observe(node);
+}
+
+// By start, outer entities before inner ones.
+const byPlace = ([a, i], [b, j]) => a.start - b.start || b.end - a.end || i - j;
+
+// Render the parts of one entity anew, after a change of it; an entity that is not known yet is
+// added. Cheap at any length of the text: only these parts are split again.
+export function update(entity, i) {
+  if (!placed.some(([, j]) => j === i)) {
+    placed.push([entity, i]);
+    const at = new Map(placed.map((pair) => [pair[1], pair]));
+    const next = stops.findIndex((j) => at.has(j) && byPlace(at.get(j), [entity, i]) > 0);
+    stops.splice(next < 0 ? stops.length : next, 0, i);
+  }
+  for (const part of parts) {
+    if (part.start >= entity.end || part.end <= entity.start) continue;
+    split(part);
+    part.marked = false;
+    mark(part);
+  }
+}
+// Render all parts anew that have marks now.
+export function updateAll() {
+  for (const part of parts.filter(({ marked }) => marked)) {
+    part.marked = false;
+    mark(part);
+  }
+}
+function split(part) {
+  const own = [...placed.keys()].filter((n) => {
+    const [entity] = placed[n];
+    return !entity.gone && entity.start < part.end && entity.end > part.start;
+  });
+  const spans = own.map((n) => [placed[n][0].start, placed[n][0].end].map(
+    (at) => Math.min(Math.max(at, part.start), part.end) - part.start));
+  let deep = 0;
+  part.pieces = pieces(part.end - part.start, spans).map((piece) => {
+    for (const level of piece.levels) deep = Math.max(deep, level + 1);
+    const start = piece.start + part.start, end = piece.end + part.start;
+    return { start, end, spans: piece.spans.map((k) => own[k]), levels: piece.levels, text: all.slice(start, end).join("") };
+  });
+  const before = +/deep(\d)/.exec(shown.className)[1];
+  if (deep > before) shown.className = `text deep${Math.min(deep, DEEPEST)}`;
+}
+
+// Between a selection of the browser and the text in code points.
+export function selected() {
+  const { anchorNode, rangeCount, isCollapsed } = getSelection();
+  if (!rangeCount || isCollapsed || !shown?.contains(anchorNode)) return null;
+  const range = getSelection().getRangeAt(0);
+  const start = offset(range.startContainer, range.startOffset);
+  const end = offset(range.endContainer, range.endOffset);
+  return start === null || end === null || start >= end ? null : [start, end];
+}
+function offset(node, at) {
+  if (node === shown) return parts[at]?.start ?? all.length;  // between two parts
+  const part = parts.find((one) => one.node.contains(node));
+  if (!part) return null;
+  const before = document.createRange();
+  before.setStart(part.node, 0);
+  before.setEnd(node, at);
+  return part.start + Array.from(before.toString()).length;
+}
+export function select(start, end) {
+  const [from, to] = [position(start, false), position(end, true)];
+  getSelection().setBaseAndExtent(...from, ...to);
+  getSelection().getRangeAt(0).startContainer.parentElement.scrollIntoView({ block: "nearest" });
+}
+// The text node and the UTF-16 offset of a code point; at the border of two nodes `last` chooses.
+function position(at, last) {
+  const part = parts.find(({ start, end }) => (last ? at > start && at <= end : at >= start && at < end));
+  let left = all.slice(part.start, at).join("").length;
+  const walker = document.createTreeWalker(part.node, NodeFilter.SHOW_TEXT);
+  for (let node = walker.nextNode(); ; node = walker.nextNode()) {
+    if (left < node.length || (last && left === node.length)) return [node, left];
+    left -= node.length;
+  }
+}
+// The first code point that is in view.
+export function inView(view) {
+  const top = view.getBoundingClientRect().top;
+  return (parts.find(({ node }) => node.getBoundingClientRect().bottom > top) ?? parts[0]).start;
 }
 
 function plain(part) {
@@ -109,9 +192,10 @@ function mark(part) {
       if (entity.end !== piece.end) made.classList.add("o");
       made.dataset.e = i;
       made.dataset.t = entity.label;
-      const status = statusWords(entity);
+      const status = statusWords(entity), said = entity.verdict ? [...status, entity.verdict] : status;
       made.classList.add(...statusLooks(status));
-      if (status.length) made.dataset.s = `, ${status.join(", ")}`;  // read aloud after the label
+      if (entity.verdict) made.dataset.v = entity.verdict;
+      if (said.length) made.dataset.s = `, ${said.join(", ")}`;  // read aloud after the label
       made.append(node);
       node = made;
     }

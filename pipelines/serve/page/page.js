@@ -3,6 +3,7 @@ import { ask, listen, sentence, token } from "./ask.js";
 import { $, button, make, many, number } from "./dom.js";
 import { opened } from "./files.js";
 import { legend, render, said, show, sift, tab } from "./result.js";
+import { leave, reviewing } from "./review.js";
 import { SAMPLES } from "./samples.js";
 import { learn, state, told } from "./state.js";
 import { model, offer, request } from "./wanted.js";
@@ -18,6 +19,7 @@ function stop() {
   asking = retry = null;
 }
 async function read() {
+  if (reviewing()) return;  // what was decided is of this answer
   stop();
   tries = 0;
   const text = $("#text").value;
@@ -105,6 +107,7 @@ const dataUrl = (file) => new Promise((done, failed) => {
   reader.readAsDataURL(file);
 });
 async function open(file) {
+  if (reviewing()) return;
   const most = state.limits?.body_bytes ?? Infinity, large = "This file is larger than the server accepts.";
   if (file.size > most) return void problem(large);
   const { text, picture } = await opened(file);
@@ -156,6 +159,7 @@ function forget() {
   render();
 }
 function put(text) {
+  leave();
   state.file = null;
   if (told()) told().stated_sections.length = 0;  // those of another note
   $("#text").value = text;

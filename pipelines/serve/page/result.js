@@ -5,6 +5,7 @@ import { $, $$, button, make, many, number } from "./dom.js";
 import { asText as layoutText, draw as drawLayout } from "./layout.js";
 import { draw as drawMarks } from "./marks.js";
 import { draw as drawPages } from "./sheets.js";
+import { begin as beginReview, line as reviewedLine, reviewing } from "./review.js";
 import { entities, look, passes, state, told } from "./state.js";
 import { hide, point } from "./tips.js";
 import { request } from "./wanted.js";
@@ -15,6 +16,7 @@ const time = (s) => (s < 1 ? `${Math.max(1, Math.round(s * 1000))} ms` : `${s.to
 
 export function show(answer, text) {
   Object.assign(state, { answer, read: text, points: Array.from(text) });
+  beginReview();
   const failed = told().steps.find((step) => step.error);
   render();
   $("#status").textContent = failed
@@ -70,7 +72,7 @@ function shownTab(name, on) {
 
 export function legend() {
   const counts = new Map();
-  for (const { label } of entities()) counts.set(label, (counts.get(label) ?? 0) + 1);
+  for (const { label, gone } of entities()) if (!gone) counts.set(label, (counts.get(label) ?? 0) + 1);
   for (const label of state.chosen) if (!counts.has(label)) counts.set(label, 0);
   $("#sift").hidden = !counts.size;
   const chips = [...counts].sort(([a], [b]) => a.localeCompare(b)).map(([label, count]) => {
@@ -97,7 +99,7 @@ export function sift() {
   fill();
 }
 // Render only the visible view; others are rendered when they are shown.
-function fill() {
+export function fill() {
   const view = $("#copy").dataset.view;
   if (view === "table") table();
   if (view === "json") begin($("#json"), json(SHOWN / 100));  // an entity takes at least this many characters
@@ -119,6 +121,7 @@ const FURTHER = {
   status: (entity) => statusWords(entity).join(", "),
   codes: (entity) => entity.codes.map(codeWords).join("; "),
   related: (_, i) => related(i).map((pair) => pair.join(": ")).join("; "),
+  review: ({ verdict, was }) => (verdict ? verdict + (was ? `, was ${was}` : "") : ""),
 };
 function table() {
   for (const [name, words] of Object.entries(FURTHER)) {
@@ -129,7 +132,7 @@ function table() {
   rows();
   if (listed.length) return;
   const cell = make("td", "meta", state.answer ? "Nothing to show." : "No result yet."), line = make("tr");
-  cell.colSpan = 10;
+  cell.colSpan = 11;
   line.append(cell);
   $("#rows").append(line);
 }
@@ -163,6 +166,7 @@ function row(entity, i) {
 // The filtered response, with at most `most` entities.
 function json(most) {
   if (!state.answer) return "";
+  if (reviewing()) return JSON.stringify(reviewedLine(), null, 2);
   const pages = told().pages.map(({ picture, ...page }) => ({ ...page, picture: picture && "…" }));
   const kept = [...entities().keys()].filter((i) => passes(entities()[i])).slice(0, most);
   return JSON.stringify({ ...state.answer, documents: [{ ...only(told(), kept), pages }] }, null, 2);

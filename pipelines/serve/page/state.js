@@ -12,7 +12,7 @@ document.adoptedStyleSheets = [styles];
 
 export const told = () => state.answer?.documents[0];
 export const entities = () => told()?.entities ?? [];
-export const passes = (entity) =>
+export const passes = (entity) => !entity.gone &&
   (entity.score === null || entity.score >= state.least) && (!state.chosen.size || state.chosen.has(entity.label));
 
 // The CSS class of a label; labels that no model announced are neutral.

@@ -92,7 +92,12 @@ def build_application(catalogue: Catalogue) -> Application:
                 max_surge_percent=surge,
                 **_scaling(pool, options.target_ongoing_requests),
             )
-            .bind(stage.config, _settings(pool, options.stall_timeout_s), catalogue.storage)
+            .bind(
+                stage.config,
+                _settings(pool, options.stall_timeout_s),
+                catalogue.storage,
+                catalogue.traces,
+            )
         )
     return (
         serve.deployment(Ingress)

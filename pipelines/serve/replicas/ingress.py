@@ -25,6 +25,7 @@ from actors.config.load import validate
 from actors.guideline import Guideline
 from actors.spans import Document, Extraction
 from pipelines.config import ServeLimits
+from pipelines.config.traces import Traces
 from pipelines.serve.answering.answer import PICTURES
 from pipelines.serve.answering.models import (
     Event,
@@ -37,6 +38,7 @@ from pipelines.serve.catalogue import Catalogue
 from pipelines.serve.http.app import create_app
 from pipelines.serve.replicas.logs import log_with_serve
 from pipelines.worker.health import ProcessMemory
+from pipelines.worker.traces import Tracer
 
 log = logging.getLogger("ray.serve")
 
@@ -48,8 +50,10 @@ _ATTEMPTS = 3
 class HostedModels:
     """``Models`` over the replicas of other deployments."""
 
-    def __init__(self, handles: Mapping[str, DeploymentHandle]) -> None:
-        self._handles = handles
+    def __init__(
+        self, handles: Mapping[str, DeploymentHandle], traces: Traces | None = None
+    ) -> None:
+        self._handles, self._tracer = handles, Tracer(traces)
         self._streaming = {name: h.options(stream=True) for name, h in handles.items()}
         self._facts: dict[str, tuple[float, ModelFacts]] = {}
         self._refreshing: dict[str, asyncio.Task[ModelFacts]] = {}
@@ -60,7 +64,10 @@ class HostedModels:
     ) -> list[Extraction]:
         """As Models.extract. If the replica dies, another one retries the request, which is
         idempotent."""
-        found: list[Extraction] = await self._ask(model, "extract", list(documents), guideline)
+        with self._tracer.span("ask", kind="client", model=model, documents=len(documents)) as span:
+            found: list[Extraction] = await self._ask(
+                model, "extract", list(documents), guideline, span.context
+            )
         return found
 
     def stream(
@@ -68,7 +75,15 @@ class HostedModels:
     ) -> AsyncGenerator[list[Event]]:
         """As Models.stream. If the replica dies before the first event, another one retries;
         afterwards events cannot be taken back, and the model is unavailable."""
-        return self._stream(False, model, "stream", list(documents), guideline)
+        return self._tracer.over(
+            lambda span: self._stream(
+                False, model, "stream", list(documents), guideline, span.context
+            ),
+            "ask",
+            kind="client",
+            model=model,
+            documents=len(documents),
+        )
 
     async def _stream(
         self, repeatable: bool, model: str, method: str, *arguments: Any
@@ -142,7 +157,15 @@ class HostedModels:
     def read(self, documents: Sequence[Document], pixels: int) -> AsyncGenerator[list[OcrEvent]]:
         """As Models.read. If the replica dies, another one begins anew and reports its progress
         again."""
-        return self._stream(True, PICTURES, "read", list(documents), pixels)
+        return self._tracer.over(
+            lambda span: self._stream(
+                True, PICTURES, "read", list(documents), pixels, span.context
+            ),
+            "ask",
+            kind="client",
+            model=PICTURES,
+            documents=len(documents),
+        )
 
     async def sheets(self, document: Document) -> list[bytes]:
         """As Models.sheets."""
@@ -228,7 +251,7 @@ class Ingress:
 
     def __init__(self, catalogue: Catalogue, handles: Mapping[str, DeploymentHandle]) -> None:
         log_with_serve()
-        self._catalogue, self._models = catalogue, HostedModels(handles)
+        self._catalogue, self._models = catalogue, HostedModels(handles, catalogue.traces)
         self._switch = SwappableApp(self._app(catalogue))
 
     def __serve_build_asgi_app__(self) -> SwappableApp:

@@ -20,6 +20,7 @@ from actors.extractor import Extractor, Share
 from actors.guideline import Guideline
 from actors.pages import DecodeLimits
 from actors.spans import Document, Extraction
+from pipelines.config.traces import Traces
 from pipelines.serve.answering.models import (
     Event,
     ModelFacts,
@@ -42,6 +43,7 @@ from pipelines.serve.replicas.health import HealthCheck, Settings
 from pipelines.serve.replicas.logs import log_with_serve
 from pipelines.storage import Storage
 from pipelines.worker.health import ProcessHealth, ProcessMemory
+from pipelines.worker.traces import TraceContext, Tracer
 
 log = logging.getLogger("ray.serve")
 
@@ -50,9 +52,14 @@ class Replica:
     """Hosts one model. The constructor loads it, so Serve routes requests only afterwards."""
 
     def __init__(
-        self, config: ModelConfig, settings: Settings, storage: Storage | None = None
+        self,
+        config: ModelConfig,
+        settings: Settings,
+        storage: Storage | None = None,
+        traces: Traces | None = None,
     ) -> None:
         log_with_serve()
+        self._tracer = Tracer(traces)
         (storage or Storage()).apply()  # the weights may be in an object store
         began, threads, gpu = time.monotonic(), *_share()
         share = Share(threads, gpu, settings.cpu_fallback)
@@ -64,25 +71,49 @@ class Replica:
         self._vitals.log_loaded(round(time.monotonic() - began, 3), self._extractor.memory_used)
 
     async def extract(
-        self, documents: Sequence[Document], guideline: Guideline | None = None
+        self,
+        documents: Sequence[Document],
+        guideline: Guideline | None = None,
+        trace: TraceContext | None = None,
     ) -> list[Extraction]:
-        """The documents' Extractions, in order. Exits the process if the model is lost."""
-        with self._exit_if_model_lost(), self._health.watch.work():
+        """The documents' Extractions, in order. Exits the process if the model is lost. ``trace``:
+        of the request."""
+        name = self._facts.name
+        with (
+            self._tracer.span("replica", trace, "server", model=name, documents=len(documents)),
+            self._exit_if_model_lost(),
+            self._health.watch.work(),
+        ):
             futures = await submit_all(
                 self._extractor, documents, guideline, lambda _: self._on_text
             )
             for future in futures:
                 future.add_done_callback(self._on_done)
-            found = await gather(futures)
+            with self._tracer.span("model", model=name) as span:
+                found = await gather(futures)
+                span.set(**_usage(found))
         self._vitals.record(len(documents))
         return found
 
     async def stream(
-        self, documents: Sequence[Document], guideline: Guideline | None = None
+        self,
+        documents: Sequence[Document],
+        guideline: Guideline | None = None,
+        trace: TraceContext | None = None,
     ) -> AsyncGenerator[list[Event]]:
-        """Stream the events; every batch of events counts as progress."""
+        """Stream the events; every batch of events counts as progress. ``trace``: of the
+        request."""
+        name = self._facts.name
+        events = self._tracer.over(
+            lambda _: stream_events(self._extractor, documents, guideline),
+            "replica",
+            trace,
+            "server",
+            model=name,
+            documents=len(documents),
+        )
         with self._exit_if_model_lost(), self._health.watch.work():
-            async with aclosing(stream_events(self._extractor, documents, guideline)) as batches:
+            async with aclosing(events) as batches:
                 async for batch in batches:
                     self._health.watch.on_progress()
                     yield batch
@@ -133,12 +164,17 @@ class PictureReplica:
     """Hosts the OCR stage."""
 
     def __init__(
-        self, config: OcrModel, settings: Settings, storage: Storage | None = None
+        self,
+        config: OcrModel,
+        settings: Settings,
+        storage: Storage | None = None,
+        traces: Traces | None = None,
     ) -> None:
         # Imported here, so that only OCR processes load the library.
         from actors.ocr import OcrReader
 
         log_with_serve()
+        self._tracer = Tracer(traces)
         (storage or Storage()).apply()
         began, threads, gpu = time.monotonic(), *_share()
         self._reader = OcrReader(config, threads, gpu, self._on_progress, settings.cpu_fallback)
@@ -147,12 +183,21 @@ class PictureReplica:
         self._vitals.log_loaded(round(time.monotonic() - began, 3), self._reader.memory_used)
 
     async def read(
-        self, documents: Sequence[Document], pixels: int
+        self, documents: Sequence[Document], pixels: int, trace: TraceContext | None = None
     ) -> AsyncGenerator[list[OcrEvent]]:
-        """Stream the events of OCR. Exits the process if the reader is lost."""
+        """Stream the events of OCR. Exits the process if the reader is lost. ``trace``: of the
+        request."""
+        events = self._tracer.over(
+            lambda _: stream_pages(self._reader, documents, pixels),
+            "replica",
+            trace,
+            "server",
+            model=self._reader.config.name,
+            documents=len(documents),
+        )
         try:
             with self._health.watch.work():
-                async with aclosing(stream_pages(self._reader, documents, pixels)) as batches:
+                async with aclosing(events) as batches:
                     async for batch in batches:
                         self._health.watch.on_progress()
                         yield batch
@@ -178,6 +223,15 @@ class PictureReplica:
     async def reconfigure(self, user_config: dict[str, Any] | None, rank: Any) -> None:
         """As Replica.reconfigure."""
         self._health.change(user_config)
+
+
+def _usage(found: Sequence[Extraction]) -> dict[str, int | float]:
+    return {
+        "prompt_tokens": sum(one.usage.prompt_tokens for one in found),
+        "completion_tokens": sum(one.usage.completion_tokens for one in found),
+        "entities": sum(len(one.entities) for one in found),
+        "failed": sum(one.failure is not None for one in found),
+    }
 
 
 def _share() -> tuple[int, float]:

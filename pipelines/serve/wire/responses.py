@@ -233,6 +233,7 @@ class StepOut(_Response):
     status: Literal["ok", "truncated", "failed"]
     error: FailureOut | None
     prompt_tokens: int
+    unknown_tokens: int
     completion_tokens: int
     seconds: float
     completion: str | None
@@ -250,6 +251,7 @@ class StepOut(_Response):
             status=extraction.status.value,
             error=FailureOut(type=failure.type, message=failure.message) if failure else None,
             prompt_tokens=extraction.usage.prompt_tokens,
+            unknown_tokens=extraction.usage.unknown_tokens,
             completion_tokens=extraction.usage.completion_tokens,
             seconds=extraction.usage.seconds,
             completion=extraction.completion if explain else None,

@@ -56,6 +56,35 @@ def test_sigterm_ends_it_as_ctrl_c_does(tmp_path: Path, command: str, advice: st
     assert not list((tmp_path / "out/_leases").glob("*.json"))
 
 
+@pytest.mark.ray
+@pytest.mark.weights
+@pytest.mark.timeout(600)
+def test_drift_ends_a_pass_with_a_code_of_its_own(tmp_path: Path) -> None:
+    def write(name: str, text: str) -> None:
+        rows = (json.dumps({"text": f"{text} {i}."}) for i in range(40))
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_text("\n".join(rows))
+
+    def enrich(code: int, *options: str) -> str:
+        command = [*MEDSPAN, "enrich", str(path), "--json", *options]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        return done.stdout
+
+    path = _pipeline(tmp_path, 1)
+    path.write_text(path.read_text().replace("notes.jsonl, unit_rows: 2", "in, unit_rows: 20"))
+    with path.open("a") as file:
+        file.write("enrich: {max_drift: 0.2}\n")
+    write("a.jsonl", "The patient was given metformin for type 2 diabetes")
+    first = json.loads(enrich(0))
+    write("b.jsonl", "Bệnh nhân nhập viện vì đau ngực và khó thở, không dùng thuốc")
+    refused = json.loads(enrich(3))
+    assert refused["committed"] is False
+    assert ("language", "vi") in {(one["group"], one["name"]) for one in refused["drift"]}
+    accepted = json.loads(enrich(0, "--max-drift", "1"))
+    assert accepted["run_id"] == refused["run_id"] != first["run_id"]
+
+
 def test_stdout_holds_one_document_whatever_is_printed_below() -> None:
     code = (
         "import os, json\n"

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from unittest.mock import ANY
 
 import polars as pl
@@ -17,12 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
-from support.lake import FAILING, HashModel, Quiet, hashing, pipeline, rows_of, write_rows
+from support.enrich import Counting, Lake, counting
+from support.lake import FAILING, Quiet, hashing, pipeline, rows_of, write_rows
 from support.without_ray import _without_ray  # noqa: F401
 
 from actors.config import ConfigError
 from pipelines.batch import RunFailedError, begin_run, drive_run, write_plan
-from pipelines.config import LoadedPipeline
 from pipelines.enrich import Pass, decide, decide_retry, enrich_once
 from pipelines.runs.lease import Lease, LeaseHeldError
 from pipelines.runs.store import RunStore
@@ -31,42 +29,6 @@ from pipelines.source.units import plan_source
 from pipelines.tables.folder import RunError
 
 pytestmark = pytest.mark.usefixtures("_without_ray")
-
-
-class Lake:
-    """A source, a sink, and how many documents the model saw in the last pass."""
-
-    def __init__(self, folder: Path) -> None:
-        self.source, self.sink = folder / "in", RunStore(str(folder / "out"))
-        self.forgive = folder / "forgive"
-
-    def loaded(self, on_duplicate: str = "fail_row", **more: object) -> LoadedPipeline:
-        made = pipeline(str(self.source), self.sink.path, **more)  # type: ignore[arg-type]
-        source = made.pipeline.source.model_copy(update={"on_duplicate": on_duplicate})
-        return replace(made, pipeline=made.pipeline.model_copy(update={"source": source}))
-
-    def write(self, name: str, *ids: str, extra: str = "") -> None:
-        path = self.source / f"{name}.jsonl"
-        write_rows(path, ids, extra)
-        stamp = path.stat().st_mtime_ns + 1_000_000_000 * len(list(self.sink.committed()))
-        os.utime(path, ns=(stamp, stamp))  # a clock of a second's grain must not hide a change
-
-    def enrich(self, **more: Any) -> tuple[Pass, int]:
-        before = Counting.seen
-        done = enrich_once(self.loaded(**more), Quiet(), nullcontext(), counting(str(self.forgive)))
-        return done, Counting.seen - before
-
-
-class Counting(HashModel):
-    seen = 0
-
-    def submit(self, document):  # type: ignore[no-untyped-def]
-        Counting.seen += 1
-        return super().submit(document)
-
-
-def counting(forgive: str) -> Callable[..., Counting]:
-    return lambda config, share: Counting(config, share, 0.0, forgive)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -24,7 +25,9 @@ from pipelines.evaluate.calibration import (
     thresholds_snippet,
     wilson,
 )
+from pipelines.evaluate.reliability_plot import reliability_svg
 
+SVG = "{http://www.w3.org/2000/svg}"
 TEXT = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -125,6 +128,26 @@ def test_the_command_prints_a_snippet_for_the_model_file(tmp_path: Path) -> None
     done = CliRunner().invoke(app, [*words, "--precision", "0.9"])
     assert done.exit_code == 0, done.output
     assert yaml.safe_load(done.stdout) == {"labels": {"thresholds": {"Drug": 0.5}}}
+    assert "the 1 live documents after run r1" in " ".join(done.stderr.split())
+    plot = tmp_path / "plot.svg"
+    CliRunner().invoke(app, [*words, "--precision", "0.9", "--plot", str(plot)])
+    assert ElementTree.parse(plot).getroot().tag == f"{SVG}svg"
     assert CliRunner().invoke(app, words).exit_code == 2
     as_json = CliRunner().invoke(app, [*words, "--recall", "1", "--json"])
     assert json.loads(as_json.stdout)["labels"] == {"m": {"Drug": 0.5}}
+
+
+def test_a_reliability_diagram_shows_what_the_table_says(tmp_path: Path) -> None:
+    found = calibrate_scores(compared([(0.95, True), (0.95, False), (0.2, False)]), "precision", 0)
+    drawn = ElementTree.fromstring(reliability_svg(found, "notes & more"))
+    names = [one.text for one in drawn.iter(f"{SVG}text")]
+    assert "expected calibration error 0.367" in names
+    assert "Reliability of the scores of notes & more" in names
+    assert {"1", "2"} <= set(names)  # predictions of the two ranges
+    places = [(float(one.get("cx")), float(one.get("cy"))) for one in drawn.iter(f"{SVG}circle")]  # type: ignore[arg-type]
+    assert len(places) == 2
+    (x1, y1), (x2, y2) = sorted(places)
+    assert (x2 - x1) / 400 == pytest.approx(0.75, abs=0.01)
+    assert (y1 - y2) / 400 == pytest.approx(0.5, abs=0.01)
+    empty = calibrate_scores(compared([]), "precision", 0)
+    assert "No prediction has a score." in reliability_svg(empty, "x")

@@ -266,7 +266,7 @@ def test_gold_is_read_in_code_points(tmp_path: Path) -> None:
         ({"text": SECRET, "entities": []}, "'id'"),
         ({"id": "b", "text": None, "entities": []}, "'text'"),
         ({"id": "b", "text": SECRET}, "'entities'"),
-        (ROW, "duplicate id"),
+        (ROW, "two documents with the id"),
         (with_entity("x"), "entity 0 must be an object"),
         (with_entity({"start": "1", "end": 2, "label": "A"}), "'start' must be an integer"),
         (with_entity({"start": 1, "end": True, "label": "A"}), "'end' must be an integer"),

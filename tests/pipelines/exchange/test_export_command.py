@@ -45,7 +45,7 @@ def ids(path: Path) -> list[str]:
     ("options", "found"),
     [
         ([], ["a", "b", "c", "d"]),
-        (["--run", "latest"], ["c", "d"]),
+        (["--run", "r2"], ["c", "d"]),
         (["--run", "r1"], ["a", "b", "c"]),
         (["--document", "a", "--document", "d"], ["a", "d"]),
     ],
@@ -102,8 +102,8 @@ def test_a_file_of_section_concepts_is_checked(store: RunStore, tmp_path: Path) 
 def test_evaluate_sees_what_a_run_wrote_or_all_that_is_live(store: RunStore) -> None:
     from pipelines.cli.evaluate import _stored
 
-    assert sorted(one.doc_id for one in _stored(store.path, "latest")) == ["c", "d"]
-    assert sorted(one.doc_id for one in _stored(store.path, "live")) == ["a", "b", "c", "d"]
+    assert sorted(one.doc_id for one in _stored(store.path, "r2")) == ["c", "d"]
+    assert sorted(one.doc_id for one in _stored(store.path, "latest")) == ["a", "b", "c", "d"]
 
 
 @pytest.mark.parametrize("format_", ["jsonl", "conll", "brat", "docbin"])

@@ -6,13 +6,14 @@ import json
 import tempfile
 import unicodedata
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.exchange import document, documents, exported
+from support.exchange import document, documents, exported, texts
 
 from actors.spans import spanning
 from pipelines.evaluate import GoldDocument, GoldError
@@ -223,6 +224,53 @@ def test_brat_discontinuous_attributes_and_lines_that_are_not_read(tmp_path: Pat
         "attributes Colour, not read": 1,
         "texts without an .ann file, not read": 1,
     }
+
+
+@st.composite
+def fragments(draw: st.DrawFn, text: str) -> list[tuple[int, int]]:
+    """Places of an entity in one or several fragments that do not touch, none of white space."""
+    visible = [i for i, c in enumerate(text) if not c.isspace()]
+    edges = draw(st.lists(st.sampled_from(visible), min_size=1, max_size=6, unique=True))
+    ordered = sorted(edges)
+    if len(ordered) == 1:
+        return [(ordered[0], ordered[0] + 1)]
+    pairs = zip(ordered[::2], ordered[1::2], strict=False)
+    return [(start, last + 1) for start, last in pairs]
+
+
+@settings(max_examples=100)
+@given(texts(), st.booleans(), st.data())
+def test_brat_fragments_are_covered_however_the_tool_counts_lines(
+    stored: str, one_line_end: bool, data: st.DataObject
+) -> None:
+    """``one_line_end``: the tool counted CR LF as one character of a text that has both."""
+    seen = stored.replace("\r\n", "\n") if one_line_end else stored
+    marked = data.draw(st.lists(fragments(seen), min_size=1, max_size=4))
+    lines = []
+    for number, places in enumerate(marked, start=1):
+        where = ";".join(f"{start} {end}" for start, end in places)
+        words = " ".join(" ".join(seen[start:end].split()) for start, end in places)
+        lines.append(f"T{number}\tPart {where}\t{words}\n")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        (path / "a.txt").write_bytes(stored.encode())
+        (path / "a.ann").write_bytes("".join(lines).encode())
+        one, notes = read_one(folder)
+
+    def quoted(text: str, places: list[tuple[int, int]]) -> str:
+        return "".join("".join(text[start:end] for start, end in places).split())
+
+    assert one.text in (stored, seen)
+    assert [quoted(one.text, places) for places in marked] == [
+        quoted(seen, places) for places in marked
+    ]
+    found = [(e.start, e.end) for e in one.entities]
+    assert found == [(places[0][0], places[-1][1]) for places in marked]
+    apart = sum(
+        any(one.text[end:start].strip() for (_, end), (start, _) in pairwise(places))
+        for places in marked
+    )
+    assert notes.get("discontinuous entities, read as the span that covers them", 0) == apart
 
 
 @pytest.mark.parametrize(
