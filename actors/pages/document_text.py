@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from actors.pages.hyphens import HyphenatedWords
@@ -11,7 +11,9 @@ from actors.pages.layout import Line, reading_order
 from actors.pages.page import OcrResult, PageSize, Strip, Word
 from actors.spans import Box
 
-_CELL_GAP = 1.2  # in line heights: narrower gaps are spaces between words
+# In line heights: narrower gaps are spaces between words; wider ones part cells if they are as wide
+# as the second, or if a line above or below has a gap there, too.
+_CELL_GAP, _SURE_GAP = 1.2, 2.5
 
 
 def size_of(width: int, height: int, strips: Sequence[Strip]) -> PageSize:
@@ -38,11 +40,13 @@ def compose(pages: Sequence[tuple[PageSize, Sequence[Strip]]]) -> OcrResult:
         for turn in _turns(size, strips):
             lines = reading_order([strip for strip in strips if strip.turn == turn])
             for index, line in enumerate(lines):
+                above = lines[index - 1] if index else None
                 following = lines[index + 1] if index + 1 < len(lines) else None
                 if text.length and not text.open:
                     text.add("\n\n" if line.apart or first or index == 0 else "\n")
                 first = False
-                _line(text, line, number, (turn - size.turn) % 360, known, following)
+                gaps = list(_gaps(line, (above, following)))
+                _line(text, line, gaps, number, (turn - size.turn) % 360, known, following)
     return OcrResult("".join(text.parts), tuple(text.words), tuple(size for size, _ in pages))
 
 
@@ -66,12 +70,19 @@ def _turns(size: PageSize, strips: Sequence[Strip]) -> list[int]:
 
 
 def _line(
-    text: _Text, line: Line, page: int, turn: int, known: HyphenatedWords, following: Line | None
+    text: _Text,
+    line: Line,
+    gaps: Sequence[str],
+    page: int,
+    turn: int,
+    known: HyphenatedWords,
+    following: Line | None,
 ) -> None:
+    """Add a line; ``gaps``: what stands between its cells."""
     last = line.cells[-1].words[-1]
     shown = last.text
     continuing, text.open = text.open, False
-    if following is not None and not _is_tabular(line):
+    if following is not None and "\t" not in gaps:
         continued = known.joined(last.text, following.cells[0].words[0].text)
         if continued is not None:
             shown, text.open = continued, True
@@ -79,9 +90,7 @@ def _line(
         for index, word in enumerate(cell.words):
             if place or index:
                 # The line ends where the word does that began in the one before.
-                text.add(
-                    "\n" if continuing else " " if index else _between(line.cells[place - 1], cell)
-                )
+                text.add("\n" if continuing else " " if index else gaps[place - 1])
                 continuing = False
             start = text.length
             text.add(shown if word is last else word.text)
@@ -89,10 +98,22 @@ def _line(
             text.words.append(Word(start, text.length, box, word.confidence, turn, word.field))
 
 
-def _is_tabular(line: Line) -> bool:
-    return any(_between(left, right) == "\t" for left, right in pairwise(line.cells))
+def _gaps(line: Line, neighbours: Sequence[Line | None]) -> Iterator[str]:
+    """Yield what stands between the cells of a line: a tab, or the space of words."""
+    for left, right in pairwise(line.cells):
+        height = min(left.height, right.height)
+        gap = (left.x1, right.x0)
+        width = gap[1] - gap[0]
+        is_cell = width > _CELL_GAP * height and (
+            width > _SURE_GAP * height
+            or any(_has_gap(other, gap, height) for other in neighbours if other is not None)
+        )
+        yield "\t" if is_cell else " "
 
 
-def _between(left: Strip, right: Strip) -> str:
-    height = min(left.height, right.height)
-    return "\t" if right.x0 - left.x1 > _CELL_GAP * height else " "
+def _has_gap(line: Line, gap: tuple[float, float], height: float) -> bool:
+    """Return True if a line has a gap between cells at about the same place."""
+    return any(
+        min(right.x0, gap[1]) - max(left.x1, gap[0]) > _CELL_GAP / 2 * height
+        for left, right in pairwise(line.cells)
+    )

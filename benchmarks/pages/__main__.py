@@ -121,7 +121,7 @@ def quality(each: int, seed: int, threads: int, until: float) -> dict[str, Any]:
     engines: dict[str, Callable[[MadePage], str]] = {"medspan": mine.read, "rapidocr": rapid.read}
     if shutil.which("tesseract"):
         engines["tesseract"] = Program(threads).read
-    first = made("letter", seed + 900)
+    first = made("table", seed + 900)
     for read in engines.values():
         read(first)  # the first call of some loads more
     counts: dict[str, dict[str, list[dict[str, int]]]] = {kind: {} for kind in KINDS}
@@ -219,7 +219,7 @@ def throughput(count: int, seed: int, threads: int, until: float) -> dict[str, A
     """Pages a second over mixed files, and the growth of memory with the decoding processes. No
     document begins after ``until``."""
     with OcrReader(load_ocr("starter:ocr"), threads=threads) as reader:
-        reader.read([Document(id="first", image=made("letter", seed).content)])
+        reader.read([Document(id="first", image=made("table", seed).content)])
         with _PeakMemory() as memory:
             began, cpu = time.perf_counter(), cpu_seconds()
             pending: deque[Future[OcrResult | Failure]] = deque()

@@ -193,3 +193,19 @@ def test_the_cells_of_a_table_are_not_joined_with_the_row_below() -> None:
     rows = [("Test", "uri-"), ("result", "nary")]
     cells = [strip(c, 200 * k, 30 * i) for i, row in enumerate(rows) for k, c in enumerate(row)]
     assert read(*cells) == "Test\turi-\nresult\tnary"
+
+
+def test_a_wide_space_in_a_line_alone_parts_no_cells() -> None:
+    def words(y: float, *placed: tuple[str, float]) -> list[Strip]:
+        return [
+            Strip((PlacedWord(word, x, y, x + 60, y + 20, 0.9),), x, y, x + 60, y + 20)
+            for word, x in placed
+        ]
+
+    size = PageSize(1000, 1400)
+    title = words(40, ("Referral", 50), ("to", 145), ("Cardiology", 213))
+    assert compose([(size, title)]).text == "Referral to Cardiology"
+    table = [*title, *words(66, ("Sodium", 50), ("139", 145))]
+    assert compose([(size, table)]).text == "Referral\tto Cardiology\nSodium\t139"
+    far = words(40, ("Name", 50), ("Ward", 180))
+    assert compose([(size, far)]).text == "Name\tWard"
