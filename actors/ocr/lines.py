@@ -18,6 +18,7 @@ from actors.pages import Picture, PlacedWord, Rectangle, Strip
 from actors.spans import Box
 
 _TALL = 1.5  # height to width ratio above which a line runs vertically
+_ACROSS = 3.0  # and above which it does so on a page whose other lines do not
 _SHORT = 3.0  # width to height ratio from which a line counts for the page's skew
 # Minimum width of a space: a fraction of the line's other spaces, or of its character pitch if it
 # has none, but at least this multiple of the usual gap between characters and of the line height.
@@ -58,6 +59,24 @@ def cut(picture: Picture, quads: Sequence[Quad]) -> list[LineCrop]:
             continue
         cuts.append(LineCrop(quad, _crop(picture, quad, width, height)))
     return cuts
+
+
+def is_tall(cut: LineCrop) -> bool:
+    """Return True for a line that runs across the page: no letter is so much higher than wide."""
+    width, height = _sides(cut.quad)
+    return height > _ACROSS * width
+
+
+def across(picture: Picture, cuts: Sequence[LineCrop]) -> list[LineCrop]:
+    """Return lines of an upright image, which run upwards, as those of the image rotated by 90
+    degrees clockwise."""
+    found = []
+    for one in cuts:
+        upwards = np.ascontiguousarray(one.quad[[3, 0, 1, 2]])
+        width, height = _sides(upwards)
+        quad = np.stack([picture.shape[0] - upwards[:, 1], upwards[:, 0]], axis=1)
+        found.append(LineCrop(quad, _crop(picture, upwards, width, height)))
+    return found
 
 
 def _crop(picture: Picture, quad: Quad, width: float, height: float) -> Picture:

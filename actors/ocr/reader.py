@@ -22,9 +22,11 @@ from actors.config.ocr import OcrModel
 from actors.memory import cores, memory_by_place, memory_growth
 from actors.ocr.lines import (
     LineCrop,
+    across,
     cut,
     inked_columns,
     is_sideways,
+    is_tall,
     line_boxes,
     source_box,
     strips,
@@ -45,6 +47,7 @@ from actors.pages import (
     Page,
     Picture,
     PixelBudget,
+    Strip,
     size_of,
     turned_box,
 )
@@ -63,6 +66,7 @@ _MOST_WORKERS = 4
 _WAVE_PAGES = 8  # pages whose lines are recognised together
 _WAVE_PIXELS = 64_000_000  # bounds the decoded pixels: large pages make smaller waves
 _DOUBTFUL = 0.85  # a page read with less confidence may be upside down
+_FEWEST_ACROSS = 3  # characters of a line that runs across the others: fewer are specks and rules
 _TRIED = 3  # number of longest lines to try upside down: a hundred letters suffice
 _BETTER = 0.05
 _MARKS = {
@@ -79,14 +83,16 @@ class OcrLost(RuntimeError):
 
 @dataclass(slots=True)
 class _DetectedPage:
-    """A page after detection; ``turn`` and ``cuts`` refer to the image rotated upright. ``known``:
-    the words that it has beside those of the cuts. ``small``: a copy of the page as it came."""
+    """A page after detection; ``turn`` and ``cuts`` refer to the image rotated upright. ``across``:
+    words already read of lines that run across the others. ``known``: the words that it has beside
+    those of the cuts. ``small``: a copy of the page as it came."""
 
     job: OcrJob
     number: int
     size: tuple[int, int]
     turn: int
     cuts: list[LineCrop]
+    across: list[Strip]
     known: KnownWords
     small: SmallPage
 
@@ -198,30 +204,63 @@ class OcrReader(Closeable):
         size = (page.width, page.height)
         try:
             sure = Coverage(size, page.strips, page.covered)
-            turn, cuts = self._cuts(picture, page.region or (0, 0, *size), sure)
+            turn, upright, cuts = self._cuts(picture, page.region or (0, 0, *size), sure)
             known = known_words(page, sure, cuts, turn, self._read_cuts)
             if known.strips:
                 cuts = [
                     one for one in cuts if known.coverage.lacks(source_box(one.quad, size, turn))
                 ]
-            return _DetectedPage(job, number, size, turn, cuts, known, small_page(picture))
+            cuts, strips_across = self._across(upright, cuts, size, turn)
+            small = small_page(picture)
+            return _DetectedPage(job, number, size, turn, cuts, strips_across, known, small)
         except Exception as error:
             self._failed([job], error)
             return None
 
     def _cuts(
         self, picture: Picture, region: tuple[int, int, int, int], sure: Coverage
-    ) -> tuple[int, list[LineCrop]]:
-        """Return the lines in a region of a page, and the degrees by which the page was rotated to
-        find them upright. Lines that are covered do not tell how the others run."""
+    ) -> tuple[int, Picture, list[LineCrop]]:
+        """Return the degrees by which a page was rotated to find its lines upright, the page so
+        rotated, and the lines in a region. Those that are covered do not tell how the others
+        run."""
         size = (picture.shape[1], picture.shape[0])
         quads = self._lines(picture, region)
         others = [quad for quad in quads if sure.lacks(source_box(quad, size, 0))]
         if not self.config.rotation or not is_sideways(others):
-            return 0, cut(picture, quads)
+            return 0, picture, cut(picture, quads)
         x0, y0, x1, y1 = turned_box(region, size, 90)
         picture = np.asarray(cv2.rotate(picture, cv2.ROTATE_90_CLOCKWISE), np.uint8)
-        return 90, cut(picture, self._lines(picture, (int(x0), int(y0), int(x1), int(y1))))
+        quads = self._lines(picture, (int(x0), int(y0), int(x1), int(y1)))
+        return 90, picture, cut(picture, quads)
+
+    def _across(
+        self, picture: Picture, cuts: list[LineCrop], size: tuple[int, int], turn: int
+    ) -> tuple[list[LineCrop], list[Strip]]:
+        """Read the lines that run across the others of an upright page, upwards or downwards, such
+        as a note in the margin. Returns the other lines, and those as strips of the source page."""
+        tall = [one for one in cuts if is_tall(one)] if self.config.rotation else []
+        if not tall:
+            return cuts, []
+        upwards = across(picture, tall)
+        downwards = turned(upwards, picture.shape[0], picture.shape[1])
+        directions = [(upwards, self._read_cuts(upwards)), (downwards, self._read_cuts(downwards))]
+        best = [
+            max((0, 1), key=lambda way: directions[way][1][i].confidence) for i in range(len(tall))
+        ]
+        found: list[Strip] = []
+        done: set[int] = set()
+        for way, (lines, read) in enumerate(directions):
+            sure = [
+                i
+                for i, one in enumerate(read)
+                if best[i] == way
+                and one.confidence >= max(_DOUBTFUL, self.config.min_confidence)
+                and len(one.text.strip()) >= _FEWEST_ACROSS
+            ]
+            way_turn = (turn + 90 + 180 * way) % 360
+            found += strips([lines[i] for i in sure], [read[i] for i in sure], size, way_turn)
+            done |= {id(tall[i]) for i in sure}
+        return [one for one in cuts if id(one) not in done], found
 
     def _lines(self, picture: Picture, region: tuple[int, int, int, int]) -> list[Quad]:
         x0, y0, x1, y1 = region
@@ -275,7 +314,7 @@ class OcrReader(Closeable):
         if self.config.recognizer == "onnx":  # the program does not say where its letters are
             read_lines, missing = doubted(read_lines, [inked_columns(one) for one in cuts])
             problems += [_missing_letters(missing)] if missing.many else []
-        made = strips(cuts, read_lines, page.size, page.turn)
+        made = [*strips(cuts, read_lines, page.size, page.turn), *page.across]
         known, notes = page.known, page.known.notes
         if known.strips:
             made = without_known(made, known.coverage, page.size)

@@ -234,3 +234,21 @@ def test_lines_that_run_down_the_page_are_sideways() -> None:
     assert is_sideways([across, down])
     assert not is_sideways([])
     assert skew([]) == 0.0
+
+
+@pytest.mark.parametrize("angle", [90, 270])
+def test_a_line_in_the_margin_is_read_in_its_own_direction(reader: OcrReader, angle: int) -> None:
+    page = Image.new("L", (620, 420), 255)
+    lines = ("Metformin 500 mg twice daily", "with food for twelve weeks", "Review in the clinic")
+    for number, line in enumerate(lines):
+        page.paste(written(line), (110, 40 + 60 * number))
+    note = written("Allergy: penicillin", width=340, height=60).rotate(angle, expand=True)
+    page.paste(note, (20, 40))
+    [found] = reader.read([Document("page", image=encoded(page))])
+    assert isinstance(found, OcrResult)
+    assert found.text.split("\n")[-1] == "Allergy: penicillin"
+    assert found.pages[0].turn == 0
+    first, last = found.words[-2:]
+    assert first.turn == last.turn == angle
+    assert 20 < last.box.x0 < last.box.x1 < 80
+    assert (last.box.y1 < first.box.y0) == (angle == 90), "upwards, the last word is at the top"
