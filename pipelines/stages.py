@@ -129,7 +129,12 @@ def second_looks(stages: Sequence[Stage]) -> tuple[Stage, ...]:
     if not any(section.second_look == "models" for section in sections):
         return ()
     return tuple(
-        replace(stage, name=f"{stage.name} (second look)", second_look=True)
+        replace(stage, name=second_look_of(stage.name), second_look=True)
         for stage in stages
         if stage.pool is not None and not stage.reads_pictures
     )
+
+
+def second_look_of(model: str) -> str:
+    """The name of the stage in which a model reads the de-identified texts."""
+    return f"{model} (second look)"

@@ -6,14 +6,17 @@ which every patch has words again: those printed on the page, or else those of t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from actors.deidentify.folding import key_of
 from actors.deidentify.offsets import Edit, OffsetMap
 from actors.deidentify.patches import Patch, grown
 from actors.pages import OcrResult, Word
 from actors.spans import Box
 
+_WORD = re.compile(r"\w{2,}")
 _LEVEL = 0.5  # overlap, relative to the lower box's height, from which two share a line
 
 
@@ -27,15 +30,21 @@ class PageAgain:
     offsets: OffsetMap
 
 
-def page_again(reading: OcrResult, patches: Sequence[Patch]) -> PageAgain:
+def page_again(reading: OcrResult, patches: Sequence[Patch], printed: bool) -> PageAgain:
     """Fill the patches into what OCR read of the covered page.
 
-    A patch without a word beside it on its line is left out: nothing can be mistaken next to it.
+    ``printed``: surrogates are on the page. Words that OCR reads in a patch are then the surrogate,
+    unless a word of the original is among them: such words stay outside of the edits, so that
+    detectors take them for what they are. A patch without a word beside it on its line is left out:
+    nothing can be mistaken next to it.
     """
     spans = []
     for patch in patches:
         for at, box in enumerate(patch.boxes):
-            span = _span(reading.words, box)
+            inside = [word for word in reading.words if _holds(grown(box), word.box)]
+            span = _extent(inside) if printed and patch.readable else None
+            if span is None or _shows_old(reading.text[slice(*span)], patch):
+                span = _beside(reading.words, inside, box)
             if span is not None:
                 spans.append((*span, patch, at == 0))
     olds, news, edits = [], [], []
@@ -59,14 +68,21 @@ def page_again(reading: OcrResult, patches: Sequence[Patch]) -> PageAgain:
     return PageAgain("".join([*olds, rest]), "".join([*news, rest]), OffsetMap(edits))
 
 
-def _span(words: Sequence[Word], box: Box) -> tuple[int, int] | None:
-    """Where a box is in the text: the words in it, or the place beside its neighbour on the line;
-    None if it has neither."""
-    area = grown(box)
-    inside = [word for word in words if _holds(area, word.box)]
-    if inside:
-        return min(word.start for word in inside), max(word.end for word in inside)
-    line = [word for word in words if _share_line(word.box, box)]
+def _extent(words: Sequence[Word]) -> tuple[int, int] | None:
+    if not words:
+        return None
+    return min(word.start for word in words), max(word.end for word in words)
+
+
+def _shows_old(seen: str, patch: Patch) -> bool:
+    """True if a word or number of the original is read, which the new words do not have."""
+    old, new, read = (set(map(key_of, _WORD.findall(one))) for one in (patch.old, patch.new, seen))
+    return bool((old - new) & read)
+
+
+def _beside(words: Sequence[Word], inside: Sequence[Word], box: Box) -> tuple[int, int] | None:
+    """The place in the text beside a box's neighbour on the line; None if it has none."""
+    line = [word for word in words if word not in inside and _share_line(word.box, box)]
     left = [word for word in line if word.box.x1 <= (box.x0 + box.x1) / 2]
     if left:
         end = max(left, key=lambda word: word.box.x1).end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -27,6 +28,7 @@ from pipelines.runs.carry import Carried, content_hash
 from pipelines.runs.profile import profile
 from pipelines.runs.tally import Tally
 from pipelines.source.read import READ
+from pipelines.stages import second_look_of
 from pipelines.tables.columns import as_column, extra_columns
 from pipelines.tables.folder import SinkFolder
 from pipelines.tables.rows import (
@@ -121,7 +123,7 @@ def finish_unit(
         if release is not None:
             look = _second_look(row, again)
             for step in () if look is None else look.extractions:
-                _count_usage(tally, step)
+                _count_usage(tally, second_look_of(step.model), step)
             release.add(document, found, links, patients[at], look)
     if release is not None:
         tally.deidentified.update(release.statuses)
@@ -217,12 +219,12 @@ def _count(
         tally.entities[entity.label] += 1
         tally.grounding[entity.grounding.value] += 1
     for step in steps:
-        _count_usage(tally, step)
+        _count_usage(tally, step.model, step)
 
 
-def _count_usage(tally: Tally, step: Extraction) -> None:
-    tally.seconds[step.model] += step.usage.seconds  # type: ignore[assignment]
-    tally.tokens[step.model] += step.usage.prompt_tokens + step.usage.completion_tokens
+def _count_usage(tally: Tally, stage: str, step: Extraction) -> None:
+    tally.seconds[stage] += step.usage.seconds  # type: ignore[assignment]
+    tally.tokens[stage] += step.usage.prompt_tokens + step.usage.completion_tokens
 
 
 def _count_carried(tally: Tally, document: dict[str, Any], entities: list[dict[str, Any]]) -> None:
@@ -239,19 +241,16 @@ def release_unit(
 ) -> pa.Table:
     """De-identify the texts of a packed unit for the second look of the models.
 
-    Only the texts go on. ``write_unit`` makes the edits again: they would lead back to the
-    original, and Ray may spill what goes from task to task to disk.
+    Only the texts go on; ``write_unit`` makes them again, with all that belongs to them.
     """
     unit, table = unpack(block)
     with (pulse or NoPulse()).while_busy(characters(table)):
         started = time.monotonic()
         loaded.pipeline.storage.apply()
-        try:
+        texts: Sequence[str | None] = [None] * table.num_rows
+        with suppress(ConfigError):  # ``write_unit`` reports it
             rows, _ = _finished(table, loaded, key_check)
-        except ConfigError:
-            texts: list[str | None] = [None] * table.num_rows  # ``write_unit`` reports it
-        else:
-            texts = [] if rows.release is None else rows.release.texts
+            texts = texts if rows.release is None else rows.release.texts
         table = table.append_column(RELEASED, pa.array(texts, pa.string()))
         return pack(unit, add_busy(table, "write", time.monotonic() - started))
 

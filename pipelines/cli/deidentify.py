@@ -100,7 +100,7 @@ def deidentify(
                 _fail(f"{file}: {error}")
             _, covered = _read(file, picture, ocr)
             assert covered is not None  # it is a picture
-            page = page_again(covered, patches)
+            page = page_again(covered, patches, print_surrogates)
             found = _found(again, page.text)
             _report_page(
                 deidentifier.page_residue(reading.text, done.map.edits, page, found), settings

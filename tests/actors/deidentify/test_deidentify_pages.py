@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
+from support.deidentify import SECRET
 
 from actors.config.deidentify import Category, Deidentify, ReplacementPolicy
 from actors.deidentify import Deidentifier, Edit, OffsetMap
@@ -188,11 +189,13 @@ class TestSecondLook:
         """The residue where OCR reads ``covered`` after the patches: the words stand where they
         stood, and those that were covered are left out of it as spaces."""
         reading = laid_out(self.TEXT)
-        deidentifier = Deidentifier(Deidentify(preset="strict"))
+        policies = dict.fromkeys((Category.NAME, Category.MRN), ReplacementPolicy.SURROGATE)
+        config = Deidentify(preset="strict", policies=policies if printed else {})
+        deidentifier = Deidentifier(config, SECRET)
         done = deidentifier.apply(self.TEXT, Annotations(), "p")
         assert done.text is not None
         patches = patches_of(reading, done.text, done.map)
-        again = page_again(laid_out(covered), patches)
+        again = page_again(laid_out(covered), patches, printed)
         for edit in again.offsets.edits:
             assert again.old[: edit.start].count("\n") == again.text[: edit.new_start].count("\n")
         found = deidentifier.page_residue(self.TEXT, done.map.edits, again, ())
@@ -211,7 +214,12 @@ class TestSecondLook:
 
     def test_printed_words_are_the_replacement(self) -> None:
         text = "Patient: Kim  Lee\nDr. Henry sees hypertension\nMRN 123456 today"
-        assert self._seen(text) == set()
+        assert self._seen(text, printed=True) == set()
+
+    @pytest.mark.parametrize("printed", [True, False])
+    def test_words_that_can_still_be_read_are_not(self, printed: bool) -> None:
+        left = {found for found, _ in self._seen(self.TEXT, printed)}
+        assert left >= {"Jane Doe", "Brown", "998877"}
 
 
 def test_a_pdf_becomes_pictures_without_text_or_metadata() -> None:

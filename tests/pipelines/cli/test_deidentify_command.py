@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from actors.pages import OcrResult, PageSize, Word
+from actors.spans import Box, Document
 from pipelines.cli.app import app
 
 KEY = "a secret of tests, not of anybody"
@@ -95,6 +98,34 @@ def test_a_picture_needs_a_place_to_be_written(tmp_path: Path) -> None:
     result = run(str(path))
     assert result.exit_code == 2
     assert "--out" in result.output
+
+
+def test_a_page_that_still_shows_a_name_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OCR reads the same words again, as if their boxes had missed them."""
+    text = "Patient: John Smith has pain"
+    words = tuple(
+        Word(m.start(), m.end(), Box(0, 10.0 * m.start(), 5, 10.0 * m.end(), 25), None)
+        for m in re.finditer(r"\S+", text)
+    )
+    reading = OcrResult(text, words, (PageSize(400, 60),))
+
+    def read(file: Path, content: bytes, ocr: str) -> tuple[Document, OcrResult]:
+        return Document(id="scan", text=text), reading
+
+    monkeypatch.setattr("pipelines.cli.deidentify._read", read)
+    scan, out = tmp_path / "scan.png", tmp_path / "out.png"
+    Image.new("RGB", (400, 60), "white").save(scan)
+    result = run(str(scan), "--out", str(out))
+    assert result.exit_code == 1
+    assert "the second look reads NAME by" in result.output
+    assert "Smith" not in result.output
+    assert not out.exists()
+    allowed = tmp_path / "allowed.yaml"
+    allowed.write_text("residue: allow")
+    assert run(str(scan), "--out", str(out), "--config", str(allowed)).exit_code == 0
+    assert out.exists()
 
 
 @pytest.mark.weights
