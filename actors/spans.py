@@ -6,6 +6,7 @@ text exactly as stored, start inclusive, end exclusive. Nothing is ever normalis
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -69,6 +70,20 @@ class Document:
     image: bytes | None = None
     prompt: str | None = None
     sections: tuple[Section, ...] = ()
+
+    def content_digest(self) -> bytes:
+        """BLAKE2b-128 of all that a model sees of it: documents of equal digests get equal answers.
+
+        The id and the sections do not count.
+        """
+        digest = hashlib.blake2b(digest_size=16)
+        for part in (self.text, self.image, self.prompt):
+            if part is not None:
+                part = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+                digest.update(b"%d" % len(part))
+                digest.update(part)
+            digest.update(b"\0")
+        return digest.digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,8 +331,9 @@ class Extraction:
 
     ``completion`` is the raw output of a generative model, ``reasoning`` its thinking block,
     ``structured`` its filled template as JSON. ``problems`` are parse problems reported as data,
-    without document text. ``failure`` is set exactly when ``status`` is FAILED. ``choices`` are the
-    completion's tokens with their alternatives, if the model file requests them.
+    without document text. ``failure`` is set exactly when ``status`` is FAILED. ``copied``: it is
+    the answer to another document of the same content, at no cost. ``choices`` are the completion's
+    tokens with their alternatives, if the model file requests them.
     """
 
     document_id: str
@@ -331,6 +347,7 @@ class Extraction:
     structured: str | None = None
     problems: tuple[str, ...] = ()
     usage: Usage = field(default_factory=Usage)
+    copied: bool = False
     choices: tuple[TokenChoice, ...] = ()
 
     def __post_init__(self) -> None:

@@ -30,6 +30,8 @@ _KEEPALIVE = {
     "RAY_grpc_client_keepalive_timeout_ms": "20000",
 }
 
+_START_ATTEMPTS = 3
+
 
 @contextmanager
 def cluster(address: str | None = None, num_gpus: int | None = None) -> Iterator[None]:
@@ -80,16 +82,31 @@ def _start(num_gpus: int | None) -> None:
     level = "warning" if log.isEnabledFor(logging.INFO) else "fatal"
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", level)
     with _buffered_stderr():
-        ray.init(
-            # Without "local" Ray looks for a cluster started earlier on this machine, and waits
-            # minutes for one that has died.
-            address="local",
-            num_gpus=num_gpus,
-            include_dashboard=False,
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-            _system_config={"idle_worker_killing_time_threshold_ms": _IDLE_MS},
-        )
+        for attempt in range(1, _START_ATTEMPTS + 1):
+            try:
+                ray.init(
+                    # Without "local" Ray looks for a cluster started earlier on this machine, and
+                    # waits minutes for one that has died.
+                    address="local",
+                    num_gpus=num_gpus,
+                    include_dashboard=False,
+                    logging_level=logging.ERROR,
+                    log_to_driver=False,
+                    _system_config={"idle_worker_killing_time_threshold_ms": _IDLE_MS},
+                )
+            except Exception as error:
+                # Ray gives its processes 30 s, which no setting changes, and raises a plain
+                # Exception after them.
+                ray.shutdown()
+                if attempt == _START_ATTEMPTS:
+                    raise ConfigError(
+                        f"Ray did not start on this machine in {attempt} attempts; it may be "
+                        "overloaded, or out of memory or of disk space in /tmp. Ray's logs: "
+                        "/tmp/ray/session_latest/logs"
+                    ) from error
+                log.info("Ray did not start; trying again")
+            else:
+                return
 
 
 @contextmanager

@@ -275,7 +275,7 @@ class GgufSampling(ConfigSection):
     seed: int = Field(
         default=0,
         ge=0,
-        description="Base seed; combined with the document's id and the window index.",
+        description="Base seed; combined with the document's content and the window index.",
     )
     n_predict: int = Field(
         default=-1, ge=-1, description="Maximum output tokens; -1: the rest of the context."

@@ -13,7 +13,7 @@ RESULTS: Mapping[str, int] = {
     "assertion": 1,
     "context": 2,
     "deidentify": 2,
-    "engine": 1,
+    "engine": 2,
     "gliner": 2,
     "grounding": 1,
     "linking": 1,

@@ -103,8 +103,9 @@ class TextInputs:
         model, plans = self._loaded.model, self._loaded.plans
         tokens = model.tokenize_text(text)
         places = cut(text, tokens, model.pieces, *plans.window(plan, document.prompt))
+        content = document.content_digest()
         requests = [
-            self._request(document, plan, index, text[start:end])
+            self._request(content, document.prompt, plan, index, text[start:end])
             for index, (start, end) in enumerate(places)
         ]
         return Prepared(requests, places)
@@ -112,15 +113,17 @@ class TextInputs:
     def close(self) -> None:
         """See Inputs.close."""
 
-    def _request(self, document: Document, plan: PromptPlan, index: int, window: str) -> Request:
-        prompt = plan.format.render(window, document.prompt)
+    def _request(
+        self, content: bytes, own_prompt: str | None, plan: PromptPlan, index: int, window: str
+    ) -> Request:
+        prompt = plan.format.render(window, own_prompt)
         prefix, suffix = self._loaded.plans.tokens(prompt)
         config, grammar = self._loaded.config, plan.format.grammar(window)
         return Request(
             prefix=prefix,
             suffix=suffix,
             grammar=grammar,
-            sampling=request_sampling(config, document.id, index),
+            sampling=request_sampling(config, content, index),
             max_tokens=config.sampling.limit,
             stop=() if grammar else config.sampling.stop,
             n_probs=config.sampling.n_probs,
@@ -153,9 +156,10 @@ def thinking(
 _SAMPLING = {field.name for field in fields(Sampling)} - {"seed"}
 
 
-def request_sampling(config: GgufModel, document_id: str, window: int) -> Sampling:
-    """Return the configured sampling, with a seed that depends only on document and window."""
+def request_sampling(config: GgufModel, content: bytes, window: int) -> Sampling:
+    """Return the configured sampling, with a seed that depends only on the digest of the document's
+    content and on the window: equal documents are sampled alike, wherever they come."""
     given = config.sampling
-    name = f"{given.seed}\0{document_id}\0{window}".encode("utf-8", "surrogatepass")
+    name = b"%d\0%b\0%d" % (given.seed, content, window)
     seed = int.from_bytes(hashlib.sha256(name).digest()[:8], "big")
     return Sampling(**given.model_dump(include=_SAMPLING), seed=seed)

@@ -98,8 +98,9 @@ class PageInputs:
         printed = text if self._images.text else ""
         budget = self._image_budget(document, plan, printed)
         prompts, notes = fit_pages(pages, budget, self._images, self.projector)
+        content = document.content_digest()
         requests = [
-            self._request(document, plan, index, printed, images)
+            self._request(document, content, plan, index, printed, images)
             for index, images in enumerate(prompts)
         ]
         return Prepared(requests, [(0, len(text))] * len(prompts), notes)
@@ -148,6 +149,7 @@ class PageInputs:
     def _request(
         self,
         document: Document,
+        content: bytes,
         plan: PromptPlan,
         index: int,
         printed: str,
@@ -175,7 +177,7 @@ class PageInputs:
             prefix=prefix,
             suffix=tuple(tokens[len(prefix) :]),
             grammar=grammar,
-            sampling=request_sampling(self._loaded.config, document.id, index),
+            sampling=request_sampling(self._loaded.config, content, index),
             max_tokens=sampling.limit,
             stop=() if grammar else sampling.stop,
             n_probs=sampling.n_probs,

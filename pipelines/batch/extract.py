@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from actors.extractor import Extractor
 from actors.spans import Document, Extraction, Failure, Status
+from pipelines.batch.copies import Copies
 from pipelines.batch.crash_guard import CrashGuard, poison
 from pipelines.batch.stage import RELEASED, Model, StageActor, StageWork
 from pipelines.tables.rows import extraction_row
@@ -32,7 +33,7 @@ class ExtractActor(StageActor):
         else:
             self._model = work.load(work.stage.model, work.share)
             submit = self._model.submit
-        self._careful = CrashGuard(work.attempts, submit, on_progress)
+        self._careful = CrashGuard(work.attempts, Copies(submit).submit, on_progress)
         # Test models do not report their memory.
         return getattr(self._model, "took", {})
 

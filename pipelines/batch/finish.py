@@ -223,6 +223,8 @@ def _count(
 
 
 def _count_usage(tally: Tally, stage: str, step: Extraction) -> None:
+    if step.copied:
+        tally.copied[stage] += 1
     tally.seconds[stage] += step.usage.seconds  # type: ignore[assignment]
     tally.tokens[stage] += step.usage.prompt_tokens + step.usage.completion_tokens
 

@@ -305,9 +305,10 @@ def _as_json(found: _Found, unseen: bool) -> dict[str, Any]:
 
 
 def _step(extraction: Extraction) -> dict[str, Any]:
-    """A step as in the documents table, without the document id and entities."""
+    """A step as in the documents table, without the document id, the entities
+    and whether it is a copy."""
     step: dict[str, Any] = _plain(extraction)
-    for beside in ("document_id", "entities"):
+    for beside in ("document_id", "entities", "copied"):
         del step[beside]
     if not step["choices"]:  # only with sampling.n_probs
         del step["choices"]

@@ -199,6 +199,8 @@ def show(outcome: Outcome, store: RunStore, console: Console, as_json: bool) -> 
             report=report,
         )
     )
+    if copies := max(outcome.tally.copied.values(), default=0):
+        console.print(f"same content as another document: {copies:,}, computed once")
     if statuses := outcome.tally.deidentified:
         words = ", ".join(f"{statuses[name]:,} {name}" for name in ("ok", "residue", "failed"))
         console.print(f"de-identified: {words}", soft_wrap=True, highlight=False)

@@ -31,6 +31,8 @@ class Tally:
     """Busy seconds of the workers, by stage: read, each model, write."""
     carried: Counter[str] = field(default_factory=Counter)
     """Documents whose results are carried over from an earlier run, by status."""
+    copied: Counter[str] = field(default_factory=Counter)
+    """Documents that got the answer to another of the same content, by model."""
     deidentified: Counter[str] = field(default_factory=Counter)
     """De-identified documents by status: ok, residue, failed."""
     over_share: Counter[str] = field(default_factory=Counter)

@@ -195,6 +195,7 @@ def extraction_row(extraction: Extraction) -> dict[str, Any]:
             "completion_tokens": extraction.usage.completion_tokens,
             "seconds": extraction.usage.seconds,
             "fingerprint": extraction.fingerprint,
+            "copied": extraction.copied,
         },
         "entities": [entity_row(entity) for entity in extraction.entities],
     }
@@ -222,4 +223,5 @@ def row_extraction(row: dict[str, Any], document_id: str) -> Extraction:
             step["seconds"],
             step["unknown_tokens"],
         ),
+        copied=step["copied"],
     )

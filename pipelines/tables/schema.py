@@ -122,6 +122,7 @@ _STEP = pa.struct(
         pa.field("completion_tokens", pa.int64()),
         pa.field("seconds", pa.float64()),
         pa.field("fingerprint", pa.string()),
+        pa.field("copied", pa.bool_()),
     ]
 )
 

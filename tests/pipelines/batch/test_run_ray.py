@@ -134,6 +134,20 @@ def test_every_row_comes_out_and_bad_ones_have_a_status(tmp_path: Path) -> None:
     assert counts["failures"] == {"MissingText": 1, "WrongType": 1, "InvalidUTF8": 1}
 
 
+def test_notes_of_the_same_text_are_answered_once(tmp_path: Path) -> None:
+    rows = _rows(3)
+    copied = [row | {"id": f"{row['id']}-{again}"} for again in range(4) for row in rows]
+    loaded = _pipeline(_lake(tmp_path / "lake", copied), tmp_path / "out")
+    sink, run_id = _run(loaded)
+    facts = _facts(sink, run_id)
+    assert [fact.doc_id for fact in facts] == sorted(str(row["id"]) for row in copied)
+    assert len({(fact.text, str(fact.entities)) for fact in facts}) == 3
+    steps = pl.scan_delta(sink.folder.uri("documents")).collect()["steps"].to_list()
+    assert sorted(step["copied"] for (step,) in steps) == [False] * 3 + [True] * 9
+    assert all((step["prompt_tokens"] == 0) == step["copied"] for (step,) in steps)
+    assert list(sink.marker(run_id)["counts"]["copied"].values()) == [9]
+
+
 def test_an_interrupted_run_is_invisible_and_resumes_to_the_same(tmp_path: Path) -> None:
     source = _lake(tmp_path / "lake", _rows(24))
     whole, whole_id = _run(_pipeline(source, tmp_path / "whole"))
