@@ -20,7 +20,8 @@ from pipelines.pool import Pool
 from pipelines.runs.identity import pipeline_fingerprint
 from pipelines.runs.plan import RunPlan
 from pipelines.runs.store import RunStore
-from pipelines.source.units import Slice, plan_source, source_files
+from pipelines.source.files import list_source
+from pipelines.source.units import Slice, plan_source
 from pipelines.stages import Stage
 from pipelines.tables.commit import Change, commit
 from pipelines.tables.ledger import LiveUnit
@@ -74,7 +75,7 @@ def _pipeline(source: str, sink: str) -> LoadedPipeline:
 def _commit_all(loaded: LoadedPipeline, files: int) -> None:
     """What a full run would have left, without running it."""
     source = loaded.pipeline.source
-    listed = source_files(source)
+    listed = list_source(source).files
     assert len(listed) == files
     identity = pipeline_fingerprint(loaded)
     store = RunStore(loaded.pipeline.sink.path)

@@ -144,6 +144,7 @@ class Storage(ConfigSection):
 
 
 _applied = Storage()
+_GS, _AZ = ("gs", "gcs"), ("abfs", "az", "abfss")
 
 
 def delta_options(path: str) -> dict[str, str]:
@@ -157,14 +158,19 @@ def delta_options(path: str) -> dict[str, str]:
         return {}
     if scheme in ("s3", "s3a"):
         return _delta_s3(_applied.s3)
-    if scheme in ("gs", "gcs"):
-        return _delta_gs(_applied.options.get("gs", {}))
-    if scheme in ("az", "abfs", "abfss"):
-        return _delta_az(_applied.options.get(scheme, {}))
+    if scheme in _GS:
+        return _delta_gs(_options_of(_GS))
+    if scheme in _AZ:
+        return _delta_az(_options_of(_AZ))
     raise NoTablesError(
         f"sink.path: tables cannot be kept on {scheme}://, only on a local path, s3://, gs://, "
         "az:// or abfs://; set sink.format to parquet for plain files"
     )
+
+
+def _options_of(schemes: Iterable[str]) -> dict[str, JsonValue]:
+    """The options of a filesystem that has several schemes: fsspec applies those of each."""
+    return {k: v for scheme in schemes for k, v in _applied.options.get(scheme, {}).items()}
 
 
 def _delta_s3(s3: S3) -> dict[str, str]:

@@ -109,6 +109,7 @@ def begin_run(loaded: LoadedPipeline, plan: SourcePlan) -> str:
             pipeline_fingerprint(loaded),
             base=runs[-1] if runs else None,
             passed_over=tuple(plan.skipped.items()),
+            source_snapshots=tuple(plan.snapshots.items()),
         ),
     )
 

@@ -94,7 +94,7 @@ class Pipeline(ConfigSection):
         "before it fails because min_actors do not fit.",
     )
     no_progress_timeout_s: float = Field(
-        60.0,
+        3600.0,
         gt=0,
         description="Abort the run (it can be resumed) after this time without progress: no unit, "
         "and no document, window or token within one.",

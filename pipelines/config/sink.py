@@ -16,7 +16,8 @@ class IcebergSink(ConfigSection):
     catalog: IcebergCatalog = IcebergCatalog()
     namespace: str = Field(
         pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$",
-        description="The tables are <namespace>.documents, .entities and .relations.",
+        description="The tables are <namespace>.documents, .entities and .relations, and with "
+        "`deidentify` those of <namespace>_deidentified.",
     )
 
 

@@ -16,8 +16,8 @@ from pipelines.runs.identity import pipeline_fingerprint
 from pipelines.runs.plan import Increment, RunPlan
 from pipelines.runs.store import RunStore
 from pipelines.source.duplicates import TakenIds, no_ids_taken
-from pipelines.source.files import SourceFile
-from pipelines.source.units import DUPLICATE, Slice, Unit, plan_source, source_files
+from pipelines.source.files import Listing, SourceFile, list_source
+from pipelines.source.units import DUPLICATE, Slice, Unit, plan_source
 from pipelines.tables.folder import RunError
 from pipelines.tables.ledger import LiveUnit
 from pipelines.tables.snapshot import Snapshot
@@ -67,6 +67,7 @@ def decide(loaded: LoadedPipeline) -> Decision:
             source.empty,
             identity,
             passed_over=tuple(source.skipped.items()),
+            source_snapshots=tuple(source.snapshots.items()),
         )
         return Decision(plan, {"new": len(source.files)})
     found = _compare(loaded, snapshot)
@@ -109,6 +110,7 @@ def decide(loaded: LoadedPipeline) -> Decision:
         identity,
         snapshot.run_id,
         increment,
+        source_snapshots=tuple(found.listing.snapshots.items()),
     )
     return Decision(plan, changes)
 
@@ -130,7 +132,8 @@ def decide_retry(loaded: LoadedPipeline, run_id: str) -> RunPlan:
         others = sorted({one.run_id for one in snapshot.units if one.failed})
         hint = f"; there are some of {', '.join(others[-3:])}" if others else ""
         raise RunError(f"{store.path}: no failed document of {run_id} is live{hint}")
-    files = {file.uri: file for file in source_files(pipeline.source)}
+    listing = list_source(pipeline.source)
+    files = {file.uri: file for file in listing.files}
     chosen = [
         one
         for one in failing
@@ -159,6 +162,7 @@ def decide_retry(loaded: LoadedPipeline, run_id: str) -> RunPlan:
             retry_failed=True,
             changes=tuple(changes.items()),
         ),
+        source_snapshots=tuple(listing.snapshots.items()),
     )
 
 
@@ -170,6 +174,7 @@ class _Compared:
     drop: bool
     """Whether the rows of files that are gone leave the tables."""
     unchanged: int
+    listing: Listing
     files: Mapping[str, SourceFile]
     """All files of the source, by URI."""
     empty: Sequence[Slice]
@@ -182,7 +187,8 @@ class _Compared:
 
 def _compare(loaded: LoadedPipeline, snapshot: Snapshot) -> _Compared:
     source, policy = loaded.pipeline.source, loaded.pipeline.enrich
-    files = {file.uri: file for file in source_files(source)}
+    listing = list_source(source)
+    files = {file.uri: file for file in listing.files}
     empty = [
         part
         for part in snapshot.ledger.empty
@@ -205,7 +211,7 @@ def _compare(loaded: LoadedPipeline, snapshot: Snapshot) -> _Compared:
             f"enrich.max_deleted_share = {limit:g}; is the path right, and the lake mounted?"
         )
     unchanged = len(files) - len(new) - len(changed)
-    return _Compared(new, changed, gone, drop, unchanged, files, empty)
+    return _Compared(new, changed, gone, drop, unchanged, listing, files, empty)
 
 
 def _held_back(snapshot: Snapshot, files: Mapping[str, SourceFile]) -> set[str]:

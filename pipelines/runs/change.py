@@ -13,7 +13,8 @@ from pipelines.config import LoadedPipeline
 from pipelines.runs.check import check_moved, taken_ids
 from pipelines.runs.plan import RunPlan
 from pipelines.runs.tally import Tally
-from pipelines.source.units import Slice, source_files
+from pipelines.source.files import list_source
+from pipelines.source.units import Slice
 from pipelines.tables.commit import Change
 from pipelines.tables.delta import UnitKey
 from pipelines.tables.folder import RunError
@@ -122,7 +123,8 @@ class FinishedRun:
         ]
         taken = taken_ids(snapshot, replaced, paths)
         if taken:
-            check_moved(self.run_id, live, taken, {f.uri for f in source_files(pipeline.source)})
+            files = list_source(pipeline.source).files
+            check_moved(self.run_id, live, taken, {file.uri for file in files})
         return taken
 
     def units(

@@ -52,6 +52,7 @@ def marker(
             "files": len(sources),
             "digest": hashlib.sha256(listing.encode()).hexdigest(),
             "passed_over": dict(plan.passed_over),
+            "snapshots": dict(plan.source_snapshots),
         },
         "current": {
             "units": len(live),

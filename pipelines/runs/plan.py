@@ -64,6 +64,8 @@ class RunPlan:
     """None: the run covers its whole source, and replaces all that was live when it was planned."""
     passed_over: tuple[tuple[str, int], ...] = ()
     """Of a run over its whole source, how many files were passed over, by suffix."""
+    source_snapshots: tuple[tuple[str, int], ...] = ()
+    """Of tables the snapshot that was planned, by path: a Delta version, an Iceberg id."""
     vocabularies: tuple[Mapping[str, str], ...] = ()
     """Name, version and digest of each that codes are from."""
     key_check: str = ""
@@ -78,6 +80,7 @@ class RunPlan:
             "base": self.base,
             "increment": asdict(self.increment) if self.increment else None,
             "passed_over": dict(self.passed_over),
+            "source_snapshots": dict(self.source_snapshots),
             "vocabularies": self.vocabularies,
             "key_check": self.key_check,
         }
@@ -113,6 +116,7 @@ class RunPlan:
             base=facts["base"],
             increment=Increment(**increment) if increment is not None else None,
             passed_over=tuple(facts["passed_over"].items()),
+            source_snapshots=tuple(facts["source_snapshots"].items()),
             vocabularies=tuple(facts["vocabularies"]),
             key_check=facts["key_check"],
         )

@@ -11,6 +11,14 @@ import pyarrow as pa
 from actors.config import ConfigError
 from actors.spans import Failure
 
+SECTION = pa.struct(
+    [
+        pa.field("name", pa.string()),
+        *(pa.field(name, pa.int64()) for name in ("start", "end", "heading_end")),
+        pa.field("loinc", pa.string()),
+    ]
+)
+"""A Section, between reading and writing and in the documents table."""
 _SIGNED = (pa.int8(), pa.int16(), pa.int32(), pa.int64())
 _UNSIGNED = (pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())
 _FLOATS = (pa.float16(), pa.float32(), pa.float64())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from urllib.parse import quote, unquote
 
 import pyarrow as pa
@@ -14,14 +13,13 @@ from pipelines.source.files import IMMUTABLE, SourceFile
 from pipelines.source.opening import filesystem
 from pipelines.storage import NoTablesError, delta_options
 
-log = logging.getLogger(__name__)
 # What a reader must know of beyond files: rows that files hold and the table does not, and columns
 # that have other names there.
 _UNREADABLE = {"deletionVectors": "deletion vectors", "columnMapping": "column mapping"}
 
 
-def list_delta(path: str) -> list[SourceFile]:
-    """The Parquet files of the latest snapshot, whose version is logged.
+def list_delta(path: str) -> tuple[int, list[SourceFile]]:
+    """The latest version of the table, and its Parquet files.
 
     A file of a Delta table never changes: its version follows from its size and time. Raises
     ConfigError where there is no such table, or its files are not all that says what is in it.
@@ -46,9 +44,8 @@ def list_delta(path: str) -> list[SourceFile]:
                 f"source.path: {path} has {words}, which its files alone do not show; have them "
                 "applied (REORG TABLE ... APPLY (PURGE)), or export a snapshot"
             )
-    log.info("source: %s at version %d", path, table.version())
     actions = pa.table(table.get_add_actions(flatten=True)).to_pylist()
-    return [
+    return table.version(), [
         SourceFile(
             fs.unstrip_protocol(f"{inner.rstrip('/')}/{unquote(action['path'])}"),
             int(action["size_bytes"]),

@@ -83,10 +83,12 @@ class SourceFile:
 @dataclass(slots=True)
 class Listing:
     """The files of a source, sorted by URI, none twice, and what was passed over: how many files
-    by suffix, or ``hidden``."""
+    by suffix, or ``hidden``; of tables which snapshot was listed: a Delta version or the id of an
+    Iceberg snapshot, by path."""
 
     files: list[SourceFile] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
+    snapshots: dict[str, int] = field(default_factory=dict)
 
     def skipped_words(self) -> str:
         """What was passed over, the most first; empty where nothing was."""
@@ -113,13 +115,15 @@ def list_source(source: Source) -> Listing:
     if source.format == "delta":
         from pipelines.source.delta import list_delta
 
-        listing = Listing(_in_order(file for path in paths for file in list_delta(path)))
+        listing = _of_tables({path: list_delta(path) for path in paths})
     elif source.format == "iceberg":
         from pipelines.source.iceberg import list_iceberg
 
-        listing = Listing(_in_order(file for path in paths for file in list_iceberg(path, source)))
+        listing = _of_tables({path: list_iceberg(path, source) for path in paths})
     else:
         listing = _listed(paths, source.format)
+    for path, version in listing.snapshots.items():
+        log.info("source: %s at version %d", path, version)
     if source.where:
         listing.files = chosen(listing.files, source.where)
     if words := listing.skipped_words():
@@ -127,6 +131,11 @@ def list_source(source: Source) -> Listing:
             raise ConfigError(f"source.strict: files would be passed over: {words}")
         log.warning("source: passed over %s (source.strict makes this an error)", words)
     return listing
+
+
+def _of_tables(tables: Mapping[str, tuple[int, list[SourceFile]]]) -> Listing:
+    files = _in_order(file for _, listed in tables.values() for file in listed)
+    return Listing(files, snapshots={path: version for path, (version, _) in tables.items()})
 
 
 def list_files(paths: Sequence[str], format_: str) -> list[SourceFile]:

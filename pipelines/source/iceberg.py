@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from urllib.parse import quote
 
@@ -19,12 +18,11 @@ with optional_imports("source.format: iceberg"):
     from pyiceberg.manifest import FileFormat
     from pyiceberg.table import StaticTable, Table
 
-log = logging.getLogger(__name__)
 _METADATA = re.compile(r"v?(\d+)(-[\w-]+)?(\.gz)?\.metadata\.json")
 
 
-def list_iceberg(path: str, source: Source) -> list[SourceFile]:
-    """The Parquet files of the current snapshot, whose id is logged.
+def list_iceberg(path: str, source: Source) -> tuple[int, list[SourceFile]]:
+    """The id of the current snapshot, and its Parquet files.
 
     ``path``: with ``source.catalog`` the name of a table; else its folder, or one of its metadata
     files. A file of an Iceberg table never changes: its version follows from its size. Raises
@@ -35,7 +33,6 @@ def list_iceberg(path: str, source: Source) -> list[SourceFile]:
     snapshot = table.current_snapshot()
     if snapshot is None:
         raise ConfigError(f"source.path: {path} has no snapshot: nothing was written to it yet")
-    log.info("source: %s at snapshot %d", path, snapshot.snapshot_id)
     files = []
     for task in table.scan().plan_files():
         if task.delete_files:
@@ -50,7 +47,7 @@ def list_iceberg(path: str, source: Source) -> list[SourceFile]:
         size = task.file.file_size_in_bytes
         version = f"{IMMUTABLE}{size}:{quote(task.file.file_path.rpartition('/')[2])}"
         files.append(SourceFile(fs.unstrip_protocol(inner), size, version, "parquet"))
-    return files
+    return snapshot.snapshot_id, files
 
 
 def _opened(path: str, catalog: IcebergCatalog | None) -> Table:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors.spans import Failure
 from pipelines.config import Source
-from pipelines.source.columns import ExtraColumns
+from pipelines.source.columns import SECTION, ExtraColumns
 from pipelines.source.duplicates import DuplicateIdsError
 from pipelines.source.files import IMMUTABLE, WHOLE, version_of
 from pipelines.source.ids import column_ids, value_id
@@ -30,14 +30,8 @@ from pipelines.text.markup.lines import Visible
 from pipelines.text.markup.process import visible_text, word_text
 
 _BATCH_ROWS = 1024
+_Content = TypeVar("_Content", str, bytes)
 
-_SECTION = pa.struct(
-    [
-        pa.field("name", pa.string()),
-        *(pa.field(name, pa.int64()) for name in ("start", "end", "heading_end")),
-        pa.field("loinc", pa.string()),
-    ]
-)
 READ = pa.schema(
     [
         pa.field("doc_id", pa.string()),
@@ -46,7 +40,7 @@ READ = pa.schema(
         pa.field("source_row", pa.int64()),
         pa.field("text", pa.string()),
         pa.field("original_hash", pa.string()),
-        pa.field("sections", pa.list_(_SECTION)),
+        pa.field("sections", pa.list_(SECTION)),
         pa.field("image", pa.binary()),
         pa.field("prompt", pa.string()),
         pa.field("prior", pa.string()),
@@ -186,14 +180,10 @@ def _text(values: Mapping[str, Any], column: str, most_mb: float) -> str | Failu
             return Failure("InvalidUTF8", f"{column}: not valid UTF-8 at byte {error.start}")
     if not isinstance(value, str):
         return Failure("WrongType", f"{column}: is a {type(value).__name__}, not a string")
-    if len(value) > most_mb * 1e6:
-        return Failure(
-            "TooLarge",
-            f"{column}: {len(value) / 1e6:.1f} MB, more than source.max_document_mb = {most_mb:g}",
-        )
-    if not _encodable(value):
+    text = _within(value, column, most_mb)
+    if isinstance(text, str) and not _encodable(text):
         return Failure("InvalidUTF8", f"{column}: holds lone surrogates or bytes that are no UTF-8")
-    return value
+    return text
 
 
 def _visible(text: str, source: Source) -> dict[str, Any] | Failure:
@@ -232,12 +222,16 @@ def _bytes(values: Mapping[str, Any], column: str, most_mb: float) -> bytes | Fa
         return Failure("MissingImage", f"{column}: is null or missing")
     if not isinstance(value, bytes):
         return Failure("WrongType", f"{column}: is a {type(value).__name__}, not bytes")
-    if len(value) > most_mb * 1e6:
-        return Failure(
-            "TooLarge",
-            f"{column}: {len(value) / 1e6:.1f} MB, more than source.max_document_mb = {most_mb:g}",
-        )
-    return value
+    return _within(value, column, most_mb)
+
+
+def _within(value: _Content, column: str, most_mb: float) -> _Content | Failure:
+    if len(value) <= most_mb * 1e6:
+        return value
+    return Failure(
+        "TooLarge",
+        f"{column}: {len(value) / 1e6:.1f} MB, more than source.max_document_mb = {most_mb:g}",
+    )
 
 
 def _encodable(text: str) -> bool:

@@ -91,6 +91,8 @@ class SourcePlan:
     """Files that were passed over, by suffix."""
     thinned: frozenset[str] = frozenset()
     """URIs of the files of which ``keep_first`` left out rows."""
+    snapshots: Mapping[str, int] = field(default_factory=dict)
+    """Of tables the snapshot that was listed, by path."""
 
     @property
     def rows(self) -> int:
@@ -109,11 +111,6 @@ class SourcePlan:
 
     def _state(self, file: SourceFile) -> str:
         return DUPLICATE if file.uri in self.thinned else ""
-
-
-def source_files(source: Source) -> list[SourceFile]:
-    """The files of a source now; raises what ``list_source`` raises."""
-    return list_source(source).files
 
 
 def plan_source(
@@ -151,7 +148,9 @@ def plan_source(
     if source.id is not None:
         rows_again = repeated([found.ids for found in counted], taken)
         units, thinned = _apart(units, planned, rows_again, source)
-    return SourcePlan(tuple(planned), units, keep, dict(listing.skipped), thinned)
+    return SourcePlan(
+        tuple(planned), units, keep, dict(listing.skipped), thinned, listing.snapshots
+    )
 
 
 def _apart(

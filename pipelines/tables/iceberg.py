@@ -35,7 +35,11 @@ with optional_imports("sink.iceberg"):
     from pyiceberg.table.name_mapping import create_mapping_from_schema
 
 _EMBEDDED = "_iceberg"
-_TABLES: tuple[TableName, ...] = ("documents", "entities", "relations")
+_TABLES: tuple[TableName, ...] = (
+    *("documents", "entities", "relations"),
+    *("deidentified/documents", "deidentified/entities", "deidentified/relations"),
+)
+"""Without ``reidentification``, the way back from a de-identified document to its original."""
 _MAPPING = "schema.name-mapping.default"
 _THREADS = 16
 _ATTEMPTS = 5
@@ -64,17 +68,25 @@ def _catalog_errors(what: str) -> Iterator[None]:
 def register(snapshot: Snapshot, settings: IcebergSink) -> dict[str, int]:
     """Make the Iceberg tables show a snapshot; the Iceberg snapshot of each table, by its name.
 
+    The de-identified tables have a namespace of their own, since catalogs grant by namespace.
     Raises NotRegisteredError where the catalog or the store does not allow it.
     """
     with _catalog_errors("the catalog cannot be used"):
         catalog = _catalog(snapshot.folder.path, settings)
-        with suppress(NamespaceAlreadyExistsError):
-            catalog.create_namespace(settings.namespace)
+        names = {name: _full_name(name, settings) for name in _TABLES if name in snapshot.names}
+        for namespace in dict.fromkeys(full.rpartition(".")[0] for full in names.values()):
+            with suppress(NamespaceAlreadyExistsError):
+                catalog.create_namespace(namespace)
     found: dict[str, int] = {}
-    for name in _TABLES:
-        with _catalog_errors(f"the table {settings.namespace}.{name} cannot be changed"):
-            found[name] = _registered(catalog, f"{settings.namespace}.{name}", snapshot, name)
+    for name, full_name in names.items():
+        with _catalog_errors(f"the table {full_name} cannot be changed"):
+            found[name] = _registered(catalog, full_name, snapshot, name)
     return found
+
+
+def _full_name(name: TableName, settings: IcebergSink) -> str:
+    folder, _, table = name.rpartition("/")
+    return f"{settings.namespace}{'_' * bool(folder)}{folder}.{table}"
 
 
 def _registered(catalog: Catalog, full_name: str, snapshot: Snapshot, name: TableName) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -129,7 +129,7 @@ def ledger_rows(units: Iterable[LiveUnit]) -> pa.Table:
             "failed": one.failed,
             "entities": one.entities,
             "failures": list(one.failures.items()),
-            "slices": [_slice_row(part) for part in one.slices],
+            "slices": [asdict(part) for part in one.slices],
         }
         for one in units
     ]
@@ -148,18 +148,8 @@ def run_row(
         "failed": facts["counts"]["documents"].get("failed", 0),
         "entities": sum(facts["counts"]["entities"].values()),
         "failures": list(facts["counts"]["failures"].items()),
-        "slices": [_slice_row(part) for part in empty],
+        "slices": [asdict(part) for part in empty],
         "committed_at": datetime.fromisoformat(facts["committed_at"]),
         "facts": json.dumps(facts, sort_keys=True),
     }
     return pa.Table.from_pylist([row], schema=UNITS)
-
-
-def _slice_row(part: Slice) -> dict[str, Any]:
-    return {
-        "uri": part.uri,
-        "version": part.version,
-        "format": part.format,
-        "start": part.start,
-        "count": part.count,
-    }

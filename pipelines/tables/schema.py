@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from pipelines.source.columns import SECTION
+
 
 def _field(name: str, type_: pa.DataType, description: str, nullable: bool = True) -> pa.Field:
     return pa.field(name, type_, nullable=nullable, metadata={"comment": description})
@@ -45,13 +47,6 @@ _CODE = pa.struct(
         pa.field("score", pa.float64()),
         pa.field("how", pa.string()),
         pa.field("parents", pa.list_(pa.string())),
-    ]
-)
-_SECTION = pa.struct(
-    [
-        pa.field("name", pa.string()),
-        *(pa.field(name, pa.int64()) for name in ("start", "end", "heading_end")),
-        pa.field("loinc", pa.string()),
     ]
 )
 _CELL = pa.struct(
@@ -166,7 +161,7 @@ DOCUMENTS = pa.schema(
             pa.list_(_MARK),
             "stamps, signatures and handwriting on its pages, with their boxes",
         ),
-        _field("sections", pa.list_(_SECTION), "its sections, in the order of the text"),
+        _field("sections", pa.list_(SECTION), "its sections, in the order of the text"),
         _field("finished_at", pa.timestamp("us", tz="UTC"), "when its unit was written"),
     ]
 )
@@ -219,7 +214,7 @@ DEIDENTIFIED_DOCUMENTS = pa.schema(
         _field("replaced", pa.list_(_PLACE), "what stands in place of identifiers, and where"),
         _field("counts", pa.list_(_COUNT), "identifiers replaced, by category and policy"),
         _field("residue", pa.list_(_RESIDUE), "what the second look still found"),
-        _field("sections", pa.list_(_SECTION), "its sections, in the order of the text"),
+        _field("sections", pa.list_(SECTION), "its sections, in the order of the text"),
     ]
 )
 

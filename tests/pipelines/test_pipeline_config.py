@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -12,7 +13,7 @@ from support import ROOT
 
 from actors.config import ConfigError
 from pipelines.cli.schema import ConfigKind, render_schema
-from pipelines.config import LoadedPipeline, Source, load_pipeline
+from pipelines.config import LoadedPipeline, Pipeline, Source, load_pipeline
 
 PIPELINES = sorted((ROOT / "configs").glob("*.yaml"))
 MODELS = sorted((ROOT / "configs/models").glob("*.yaml"))
@@ -102,6 +103,17 @@ def test_the_shipped_models_fit_the_schema(path: Path) -> None:
 def test_the_schemas_for_editors_are_up_to_date(kind: ConfigKind) -> None:
     committed = (ROOT / f"configs/schema/{kind.value}.json").read_text()
     assert committed == render_schema(kind), "run `make schema`"
+
+
+def test_options_that_a_shipped_pipeline_shows_unset_have_their_defaults() -> None:
+    found = {
+        name: yaml.safe_load(value)
+        for path in PIPELINES
+        for name, value in re.findall(r"^# (\w+): ([^#\n{\[]+)", path.read_text(), re.MULTILINE)
+        if name in Pipeline.model_fields
+    }
+    assert found.keys() >= {"max_attempts", "cluster_timeout_s", "no_progress_timeout_s"}
+    assert found == {name: Pipeline.model_fields[name].default for name in found}
 
 
 def test_every_option_says_what_it_is_for() -> None:

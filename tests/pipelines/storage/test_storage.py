@@ -256,3 +256,37 @@ def test_a_wrong_endpoint_is_named_with_what_to_check(monkeypatch: pytest.Monkey
     Storage.model_validate({"s3": {"endpoint": "http://127.0.0.1:9", "attempts": 1}}).apply()
     with pytest.raises(StoreError, match=r"at http://127\.0\.0\.1:9 cannot be reached.*endpoint"):
         RunStore("s3://lake/out").ledger()
+
+
+@pytest.mark.parametrize("scheme", ["gs", "gcs"])
+@pytest.mark.usefixtures("_afterwards_as_before")
+def test_options_of_google_storage_reach_delta_rs(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
+    Storage().apply()
+    assert delta_options(f"{scheme}://lake/out") == {}  # it finds credentials by itself
+    Storage(options={"gs": {"endpoint_url": "http://127.0.0.1:9"}}).apply()
+    found = delta_options(f"{scheme}://lake/out")
+    account = json.loads(found["google_service_account_key"])
+    assert (account["gcs_base_url"], account["disable_oauth"]) == ("http://127.0.0.1:9", True)
+    assert found["allow_http"] == "true"
+
+
+@pytest.mark.parametrize("scheme", ["az", "abfs", "abfss"])
+@pytest.mark.usefixtures("_afterwards_as_before")
+def test_options_of_azure_reach_delta_rs(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AZURE_STORAGE_CONNECTION_STRING", raising=False)
+    Storage(options={"az": {"account_name": "ward"}}).apply()
+    assert delta_options(f"{scheme}://lake/out") == {"azure_storage_account_name": "ward"}
+    monkeypatch.setenv(
+        "AZURE_STORAGE_CONNECTION_STRING",
+        "DefaultEndpointsProtocol=http;AccountName=lab;AccountKey=a2V5PQ==;"
+        "BlobEndpoint=http://127.0.0.1:9/lab;",
+    )
+    assert delta_options(f"{scheme}://lake/out") == {
+        "azure_storage_account_name": "lab",
+        "azure_storage_account_key": "a2V5PQ==",
+        "azure_storage_endpoint": "http://127.0.0.1:9/lab",
+        "allow_http": "true",
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
@@ -14,17 +15,22 @@ import pyarrow.parquet as pq
 import pytest
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import CommitFailedException
-from support.lake import Quiet, hashing, pipeline, store_rows, write_rows
+from support.browser import Served
+from support.deidentify import SECRET, surrogates
+from support.iceberg_rest import TOKEN, rest_catalog
+from support.lake import Quiet, hashing, pipeline, rows_of, store_rows, write_rows
 from support.without_ray import _without_ray  # noqa: F401
 
 from actors.config import ConfigError
 from pipelines.config import IcebergCatalog, IcebergSink, LoadedPipeline, Source
+from pipelines.deidentification import KEY
 from pipelines.enrich import enrich_once
 from pipelines.runs.maintenance import compact_sink
 from pipelines.runs.plan import RunPlan
 from pipelines.runs.store import RunStore
+from pipelines.source.files import list_source
 from pipelines.source.read import read_units
-from pipelines.source.units import plan_source, source_files
+from pipelines.source.units import plan_source
 from pipelines.tables import iceberg
 from pipelines.tables.columns import as_column, extra_columns
 from pipelines.tables.iceberg import RUN, NotRegisteredError, register
@@ -138,6 +144,40 @@ def test_a_registration_that_loses_a_race_begins_again(
     assert _ids(store) == ["a", "b", "c"]
 
 
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Catalog]]:
+    """The address of a REST catalog whose token the environment has, and what is behind it."""
+    monkeypatch.setenv("PYICEBERG_CATALOG__HOSPITAL__TOKEN", TOKEN)
+    app, behind = rest_catalog(tmp_path / "rest")
+    server = Served(app)
+    yield server.url.rstrip("/"), behind
+    server.stop()
+
+
+def test_a_rest_catalog_is_written_and_read(store: RunStore, served: tuple[str, Catalog]) -> None:
+    url, behind = served
+    catalog = IcebergCatalog(name="hospital", properties={"type": "rest", "uri": url})
+    settings = IcebergSink(namespace="clinic", catalog=catalog)
+    register(store.snapshot(), settings)
+    store_rows(store, "r2", {"u3": ["d"]}, ("r1", "u1"))
+    found = register(store.snapshot(), settings)
+    table = behind.load_table("clinic.documents")
+    assert sorted(table.scan().to_arrow()["doc_id"].to_pylist()) == ["c", "d"]
+    assert [one.snapshot_id for one in table.snapshots()][-1] == found["documents"]
+    source = Source(path="clinic.documents", format="iceberg", catalog=catalog, id="doc_id")
+    assert sorted(_read(source)) == ["c", "d"]
+
+
+def test_a_rest_catalog_that_refuses_says_what_to_do(
+    store: RunStore, served: tuple[str, Catalog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYICEBERG_CATALOG__HOSPITAL__TOKEN", "a-secret-that-is-wrong")
+    catalog = IcebergCatalog(name="hospital", properties={"type": "rest", "uri": served[0]})
+    with pytest.raises(NotRegisteredError, match="UnauthorizedError") as refused:
+        register(store.snapshot(), IcebergSink(namespace="clinic", catalog=catalog))
+    assert "a-secret" not in str(refused.value)
+
+
 def test_a_catalog_that_cannot_be_used_says_what_to_do(store: RunStore, tmp_path: Path) -> None:
     (tmp_path / "broken.db").write_text("this is no database")
     catalog = IcebergCatalog(
@@ -152,8 +192,8 @@ def test_a_catalog_that_cannot_be_used_says_what_to_do(store: RunStore, tmp_path
         register(store.snapshot(), settings)
 
 
-def _loaded(folder: Path, settings: IcebergSink) -> LoadedPipeline:
-    made = pipeline(str(folder / "in"), str(folder / "lake"))
+def _loaded(folder: Path, settings: IcebergSink, **more: object) -> LoadedPipeline:
+    made = pipeline(str(folder / "in"), str(folder / "lake"), **more)  # type: ignore[arg-type]
     sink = made.pipeline.sink.model_copy(update={"iceberg": settings})
     return replace(made, pipeline=made.pipeline.model_copy(update={"sink": sink}))
 
@@ -173,6 +213,33 @@ def test_a_run_registers_what_it_commits_and_a_later_pass_makes_up_for_it(tmp_pa
     write_rows(tmp_path / "in/b.jsonl", ["b1"])
     (tmp_path / "in/a.jsonl").unlink()
     enrich_once(_loaded(tmp_path, CLINIC), Quiet(), nullcontext(), hashing())
+    assert _ids(store) == ["b1"]
+
+
+@pytest.mark.usefixtures("_without_ray")
+def test_de_identified_tables_have_a_namespace_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY, SECRET.decode())
+    write_rows(tmp_path / "in/a.jsonl", ["a1", "a2"])
+    loaded = _loaded(tmp_path, CLINIC, deidentify=surrogates())
+    enrich_once(loaded, Quiet(), nullcontext(), hashing())
+    store = RunStore(str(tmp_path / "lake"))
+    catalog = _catalog(store)
+    names = {"documents", "entities", "relations"}
+    for namespace in ("clinic", "clinic_deidentified"):
+        assert {name for _, name in catalog.list_tables(namespace)} == names
+    assert len(catalog.list_namespaces()) == 2
+    shared = catalog.load_table("clinic_deidentified.documents").scan().to_arrow()
+    assert sorted(shared["doc_id"].to_pylist()) == sorted(
+        one
+        for rows in store.snapshot().tables("reidentification", ["deidentified_id"])
+        for one in rows["deidentified_id"].to_pylist()
+    )
+    (tmp_path / "in/a.jsonl").unlink()
+    write_rows(tmp_path / "in/b.jsonl", ["b1"])
+    enrich_once(loaded, Quiet(), nullcontext(), hashing())
+    assert catalog.load_table("clinic_deidentified.documents").scan().to_arrow().num_rows == 1
     assert _ids(store) == ["b1"]
 
 
@@ -249,13 +316,41 @@ def _read(source: Source) -> list[str]:
 def test_one_snapshot_is_read_and_what_was_replaced_is_not(notes: Catalog) -> None:
     source = _source(notes)
     assert _read(source) == ["a", "b"]
-    before = source_files(source)
+    before = list_source(source).files
     table = notes.load_table("ward.notes")
     table.append(_rows("c"))
-    assert set(before) < set(source_files(source))  # an increment reads the new file alone
+    assert set(before) < set(list_source(source).files)  # an increment reads the new file alone
     table.delete("id == 'a'")
     assert sorted(_read(source)) == ["b", "c"]
-    assert len(set(before) & set(source_files(source))) == 0  # the rewritten file is new
+    assert len(set(before) & set(list_source(source).files)) == 0  # the rewritten file is new
+
+
+@pytest.mark.usefixtures("_without_ray")
+def test_runs_say_which_snapshot_they_read_and_go_on_from_there(
+    notes: Catalog, tmp_path: Path
+) -> None:
+    loaded = pipeline("in", str(tmp_path / "lake"))
+    source = loaded.pipeline.source.model_validate(_source(notes).model_dump())
+    loaded = replace(loaded, pipeline=loaded.pipeline.model_copy(update={"source": source}))
+    table = notes.load_table("ward.notes")
+    seen = []
+    changes: list[Callable[[], None]] = [
+        lambda: None,
+        lambda: table.append(_rows("c")),
+        lambda: table.delete("id == 'a'"),
+    ]
+    for change in changes:
+        change()
+        done = enrich_once(loaded, Quiet(), nullcontext(), hashing())
+        assert done.outcome is not None
+        current = table.refresh().current_snapshot()
+        assert current is not None
+        assert done.outcome.marker["source"]["snapshots"] == {"ward.notes": current.snapshot_id}
+        seen.append(dict(done.outcome.tally.documents - done.outcome.tally.carried))
+    # Of the file that the deletion wrote anew, b is carried over.
+    assert seen == [{"ok": 2}, {"ok": 1}, {}]
+    assert sorted(rows_of(str(tmp_path / "lake"))) == ["b", "c"]
+    assert enrich_once(loaded, Quiet(), nullcontext(), hashing()).outcome is None
 
 
 def test_a_folder_or_a_metadata_file_will_do(notes: Catalog) -> None:
