@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.utils.config import Config
 from support.browser import Served
 from support.deidentify import SECRET, surrogates
 from support.iceberg_rest import TOKEN, rest_catalog
@@ -144,10 +145,16 @@ def test_a_registration_that_loses_a_race_begins_again(
     assert _ids(store) == ["a", "b", "c"]
 
 
+def _set_token(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    monkeypatch.setenv("PYICEBERG_CATALOG__HOSPITAL__TOKEN", token)
+    # Which pyiceberg reads when it is imported.
+    monkeypatch.setattr("pyiceberg.catalog._ENV_CONFIG", Config())
+
+
 @pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Catalog]]:
     """The address of a REST catalog whose token the environment has, and what is behind it."""
-    monkeypatch.setenv("PYICEBERG_CATALOG__HOSPITAL__TOKEN", TOKEN)
+    _set_token(monkeypatch, TOKEN)
     app, behind = rest_catalog(tmp_path / "rest")
     server = Served(app)
     yield server.url.rstrip("/"), behind
@@ -171,7 +178,7 @@ def test_a_rest_catalog_is_written_and_read(store: RunStore, served: tuple[str, 
 def test_a_rest_catalog_that_refuses_says_what_to_do(
     store: RunStore, served: tuple[str, Catalog], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYICEBERG_CATALOG__HOSPITAL__TOKEN", "a-secret-that-is-wrong")
+    _set_token(monkeypatch, "a-secret-that-is-wrong")
     catalog = IcebergCatalog(name="hospital", properties={"type": "rest", "uri": served[0]})
     with pytest.raises(NotRegisteredError, match="UnauthorizedError") as refused:
         register(store.snapshot(), IcebergSink(namespace="clinic", catalog=catalog))
