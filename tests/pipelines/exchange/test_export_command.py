@@ -71,7 +71,7 @@ def test_a_compacted_sink_reads_the_same(store: RunStore) -> None:
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        (["--to", "omop", "--patient", "mrn"], "--patient mrn: the documents table has no such"),
+        (["--to", "omop", "--patient", "mrn"], "--patient mrn: the table documents has no such"),
         (["--to", "jsonl", "--status", "maybe"], "--status maybe: expected one of present"),
         (["--to", "fhir", "--resource", "Drug"], "--resource Drug: expected LABEL=TYPE"),
         (["--to", "brat", "--offsets", "bytes"], "--offsets bytes: brat counts code points"),
