@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-gguf demo-pages test test-slow reference lint fix schema docs dev clean
+.PHONY: demo demo-gguf demo-pages test test-slow coverage reference lint fix schema docs dev clean
 
 demo: $(VENV)/.installed-lake
 	$(BIN)/medspan run configs/quickstart.yaml
@@ -31,6 +31,16 @@ test: dev
 
 test-slow: dev
 	$(BIN)/pytest -q -m slow
+
+# The rooms that hold the extraction itself, under their own fast tests: no weights, no Ray, no
+# warnings. The floor is where coverage stood (98.3% of 4,801 lines).
+ROOMS := claims context engine grounding linking prompts relations
+FAST := not slow and not ray and not weights and not s3
+
+coverage: dev
+	$(BIN)/pytest -q -W error -m "$(FAST)" $(ROOMS:%=tests/actors/%) tests/actors/test_merge.py \
+	  $(ROOMS:%=--cov=actors.%) --cov=actors.merge --cov-report=term:skip-covered \
+	  --cov-fail-under=98
 
 # GGUF against transformers, outside CI. Any interpreter with torch (a CPU build is enough),
 # transformers, sentencepiece, protobuf, gliner and onnx will do: make reference REFERENCE_PYTHON=...
