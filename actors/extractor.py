@@ -46,7 +46,7 @@ class Backend(Protocol):
         reports."""
 
     def submit(
-        self, document: Document, guideline: Guideline | None = None, tell: OnText | None = None
+        self, document: Document, guideline: Guideline | None = None, on_text: OnText | None = None
     ) -> Future[Extraction]:
         """Queue a document. The future resolves to an Extraction, even if the document failed; it
         raises only if the model itself is lost, and then the process should exit."""
@@ -65,7 +65,7 @@ class Extractor(Closeable):
         on_progress: OnProgress = ignore_progress,
     ) -> None:
         """``on_progress`` is called after each batch of a token classifier; language models report
-        progress through ``tell`` (see ``submit``)."""
+        progress through ``on_text`` (see ``submit``)."""
         self.config = config
         share = share or Share()
         if share.threads is not None and share.threads > (there := cores()):
@@ -93,16 +93,16 @@ class Extractor(Closeable):
         return self._backend.memory_used
 
     def submit(
-        self, document: Document, guideline: Guideline | None = None, tell: OnText | None = None
+        self, document: Document, guideline: Guideline | None = None, on_text: OnText | None = None
     ) -> Future[Extraction]:
         """Queue one document and return the future of its Extraction; futures may complete in any
         order.
 
         ``guideline`` overrides the model file's own; the label set of a token classifier is fixed,
-        so a guideline can only select from it. ``tell`` receives the output of a language model as
-        it streams; a token classifier never calls it.
+        so a guideline can only select from it. ``on_text`` receives the output of a language model
+        as it streams; a token classifier never calls it.
         """
-        return self._backend.submit(document, guideline, tell)
+        return self._backend.submit(document, guideline, on_text)
 
     def extract(self, documents: Iterable[Document]) -> list[Extraction]:
         """Extract from all documents and return the results in the same order."""

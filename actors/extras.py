@@ -1,6 +1,6 @@
 """The optional parts of the distribution (``pip install 'medspan[gguf]'``) and what each brings.
 
-The base reads ONNX models. A room that needs more names the extra where it is missing, so that
+The base reads ONNX models. A package that needs more names the extra where it is missing, so that
 nobody has to guess which package an import failed for.
 """
 

@@ -20,7 +20,7 @@ from pipelines.pool import Pool
 from pipelines.runs.identity import pipeline_fingerprint
 from pipelines.runs.plan import RunPlan
 from pipelines.runs.store import RunStore
-from pipelines.source.files import list_source
+from pipelines.source.listing import list_source
 from pipelines.source.units import Slice, plan_source
 from pipelines.stages import Stage
 from pipelines.tables.commit import Change, commit

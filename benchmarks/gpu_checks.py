@@ -1,4 +1,4 @@
-"""What only a card can tell: run this where one is at hand, and keep what it prints.
+"""What only a GPU can tell: run this where one is at hand, and keep what it prints.
 
     python -m benchmarks.gpu_checks [--only onnx llama peers engine pictures fractions]
                                     [--server /path/of/llama-server] [--cpu]
@@ -9,11 +9,11 @@ a second at 1 to 64 sequences, for models of the shapes of Qwen2 1.5B and 7B in 
 spot: zeros cost what any weights cost). peers: int8, fp16 and fp32 against raw session.run; the
 engine at 1 to 64 sequences against llama_cpp.Llama one at a time, and against llama.cpp's own
 server where --server says where it is. engine: each of its switches on and off. pictures: encoded
-together against one by one. fractions: four actors on one card under Ray. Each measurement has a
+together against one by one. fractions: four actors on one GPU under Ray. Each measurement has a
 process of its own, so that what one leaves behind is not counted to the next.
 Needs onnxruntime-gpu, and llama-cpp-python built with CUDA (CMAKE_ARGS=-DGGML_CUDA=on).
 
-Without a card it says so and ends. ``--cpu`` (or ``--rehearse``) runs the same code on the CPU with
+Without a GPU it says so and ends. ``--cpu`` (or ``--rehearse``) runs the same code on the CPU with
 tiny models: it proves the code, and its figures mean nothing.
 """
 
@@ -54,7 +54,7 @@ from benchmarks.gpu_models import gguf_model
 ROOT = Path(__file__).resolve().parent.parent
 STARTER = STARTERS / "token-classifier"
 SEQUENCES = (1, 8, 32, 64)
-# Work that onnxruntime puts on the CPU by itself, because the card would be no help.
+# Work that onnxruntime puts on the CPU by itself, because the GPU would be no help.
 SHAPE_WORK = {
     "Shape",
     "Gather",
@@ -102,7 +102,7 @@ def onnx_nodes(rehearse: bool) -> dict[str, Any]:
 
 
 def onnx_share(share: float, repeats: int, rehearse: bool) -> dict[str, Any]:
-    """Documents/s of one actor with a share of the card, and what the driver says that it holds."""
+    """Documents/s of one actor with a share of the GPU, and what the driver says that it holds."""
     from actors import Document
     from actors.onnx import OnnxBackend
 
@@ -194,7 +194,7 @@ def llama_speed(size: str, sequences: int, cells: int, rehearse: bool) -> dict[s
 
 
 def fractions_under_ray(rehearse: bool) -> dict[str, Any]:
-    """Four actors of a quarter each on one card: what each holds against its plan and share."""
+    """Four actors of a quarter each on one GPU: what each holds against its plan and share."""
     import ray
 
     from pipelines.ray_cluster import cluster

@@ -1,4 +1,4 @@
-"""Models for checks on a card, written on the spot: their weights are zeros or noise, which cost
+"""Models for checks on a GPU, written on the spot: their weights are zeros or noise, which cost
 what any weights cost. A BERT in half or full precision as an ONNX folder, and GGUF models of true
 shapes with a vocabulary, as holes behind a header."""
 

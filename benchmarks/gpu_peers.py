@@ -1,6 +1,6 @@
-"""medspan beside its peers on a card: ``peers``, ``engine`` and ``pictures`` of ``gpu_checks``.
+"""medspan beside its peers on a GPU: ``peers``, ``engine`` and ``pictures`` of ``gpu_checks``.
 
-Everything that is compared runs one after the other on the same card, with models of zeros or noise
+Everything that is compared runs one after the other on the same GPU, with models of zeros or noise
 (``gpu_models``): what is compared is the cost, not what is said.
 """
 

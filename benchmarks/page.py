@@ -59,7 +59,7 @@ class FixedWords:
     fingerprint = "0" * 64
 
     def submit(
-        self, document: Document, guideline: Guideline | None = None, tell: OnText | None = None
+        self, document: Document, guideline: Guideline | None = None, on_text: OnText | None = None
     ) -> Future[Extraction]:
         """As of an Extractor."""
         text = document.text or ""

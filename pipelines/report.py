@@ -17,7 +17,7 @@ from pipelines.markup.left_out import left_out
 from pipelines.markup.numbers import rate
 from pipelines.markup.page_image import MarkedBox, Sheet
 from pipelines.markup.reader_page import Item, LegendEntry, Reader, Reading, render_page, save
-from pipelines.markup.status import status_facts, status_words
+from pipelines.markup.status_words import status_facts, status_words
 
 _Document = TypeVar("_Document")
 _MOST_PROBLEMS = 12  # sentences shown of a document

@@ -14,7 +14,7 @@ from actors.spans import Box, Entity, Grounding, Relation
 from pipelines.markup.colours import looks
 from pipelines.markup.layers import pieces
 from pipelines.markup.numbers import duration, rate
-from pipelines.markup.status import status_looks, status_words
+from pipelines.markup.status_words import status_looks, status_words
 
 _INK = "#10151d"
 # Text may contain control characters that a terminal would execute (ESC can rewrite the screen or

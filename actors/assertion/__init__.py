@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from actors.assertion.classifier import AssertionModel
+from actors.assertion.assertion_classifier import AssertionModel
 
 __all__ = ["AssertionModel"]

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 
 from actors.config.load import STARTERS
-from actors.linking import folding
+from actors.linking import term_keys
 from actors.linking.index import VocabularyIndex
 from actors.linking.wordlists import SALTS
 
@@ -156,15 +156,15 @@ class DrugNames:
                         yield place
 
     def _known(self, name: str) -> bool:
-        words = folding.words(name)
+        words = term_keys.words(name)
         # Most words are no part of any name, which is told without a search for the whole.
-        if any(self._index.word(folding.key(folding.stem(word))) is None for word in words):
+        if any(self._index.word(term_keys.key(term_keys.stem(word))) is None for word in words):
             return False
-        return bool(len(self._index.names_of_key(folding.exact_key(words))))
+        return bool(len(self._index.names_of_key(term_keys.exact_key(words))))
 
     def _concepts(self, name: str) -> frozenset[int]:
-        stems = folding.stems(folding.words(name))
-        keys = {folding.folded_key(stems), folding.folded_key(sorted(_bare(name)))}
+        stems = term_keys.stems(term_keys.words(name))
+        keys = {term_keys.folded_key(stems), term_keys.folded_key(sorted(_bare(name)))}
         index = self._index
         return frozenset(
             int(index.concept_of[one]) for key in keys for one in index.names_of_key(key)
@@ -179,8 +179,8 @@ def drug_names() -> DrugNames:
 
 def _bare(name: str) -> frozenset[str]:
     """The stems of a name without salts and dose forms."""
-    stems = folding.stems(folding.words(name))
-    return frozenset(folding.bare_stems(stems) or stems)
+    stems = term_keys.stems(term_keys.words(name))
+    return frozenset(term_keys.bare_stems(stems) or stems)
 
 
 def without_titles(text: str, start: int, end: int) -> tuple[int, int]:

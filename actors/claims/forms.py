@@ -14,7 +14,7 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import cache
 
-from actors.relations.readings import (
+from actors.relations.quantities import (
     read_per_day,
     ucum_unit,
     written_frequencies,

@@ -11,7 +11,7 @@ from actors.config.gguf import GgufContext, GgufModel, GgufSampling, GgufWeights
 from actors.config.gliner import GlinerDecode, GlinerModel, GlinerPrompt
 from actors.config.load import ConfigError, ModelConfig, load_model, parse_model, read_yaml
 from actors.config.onnx import Decode, OnnxModel, OnnxSession, Windowing
-from actors.config.results import RESULTS, results_of
+from actors.config.result_versions import RESULTS, results_of
 from actors.config.vision import ImageOptions
 
 __all__ = [

@@ -10,7 +10,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from actors.config.base import ConfigSection
-from actors.config.results import results_of
+from actors.config.result_versions import results_of
 
 DeidentifyLanguage = Literal["en", "es", "de", "fr", "vi"]
 Preset = Literal["safe_harbour", "strict", "limited"]

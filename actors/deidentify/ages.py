@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 
 from actors.config.deidentify import Category
+from actors.deidentify.accent_folding import fold
 from actors.deidentify.findings import Finding, Strength
-from actors.deidentify.folding import fold
 
 _N = r"(?:1[0-2]\d|\d{1,2})"
 _PATTERNS = tuple(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from actors.config.deidentify import DeidentifyLanguage
-from actors.deidentify.folding import fold
+from actors.deidentify.accent_folding import fold
 
 MONTHS: dict[DeidentifyLanguage, tuple[str, ...]] = {
     "en": (

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import MAXYEAR, date, timedelta
 
 from actors.config.deidentify import Category, DeidentifyLanguage
+from actors.deidentify.accent_folding import fold
 from actors.deidentify.calendar import Month, month_names
 from actors.deidentify.findings import Finding, Strength
-from actors.deidentify.folding import fold
 
 _LEAP = 2000  # the year of dates that name none: every day exists in it
 _PIVOT = 70  # two digits: 1970 to 2069

@@ -10,15 +10,15 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from actors.config.deidentify import Category, Deidentify, ReplacementPolicy
+from actors.deidentify.accent_folding import key_of
 from actors.deidentify.dates import Dates
 from actors.deidentify.detector import Detector
 from actors.deidentify.findings import Finding
-from actors.deidentify.folding import key_of
 from actors.deidentify.keys import SecretKey
-from actors.deidentify.mentions import Mentions, Terms
 from actors.deidentify.moving import on_progress
+from actors.deidentify.name_mentions import Mentions, Terms
 from actors.deidentify.names import PARTICLES, TITLES, name_words
-from actors.deidentify.offsets import Edit, OffsetMap
+from actors.deidentify.offset_map import Edit, OffsetMap
 from actors.deidentify.replacing import Replacing
 from actors.spans import Annotations, Entity
 

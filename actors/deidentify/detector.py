@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from actors.config.deidentify import Category, Deidentify, ReplacementPolicy
 from actors.deidentify.ages import find_ages
 from actors.deidentify.dates import Dates
-from actors.deidentify.fields import find_fields
 from actors.deidentify.findings import Finding, FindingIndex, Strength, disjoint, without_weaker
 from actors.deidentify.identifiers import Identifiers
-from actors.deidentify.mentions import Mentions, Terms
+from actors.deidentify.labelled_fields import find_fields
+from actors.deidentify.name_mentions import Mentions, Terms
 from actors.deidentify.names import Names
 from actors.deidentify.places import PlaceFinder
 from actors.spans import Entity

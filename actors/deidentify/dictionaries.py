@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 
 from actors.config.deidentify import DeidentifyLanguage
-from actors.deidentify.folding import key_of
+from actors.deidentify.accent_folding import key_of
 
 LOCALES: dict[DeidentifyLanguage, str] = {
     "en": "en_US",

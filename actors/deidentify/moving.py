@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from actors.deidentify.offsets import OffsetMap
+from actors.deidentify.offset_map import OffsetMap
 from actors.spans import Annotations, Assertion, Cue, Entity, Grounding, Section
 
 Clean = Callable[[str], str]

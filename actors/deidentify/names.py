@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 
 from actors.config.deidentify import Category, DeidentifyLanguage
+from actors.deidentify.accent_folding import key_of
 from actors.deidentify.dictionaries import given_names
 from actors.deidentify.findings import Finding, Strength
-from actors.deidentify.folding import key_of
 
 _PARTICLES_WORDS = """
 de del della di da do dos das du la las le les los el al van von vom zu zum zur der den ten ter

@@ -10,8 +10,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from actors.deidentify.folding import key_of
-from actors.deidentify.offsets import Edit, OffsetMap
+from actors.deidentify.accent_folding import key_of
+from actors.deidentify.offset_map import Edit, OffsetMap
 from actors.deidentify.patches import Patch, grown
 from actors.pages import OcrResult, Word
 from actors.spans import Box

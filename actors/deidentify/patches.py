@@ -10,7 +10,7 @@ from functools import lru_cache
 from PIL import Image, ImageDraw, ImageFont
 
 from actors.config.deidentify import Category, ReplacementPolicy
-from actors.deidentify.offsets import Edit, OffsetMap
+from actors.deidentify.offset_map import Edit, OffsetMap
 from actors.pages import OcrResult, place
 from actors.spans import Box, spanning
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from functools import cache
 
 from actors.config.deidentify import Category, DeidentifyLanguage
+from actors.deidentify.accent_folding import key_of
 from actors.deidentify.dictionaries import LOCALES, faker_list
 from actors.deidentify.findings import Finding, Strength
-from actors.deidentify.folding import key_of
 
 _CAP = r"(?:[A-ZÀ-ÖØ-ÞĐŁŠŽČ][\w\u0300-\u036f'’-]{0,40}|St\.|Dr\.|[A-Z]\.)"
 _GAP = r"[^\S\n]{1,2}"

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 
 from actors.config.deidentify import KEYED, Category, Deidentify, ReplacementPolicy
+from actors.deidentify.accent_folding import key_of
 from actors.deidentify.dates import Dates
 from actors.deidentify.findings import Finding
-from actors.deidentify.folding import key_of
 from actors.deidentify.keys import SecretKey
 from actors.deidentify.names import name_words
 from actors.deidentify.surrogates import NoneLeft, Surrogates

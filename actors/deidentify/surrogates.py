@@ -19,8 +19,8 @@ from functools import cache
 from random import Random
 
 from actors.config.deidentify import Category, DeidentifyLanguage
+from actors.deidentify.accent_folding import key_of
 from actors.deidentify.dictionaries import LOCALES, faker_list
-from actors.deidentify.folding import key_of
 from actors.deidentify.keys import SecretKey
 from actors.deidentify.names import NAME_WORD, PARTICLES, TITLES
 

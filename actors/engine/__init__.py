@@ -20,7 +20,7 @@ from actors.engine.request import (
 )
 from actors.engine.runner import Block, Logits, Runner
 from actors.engine.sequence import Techniques
-from actors.engine.streaming import OnOutput
+from actors.engine.text_stream import OnOutput
 
 __all__ = [
     "PLACEHOLDER",

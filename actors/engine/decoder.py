@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from actors.arrays import Int64Array
-from actors.engine.grammar import Constraint
+from actors.engine.constraint import Constraint
 from actors.engine.output import OutputBuffer
 from actors.engine.request import Likeliest, Request, Thinking
 from actors.engine.runner import Logits, Runner

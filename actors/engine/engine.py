@@ -20,7 +20,7 @@ from actors.engine.request import Completion, EngineLost, Request, RequestRefuse
 from actors.engine.runner import Block, Logits, Runner
 from actors.engine.scheduler import Scheduler
 from actors.engine.sequence import SequenceState, Techniques
-from actors.engine.streaming import OnOutput
+from actors.engine.text_stream import OnOutput
 from actors.futures import settle
 
 _log = logging.getLogger(__name__)
@@ -61,19 +61,19 @@ class Engine:
             thread.start()
 
     def submit(
-        self, request: Request, tell: OnOutput | None = None, client: Hashable = None
+        self, request: Request, on_text: OnOutput | None = None, client: Hashable = None
     ) -> Future[Completion]:
         """Queue a request. Its future can be cancelled until it is done; it raises RequestRefused
         if this request cannot be served, and EngineLost if the model is gone.
 
-        ``tell`` is called with the output's text as it streams, for the last time before the future
-        is done. ``client`` identifies the client: clients are served round-robin, and a request
-        without one counts as its own client.
+        ``on_text`` is called with the output's text as it streams, for the last time before the
+        future is done. Clients are served round-robin; a request without a ``client`` counts as its
+        own.
         """
         future: Future[Completion] = Future()
         with self._changed:
             if self._failure is None:
-                self._pending.put((request, future, tell), future if client is None else client)
+                self._pending.put((request, future, on_text), future if client is None else client)
                 self._changed.notify_all()
                 return future
         future.set_exception(self._failure)
@@ -95,8 +95,8 @@ class Engine:
                 )
                 if self._failure:
                     return
-                request, future, tell = self._pending.take()
-            state = self._prepare(request, future, tell)
+                request, future, on_text = self._pending.take()
+            state = self._prepare(request, future, on_text)
             with self._changed:
                 if state is not None and self._failure is not None:
                     settle(future, self._failure)
@@ -105,12 +105,12 @@ class Engine:
                 self._changed.notify_all()
 
     def _prepare(
-        self, request: Request, future: Future[Completion], tell: OnOutput | None
+        self, request: Request, future: Future[Completion], on_text: OnOutput | None
     ) -> SequenceState | None:
         if future.cancelled():
             return None
         try:
-            return SequenceState(request, future, self._runner, self._techniques, tell)
+            return SequenceState(request, future, self._runner, self._techniques, on_text)
         except RequestRefused as rejection:
             settle(future, rejection)
         except BaseException as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from actors.engine.request import Likeliest
-from actors.engine.streaming import OnOutput, TextStream
+from actors.engine.text_stream import OnOutput, TextStream
 
 
 class OutputBuffer:

@@ -21,7 +21,7 @@ from actors.engine.request import (
     RequestRefused,
 )
 from actors.engine.runner import Block, Logits, Runner
-from actors.engine.streaming import OnOutput
+from actors.engine.text_stream import OnOutput
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class SequenceState:
         future: Future[Completion],
         runner: Runner,
         techniques: Techniques,
-        tell: OnOutput | None = None,
+        on_text: OnOutput | None = None,
     ) -> None:
         """Compile the grammar; raises RequestRefused if it does not compile."""
         self.request = request
@@ -78,7 +78,7 @@ class SequenceState:
         if request.media:
             self._words = [token for token in self.tokens if token != PLACEHOLDER]
         self._decoder = Decoder(request, runner, self._words)
-        self._output = OutputBuffer(request.stop, tell)
+        self._output = OutputBuffer(request.stop, on_text)
         self._forced = 0
 
     @property

@@ -15,9 +15,9 @@ with optional_imports("a GGUF model"):
         request_sampling,
         thinking,
     )
+    from actors.gguf.llama_runner import LlamaRunner
     from actors.gguf.model import LlamaModel
     from actors.gguf.prompted_document import PromptedDocument
-    from actors.gguf.runner import LlamaRunner
 
 __all__ = [
     "DocumentError",

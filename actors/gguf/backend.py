@@ -113,16 +113,16 @@ class GenerativeBackend:
         return self._engine
 
     def submit(
-        self, document: Document, guideline: Guideline | None = None, tell: OnText | None = None
+        self, document: Document, guideline: Guideline | None = None, on_text: OnText | None = None
     ) -> Future[Extraction]:
         """Queue a document; thread-safe. The future raises only if the model is lost.
 
         Cancelling it frees its KV cache at the next step. ``guideline`` overrides the model file's
-        own; ``tell`` receives the output as it streams.
+        own; ``on_text`` receives the output as it streams.
         """
         future: Future[Extraction] = Future()
         self.inputs.schedule(
-            document, future, partial(self._begin, document, future, guideline, tell)
+            document, future, partial(self._begin, document, future, guideline, on_text)
         )
         return future
 
@@ -137,7 +137,7 @@ class GenerativeBackend:
         document: Document,
         future: Future[Extraction],
         guideline: Guideline | None,
-        tell: OnText | None,
+        on_text: OnText | None,
     ) -> None:
         """Submit a document to the engine; if that is impossible, settle a failed Extraction."""
         start = perf_counter()
@@ -155,7 +155,7 @@ class GenerativeBackend:
         in_flight = PromptedDocument(document, future, plan, prepared.places, notes=prepared.notes)
         in_flight.window_futures = [
             self._engine.submit(
-                request, None if tell is None else partial(tell, index), client=future
+                request, None if on_text is None else partial(on_text, index), client=future
             )
             for index, request in enumerate(prepared.requests)
         ]

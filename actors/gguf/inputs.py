@@ -10,10 +10,10 @@ from typing import Protocol
 
 from actors.config import GgufModel
 from actors.engine import Request, RequestRefused, Sampling, Thinking
+from actors.gguf.llama_runner import LlamaRunner
 from actors.gguf.model import LlamaModel
 from actors.gguf.prompt_plans import PromptPlan, PromptPlans
 from actors.gguf.prompted_document import cut
-from actors.gguf.runner import LlamaRunner
 from actors.prompts import Prompt, PromptError
 from actors.spans import Document, Extraction, utf8_error
 

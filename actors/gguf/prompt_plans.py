@@ -122,14 +122,14 @@ class PromptPlans:
         predict = self._config.sampling.n_predict
         output = min(predict, context // 2) if predict > 0 else context // 2
         # Eight tokens of slack: a window may tokenize differently at its edges.
-        room = context - instruction_tokens - output - 8
-        if room < 32:
+        space = context - instruction_tokens - output - 8
+        if space < 32:
             raise ConfigError(
                 f"model {self._config.name}: n_ctx {context} is too small: the instructions take "
                 f"{instruction_tokens} tokens and the output {output}, which leaves no space for a "
                 "document"
             )
-        size = min(window.size or room, room)
+        size = min(window.size or space, space)
         return size, size // 8 if window.overlap is None else min(window.overlap, size // 2)
 
     def _prefix_tokens(self, prefix: tuple[Segment, ...]) -> tuple[int, ...]:

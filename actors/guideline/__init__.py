@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from actors.guideline.annotated import annotated_examples
 from actors.guideline.guideline import Example, Guideline, Label
-from actors.guideline.types import (
+from actors.guideline.value_types import (
     Array,
     Enum,
     Json,

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from actors.guideline.guideline import Guideline
-from actors.guideline.types import Array, Json, Scalar, ValueType
+from actors.guideline.value_types import Array, Json, Scalar, ValueType
 
 _STRINGS = (Scalar("verbatim-string"), Scalar("string"))
 

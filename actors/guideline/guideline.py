@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
-from actors.guideline.types import (
+from actors.guideline.value_types import (
     Array,
     Enum,
     Json,

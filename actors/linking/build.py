@@ -23,7 +23,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from actors.arrays import Int32Array
-from actors.linking import folding
+from actors.linking import term_keys
 from actors.linking.grams import grams
 from actors.linking.substitutes import learn
 from actors.linking.vocabulary import Vocabulary, VocabularyError
@@ -123,8 +123,8 @@ class _Names:
         preferred, keys = array("b"), array("Q")
         for at, concept in enumerate(vocabulary.concepts):
             for place, term in enumerate(concept.terms):
-                name_words = folding.words(term)
-                stems = folding.stems(name_words)
+                name_words = term_keys.words(term)
+                stems = term_keys.stems(name_words)
                 name = len(lengths)
                 for one in _keys(name_words, stems):
                     keys.append(one)
@@ -136,7 +136,7 @@ class _Names:
                 preferred.append(place == 0)
         self._spellings = list(first_seen)
         hashes = np.fromiter(
-            map(folding.key, self._spellings), dtype=np.uint64, count=len(first_seen)
+            map(term_keys.key, self._spellings), dtype=np.uint64, count=len(first_seen)
         )
         order = np.argsort(hashes, kind="stable")
         renumbered = np.empty(len(order), dtype=np.int32)
@@ -219,13 +219,13 @@ class _Names:
 def _keys(name_words: list[str], stems: list[str]) -> set[int]:
     """The keys of a name; the bare one only where it differs from the folded one."""
     found = {
-        folding.exact_key(name_words),
-        folding.folded_key(stems),
-        folding.joined_key(stems),
+        term_keys.exact_key(name_words),
+        term_keys.folded_key(stems),
+        term_keys.joined_key(stems),
     }
-    bare = folding.bare_stems(stems)
+    bare = term_keys.bare_stems(stems)
     if bare and len(bare) < len(stems):
-        found.add(folding.bare_key(bare))
+        found.add(term_keys.bare_key(bare))
     return found
 
 

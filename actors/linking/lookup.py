@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from actors.arrays import Int32Array
-from actors.linking import folding
+from actors.linking import term_keys
 from actors.linking.index import VocabularyIndex
 from actors.linking.similar import Similar
 
@@ -56,10 +56,10 @@ class Lookup:
 
     def find(self, text: str, most: int, threshold: float) -> tuple[Hit, ...]:
         """At most ``most`` concepts for a name, none below ``threshold``; best first."""
-        words = folding.words(text)
+        words = term_keys.words(text)
         if not words:
             return ()
-        stems = folding.stems(words)
+        stems = term_keys.stems(words)
         for names, how in self._by_key(words, stems):
             if _SCORES[how] < threshold:
                 continue
@@ -88,9 +88,9 @@ class Lookup:
 
         "metformin" with "500 mg" and "tablet" gives "metformin hydrochloride 500 MG Oral Tablet".
         """
-        stems = folding.stems(folding.words(" ".join((text, *details))))
+        stems = term_keys.stems(term_keys.words(" ".join((text, *details))))
         names, scores = self._similar.find(stems)
-        wanted = [self._index.word(folding.key(one)) for one in dict.fromkeys(stems)]
+        wanted = [self._index.word(term_keys.key(one)) for one in dict.fromkeys(stems)]
         whole = [set(wanted) <= set(self._index.name_words[name].tolist()) for name in names]
         kept = np.array(whole, dtype=bool)
         for concept, score in self._ranked(names[kept], scores[kept], 1):
@@ -99,12 +99,12 @@ class Lookup:
 
     def _by_key(self, words: list[str], stems: list[str]) -> Iterator[tuple[Int32Array, str]]:
         index = self._index
-        yield index.names_of_key(folding.exact_key(words)), "exact"
-        yield index.names_of_key(folding.folded_key(stems)), "folded"
-        yield index.names_of_key(folding.joined_key(stems)), "joined"
-        if self._drugs and (bare := folding.bare_stems(stems)):
-            yield index.names_of_key(folding.folded_key(bare)), "bare"
-            yield index.names_of_key(folding.bare_key(bare)), "bare"
+        yield index.names_of_key(term_keys.exact_key(words)), "exact"
+        yield index.names_of_key(term_keys.folded_key(stems)), "folded"
+        yield index.names_of_key(term_keys.joined_key(stems)), "joined"
+        if self._drugs and (bare := term_keys.bare_stems(stems)):
+            yield index.names_of_key(term_keys.folded_key(bare)), "bare"
+            yield index.names_of_key(term_keys.bare_key(bare)), "bare"
 
     def _ranked(self, names: Int32Array, scores: Int32Array, most: int) -> list[tuple[int, int]]:
         """At most ``most`` (concept, score), each concept once, in order; names come best first."""

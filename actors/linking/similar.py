@@ -17,7 +17,7 @@ import numpy as np
 from rapidfuzz.distance import LCSseq
 
 from actors.arrays import Int32Array
-from actors.linking import folding
+from actors.linking import term_keys
 from actors.linking.build import weight
 from actors.linking.grams import grams
 from actors.linking.index import VocabularyIndex
@@ -131,7 +131,7 @@ class Similar:
 
     def _find_neighbours(self, stem: str) -> Neighbours:
         index = self._index
-        own = index.word(folding.key(stem))
+        own = index.word(term_keys.key(stem))
         found: dict[int, int] = {}
         if own is not None:
             found[own] = FULL

@@ -9,7 +9,7 @@ from pathlib import Path
 from actors.config.linking import LinkedVocabulary, Linking
 from actors.linking.index import Manifest, VocabularyIndex, read_manifest
 from actors.linking.lookup import Hit, Lookup
-from actors.linking.mentions import written_out
+from actors.linking.lookup_terms import written_out
 from actors.linking.similar import Similar
 from actors.spans import Annotations, Code, Entity, Relation
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from actors.config.gguf import GgufContext
 from actors.memory.arena import peak
-from actors.memory.graph import Graph
+from actors.memory.compute_graph import Graph
 from actors.memory.header import Header
 from actors.memory.shape import KNOWN, Shape, output_rows, shape_of
 

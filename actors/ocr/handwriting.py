@@ -11,7 +11,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from actors.ocr.lines import ink_of
+from actors.ocr.line_crops import ink_of
 from actors.ocr.recognized import LINE_HEIGHT
 from actors.pages import Picture
 

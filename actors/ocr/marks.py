@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.ocr.handwriting import is_written, unevenness
-from actors.ocr.lines import LineCrop, skew, source_box
+from actors.ocr.line_crops import LineCrop, skew, source_box
 from actors.ocr.recognized import RecognizedLine
 from actors.pages import Picture, Rectangle, union
 from actors.spans import Box, MarkKind, PageMark

@@ -20,7 +20,8 @@ from actors.closeable import Closeable
 from actors.config import fingerprint, results_of
 from actors.config.ocr import OcrModel
 from actors.memory import cores, memory_by_place, memory_growth
-from actors.ocr.lines import (
+from actors.ocr.layer_merge import KnownWords, known_words, without_known
+from actors.ocr.line_crops import (
     LineCrop,
     across,
     cut,
@@ -38,7 +39,6 @@ from actors.ocr.networks import OcrNetworks, Quad, weights_digest
 from actors.ocr.page_feed import OcrJob, OnPage, PageFeed, ignore_page
 from actors.ocr.recognized import RecognizedLine
 from actors.ocr.tesseract import BATCH_PIXELS
-from actors.ocr.text_layer import KnownWords, known_words, without_known
 from actors.pages import (
     Coverage,
     DecodeLimits,

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from actors.model_folder import ModelFileError
-from actors.onnx.tokens.backend import ModelLost, OnnxBackend
+from actors.onnx.backend import ModelLost, OnnxBackend
 
 __all__ = ["ModelFileError", "ModelLost", "OnnxBackend"]

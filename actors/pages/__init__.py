@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from actors.pages.boxes import place
 from actors.pages.coverage import Coverage
+from actors.pages.decoding import page_format
 from actors.pages.document_text import compose, size_of
 from actors.pages.errors import (
     DamagedFile,
@@ -22,7 +23,6 @@ from actors.pages.errors import (
     UnsupportedEncoding,
 )
 from actors.pages.fields import find_fields
-from actors.pages.formats import page_format
 from actors.pages.notes import Note, page_problems
 from actors.pages.page import (
     DecodeLimits,

@@ -10,8 +10,8 @@ from typing import Any
 import pypdfium2 as pdfium
 import pypdfium2.raw as raw
 
-from actors.pages.device import Device
 from actors.pages.page import PlacedWord, Strip
+from actors.pages.page_transform import Device
 from actors.pages.rectangles import Rectangle, strip_of
 
 CHECKED, UNCHECKED = "☒", "☐"

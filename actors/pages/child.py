@@ -10,8 +10,8 @@ import sys
 from collections.abc import Generator
 from dataclasses import replace
 
+from actors.pages.decoding import decode_pages
 from actors.pages.errors import PageError, TooLarge
-from actors.pages.formats import decode_pages
 from actors.pages.page import DecodeLimits, Page
 from actors.pages.wire import receive, send
 

@@ -12,11 +12,11 @@ import pypdfium2.raw as raw
 from numpy.typing import NDArray
 
 from actors.pages.annotations import Annotated, read_annotations
-from actors.pages.device import Device
 from actors.pages.errors import DamagedFile, EmptyFile, PasswordNeeded, TooManyPages
 from actors.pages.notes import Note
 from actors.pages.page import DecodeLimits, Page, Picture, PlacedWord
 from actors.pages.page_objects import PageObjects, page_objects
+from actors.pages.page_transform import Device
 from actors.pages.rectangles import Rectangle, union
 from actors.pages.text_layer import TextLayer, read_text_layer
 

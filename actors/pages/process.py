@@ -17,8 +17,8 @@ from time import monotonic
 import numpy as np
 
 from actors.child_process import CLOCK, ChildPool, ChildProcess
+from actors.pages.decoding import check_kind
 from actors.pages.errors import DamagedFile, PageError, TooLarge, TooSlow
-from actors.pages.formats import check_kind
 from actors.pages.page import DecodeLimits, Page
 from actors.pages.wire import receive, send
 

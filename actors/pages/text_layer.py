@@ -16,11 +16,11 @@ import pypdfium2 as pdfium
 import pypdfium2.raw as raw
 from numpy.typing import NDArray
 
-from actors.pages.device import Device
-from actors.pages.language import is_no_language
+from actors.pages.garbled_text import is_no_language
 from actors.pages.notes import Note
 from actors.pages.page import PlacedWord, Strip
 from actors.pages.page_objects import PageObjects, address, bounds_of, fill_colour, is_clipped
+from actors.pages.page_transform import Device
 from actors.pages.rectangles import strip_of, turned_box
 
 # A gap may separate cells or columns, not only words, if it is wider than the spaces of its line by

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from actors.config.relations import RelationRule, folded
-from actors.relations.readings import read_tail
+from actors.relations.quantities import read_tail
 from actors.relations.table_rows import Place, TableRows
 from actors.spans import Entity, PageTable, Relation
 

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from actors.relations.readings import ucum_unit
+from actors.relations.quantities import ucum_unit
 from actors.spans import Cell, PageTable
 
 _REFERENCE = re.compile(

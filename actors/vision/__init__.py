@@ -9,8 +9,8 @@ from __future__ import annotations
 from actors.extras import optional_imports
 
 with optional_imports("a vision model"):
-    from actors.vision.inputs import PageInputs
+    from actors.vision.page_inputs import PageInputs
     from actors.vision.projector import EncodedImage, Projector
-    from actors.vision.runner import VisionRunner
+    from actors.vision.vision_runner import VisionRunner
 
 __all__ = ["EncodedImage", "PageInputs", "Projector", "VisionRunner"]

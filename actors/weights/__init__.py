@@ -11,7 +11,13 @@ from actors.weights.fetch import (
     weights_parts,
 )
 from actors.weights.locations import WeightsError, local_path
-from actors.weights.models import OCR_FILES, check_model, fetch_folder, fetch_model, folder_files
+from actors.weights.model_weights import (
+    OCR_FILES,
+    check_model,
+    fetch_folder,
+    fetch_model,
+    folder_files,
+)
 from actors.weights.verify import digest, weights_digest
 
 __all__ = [

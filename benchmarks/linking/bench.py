@@ -24,7 +24,7 @@ from typing import Any
 
 from actors.config.linking import LinkedVocabulary, Linking
 from actors.linking import LinkingStage, build_index, gather, read
-from actors.linking.mentions import written_out
+from actors.linking.lookup_terms import written_out
 from actors.linking.vocabulary import Vocabulary
 from actors.spans import Annotations, Entity, Grounding
 from benchmarks.linking import corpora, peers, scale

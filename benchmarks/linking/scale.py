@@ -14,10 +14,10 @@ import time
 from pathlib import Path
 
 from actors.linking import build_index, gather
-from actors.linking.folding import words
 from actors.linking.index import VocabularyIndex
 from actors.linking.lookup import Lookup
 from actors.linking.similar import Similar
+from actors.linking.term_keys import words
 from benchmarks.linking import synthetic
 
 _LOOKED_UP = 4000

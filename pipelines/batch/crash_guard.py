@@ -16,7 +16,7 @@ from pipelines.batch.bisection import CrashBisection
 from pipelines.batch.pulse import Pulse
 from pipelines.batch.shared_gate import SharedGate
 from pipelines.tables.folder import SinkFolder
-from pipelines.worker.events import say
+from pipelines.worker.events import log_event
 
 _T = TypeVar("_T")
 
@@ -75,7 +75,7 @@ class CrashGuard(Generic[_T]):
                 await asyncio.to_thread(self._folder.write, name, hunt.as_json())
                 found[:] = await self._together(unit, documents)
                 return found
-        say(
+        log_event(
             "unit crashed its worker; retrying in smaller groups",
             logging.WARNING,
             run=work.run_id,
@@ -92,7 +92,7 @@ class CrashGuard(Generic[_T]):
             await asyncio.to_thread(self._folder.write, name, hunt.as_json())
         for document, one in zip(documents, found, strict=True):
             if one is None:
-                say(
+                log_event(
                     "document quarantined",
                     logging.ERROR,
                     run=work.run_id,
@@ -110,7 +110,7 @@ class CrashGuard(Generic[_T]):
         except Exception as error:
             # A document's failure is returned as data, so an exception is a lost model. Exiting
             # makes Ray start a new actor and retry this unit there.
-            say(
+            log_event(
                 "model lost",
                 logging.CRITICAL,
                 run=self._attempts.run_id,

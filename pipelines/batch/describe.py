@@ -10,7 +10,7 @@ from pipelines.config import LoadedPipeline
 from pipelines.release import releaser
 from pipelines.source.ids import may_be_ids
 from pipelines.source.units import SourcePlan
-from pipelines.tables.delta import TABLES
+from pipelines.tables.delta_table import TABLES
 from pipelines.tables.schema import DOCUMENTS, OF_DEIDENTIFICATION
 
 

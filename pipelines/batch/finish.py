@@ -16,12 +16,12 @@ from actors.config import ConfigError
 from actors.config.merge import Merge
 from actors.pages import OcrResult
 from actors.spans import Annotations, Entity, Extraction, Refine, Status, unrefined, worst
-from pipelines.batch.packing import add_busy, busy, characters, over, pack, unpack
+from pipelines.batch.deidentified_tables import SecondLook, UnitRelease, known
+from pipelines.batch.ocr_rows import row_reading
 from pipelines.batch.pulse import NoPulse, Pulse
-from pipelines.batch.release import SecondLook, UnitRelease, known
-from pipelines.batch.stage import RELEASED, is_second_look_column, is_stage_column
+from pipelines.batch.stage_actor import RELEASED, is_second_look_column, is_stage_column
+from pipelines.batch.unit_row import add_busy, busy, characters, over, pack, unpack
 from pipelines.config import LoadedPipeline
-from pipelines.lake.readings import row_reading
 from pipelines.refine import annotate, refiner
 from pipelines.release import Releaser, releaser_with
 from pipelines.runs.carry import Carried, content_hash
@@ -29,7 +29,7 @@ from pipelines.runs.profile import profile
 from pipelines.runs.tally import Tally
 from pipelines.source.read import READ
 from pipelines.stages import second_look_of
-from pipelines.tables.columns import as_column, extra_columns
+from pipelines.tables.column_types import as_column, extra_columns
 from pipelines.tables.folder import SinkFolder
 from pipelines.tables.rows import (
     entity_row,
@@ -41,7 +41,7 @@ from pipelines.tables.rows import (
 )
 from pipelines.tables.schema import DOCUMENTS, ENTITIES, RELATIONS
 from pipelines.tables.unit_files import write_unit_tables
-from pipelines.worker.events import count_unit, say
+from pipelines.worker.events import count_unit, log_event
 from pipelines.worker.traces import ParentSpan
 
 
@@ -312,7 +312,7 @@ def _written(
     tally.busy["write"] += time.monotonic() - started  # type: ignore[assignment]
     new = tally.documents - tally.carried
     count_unit(pipeline.name, new, tally.entities, tally.failures, tally.deidentified)
-    say("unit written", run=run_id, unit=unit, documents=tally.total, failed=new["failed"])
+    log_event("unit written", run=run_id, unit=unit, documents=tally.total, failed=new["failed"])
     return pa.table(
         {"unit": [unit], "files": [files.as_json()], "tally": [tally.as_json()], "error": [""]}
     )

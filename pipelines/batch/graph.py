@@ -23,12 +23,12 @@ from ray.data import (
 from ray.data.block import BlockMetadata
 
 from actors.extractor import Extractor
-from pipelines.batch.extract import ExtractActor
+from pipelines.batch.extract_actor import ExtractActor
 from pipelines.batch.finish import release_unit, write_unit
-from pipelines.batch.ocr import OcrActor
-from pipelines.batch.packing import add_busy, pack
+from pipelines.batch.ocr_actor import OcrActor
 from pipelines.batch.pulse import Observer, watched
-from pipelines.batch.stage import Load, StageWork
+from pipelines.batch.stage_actor import Load, StageWork
+from pipelines.batch.unit_row import add_busy, pack
 from pipelines.config import LoadedPipeline, Source
 from pipelines.runs.carry import Carrier, StoredUnit
 from pipelines.runs.marker import IO_TASKS

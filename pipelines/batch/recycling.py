@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from pipelines.batch.shared_gate import SharedGate
-from pipelines.worker.health import ProcessHealth, RecycleLimits
+from pipelines.worker.process_health import ProcessHealth, RecycleLimits
 
 # Time for Ray to hand over the last results before the process exits. A lost result means that its
 # unit is processed again.

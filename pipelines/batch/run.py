@@ -20,19 +20,19 @@ from pipelines.batch.describe import check_source
 from pipelines.batch.execution import Execution, OnRay
 from pipelines.batch.graph import RunWork, write_tasks
 from pipelines.batch.pulse import Documents, Observer
-from pipelines.batch.stage import Load
+from pipelines.batch.stage_actor import Load
 from pipelines.batch.stall import StalledError
 from pipelines.capacity.sequences import warn_of_idle_sequences
 from pipelines.config import LoadedPipeline
 from pipelines.release import releaser, releaser_with
 from pipelines.runs.carry import prior_units
 from pipelines.runs.change import FinishedRun
-from pipelines.runs.check import check_unique_ids
 from pipelines.runs.drift import Drift, compare_profiles, live_profile
 from pipelines.runs.identity import pipeline_fingerprint, vocabularies_of
 from pipelines.runs.lease import Lease
 from pipelines.runs.marker import balance, marker, timing
 from pipelines.runs.plan import RunPlan
+from pipelines.runs.precommit import check_unique_ids
 from pipelines.runs.store import RunStore, new_run_id
 from pipelines.runs.tally import Tally
 from pipelines.source.duplicates import DuplicateIdsError
@@ -245,7 +245,7 @@ def register_tables(store: RunStore, loaded: LoadedPipeline) -> dict[str, int]:
     settings = loaded.pipeline.sink.iceberg
     if settings is None:
         return {}
-    from pipelines.tables.iceberg import register  # its library takes a second to import
+    from pipelines.tables.iceberg_catalog import register  # its library takes a second to import
 
     snapshots = register(store.snapshot(), settings)
     log.info("registered in %s: %s", settings.namespace, snapshots)

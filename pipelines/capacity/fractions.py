@@ -65,12 +65,12 @@ def resolve_fraction(stage: Stage, gpu_memory: GpuMemory) -> Stage:
         return stage
     if pool.num_gpus == "auto":
         # Automatic sizes get their defaults if a GPU can hold them, else smaller values.
-        config = _settled(config, 1.0, memory, grow=False)
+        config = _resolve_auto(config, 1.0, memory, grow=False)
         fraction = fraction_for(estimate_memory(config), memory)
         if fraction > 1:
             _check(config, 1.0, memory)
         return replace(stage, config=config, pool=pool.model_copy(update={"num_gpus": fraction}))
-    config = _settled(config, pool.num_gpus, memory)
+    config = _resolve_auto(config, pool.num_gpus, memory)
     _check(config, pool.num_gpus, memory)
     return replace(
         stage, config=_filled(config, pool.num_gpus, memory) if pool.fill_gpu else config
@@ -137,7 +137,9 @@ def smallest_gpu() -> int | None:
     return min(known, default=None)
 
 
-def _settled(config: PooledConfig, share: float, memory: int, grow: bool = True) -> PooledConfig:
+def _resolve_auto(
+    config: PooledConfig, share: float, memory: int, grow: bool = True
+) -> PooledConfig:
     if not isinstance(config, GgufModel) or not has_auto_context(config):
         return config
     return resolve_gguf_context(_gguf_file(config), config, share, memory, grow)

@@ -35,9 +35,9 @@ def annotated(
     """Write annotated documents as JSONL: `examples` of a guideline, or texts for training."""
     from pipelines.evaluate import GoldError
     from pipelines.exchange.annotations import as_line, few
+    from pipelines.exchange.export_files import ExportFiles
     from pipelines.exchange.exporter import ExportError
-    from pipelines.exchange.gold import read_gold
-    from pipelines.exchange.output import ExportFiles
+    from pipelines.exchange.gold_formats import read_gold
 
     console = Console(highlight=False)
     try:

@@ -44,7 +44,7 @@ def calibrate(
     from pipelines.config import load_pipeline
     from pipelines.evaluate import GoldError, calibration, compare
     from pipelines.evaluate.reliability_plot import reliability_svg
-    from pipelines.exchange.gold import read_gold
+    from pipelines.exchange.gold_formats import read_gold
     from pipelines.markup.reader_page import save
     from pipelines.tables.folder import RunError
 

@@ -84,7 +84,7 @@ def deidentify(
         done = _applied(deidentifier, document, patient or _digest(content), models, again)
         if done.text is not None and reading is not None and out is not None:
             from actors.deidentify.page_again import page_again
-            from actors.deidentify.pages import burnt
+            from actors.deidentify.page_redaction import burnt
             from actors.deidentify.patches import patches_of
 
             patches = patches_of(reading, done.text, done.map)

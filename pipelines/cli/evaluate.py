@@ -50,10 +50,10 @@ def evaluate(
         agreement_table,
         agreements,
         compare,
-        table,
+        score_table,
         write_errors,
     )
-    from pipelines.exchange.gold import read_gold
+    from pipelines.exchange.gold_formats import read_gold
     from pipelines.tables.folder import RunError
 
     loaded = load_pipeline(config)
@@ -77,7 +77,7 @@ def evaluate(
         }
         print(json.dumps(comparison.as_dict() | more))
         return
-    console.print(table(comparison))
+    console.print(score_table(comparison))
     console.print(escape(f"Scored: {scored(loaded, run)}."), soft_wrap=True, highlight=False)
     if agreement:
         console.print(agreement_table(agreement))

@@ -14,7 +14,7 @@ from rich.markup import escape
 from pipelines.cli.errors import show_error
 from pipelines.cli.sink_argument import SinkPath, store_of
 from pipelines.exchange.formats import FHIR_RESOURCES, ExportFormat
-from pipelines.offsets import OffsetUnit
+from pipelines.offset_units import OffsetUnit
 
 if TYPE_CHECKING:
     from pipelines.exchange.exporter import Lost

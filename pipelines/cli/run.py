@@ -86,9 +86,9 @@ def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
     from actors.weights import check, check_model
     from pipelines.batch.describe import describe
     from pipelines.runs.store import RunStore
-    from pipelines.source.files import passed_over_words
+    from pipelines.source.listing import passed_over_words
     from pipelines.source.units import plan_source
-    from pipelines.tables.columns import extra_columns
+    from pipelines.tables.column_types import extra_columns
 
     plan = plan_source(loaded.pipeline.source)
     for stage in loaded.pooled:

@@ -172,7 +172,7 @@ def explain_run_errors(
 def show(outcome: Outcome, store: RunStore, console: Console, as_json: bool) -> None:
     """Print the summary of a committed run: counts, report and utilisation per stage."""
     from pipelines.cli.report import write_report
-    from pipelines.source.files import passed_over_words
+    from pipelines.source.listing import passed_over_words
     from pipelines.terminal import run_table
 
     report = ""  # plain files have no report

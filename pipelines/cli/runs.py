@@ -181,9 +181,9 @@ def lineage(
     """Tell OpenLineage which versions of which files a run read, and which tables it wrote."""
     from importlib.metadata import version
 
+    from pipelines.exchange.export_files import ExportFiles
     from pipelines.exchange.exporter import ExportError
     from pipelines.exchange.lineage import as_lines, lineage_events, send
-    from pipelines.exchange.output import ExportFiles
     from pipelines.tables.folder import RunError
 
     try:

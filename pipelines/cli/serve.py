@@ -126,7 +126,7 @@ def token(
     """Create a bearer token. It is printed once; the tokens file holds only its digest."""
     from pydantic import ValidationError
 
-    from pipelines.serve.http.tokens import add_token, as_yaml, new_token
+    from pipelines.serve.http.bearer_tokens import add_token, as_yaml, new_token
 
     try:
         secret, entry = new_token(name, tuple(model) if model else None)

@@ -11,12 +11,12 @@ import pyarrow as pa
 from actors.config import ConfigError
 from pipelines.batch.describe import check_source
 from pipelines.config import LoadedPipeline, Pipeline, Source
-from pipelines.runs.check import live_ids
 from pipelines.runs.identity import pipeline_fingerprint
 from pipelines.runs.plan import Increment, RunPlan
+from pipelines.runs.precommit import live_ids
 from pipelines.runs.store import RunStore
 from pipelines.source.duplicates import TakenIds, no_ids_taken
-from pipelines.source.files import Listing, SourceFile, list_source
+from pipelines.source.listing import Listing, SourceFile, list_source
 from pipelines.source.units import DUPLICATE, Slice, Unit, plan_source
 from pipelines.tables.folder import RunError
 from pipelines.tables.ledger import LiveUnit

@@ -10,7 +10,7 @@ from typing import Any
 from actors.extractor import Extractor
 from pipelines.batch import Outcome, Progress, drive_run, write_plan
 from pipelines.batch.run import register_tables
-from pipelines.batch.stage import Load
+from pipelines.batch.stage_actor import Load
 from pipelines.config import LoadedPipeline, Pipeline
 from pipelines.enrich.decide import Decision, decide
 from pipelines.runs.lease import Lease, LeaseHeldError

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pipelines.evaluate.agreement import Agreement, agreement_table, agreements
 from pipelines.evaluate.compare import Compared, Comparison, Prediction, compare
-from pipelines.evaluate.errors import Confusion, Pair, SpanOutcome, confusions, pair
+from pipelines.evaluate.error_analysis import Confusion, Pair, SpanOutcome, confusions, pair
+from pipelines.evaluate.error_page import errors_html, write_errors
 from pipelines.evaluate.gold import GoldDocument, GoldError, GoldSpan, load_gold
-from pipelines.evaluate.page import errors_html, write_errors
+from pipelines.evaluate.score_tables import score_table
 from pipelines.evaluate.scores import (
     SCHEMES,
     Average,
@@ -16,7 +17,6 @@ from pipelines.evaluate.scores import (
     SpanLike,
     score,
 )
-from pipelines.evaluate.table import table
 
 __all__ = [
     "SCHEMES",
@@ -43,6 +43,6 @@ __all__ = [
     "load_gold",
     "pair",
     "score",
-    "table",
+    "score_table",
     "write_errors",
 ]

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.evaluate.compare import Comparison
-from pipelines.evaluate.errors import SpanOutcome
+from pipelines.evaluate.error_analysis import SpanOutcome
 
 Aim = Literal["precision", "recall"]
 _BINS = 10

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 from actors.spans import Entity, Relation, Status
-from pipelines.evaluate.errors import Confusion, Pair, SpanOutcome, confusions, pair
+from pipelines.evaluate.error_analysis import Confusion, Pair, SpanOutcome, confusions, pair
 from pipelines.evaluate.gold import GoldDocument, GoldError, GoldSpan
 from pipelines.evaluate.realign import realigned
 from pipelines.evaluate.scores import Scores, score

@@ -16,7 +16,7 @@ from typing import Any, get_args
 import fsspec
 
 from pipelines.evaluate.statements import StatementError, Statements, read_statements
-from pipelines.offsets import OffsetUnit, code_points
+from pipelines.offset_units import OffsetUnit, code_points
 
 _WITH_OFFSETS = ("entities", "status", "relations", "start", "end", "head", "tail")
 

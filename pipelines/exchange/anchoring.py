@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pipelines.offsets import OffsetUnit, code_points
+from pipelines.offset_units import OffsetUnit, code_points
 
 Fragment = tuple[int, int]
 

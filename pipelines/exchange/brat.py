@@ -14,9 +14,9 @@ from urllib.parse import quote
 import regex
 
 from actors.spans import Entity
+from pipelines.exchange.export_files import ExportFiles
 from pipelines.exchange.exporter import Lost, OneWord, Placed, count_facts, count_unplaced, placed
-from pipelines.exchange.output import ExportFiles
-from pipelines.markup.status import WORDS, status_words
+from pipelines.markup.status_words import WORDS, status_words
 from pipelines.runs.results import Result
 
 ATTRIBUTES = {word: word.capitalize() for word in WORDS if word not in ("family", "other")}

@@ -24,8 +24,8 @@ from pipelines.exchange.exporter import (
     count_unplaced,
     placed,
 )
-from pipelines.exchange.tokens import flat, tokens
-from pipelines.offsets import OffsetUnit, converted
+from pipelines.exchange.word_tokens import flat, tokens
+from pipelines.offset_units import OffsetUnit, converted
 from pipelines.runs.results import Result
 
 _START = "-DOCSTART-"

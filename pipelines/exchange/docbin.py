@@ -18,9 +18,9 @@ from spacy.vocab import Vocab
 
 from actors.spans import Entity
 from pipelines.evaluate import GoldDocument, GoldError, GoldSpan
+from pipelines.exchange.export_files import ExportFiles
 from pipelines.exchange.exporter import Lost, Placed, count_facts, count_unplaced, placed
-from pipelines.exchange.output import ExportFiles
-from pipelines.exchange.tokens import flat, tokens
+from pipelines.exchange.word_tokens import flat, tokens
 from pipelines.runs.results import Result
 from pipelines.tables.rows import entity_row, relation_row, section_row
 

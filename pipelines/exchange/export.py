@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from actors.spans import Status
+from pipelines.exchange.export_files import ExportFiles
 from pipelines.exchange.exporter import Exporter, ExportOptions, Lost
 from pipelines.exchange.formats import ExportFormat
-from pipelines.exchange.output import ExportFiles
 from pipelines.runs.results import Result
 
 

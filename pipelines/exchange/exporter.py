@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from actors.spans import Entity
-from pipelines.offsets import OffsetUnit, converted
+from pipelines.offset_units import OffsetUnit, converted
 
 if TYPE_CHECKING:
     from pipelines.runs.results import Result

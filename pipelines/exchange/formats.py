@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from pipelines.exchange.exporter import ExportError
-from pipelines.offsets import OffsetUnit
+from pipelines.offset_units import OffsetUnit
 
 FHIR_RESOURCES = ("Condition", "MedicationStatement", "Observation")
 """The types of resources that an entity can become."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
+from pipelines.exchange.export_files import ExportFiles
 from pipelines.exchange.exporter import (
     ExportOptions,
     Lost,
@@ -20,8 +21,7 @@ from pipelines.exchange.exporter import (
     count_unplaced,
     placed,
 )
-from pipelines.exchange.output import ExportFiles
-from pipelines.markup.status import WORDS, status_words
+from pipelines.markup.status_words import WORDS, status_words
 from pipelines.runs.results import Result
 
 TASKS = "tasks.json"

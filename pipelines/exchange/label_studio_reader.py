@@ -15,7 +15,7 @@ from typing import Any
 from pipelines.evaluate import GoldDocument, GoldError, GoldSpan
 from pipelines.evaluate.statements import ATTRIBUTES, GoldRelation, GoldStatus, Statements
 from pipelines.exchange.anchoring import Fragment, Quoted, anchored
-from pipelines.offsets import OffsetUnit
+from pipelines.offset_units import OffsetUnit
 
 # Label Studio stores code points since version 1.7; before, UTF-16 code units.
 _UNITS: tuple[OffsetUnit, ...] = ("code_points", "utf16")

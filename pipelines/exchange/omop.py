@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 
 from actors.context.standards import omop_modifiers
 from actors.spans import Entity
+from pipelines.exchange.export_files import ExportFiles
 from pipelines.exchange.exporter import ExportError, ExportOptions, Lost, Offsets, count_facts
-from pipelines.exchange.output import ExportFiles
 from pipelines.runs.results import Result
 
 _DAY, _TIME = pa.date32(), pa.timestamp("us")

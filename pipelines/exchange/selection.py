@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from actors.spans import Entity
 from pipelines.exchange.exporter import Lost
-from pipelines.markup.status import WORDS, status_words
+from pipelines.markup.status_words import WORDS, status_words
 from pipelines.runs.results import Result
 
 PRESENT = "present"

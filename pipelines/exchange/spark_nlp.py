@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from actors.context.standards import i2b2_class
 from actors.spans import Entity
+from pipelines.exchange.export_files import ExportFiles
 from pipelines.exchange.exporter import (
     ExportOptions,
     Lost,
@@ -24,7 +25,6 @@ from pipelines.exchange.exporter import (
     count_unplaced,
     placed,
 )
-from pipelines.exchange.output import ExportFiles
 from pipelines.runs.results import Result
 
 ANNOTATION = pa.struct(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from pipelines.markup.layers import Piece, pieces
-from pipelines.markup.status import status_looks
+from pipelines.markup.status_words import status_looks
 
 _DEEPEST = 5  # nesting levels in reader.css; deeper ones share the last
 

@@ -24,7 +24,7 @@ from pipelines.markup.colours import Look
 from pipelines.markup.highlight import UNWRITABLE, Mark, depth, highlight
 from pipelines.markup.numbers import duration
 from pipelines.markup.page_image import Sheet, draw
-from pipelines.markup.status import legend
+from pipelines.markup.status_words import legend
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ import pyarrow.compute as pc
 
 from actors.spans import Status
 from pipelines.config import LoadedPipeline
-from pipelines.runs.check import check_moved, taken_ids
 from pipelines.runs.plan import RunPlan
+from pipelines.runs.precommit import check_moved, taken_ids
 from pipelines.runs.tally import Tally
-from pipelines.source.files import list_source
+from pipelines.source.listing import list_source
 from pipelines.source.units import Slice
 from pipelines.tables.commit import Change
-from pipelines.tables.delta import UnitKey
+from pipelines.tables.delta_table import UnitKey
 from pipelines.tables.folder import RunError
 from pipelines.tables.ledger import LiveUnit
 from pipelines.tables.snapshot import Snapshot, keys_of

@@ -16,7 +16,7 @@ from actors.model_folder import CLASSIFIER_FILES, FolderFiles
 from actors.weights import digest, folder_files, local_files, local_path
 from pipelines.config import LoadedPipeline
 from pipelines.deidentification import Deidentification
-from pipelines.source.files import list_files
+from pipelines.source.listing import list_files
 from pipelines.stages import StageConfig
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from pipelines.runs.lease import Lease, LeaseHeldError
 from pipelines.runs.store import RunStore, begun_at
-from pipelines.tables.delta import ConflictError
+from pipelines.tables.delta_table import ConflictError
 from pipelines.tables.folder import RunError
 
 _ATTEMPTS = 5

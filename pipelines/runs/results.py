@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from actors.spans import Entity, Relation, Section
-from pipelines.tables.delta import UnitKey
+from pipelines.tables.delta_table import UnitKey
 from pipelines.tables.folder import RunError
 from pipelines.tables.rows import row_entity, row_relation, row_section
 from pipelines.tables.snapshot import Snapshot, TableName, keys_of

@@ -24,9 +24,9 @@ import pyarrow.parquet as pq
 from pipelines.deidentification import Deidentification
 from pipelines.runs.change import FinishedRun
 from pipelines.runs.plan import RunPlan
-from pipelines.tables.columns import extra_columns, released_columns
+from pipelines.tables.column_types import extra_columns, released_columns
 from pipelines.tables.commit import commit, finish_pending
-from pipelines.tables.delta import TABLES, Tables
+from pipelines.tables.delta_table import TABLES, Tables
 from pipelines.tables.folder import RunError, SinkFolder
 from pipelines.tables.ledger import Ledger
 from pipelines.tables.schema import DATA

@@ -9,7 +9,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from actors.config import ConfigError
-from pipelines.source.files import IMMUTABLE, SourceFile
+from pipelines.source.listing import IMMUTABLE, SourceFile
 from pipelines.source.opening import filesystem
 from pipelines.storage import NoTablesError, delta_options
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from actors.config import ConfigError
 from actors.extras import optional_imports
 from pipelines.config import IcebergCatalog, Source
-from pipelines.source.files import IMMUTABLE, SourceFile
+from pipelines.source.listing import IMMUTABLE, SourceFile
 from pipelines.source.opening import filesystem
 from pipelines.storage import iceberg_options
 

@@ -16,17 +16,17 @@ import pyarrow.parquet as pq
 
 from actors.spans import Failure
 from pipelines.config import Source
-from pipelines.source.columns import SECTION, ExtraColumns
 from pipelines.source.duplicates import DuplicateIdsError
-from pipelines.source.files import IMMUTABLE, WHOLE, version_of
+from pipelines.source.extra_columns import SECTION, ExtraColumns
 from pipelines.source.ids import column_ids, value_id
+from pipelines.source.listing import IMMUTABLE, WHOLE, version_of
 from pipelines.source.opening import content_errors, open_raw, open_source
 from pipelines.source.partitions import partitions_of
 from pipelines.source.records import Record, records
 from pipelines.source.units import BAD, DUPLICATE, Slice, Unit
 from pipelines.text.encoding import decoded
 from pipelines.text.errors import BadFileError, BadMarkupError
-from pipelines.text.markup.lines import Visible
+from pipelines.text.markup.line_layout import Visible
 from pipelines.text.markup.process import visible_text, word_text
 
 _BATCH_ROWS = 1024

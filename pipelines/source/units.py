@@ -22,7 +22,6 @@ import pyarrow.parquet as pq
 from actors.config import ConfigError
 from actors.spans import Failure
 from pipelines.config import Source
-from pipelines.source.columns import unified
 from pipelines.source.duplicates import (
     Digests,
     DuplicateIdsError,
@@ -32,8 +31,9 @@ from pipelines.source.duplicates import (
     repeated,
     stretches,
 )
-from pipelines.source.files import WHOLE, Listing, SourceFile, list_source
+from pipelines.source.extra_columns import unified
 from pipelines.source.ids import Id, column_ids, may_be_ids, value_id
+from pipelines.source.listing import WHOLE, Listing, SourceFile, list_source
 from pipelines.source.opening import content_errors, open_raw, open_source
 from pipelines.source.partitions import partitions_of
 from pipelines.source.records import Record, by_header, csv_rows, records

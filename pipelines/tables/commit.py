@@ -21,7 +21,14 @@ import pyarrow.compute as pc
 
 from pipelines.source.units import Slice
 from pipelines.storage import StoreError
-from pipelines.tables.delta import ConflictError, LiveFile, Retries, Tables, TableVersion, UnitKey
+from pipelines.tables.delta_table import (
+    ConflictError,
+    LiveFile,
+    Retries,
+    Tables,
+    TableVersion,
+    UnitKey,
+)
 from pipelines.tables.ledger import LiveUnit, ledger_rows, run_row
 from pipelines.tables.schema import DATA
 from pipelines.tables.snapshot import Snapshot, among, keys_of, snapshot

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import duckdb
 import pyarrow as pa
 
-from pipelines.tables.delta import UnitKey
+from pipelines.tables.delta_table import UnitKey
 from pipelines.tables.schema import DOCUMENTS
 from pipelines.tables.snapshot import Snapshot, TableName, among, keys_of
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.source.units import Slice
-from pipelines.tables.delta import TableVersion, UnitKey
+from pipelines.tables.delta_table import TableVersion, UnitKey
 from pipelines.tables.folder import RunError, SinkFolder, ahead
 from pipelines.tables.schema import UNITS
 

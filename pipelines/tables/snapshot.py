@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.tables.delta import LiveFile, Tables, TableVersion, UnitKey
+from pipelines.tables.delta_table import LiveFile, Tables, TableVersion, UnitKey
 from pipelines.tables.folder import RunError, SinkFolder, ahead
 from pipelines.tables.ledger import Ledger, LiveUnit
 

@@ -15,7 +15,7 @@ from pipelines.text.compression import inflated
 from pipelines.text.encoding import decoded
 from pipelines.text.errors import BadFileError
 from pipelines.text.markup.detect import markup_kind
-from pipelines.text.markup.lines import Visible
+from pipelines.text.markup.line_layout import Visible
 
 _INSTEAD = "which is not read; save it as PDF, Word (.docx), or plain text in UTF-8"
 _WORD = "a Word document (.docx)"

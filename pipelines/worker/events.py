@@ -42,7 +42,7 @@ def _logger() -> logging.Logger:
     return logger
 
 
-def say(event: str, level: int = logging.INFO, **facts: Any) -> None:
+def log_event(event: str, level: int = logging.INFO, **facts: Any) -> None:
     """Log an event with its facts: the run, unit, stage or documents, and numbers."""
     _logger().log(level, event, extra={"facts": facts})
 

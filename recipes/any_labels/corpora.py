@@ -1,6 +1,6 @@
 """Documents as words with spans of words, and the names under which their labels are asked for.
 
-Words are what the runtime's splitter `words` finds: see `actors/onnx/gliner/words.py`.
+Words are what the runtime's splitter `words` finds: see `actors/onnx/gliner/word_splitter.py`.
 """
 
 from __future__ import annotations

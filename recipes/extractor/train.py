@@ -1,4 +1,4 @@
-"""Train the extractor, on a CPU or a card. It stops and goes on at any time where it was.
+"""Train the extractor, on a CPU or a GPU. It stops and goes on at any time where it was.
 
     python train.py --data DATA --work WORK --steps 20000 --cool 5000
 

@@ -82,7 +82,7 @@ def test_the_base_has_the_commands_that_run_nothing(arguments: tuple[str, ...]) 
         (("report", "nowhere"), "lake"),
     ],
 )
-def test_what_is_missing_is_named_by_its_extra(arguments: tuple[str, ...], named: str) -> None:
+def test_missing_package_names_its_extra(arguments: tuple[str, ...], named: str) -> None:
     done = _without(ALL, *arguments)
     assert done.returncode == 2
     assert f"pip install 'medspan[{named}]'" in done.stderr

@@ -65,7 +65,7 @@ def golden(name: str) -> Mapping[str, Any]:
     return kept
 
 
-ADVICE = "the answers changed: raise a number in actors/config/results.py and write the new answers"
+ADVICE = "the answers changed: see actors/config/result_versions.py; then write the new answers"
 
 
 @pytest.mark.parametrize(("name", "alike"), MODELS.items())

@@ -44,7 +44,7 @@ def test_the_type_language_is_nuextracts(written: Any, kind: object) -> None:
 
 
 @pytest.mark.parametrize("written", ["verbatim", [], [1, 2], ["a", "a"], 5, {"": "string"}, [True]])
-def test_what_is_no_type_is_refused(written: Any) -> None:
+def test_invalid_type_is_rejected(written: Any) -> None:
     with pytest.raises(ValueError, match=r"type|enum|keys"):
         read_type(written)
 

@@ -196,7 +196,7 @@ def test_output_is_sorted_and_nothing_is_invented(
 
 
 @given(lists, st.sampled_from(["longest", "score", "priority"]))
-def test_what_stays_is_disjoint_and_what_goes_overlaps_it(
+def test_kept_entities_are_disjoint_and_dropped_ones_overlap_them(
     entities: list[list[Entity]], policy: OverlapPolicy
 ) -> None:
     kept = [(e.start, e.end) for e in merge(entities, policy) if e.start is not None and e.end]

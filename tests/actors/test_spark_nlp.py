@@ -213,7 +213,7 @@ def test_an_encrypted_file_is_named_with_a_way_out(tmp_path: Path) -> None:
         assert "ask its publisher" in str(error.value)
 
 
-def test_what_is_no_model_says_what_it_is(tmp_path: Path) -> None:
+def test_unimportable_source_is_named(tmp_path: Path) -> None:
     def refused(source: Path, message: str) -> None:
         with pytest.raises(SparkNlpError, match=message):
             import_model(source, tmp_path / "out")

@@ -77,7 +77,7 @@ def test_of_a_remote_folder_what_the_model_needs_is_fetched(memory: Any) -> None
     assert sorted(path.name for path in place.iterdir()) == sorted(NAMES[:2])
 
 
-def test_what_is_not_as_expected_does_not_stay(memory: Any, weights_cache: Path) -> None:
+def test_file_with_a_wrong_digest_is_removed(memory: Any, weights_cache: Path) -> None:
     memory.pipe_file("/models/tiny.gguf", b"broken on its way")
     with pytest.raises(WeightsError, match=r"memory://models/tiny\.gguf"):
         fetch_weights("memory://models/tiny.gguf", SHA)

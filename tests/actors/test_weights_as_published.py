@@ -205,7 +205,7 @@ def test_a_repository_of_the_hub_is_read(tmp_path: Path) -> None:
     assert "hf://someone/tiny-llm: has no model.onnx or" in lines[3]
 
 
-def test_what_the_hub_says_of_a_file_is_compared(tmp_path: Path) -> None:
+def test_digest_published_by_the_hub_is_checked(tmp_path: Path) -> None:
     published(tmp_path / "hub" / "someone" / "tiny", data="model.onnx_data")
     with hub(tmp_path / "hub", wrong="model.onnx_data") as endpoint:
         found = _in_a_process(

@@ -1,4 +1,4 @@
-"""The script for a machine with a card, on one without."""
+"""The script for a machine with a GPU, on one without."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from benchmarks import gpu_checks, gpu_peers
 
 
-def test_without_a_card_it_says_so_and_ends(
+def test_gpu_checks_without_a_gpu_exit(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(gpu_checks, "gpu_memory", lambda: None)
@@ -61,7 +61,7 @@ def test_pictures_are_encoded_together_where_the_encoder_can() -> None:
     assert rounds["internvl", False] == rounds["qwen2vl", True] == rounds["qwen2vl", False] == 1
 
 
-def test_its_ratios_name_what_they_compare() -> None:
+def test_ratios_name_both_sides() -> None:
     found = {
         "peers": {
             "onnx": [{"kind": "fp16", "ratio": 0.9}],

@@ -155,7 +155,7 @@ def test_the_schedules_are_schedules(name: str) -> None:
     assert croniter.is_valid(_read(name)["spec"]["schedule"])
 
 
-def test_what_they_start_is_a_command_of_ours_that_can_be_begun_again() -> None:
+def test_jobs_start_a_resumable_command() -> None:
     job, cron = _read("rayjob")["spec"], _read("raycronjob")["spec"]["jobTemplate"]
     assert job == cron
     (container,) = _read("cronjob")["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]

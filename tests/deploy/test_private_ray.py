@@ -102,7 +102,7 @@ def _asks(address: str, environment: dict[str, str]) -> bool:
     return asked.stdout == "1 node\n"
 
 
-def test_what_the_environment_says_of_tokens_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_token_settings_of_the_environment_are_respected(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)
     with private_ray():

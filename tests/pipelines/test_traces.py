@@ -55,7 +55,7 @@ def test_a_request_continues_the_trace_of_its_caller(client: TestClient, found: 
     assert span.attributes["medspan.request_id"]
 
 
-def test_what_a_caller_does_not_sample_is_not_sent(client: TestClient, found: Collector) -> None:
+def test_unsampled_trace_is_not_exported(client: TestClient, found: Collector) -> None:
     ask(client, traceparent=f"00-{TRACE}-{CALLER}-00")
     ask(client)
     (span,) = found.named("POST /v1/extract")

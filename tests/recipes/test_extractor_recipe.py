@@ -20,7 +20,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from actors.config.gguf import GgufContext
 from actors.config.prompt import PromptSection
 from actors.engine import Block
-from actors.engine.grammar import Constraint
+from actors.engine.constraint import Constraint
 from actors.gguf import LlamaModel, LlamaRunner
 from actors.guideline import Guideline
 from actors.prompts import prompt_format

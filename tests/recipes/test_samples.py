@@ -86,7 +86,7 @@ def test_the_hard_characters_are_still_there() -> None:
     assert any(not unicodedata.is_normalized("NFC", name) for name in names)
 
 
-def test_what_is_committed_is_what_a_build_writes() -> None:
+def test_committed_samples_equal_a_fresh_build() -> None:
     assert build.differing() == []
 
 

@@ -56,7 +56,7 @@ def main() -> None:
     from pipelines.enrich import enrich_once
     from pipelines.runs.lease import Lease
     from pipelines.runs.store import RunStore
-    from pipelines.tables.delta import TableVersion
+    from pipelines.tables.delta_table import TableVersion
     from pipelines.tables.folder import RunError
     from support.lake import Quiet, hashing, pipeline
     from support.without_ray import without_ray

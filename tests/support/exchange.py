@@ -23,7 +23,7 @@ from actors.spans import (
 from pipelines.exchange.export import export_documents
 from pipelines.exchange.exporter import ExportOptions, Lost
 from pipelines.exchange.formats import ExportFormat
-from pipelines.offsets import OffsetUnit
+from pipelines.offset_units import OffsetUnit
 from pipelines.runs.results import Result
 
 WRITTEN = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)

@@ -21,7 +21,7 @@ import ray
 from actors.config import ModelConfig, load_model
 from actors.extractor import Share
 from actors.spans import Assertion, Document, Extraction, Failure, Status, Usage, spanning
-from pipelines.batch.stage import Load
+from pipelines.batch.stage_actor import Load
 from pipelines.config import LoadedPipeline, Pipeline, Sink, Source, Step
 from pipelines.pool import Pool
 from pipelines.runs.plan import RunPlan

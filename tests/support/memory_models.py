@@ -134,6 +134,6 @@ def tensors(shape: Shape) -> Iterator[tuple[str, int, int]]:
 
 
 def sized_model(pool: Pool, model: PooledConfig, card: GpuMemory) -> tuple[Pool, Any]:
-    """The pool and the model of a stage that was sized for a card."""
+    """The pool and the model of a stage that was sized for a GPU."""
     stage = resolve_fraction(Stage(model.name, model, pool), card)
     return stage.actors, stage.pooled

@@ -62,7 +62,7 @@ class FakeExtractor:
         self.error: Exception | None = None
 
     def submit(
-        self, document: Document, guideline: Guideline | None = None, tell: OnText | None = None
+        self, document: Document, guideline: Guideline | None = None, on_text: OnText | None = None
     ) -> Future[Extraction]:
         future: Future[Extraction] = Future()
         self.asked.append(document)
@@ -72,9 +72,9 @@ class FakeExtractor:
             self.held.append((document, future))
         else:
             said = self.read(document)
-            for word in re.findall(r"\S+\s*", said.completion or "") if tell else ():
-                assert tell is not None
-                tell(0, word)
+            for word in re.findall(r"\S+\s*", said.completion or "") if on_text else ():
+                assert on_text is not None
+                on_text(0, word)
             future.set_result(select_labels(said, guideline))
         self.arrived.set()
         return future

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 
 from pipelines.batch import run
-from pipelines.batch.extract import ExtractActor
+from pipelines.batch.extract_actor import ExtractActor
 from pipelines.batch.finish import release_unit, write_unit
 from pipelines.batch.graph import ReadTaskBody, RunWork
-from pipelines.batch.stage import StageWork
+from pipelines.batch.stage_actor import StageWork
 from pipelines.config import LoadedPipeline
 
 

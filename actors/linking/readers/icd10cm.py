@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 
-from actors.linking.readers.lines import lines, opened
+from actors.linking.readers.delimited import lines, opened
 from actors.linking.vocabulary import Name, VocabularyError
 
 

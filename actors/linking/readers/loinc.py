@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from actors.linking.readers.lines import delimited, with_header
+from actors.linking.readers.delimited import delimited, with_header
 from actors.linking.vocabulary import Name
 
 _PREFERRED = "LONG_COMMON_NAME"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from actors.linking.readers.lines import lines, opened
+from actors.linking.readers.delimited import lines, opened
 from actors.linking.vocabulary import Name, VocabularyError
 
 _SYNONYM = re.compile(r'"((?:[^"\\]|\\.)*)"\s+([A-Z]+)')

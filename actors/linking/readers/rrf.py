@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from actors.linking.readers.lines import lines
+from actors.linking.readers.delimited import lines
 from actors.linking.vocabulary import Name, VocabularyError
 
 _CONSO_FIELDS = 18

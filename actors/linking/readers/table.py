@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from actors.linking.readers.lines import check_columns, delimited, with_header
+from actors.linking.readers.delimited import check_columns, delimited, with_header
 from actors.linking.vocabulary import Name, VocabularyError
 
 _PREFERRED = frozenset({"preferred", "pt", "pn", "p", "preferred term", "preferred name"})

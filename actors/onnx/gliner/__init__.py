@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from actors.gliner_folder import GlinerFolder, read_gliner_folder
-from actors.onnx.gliner.reader import GlinerReader
+from actors.onnx.gliner.gliner_reader import GlinerReader
 
 __all__ = ["GlinerFolder", "GlinerReader", "read_gliner_folder"]

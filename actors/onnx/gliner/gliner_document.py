@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from actors.arrays import Int32Array
-from actors.onnx.gliner.decode import Candidate
 from actors.onnx.gliner.plans import Plan
-from actors.onnx.gliner.windows import WordWindow
-from actors.onnx.gliner.words import WordSpans
+from actors.onnx.gliner.span_decoding import Candidate
+from actors.onnx.gliner.word_splitter import WordSpans
+from actors.onnx.gliner.word_windows import WordWindow
 from actors.spans import Document, Failure
 
 

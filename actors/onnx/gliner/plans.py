@@ -13,8 +13,8 @@ from actors.config import ConfigError, GlinerModel, LabelFilter, fingerprint, re
 from actors.gliner_folder import GlinerFolder
 from actors.guideline import Guideline
 from actors.model_folder import ModelFileError, added_tokens
+from actors.onnx.gliner.gliner_session import GlinerSession, label_feed
 from actors.onnx.gliner.prompts import Asked, LabelPrompt, names_of, share_out, tokens_of
-from actors.onnx.gliner.session import GlinerSession, label_feed
 from actors.onnx.tokenizer import TextTokenizer
 from actors.onnx.tokens.entities import EntityBuilder
 
@@ -45,15 +45,15 @@ class Plans:
         tokenizer: TextTokenizer,
         session: GlinerSession,
         *,
-        room: int,
+        budget: int,
         digests: dict[str, str],
         pad: int,
     ) -> None:
-        """``room``: tokens of a prompt; ``pad``: the padding token.
+        """``budget``: tokens of a prompt; ``pad``: the padding token.
 
         Raises ConfigError, LabelTooLong or ModelFileError.
         """
-        self._config, self._folder, self._room, self._digests = config, folder, room, digests
+        self._config, self._folder, self._budget, self._digests = config, folder, budget, digests
         self._pad, self._session = pad, session
         self._marks = _marks(folder)
         # Requests come from several threads.
@@ -98,11 +98,11 @@ class Plans:
             if labels[place] not in dropped:
                 ids, *_ = self._labels.encode_words([name])
                 asked.append(Asked(place, name, tuple(ids.tolist())))
-        room = None if self._folder.two_encoders else self._room
+        budget = None if self._folder.two_encoders else self._budget
         prompts, encoded = [], []
-        for group in share_out(asked, room, prompt.most_labels) if asked else []:
+        for group in share_out(asked, budget, prompt.most_labels) if asked else []:
             floors = [filter_.thresholds.get(labels[one.label], filter_.threshold) for one in group]
-            ids = tokens_of(group, *self._marks) if room is not None else np.zeros(0, np.int32)
+            ids = tokens_of(group, *self._marks) if budget is not None else np.zeros(0, np.int32)
             prompts.append(
                 LabelPrompt(
                     ids,

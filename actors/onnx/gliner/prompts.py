@@ -65,24 +65,24 @@ def _said(name: str, label: Label, settings: GlinerPrompt) -> Iterator[str]:
         yield from label.synonyms
 
 
-def share_out(asked: Sequence[Asked], room: int | None, most: int | None) -> list[list[Asked]]:
+def share_out(asked: Sequence[Asked], budget: int | None, most: int | None) -> list[list[Asked]]:
     """The names in groups, one a prompt: as few as will do, and about equally many names in each.
 
-    ``room``: tokens of a prompt, a mark for each label and one for the text counted; None where
+    ``budget``: tokens of a prompt, a mark for each label and one for the text counted; None where
     names stand in no prompt. ``most``: names of a prompt. Raises LabelTooLong.
     """
-    if room is not None:
+    if budget is not None:
         for one in asked:
-            if _size([one]) > room:
+            if _size([one]) > budget:
                 raise LabelTooLong(
                     f"label {one.name!r} is {len(one.pieces)} tokens long, and a prompt has "
-                    f"room for {max(0, room - 2)}: shorten it, or raise window.size"
+                    f"room for {max(0, budget - 2)}: shorten it, or raise window.size"
                 )
     count = -(-len(asked) // most) if most else 1
     while True:
         parts = np.array_split(np.arange(len(asked)), count)
         groups = [[asked[index] for index in part] for part in parts]
-        if room is None or all(_size(group) <= room for group in groups):
+        if budget is None or all(_size(group) <= budget for group in groups):
             return groups
         count += 1
 

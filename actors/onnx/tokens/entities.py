@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from actors.config import ConfigError, LabelFilter
 from actors.graphemes import whole
 from actors.onnx.tokenizer import TokenizedText
-from actors.onnx.tokens.decode import TokenSpan
+from actors.onnx.tokens.label_decoder import TokenSpan
 from actors.spans import Entity, spanning
 
 

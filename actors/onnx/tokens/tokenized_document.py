@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from actors.guideline import Guideline
 from actors.onnx.tokenizer import NO_TOKENS, TokenizedText
-from actors.onnx.tokens.decode import LogitsPart, TokenSpan
+from actors.onnx.tokens.label_decoder import LogitsPart, TokenSpan
 from actors.spans import Document, Failure
 from actors.windows import Window
 

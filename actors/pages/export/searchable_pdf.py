@@ -26,11 +26,11 @@ from pypdf.generic import (
     StreamObject,
 )
 
+from actors.pages.decoding import page_format
 from actors.pages.errors import DamagedFile
 from actors.pages.export.invisible_font import ADVANCE, add_font, encode
 from actors.pages.export.pdf_stream import PdfStream
 from actors.pages.export.text_lines import TextPage, text_pages
-from actors.pages.formats import page_format
 from actors.pages.page import DecodeLimits, OcrResult, Picture
 from actors.pages.process import open_pages
 

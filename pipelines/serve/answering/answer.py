@@ -15,7 +15,7 @@ from actors.pages import OcrResult
 from actors.spans import Document, Extraction, Failure
 from pipelines.release import Release, Releaser, releaser
 from pipelines.serve.answering.admission import Queue, Rejected
-from pipelines.serve.answering.deidentify import KnownPatient, deidentified_out, released
+from pipelines.serve.answering.deidentify_answer import KnownPatient, deidentified_out, released
 from pipelines.serve.answering.guidelines import chosen
 from pipelines.serve.answering.models import (
     Event,
@@ -25,8 +25,8 @@ from pipelines.serve.answering.models import (
     QueueFull,
     TextDelta,
 )
-from pipelines.serve.answering.opening import InputDocument, opened
 from pipelines.serve.answering.pending import PendingDocument, document_out
+from pipelines.serve.answering.request_documents import InputDocument, opened
 from pipelines.serve.answering.url_documents import ByteBudget, Fetcher
 from pipelines.serve.catalogue import Catalogue, Target
 from pipelines.serve.wire.errors import Problem

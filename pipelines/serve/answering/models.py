@@ -16,7 +16,7 @@ from actors.guideline import Guideline
 from actors.pages import DecodeLimits, OcrResult, PixelBudget
 from actors.spans import Document, Extraction, Failure, OnText
 from pipelines.serve.answering.page_images import sheets
-from pipelines.worker.health import ProcessMemory
+from pipelines.worker.process_health import ProcessMemory
 
 
 class ModelUnavailable(RuntimeError):
@@ -80,7 +80,7 @@ class ExtractorLike(Protocol):
         """As of an Extractor."""
 
     def submit(
-        self, document: Document, guideline: Guideline | None = None, tell: OnText | None = None
+        self, document: Document, guideline: Guideline | None = None, on_text: OnText | None = None
     ) -> Future[Extraction]:
         """As of an Extractor."""
 
@@ -134,9 +134,9 @@ async def submit_all(
     extractor: ExtractorLike,
     documents: Sequence[Document],
     guideline: Guideline | None = None,
-    tell: Callable[[int], OnText] | None = None,
+    on_text_of: Callable[[int], OnText] | None = None,
 ) -> list[Future[Extraction]]:
-    """Submit the documents; ``tell`` returns the text callback of each, by its index.
+    """Submit the documents; ``on_text_of`` returns the text callback of each, by its index.
 
     Large documents are submitted from a thread, because submitting splits them into windows and
     builds prompts. Cancelling cancels all submissions, including the one in progress.
@@ -146,7 +146,7 @@ async def submit_all(
 
     def submit() -> None:
         for index, document in enumerate(documents):
-            futures.append(extractor.submit(document, guideline, tell and tell(index)))
+            futures.append(extractor.submit(document, guideline, on_text_of and on_text_of(index)))
             if cancelled.is_set():  # checked after appending, so one side or the other cancels it
                 futures[-1].cancel()
                 return
@@ -182,11 +182,11 @@ def stream_events(
     Raises the exception of a lost model.
     """
 
-    async def submit(tell: Callable[[TextDelta], None]) -> Sequence[Future[Extraction]]:
-        def on_text(index: int) -> OnText:
-            return lambda window, text: tell(TextDelta(index, window, text))
+    async def submit(emit: Callable[[TextDelta], None]) -> Sequence[Future[Extraction]]:
+        def on_text_of(index: int) -> OnText:
+            return lambda window, text: emit(TextDelta(index, window, text))
 
-        return await submit_all(extractor, documents, guideline, on_text)
+        return await submit_all(extractor, documents, guideline, on_text_of)
 
     return _stream(submit)
 
@@ -197,9 +197,9 @@ def stream_pages(
     """Stream the events of an OcrReader, as ``stream_events`` does those of an Extractor."""
     budget = PixelBudget(pixels)
 
-    async def submit(tell: Callable[[PagesRead], None]) -> Sequence[Future[OcrResult | Failure]]:
+    async def submit(emit: Callable[[PagesRead], None]) -> Sequence[Future[OcrResult | Failure]]:
         def on_page(index: int) -> Callable[[int], None]:
-            return lambda pages: tell(PagesRead(index, pages))
+            return lambda pages: emit(PagesRead(index, pages))
 
         return [reader.submit(one, budget, on_page(i)) for i, one in enumerate(documents)]
 
@@ -214,14 +214,14 @@ async def _stream(
     loop = asyncio.get_running_loop()
     events: asyncio.Queue[_Progress | tuple[int, Future[_T]]] = asyncio.Queue()
 
-    def tell(event: _Progress | tuple[int, Future[_T]]) -> None:
+    def emit(event: _Progress | tuple[int, Future[_T]]) -> None:
         loop.call_soon_threadsafe(events.put_nowait, event)
 
     def done(index: int, future: Future[_T]) -> None:
         if not future.cancelled():
-            tell((index, future))
+            emit((index, future))
 
-    futures = await submit(tell)
+    futures = await submit(emit)
     for index, future in enumerate(futures):
         future.add_done_callback(partial(done, index))
     left = len(futures)

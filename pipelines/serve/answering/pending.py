@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from actors.pages import OcrResult
 from actors.spans import Document, Entity, Extraction, Failure, Relation, Status, worst
-from pipelines.offsets import OffsetUnit, converted
+from pipelines.offset_units import OffsetUnit, converted
 from pipelines.refine import annotate, refiner
 from pipelines.serve.catalogue import Target
 from pipelines.serve.wire.requests import RequestOptions

@@ -16,20 +16,20 @@ from starlette.responses import Response
 from pipelines.markup.colours import looks
 from pipelines.serve.answering.admission import Rate, Rejected
 from pipelines.serve.answering.answer import PICTURES, Answerer, ClientDisconnected
-from pipelines.serve.answering.deidentify import KnownPatient
+from pipelines.serve.answering.deidentify_answer import KnownPatient
 from pipelines.serve.answering.guidelines import use_of
 from pipelines.serve.answering.models import ModelFacts, Models, ModelUnavailable, QueueFull
-from pipelines.serve.answering.opening import InputDocument
+from pipelines.serve.answering.request_documents import InputDocument
 from pipelines.serve.answering.url_documents import Fetcher
 from pipelines.serve.answering.vocabularies import vocabularies_of
 from pipelines.serve.catalogue import Catalogue, Target
 from pipelines.serve.http.audit import audited
+from pipelines.serve.http.bearer_tokens import Token, TokenStore
 from pipelines.serve.http.bodies import read_body
 from pipelines.serve.http.guard import LOOPBACK, UPLOAD, Guard
 from pipelines.serve.http.openapi import describe, request_body
 from pipelines.serve.http.readiness import probe, probe_reader
 from pipelines.serve.http.streaming import DESCRIPTION, EVENTS, MEDIA_TYPE, event_stream
-from pipelines.serve.http.tokens import Token, TokenStore
 from pipelines.serve.http.tracing import RequestSpans
 from pipelines.serve.http.uploads import OPENAPI, read_form
 from pipelines.serve.page import add_page

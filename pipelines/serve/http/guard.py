@@ -16,8 +16,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipelines.serve.http.addresses import Network, client_address
+from pipelines.serve.http.bearer_tokens import Token
 from pipelines.serve.http.receiving import Body, compressed
-from pipelines.serve.http.tokens import Token
 from pipelines.serve.wire.errors import Problem, envelope
 
 log = logging.getLogger(__name__)

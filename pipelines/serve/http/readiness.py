@@ -46,7 +46,7 @@ def picture_probe() -> Document:
     return Document(id="probe", image=file.getvalue())
 
 
-async def says_well(stream: AsyncGenerator[list[Event]]) -> bool:
+async def answers_probe(stream: AsyncGenerator[list[Event]]) -> bool:
     """True once the model prints anything or finishes without a failure. The rest of its output,
     which may take minutes, is not awaited."""
     async with aclosing(stream) as batches:
@@ -56,7 +56,7 @@ async def says_well(stream: AsyncGenerator[list[Event]]) -> bool:
     return False
 
 
-async def read_well(stream: AsyncGenerator[list[OcrEvent]]) -> bool:
+async def reads_probe(stream: AsyncGenerator[list[OcrEvent]]) -> bool:
     """True if OCR found text in the image."""
     async with aclosing(stream) as batches:
         async for batch in batches:
@@ -68,9 +68,9 @@ async def read_well(stream: AsyncGenerator[list[OcrEvent]]) -> bool:
 
 async def probe(models: Models, model: str) -> bool:
     """Probe a model."""
-    return await says_well(models.stream(model, [probe_of(await models.facts(model))]))
+    return await answers_probe(models.stream(model, [probe_of(await models.facts(model))]))
 
 
 async def probe_reader(models: Models) -> bool:
     """Probe the OCR stage."""
-    return await read_well(models.read([picture_probe()], PROBE_PIXELS))
+    return await reads_probe(models.read([picture_probe()], PROBE_PIXELS))

@@ -9,7 +9,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from pipelines.serve.answering.opening import InputDocument
+from pipelines.serve.answering.request_documents import InputDocument
 from pipelines.serve.http.bodies import parsed
 from pipelines.serve.wire.errors import Problem
 from pipelines.serve.wire.requests import RequestOptions

@@ -1,5 +1,5 @@
 // What is known of an entity beside its label and place: status with its cues, codes, and what it is
-// related to. What pipelines/markup/status.py and report.py say in the report.
+// related to. What pipelines/markup/status_words.py and report.py say in the report.
 import { make } from "./dom.js";
 import { entities, state, told } from "./state.js";
 

@@ -6,7 +6,7 @@ const PICTURES = [
   "\0\0\0\x0cjP  ", "\xff\x4f\xff\x51",
 ];
 
-// The file types that the server reads as pages; mirrors kind_of in actors/pages/formats.py.
+// The file types that the server reads as pages; mirrors page_format in actors/pages/decoding.py.
 function isPicture(bytes) {
   const head = ascii(bytes, 0, 12);
   return PICTURES.some((begins) => head.startsWith(begins))

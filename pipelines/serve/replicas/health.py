@@ -16,7 +16,7 @@ from pydantic import Field, TypeAdapter
 
 from actors.config import ConfigSection
 from actors.config.load import validate
-from pipelines.worker.health import ProcessHealth, RecycleLimits
+from pipelines.worker.process_health import ProcessHealth, RecycleLimits
 
 log = logging.getLogger("ray.serve")
 

@@ -37,7 +37,7 @@ from pipelines.serve.answering.models import (
 from pipelines.serve.catalogue import Catalogue
 from pipelines.serve.http.app import create_app
 from pipelines.serve.replicas.logs import log_with_serve
-from pipelines.worker.health import ProcessMemory
+from pipelines.worker.process_health import ProcessMemory
 from pipelines.worker.traces import Tracer
 
 log = logging.getLogger("ray.serve")

@@ -34,15 +34,15 @@ from pipelines.serve.answering.models import (
 from pipelines.serve.answering.page_images import sheets
 from pipelines.serve.http.readiness import (
     PROBE_PIXELS,
+    answers_probe,
     picture_probe,
     probe_of,
-    read_well,
-    says_well,
+    reads_probe,
 )
 from pipelines.serve.replicas.health import HealthCheck, Settings
 from pipelines.serve.replicas.logs import log_with_serve
 from pipelines.storage import Storage
-from pipelines.worker.health import ProcessHealth, ProcessMemory
+from pipelines.worker.process_health import ProcessHealth, ProcessMemory
 from pipelines.worker.traces import TraceContext, Tracer
 
 log = logging.getLogger("ray.serve")
@@ -148,7 +148,7 @@ class Replica:
         return self._vitals.held()
 
     async def _probe(self) -> bool:
-        return await says_well(self.stream([probe_of(self._facts)]))
+        return await answers_probe(self.stream([probe_of(self._facts)]))
 
     async def check_health(self) -> None:
         """Called by Serve; see HealthCheck."""
@@ -210,7 +210,7 @@ class PictureReplica:
         self._health.watch.on_progress()
 
     async def _probe(self) -> bool:
-        return await read_well(self.read([picture_probe()], PROBE_PIXELS))
+        return await reads_probe(self.read([picture_probe()], PROBE_PIXELS))
 
     async def sheets(self, document: Document) -> list[bytes]:
         """The document's first pages as downscaled images."""

@@ -22,8 +22,8 @@ from pydantic import (
 
 from actors.guideline import Guideline
 from actors.spans import Section
-from pipelines.offsets import OffsetUnit, code_points
-from pipelines.text.markup.lines import OTHER
+from pipelines.offset_units import OffsetUnit, code_points
+from pipelines.text.markup.line_layout import OTHER
 
 _GUIDELINE_PARTS, _GUIDELINE_CHARACTERS, _DEEPEST = 4_000, 100_000, 16
 _MOST_LABELS = 500

@@ -21,7 +21,7 @@ from actors.spans import (
     PageTable,
     Section,
 )
-from pipelines.offsets import OffsetUnit
+from pipelines.offset_units import OffsetUnit
 
 
 class _Response(BaseModel):

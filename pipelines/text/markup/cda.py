@@ -9,7 +9,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from pipelines.text.errors import BadMarkupError
-from pipelines.text.markup.lines import MOST_DEPTH, Lines, Visible
+from pipelines.text.markup.line_layout import MOST_DEPTH, Lines, Visible
 
 _LINES = frozenset({"br", "caption", "item", "list", "paragraph", "table", "text", "title", "tr"})
 _CELLS = frozenset({"td", "th"})

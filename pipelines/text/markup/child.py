@@ -9,7 +9,7 @@ import sys
 from multiprocessing.connection import Connection
 
 from pipelines.text.errors import BadMarkupError
-from pipelines.text.markup.lines import Visible
+from pipelines.text.markup.line_layout import Visible
 from pipelines.text.markup.parse import parsed
 
 

@@ -19,7 +19,7 @@ from defusedxml.ElementTree import fromstring
 
 from pipelines.text.errors import BadMarkupError
 from pipelines.text.markup.html import html_text
-from pipelines.text.markup.lines import Visible, joined
+from pipelines.text.markup.line_layout import Visible, joined
 
 _MOST_PARTS, _MOST_BYTES = 5_000, 16_000_000
 """Entries of the archive, and bytes of its XML, inflated: some 500 pages. Pictures do not count."""

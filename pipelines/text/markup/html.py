@@ -5,7 +5,7 @@ from __future__ import annotations
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from pipelines.text.errors import BadMarkupError
-from pipelines.text.markup.lines import MOST_DEPTH, Lines, Visible
+from pipelines.text.markup.line_layout import MOST_DEPTH, Lines, Visible
 
 _BLOCKS = frozenset(
     [

@@ -13,7 +13,7 @@ import hl7
 
 from pipelines.text.errors import BadMarkupError
 from pipelines.text.markup.html import html_text
-from pipelines.text.markup.lines import Lines, Visible, joined
+from pipelines.text.markup.line_layout import Lines, Visible, joined
 
 _HTML = ("text/html", "application/xhtml+xml")
 _RTF = ("text/rtf", "application/rtf")

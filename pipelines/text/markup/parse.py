@@ -8,7 +8,7 @@ from pipelines.text.errors import BadMarkupError
 from pipelines.text.markup.cda import cda_text
 from pipelines.text.markup.docx import docx_text
 from pipelines.text.markup.html import html_text
-from pipelines.text.markup.lines import Lines, Visible
+from pipelines.text.markup.line_layout import Lines, Visible
 from pipelines.text.markup.messages import fhir_text, hl7_text
 
 

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from actors.child_process import CLOCK, ChildPool, ChildProcess
 from pipelines.text.errors import BadMarkupError
 from pipelines.text.markup.detect import Markup, markup_kind
-from pipelines.text.markup.lines import Visible
+from pipelines.text.markup.line_layout import Visible
 from pipelines.text.markup.parse import parsed
 
 SMALL = 100_000

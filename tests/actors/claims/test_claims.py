@@ -44,7 +44,7 @@ def by(entities: list[Entity], label: str) -> dict[tuple[str, str], Entity]:
     return found
 
 
-def test_what_the_page_does_not_have_is_flagged() -> None:
+def test_claims_absent_from_the_page_are_flagged() -> None:
     entities = check(ANSWER, PAGE, model="vlm")
     for entity in entities:
         grounded = entity.grounding is not Grounding.UNGROUNDED
@@ -120,7 +120,7 @@ def said(answer: str, page: str = TWO_DRUGS) -> dict[str, Grounding]:
         ("| Losartan | 50 mg | once daily |", "FREQUENCY once daily"),
     ],
 )
-def test_what_the_page_says_of_another_drug_is_ungrounded(answer: str, claim: str) -> None:
+def test_amount_of_another_drug_is_ungrounded(answer: str, claim: str) -> None:
     assert said(answer)[claim] is Grounding.UNGROUNDED
 
 

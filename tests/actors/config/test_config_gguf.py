@@ -120,7 +120,9 @@ def test_the_documented_table_is_the_codes() -> None:
     assert table() in file.read_text(encoding="utf-8"), f"the table should be:\n{table()}"
 
 
-def test_what_has_no_effect_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_ineffective_setting_is_warned_about_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     gguf._warned.clear()
     given = {"nKeep": 32, "cachePrompt": True, "penalizeNl": True}
     with caplog.at_level(logging.WARNING):

@@ -174,13 +174,13 @@ def _model(**more: object) -> OnnxModel:
     return OnnxModel.model_validate(content | more)
 
 
-def test_what_only_runs_a_model_differently_leaves_its_identity() -> None:
+def test_running_settings_leave_the_identity() -> None:
     same = _model(session={"batch_tokens": 64, "threads_per_batch": 2}, weights={"model": "there"})
     assert same.identity() == _model().identity()
     assert fingerprint(same) == fingerprint(_model())
 
 
-def test_what_can_change_an_answer_changes_the_identity() -> None:
+def test_settings_that_change_answers_change_the_identity() -> None:
     other = _model(decode={"algorithm": "greedy"})
     assert fingerprint(other) != fingerprint(_model())
     assert fingerprint(_model(), weights="a") != fingerprint(_model(), weights="b")

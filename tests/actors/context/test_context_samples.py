@@ -12,7 +12,7 @@ from support.marked import attributes
 
 from actors.config.context import Context
 from actors.config.relations import Relations
-from actors.config.results import RESULTS
+from actors.config.result_versions import RESULTS
 from actors.context import ContextStage
 from actors.relations import RelationStage
 from actors.spans import Annotations, spanning

@@ -126,7 +126,7 @@ def test_a_section_is_evidence_and_its_heading_the_cue() -> None:
     ]
 
 
-def test_what_sections_imply_can_be_set() -> None:
+def test_status_implied_by_sections_is_configurable() -> None:
     stage = ContextStage(Context(languages=("en",), implied={"plan": ("hypothetical",)}))
     text, annotations, gold = marked("PMH: <gout>\nPlan: <aspirin:hypothetical>")
     refined = stage.refine(text, annotations).entities

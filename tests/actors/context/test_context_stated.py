@@ -43,7 +43,7 @@ def test_an_enum_beside_the_entity_is_its_status() -> None:
     assert stated(text, ("gout", "family")) == [{"family"}]
 
 
-def test_what_the_model_does_not_state_is_left_to_the_rules() -> None:
+def test_status_not_stated_by_the_model_comes_from_the_rules() -> None:
     assert stated("No fever today.", ("fever", None)) == [{"negated"}]
     mine = {"values": {"absent": ["historical"]}}
     assert stated("No fever today.", ("fever", "present"), **mine) == [{"negated"}]

@@ -135,7 +135,7 @@ def test_intervals_are_kept_in_every_form(
     assert shifted[1] - shifted[0] == second - first
 
 
-def test_what_is_no_date_or_two_is_not_read() -> None:
+def test_non_dates_and_ambiguous_dates_are_not_read() -> None:
     assert _EN.read("last week") is None
     assert _EN.read("26708/2017") is None
     assert _EN.read("1/2/2020 - 3/4/2020") is None

@@ -13,7 +13,7 @@ from support.pages_bombs import text_pdf
 
 from actors.config.deidentify import Category, ReplacementPolicy
 from actors.deidentify.keys import SecretKey
-from actors.deidentify.pages import burnt
+from actors.deidentify.page_redaction import burnt
 from actors.deidentify.patches import Patch
 from actors.pages import UnsupportedEncoding
 from actors.spans import Box

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from actors.config.deidentify import Deidentify
 from actors.deidentify import Deidentifier
 from actors.deidentify.dictionaries import common_words, faker_list
-from actors.deidentify.mentions import Mentions
+from actors.deidentify.name_mentions import Mentions
 from actors.spans import Annotations
 
 

@@ -12,7 +12,7 @@ from support.deidentify import SECRET
 from actors.config.deidentify import Category, Deidentify, ReplacementPolicy
 from actors.deidentify import Deidentifier, Edit, OffsetMap
 from actors.deidentify.page_again import page_again
-from actors.deidentify.pages import burnt
+from actors.deidentify.page_redaction import burnt
 from actors.deidentify.patches import Patch, patches_of
 from actors.pages import DecodeLimits, OcrResult, PageSize, Word, open_pages
 from actors.spans import Annotations, Box
@@ -175,7 +175,7 @@ def test_surrogates_are_printed_in_place(turn: int) -> None:
         (_BOX, " ", ReplacementPolicy.SURROGATE),
     ],
 )
-def test_what_cannot_be_read_in_place_stays_black(
+def test_illegible_replacement_leaves_the_box_black(
     box: Box, new: str, policy: ReplacementPolicy
 ) -> None:
     out, _ = burnt(encoded(page(), "PNG"), [patch(box, new=new, policy=policy)], printed=True)
@@ -208,7 +208,7 @@ class TestSecondLook:
         text = "Patient:\nDr.       sees hypertension\nMRN        today\nDoe and 998877"
         assert {found for found, _ in self._seen(text)} == {"Doe", "998877"}
 
-    def test_what_ocr_reads_for_the_first_time_is_found(self) -> None:
+    def test_identifier_newly_read_by_ocr_is_residue(self) -> None:
         text = "Patient:\nDr.       sees hypertension\nMRN        today\nbob@example.org"
         assert self._seen(text) == {("bob@example.org", "email")}
 

@@ -11,7 +11,7 @@ from support import ROOT
 from support.deidentify import SECRET
 
 from actors.config.deidentify import Category
-from actors.deidentify.folding import key_of
+from actors.deidentify.accent_folding import key_of
 from actors.deidentify.keys import SecretKey
 from actors.deidentify.surrogates import NoneLeft, Surrogates
 
@@ -100,7 +100,7 @@ def test_a_real_value_is_passed_over(patient: str, value: _Value, times: int) ->
             taken.add(key_of(made))
 
 
-def test_where_every_surrogate_is_real_there_is_none() -> None:
+def test_no_surrogate_if_every_candidate_occurs_in_the_text() -> None:
     with pytest.raises(NoneLeft):
         of("p", Category.ID, "7", frozenset("0123456789"))
 

@@ -9,7 +9,7 @@ from support.deidentify import SECRET, everything, surrogates
 
 from actors.config.deidentify import Category, Deidentify, ReplacementPolicy
 from actors.deidentify import Deidentified, Deidentifier
-from actors.deidentify.folding import key_of
+from actors.deidentify.accent_folding import key_of
 from actors.spans import (
     Annotations,
     Assertion,
@@ -180,7 +180,7 @@ def test_annotations_move_and_none_is_dropped() -> None:
 
 
 class TestResidue:
-    def test_what_models_still_find_fails_the_document(self) -> None:
+    def test_residue_found_by_models_fails_the_document(self) -> None:
         done = _RULES.apply("Smurf came to Dr. Jones", Annotations(), "p")
         assert done.text == "Smurf came to Dr. [NAME]"
         again = _RULES.second_look(done, [at(done.text, "Smurf", "PATIENT", model="m")])

@@ -76,7 +76,7 @@ def together(runner: FakeRunner, requests: list[Request]) -> None:
         engine.close()
 
 
-def test_where_sequences_have_rooms_of_their_own_steps_are_of_equal_length() -> None:
+def test_separate_kv_caches_get_steps_of_equal_length() -> None:
     runner = FakeRunner(context=300, batch=400)
     together(runner, constrained(6, max_tokens=60))
     decoding = [step for step in runner.steps if all(len(block.tokens) < 9 for block in step)]

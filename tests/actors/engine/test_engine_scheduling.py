@@ -260,7 +260,7 @@ def test_cancelling_who_computes_a_prefix_leaves_the_others_whole() -> None:
     assert texts(rest) == texts(run(FakeRunner(), asks(5))[1:])
 
 
-def test_a_lost_model_is_said_to_everybody() -> None:
+def test_lost_model_fails_all_requests() -> None:
     runner = FakeRunner()
     runner.fail_at = 3
     engine = Engine(runner, 2)

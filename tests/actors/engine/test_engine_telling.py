@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from support.engine import FakeRunner, ask, echo
 
 from actors.engine import Completion, Engine
-from actors.engine.streaming import TextStream
+from actors.engine.text_stream import TextStream
 
 
 def _said(words: str, **fields: Any) -> tuple[list[str], Completion]:
@@ -22,19 +22,19 @@ def _said(words: str, **fields: Any) -> tuple[list[str], Completion]:
     return told, completion
 
 
-def test_each_token_is_told_as_it_comes() -> None:
+def test_each_token_is_streamed_immediately() -> None:
     told, completion = _said("no fever", max_tokens=50)
     assert told == list("no fever")
     assert completion.text == "no fever"
 
 
-def test_a_character_of_several_tokens_is_told_whole() -> None:
+def test_character_of_several_tokens_is_streamed_whole() -> None:
     told, completion = _said("đau 💊", max_tokens=50)
     assert told == ["đ", "a", "u", " ", "💊"]
     assert "".join(told) == completion.text
 
 
-def test_what_may_begin_a_stop_string_is_held_back() -> None:
+def test_possible_start_of_a_stop_string_is_held_back() -> None:
     told, completion = _said("one\n\ntwo###three", max_tokens=50, stop=("###", "\n\n\n"))
     assert "".join(told) == completion.text == "one\n\ntwo"
     assert not any("#" in text for text in told)
@@ -46,7 +46,7 @@ def test_an_output_that_is_cut_inside_a_character_is_told_as_it_is_kept() -> Non
     assert "".join(told) == completion.text
 
 
-def test_forced_tokens_are_told_too() -> None:
+def test_forced_tokens_are_streamed() -> None:
     told, completion = _said("x", grammar='start: "forced"', max_tokens=50)
     assert "".join(told) == completion.text == "forced"
 

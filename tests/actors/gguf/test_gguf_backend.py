@@ -132,7 +132,7 @@ def test_a_stop_string_in_a_document_does_not_cut_the_answer_short(load: Load) -
     assert [e.completion for e in stopped] == [e.completion for e in plain]
 
 
-def test_what_it_took_is_what_was_planned(load: Load) -> None:
+def test_memory_used_equals_the_estimate(load: Load) -> None:
     extractor = load()
     assert isinstance(extractor.config, GgufModel)
     header = open_header(Path(extractor.config.weights.model))
@@ -277,7 +277,7 @@ def test_scores_hold_after_bytes_that_are_no_text() -> None:
     assert scored(letter, completion, pieces).score == round(math.exp(-1.125), 6)
 
 
-def test_what_is_printed_can_be_heard_window_by_window(load: Load) -> None:
+def test_output_streams_window_by_window(load: Load) -> None:
     extractor = load(
         prompt={"format": "prose", "guideline": None, "instruction": "Summarise."},
         sampling={"n_predict": 12, "ignore_eos": True},
@@ -285,11 +285,11 @@ def test_what_is_printed_can_be_heard_window_by_window(load: Load) -> None:
     )
     stream_events: dict[int, str] = {}
 
-    def tell(window: int, text: str) -> None:
+    def on_text(window: int, text: str) -> None:
         stream_events[window] = stream_events.get(window, "") + text
 
     document = Document("1", " ".join(NOTES[:2]) * 2)
-    told = extractor.submit(document, tell=tell).result(60)
+    told = extractor.submit(document, on_text=on_text).result(60)
     assert len(stream_events) > 1
     assert "\n\n".join(stream_events[window] for window in sorted(stream_events)) == told.completion
     assert told.completion == extractor.extract([document])[0].completion
@@ -416,7 +416,7 @@ def test_cancelling_at_any_time_changes_nothing_for_the_others(
     assert differ <= 1, "one draw may fall on the border of two tokens, where the last bit decides"
 
 
-def test_settings_that_cannot_work_are_said_at_load(load: Load, tmp_path: Path) -> None:
+def test_invalid_settings_are_errors_at_load(load: Load, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no space for a document"):
         load(context={"n_ctx": 128})
     with pytest.raises(ConfigError, match="SYMPTOM"):

@@ -327,12 +327,12 @@ def test_a_lora_adapter_is_as_weights_that_hold_it(
     assert np.abs(rows[0] - rows[2]).max() > 1
 
 
-def test_what_is_no_adapter_of_the_model_says_so(runner: LlamaRunner, path: Path) -> None:
+def test_adapter_of_another_model_is_an_error(runner: LlamaRunner, path: Path) -> None:
     with pytest.raises(ValueError, match=rf"{path.name}: not a LoRA adapter for this model"):
         runner.model.attach(path, 1.0)
 
 
-def test_a_file_that_is_no_model_says_so(tmp_path: Path) -> None:
+def test_file_that_is_not_a_model_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         LlamaModel(tmp_path / "none.gguf", OPTIONS)
     (tmp_path / "bad.gguf").write_bytes(b"no model" * 100)

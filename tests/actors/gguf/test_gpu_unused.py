@@ -23,7 +23,7 @@ RUNS_ON_CPU = r"num_gpus 0\.5 but would run on the CPU"
 
 @pytest.fixture
 def card(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A card that this machine does not have."""
+    """A GPU that this machine does not have."""
     monkeypatch.setattr("actors.onnx.session.gpu_memory", lambda: A10G)
     monkeypatch.setattr(networks, "gpu_memory", lambda: A10G)
     monkeypatch.setattr("onnxruntime.preload_dlls", lambda: None)
@@ -63,7 +63,7 @@ def test_llama_cpp_without_gpu_support_is_an_error_with_the_command(
     assert any("runs on the CPU" in record.message for record in caplog.records)
 
 
-def test_llama_cpp_that_sees_no_card_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_llama_cpp_without_gpu_support_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llama_cpp.llama_supports_gpu_offload", lambda: False)
     monkeypatch.setattr("llama_cpp.llama_print_system_info", lambda: b"CUDA : ARCHS = 900 |")
     with pytest.raises(ConfigError, match=r"llama\.cpp finds no GPU"):
@@ -93,7 +93,7 @@ def test_onnxruntime_that_fell_back_is_an_error_with_the_command(
     assert any("libcudnn.so.9 is missing" in record.message for record in caplog.records)
 
 
-def test_a_share_without_a_card_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_share_without_a_gpu_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actors.onnx.session.gpu_memory", lambda: None)
     with pytest.raises(ConfigError, match="no CUDA GPU is visible"):
         Extractor(load_model("starter:token-classifier"), Share(threads=1, gpu=0.5))

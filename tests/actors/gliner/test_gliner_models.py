@@ -254,7 +254,7 @@ def test_a_document_does_not_depend_on_its_neighbours(folder: Path, tmp_path: Pa
         assert [one.entities for one in together[:6]] == [one.entities for one in alone]
 
 
-def test_where_spans_see_padding_only_rows_of_as_many_words_share_a_batch(tmp_path: Path) -> None:
+def test_batches_hold_rows_of_equal_length_if_padding_affects_spans(tmp_path: Path) -> None:
     tokens = tiny_gliner.tokenizer(WORDS)
     graph = tiny_gliner.model(tokens, MEANINGS, sees_padding=True)
     tiny_gliner.save(tmp_path, graph, tokens, span_mode="markerV2")
@@ -323,7 +323,7 @@ def test_the_filter_names_labels_of_the_guideline(folder: Path) -> None:
         read(folder, TEXT, labels={"white_list": ["DRUG"]})
 
 
-def test_what_a_service_and_a_plan_know_of_it(folder: Path) -> None:
+def test_facts_for_serving_and_planning(folder: Path) -> None:
     model = config(folder, labels={"replace": {"dose": "DOSE"}})
     facts = facts_of(model, "f")
     assert (facts.labels, facts.guideline) == (("DOSE", "disease", "drug"), "any")

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from actors.config import GlinerPrompt
 from actors.guideline import Guideline
-from actors.onnx.gliner.decode import Candidate, select, span_candidates, token_candidates
 from actors.onnx.gliner.prompts import Asked, LabelTooLong, names_of, share_out, tokens_of
-from actors.onnx.gliner.windows import owner, word_windows
-from actors.onnx.gliner.words import split
+from actors.onnx.gliner.span_decoding import Candidate, select, span_candidates, token_candidates
+from actors.onnx.gliner.word_splitter import split
+from actors.onnx.gliner.word_windows import owner, word_windows
 
 WORDS = st.lists(st.integers(1, 9), max_size=60)
 

@@ -115,13 +115,13 @@ def test_buffers_of_any_shape(seed: int, tmp_path: Path) -> None:
     agree(planned(path, options), said(path, options))
 
 
-def test_layers_go_to_the_card_from_the_last_one(tmp_path: Path) -> None:
+def test_layers_are_offloaded_from_the_last_one(tmp_path: Path) -> None:
     header = open_header(write(tmp_path / "m.gguf", replace(SMALL, tied=True)))
     whole = llama_memory(header, CONTEXT, gpu=True)
     cpu = llama_memory(header, CONTEXT, gpu=False)
     half = llama_memory(header, CONTEXT.model_copy(update={"n_gpu_layers": 3}), gpu=True)
     embedding = next(t.size for t in header.tensors if t.name == "token_embd.weight")
-    # The embedding stays on the host, and a tied output is a second copy of it on the card.
+    # The embedding stays on the host, and a tied output is a second copy of it on the GPU.
     assert (whole.layers_on_device, whole.weights_host) == (6, embedding)
     assert whole.weights_device == cpu.weights_host
     assert (whole.kv_device, whole.kv_host) == (cpu.kv_host, 0)

@@ -109,7 +109,7 @@ def vision_model(model: Path, encoder: Path, **more: object) -> GgufModel:
     return GgufModel.model_validate(content | more)
 
 
-def test_the_largest_picture_is_what_the_context_has_room_for(tmp_path: Path) -> None:
+def test_largest_image_is_limited_by_the_context(tmp_path: Path) -> None:
     files = make_vision(tmp_path, "qwen2vl")
     plain = vision_model(files.model, files.mmproj, sampling={})
     assert largest_picture(plain) == 3072  # a quarter is kept for the answer
@@ -140,7 +140,7 @@ def test_an_encoder_counts_in_what_a_model_needs(tmp_path: Path) -> None:
     assert set(need.parts) >= {"encoder", "pictures"}
 
 
-def test_an_unknown_encoder_is_said_to_be_a_guess(tmp_path: Path) -> None:
+def test_unknown_encoder_estimate_is_marked_as_a_guess(tmp_path: Path) -> None:
     files = make_vision(tmp_path, "gemma3")
     header = open_header(files.mmproj)
     header.values["clip.projector_type"] = "something_new"
@@ -150,7 +150,7 @@ def test_an_unknown_encoder_is_said_to_be_a_guess(tmp_path: Path) -> None:
 
 
 @pytest.mark.weights
-def test_an_actor_tells_what_its_encoder_took(tmp_path: Path) -> None:
+def test_actor_logs_encoder_memory(tmp_path: Path) -> None:
     files = make_vision(tmp_path, "qwen2vl")
     model = vision_model(files.model, files.mmproj, context={"n_ctx": 1024, "sequences": 2})
     with Extractor(model, Share(1, 0.0)) as extractor:

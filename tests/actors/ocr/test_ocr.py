@@ -19,11 +19,11 @@ from support.images import dicom, encoded, written
 from actors.config import ConfigError
 from actors.config.ocr import OcrModel, load_ocr
 from actors.ocr import OcrReader
-from actors.ocr.lines import is_sideways, skew
+from actors.ocr.line_crops import is_sideways, skew
 from actors.pages import OcrResult, PageSize, PixelBudget, place
 from actors.spans import Box, Document, Failure, spanning
 from pipelines.serve.answering.models import stream_pages
-from pipelines.serve.http.readiness import PROBE_PIXELS, picture_probe, read_well
+from pipelines.serve.http.readiness import PROBE_PIXELS, picture_probe, reads_probe
 
 ROOT = ROOT / "configs" / "samples"
 SMALL = "handwritten.png"
@@ -63,7 +63,7 @@ def test_the_probe_of_a_server_is_read(reader: OcrReader) -> None:
     assert found.text.strip() == "Metformin 500 mg"
 
     def is_read(document: Document) -> bool:
-        return asyncio.run(read_well(stream_pages(reader, [document], PROBE_PIXELS)))
+        return asyncio.run(reads_probe(stream_pages(reader, [document], PROBE_PIXELS)))
 
     assert is_read(picture_probe())
     assert not is_read(Document("bad", image=b"no picture"))
@@ -165,7 +165,7 @@ def test_the_company_that_a_page_keeps_does_not_change_its_text(reader: OcrReade
     assert empty == OcrResult("", (), (PageSize(600, 400),), ("no text found; pages: 1",))
 
 
-def test_what_cannot_be_read_is_a_failure_and_the_reader_lives_on(reader: OcrReader) -> None:
+def test_unreadable_page_fails_and_the_reader_continues(reader: OcrReader) -> None:
     content = (ROOT / "pages" / SMALL).read_bytes()
     bad = [
         Document(id="none"),

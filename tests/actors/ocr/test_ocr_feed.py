@@ -79,10 +79,8 @@ def test_a_page_that_was_read_is_told_before_the_document_is(
     assert before[0] >= PAGES  # more where pages take long to decode
 
 
-def test_a_reader_says_what_its_networks_took(
-    blank: OcrReader, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On the card as well, where the process had nothing before."""
+def test_ocr_reader_logs_network_memory(blank: OcrReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the GPU as well, where the process had nothing before."""
     memory, card = iter([100, 350]), iter([None, 50])
     monkeypatch.setattr(device, "main_memory_used", lambda: next(memory))
     monkeypatch.setattr(device, "gpu_memory_used", lambda: next(card))

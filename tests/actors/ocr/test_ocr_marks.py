@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from actors.ocr.lines import LineCrop, cut
+from actors.ocr.line_crops import LineCrop, cut
 from actors.ocr.marks import find_marks, page_marks, small_page
 from actors.ocr.recognized import RecognizedLine
 from actors.pages import Picture, Rectangle

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from actors.config import Decode
 from actors.model_folder import ModelFileError
 from actors.onnx.packing import pack
-from actors.onnx.tokens.decode import LabelDecoder, LogitsPart
+from actors.onnx.tokens.label_decoder import LabelDecoder, LogitsPart
 from actors.onnx.tokens.labels import Labels, read_labels
 from actors.onnx.tokens.viterbi import Viterbi
 

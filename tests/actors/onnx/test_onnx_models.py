@@ -187,7 +187,7 @@ def test_compatibility_characters_are_spelt_out_for_the_model(folder: Path) -> N
         assert extraction.problems == ()
 
 
-def test_what_the_vocabulary_knows_is_not_spelt_out(tmp_path: Path) -> None:
+def test_known_words_are_not_spelt_out(tmp_path: Path) -> None:
     tokenizer = tiny_onnx.word_level([*WORDS, "½", "##½", "1"])
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     made = TextTokenizer(tmp_path)
@@ -363,7 +363,7 @@ def test_the_fingerprint_follows_the_contents_not_the_place(folder: Path, tmp_pa
     assert fingerprint(copy) != same
 
 
-def test_without_a_card_auto_is_the_cpu_and_cuda_an_error(
+def test_without_a_gpu_auto_is_the_cpu_and_cuda_an_error(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("actors.onnx.session.gpu_memory", lambda: None)
@@ -378,7 +378,7 @@ def test_without_a_card_auto_is_the_cpu_and_cuda_an_error(
         read(folder, session={"provider": "cuda"})
 
 
-def test_the_memory_of_a_card_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_memory_limit_follows_the_share(monkeypatch: pytest.MonkeyPatch) -> None:
     from actors.config import OnnxSession
     from actors.memory import CUDA_CONTEXT
     from actors.onnx import session

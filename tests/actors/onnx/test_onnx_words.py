@@ -13,8 +13,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from actors import Document, Extractor
 from actors.config import LabelFilter, OnnxModel
 from actors.onnx.tokenizer import TextTokenizer, TokenizedText
-from actors.onnx.tokens.decode import TokenSpan
 from actors.onnx.tokens.entities import EntityBuilder
+from actors.onnx.tokens.label_decoder import TokenSpan
 
 
 def tokens(text: str, folder: Path, tokenizer: Tokenizer) -> TokenizedText:

@@ -39,7 +39,7 @@ def test_part_of_a_word_has_part_of_its_box() -> None:
     assert placed(22, 25).boxes == (Box(0, 90, 30, 120, 50),)
 
 
-def test_what_was_not_guessed_has_no_confidence() -> None:
+def test_words_of_a_text_layer_have_no_confidence() -> None:
     assert placed(28, 33).ocr_confidence is None
 
 

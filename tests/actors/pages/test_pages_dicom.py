@@ -38,7 +38,7 @@ from actors.pages import (
     open_pages,
     page_format,
 )
-from actors.pages.formats import decode_pages
+from actors.pages.decoding import decode_pages
 
 
 def only_page(content: bytes) -> Page:

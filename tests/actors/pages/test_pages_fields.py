@@ -84,7 +84,7 @@ def test_a_label_has_its_value(strips: list[Strip], expected: dict[str, str]) ->
         [line("She was told the following by her doctor: rest", 50, 40)],
     ],
 )
-def test_what_is_no_filled_field(strips: list[Strip]) -> None:
+def test_unfilled_fields_are_skipped(strips: list[Strip]) -> None:
     assert fields(read(*strips)) == {}
 
 

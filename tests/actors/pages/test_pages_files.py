@@ -53,7 +53,7 @@ def test_every_kind_of_pixel_becomes_eight_bits(mode: str) -> None:
     assert picture.shape == (16, 16, 3)
 
 
-def test_what_is_transparent_is_paper() -> None:
+def test_transparent_pixels_become_white() -> None:
     picture = only_page(encoded(Image.new("RGBA", (16, 16), (0, 0, 0, 0)), "PNG")).picture
     assert picture is not None
     assert picture.min() == 255

@@ -11,7 +11,7 @@ from PIL import Image, TiffImagePlugin
 from support.images import encoded
 
 from actors.pages import DecodeLimits, TooManyPages, UnsupportedEncoding, open_pages, page_format
-from actors.pages.formats import decode_pages
+from actors.pages.decoding import decode_pages
 
 # 64 x 48 pixels of one orange, as pillow-heif writes them: nothing that is installed here encodes.
 HEIC = b64decode(

@@ -35,7 +35,7 @@ from actors.pages import (
     open_pages,
     process,
 )
-from actors.pages.formats import decode_pages
+from actors.pages.decoding import decode_pages
 
 SAMPLES = ROOT / "configs" / "samples" / "pages"
 SHORT = DecodeLimits(page_seconds=0.5)
@@ -122,7 +122,7 @@ def test_a_page_that_inflates_is_too_large_and_memory_comes_back(started: list[i
     assert not runs(started[0])
 
 
-def test_what_a_picture_takes_is_limited_as_well() -> None:
+def test_memory_of_an_image_is_limited() -> None:
     content = encoded(Image.new("RGB", (7000, 5000)), "PNG")
     with pytest.raises(TooLarge):
         list(open_pages(content, DecodeLimits(page_bytes=100_000_000)))
@@ -198,7 +198,7 @@ def test_thousands_of_frames_are_refused(content: bytes) -> None:
         list(open_pages(content))
 
 
-def test_what_is_no_picture_needs_no_process(started: list[int]) -> None:
+def test_unknown_format_starts_no_process(started: list[int]) -> None:
     with pytest.raises(UnknownFormat):
         list(open_pages(b"a note"))
     assert started == []

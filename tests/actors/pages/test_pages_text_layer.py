@@ -16,7 +16,7 @@ from actors.pages import (
     page_problems,
     size_of,
 )
-from actors.pages.language import is_no_language
+from actors.pages.garbled_text import is_no_language
 
 LINES = [
     "The patient takes metformin 500 mg twice daily with food and",

@@ -62,7 +62,7 @@ BOTH = [("DRUG", "aspirin"), ("TEST", "CT")]
         ('{"DRUG": ["aspirin"], "TEST": ["CT", oops]}', "not JSON from character 37 on"),
     ],
 )
-def test_what_models_print_is_read(completion: str, problem: str | None) -> None:
+def test_model_output_is_parsed(completion: str, problem: str | None) -> None:
     result = parsed(completion)
     assert words(result) == BOTH
     if problem is None:

@@ -151,7 +151,7 @@ def test_a_template_of_the_weights_with_everything_that_they_use() -> None:
     assert chat.trims
 
 
-def test_what_is_no_chat_template_says_so() -> None:
+def test_invalid_chat_template_is_an_error() -> None:
     with pytest.raises(ChatTemplateError, match="contain no chat template"):
         chat_template("gguf")
     with pytest.raises(ChatTemplateError, match="unknown chat template 'chatlm'"):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from actors.config.relations import DEFAULT_RULES, RelationRule, Relations
 from actors.relations import RelationStage
 from actors.relations.abbreviations import find_abbreviations
-from actors.relations.readings import read_per_day, read_quantity, read_tail, ucum_unit
+from actors.relations.quantities import read_per_day, read_quantity, read_tail, ucum_unit
 from actors.relations.rules import RelationFinder
 from actors.spans import Annotations, Cell, Entity, Grounding, PageTable, spanning
 

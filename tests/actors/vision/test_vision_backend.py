@@ -254,7 +254,9 @@ def test_memory_stays_flat(rotary: VisionFiles, load: Load) -> None:
     assert sizes[-1] - sizes[1] < 4_000, sizes
 
 
-def test_what_does_not_fit_is_said_at_load(rotary: VisionFiles, load: Load, tmp_path: Path) -> None:
+def test_model_that_does_not_fit_is_an_error_at_load(
+    rotary: VisionFiles, load: Load, tmp_path: Path
+) -> None:
     other = make_vision(tmp_path, "llava")
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF, but no")
@@ -323,7 +325,7 @@ def test_an_answer_about_a_picture_comes_as_it_is_printed(files: VisionFiles, lo
     stream_events: list[str] = []
     penalised = {"repeat_penalty": 1.18, "repeat_last_n": 256, "temperature": 0.05}
     extractor = load(files, sampling=penalised)
-    future = extractor.submit(shown(4)[0], tell=lambda window, text: stream_events.append(text))
+    future = extractor.submit(shown(4)[0], on_text=lambda window, text: stream_events.append(text))
     completion = future.result().completion
     assert completion
     assert "".join(stream_events) == completion

@@ -226,7 +226,7 @@ def test_pictures_are_encoded_together_where_the_encoder_can(
         alone_runner.close()
 
 
-def test_what_pictures_take_is_given_back(runner: VisionRunner) -> None:
+def test_memory_of_images_is_released(runner: VisionRunner) -> None:
     parts = runner.projector.prepare(pixels(picture(1)))
     [one] = [part for part in parts if isinstance(part, EncodedImage)]
     runner.decode([Block(0, 0, [PLACEHOLDER] * one.tokens, 0, one)])

@@ -17,9 +17,9 @@ from actors import Extractor
 from actors.config import load_model
 from actors.engine.runner import Block, Logits
 from actors.gguf import GenerativeBackend
-from pipelines.batch.extract import ExtractActor
-from pipelines.batch.packing import pack, unpack
-from pipelines.batch.stage import StageWork, stage_column
+from pipelines.batch.extract_actor import ExtractActor
+from pipelines.batch.stage_actor import StageWork, stage_column
+from pipelines.batch.unit_row import pack, unpack
 from pipelines.cli.app import app
 from pipelines.pool import Pool
 from pipelines.stages import Stage

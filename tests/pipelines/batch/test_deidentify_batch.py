@@ -420,7 +420,7 @@ def _reader(said: Mapping[str, str], answer: Status = Status.OK) -> Any:
     return partial(kind, seconds=0.0, forgive="")
 
 
-def test_what_the_models_find_in_the_new_text_is_residue(lake: Lake) -> None:
+def test_entities_in_the_deidentified_text_are_residue(lake: Lake) -> None:
     done = lake.enrich(load=_reader({"metformin": "PATIENT"}))
     found = counterparts(lake.sink)
     assert {(row["status"], row["text"]) for row in found.values()} == {("residue", None)}

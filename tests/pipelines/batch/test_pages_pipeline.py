@@ -25,13 +25,13 @@ from actors.spans import Box, Extraction, MarkKind, PageMark, spanning
 from pipelines.batch import begin_run, drive_run
 from pipelines.batch.describe import check_source
 from pipelines.batch.finish import finish_unit
-from pipelines.batch.ocr import OcrActor
-from pipelines.batch.packing import pack, unpack
+from pipelines.batch.ocr_actor import OcrActor
+from pipelines.batch.ocr_rows import reading_row, row_reading
 from pipelines.batch.recycling import RecycledActor
-from pipelines.batch.stage import StageWork, stage_column
+from pipelines.batch.stage_actor import StageWork, stage_column
+from pipelines.batch.unit_row import pack, unpack
 from pipelines.cli.app import app
 from pipelines.config import LoadedPipeline, Source, load_pipeline
-from pipelines.lake.readings import reading_row, row_reading
 from pipelines.pool import Pool
 from pipelines.ray_cluster import cluster
 from pipelines.runs.carry import content_hash

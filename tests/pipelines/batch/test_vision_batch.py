@@ -18,11 +18,11 @@ from support.vision_models import VisionFiles, make_vision, picture
 from actors.config import ConfigError
 from actors.config.merge import Merge
 from pipelines.batch.describe import check_source
-from pipelines.batch.extract import ExtractActor
+from pipelines.batch.extract_actor import ExtractActor
 from pipelines.batch.finish import finish_unit
-from pipelines.batch.ocr import OcrActor
-from pipelines.batch.packing import pack, unpack
-from pipelines.batch.stage import StageWork
+from pipelines.batch.ocr_actor import OcrActor
+from pipelines.batch.stage_actor import StageWork
+from pipelines.batch.unit_row import pack, unpack
 from pipelines.config import load_pipeline
 from pipelines.runs.carry import content_hash
 from pipelines.source.read import read_units

@@ -1,4 +1,4 @@
-"""Fractions of a card that are true: chosen, checked, filled, kept to; actors that begin anew."""
+"""Fractions of a GPU that are true: chosen, checked, filled, kept to; actors that begin anew."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from pipelines.capacity.nodes import Node, check_nodes
 from pipelines.config import LoadedPipeline, Pipeline
 from pipelines.pool import Pool
 from pipelines.stages import Stage
-from pipelines.worker import health
-from pipelines.worker.health import RecycleLimits
+from pipelines.worker import process_health
+from pipelines.worker.process_health import RecycleLimits
 
 SHAPE = Shape("qwen2", 1536, 28, 12, 2, 128, 8960, 151936, Kind.Q8_0, tied=True)
 A10G = 24 * 10**9
@@ -100,7 +100,7 @@ def test_a_fraction_that_is_too_small_is_refused_with_what_would_fit(model: Gguf
         sized_model(Pool(num_gpus=enough - 0.01), model, lambda: A10G)
 
 
-def test_a_model_that_no_card_holds_says_so(model: GgufModel) -> None:
+def test_model_larger_than_any_gpu_is_an_error(model: GgufModel) -> None:
     with pytest.raises(ConfigError, match=r"num_gpus 1 of a GPU with 1\.0 GB .*n_gpu_layers"):
         sized_model(Pool(num_gpus="auto", gpu_memory_gb=1), model, lambda: None)
     with pytest.raises(ConfigError, match="nothing smaller fits"):
@@ -177,7 +177,7 @@ def test_an_encoder_of_long_texts_is_planned_with_the_windows_that_it_reads(
     assert read_onnx(folder).longest == 256
 
 
-def test_without_a_card_that_says_its_memory(
+def test_auto_share_needs_a_known_gpu_memory(
     model: GgufModel, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(ConfigError, match=r"m: pool\.num_gpus is auto.*set pool\.gpu_memory_gb"):
@@ -187,7 +187,7 @@ def test_without_a_card_that_says_its_memory(
     assert sized_model(Pool(), model, lambda: 1 // 0)[0].gpus == 0  # nobody is asked
 
 
-def test_what_is_loaded_beside_a_model_counts(model: GgufModel, tmp_path: Path) -> None:
+def test_adapters_and_image_encoders_count_in_memory(model: GgufModel, tmp_path: Path) -> None:
     (tmp_path / "adapter.gguf").write_bytes(bytes(7_000_000))
     lora = {"model": str(tmp_path / "adapter.gguf"), "scale": 1.0}
     content = model.model_dump(mode="json")
@@ -213,7 +213,7 @@ def test_a_model_on_a_store_is_sized_where_it_is(model: GgufModel, tmp_path: Pat
         estimate_memory(model.model_copy(update={"weights": gone}))
 
 
-def test_a_card_is_named_with_its_memory() -> None:
+def test_gpu_is_named_with_its_memory() -> None:
     assert parse_gpu("a10g:24") == ("a10g", A10G)
     for wrong in ("a10g", "a10g:", ":24", "a10g:much", "a10g:-1"):
         with pytest.raises(ConfigError, match="write a name and its memory"):
@@ -268,7 +268,7 @@ def ended(ended: list[int], monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return ended
 
 
-def test_an_actor_begins_anew_only_when_nothing_is_under_way(ended: list[int]) -> None:
+def test_actor_is_recycled_only_when_idle(ended: list[int]) -> None:
     async def scenario() -> list[str]:
         actor = RecycledActor(RecycleLimits(documents=10), 0.0, "r", "m")
         order: list[str] = []
@@ -302,9 +302,9 @@ def test_an_actor_begins_anew_only_when_nothing_is_under_way(ended: list[int]) -
     assert ended == [0]
 
 
-def test_an_actor_that_grows_begins_anew(monkeypatch: pytest.MonkeyPatch, ended: list[int]) -> None:
+def test_growing_actor_is_recycled(monkeypatch: pytest.MonkeyPatch, ended: list[int]) -> None:
     sizes = iter([500_000_000, 540_000_000, 620_000_000])
-    monkeypatch.setattr(health, "main_memory_used", lambda: next(sizes))
+    monkeypatch.setattr(process_health, "main_memory_used", lambda: next(sizes))
     actor = RecycledActor(RecycleLimits(growth_mb=100), 0.0, "r", "m")
     assert not actor.limit_reached  # nothing was done yet, so nothing has grown
     actor.record(1)
@@ -313,16 +313,16 @@ def test_an_actor_that_grows_begins_anew(monkeypatch: pytest.MonkeyPatch, ended:
     assert RecycledActor(RecycleLimits(), 0.0, "r", "m").limit_reached is False
 
 
-def test_a_share_that_is_exceeded_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exceeded_gpu_share_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Mapping[str, Any]] = []
     breaches: list[str] = []
-    monkeypatch.setattr(health, "gpu_memory", lambda: 16 * 10**9)
+    monkeypatch.setattr(process_health, "gpu_memory", lambda: 16 * 10**9)
     monkeypatch.setattr(
-        health, "say", lambda event, *_, **facts: told.append({"is": event} | facts)
+        process_health, "log_event", lambda event, *_, **facts: told.append({"is": event} | facts)
     )
-    monkeypatch.setattr(health, "count_breach", breaches.append)
+    monkeypatch.setattr(process_health, "count_breach", breaches.append)
     used = [3_900_000_000]
-    monkeypatch.setattr(health, "gpu_memory_used", lambda: used[0])
+    monkeypatch.setattr(process_health, "gpu_memory_used", lambda: used[0])
     actor = RecycledActor(RecycleLimits(), 0.25, "r", "m")
     actor.log_loaded(1.5, {"CUDA0 KV": 2_000_000_000})
     (loaded,) = told

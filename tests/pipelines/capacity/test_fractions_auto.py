@@ -1,4 +1,4 @@
-"""Sequences and context that a model file leaves open: chosen from the share of a card."""
+"""Sequences and context that a model file leaves open: chosen from the share of a GPU."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_share_decides_the_context(path: Path) -> None:
     assert numbers(resolve_fractions(common, 1.0)) == (2, 9984)
 
 
-def test_where_the_usual_does_not_fit_less_is_taken(path: Path) -> None:
+def test_defaults_shrink_to_fit_the_gpu(path: Path) -> None:
     fewer = resolve_fractions(model_of(path, n_ctx="auto"), 0.13)
     slots, length = numbers(fewer)
     assert isinstance(slots, int)
@@ -107,7 +107,7 @@ def test_where_the_usual_does_not_fit_less_is_taken(path: Path) -> None:
     assert not fits(stated, path, 0.13, n_ctx=256)
 
 
-def test_what_does_not_even_fit_at_the_least_is_refused_with_the_numbers(path: Path) -> None:
+def test_model_too_large_at_minimum_settings_is_rejected_with_numbers(path: Path) -> None:
     with pytest.raises(ConfigError) as refused:
         resolve_fractions(model_of(path, n_ctx="auto"), 0.1)
     said = str(refused.value)
@@ -118,7 +118,7 @@ def test_what_does_not_even_fit_at_the_least_is_refused_with_the_numbers(path: P
     slots, length = numbers(resolve_fractions(model_of(path, n_ctx="auto"), enough))
     assert slots == 1
     assert isinstance(length, int)
-    assert 2048 <= length < 4096  # a hundredth of the card is more than a few tokens
+    assert 2048 <= length < 4096  # a hundredth of the GPU is more than a few tokens
     with pytest.raises(ConfigError, match="nothing smaller fits"):
         resolve_fractions(model_of(path, n_ctx="auto"), 1.0, 10**9 // 2)
 
@@ -129,7 +129,7 @@ def test_a_fraction_that_is_auto_holds_the_usual_numbers(path: Path) -> None:
     assert isinstance(found, GgufModel)
     assert numbers(found) == (8, 4096)
     assert pool.gpus == sized_model(Pool(num_gpus="auto"), stated, lambda: CARD)[0].gpus
-    # A card that is too small for them is taken whole, with what it holds.
+    # A GPU that is too small for them is taken whole, with what it holds.
     small = 3 * 10**9
     pool, found = sized_model(Pool(num_gpus="auto"), model_of(path, n_ctx="auto"), lambda: small)
     assert isinstance(found, GgufModel)
@@ -165,7 +165,7 @@ def test_an_extractor_alone_settles_it_too(tmp_path: Path, monkeypatch: pytest.M
         assert alone.fingerprint == other.fingerprint
         (answer,) = alone.extract([Document(id="1", text="Metformin 500 mg.")])
     assert answer.failure is None
-    # A card of which nobody was given a share is not filled.
+    # A GPU of which nobody was given a share is not filled.
     monkeypatch.setattr(backend, "gpu_memory", lambda: CARD)
     assert numbers(backend._resolve(model, None)) == (8, own)
     assert numbers(backend._resolve(model, 0.5)) == (64, own)

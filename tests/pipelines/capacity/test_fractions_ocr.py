@@ -1,4 +1,4 @@
-"""What a reader of pictures takes of a card, and the fraction that follows."""
+"""What a reader of pictures takes of a GPU, and the fraction that follows."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def arena(file: Path, shape: str, layout: str) -> int:
 @pytest.mark.weights
 @pytest.mark.parametrize("layout", ["own", "plain"])
 def test_the_estimate_holds_in_the_layout_of_any_processor(layout: str) -> None:
-    """onnxruntime blocks channels by 16 with AVX-512, by 8 with AVX2, and not at all on a card."""
+    """onnxruntime blocks channels by 16 with AVX-512, by 8 with AVX2, and not at all on a GPU."""
     model = load_ocr("starter:ocr")
     files = read_ocr(*network_files(model))
     detector, recognizer = network_files(model)

@@ -1,4 +1,4 @@
-"""Placement on logical cards, and actors that begin anew, in a real Ray."""
+"""Placement on logical GPUs, and actors that begin anew, in a real Ray."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from pipelines.runs.store import RunStore
 from pipelines.runs.tally import Tally
 from pipelines.source.units import plan_source
 from pipelines.stages import Stage
-from pipelines.worker import health
+from pipelines.worker import process_health
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
@@ -42,7 +42,7 @@ def _ray() -> Iterator[None]:
 
 
 class Place:
-    """An actor that says where it is: the card's number, and what CUDA would see."""
+    """An actor that says where it is: the GPU's number, and what CUDA would see."""
 
     def where(self) -> tuple[str, str]:
         (card,) = ray.get_gpu_ids()
@@ -50,10 +50,10 @@ class Place:
 
 
 def _placed(fractions: Sequence[float]) -> list[tuple[Any, str]]:
-    """An actor for each fraction, and the card it was given.
+    """An actor for each fraction, and the GPU it was given.
 
     One after the other: those that start at once are placed in any order, and then a half can find
-    0.4 of one card and 0.3 of the other.
+    0.4 of one GPU and 0.3 of the other.
     """
     made = []
     for part in fractions:
@@ -87,7 +87,7 @@ def test_eight_quarters_fill_two_cards_and_a_ninth_waits() -> None:
     _end([ninth, *(actor for actor, _ in others)])
 
 
-def test_halves_and_fifths_pack_and_no_card_is_given_twice() -> None:
+def test_shares_pack_without_oversubscribing_a_gpu() -> None:
     fractions = [0.5, 0.5, 0.2, 0.2, 0.2, 0.2]
     placed = _placed(fractions)
     taken: Counter[str] = Counter()
@@ -116,7 +116,7 @@ def test_threads_that_would_share_cores_are_refused_before_any_work(tmp_path: Pa
     assert [*(tmp_path / "processes").iterdir()] == []
 
 
-def test_a_declared_card_says_no_memory() -> None:
+def test_declared_gpu_has_unknown_memory() -> None:
     assert smallest_gpu() is None
 
 
@@ -158,7 +158,7 @@ def _drive(
     return outcome, rows_of(str(folder / "out"))
 
 
-def test_actors_begin_anew_and_no_work_is_lost(tmp_path: Path) -> None:
+def test_recycled_actors_lose_no_work(tmp_path: Path) -> None:
     ids = [f"d{i}" for i in range(64)]
     load = Counted(str(tmp_path / "processes"))
     outcome, rows = _drive(tmp_path, ids, load, recycle_documents=24, num_gpus=0.25)
@@ -185,7 +185,7 @@ class Hoarders(Counted):
         return Hoarding(config, share, 0.0, "")
 
 
-def test_actors_that_grow_begin_anew_and_no_work_is_lost(tmp_path: Path) -> None:
+def test_recycled_growing_actors_lose_no_work(tmp_path: Path) -> None:
     ids = [f"d{i}" for i in range(96)]
     load = Hoarders(str(tmp_path / "processes"))
     outcome, rows = _drive(tmp_path, ids, load, recycle_growth_mb=100)
@@ -197,16 +197,16 @@ def test_actors_that_grow_begin_anew_and_no_work_is_lost(tmp_path: Path) -> None
 
 @dataclass(frozen=True)
 class Greedy(Counted):
-    """A loader whose process is told by the drivers that it holds 5 GB of a card of 16."""
+    """A loader whose process is told by the drivers that it holds 5 GB of a GPU of 16."""
 
     def __call__(self, config: ModelConfig, share: Share) -> HashModel:
-        vars(health).update(gpu_memory=lambda: 16 * 10**9, gpu_memory_used=lambda: 5 * 10**9)
+        vars(process_health).update(
+            gpu_memory=lambda: 16 * 10**9, gpu_memory_used=lambda: 5 * 10**9
+        )
         return super().__call__(config, share)
 
 
-def test_an_actor_that_takes_more_than_its_share_is_told_of(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_actor_beyond_its_share_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     load = Greedy(str(tmp_path / "a" / "processes"))
     outcome, rows = _drive(tmp_path / "a", ["d1", "d2"], load, num_gpus=0.25)
     assert {status for status, _, _ in rows.values()} == {"ok"}  # told, not ended
@@ -223,7 +223,7 @@ def test_an_actor_that_takes_more_than_its_share_is_told_of(
     ours = [line for line in lines if line["run"] == outcome.run_id]
     assert ours
     assert {(line["gpu_mb"], line["share_mb"]) for line in ours} == {(5000.0, 4000.0)}
-    # Half of the card holds it: nothing is told.
+    # Half of the GPU holds it: nothing is told.
     caplog.clear()
     within, _ = _drive(tmp_path / "b", ["d1", "d2"], load, num_gpus=0.5)
     assert within.marker["counts"]["over_share"] == {}
@@ -239,7 +239,7 @@ class Uneven(Counted):
         return HashModel(config, share, seconds, "")
 
 
-def test_a_run_says_which_sizes_would_balance_its_steps(tmp_path: Path) -> None:
+def test_run_reports_balanced_max_actors(tmp_path: Path) -> None:
     load = Uneven(str(tmp_path / "processes"))
     outcome, _ = _drive(tmp_path, [f"d{i}" for i in range(32)], load, 2, num_gpus=0.2)
     counts = outcome.marker["timing"]["balanced"]

@@ -71,7 +71,7 @@ def test_what_does_not_fit_is_refused_with_the_numbers(
     assert asked == []
 
 
-def test_a_cluster_that_grows_is_asked_and_waited_for(
+def test_autoscaling_cluster_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, asked: list[Any]
 ) -> None:
     empty: dict[str, float] = {}
@@ -81,7 +81,7 @@ def test_a_cluster_that_grows_is_asked_and_waited_for(
     assert asked == [{"CPU": 0.5, "GPU": 0.5}] * 2
 
 
-def test_it_is_asked_for_a_card_before_a_fraction_of_one_is_chosen(
+def test_gpu_is_requested_before_its_fraction_is_resolved(
     monkeypatch: pytest.MonkeyPatch, asked: list[Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     loaded = _loaded(gpus="auto", fallback=True, timeout_s=60)
@@ -146,10 +146,10 @@ def test_a_node_that_declares_more_than_its_cores_is_refused() -> None:
         check_threads([Pool(num_cpus=0.5, max_actors=3)], [modest])
 
 
-def test_actors_on_cards_count_with_what_the_cards_hold() -> None:
+def test_thread_check_counts_actors_that_fit_the_gpus() -> None:
     node = Node.of({"CPU": 8.0, "GPU": 1.0})
     check_threads([Pool(num_cpus=0.25, num_gpus=0.2, max_actors=30)], [node])  # five fit
     one = Pool(num_cpus=1, num_gpus=1, max_actors=8)
-    check_threads([one, one, Pool(num_cpus=1, max_actors=7)], [node])  # one of them has the card
+    check_threads([one, one, Pool(num_cpus=1, max_actors=7)], [node])  # one of them has the GPU
     with pytest.raises(ConfigError, match="actors with 20 threads"):
         check_threads([Pool(num_cpus=0.25, num_gpus=0.05, max_actors=30)], [node])

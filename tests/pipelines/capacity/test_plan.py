@@ -23,7 +23,7 @@ STARTER_RATE = f"{STARTER}=60"
 
 
 def _config(folder: Path, pools: str = "num_gpus: auto") -> Path:
-    """A language model on cards and the starter on CPUs."""
+    """A language model on GPUs and the starter on CPUs."""
     write(folder / "m.gguf", LARGE)
     (folder / "llm.yaml").write_text(
         "name: llm\nkind: gguf\nweights: {model: m.gguf}\n"
@@ -64,36 +64,36 @@ def test_hours_and_cost_follow_from_the_slowest_step(tmp_path: Path) -> None:
     assert plan["hours"] == pytest.approx(40e6 / 100 / 3600)
     assert plan["cost"] == pytest.approx(40e6 / 100 / 3600 * 4)
     assert starter["busy"] == pytest.approx(100 / 120)
-    # A smaller KV cache would let a card hold six, which would do no more than its 25.
+    # A smaller KV cache would let a GPU hold six, which would do no more than its 25.
     assert plan["changes"] == ["one more a10g: 125.0 documents/s instead of 100.0"]
     assert plan["notes"] == [
         "CPUs: assumes the 22 that the actors request (set --cpus to limit them)"
     ]
 
 
-def test_more_actors_on_a_card_help_as_far_as_it_has_time(tmp_path: Path) -> None:
+def test_more_actors_per_gpu_help_until_it_is_saturated(tmp_path: Path) -> None:
     rates = (RATE, "llm=5", GPU_RATE, "llm=40", RATE, "starter-token-classifier=600")
     plan = _plan(_config(tmp_path), "--gpus", "4", *rates)
     assert (plan["documents_per_s"], plan["bound"]) == (pytest.approx(100), "actors")
-    # The KV cache is 2.1 of its 4.6 GB: of half of it a card holds six.
+    # The KV cache is 2.1 of its 4.6 GB: of half of it a GPU holds six.
     assert plan["changes"][:2] == [
         "one more a10g: 125.0 documents/s instead of 100.0",
         "llm: an eight-bit KV cache (fraction 0.15): 120.0 documents/s instead of 100.0",
     ]
 
 
-def test_actors_on_a_card_do_no_more_than_one_unless_someone_says_so(tmp_path: Path) -> None:
+def test_actors_of_one_gpu_share_its_rate_by_default(tmp_path: Path) -> None:
     plan = _plan(_config(tmp_path), "--gpus", "4", RATE, "llm=5", RATE, STARTER_RATE)
     llm, _ = plan["steps"]
     assert plan["documents_per_s"] == pytest.approx(20)
-    # One on each card would do as much, but Ray fills a card before it takes the next.
+    # One on each GPU would do as much, but Ray fills a GPU before it takes the next.
     assert llm["actors"] == 20
     assert llm["documents_per_s"] == pytest.approx(20)
     assert plan["changes"] == ["one more a10g: 25.0 documents/s instead of 20.0"]
     assert any("llm: assumes that one actor saturates its GPU" in note for note in plan["notes"])
 
 
-def test_a_card_of_many_small_actors_has_the_rate_of_a_card(tmp_path: Path) -> None:
+def test_many_small_actors_have_the_rate_of_one_gpu(tmp_path: Path) -> None:
     path = _config(tmp_path)
     path.write_text(
         "name: p\nsource: {path: notes.jsonl}\nsink: {path: out}\nsteps:\n"
@@ -106,7 +106,7 @@ def test_a_card_of_many_small_actors_has_the_rate_of_a_card(tmp_path: Path) -> N
     plan = _plan(path, RATE, "starter-token-classifier=3600", GPU_RATE, f"{STARTER}=9000")
     (step,) = plan["steps"]
     assert (step["actors"], step["documents_per_s"]) == (3, pytest.approx(9000))
-    # Of a card alone: each of the actors that it holds does its part.
+    # Of a GPU alone: each of the actors that it holds does its part.
     plan = _plan(path, GPU_RATE, f"{STARTER}=9000")
     (step,) = plan["steps"]
     assert (step["actors"], step["documents_per_s"]) == (33, pytest.approx(9000))
@@ -130,7 +130,7 @@ def test_on_cpus_the_cores_bound(tmp_path: Path) -> None:
     assert (plan["steps"][0]["actors"], plan["documents_per_s"]) == (4, 40)
 
 
-def test_without_a_card_pools_run_on_cpus_or_ask_for_one(tmp_path: Path) -> None:
+def test_without_a_gpu_pools_run_on_cpus_or_request_one(tmp_path: Path) -> None:
     path = _config(tmp_path, "num_gpus: 0.5, cpu_fallback: true, fill_gpu: false")
     rates = (RATE, "llm=2", RATE, STARTER_RATE)
     result = CliRunner().invoke(app, ["plan", str(path), "--json", *rates], catch_exceptions=False)
@@ -150,7 +150,7 @@ def test_the_table_is_whole_on_80_columns(tmp_path: Path, monkeypatch: pytest.Mo
     assert "…" not in shown
 
 
-def test_the_card_asked_for_counts_and_not_that_of_the_file(tmp_path: Path) -> None:
+def test_requested_gpu_overrides_the_file(tmp_path: Path) -> None:
     plan = _plan(_config(tmp_path, "num_gpus: auto, gpu_memory_gb: 80"))
     assert plan["steps"][0]["gpus"] == 0.2
 
@@ -164,7 +164,7 @@ def test_without_figures_there_are_fractions_and_no_hours(tmp_path: Path) -> Non
     assert "weights 1.64" in result.output
 
 
-def test_a_fraction_that_is_more_than_needed_is_told(tmp_path: Path) -> None:
+def test_oversized_gpu_fraction_is_reported(tmp_path: Path) -> None:
     rates = (RATE, "llm=5", GPU_RATE, "llm=40", RATE, STARTER_RATE)
     plan = _plan(_config(tmp_path, "num_gpus: 0.5"), *rates)
     assert plan["documents_per_s"] == pytest.approx(10)
@@ -226,28 +226,28 @@ def test_no_step_starves_another() -> None:
     assert bounded.counts == (3,)
 
 
-def test_steps_on_one_card_share_its_time() -> None:
-    # A document takes a tenth of a second of the card in one step and a fifth in the other.
+def test_stages_on_one_gpu_share_its_time() -> None:
+    # A document takes a tenth of a second of the GPU in one step and a fifth in the other.
     both = [Demand("a", 0.3, 1, 10.0), Demand("b", 0.3, 1, 5.0)]
     found = balanced(both, gpus=1, cpus=None)
     assert found is not None
     assert found.total == pytest.approx(1 / 0.3)
     assert found.by_gpus
     assert found.rates == (10.0, 5.0)  # each by itself
-    # Ray would put one of each on one card of two; a second of each takes the other.
+    # Ray would put one of each on one GPU of two; a second of each takes the other.
     two = balanced(both, gpus=2, cpus=None)
     assert two is not None
     assert two.total is not None
     assert 1 / 0.3 < two.total <= 2 / 0.3 + 1e-9
 
 
-def test_no_number_of_actors_makes_a_card_faster() -> None:
+def test_more_actors_do_not_raise_a_gpus_rate() -> None:
     for gpus, gpus, actors in product((0.03, 0.2, 0.5), (1, 3), (1, 4, 40)):
         done = placed([Demand("a", gpus, 0, 7.0)], [actors], gpus, None)
         if done is not None and done.total is not None:
             assert done.total <= gpus * 7.0 * (1 + 1e-9)
             assert done.total <= actors * 7.0
-    # As many as fill both cards do what two cards do; as many as fill one, what one does.
+    # As many as fill both GPUs do what two GPUs do; as many as fill one, what one does.
     quarter = [Demand("a", 0.25, 0, 7.0)]
     assert placed(quarter, [8], 2, None) == balanced(quarter, 2, None)
     half = placed(quarter, [4], 2, None)
@@ -263,13 +263,13 @@ def test_a_large_machine_is_planned_at_once() -> None:
     assert found.total > 150
 
 
-def test_fractions_pack_by_card() -> None:
+def test_fractions_pack_per_gpu() -> None:
     fractions = (0.25, 0.2, 0.34, 0.5, 1.0, 2.0, 0.0)
     assert [per_gpu(part) for part in fractions] == [4, 5, 2, 2, 1, 0, 0]
     half, fifth, wide = (Demand(n, g, 1, 1.0) for n, g in (("h", 0.5), ("f", 0.2), ("w", 2.0)))
     assert placed([half, fifth], [2, 4], 2, None)
     assert placed([half, fifth], [4, 0], 2, None)
-    # 1.7 of 2, but on no card.
+    # 1.7 of 2, but on no GPU.
     assert not placed([half, Demand("s", 0.6, 1, 1.0)], [1, 2], 2, None)
     assert placed([wide], [1], 2, None)
     assert not placed([wide, fifth], [1, 1], 2, None)

@@ -148,7 +148,7 @@ GOOD = {
         httpx2.ReadTimeout("slow"),
     ],
 )
-def test_what_passes_is_tried_again(trouble: httpx2.Response | Exception) -> None:
+def test_transient_errors_are_retried(trouble: httpx2.Response | Exception) -> None:
     asked: list[bytes] = []
 
     def answer(request: httpx2.Request) -> httpx2.Response:
@@ -169,7 +169,7 @@ def test_what_passes_is_tried_again(trouble: httpx2.Response | Exception) -> Non
     ("status", "code"),
     [(401, "unauthorized"), (404, "model_not_found"), (422, "invalid_request"), (500, "internal")],
 )
-def test_what_stays_is_not_tried_again(status: int, code: str) -> None:
+def test_permanent_errors_are_not_retried(status: int, code: str) -> None:
     asked = 0
 
     def answer(request: httpx2.Request) -> httpx2.Response:

@@ -84,7 +84,7 @@ def test_a_wrong_policy_names_file_and_key(note: str, tmp_path: Path) -> None:
     assert "policies.NAME" in str(result.exception)
 
 
-def test_what_is_no_text_names_the_byte(tmp_path: Path) -> None:
+def test_undecodable_text_names_the_byte(tmp_path: Path) -> None:
     path = tmp_path / "latin.txt"
     path.write_bytes(b"caf\xe9")
     result = run(str(path))

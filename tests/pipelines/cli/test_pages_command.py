@@ -40,7 +40,7 @@ def test_files_are_exported_and_a_bad_one_takes_none_with_it(tmp_path: Path) -> 
         assert "Metformin" in (out / f"letter.{ending}").read_text()
 
 
-def test_what_cannot_be_written_is_told_before_any_work(tmp_path: Path) -> None:
+def test_unwritable_target_is_an_error_before_any_work(tmp_path: Path) -> None:
     first, second = tmp_path / "a" / "scan.png", tmp_path / "b" / "scan.png"
     for path in (first, second):
         path.parent.mkdir()

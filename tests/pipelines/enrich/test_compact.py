@@ -19,7 +19,7 @@ from pipelines.config import LoadedPipeline
 from pipelines.enrich import decide
 from pipelines.runs.maintenance import compact_sink, vacuum_sink
 from pipelines.runs.store import RunStore
-from pipelines.tables.delta import ConflictError, TableVersion
+from pipelines.tables.delta_table import ConflictError, TableVersion
 from pipelines.tables.diff import compare
 from pipelines.tables.folder import RunError
 
@@ -104,7 +104,7 @@ def test_documents_that_move_leave_a_joined_file(folder: Path) -> None:
     )
 
 
-def test_what_it_replaced_can_be_vacuumed(folder: Path) -> None:
+def test_compacted_files_can_be_vacuumed(folder: Path) -> None:
     store = RunStore(str(folder / "out"))
     rows = rows_of(store)
     compact_sink(store)

@@ -75,7 +75,7 @@ def test_inserted_rows_shift_derived_ids_and_all_is_right_again(lake: Lake) -> N
     assert rows == rows_of(other.sink)
 
 
-def test_what_is_gone_holds_no_longer_or_stays_by_choice(lake: Lake) -> None:
+def test_results_of_deleted_files_are_dropped_or_kept_as_configured(lake: Lake) -> None:
     lake.enrich(enrich={"deleted": "keep"})
     (lake.source / "b.jsonl").unlink()
     assert lake.enrich(enrich={"deleted": "keep"})[0].outcome is None
@@ -235,7 +235,7 @@ def test_an_id_is_free_once_its_file_is_gone_or_has_it_no_longer(lake: Lake, pol
     assert rows_of(lake.sink).keys() >= {"b3", "c0"}
 
 
-def test_what_is_kept_of_a_file_that_is_gone_gives_way_to_where_it_moved(lake: Lake) -> None:
+def test_kept_results_of_a_moved_file_are_replaced(lake: Lake) -> None:
     keep = {"deleted": "keep"}
     lake.enrich(enrich=keep)
     (lake.source / "b.jsonl").unlink()
@@ -400,7 +400,7 @@ def test_plain_parquet_is_one_full_run(lake: Lake) -> None:
         lake.enrich()
 
 
-def test_what_leaves_the_tables_stands_in_their_change_feed(lake: Lake) -> None:
+def test_removed_rows_are_in_the_change_feed(lake: Lake) -> None:
     lake.enrich()
     table = DeltaTable(f"{lake.sink.path}/documents")
     table.alter.set_table_properties({"delta.enableChangeDataFeed": "true"})

@@ -54,7 +54,7 @@ def test_passes_are_on_time_and_a_long_one_makes_others_pass_by() -> None:
     ]
 
 
-def test_what_is_wrong_from_the_beginning_is_said_at_once() -> None:
+def test_schedule_reports_invalid_configuration_immediately() -> None:
     clock = Clock()
 
     def one_pass() -> None:

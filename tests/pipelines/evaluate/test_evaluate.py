@@ -31,7 +31,7 @@ from pipelines.evaluate import (
     load_gold,
     pair,
     score,
-    table,
+    score_table,
     write_errors,
 )
 
@@ -343,7 +343,7 @@ def test_a_comparison_says_what_became_what() -> None:
 
 def test_scores_in_the_terminal() -> None:
     console = Console(width=80, file=io.StringIO())
-    console.print(table(compared()), table(compared().scores))
+    console.print(score_table(compared()), score_table(compared().scores))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     for words in ("micro", "macro", "wrong edges", "not in the run", "counted as spurious"):
         assert words in shown
@@ -376,7 +376,7 @@ def test_gold_is_placed_on_a_text_that_differs_in_white_space() -> None:
     assert comparison.as_dict()["realigned"] == 1
     assert comparison.scores.per_label["Drug"]["strict"].correct == 1
     console = Console(file=io.StringIO(), width=120)
-    console.print(table(comparison))
+    console.print(score_table(comparison))
     assert "white space or Unicode form: 1." in console.file.getvalue()  # type: ignore[attr-defined]
 
 

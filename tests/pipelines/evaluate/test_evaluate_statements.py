@@ -13,7 +13,7 @@ from actors.config.relations import Relations
 from actors.context import ContextStage
 from actors.relations import RelationStage
 from actors.spans import Annotations, Assertion, Experiencer, Relation, spanning
-from pipelines.evaluate import GoldError, Prediction, compare, load_gold, table
+from pipelines.evaluate import GoldError, Prediction, compare, load_gold, score_table
 
 TEXT = "No fever. Mother: gout. Aspirin 5 mg daily."
 ENTITIES = [
@@ -67,7 +67,7 @@ def test_status_and_relations_are_scored(tmp_path: Path) -> None:
     as_dict = result.as_dict()["statements"]
     assert as_dict["relations"]["strength"]["precision"] == 0.5
     console = Console(record=True, width=100)
-    console.print(table(result))
+    console.print(score_table(result))
     shown = console.export_text()
     assert "Status of entities found" in shown
     assert "Relations" in shown

@@ -19,7 +19,7 @@ from pipelines.cli.app import app
 from pipelines.evaluate import GoldDocument, GoldSpan, agreements
 from pipelines.exchange.annotations import as_line, few, labels
 from pipelines.exchange.formats import ExportFormat
-from pipelines.exchange.gold import read_gold
+from pipelines.exchange.gold_formats import read_gold
 from pipelines.runs.results import Result
 
 

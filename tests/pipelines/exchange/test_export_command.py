@@ -107,10 +107,10 @@ def test_evaluate_sees_what_a_run_wrote_or_all_that_is_live(store: RunStore) -> 
 
 
 @pytest.mark.parametrize("format_", ["jsonl", "conll", "brat", "docbin"])
-def test_what_was_exported_is_gold(store: RunStore, tmp_path: Path, format_: str) -> None:
+def test_export_can_be_read_as_gold(store: RunStore, tmp_path: Path, format_: str) -> None:
     """A run against itself: every score is 1, whatever the format did to the text."""
     from pipelines.evaluate import Prediction, compare
-    from pipelines.exchange.gold import read_gold
+    from pipelines.exchange.gold_formats import read_gold
 
     out = tmp_path / {"jsonl": "x.jsonl", "conll": "x.conll"}.get(format_, "x")
     medspan("export", store.path, "--to", format_, "--out", str(out))

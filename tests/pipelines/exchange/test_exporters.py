@@ -23,7 +23,7 @@ from pipelines.exchange.export import export_documents
 from pipelines.exchange.exporter import ExportError, ExportOptions, Lost
 from pipelines.exchange.formats import ExportFormat
 from pipelines.exchange.selection import Selection
-from pipelines.exchange.tokens import tokens
+from pipelines.exchange.word_tokens import tokens
 from pipelines.runs.results import Result
 
 

@@ -20,8 +20,8 @@ from pipelines.evaluate import GoldDocument, GoldError
 from pipelines.evaluate.realign import realigned
 from pipelines.evaluate.statements import attributes_of
 from pipelines.exchange.formats import ExportFormat, GoldFormat
-from pipelines.exchange.gold import read_gold
-from pipelines.offsets import OffsetUnit
+from pipelines.exchange.gold_formats import read_gold
+from pipelines.offset_units import OffsetUnit
 from pipelines.runs.results import Result
 
 UNITS: tuple[OffsetUnit, ...] = ("code_points", "utf16", "bytes")

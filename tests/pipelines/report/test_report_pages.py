@@ -126,7 +126,7 @@ def of_pages(count: int) -> str:
     return render_report(run, [document])
 
 
-def test_what_was_not_read_is_framed_on_its_page_and_said() -> None:
+def test_unread_lines_are_framed_and_counted() -> None:
     html = of_pages(3)
     assert "ocr: page 2: lines left out" in html
     assert "19 more problems" in html

@@ -105,7 +105,7 @@ def test_of_runs_that_do_not_differ_few_are_told_to() -> None:
     assert sum(named) <= 20
 
 
-def test_what_moved_is_named_and_nothing_else() -> None:
+def test_drift_names_only_changed_measures() -> None:
     random = np.random.default_rng(3)
     first, *_ = compare_profiles(drawn(random), drawn(random, shift=0.12)).differences
     assert (first.measure.name, first.moved) == ("0", True)

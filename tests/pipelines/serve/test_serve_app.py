@@ -21,8 +21,8 @@ from pipelines.config import load_pipeline
 from pipelines.serve.answering.models import LocalModels, ModelFacts
 from pipelines.serve.catalogue import catalogue_of
 from pipelines.serve.http.app import create_app
+from pipelines.serve.http.bearer_tokens import new_token
 from pipelines.serve.http.guard import HEADERS
-from pipelines.serve.http.tokens import new_token
 from pipelines.serve.wire.errors import CODES
 from pipelines.serve.wire.requests import ExtractRequest
 
@@ -343,7 +343,7 @@ def test_a_wrong_token_is_refused_before_the_body_is_read(tmp_path: Path) -> Non
 def test_a_removed_token_is_revoked_while_serving(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipelines.serve.http.tokens._REREAD_S", 0.0)
+    monkeypatch.setattr("pipelines.serve.http.bearer_tokens._REREAD_S", 0.0)
     wide, _, path = _with_tokens(tmp_path)
     client = make_client(tmp_path, "{tokens: tokens.yaml}", token=wide)
     assert client.get("/v1/models").status_code == 200

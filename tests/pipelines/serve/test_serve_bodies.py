@@ -108,7 +108,7 @@ def test_texts_never_count_whatever_stands_in_them(
 
 
 @given(st.binary(max_size=60))
-def test_what_is_no_json_is_counted_without_an_error_of_its_own(body: bytes) -> None:
+def test_invalid_json_raises_only_problem(body: bytes) -> None:
     with pytest.raises(Problem):
         parsed(b"{" + body, ExtractRequest, 3)
 

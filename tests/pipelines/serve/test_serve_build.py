@@ -139,9 +139,7 @@ def test_replicas_that_are_too_many_or_too_wide_can_be_fewer_or_narrower(
             build_application(_catalogue(tmp_path, pool=pool))
 
 
-def test_what_reads_pictures_gets_a_share_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ocr_replicas_get_their_own_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _cluster(monkeypatch, 4.0, gpus=1.0)
     application = build_application(
         _catalogue(tmp_path, pool="{num_cpus: 1}", ocr="{num_gpus: auto, gpu_memory_gb: 24}")
@@ -155,7 +153,7 @@ def test_what_reads_pictures_gets_a_share_of_its_own(
     assert 0 < share < 0.5
 
 
-def test_a_reader_without_a_card_runs_on_the_cpu_where_it_may(
+def test_ocr_falls_back_to_the_cpu_if_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     _cluster(monkeypatch, 4.0)

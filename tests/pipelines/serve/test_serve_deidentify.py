@@ -30,7 +30,7 @@ from pipelines.deidentification import KEY
 from pipelines.enrich import enrich_once
 from pipelines.runs.store import RunStore
 from pipelines.serve.catalogue import catalogue_of
-from pipelines.serve.http.tokens import new_token
+from pipelines.serve.http.bearer_tokens import new_token
 from pipelines.serve.replicas.build import build_application
 from pipelines.serve.wire.errors import CODES
 
@@ -82,7 +82,7 @@ class _Hashing(HashModel):
     """The model of the batch tests, as the server asks it."""
 
     def submit(
-        self, document: Document, guideline: Guideline | None = None, tell: OnText | None = None
+        self, document: Document, guideline: Guideline | None = None, on_text: OnText | None = None
     ) -> Future[Extraction]:
         return super().submit(document)
 
@@ -167,7 +167,7 @@ def test_pictures_are_read_and_their_text_is_deidentified(tmp_path: Path) -> Non
     assert all(not entity["boxes"] for entity in document["entities"])
 
 
-def test_what_a_model_could_not_read_does_not_come_out(tmp_path: Path) -> None:
+def test_document_a_model_failed_on_is_withheld(tmp_path: Path) -> None:
     sent = {"documents": [{"text": "FAIL"}, {"text": NOTE}]}
     first, second = _client(tmp_path).post("/v1/deidentify", json=sent).json()["documents"]
     assert (first["status"], first["text"], first["error"]["type"]) == ("failed", None, "Bad")
@@ -258,9 +258,7 @@ def test_a_server_without_the_key_does_not_start(
         )  # before anything is deployed
 
 
-def test_who_asked_is_logged_without_text_and_ids(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_audit_log_holds_no_text_or_ids(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     all_of_it, token = new_token("ward")
     less, other = new_token("model-only", ("starter-token-classifier",))
     tokens = [one.model_dump(mode="json", exclude_none=True) for one in (token, other)]

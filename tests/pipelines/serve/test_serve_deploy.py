@@ -21,7 +21,7 @@ from support import ROOT
 from support.gguf_models import make_prose
 from support.serve_cluster import TEXT, Cluster, Load, free_port
 
-from pipelines.serve.http.tokens import as_yaml, new_token
+from pipelines.serve.http.bearer_tokens import as_yaml, new_token
 
 pytestmark = [pytest.mark.ray, pytest.mark.weights, pytest.mark.timeout(600)]
 

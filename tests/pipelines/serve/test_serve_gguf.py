@@ -218,7 +218,7 @@ def test_a_guideline_of_the_request_is_what_the_model_is_asked(
     assert refused["steps"][0]["error"]["type"] == "PromptError"
 
 
-def test_what_is_printed_is_streamed_in_pieces(served: tuple[TestClient, Extractor]) -> None:
+def test_output_is_streamed_incrementally(served: tuple[TestClient, Extractor]) -> None:
     client, _ = served
     asked = {"model": "tiny", "text": " ".join(NOTES) * 8, "explain": True}
     with client.stream("POST", "/v1/extract/stream", json=asked) as answer:

@@ -83,7 +83,7 @@ def test_its_fingerprint_is_of_the_guideline_too(client: TestClient) -> None:
         (7, "invalid_request", "inline"),
     ],
 )
-def test_what_cannot_be_followed_is_said_with_its_place_and_without_its_words(
+def test_invalid_guideline_error_names_the_field_without_its_value(
     client: TestClient, guideline: Any, code: str, where: str | None
 ) -> None:
     answer = client.post("/v1/extract", json={"text": TEXT, "guideline": guideline})

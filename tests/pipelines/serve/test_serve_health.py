@@ -28,11 +28,11 @@ from pipelines.serve.answering.models import (
     TextDelta,
     facts_of,
 )
-from pipelines.serve.http.readiness import probe, says_well
+from pipelines.serve.http.readiness import answers_probe, probe
 from pipelines.serve.replicas import replica
 from pipelines.serve.replicas.health import HealthCheck, Settings, Watch
 from pipelines.serve.replicas.replica import PictureReplica, Replica
-from pipelines.worker.health import ProcessHealth, ProcessMemory
+from pipelines.worker.process_health import ProcessHealth, ProcessMemory
 
 
 class Clock:
@@ -187,10 +187,10 @@ class Answering(FakeExtractor):
         Answering.last = self
 
     def submit(
-        self, document: Document, guideline: Guideline | None = None, tell: OnText | None = None
+        self, document: Document, guideline: Guideline | None = None, on_text: OnText | None = None
     ) -> Future[Extraction]:
-        self.told.append(tell)
-        return super().submit(document, guideline, tell)
+        self.told.append(on_text)
+        return super().submit(document, guideline, on_text)
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ def hosted(monkeypatch: pytest.MonkeyPatch) -> Replica:
     return Replica(load_model("starter:token-classifier"), Settings(stall_timeout_s=60))
 
 
-def test_what_is_printed_or_read_is_a_sign_of_life(hosted: Replica) -> None:
+def test_output_or_read_pages_count_as_progress(hosted: Replica) -> None:
     async def scenario() -> tuple[float, ProcessMemory]:
         watch = hosted._health.watch
         Answering.last.hold = True
@@ -211,9 +211,9 @@ def test_what_is_printed_or_read_is_a_sign_of_life(hosted: Replica) -> None:
         await asyncio.sleep(0)
         watch._since -= 50
         assert watch.still >= 50
-        tell = Answering.last.told[0]
-        assert tell is not None
-        tell(0, "word")
+        on_text = Answering.last.told[0]
+        assert on_text is not None
+        on_text(0, "word")
         printed = watch.still
         watch._since -= 50
         Answering.last.on_progress()
@@ -329,9 +329,9 @@ def test_the_first_words_of_a_language_model_are_enough() -> None:
         finally:
             closed.append(True)
 
-    assert asyncio.run(says_well(talk([TextDelta(0, 0, "Met")])))
+    assert asyncio.run(answers_probe(talk([TextDelta(0, 0, "Met")])))
     failed = Prose().read(Document("probe", "a note"))
-    assert not asyncio.run(says_well(talk([(0, failed)])))
+    assert not asyncio.run(answers_probe(talk([(0, failed)])))
     assert closed == [True, True]
 
 

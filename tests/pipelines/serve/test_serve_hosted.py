@@ -19,7 +19,7 @@ from pipelines.serve.answering.answer import PICTURES
 from pipelines.serve.answering.models import LocalModels, ModelFacts, ModelUnavailable, QueueFull
 from pipelines.serve.replicas import ingress
 from pipelines.serve.replicas.ingress import HostedModels
-from pipelines.worker.health import ProcessMemory
+from pipelines.worker.process_health import ProcessMemory
 
 FULL = BackPressureError(num_queued_requests=1, max_queued_requests=1)
 
@@ -134,7 +134,7 @@ def test_a_reader_that_dies_midway_is_replaced_by_one_that_begins_anew(
     assert answers == []
 
 
-def test_who_gives_up_takes_the_work_along() -> None:
+def test_disconnecting_client_cancels_its_work() -> None:
     async def scenario() -> None:
         never: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         models, handle = _models([never, [["a"], ["b"]]])
@@ -175,7 +175,7 @@ def test_known_facts_are_asked_again_without_being_waited_for(
     asyncio.run(scenario())
 
 
-def test_what_a_busy_model_is_is_asked_once_for_all_who_wait() -> None:
+def test_facts_of_a_busy_model_are_fetched_once() -> None:
     """In a front that has just started every request wants to know."""
 
     async def scenario() -> None:
@@ -193,7 +193,7 @@ def test_what_a_busy_model_is_is_asked_once_for_all_who_wait() -> None:
     asyncio.run(scenario())
 
 
-def test_who_waits_for_facts_waits_no_longer_than_the_deadline(
+def test_waiting_for_facts_ends_at_the_deadline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Silent(LocalModels):
@@ -215,7 +215,9 @@ def test_who_waits_for_facts_waits_no_longer_than_the_deadline(
             assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
 
 
-def test_who_waits_for_facts_has_a_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_for_facts_takes_a_queue_slot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Silent(LocalModels):
         async def facts(self, model: str) -> ModelFacts:
             waits.set()
@@ -252,7 +254,7 @@ def test_facts_of_a_model_whose_queue_is_full_are_a_429_and_not_an_error_of_ours
         assert client.get("/readyz").status_code == 200, "overloaded and working"
 
 
-def test_what_replicas_hold_is_none_where_not_all_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replica_memory_is_none_unless_all_replicas_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingress, "_FACTS_FOR_S", -1.0)
     monkeypatch.setattr(ingress, "_HELD_S", 0.05)
     held = [ProcessMemory(1, 2.0, 0.0, None, None, 0)]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 from support.serve import make_app, make_client
 
-from pipelines.offsets import OffsetUnit, code_points, converted
+from pipelines.offset_units import OffsetUnit, code_points, converted
 
 TEXT = "💊 metformin, 𠮷野 insulin; naïve e\u0301 diabetes"
 CODECS: dict[OffsetUnit, tuple[str, int]] = {

@@ -14,7 +14,7 @@ import pytest
 from support.browser import TEXT, Served, marked, read, says
 from support.serve import FakeExtractor, make_app, picture
 
-from pipelines.serve.http.tokens import new_token
+from pipelines.serve.http.bearer_tokens import new_token
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -174,7 +174,7 @@ def test_a_guideline_is_chosen_by_name(page: Page) -> None:
     assert '"guideline": "ward"' in page.inner_text("#curl")
 
 
-def test_what_a_language_model_prints_is_shown(browser: Any, tmp_path: Path) -> None:
+def test_streamed_output_is_shown(browser: Any, tmp_path: Path) -> None:
     served = Served(make_app(tmp_path, guideline="any", prompts=True))
     try:
         context = browser.new_context()

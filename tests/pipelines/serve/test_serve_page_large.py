@@ -188,10 +188,10 @@ class ProcessMemory(Many):
     """Answers nothing before it is released."""
 
     def submit(
-        self, document: Document, guideline: Guideline | None = None, tell: OnText | None = None
+        self, document: Document, guideline: Guideline | None = None, on_text: OnText | None = None
     ) -> Future[Extraction]:
         self.hold = "slow" in (document.text or "")
-        return super().submit(document, guideline, tell)
+        return super().submit(document, guideline, on_text)
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def held(browser: Any, tmp_path: Path) -> Iterator[tuple[Page, ProcessMemory, Se
 
 
 @pytest.mark.parametrize("kind", ["text", "picture"])
-def test_what_is_read_can_be_cancelled(held: tuple[Page, ProcessMemory, Served], kind: str) -> None:
+def test_ocr_can_be_cancelled(held: tuple[Page, ProcessMemory, Served], kind: str) -> None:
     page, fake, _ = held
     fake.arrived.clear()
     if kind == "text":

@@ -13,7 +13,7 @@ from support.serve import FakeExtractor
 
 from actors.spans import Document, Entity, Extraction, Grounding, spanning
 from pipelines.evaluate import GoldDocument, agreements
-from pipelines.exchange.gold import read_gold
+from pipelines.exchange.gold_formats import read_gold
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -108,9 +108,7 @@ def test_marks_are_judged_by_keyboard_and_exported_as_gold(review: Page, tmp_pat
     assert [url for url in asked if not url.startswith("blob:")] == []
 
 
-def test_what_is_undecided_is_not_exported_but_can_be_accepted_at_once(
-    review: Page, tmp_path: Path
-) -> None:
+def test_undecided_entities_are_not_exported_until_accepted(review: Page, tmp_path: Path) -> None:
     press(review, "r")
     assert spans(exported(review, tmp_path)) == []
     says(review, "#review-said", "Exported without what is undecided")

@@ -21,7 +21,7 @@ from pipelines.cli.serve import _reloaded, check_host
 from pipelines.config import ServeLimits, load_pipeline
 from pipelines.serve.answering.admission import Queue, Rate, Rejected
 from pipelines.serve.catalogue import Catalogue, catalogue_of
-from pipelines.serve.http.tokens import TokenStore
+from pipelines.serve.http.bearer_tokens import TokenStore
 from pipelines.serve.replicas.build import BuildArgs, application
 from pipelines.serve.replicas.health import Settings
 from pipelines.serve.replicas.ingress import limited
@@ -70,7 +70,7 @@ def test_work_that_would_come_too_late_is_refused_at_once_with_the_time_it_takes
             pass
 
 
-def test_what_failed_or_was_cancelled_does_not_count_as_speed() -> None:
+def test_failed_and_cancelled_documents_do_not_count_as_throughput() -> None:
     clock = Clock()
     queue = Queue(documents=100, characters=10_000, clock=clock)
 
@@ -284,7 +284,7 @@ class Rolled:
         ),
     ],
 )
-def test_what_cannot_be_served_leaves_what_was_before(
+def test_invalid_configuration_keeps_the_previous_application(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     outcomes: list[Exception | None],

@@ -16,7 +16,7 @@ from support.serve import MODEL, FakeExtractor, FakeReader, events, make_app, ma
 
 from actors.config import GgufModel
 from pipelines.config import load_pipeline
-from pipelines.offsets import OffsetUnit
+from pipelines.offset_units import OffsetUnit
 from pipelines.pool import Pool
 from pipelines.serve.answering.models import LocalModels, ModelFacts
 from pipelines.serve.catalogue import catalogue_of
@@ -104,7 +104,7 @@ def test_text_on_a_picture_is_bounded_like_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("image", ["not base64!", "/etc/passwd\0", "file:///etc/passwd", 7, ""])
-def test_what_is_no_base64_is_no_picture(client: TestClient, image: Any) -> None:
+def test_invalid_base64_is_rejected(client: TestClient, image: Any) -> None:
     answer = client.post("/v1/extract", json={"documents": [{"image": image}]})
     if image == "":
         assert answer.status_code == 200, "an empty file is a file"

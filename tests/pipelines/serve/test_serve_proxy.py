@@ -45,7 +45,7 @@ def test_serves_own_refusal_says_come_again(status: int, path: str) -> None:
     assert _is_transient(ServerRefused(503, "unavailable", "")), "and the client does"
 
 
-def test_what_the_application_says_and_serves_own_paths_are_left_alone(tmp_path: Path) -> None:
+def test_proxy_leaves_application_errors_and_serve_paths_unchanged(tmp_path: Path) -> None:
     client = TestClient(Envelopes(make_app(tmp_path)), base_url="http://127.0.0.1")
     for path in ("/v1/nothing", "/v2/extract"):
         assert client.get(path).json()["error"]["code"] == "not_found"

@@ -131,7 +131,7 @@ def test_a_client_that_goes_takes_its_work_along(server: Server) -> None:
     assert server.post(BRIEF).status_code == 200
 
 
-def test_what_is_printed_comes_through_the_cluster_as_it_is_printed(server: Server) -> None:
+def test_output_streams_through_the_cluster(server: Server) -> None:
     asked = {"model": "tiny", "text": "the patient takes metformin", "explain": True}
     path, said = f"{server.url}/v1/extract/stream", []
     with httpx2.stream("POST", path, json=asked, timeout=120) as answer:

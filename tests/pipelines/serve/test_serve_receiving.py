@@ -84,7 +84,7 @@ def test_a_bomb_ends_at_the_limit(client: TestClient, monkeypatch: pytest.Monkey
         b"",
     ],
 )
-def test_what_is_no_gzip_stream_says_so(client: TestClient, content: bytes) -> None:
+def test_invalid_gzip_is_an_error(client: TestClient, content: bytes) -> None:
     answer = _post(client, content)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_encoding")
 

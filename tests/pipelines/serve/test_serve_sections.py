@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from actors.spans import Document
 from pipelines.cli.app import app
 from pipelines.client import Client
-from pipelines.offsets import OffsetUnit
+from pipelines.offset_units import OffsetUnit
 from pipelines.text.files import read_file
 
 if TYPE_CHECKING:

@@ -65,7 +65,7 @@ def test_text_comes_as_it_is_printed_and_the_documents_are_those_of_extract(
         ({"text": 1}, "invalid_request", 422),
     ],
 )
-def test_what_is_refused_is_no_stream(
+def test_rejected_request_is_not_a_stream(
     tmp_path: Path, asked: dict[str, Any], code: str, status: int
 ) -> None:
     answer = make_client(tmp_path).post("/v1/extract/stream", json=asked)
@@ -73,7 +73,7 @@ def test_what_is_refused_is_no_stream(
 
 
 @pytest.mark.parametrize("hold", [True, False])
-def test_what_goes_wrong_on_the_way_is_an_event(tmp_path: Path, hold: bool) -> None:
+def test_error_during_a_stream_is_an_event(tmp_path: Path, hold: bool) -> None:
     fake = FakeExtractor(hold=hold)
     if not hold:
         fake.error = RuntimeError("metformin for Mrs. Miller")
@@ -104,13 +104,13 @@ class Slow(FakeExtractor):
 
     def __init__(self) -> None:
         super().__init__()
-        self.tell: OnText | None = None
+        self.on_text: OnText | None = None
         self.future: Future[Extraction] = Future()
 
     def submit(
-        self, document: Document, guideline: Guideline | None = None, tell: OnText | None = None
+        self, document: Document, guideline: Guideline | None = None, on_text: OnText | None = None
     ) -> Future[Extraction]:
-        self.tell = tell
+        self.on_text = on_text
         self.arrived.set()
         return self.future
 
@@ -149,9 +149,9 @@ def test_each_word_arrives_before_the_next_and_leaving_cancels_the_work(tmp_path
     with served(make_app(tmp_path, fake=slow)) as port:
         with _post(port, b'{"text": "insulin"}') as raw:
             assert slow.arrived.wait(20)
-            assert slow.tell is not None
+            assert slow.on_text is not None
             for word in ("No", " fever"):
-                slow.tell(0, word)
+                slow.on_text(0, word)
                 assert b'"document":"0"' in _until(raw, f'"text":"{word}"'.encode())
         ends = time.monotonic() + 20
         while not slow.future.cancelled() and time.monotonic() < ends:

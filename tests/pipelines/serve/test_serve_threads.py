@@ -31,9 +31,9 @@ class Cutting(FakeExtractor):
         self.futures: list[Future[Extraction]] = []
 
     def submit(
-        self, document: Document, guideline: Guideline | None = None, tell: OnText | None = None
+        self, document: Document, guideline: Guideline | None = None, on_text: OnText | None = None
     ) -> Future[Extraction]:
-        future = super().submit(document, guideline, tell)
+        future = super().submit(document, guideline, on_text)
         self.threads.append(threading.current_thread())
         if document is LARGE:
             assert self.go.wait(10)
@@ -78,7 +78,7 @@ def test_a_small_document_changes_no_thread() -> None:
     asyncio.run(scenario())
 
 
-def test_who_goes_during_the_submitting_takes_it_along() -> None:
+def test_disconnect_during_submission_cancels_it() -> None:
     """Also the document that is just being cut up, and those after it are not begun."""
 
     async def scenario() -> None:
@@ -99,7 +99,7 @@ def test_who_goes_during_the_submitting_takes_it_along() -> None:
     asyncio.run(scenario())
 
 
-def test_who_goes_after_the_submitting_takes_it_along_too() -> None:
+def test_disconnect_after_submission_cancels_it() -> None:
     async def scenario() -> None:
         fake = Cutting()
         fake.go.set()
@@ -117,11 +117,14 @@ def test_who_goes_after_the_submitting_takes_it_along_too() -> None:
 def test_a_model_that_is_lost_meanwhile_cancels_what_was_submitted() -> None:
     class Lost(Cutting):
         def submit(
-            self, document: Document, guideline: Guideline | None = None, tell: OnText | None = None
+            self,
+            document: Document,
+            guideline: Guideline | None = None,
+            on_text: OnText | None = None,
         ) -> Future[Extraction]:
             if self.futures:
                 raise RuntimeError("closed")
-            return super().submit(document, guideline, tell)
+            return super().submit(document, guideline, on_text)
 
     fake = Lost()
     fake.go.set()

@@ -67,7 +67,7 @@ def _ask(client: TestClient, *urls: str) -> Any:
     return client.post("/v1/extract", json={"documents": [{"url": url} for url in urls]})
 
 
-def test_what_is_listed_is_read_and_its_text_comes_back(
+def test_allowed_url_is_read_and_its_text_returned(
     client: TestClient, site: tuple[str, list[str]]
 ) -> None:
     answer = _ask(client, f"{site[0]}/notes/a.txt?version=2")
@@ -88,7 +88,7 @@ def test_what_is_listed_is_read_and_its_text_comes_back(
         ("bytes", "NotText", "UTF-8"),
     ],
 )
-def test_what_cannot_be_had_fails_alone(
+def test_unreachable_url_fails_only_its_document(
     client: TestClient, site: tuple[str, list[str]], path: str, kind: str, words: str
 ) -> None:
     bad, good = f"{site[0]}/notes/{path}", f"{site[0]}/notes/a.txt"
@@ -212,7 +212,7 @@ def test_a_listed_name_that_leads_inside_is_refused(addresses: list[str]) -> Non
         ("::", False, False),
     ],
 )
-def test_which_addresses_may_be_reached(address: str, public: bool, private: bool) -> None:
+def test_private_addresses_need_permission(address: str, public: bool, private: bool) -> None:
     assert (may_reach(address, False), may_reach(address, True)) == (public, private)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from actors.config import ConfigError
-from pipelines.source.files import list_files
+from pipelines.source.listing import list_files
 
 
 def _names(files: list[object]) -> list[str]:

@@ -10,8 +10,8 @@ import pytest
 from support.lake import store_rows
 
 from actors.config import ConfigError
-from pipelines.runs.check import check_unique_ids
 from pipelines.runs.plan import Increment, RunPlan
+from pipelines.runs.precommit import check_unique_ids
 from pipelines.runs.store import RunStore, begun_at, new_run_id
 from pipelines.source.duplicates import DuplicateIdsError
 from pipelines.source.units import Slice, Unit

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from actors.config import ConfigError
 from pipelines.batch.describe import describe
 from pipelines.config import Source, load_pipeline
-from pipelines.source.files import SourceFile
+from pipelines.source.listing import SourceFile
 from pipelines.source.units import _pack, plan_source
 
 

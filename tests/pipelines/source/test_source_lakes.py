@@ -21,7 +21,7 @@ from deltalake.exceptions import TableNotFoundError
 
 from actors.config import ConfigError
 from pipelines.config import Between, Csv, Source
-from pipelines.source.files import list_source
+from pipelines.source.listing import list_source
 from pipelines.source.read import read_units
 from pipelines.source.units import plan_source
 from pipelines.storage import S3, Storage, delta_options
@@ -51,7 +51,7 @@ def _write(path: Path, **columns: Any) -> None:
 # Files
 
 
-def test_what_is_passed_over_is_counted_by_suffix(
+def test_skipped_files_are_counted_by_suffix(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "x"}')
@@ -94,7 +94,7 @@ def test_zstd_of_two_frames_is_read(tmp_path: Path) -> None:
     assert _texts(Source(path=str(tmp_path))) == ["0", "1"]
 
 
-def test_what_inflates_without_end_is_a_failed_row(tmp_path: Path) -> None:
+def test_decompression_bomb_is_a_failed_row(tmp_path: Path) -> None:
     (tmp_path / "bomb.txt.gz").write_bytes(gzip.compress(b" " * 5_000_000))
     (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(b'{"text": "x"}\n' * 999)[:-20])
     (tmp_path / "good.jsonl").write_text('{"text": "x"}')
@@ -245,13 +245,13 @@ def test_columns_in_paths(tmp_path: Path) -> None:
         ({"site": ("north wing",), "year": (2025,)}, ["north wing"]),
     ],
 )
-def test_where_chooses_by_path(tmp_path: Path, where: Any, sites: list[str]) -> None:
+def test_where_filters_by_path(tmp_path: Path, where: Any, sites: list[str]) -> None:
     _hive(tmp_path)
     rows = _rows(Source(path=str(tmp_path), extra_columns=("site",), where=where))
     assert [row["site"] for row in rows] == sites
 
 
-def test_where_names_partitions_that_are_there(tmp_path: Path) -> None:
+def test_where_with_an_unknown_partition_names_the_existing_ones(tmp_path: Path) -> None:
     _hive(tmp_path)
     with pytest.raises(ConfigError, match=r"where: no path has ward=\.\.\.; they have site"):
         list_source(Source(path=str(tmp_path), where={"ward": ("x",)}))
@@ -348,7 +348,7 @@ def test_ids_of_every_type(tmp_path: Path, column: pa.Array, ids: list[str]) -> 
 @pytest.mark.parametrize(
     "column", [pa.array([True, False]), pa.array([[1], [2]]), pa.array([0, 1], pa.timestamp("s"))]
 )
-def test_what_cannot_be_an_id_is_said_when_planning(tmp_path: Path, column: pa.Array) -> None:
+def test_invalid_id_column_is_an_error_when_planning(tmp_path: Path, column: pa.Array) -> None:
     _write(tmp_path / "a.parquet", id=column)
     with pytest.raises(ConfigError, match=r"a\.parquet: source\.id: id has the type"):
         plan_source(Source(path=str(tmp_path), id="id"))

@@ -49,7 +49,7 @@ def _afterwards_as_before() -> Iterator[None]:
     Storage().apply()
 
 
-def test_what_looks_like_a_secret_is_refused_without_being_repeated(tmp_path: Path) -> None:
+def test_secret_in_configuration_is_rejected_without_quoting_it(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="looks like a secret"):
         Storage(options={"az": {"account_key": "x"}})
     with pytest.raises(ValidationError, match="Extra inputs"):

@@ -127,7 +127,7 @@ def test_a_driver_that_was_stopped_past_its_lease_commits_nothing_twice(lake: Pa
 
 
 @pytest.mark.parametrize("table", ["documents", "entities", "units"])
-def test_who_wakes_after_another_did_its_work_says_so_or_is_done(lake: Path, table: str) -> None:
+def test_driver_resumed_after_another_finished_reports_it(lake: Path, table: str) -> None:
     """Stopped before its commit to ``table``, while the next pass takes over its work, whether
     by its own run or by finishing the one that was begun."""
     store = _store(lake)

@@ -29,12 +29,12 @@ from pipelines.enrich import enrich_once
 from pipelines.runs.maintenance import compact_sink
 from pipelines.runs.plan import RunPlan
 from pipelines.runs.store import RunStore
-from pipelines.source.files import list_source
+from pipelines.source.listing import list_source
 from pipelines.source.read import read_units
 from pipelines.source.units import plan_source
-from pipelines.tables import iceberg
-from pipelines.tables.columns import as_column, extra_columns
-from pipelines.tables.iceberg import RUN, NotRegisteredError, register
+from pipelines.tables import iceberg_catalog
+from pipelines.tables.column_types import as_column, extra_columns
+from pipelines.tables.iceberg_catalog import RUN, NotRegisteredError, register
 from pipelines.tables.schema import DATA
 
 CLINIC = IcebergSink(namespace="clinic")
@@ -132,7 +132,7 @@ def test_a_registration_that_loses_a_race_begins_again(
     store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost: list[bool] = []
-    show = iceberg._show
+    show = iceberg_catalog._show
 
     def racing(*arguments: object) -> None:
         if not lost:
@@ -140,7 +140,7 @@ def test_a_registration_that_loses_a_race_begins_again(
             raise CommitFailedException("another was first")
         show(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(iceberg, "_show", racing)
+    monkeypatch.setattr(iceberg_catalog, "_show", racing)
     register(store.snapshot(), CLINIC)
     assert _ids(store) == ["a", "b", "c"]
 
@@ -371,7 +371,7 @@ def test_a_folder_or_a_metadata_file_will_do(notes: Catalog) -> None:
         plan_source(_source(notes, catalog=None, path=folder, format="auto"))
 
 
-def test_what_the_files_alone_do_not_show_is_refused(notes: Catalog, tmp_path: Path) -> None:
+def test_unsupported_or_missing_iceberg_table_is_rejected(notes: Catalog, tmp_path: Path) -> None:
     table = notes.load_table("ward.notes")
     with table.update_schema() as update:
         update.rename_column("site", "ward")

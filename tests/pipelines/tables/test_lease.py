@@ -48,7 +48,7 @@ def test_one_at_a_time_holds_it_and_then_the_next(folder: SinkFolder) -> None:
     assert attempt(5)
 
 
-def test_who_saw_an_old_state_does_not_get_in_beside_the_holder(
+def test_stale_lease_view_does_not_acquire_the_lease(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = SinkFolder(str(tmp_path / "out"))

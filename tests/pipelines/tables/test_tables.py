@@ -23,7 +23,7 @@ from actors.spans import Assertion, Code, Cue, Entity, Experiencer, Relation, Se
 from pipelines.deidentification import Deidentification
 from pipelines.runs.plan import RunPlan
 from pipelines.runs.store import RunStore
-from pipelines.tables.columns import as_column, extra_columns
+from pipelines.tables.column_types import as_column, extra_columns
 from pipelines.tables.folder import RunError
 from pipelines.tables.rows import (
     entity_row,
@@ -148,7 +148,7 @@ def test_types_that_delta_lacks_are_converted_by_rule(tmp_path: Path) -> None:
     store.begin("r2", RunPlan("{}", (), keep))  # and fit again
 
 
-def test_what_no_rule_converts_is_refused_by_name(tmp_path: Path) -> None:
+def test_unconvertible_column_type_is_rejected_by_name(tmp_path: Path) -> None:
     for type_ in (pa.month_day_nano_interval(), pa.decimal256(60, 2)):
         with pytest.raises(ConfigError, match=r"source\.extra_columns: x has the type"):
             extra_columns(pa.schema([("x", type_)]))

@@ -22,7 +22,7 @@ from pipelines.source.units import plan_source
 from pipelines.text.errors import BadMarkupError
 from pipelines.text.markup import process
 from pipelines.text.markup.detect import markup_kind
-from pipelines.text.markup.lines import Visible
+from pipelines.text.markup.line_layout import Visible
 from pipelines.text.markup.process import SMALL, visible_text
 
 HTML = (
@@ -85,7 +85,7 @@ def _fhir(type_: str, text: bytes) -> str:
         ("fhir", _fhir("application/pdf", b"%PDF"), "a summary"),
     ],
 )
-def test_what_is_seen(kind: str, markup: str, seen: str) -> None:
+def test_visible_text_of_markup(kind: str, markup: str, seen: str) -> None:
     assert markup_kind(markup) == kind
     assert visible_text(markup, "auto").text == seen
     assert visible_text(markup, kind).text == seen
@@ -188,7 +188,7 @@ LAUGHS = (
         ("hl7", "plain", "not an HL7"),
     ],
 )
-def test_what_cannot_be_read_says_why_and_quotes_nothing(kind: str, markup: str, why: str) -> None:
+def test_unreadable_markup_error_quotes_no_text(kind: str, markup: str, why: str) -> None:
     with pytest.raises(BadMarkupError, match=why):
         visible_text(markup, kind)
 

@@ -79,7 +79,7 @@ def _zip(name: str) -> bytes:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_is_not_text_is_named_and_not_quoted(content: bytes, words: str) -> None:
+def test_binary_file_error_quotes_no_content(content: bytes, words: str) -> None:
     with pytest.raises(BadFileError, match=words) as raised:
         read_file(content, 10_000, LIMIT)
     assert "secret" not in str(raised.value)

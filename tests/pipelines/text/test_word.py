@@ -53,7 +53,7 @@ SEEN = [
 ]
 
 
-def test_what_a_reader_sees_is_read() -> None:
+def test_visible_text_of_word_documents() -> None:
     assert docx_text(LETTER).text.split("\n") == SEEN
 
 
@@ -84,7 +84,7 @@ def test_paragraphs_moved_and_deleted_are_where_they_stand_now() -> None:
     assert docx_text(word(moved)).text == "after"
 
 
-def test_what_is_no_text_is_not_opened() -> None:
+def test_word_parts_without_text_are_not_opened() -> None:
     huge = bytes(40_000_000)  # a picture, which is never inflated
     assert docx_text(word(paragraph("x"), more={"word/media/a.png": huge})).text == "x"
 
@@ -117,7 +117,7 @@ DEEP = "<w:tbl><w:tr><w:tc>" * 2_000 + "</w:tc></w:tr></w:tbl>" * 2_000
     ],
     ids=str,
 )
-def test_what_is_damaged_or_hostile_is_named(content: bytes, words: str) -> None:
+def test_damaged_or_hostile_word_file_is_an_error(content: bytes, words: str) -> None:
     with pytest.raises(BadMarkupError, match=words):
         docx_text(content)
 

@@ -22,14 +22,14 @@ from actors.gguf import (
     request_sampling,
     thinking,
 )
+from actors.gguf.llama_runner import flash_attention
 from actors.gguf.prompt_plans import PromptPlan
-from actors.gguf.runner import flash_attention
 from actors.pages import PageError
 from actors.prompts import Prompt, Segment
 from actors.spans import Document, Extraction
 from actors.vision.image_budget import fit_pages, pixels_of
 from actors.vision.projector import EncodedImage, PictureRefused, Pixels, Projector
-from actors.vision.runner import VisionRunner
+from actors.vision.vision_runner import VisionRunner
 from actors.weights import digest, fetch_weights
 
 _AHEAD = 2  # documents prepared beyond those in flight

@@ -13,7 +13,7 @@ from actors.spans import Annotations, Extraction, Failure, Status
 from pipelines.deidentification import Deidentification
 from pipelines.release import Release, Releaser, withheld
 from pipelines.source.ids import Id, column_ids, may_be_ids
-from pipelines.tables.columns import as_column, extra_columns, released_columns
+from pipelines.tables.column_types import as_column, extra_columns, released_columns
 from pipelines.tables.rows import (
     entity_row,
     relation_row,

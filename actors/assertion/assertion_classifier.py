@@ -48,8 +48,8 @@ class AssertionModel:
         self._tokenizer = TextTokenizer(folder.path)
         self._marks = [self._mark(one) for one in config.marks]
         special = len(self._tokenizer.before) + len(self._tokenizer.after)
-        self._room = folder.longest - special - sum(map(len, self._marks))
-        if self._room < 1:
+        self._budget = folder.longest - special - sum(map(len, self._marks))
+        if self._budget < 1:
             raise ModelFileError(f"{folder.path}: {folder.longest} tokens hold no marked entity")
         # It runs where units are written, whose tasks ask for no CPU of their own.
         self._session = Loaded(folder.model, OnnxSession(provider="cpu"), 1, 0)
@@ -91,10 +91,10 @@ class AssertionModel:
             self._tokenizer.encode(part).ids
             for part in (text[left:start], text[start:end], text[end:right])
         )
-        entity = entity[: self._room]
-        room = self._room - len(entity)
-        ahead = min(len(after), max(room - len(before), room // 2))
-        behind = min(len(before), room - ahead)
+        entity = entity[: self._budget]
+        budget = self._budget - len(entity)
+        ahead = min(len(after), max(budget - len(before), budget // 2))
+        behind = min(len(before), budget - ahead)
         first, last = self._marks
         return np.array(
             [

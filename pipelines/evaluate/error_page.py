@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from actors.spans import Entity, Status
 from pipelines.evaluate.compare import Compared, Comparison
-from pipelines.evaluate.errors import Pair, SpanOutcome
+from pipelines.evaluate.error_analysis import Pair, SpanOutcome
 from pipelines.evaluate.gold import GoldSpan
 from pipelines.markup.colours import BLUE, BROWN, GREEN, OCHRE, RED, SLATE, VIOLET, Look
 from pipelines.markup.reader_page import Item, LegendEntry, Reader, Reading, render_page, save

@@ -12,7 +12,7 @@ from actors.extractor import Extractor
 from actors.spans import Document, Extraction, Failure, Status
 from pipelines.batch.copies import Copies
 from pipelines.batch.crash_guard import CrashGuard, poison
-from pipelines.batch.stage import RELEASED, Model, StageActor, StageWork
+from pipelines.batch.stage_actor import RELEASED, Model, StageActor, StageWork
 from pipelines.tables.rows import extraction_row
 from pipelines.tables.schema import EXTRACTION
 from pipelines.worker.events import count_batch
@@ -28,7 +28,7 @@ class ExtractActor(StageActor):
             self._model: Model = extractor
 
             def submit(document: Document) -> Future[Extraction]:
-                return extractor.submit(document, tell=lambda *_: on_progress())
+                return extractor.submit(document, on_text=lambda *_: on_progress())
 
         else:
             self._model = work.load(work.stage.model, work.share)

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import permutations, zip_longest
 
 from actors.config.deidentify import Category
+from actors.deidentify.accent_folding import fold, key_of, spelled
 from actors.deidentify.dictionaries import common_words
 from actors.deidentify.findings import Finding, Strength
-from actors.deidentify.folding import fold, key_of, spelled
 from actors.deidentify.names import NAME_WORD, PARTICLES, TITLES, name_words
 
 _SHORTEST = 3

@@ -15,12 +15,12 @@ from actors.config import ModelConfig
 from actors.extractor import Extractor, Share
 from actors.spans import Document, Extraction
 from pipelines.batch.crash_guard import Attempts
-from pipelines.batch.packing import Stopwatch, add_busy, add_over, characters, pack, unpack
 from pipelines.batch.pulse import NoPulse, Pulse
 from pipelines.batch.recycling import RecycledActor
+from pipelines.batch.unit_row import Stopwatch, add_busy, add_over, characters, pack, unpack
 from pipelines.stages import Stage
 from pipelines.storage import Storage
-from pipelines.worker.health import RecycleLimits
+from pipelines.worker.process_health import RecycleLimits
 from pipelines.worker.traces import ParentSpan
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.source.duplicates import Digests, DuplicateIdsError, digests, lookup
-from pipelines.tables.delta import UnitKey
+from pipelines.tables.delta_table import UnitKey
 from pipelines.tables.folder import SinkFolder, ahead
 from pipelines.tables.ledger import LiveUnit
 from pipelines.tables.snapshot import Snapshot

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from actors.deidentify.dicom import deidentified_dicom
+from actors.deidentify.dicom_profile import deidentified_dicom
 from actors.deidentify.keys import SecretKey
 from actors.deidentify.patches import Patch, cover, grown
 from actors.pages import DecodeLimits, PageError, open_pages, page_format

@@ -19,8 +19,8 @@ class TextStream:
     Incomplete characters and bytes that may be the start of a stop string are held back.
     """
 
-    def __init__(self, tell: OnOutput, stops: Sequence[bytes]) -> None:
-        self._callback: OnOutput | None = tell
+    def __init__(self, on_text: OnOutput, stops: Sequence[bytes]) -> None:
+        self._callback: OnOutput | None = on_text
         self._stops = stops
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._emitted = 0

@@ -48,7 +48,7 @@ def status_looks(words: Iterable[str]) -> list[str]:
 
 def status_facts(entity: Entity, text: str | None) -> list[tuple[str, str]]:
     """Each word of an entity's status with its cues as they stand in the text, and their rules."""
-    return [("status", _told(word, entity, text)) for word in status_words(entity)]
+    return [("status", _status_text(word, entity, text)) for word in status_words(entity)]
 
 
 def legend(words: Iterable[str]) -> Sequence[tuple[str, str]]:
@@ -57,7 +57,7 @@ def legend(words: Iterable[str]) -> Sequence[tuple[str, str]]:
     return [(look, meaning) for look, meaning in LEGEND.items() if look in used]
 
 
-def _told(word: str, entity: Entity, text: str | None) -> str:
+def _status_text(word: str, entity: Entity, text: str | None) -> str:
     if entity.assertion is None:
         return word
     attribute = "experiencer" if word in ("family", "other") else word

@@ -15,7 +15,7 @@ from pipelines.evaluate.scores import Average, Score, Scores
 _CONFUSIONS = 12
 
 
-def table(result: Comparison | Scores) -> RenderableType:
+def score_table(result: Comparison | Scores) -> RenderableType:
     """Scores per label, micro and macro; of a Comparison also its most frequent errors.
 
     Precision, recall and F1 are strict; the last column is the F1 of the partial scheme.

@@ -24,8 +24,8 @@ from actors.onnx.length import usable_length
 from actors.onnx.packing import pack
 from actors.onnx.session import Session
 from actors.onnx.tokenizer import TextTokenizer
-from actors.onnx.tokens.decode import LabelDecoder, LogitsPart, TokenSpan
 from actors.onnx.tokens.entities import EntityBuilder
+from actors.onnx.tokens.label_decoder import LabelDecoder, LogitsPart, TokenSpan
 from actors.onnx.tokens.label_selection import select_labels
 from actors.onnx.tokens.labels import Labels, read_labels
 from actors.onnx.tokens.tokenized_document import TokenizedDocument

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.linking import folding
+from actors.linking import term_keys
 
 
 def folded(text: str) -> int:
-    return folding.folded_key(folding.stems(folding.words(text)))
+    return term_keys.folded_key(term_keys.stems(term_keys.words(text)))
 
 
 @pytest.mark.parametrize(
@@ -48,22 +48,22 @@ def test_different_diseases_do_not_fold_alike(one: str, other: str) -> None:
 
 def test_the_joined_key_ignores_where_the_spaces_are() -> None:
     def joined(text: str) -> int:
-        return folding.joined_key(folding.stems(folding.words(text)))
+        return term_keys.joined_key(term_keys.stems(term_keys.words(text)))
 
     assert joined("hereditary non-polyposis cancer") == joined("hereditary nonpolyposis cancer")
 
 
 def test_salts_and_forms_go_unless_they_are_all() -> None:
     def bare(text: str) -> list[str]:
-        return folding.bare_stems(folding.stems(folding.words(text)))
+        return term_keys.bare_stems(term_keys.stems(term_keys.words(text)))
 
-    assert bare("metformin hydrochloride tablets") == folding.stems(["metformin"])
+    assert bare("metformin hydrochloride tablets") == term_keys.stems(["metformin"])
     assert bare("sodium chloride") == []
 
 
 def test_keys_are_those_of_every_process() -> None:
     # Written down on purpose: indexes hold keys, and another value would find nothing in them.
-    assert folding.key("f metformin") == 18413032038565177533
+    assert term_keys.key("f metformin") == 18413032038565177533
 
 
 @given(st.lists(st.text(string.ascii_lowercase, min_size=1, max_size=12), min_size=1, max_size=6))
@@ -73,6 +73,6 @@ def test_word_order_and_case_do_not_matter(words: list[str]) -> None:
 
 @given(st.text(max_size=60))
 def test_any_text_folds(text: str) -> None:
-    stems = folding.stems(folding.words(text))
+    stems = term_keys.stems(term_keys.words(text))
     assert all(stems)
-    folding.folded_key(stems)
+    term_keys.folded_key(stems)

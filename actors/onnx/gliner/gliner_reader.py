@@ -21,17 +21,17 @@ from actors.gliner_folder import GLINER_FILES, read_gliner_folder
 from actors.guideline import Guideline
 from actors.model_folder import ModelFileError, pad_id
 from actors.onnx.batches import alone_where_it_fails, run_batches
-from actors.onnx.gliner.decode import Candidate, select, span_candidates, token_candidates
 from actors.onnx.gliner.gliner_document import GlinerDocument, Task
+from actors.onnx.gliner.gliner_session import BatchRow, GlinerSession
 from actors.onnx.gliner.plans import Plan, Plans
 from actors.onnx.gliner.prompts import LabelTooLong
-from actors.onnx.gliner.session import BatchRow, GlinerSession
-from actors.onnx.gliner.windows import WordWindow, owner, word_windows
-from actors.onnx.gliner.words import Splitter, WordSpans, split
+from actors.onnx.gliner.span_decoding import Candidate, select, span_candidates, token_candidates
+from actors.onnx.gliner.word_splitter import Splitter, WordSpans, split
+from actors.onnx.gliner.word_windows import WordWindow, owner, word_windows
 from actors.onnx.packing import pack
 from actors.onnx.tokenizer import TextTokenizer, TokenizedText
-from actors.onnx.tokens.classifier import MOST_UNKNOWN
-from actors.onnx.tokens.decode import TokenSpan
+from actors.onnx.tokens.label_decoder import TokenSpan
+from actors.onnx.tokens.token_classifier import MOST_UNKNOWN
 from actors.spans import (
     Document,
     Entity,
@@ -72,7 +72,7 @@ class GlinerReader:
         self._pad = pad_id(folder.path)
         special = len(self._tokenizer.before) + len(self._tokenizer.after)
         self._size = self._window()
-        self._room = self._size - special
+        self._budget = self._size - special
         self._session = GlinerSession(folder, config.session, threads, gpu, cpu_fallback)
         there = GLINER_FILES.chosen(config.weights.file).present(folder.path)
         try:
@@ -81,7 +81,7 @@ class GlinerReader:
                 folder,
                 self._tokenizer,
                 self._session,
-                room=self._room // 2,
+                budget=self._budget // 2,
                 digests={path.name: digest(path) for path in there},
                 pad=self._pad,
             )
@@ -193,17 +193,19 @@ class GlinerReader:
         pieces = pieces[known]
         reading.ids, reading.unknown = ids, unknown
         reading.before = np.concatenate([[0], np.cumsum(pieces)]).astype(np.int32)
-        rooms = [self._room - len(prompt.ids) for prompt in plan.prompts]
-        reading.windows = tuple(self._windows(pieces, room) for room in rooms)
+        budgets = [self._budget - len(prompt.ids) for prompt in plan.prompts]
+        reading.windows = tuple(self._windows(pieces, budget) for budget in budgets)
         reading.problems = tuple(
-            _problems(int((pieces > min(rooms, default=self._room)).sum()), unknown, len(ids))
+            _problems(int((pieces > min(budgets, default=self._budget)).sum()), unknown, len(ids))
         )
 
-    def _windows(self, pieces: Int32Array, room: int) -> list[WordWindow]:
+    def _windows(self, pieces: Int32Array, budget: int) -> list[WordWindow]:
         overlap = self._config.window.overlap
-        overlap = room // 4 if overlap is None else overlap
+        overlap = budget // 4 if overlap is None else overlap
         shared = 0 if self._folder.token_level else self._folder.width
-        return word_windows(pieces, room, self._folder.most_words, min(overlap, room // 2), shared)
+        return word_windows(
+            pieces, budget, self._folder.most_words, min(overlap, budget // 2), shared
+        )
 
     def _batches(self, tasks: Sequence[Task]) -> list[list[Task]]:
         """Tasks that may go through the model together, packed by length."""
@@ -226,7 +228,9 @@ class GlinerReader:
     def _length(self, task: Task) -> int:
         plan, window = _plan(task), task.reading.windows[task.prompt][task.window]
         text = int(task.reading.before[window.end] - task.reading.before[window.start])
-        return min(self._size, len(plan.prompts[task.prompt].ids) + text + self._size - self._room)
+        return min(
+            self._size, len(plan.prompts[task.prompt].ids) + text + self._size - self._budget
+        )
 
     def _read(self, batch: Sequence[Task]) -> list[_Run]:
         """The candidates of each window, of those spans that it decides."""
@@ -243,7 +247,7 @@ class GlinerReader:
     def _row(self, task: Task) -> BatchRow:
         reading, prompt = task.reading, _plan(task).prompts[task.prompt]
         window = reading.windows[task.prompt][task.window]
-        pieces = reading.pieces(window)[: self._room - len(prompt.ids)]
+        pieces = reading.pieces(window)[: self._budget - len(prompt.ids)]
         counts = np.diff(reading.before[window.start : window.end + 1])
         words = np.repeat(np.arange(1, len(counts) + 1), counts)[: len(pieces)]
         marks = words.copy()

@@ -27,7 +27,7 @@ RESULTS: Mapping[str, int] = {
     "windows": 1,
 }
 
-_ROOMS: Mapping[str, tuple[str, ...]] = {
+_PACKAGES: Mapping[str, tuple[str, ...]] = {
     "context": ("assertion", "context"),
     "deidentify": ("deidentify",),
     "gguf": ("claims", "engine", "grounding", "merge", "prompts", "vision", "windows"),
@@ -41,4 +41,4 @@ _ROOMS: Mapping[str, tuple[str, ...]] = {
 
 def results_of(kind: str) -> dict[str, int]:
     """Return the numbers of the packages that a kind of model uses; raises KeyError if unknown."""
-    return {room: RESULTS[room] for room in _ROOMS[kind]}
+    return {package: RESULTS[package] for package in _PACKAGES[kind]}

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 
 from actors.config.deidentify import Category
+from actors.deidentify.accent_folding import fold
 from actors.deidentify.findings import Finding, Strength
-from actors.deidentify.folding import fold
 
 # A number with letters before, between or after: ST-998877, 28 28 20943, 12345-NYP, 78956135/2.
 _VALUE = (

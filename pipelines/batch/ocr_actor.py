@@ -14,8 +14,8 @@ from actors.config.ocr import OcrModel
 from actors.pages import OcrResult
 from actors.spans import Document, Extraction, Failure, Status, Usage
 from pipelines.batch.crash_guard import CrashGuard, poison
-from pipelines.batch.stage import StageActor, StageWork
-from pipelines.lake.readings import READING, reading_row
+from pipelines.batch.ocr_rows import READING, reading_row
+from pipelines.batch.stage_actor import StageActor, StageWork
 from pipelines.runs.carry import content_hash
 from pipelines.tables.rows import extraction_row
 from pipelines.tables.schema import EXTRACTION

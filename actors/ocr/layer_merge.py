@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from rapidfuzz.distance import Levenshtein
 
-from actors.ocr.lines import LineCrop, source_box
+from actors.ocr.line_crops import LineCrop, source_box
 from actors.ocr.recognized import RecognizedLine
 from actors.pages import Coverage, Note, Page, PlacedWord, Strip, strip_of, union
 

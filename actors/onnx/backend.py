@@ -18,8 +18,8 @@ from actors.config import GlinerModel, OnnxModel
 from actors.futures import settle
 from actors.guideline import Guideline
 from actors.memory import memory_by_place, memory_growth
-from actors.onnx.gliner.reader import GlinerReader
-from actors.onnx.tokens.classifier import TokenClassifier
+from actors.onnx.gliner.gliner_reader import GlinerReader
+from actors.onnx.tokens.token_classifier import TokenClassifier
 from actors.spans import Document, Extraction, OnProgress, OnText, ignore_progress
 from actors.turns import CHARACTERS_PER_TOKEN, TURN_CHARACTERS, TURN_TOKENS
 
@@ -157,13 +157,13 @@ class OnnxBackend:
         return self._reader.fingerprint
 
     def submit(
-        self, document: Document, guideline: Guideline | None = None, tell: OnText | None = None
+        self, document: Document, guideline: Guideline | None = None, on_text: OnText | None = None
     ) -> Future[Extraction]:
         """Queue a document; thread-safe. The future raises only if the model is lost.
 
         Cancelling it skips its remaining windows from the next batch on. ``guideline`` selects from
-        a token classifier's labels; GLiNER takes any. ``tell`` is never called. Raises RuntimeError
-        after ``close``.
+        a token classifier's labels; GLiNER takes any. ``on_text`` is never called. Raises
+        RuntimeError after ``close``.
         """
         future: Future[Extraction] = Future()
         with self._changed:
@@ -254,13 +254,13 @@ class OnnxBackend:
     def _take(self, lane: _Lane, in_flight: _InFlight) -> list[_Queued]:
         """Take the documents to open next from the queue."""
         held = sum(len(reading.document.text or "") for reading in in_flight.values())
-        room = min(self._ahead * CHARACTERS_PER_TOKEN, _MOST_CHARACTERS - held)
+        space = min(self._ahead * CHARACTERS_PER_TOKEN, _MOST_CHARACTERS - held)
         taken: list[_Queued] = []
         with self._changed:
             lane.came = False
-            while lane.queue and room > 0:
+            while lane.queue and space > 0:
                 taken.append(lane.queue.popleft())
-                room -= len(taken[-1][0].text or "")
+                space -= len(taken[-1][0].text or "")
         return taken
 
     def _abandon(self, lane: _Lane, in_flight: _InFlight) -> None:

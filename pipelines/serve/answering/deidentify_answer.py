@@ -8,7 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from actors.spans import Extraction, Failure, Status, worst
-from pipelines.offsets import OffsetUnit, converted
+from pipelines.offset_units import OffsetUnit, converted
 from pipelines.refine import annotate, refiner
 from pipelines.release import Release, Releaser
 from pipelines.serve.answering.pending import PendingDocument, relations_out, with_offset_unit

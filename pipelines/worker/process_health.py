@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.memory import gpu_memory, gpu_memory_used, main_memory_used
-from pipelines.worker.events import count_breach, say
+from pipelines.worker.events import count_breach, log_event
 
 _MB = 1e6
 _WORSE = 1.1  # a breach is logged again when it has grown by this factor
@@ -67,7 +67,7 @@ class ProcessHealth:
     def log_loaded(self, seconds: float, memory_used: Mapping[str, int]) -> None:
         """Log the memory of the loaded model: its own figures and the driver's."""
         used = gpu_memory_used() if self._gpu else None
-        say(
+        log_event(
             "model loaded",
             **self._names,
             seconds=seconds,
@@ -115,7 +115,7 @@ class ProcessHealth:
 
     def log_exit(self, event: str) -> None:
         """Log that the process exits, with its totals."""
-        say(event, **self._names, documents=self.documents, grown_mb=round(self.grown_mb, 1))
+        log_event(event, **self._names, documents=self.documents, grown_mb=round(self.grown_mb, 1))
 
     def _watch_share(self, used: int | None) -> None:
         self.over_share = used is not None and self._share is not None and used > self._share
@@ -127,7 +127,7 @@ class ProcessHealth:
         self._worst = used
         self.breaches += 1
         count_breach(self._model)
-        say(
+        log_event(
             "GPU share exceeded",
             logging.WARNING,
             **self._names,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from actors.pages import page_format
 from actors.spans import Document, Failure, Section
-from pipelines.offsets import OffsetUnit
+from pipelines.offset_units import OffsetUnit
 from pipelines.serve.answering.url_documents import ByteBudget, Fetcher, FetchError
 from pipelines.serve.wire.requests import DocumentIn
 from pipelines.text.errors import BadFileError, BadMarkupError
