@@ -129,7 +129,7 @@ def _kind(config: dict[str, Any], file: Path) -> str:
 
 
 def _unlimited(encoder: dict[str, Any]) -> bool:
-    """Whether positions are only relative, so that the table of them bounds nothing."""
+    """True if positions are only relative, so that the table of them bounds nothing."""
     relative = encoder.get("relative_attention") and not encoder.get("position_biased_input", True)
     return bool(relative)
 

@@ -34,7 +34,7 @@ TRUNCATED = "Truncated"
 
 
 class ReleaseStatus(StrEnum):
-    """Whether a de-identified document has a text."""
+    """True if a de-identified document has a text."""
 
     OK = "ok"
     RESIDUE = "residue"

@@ -153,7 +153,7 @@ def sample(
 
 
 def has_problem(document: ReportDocument) -> bool:
-    """Whether it failed, was truncated, has problems or ungrounded entities."""
+    """True if it failed, was truncated, has problems or ungrounded entities."""
     return (
         document.status is not Status.OK
         or bool(document.problems)

@@ -174,12 +174,12 @@ def _in_line(
 
 
 def _capital(heading: str) -> bool:
-    """Whether words before a colon inside a line look like a heading."""
+    """True if words before a colon inside a line look like a heading."""
     return heading.strip()[:1].isupper()
 
 
 def _formed(line: str, text: str, end: int) -> bool:
-    """Whether a line after a blank one has the form of a heading."""
+    """True if a line after a blank one has the form of a heading."""
     if line.startswith("#"):
         return line.lstrip("#")[:1] == " "
     if line.startswith("**") and line.rstrip(":").endswith("**"):

@@ -145,7 +145,7 @@ def _scopes(text: str, sentence: Sentence) -> list[Scope]:
 
 
 def _stops(text: str, mark: CueMatch, effect: str) -> bool:
-    """Whether a mark ends the scopes of an effect: a stop, or a new item of another kind.
+    """True if a mark ends the scopes of an effect: a stop, or a new item of another kind.
 
     "No fever, possible pneumonia": the second item has a cue of its own.
     """
@@ -163,7 +163,7 @@ def _after_comma(text: str, mark: CueMatch) -> bool:
 
 
 def _decides(text: str, scope: Scope, start: int, end: int) -> bool:
-    """Whether a scope decides the entity at [start, end)."""
+    """True if a scope decides the entity at [start, end)."""
     mark = scope.mark
     if mark.start < start and end <= mark.end:
         return True  # within the cue: "evidence" in "no evidence of"

@@ -210,7 +210,7 @@ class Dates:
         return day, int(groups["m"]) if groups.get("m") else None
 
     def _swapped(self, match: re.Match[str]) -> bool:
-        """Whether the month stands before the day; with points it never does."""
+        """True if the month stands before the day; with points it never does."""
         first, second = int(match["p"]), int(match["q"])
         if first > 12 or second > 12:
             return second > 12

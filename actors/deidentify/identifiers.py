@@ -224,6 +224,6 @@ _VIN_WEIGHTS = (8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2)
 
 
 def _is_vin(value: str) -> bool:
-    """Whether the check digit of a vehicle's number holds (ISO 3779, as North America uses it)."""
+    """True if the check digit of a vehicle's number holds (ISO 3779, as North America uses it)."""
     total = sum(_VIN_VALUES[c] * w for c, w in zip(value, _VIN_WEIGHTS, strict=True))
     return value[8] == "0123456789X"[total % 11]

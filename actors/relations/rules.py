@@ -173,7 +173,7 @@ def _side(rule: RelationRule, after: bool) -> int:
 
 
 def _share_row(head: _Placed, tail: _Placed) -> bool:
-    """Whether both are in a row of the same table."""
+    """True if both are in a row of the same table."""
     return (
         head.cell is not None
         and tail.cell is not None
@@ -197,6 +197,6 @@ def _cost(rule: RelationRule, gap: str, bare: str) -> float | None:
 
 
 def _linked(gap: str, links: Sequence[str]) -> bool:
-    """Whether one of the linking words is the last in the gap, articles and the like aside."""
+    """True if one of the linking words is the last in the gap, articles and the like aside."""
     words = " ".join(_WORD.findall(gap.lower())[-4:])
     return any(re.search(rf"\b{re.escape(link)}\b", words) for link in links)

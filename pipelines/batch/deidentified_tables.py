@@ -164,6 +164,6 @@ class UnitRelease:
 
 
 def _is_derived(document: TableRow) -> bool:
-    """Whether an id is made of the path of the document's file; see ``pipelines.source.read``."""
+    """True if an id is made of the path of the document's file; see ``pipelines.source.read``."""
     source = document["source"]
     return document["doc_id"] in (source, f"{source}#{document['source_row']}")

@@ -172,7 +172,7 @@ class _Compared:
     changed: Sequence[SourceFile]
     gone: frozenset[str]
     drop: bool
-    """Whether the rows of files that are gone leave the tables."""
+    """True if the rows of files that are gone leave the tables."""
     unchanged: int
     listing: Listing
     files: Mapping[str, SourceFile]

@@ -65,7 +65,7 @@ def _next(loaded: LoadedPipeline, store: RunStore) -> tuple[Decision, str | None
 
 
 def _taken_over(store: RunStore, run_id: str, plan: RunPlan, pipeline: Pipeline) -> bool:
-    """Whether an open run has become the run of this plan: units that it has done, and that are
+    """True if an open run has become the run of this plan: units that it has done, and that are
     in the plan, need not be done again. Whatever else has changed in the lake since, a unit's id
     says which rows of which versions of files it covers."""
     try:
@@ -89,7 +89,7 @@ def _planned(plan: RunPlan) -> set[str]:
 
 
 def _same_work(before: RunPlan, now: RunPlan) -> bool:
-    """Whether a unit of the one has the rows that it would have in the other."""
+    """True if a unit of the one has the rows that it would have in the other."""
     if before.identity != now.identity or (before.increment is None) != (now.increment is None):
         return False
     if before.increment is None or now.increment is None:

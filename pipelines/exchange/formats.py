@@ -25,7 +25,7 @@ class ExportFormat(StrEnum):
 
     @property
     def is_folder(self) -> bool:
-        """Whether it writes a folder of files, and not one file."""
+        """True if it writes a folder of files, and not one file."""
         return self in (
             ExportFormat.BRAT,
             ExportFormat.LABEL_STUDIO,

@@ -160,7 +160,7 @@ class FinishedRun:
 
 
 def _overlap(one: Slice, other: Slice) -> bool:
-    """Whether two slices of a file have a row in common, or are of different versions of it."""
+    """True if two slices of a file have a row in common, or are of different versions of it."""
     apart = one.start + one.count <= other.start or other.start + other.count <= one.start
     return one.version != other.version or not apart
 

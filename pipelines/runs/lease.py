@@ -90,7 +90,7 @@ class Lease:
                 self._files.write(self._object(self._number), self._content(until=0.0))
 
     def held(self) -> bool:
-        """Whether nobody has taken it over."""
+        """True if nobody has taken it over."""
         return self._numbers()[-1:] == [self._number]
 
     def _renew(self) -> None:

@@ -95,7 +95,7 @@ def vacuum_sink(
 
 
 def _discard(store: RunStore, run_id: str, remove: bool) -> bool:
-    """Whether an open run is, or could be, discarded: not where it is being driven."""
+    """True if an open run is, or could be, discarded: not where it is being driven."""
     try:
         with Lease(store.folder, f"run-{run_id}"):
             if remove:

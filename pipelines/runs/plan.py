@@ -29,21 +29,21 @@ class Increment:
     replaces: tuple[tuple[str, str], ...] = ()
     """Live units (run, unit) that are no longer live once this run is committed."""
     keep_models: bool = False
-    """Whether rows that another model or configuration made are carried over too."""
+    """True if rows that another model or configuration made are carried over too."""
     retry_failed: bool = False
-    """Whether failed rows are done again rather than carried over."""
+    """True if failed rows are done again rather than carried over."""
     changes: tuple[tuple[str, int], ...] = ()
     """Why: files new, changed, gone; units stale, failed."""
 
     @property
     def new_rows(self) -> bool:
-        """Whether there may be documents that no earlier run had."""
+        """True if there may be documents that no earlier run had."""
         changes = dict(self.changes)
         return bool(changes.get("new") or changes.get("changed"))
 
     @property
     def only_retries(self) -> bool:
-        """Whether no document is processed but those that failed before."""
+        """True if no document is processed but those that failed before."""
         return not (self.new_rows or dict(self.changes).get("stale"))
 
 

@@ -100,7 +100,7 @@ class RunStore:
         return self.ledger().runs
 
     def is_committed(self, run_id: str) -> bool:
-        """Whether a run counts."""
+        """True if a run counts."""
         units = self.tables.open("units")
         return units is not None and units.has(run_id)
 

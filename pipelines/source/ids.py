@@ -19,7 +19,7 @@ Id = str | Failure | None
 
 
 def may_be_ids(type_: pa.DataType) -> bool:
-    """Whether ids can be made of an Arrow column of this type."""
+    """True if ids can be made of an Arrow column of this type."""
     if pa.types.is_dictionary(type_):
         type_ = type_.value_type
     return any(

@@ -60,7 +60,7 @@ def _fits(value: str | None, want: tuple[str | int | float, ...] | Between) -> b
 
 
 def _ordered(low: str | int | float, high: str | int | float) -> bool:
-    """Whether low <= high: as numbers where both are, else as text (ISO dates sort so)."""
+    """True if low <= high: as numbers where both are, else as text (ISO dates sort so)."""
     numbers = _number(low), _number(high)
     if numbers[0] is not None and numbers[1] is not None:
         return numbers[0] <= numbers[1]

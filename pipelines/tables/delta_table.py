@@ -110,7 +110,7 @@ class TableVersion:
         return self.delta.transaction_version(APP) or 0
 
     def has(self, run_id: str) -> bool:
-        """Whether the commit of a run is in it."""
+        """True if the commit of a run is in it."""
         return self.delta.transaction_version(run_id) is not None
 
     def schema(self) -> pa.Schema:
@@ -290,6 +290,6 @@ class Tables:
 
 
 def same_type(one: pa.DataType, other: pa.DataType) -> bool:
-    """Whether a table that says the one holds the other: names inside lists do not matter."""
+    """True if a table that says the one holds the other: names inside lists do not matter."""
     left, right = (pa.schema([pa.field("x", type_)]) for type_ in (one, other))
     return Field.from_arrow(left.field(0)).type == Field.from_arrow(right.field(0)).type

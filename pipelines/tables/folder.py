@@ -67,7 +67,7 @@ class SinkFolder:
             raise RunError(f"sink.path: cannot write to {self.path}: {_reason(error)}") from error
 
     def has_conditional_put(self) -> bool:
-        """Whether the store refuses to create an object that is there, tried with a small one;
+        """True if the store refuses to create an object that is there, tried with a small one;
         raises RunError where it cannot be written to."""
         probe = f"_runs/.probe-{secrets.token_hex(4)}"
         try:

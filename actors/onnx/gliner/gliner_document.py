@@ -53,7 +53,7 @@ class GlinerDocument:
 
     @property
     def done(self) -> bool:
-        """Whether all windows were read, or none will be any more."""
+        """True if all windows were read, or none will be any more."""
         ended = self.next == self._count and not self.waiting
         return self.failure is not None or ended or self.cancelled()
 
