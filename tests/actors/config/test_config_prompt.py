@@ -32,6 +32,6 @@ def test_spark_nlp_names_are_understood() -> None:
         ({**PROSE, "max_items": 0}, "max_items"),
     ],
 )
-def test_what_does_not_fit_is_an_error(content: dict[str, Any], message: str) -> None:
+def test_inconsistent_prompt_section_is_an_error(content: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         PromptSection.model_validate(content)

@@ -21,7 +21,7 @@ from actors.config.deidentify import Category, Deidentify, ReplacementPolicy
         ({"policy": {}}, "policy"),
     ],
 )
-def test_what_does_not_fit_is_named(section: dict[str, Any], says: str) -> None:
+def test_invalid_section_names_the_key(section: dict[str, Any], says: str) -> None:
     with pytest.raises(ValidationError, match=says):
         Deidentify.model_validate(section)
 

@@ -300,7 +300,7 @@ def test_a_label_too_long_for_a_prompt(folder: Path) -> None:
     ],
     ids=str,
 )
-def test_what_cannot_be_read_is_refused(
+def test_unreadable_model_folder_is_rejected(
     settings: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelFileError, match=message):

@@ -33,7 +33,7 @@ def stage() -> LinkingStage:
         ("DisorderOrSyndrome", "heart attack", "DOID:5844"),
     ],
 )
-def test_what_the_quickstart_has(stage: LinkingStage, label: str, text: str, code: str) -> None:
+def test_quickstart_terms_have_codes(stage: LinkingStage, label: str, text: str, code: str) -> None:
     entity = Entity(label, text, None, None, grounding=Grounding.UNGROUNDED)
 
     (linked,) = stage.refine("", Annotations((entity,))).entities

@@ -243,7 +243,7 @@ def _pool(gpus: float, actors: int) -> Pool:
     return Pool(num_gpus=gpus, min_actors=actors, max_actors=actors)
 
 
-def test_what_sums_allow_and_no_node_holds_is_refused() -> None:
+def test_actors_that_fit_no_single_node_are_rejected() -> None:
     two = [Node.of({"CPU": 4.0, "GPU": 1.0})] * 2
     check_nodes([_pool(0.5, 3), _pool(0.2, 2)], two)
     with pytest.raises(ConfigError, match=r"\(0\.6, 0\.6, 0\.6\) do not fit on 2 GPUs"):

@@ -58,7 +58,7 @@ def _pool(loaded: LoadedPipeline) -> Pool:
     return stage.actors
 
 
-def test_what_does_not_fit_is_refused_with_the_numbers(
+def test_pool_larger_than_the_cluster_is_rejected_with_numbers(
     monkeypatch: pytest.MonkeyPatch, asked: list[Any]
 ) -> None:
     _cluster(monkeypatch, {"CPU": 0.5})

@@ -187,7 +187,7 @@ def test_calibration_measures_what_can_run_here(tmp_path: Path) -> None:
     assert plan["hours"] is not None
 
 
-def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+def test_model_larger_than_the_gpu_is_rejected(tmp_path: Path) -> None:
     path = _config(tmp_path, "num_gpus: 0.1")
     with pytest.raises(ConfigError, match=r"llm: num_gpus 0\.1 of a GPU with 24\.0 GB"):
         _plan(path)

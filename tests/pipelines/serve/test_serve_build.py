@@ -58,7 +58,7 @@ def _deployments(application: Application) -> dict[str, Deployment]:
         ),
     ],
 )
-def test_what_sums_allow_and_no_node_holds_is_refused(
+def test_actors_that_fit_no_single_node_are_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pool: str, message: str
 ) -> None:
     """Serve would wait for its replicas for ever."""
