@@ -27,11 +27,14 @@ from actors.linking import term_keys
 from actors.linking.grams import grams
 from actors.linking.substitutes import learn
 from actors.linking.vocabulary import Vocabulary, VocabularyError
+from actors.linking.wordclasses import LIGHT
 
-FORMAT = 1
+FORMAT = 2
 """The layout of the files; an index of another one must be built again."""
 MOST_LEFT_OUT = 60
 """How much of a word's weight, in percent, is taken from it because names do without it."""
+LIGHT_SHARE = 60
+"""How much of its weight, in percent, a word keeps that says little in any vocabulary."""
 MANIFEST = "vocabulary.json"
 _PART = re.compile(r"\w[\w.-]*")
 TABLES = ("concepts", "types", "names", "words", "keys", "grams")
@@ -122,13 +125,18 @@ class _Names:
         flat, lengths, concept_of, key_names = array("i"), array("i"), array("i"), array("i")
         preferred, keys = array("b"), array("Q")
         for at, concept in enumerate(vocabulary.concepts):
+            # Terms of one concept that have the same stems, such as plurals and inversions, are one
+            # name: similar names are searched among half as many.
+            name_of: dict[frozenset[str], int] = {}
             for place, term in enumerate(concept.terms):
                 name_words = term_keys.words(term)
                 stems = term_keys.stems(name_words)
-                name = len(lengths)
+                name = name_of.setdefault(frozenset(stems), len(lengths))
                 for one in _keys(name_words, stems):
                     keys.append(one)
                     key_names.append(name)
+                if name < len(lengths):
+                    continue
                 distinct = list(dict.fromkeys(stems))
                 flat.extend(first_seen.setdefault(stem, len(first_seen)) for stem in distinct)
                 lengths.append(len(distinct))
@@ -157,6 +165,10 @@ class _Names:
         self._weights = _weights(self._frequency, len(lengths))
         for word, share in self._learned.left_out.items():
             self._weights[word] -= self._weights[word] * min(share, MOST_LEFT_OUT) // 100
+        for at, one in enumerate(order.tolist()):
+            if self._spellings[one] in LIGHT:
+                most = weight(int(self._frequency[at]), len(lengths)) * LIGHT_SHARE // 100
+                self._weights[at] = min(self._weights[at], most)
 
     def table(self) -> pa.Table:
         """Names in order: their concept, whether preferred, their words and total weight."""
@@ -195,7 +207,10 @@ class _Names:
     def keys(self) -> pa.Table:
         """Keys in order with their names; a key has several names where they fold alike."""
         order = np.lexsort((self._key_names, self._keys))
-        return pa.table({"key": self._keys[order], "name": self._key_names[order]})
+        keys, names = self._keys[order], self._key_names[order]
+        new = np.ones(len(keys), dtype=bool)
+        new[1:] = (keys[1:] != keys[:-1]) | (names[1:] != names[:-1])
+        return pa.table({"key": keys[new], "name": names[new]})
 
     def grams(self) -> pa.Table:
         """Character trigrams in order, each with the words that have it."""
@@ -221,7 +236,7 @@ def _keys(name_words: list[str], stems: list[str]) -> set[int]:
     found = {
         term_keys.exact_key(name_words),
         term_keys.folded_key(stems),
-        term_keys.joined_key(stems),
+        term_keys.joined_key(name_words),
     }
     bare = term_keys.bare_stems(stems)
     if bare and len(bare) < len(stems):

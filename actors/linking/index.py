@@ -67,13 +67,26 @@ class Lists:
         return self.values[np.arange(len(offsets), dtype=np.int32) + offsets], begins
 
 
+class _Strings:
+    """A column of strings, of which one is read without the detour over an Arrow scalar."""
+
+    def __init__(self, column: Any) -> None:
+        _, offsets, content = column.buffers()
+        self._starts = np.frombuffer(offsets, dtype=np.int32)[column.offset :]
+        self._bytes = memoryview(content if content is not None else b"")
+
+    def __getitem__(self, at: int) -> str:
+        start, end = self._starts[at : at + 2].tolist()
+        return str(self._bytes[start:end], "utf-8")
+
+
 class VocabularyIndex:
     """The tables of an index. Opening maps files and reads nothing else."""
 
     def __init__(self, folder: Path) -> None:
         self.manifest = read_manifest(folder)
         concepts = _open(folder, "concepts")
-        self._codes, self._terms = concepts["code"], concepts["term"]
+        self._codes, self._terms = _Strings(concepts["code"]), _Strings(concepts["term"])
         self.concept_types = _lists(concepts["types"])
         self.parents = _lists(concepts["parents"])
         self.types: list[str] = _open(folder, "types")["type"].to_pylist()
@@ -89,7 +102,7 @@ class VocabularyIndex:
         self.word_names = _lists(words["names"])
         self.substitutes = _lists(words["substitutes"])
         self.similarities = _lists(words["similarities"])
-        self._spellings = words["spelling"]
+        self._spellings = _Strings(words["spelling"])
         keys = _open(folder, "keys")
         self._keys: Hashes = _numbers(keys["key"])
         self._key_names: Int32Array = _numbers(keys["name"])
@@ -99,11 +112,11 @@ class VocabularyIndex:
 
     def code(self, concept: int) -> str:
         """The code of a concept."""
-        return str(self._codes[concept].as_py())
+        return self._codes[concept]
 
     def term(self, concept: int) -> str:
         """The preferred name of a concept."""
-        return str(self._terms[concept].as_py())
+        return self._terms[concept]
 
     def names_of_key(self, key: int) -> Int32Array:
         """The names with a key, in the order of the vocabulary."""
@@ -122,7 +135,7 @@ class VocabularyIndex:
 
     def spelling(self, word: int) -> str:
         """The stem that a word number stands for."""
-        return str(self._spellings[word].as_py())
+        return self._spellings[word]
 
     def gram_places(self, grams: list[int]) -> list[int]:
         """Where the trigrams that some word has stand in `gram_words`."""

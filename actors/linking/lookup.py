@@ -16,6 +16,7 @@ from actors.arrays import Int32Array
 from actors.linking import term_keys
 from actors.linking.index import VocabularyIndex
 from actors.linking.similar import Similar
+from actors.linking.strengths import in_milligrams
 
 EXACT, FOLDED, SIMILAR = "exact", "folded", "similar"
 _SCORES = {"exact": 1.0, "folded": 0.97, "joined": 0.95, "bare": 0.9}
@@ -63,7 +64,7 @@ class Lookup:
         for names, how in self._by_key(words, stems):
             if _SCORES[how] < threshold:
                 continue
-            found = self._ranked(names, np.ones(len(names), dtype=np.int32), most)
+            found = self._equal(names, most)
             if found:
                 label = EXACT if how == "exact" else FOLDED
                 hits = [Hit(concept, _SCORES[how], label) for concept, _ in found]
@@ -73,6 +74,12 @@ class Lookup:
                     hits += [hit for hit in more if hit.concept not in known]
                 return tuple(hits[:most])
         return self._similar_concepts(stems, most, threshold)
+
+    def knows(self, text: str) -> bool:
+        """Whether a concept has this name, but for case, accents, plural and word order."""
+        words = term_keys.words(text)
+        keyed = self._by_key(words, term_keys.stems(words)) if words else ()
+        return any(self._equal(names, 1) for names, _ in keyed)
 
     def _similar_concepts(self, stems: list[str], most: int, threshold: float) -> tuple[Hit, ...]:
         names, scores = self._similar.find(stems)
@@ -86,8 +93,15 @@ class Lookup:
     def product(self, text: str, details: tuple[str, ...]) -> Hit | None:
         """The concept most like a drug among those whose name has all words of it and its details.
 
-        "metformin" with "500 mg" and "tablet" gives "metformin hydrochloride 500 MG Oral Tablet".
+        "metformin" with "500 mg" and "tablet" gives "metformin hydrochloride 500 MG Oral Tablet",
+        and a brand gives the branded product. Strengths are tried as they stand, then in
+        milligrams.
         """
+        converted = tuple(map(in_milligrams, details))
+        found = self._product(text, details)
+        return found if found or converted == details else self._product(text, converted)
+
+    def _product(self, text: str, details: tuple[str, ...]) -> Hit | None:
         stems = term_keys.stems(term_keys.words(" ".join((text, *details))))
         names, scores = self._similar.find(stems)
         wanted = [self._index.word(term_keys.key(one)) for one in dict.fromkeys(stems)]
@@ -101,10 +115,14 @@ class Lookup:
         index = self._index
         yield index.names_of_key(term_keys.exact_key(words)), "exact"
         yield index.names_of_key(term_keys.folded_key(stems)), "folded"
-        yield index.names_of_key(term_keys.joined_key(stems)), "joined"
+        yield index.names_of_key(term_keys.joined_key(words)), "joined"
         if self._drugs and (bare := term_keys.bare_stems(stems)):
             yield index.names_of_key(term_keys.folded_key(bare)), "bare"
             yield index.names_of_key(term_keys.bare_key(bare)), "bare"
+
+    def _equal(self, names: Int32Array, most: int) -> list[tuple[int, int]]:
+        """`_ranked` of names that are equally good."""
+        return self._ranked(names, np.ones(len(names), dtype=np.int32), most) if len(names) else []
 
     def _ranked(self, names: Int32Array, scores: Int32Array, most: int) -> list[tuple[int, int]]:
         """At most ``most`` (concept, score), each concept once, in order; names come best first."""

@@ -1,11 +1,73 @@
-"""What to look up for an entity: its words, and its words with abbreviations written out."""
+"""What to look up for an entity beside its own words: its abbreviations written out."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 
+from actors.linking.term_keys import words
+from actors.linking.wordlists import FUNCTION_WORDS
+from actors.spans import Annotations, Entity
+
 _WORD = re.compile(r"[^\W_]+(?:[-./][^\W_]+)*")
+_SHORT_FORM = re.compile(r"(?=.*[A-Z].*[A-Z])[^\W_][\w./-]{1,9}")
+_DEPTH = 2
+"""How often a long form is written out again: it may have a short form in it."""
+
+
+class Mentions:
+    """The entities of one document, as they are looked up."""
+
+    def __init__(self, text: str, annotations: Annotations) -> None:
+        self._text = text
+        self._annotations = annotations
+        self._asides: dict[tuple[str, str], str] | None = None
+
+    def written_out(self, entity: Entity) -> str | None:
+        """The text of an entity with the short forms that the document defines replaced."""
+        return written_out(entity.text, self._annotations.abbreviations)
+
+    def aside(self, entity: Entity) -> str | None:
+        """The entity of the same label that a short form, which is not defined, seems to stand for.
+
+        It stands right before the short form's brackets, or its words have the short form's letters
+        as initials. Of several the first.
+        """
+        if _SHORT_FORM.fullmatch(entity.text) is None:
+            return None
+        if self._asides is None:
+            self._asides = self._find_asides()
+        found = self._asides.get((entity.label, entity.text))
+        return found or self._asides.get((entity.label, _letters(entity.text)))
+
+    def _find_asides(self) -> dict[tuple[str, str], str]:
+        found: dict[tuple[str, str], str] = {}
+        before: dict[str, Entity] = {}
+        for entity in self._annotations.entities:
+            initials = _initials(entity.text)
+            if len(initials) > 1:
+                found.setdefault((entity.label, initials), entity.text)
+        placed = (one for one in self._annotations.entities if one.start is not None)
+        for entity in sorted(placed, key=lambda one: (one.start, one.end)):
+            long = before.get(entity.label)
+            if _SHORT_FORM.fullmatch(entity.text) is None:
+                before[entity.label] = entity
+            elif long is not None and self._in_brackets_after(long, entity):
+                found[entity.label, entity.text] = found.get((entity.label, entity.text), long.text)
+        return found
+
+    def _in_brackets_after(self, long: Entity, short: Entity) -> bool:
+        """Whether the text between them is the beginning of a bracket and nothing else."""
+        between = self._text[long.end : short.start].strip()
+        return between in ("(", "[")
+
+
+def _letters(short: str) -> str:
+    return "".join(character for character in short.casefold() if character.isalnum())
+
+
+def _initials(long: str) -> str:
+    return "".join(word[0] for word in words(long) if word not in FUNCTION_WORDS)
 
 
 def written_out(mention: str, abbreviations: Mapping[str, str]) -> str | None:
@@ -16,13 +78,14 @@ def written_out(mention: str, abbreviations: Mapping[str, str]) -> str | None:
     """
     if not abbreviations:
         return None
-    if mention in abbreviations:
-        return abbreviations[mention]
     text = mention
     for short, long in abbreviations.items():
         if f"({short})" in text and long.casefold() in text.casefold():
             text = text.replace(f"({short})", " ")
-    text = _WORD.sub(lambda match: _long_form(match.group(), abbreviations), text)
+    for _ in range(_DEPTH):
+        text = abbreviations.get(text) or _WORD.sub(
+            lambda match: _long_form(match.group(), abbreviations), text
+        )
     return text if text != mention else None
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from actors.config.linking import LinkedVocabulary, Linking
 from actors.linking.index import Manifest, VocabularyIndex, read_manifest
 from actors.linking.lookup import Hit, Lookup
-from actors.linking.lookup_terms import written_out
+from actors.linking.lookup_terms import Mentions
 from actors.linking.similar import Similar
 from actors.spans import Annotations, Code, Entity, Relation
 
@@ -35,10 +35,11 @@ class LinkingStage:
         return LinkingStage, (self._config,)
 
     def refine(self, text: str, annotations: Annotations) -> Annotations:
-        """The annotations with the codes of every entity; ``text`` is not needed for them."""
+        """The annotations with the codes of every entity."""
         details = _details(annotations)
+        mentions = Mentions(text, annotations)
         entities = tuple(
-            self._linked(entity, details.get(at, ()), annotations)
+            self._linked(entity, details.get(at, ()), mentions)
             for at, entity in enumerate(annotations.entities)
         )
         return replace(annotations, entities=entities)
@@ -48,12 +49,13 @@ class LinkingStage:
         """Name, version and size of every vocabulary, in the order of the configuration."""
         return tuple(links.manifest for links in self._links)
 
-    def _linked(self, entity: Entity, details: tuple[str, ...], said: Annotations) -> Entity:
+    def _linked(self, entity: Entity, details: tuple[str, ...], mentions: Mentions) -> Entity:
         codes: list[Code] = []
         for links in self._links:
             if entity.label in links.labels:
-                long = written_out(entity.text, said.abbreviations)
-                codes += links.codes(entity.label, entity.text, long, details)
+                long = mentions.written_out(entity)
+                aside = mentions.aside(entity) if long is None else None
+                codes += links.codes(entity.label, entity.text, long, aside, details)
         return replace(entity, codes=tuple(codes)) if codes else entity
 
 
@@ -78,7 +80,12 @@ class _Links:
         self.codes = lru_cache(maxsize=MOST_REMEMBERED)(self._codes)
 
     def _codes(
-        self, label: str, text: str, long: str | None, details: tuple[str, ...]
+        self,
+        label: str,
+        text: str,
+        long: str | None,
+        aside: str | None,
+        details: tuple[str, ...],
     ) -> tuple[Code, ...]:
         lookup = self._lookups[label]
         most, threshold = self._config.top_k, self._config.threshold
@@ -86,6 +93,9 @@ class _Links:
         if long is not None:
             # What the document defines goes before what others mean by the same letters.
             hits = lookup.find(long, most, threshold)
+            hits = tuple(replace(hit, how=ABBREVIATION) for hit in hits)
+        if not hits and aside is not None and not lookup.knows(text):
+            hits = lookup.find(aside, most, threshold)
             hits = tuple(replace(hit, how=ABBREVIATION) for hit in hits)
         if not hits:
             hits = lookup.find(text, most, threshold)

@@ -17,6 +17,9 @@ LEAST_CONCEPTS = 2
 """Concepts that must agree."""
 LEAST_SHARE = 0.05
 """Of the concepts that have the rarer word, those that must agree."""
+RARELY, RARE_SIMILARITY = 0.03, 65
+"""A word that is used in another's place in a smaller share of that one's concepts is not worth
+more: *hysteria* stands for *disorder* in one name, but *disorder* does not say hysteria."""
 FULL = 100
 """The similarity of a word to itself; others are integers below it."""
 
@@ -62,12 +65,15 @@ def learn(concepts: Iterable[Sequence[Sequence[int]]], numbers: frozenset[int]) 
         enough = count >= LEAST_CONCEPTS and share >= LEAST_SHARE
         if enough and not (left in numbers and right in numbers):
             similarity = min(FULL - 5, round(FULL * (0.6 + share)))
-            found += [(left, right, similarity), (right, left, similarity)]
+            for word, instead in ((left, right), (right, left)):
+                often = count >= RARELY * seen[word]
+                worth = similarity if often else min(similarity, RARE_SIMILARITY)
+                found.append((word, instead, worth))
     return Learned(
         sorted(found),
         {
-            word: round(FULL * count / seen[word])
-            for word, count in sorted(without.items())
-            if count >= LEAST_CONCEPTS and word not in numbers
+            left: round(FULL * count / seen[left])
+            for left, count in sorted(without.items())
+            if count >= LEAST_CONCEPTS and left not in numbers
         },
     )

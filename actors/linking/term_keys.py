@@ -27,13 +27,16 @@ _GREEK = {
 }  # fmt: skip
 _GREEK_TABLE = str.maketrans({letter: f" {name} " for letter, name in _GREEK.items()})
 _POSSESSIVE = re.compile(r"(?<=\w)['’´`]s\b")
-_WORD = re.compile(r"[^\W_]+")
+_WORD = re.compile(r"(?<!\w)\d+\.\d+(?!\w)|[^\W_]+")
+"""A decimal number is one word: 0.25 mg is not 25 mg."""
 _UNIT = re.compile(r"(?<=\d)(?=(?:mg|mcg|g|ml|iu|meq|mmol)\b)")
 """Between a number and its unit: 500mg is two words."""
 
-_ROMAN = {
+_NUMBERS = {
+    "first": "1", "second": "2", "third": "3", "fourth": "4", "fifth": "5", "sixth": "6",
+    "seventh": "7", "eighth": "8", "ninth": "9", "tenth": "10",
     "i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6", "vii": "7", "viii": "8",
-    "ix": "9",
+    "ix": "9", "x": "10", "xi": "11", "xii": "12", "xiii": "13",
 }  # fmt: skip
 
 
@@ -49,8 +52,8 @@ def words(text: str) -> list[str]:
 @lru_cache(maxsize=1 << 18)
 def stem(word: str) -> str:
     """A word without its plural, in one of its spellings: tumours, tumors, tumour -> tumor."""
-    if len(word) < 4 or word.isdigit():
-        return _ROMAN.get(word, word)
+    if len(word) < 4 or word in _NUMBERS:
+        return _NUMBERS.get(word, word)
     word = word.replace("ae", "e").replace("oe", "e").replace("our", "or")
     word = word.replace("sulph", "sulf").replace("z", "s").replace("ll", "l")
     if word.endswith(("tre", "bre")):
@@ -93,9 +96,9 @@ def folded_key(name_stems: list[str]) -> int:
     return key("f " + " ".join(sorted(name_stems)))
 
 
-def joined_key(name_stems: list[str]) -> int:
-    """The key of the stems in order, wherever the spaces are."""
-    return key("j " + "".join(name_stems))
+def joined_key(name_words: list[str]) -> int:
+    """The key of all words' stems in order, wherever the spaces are."""
+    return key("j " + "".join(map(stem, name_words)))
 
 
 def bare_key(name_stems: list[str]) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 FUNCTION_WORDS = frozenset({
     "a", "an", "the", "of", "and", "or", "in", "on", "at", "by", "to", "for", "from", "with",
-    "due", "as", "nos", "de", "la", "el", "los", "las", "del", "y", "con", "por", "en", "para",
+    "due", "as", "nos", "included", "formerly", "de", "la", "el", "los", "las", "del", "y", "con",
+    "por", "en", "para",
     "le", "les", "des", "du", "et", "der", "die", "das", "und", "von", "mit",
 })  # fmt: skip
 """Words that a reordered or shortened name loses, in English, Spanish, French and German.

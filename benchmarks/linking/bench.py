@@ -26,7 +26,7 @@ from actors.config.linking import LinkedVocabulary, Linking
 from actors.linking import LinkingStage, build_index, gather, read
 from actors.linking.lookup_terms import written_out
 from actors.linking.vocabulary import Vocabulary
-from actors.spans import Annotations, Entity, Grounding
+from actors.spans import Annotations, Entity
 from benchmarks.linking import corpora, peers, scale
 from benchmarks.machine import machine
 
@@ -133,7 +133,7 @@ def _linked(
     given = [
         Annotations(
             tuple(
-                Entity("mention", mention.text, None, None, grounding=Grounding.UNGROUNDED)
+                Entity("mention", mention.text, mention.start, mention.start + len(mention.text))
                 for mention in document.mentions
             ),
             abbreviations=document.abbreviations,
@@ -141,7 +141,9 @@ def _linked(
         for document in documents
     ]
     start = time.process_time()
-    refined = [stage.refine("", one) for one in given]
+    refined = [
+        stage.refine(document.text, one) for document, one in zip(documents, given, strict=True)
+    ]
     seconds = time.process_time() - start
     codes = [[code.code for code in entity.codes] for one in refined for entity in one.entities]
     return codes, seconds
@@ -156,7 +158,7 @@ def _texts(documents: list[corpora.Abstract]) -> list[str]:
 
 
 def _plain(texts: list[str]) -> corpora.Abstract:
-    return corpora.Abstract("", tuple(corpora.Mention(one, frozenset()) for one in texts), {})
+    return corpora.Abstract("", tuple(corpora.Mention(one, 0, frozenset()) for one in texts), {})
 
 
 def _at(found: list[list[str]], gold: list[frozenset[str]]) -> dict[str, float]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.linking.abbreviations import defined
+from actors.relations.abbreviations import find_abbreviations
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,10 @@ WITHOUT_VOCABULARY = ("psytar", "medprocner_es", "spl_adr_200")
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """A gold mention and its codes."""
+    """A gold mention, where its text begins in the document, and its codes."""
 
     text: str
+    start: int
     gold: frozenset[str]
 
 
@@ -77,12 +78,12 @@ def _read(path: Path, task: Task) -> Iterator[Abstract]:
         for line in gzip.GzipFile(fileobj=stored) if path.suffix == ".gz" else stored:
             document = json.loads(line)
             mentions = [
-                Mention(entity["text"], gold)
+                Mention(entity["text"], entity["start"], gold)
                 for entity in document["entities"]
                 if not task.labels or entity["label"] in task.labels
                 if (gold := _gold(entity, task.prefix))
             ]
-            yield Abstract(document["text"], tuple(mentions), defined(document["text"]))
+            yield Abstract(document["text"], tuple(mentions), find_abbreviations(document["text"]))
 
 
 def _gold(entity: dict[str, object], prefix: str) -> frozenset[str]:

@@ -133,5 +133,31 @@ def test_words_are_learned_from_names_that_differ_in_one() -> None:
     assert learned.left_out == {syndrome: 100}
 
 
+def test_a_word_that_is_rarely_used_for_another_is_worth_less() -> None:
+    disorder, hysteria = 0, 1
+    rare = [[[disorder, at], [hysteria, at]] for at in (2, 3)]
+    usual = [[[disorder, at]] for at in range(4, 104)]
+
+    learned = learn([*rare, *usual], frozenset())
+
+    assert learned.words == [(disorder, hysteria, 65), (hysteria, disorder, 95)]
+
+
+def test_terms_of_the_same_stems_are_one_name(tmp_path: Path) -> None:
+    terms = (
+        "Kidney Diseases",
+        "Disease, Kidney",
+        "Diseases, Kidney",
+        "Kidney Disease",
+        "Nephrosis",
+    )
+    names = [Name("C", term, "list", at, preferred=not at) for at, term in enumerate(terms)]
+    index = VocabularyIndex(build_index(gather("x", "1", names), tmp_path))
+
+    assert len(index.concept_of) == 2
+    for term in terms:
+        assert Lookup(index, Similar(index)).find(term, 1, 0.5)[0].how == "exact"
+
+
 def test_one_vote_is_none() -> None:
     assert learn([[[0, 1], [0, 2]]], frozenset()).words == []

@@ -1,8 +1,11 @@
 import pytest
 
+from actors.linking import build_index, gather
 from actors.linking.index import VocabularyIndex
 from actors.linking.lookup import Hit, Lookup
 from actors.linking.similar import Similar
+from actors.linking.strengths import in_milligrams
+from actors.linking.vocabulary import Name
 
 
 def looked_up(
@@ -92,6 +95,63 @@ def test_strength_and_form_choose_the_product(index: VocabularyIndex) -> None:
     assert product("500mg", "tablet") == "R2"
     assert product("850 mg") == "R3"
     assert product("250 mg") is None
+
+
+@pytest.fixture(scope="module")
+def rxnorm(tmp_path_factory: pytest.TempPathFactory) -> VocabularyIndex:
+    """Names and term types as RxNorm has them."""
+    concepts = (
+        ("IN", "digoxin"),
+        ("BN", "Lanoxin"),
+        ("SCD", "digoxin 0.125 MG Oral Tablet"),
+        ("SCD", "digoxin 0.25 MG Oral Tablet"),
+        ("SCD", "digoxin 0.05 MG/ML Oral Solution"),
+        ("SBD", "digoxin 0.125 MG Oral Tablet [Lanoxin]"),
+        ("SBD", "digoxin 0.25 MG Oral Tablet [Lanoxin]"),
+    )
+    names = [
+        Name(term, term, "list", row, preferred=True, types=(kind,))
+        for row, (kind, term) in enumerate(concepts, start=1)
+    ]
+    return VocabularyIndex(build_index(gather("rx", "1", names), tmp_path_factory.mktemp("rx")))
+
+
+@pytest.mark.parametrize(
+    ("drug", "details", "product"),
+    [
+        ("digoxin", ("0.25 mg", "tablet"), "digoxin 0.25 MG Oral Tablet"),
+        ("Lanoxin", ("0.25 mg", "tablet"), "digoxin 0.25 MG Oral Tablet [Lanoxin]"),
+        ("Lanoxin", ("125 mcg",), "digoxin 0.125 MG Oral Tablet [Lanoxin]"),
+        ("digoxin", ("250 \N{MICRO SIGN}g",), "digoxin 0.25 MG Oral Tablet"),
+        ("digoxin", ("solution",), "digoxin 0.05 MG/ML Oral Solution"),
+        ("digoxin", ("0.5 mg", "tablet"), None),
+        ("digoxin", ("25 mg", "tablet"), None),
+        ("warfarin", ("0.25 mg", "tablet"), None),
+    ],
+)
+def test_the_clinical_drug_among_ingredient_brand_and_product(
+    rxnorm: VocabularyIndex, drug: str, details: tuple[str, ...], product: str | None
+) -> None:
+    lookup = Lookup(rxnorm, Similar(rxnorm), types=("SCD", "SBD", "IN", "BN"), drugs=True)
+
+    hit = lookup.product(drug, details)
+
+    assert (hit and rxnorm.term(hit.concept)) == product
+
+
+@pytest.mark.parametrize(
+    ("strength", "converted"),
+    [
+        ("500 mcg", "0.5 mg"),
+        ("1 g", "1000 mg"),
+        ("0.5g", "500 mg"),
+        ("100 ug/ml", "0.1 mg/ml"),
+        ("5 mg", "5 mg"),
+        ("10 units", "10 units"),
+    ],
+)
+def test_masses_are_in_milligrams(strength: str, converted: str) -> None:
+    assert in_milligrams(strength) == converted
 
 
 def test_answers_do_not_depend_on_what_came_before(index: VocabularyIndex) -> None:

@@ -48,7 +48,7 @@ def test_entities_get_codes_and_nothing_else_changes(config: Linking) -> None:
     assert replace(refined, entities=bare) == given
 
 
-def test_abbreviation_defined_in_the_document_takes_precedence(
+def test_what_the_document_defines_goes_before_what_letters_mean_elsewhere(
     config: Linking,
 ) -> None:
     text = "Breast cancer (COLD). COLD again, familial COLD-associated."
@@ -66,6 +66,39 @@ def test_a_long_form_that_is_no_name_leaves_the_short_one(config: Linking) -> No
     given = replace(marked("cold", ("cold", "Disease")), abbreviations={"cold": "zq xv"})
 
     assert codes(LinkingStage(config).refine("cold", given)) == [[("D7", "exact")]]
+
+
+@pytest.mark.parametrize(
+    ("text", "short"),
+    [
+        ("Breast cancer (QXB) was found. QXB again.", "QXB"),
+        ("Breast cancer was found. The BC was large.", "BC"),
+    ],
+)
+def test_a_short_form_that_nothing_defines_means_the_mention_that_fits(
+    text: str, short: str, config: Linking
+) -> None:
+    refined = LinkingStage(config).refine(
+        text, marked(text, ("Breast cancer", "Disease"), (short, "Disease"))
+    )
+
+    assert codes(refined) == [[("D1", "exact")], [("D1", "abbreviation")]]
+
+
+def test_a_short_form_of_the_vocabulary_means_what_it_says_there(config: Linking) -> None:
+    text = "Lung cancer (COLD) was found."
+    given = marked(text, ("Lung cancer", "Disease"), ("COLD", "Disease"))
+
+    assert codes(LinkingStage(config).refine(text, given)) == [[("D3", "exact")], [("D7", "exact")]]
+
+
+def test_a_short_form_in_a_long_one_is_written_out_too(config: Linking) -> None:
+    text = "AB"
+    given = replace(
+        marked(text, ("AB", "Disease")), abbreviations={"AB": "familial BC", "BC": "breast cancer"}
+    )
+
+    assert codes(LinkingStage(config).refine(text, given)) == [[("D2", "abbreviation")]]
 
 
 def test_strength_and_form_choose_the_clinical_drug(config: Linking) -> None:
@@ -154,8 +187,8 @@ def test_answers_are_the_golden_ones(config: Linking) -> None:
 
     found = [[(code.code, code.score) for code in one.codes] for one in refined.entities]
     assert (RESULTS["linking"], found) == (
-        1,
-        [[("D1", 0.7654), ("D2", 0.5222)], [("D3", 0.8707), ("D1", 0.4671)], [("R1", 0.9)]],
+        2,
+        [[("D1", 0.7654), ("D2", 0.5985)], [("D3", 0.8707), ("D1", 0.4671)], [("R1", 0.9)]],
     )
 
 

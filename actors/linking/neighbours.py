@@ -1,0 +1,174 @@
+"""Words of a vocabulary that stand for a word of a mention.
+
+The same stem; a word that the vocabulary uses in its place (`substitutes`); a word that differs in
+its end only (noun and adjective); and, for words that the vocabulary lacks, a similar spelling.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from rapidfuzz.distance import LCSseq, Prefix
+
+from actors.arrays import Int32Array
+from actors.linking import term_keys
+from actors.linking.build import weight
+from actors.linking.grams import BEGINNING, beginning, grams
+from actors.linking.index import VocabularyIndex
+from actors.linking.substitutes import FULL
+from actors.linking.tally import Tally
+from actors.linking.wordclasses import alike, compound
+
+MOST_NEIGHBOURS = 32
+LEAST_SIMILARITY = 55
+ALIKE = 80
+"""What the same spelling would be worth where a word is not in the vocabulary."""
+DICE_SHARE = 90
+"""What full agreement in trigrams is worth, in hundredths: less than a substitute."""
+LEAST_DICE = 350
+"""Thousandths of shared trigrams below which two words are not compared."""
+MOST_GRAM_POSTINGS = 40_000
+MOST_COMPARED = 48
+"""Spellings that are compared letter by letter."""
+MOST_REMEMBERED = 1 << 15
+_NONE = np.empty(0, dtype=np.int32)
+_TURNING = (
+    "non", "hyper", "hypo", "anti", "pre", "post", "micro", "macro", "intra", "extra", "inter",
+    "a", "an", "de", "dys", "in", "un",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """Words of the vocabulary for one word of a mention, with similarities in [1, FULL].
+
+    ``words`` are in ascending order. ``postings``: (number of names, word, similarity, the names).
+    """
+
+    words: Int32Array
+    similarities: Int32Array
+    weight: int
+    postings: tuple[tuple[int, int, int, Int32Array], ...]
+
+
+class Words:
+    """Finds the neighbours of words in an index."""
+
+    def __init__(self, index: VocabularyIndex) -> None:
+        self.index = index
+        self._tally = Tally(len(index.weights))
+        self.neighbours = lru_cache(maxsize=MOST_REMEMBERED)(self._neighbours)
+
+    def _neighbours(self, stem: str) -> Neighbours:
+        index = self.index
+        own = index.word(term_keys.key(stem))
+        found: dict[int, int] = {}
+        if own is not None:
+            found[own] = FULL
+            for other, similarity in zip(
+                index.substitutes[own].tolist(), index.similarities[own].tolist(), strict=True
+            ):
+                found[other] = similarity
+        parts = compound(stem)
+        for others in (alike(stem), parts):
+            for other, similarity in others.items():
+                at = index.word(term_keys.key(other))
+                if at is not None:
+                    found[at] = max(found.get(at, 0), similarity)
+        # What a compound means is known; another of like spelling means something else.
+        if not (parts and own is None):
+            for at, similarity in self._similar(stem, known=own is not None):
+                found[at] = max(found.get(at, 0), similarity)
+        best = sorted(found.items(), key=lambda item: (-item[1], item[0]))[: MOST_NEIGHBOURS + 1]
+        known = weight(0, len(index.concept_of)) if own is None else int(index.weights[own])
+        if own is None and best:
+            known = max(int(index.weights[one]) for one, _ in best)
+        best.sort()
+        names_of = [index.word_names[one] for one, _ in best]
+        return Neighbours(
+            np.array([one for one, _ in best], dtype=np.int32),
+            np.array([similarity for _, similarity in best], dtype=np.int32),
+            known,
+            tuple(
+                (len(names), one, similarity, names)
+                for names, (one, similarity) in zip(names_of, best, strict=True)
+            ),
+        )
+
+    def _similar(self, stem: str, *, known: bool) -> list[tuple[int, int]]:
+        words, dice = self._ending_otherwise(stem) if known else self._alike_in_trigrams(stem)
+        index = self.index
+        found = []
+        for word, shares in zip(words.tolist(), dice.tolist(), strict=True):
+            spelling = index.spelling(word)
+            similarity = _by_prefix(stem, spelling)
+            if not known:
+                similarity = max(similarity, DICE_SHARE * shares // 1000, _misspelt(stem, spelling))
+            if similarity >= LEAST_SIMILARITY and not _opposite(stem, spelling):
+                found.append((word, min(FULL - 5, similarity)))
+        return found
+
+    def _ending_otherwise(self, stem: str) -> tuple[Int32Array, Int32Array]:
+        """The words that begin with the same four letters: those that have the same trigrams."""
+        places = self.index.gram_places(beginning(stem))
+        if len(places) < BEGINNING:
+            return _NONE, _NONE
+        lists = [self.index.gram_words[at] for at in places]
+        if sum(map(len, lists)) > MOST_GRAM_POSTINGS:
+            return _NONE, _NONE
+        words, shared = self._tally.add(np.concatenate(lists), 1)
+        words = words[shared == BEGINNING]
+        return words, words
+
+    def _alike_in_trigrams(self, stem: str) -> tuple[Int32Array, Int32Array]:
+        """The words that share most trigrams, and how many, in thousandths of all of both."""
+        index = self.index
+        own = grams(stem)
+        lists = sorted((index.gram_words[at] for at in index.gram_places(own)), key=len)
+        kept: list[Int32Array] = []
+        seen = 0
+        for words in lists:
+            seen += len(words)
+            if kept and seen > MOST_GRAM_POSTINGS:
+                break
+            kept.append(words)
+        if not kept:
+            return _NONE, _NONE
+        words, shared = self._tally.add(np.concatenate(kept), 1)
+        # A word has about as many trigrams as its spelling has letters. Thousandths: integers, so
+        # that no processor rounds another way.
+        dice = 2000 * shared // (len(own) + index.gram_counts[words])
+        near = np.flatnonzero(dice >= LEAST_DICE)
+        if len(near) > MOST_COMPARED:
+            order = (dice[near].astype(np.int64) << 32) - words[near]
+            near = near[np.argpartition(order, -MOST_COMPARED)[-MOST_COMPARED:]]
+        return words[near], dice[near]
+
+
+def _by_prefix(one: str, other: str) -> int:
+    """The similarity of words that differ in their ends only, such as a noun and its adjective."""
+    shared = Prefix.similarity(one, other)
+    short, long = sorted((len(one), len(other)))
+    if shared < 4 or shared < short - min(2, 2 * (shared - 4)) or long - shared > 5:
+        return 0
+    return FULL * 2 * shared // (short + long)
+
+
+def _opposite(one: str, other: str) -> bool:
+    """Whether two words differ in a prefix that turns the meaning: hypertension, hypotension."""
+    (prefix, rest), (other_prefix, other_rest) = _prefix(one), _prefix(other)
+    return prefix != other_prefix and rest == other_rest
+
+
+def _prefix(word: str) -> tuple[str, str]:
+    for prefix in _TURNING:
+        if word.startswith(prefix):
+            return prefix, word[len(prefix) :]
+    return "", word
+
+
+def _misspelt(one: str, other: str) -> int:
+    """The similarity of spellings that may be of one word: that of their common subsequence."""
+    return ALIKE * 2 * LCSseq.similarity(one, other) // (len(one) + len(other))

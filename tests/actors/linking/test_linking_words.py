@@ -1,0 +1,93 @@
+"""Which words of a vocabulary stand for a word of a mention."""
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.linking import build_index, gather
+from actors.linking.index import VocabularyIndex
+from actors.linking.neighbours import Words
+from actors.linking.tally import Tally
+from actors.linking.vocabulary import Name
+from actors.linking.wordclasses import compound
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Words:
+    terms = (
+        "Kidney Diseases", "Neurotoxicity", "Muscle Rigidity", "Frigidity", "Hypertension",
+        "Cerebellar Ataxia", "Familial Cancer", "Bridged Sella", "Angioma", "Poisoning", "Angina",
+    )  # fmt: skip
+    names = [Name(f"C{at}", term, "list", at) for at, term in enumerate(terms)]
+    return Words(
+        VocabularyIndex(build_index(gather("x", "1", names), tmp_path_factory.mktemp("words")))
+    )
+
+
+def spelled(words: Words, stem: str) -> set[str]:
+    return {words.index.spelling(one) for one in words.neighbours(stem).words.tolist()}
+
+
+@pytest.mark.parametrize(
+    ("stem", "neighbours"),
+    [
+        ("rigidity", {"rigidity"}),  # A known word is no misspelling of another.
+        ("rigidty", {"rigidity", "frigidity"}),
+        ("cerebel", {"cerebelar"}),
+        ("bridging", {"bridged"}),
+        ("hypotension", set()),
+        ("nephropathy", {"kidney", "diseas"}),
+        ("nephrotoxicity", {"kidney"}),
+        ("autosomal", {"familial"}),
+        ("tumor", {"cancer"}),
+        ("angin", {"angin"}),
+    ],
+)
+def test_the_words_that_stand_for_a_word(words: Words, stem: str, neighbours: set[str]) -> None:
+    assert spelled(words, stem) == neighbours
+
+
+@pytest.mark.parametrize(
+    ("word", "part"),
+    [("nephropathy", "renal"), ("cardiotoxicity", "heart"), ("arthralgi", "joint")],
+)
+def test_compounds_have_parts(word: str, part: str) -> None:
+    assert part in compound(word)
+
+
+@pytest.mark.parametrize("word", ["pathy", "sympathy", "kidney", "", "toxicity"])
+def test_other_words_have_none(word: str) -> None:
+    assert compound(word) == {}
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 9)), max_size=40))
+def test_a_tally_is_the_sum_by_id(pairs: list[tuple[int, int]]) -> None:
+    tally = Tally(21)
+    ids = np.array([one for one, _ in pairs], dtype=np.int32)
+    worths = np.array([worth for _, worth in pairs], dtype=np.int32)
+
+    for _ in range(2):
+        distinct, sums = tally.add(ids, worths)
+        found = dict(zip(distinct.tolist(), sums.tolist(), strict=True))
+        assert found == {at: int(worths[ids == at].sum()) for at in set(ids.tolist())}
+
+
+def test_threads_share_a_tally() -> None:
+    tally = Tally(100)
+    ids = np.arange(100, dtype=np.int32)
+    wrong: list[int] = []
+
+    def add() -> None:
+        for _ in range(200):
+            _, sums = tally.add(ids, 3)
+            wrong.extend(sums[sums != 3].tolist())
+
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
