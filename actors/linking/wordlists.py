@@ -1,4 +1,4 @@
-"""The word lists of folding."""
+"""The word lists of term keys."""
 
 from __future__ import annotations
 

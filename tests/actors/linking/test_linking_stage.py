@@ -48,7 +48,7 @@ def test_entities_get_codes_and_nothing_else_changes(config: Linking) -> None:
     assert replace(refined, entities=bare) == given
 
 
-def test_what_the_document_defines_goes_before_what_letters_mean_elsewhere(
+def test_abbreviation_defined_in_the_document_takes_precedence(
     config: Linking,
 ) -> None:
     text = "Breast cancer (COLD). COLD again, familial COLD-associated."
