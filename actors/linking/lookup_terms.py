@@ -15,7 +15,7 @@ _DEPTH = 2
 """How often a long form is written out again: it may have a short form in it."""
 
 
-class Mentions:
+class LookupTerms:
     """The entities of one document, as they are looked up."""
 
     def __init__(self, text: str, annotations: Annotations) -> None:

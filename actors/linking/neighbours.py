@@ -18,7 +18,7 @@ from actors.linking.build import weight
 from actors.linking.grams import BEGINNING, beginning, grams
 from actors.linking.index import VocabularyIndex
 from actors.linking.substitutes import FULL
-from actors.linking.tally import Tally
+from actors.linking.sums_by_id import SumsById
 from actors.linking.wordclasses import alike, compound
 
 MOST_NEIGHBOURS = 32
@@ -53,12 +53,12 @@ class Neighbours:
     postings: tuple[tuple[int, int, int, Int32Array], ...]
 
 
-class Words:
+class VocabularyWords:
     """Finds the neighbours of words in an index."""
 
     def __init__(self, index: VocabularyIndex) -> None:
         self.index = index
-        self._tally = Tally(len(index.weights))
+        self._sums = SumsById(len(index.weights))
         self.neighbours = lru_cache(maxsize=MOST_REMEMBERED)(self._neighbours)
 
     def _neighbours(self, stem: str) -> Neighbours:
@@ -118,7 +118,7 @@ class Words:
         lists = [self.index.gram_words[at] for at in places]
         if sum(map(len, lists)) > MOST_GRAM_POSTINGS:
             return _NONE, _NONE
-        words, shared = self._tally.add(np.concatenate(lists), 1)
+        words, shared = self._sums.add(np.concatenate(lists), 1)
         words = words[shared == BEGINNING]
         return words, words
 
@@ -136,7 +136,7 @@ class Words:
             kept.append(words)
         if not kept:
             return _NONE, _NONE
-        words, shared = self._tally.add(np.concatenate(kept), 1)
+        words, shared = self._sums.add(np.concatenate(kept), 1)
         # A word has about as many trigrams as its spelling has letters. Thousandths: integers, so
         # that no processor rounds another way.
         dice = 2000 * shared // (len(own) + index.gram_counts[words])

@@ -14,9 +14,9 @@ import numpy as np
 
 from actors.arrays import Int32Array
 from actors.linking.index import VocabularyIndex
-from actors.linking.neighbours import Neighbours, Words
+from actors.linking.neighbours import Neighbours, VocabularyWords
 from actors.linking.substitutes import FULL
-from actors.linking.tally import Tally
+from actors.linking.sums_by_id import SumsById
 
 MENTION_SHARE = 35
 """Percent of a similarity that the mention's words decide; those of the name decide the rest, so
@@ -36,8 +36,8 @@ class Similar:
 
     def __init__(self, index: VocabularyIndex) -> None:
         self._index = index
-        self._words = Words(index)
-        self._tally = Tally(len(index.concept_of))
+        self._words = VocabularyWords(index)
+        self._sums = SumsById(len(index.concept_of))
         self._found = lru_cache(maxsize=MOST_REMEMBERED)(self._find)
 
     def find(self, stems: list[str]) -> tuple[Int32Array, Int32Array]:
@@ -74,7 +74,7 @@ class Similar:
             sizes.append(len(names))
             left -= len(names)
         worths = np.array([posting[3] for posting in postings[: len(taken)]], dtype=np.int32)
-        names, sums = self._tally.add(np.concatenate(taken), np.repeat(worths, sizes))
+        names, sums = self._sums.add(np.concatenate(taken), np.repeat(worths, sizes))
         ranks = sums.astype(np.int64) * 1000 // (total + self._index.totals[names])
         return _best(names, ranks)
 

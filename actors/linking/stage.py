@@ -9,7 +9,7 @@ from pathlib import Path
 from actors.config.linking import LinkedVocabulary, Linking
 from actors.linking.index import Manifest, VocabularyIndex, read_manifest
 from actors.linking.lookup import Hit, Lookup
-from actors.linking.lookup_terms import Mentions
+from actors.linking.lookup_terms import LookupTerms
 from actors.linking.similar import Similar
 from actors.spans import Annotations, Code, Entity, Relation
 
@@ -37,7 +37,7 @@ class LinkingStage:
     def refine(self, text: str, annotations: Annotations) -> Annotations:
         """The annotations with the codes of every entity."""
         details = _details(annotations)
-        mentions = Mentions(text, annotations)
+        mentions = LookupTerms(text, annotations)
         entities = tuple(
             self._linked(entity, details.get(at, ()), mentions)
             for at, entity in enumerate(annotations.entities)
@@ -49,7 +49,7 @@ class LinkingStage:
         """Name, version and size of every vocabulary, in the order of the configuration."""
         return tuple(links.manifest for links in self._links)
 
-    def _linked(self, entity: Entity, details: tuple[str, ...], mentions: Mentions) -> Entity:
+    def _linked(self, entity: Entity, details: tuple[str, ...], mentions: LookupTerms) -> Entity:
         codes: list[Code] = []
         for links in self._links:
             if entity.label in links.labels:

@@ -9,25 +9,25 @@ from hypothesis import strategies as st
 
 from actors.linking import build_index, gather
 from actors.linking.index import VocabularyIndex
-from actors.linking.neighbours import Words
-from actors.linking.tally import Tally
+from actors.linking.neighbours import VocabularyWords
+from actors.linking.sums_by_id import SumsById
 from actors.linking.vocabulary import Name
 from actors.linking.wordclasses import compound
 
 
 @pytest.fixture(scope="module")
-def words(tmp_path_factory: pytest.TempPathFactory) -> Words:
+def words(tmp_path_factory: pytest.TempPathFactory) -> VocabularyWords:
     terms = (
         "Kidney Diseases", "Neurotoxicity", "Muscle Rigidity", "Frigidity", "Hypertension",
         "Cerebellar Ataxia", "Familial Cancer", "Bridged Sella", "Angioma", "Poisoning", "Angina",
     )  # fmt: skip
     names = [Name(f"C{at}", term, "list", at) for at, term in enumerate(terms)]
-    return Words(
+    return VocabularyWords(
         VocabularyIndex(build_index(gather("x", "1", names), tmp_path_factory.mktemp("words")))
     )
 
 
-def spelled(words: Words, stem: str) -> set[str]:
+def spelled(words: VocabularyWords, stem: str) -> set[str]:
     return {words.index.spelling(one) for one in words.neighbours(stem).words.tolist()}
 
 
@@ -46,7 +46,9 @@ def spelled(words: Words, stem: str) -> set[str]:
         ("angin", {"angin"}),
     ],
 )
-def test_the_words_that_stand_for_a_word(words: Words, stem: str, neighbours: set[str]) -> None:
+def test_the_words_that_stand_for_a_word(
+    words: VocabularyWords, stem: str, neighbours: set[str]
+) -> None:
     assert spelled(words, stem) == neighbours
 
 
@@ -65,24 +67,24 @@ def test_other_words_have_none(word: str) -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 9)), max_size=40))
 def test_a_tally_is_the_sum_by_id(pairs: list[tuple[int, int]]) -> None:
-    tally = Tally(21)
+    sums_by_id = SumsById(21)
     ids = np.array([one for one, _ in pairs], dtype=np.int32)
     worths = np.array([worth for _, worth in pairs], dtype=np.int32)
 
     for _ in range(2):
-        distinct, sums = tally.add(ids, worths)
+        distinct, sums = sums_by_id.add(ids, worths)
         found = dict(zip(distinct.tolist(), sums.tolist(), strict=True))
         assert found == {at: int(worths[ids == at].sum()) for at in set(ids.tolist())}
 
 
-def test_threads_share_a_tally() -> None:
-    tally = Tally(100)
+def test_threads_share_the_sums() -> None:
+    sums_by_id = SumsById(100)
     ids = np.arange(100, dtype=np.int32)
     wrong: list[int] = []
 
     def add() -> None:
         for _ in range(200):
-            _, sums = tally.add(ids, 3)
+            _, sums = sums_by_id.add(ids, 3)
             wrong.extend(sums[sums != 3].tolist())
 
     threads = [threading.Thread(target=add) for _ in range(4)]

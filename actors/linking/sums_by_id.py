@@ -9,7 +9,7 @@ import numpy as np
 from actors.arrays import Int32Array
 
 
-class Tally:
+class SumsById:
     """Adds up worths by id in [0, size): in time that grows with the ids given, not with the size.
 
     The arrays are made once and zero between calls; threads take turns.
