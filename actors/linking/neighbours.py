@@ -157,7 +157,7 @@ def _by_prefix(one: str, other: str) -> int:
 
 
 def _opposite(one: str, other: str) -> bool:
-    """Whether two words differ in a prefix that turns the meaning: hypertension, hypotension."""
+    """True if two words differ in a prefix that turns the meaning: hypertension, hypotension."""
     (prefix, rest), (other_prefix, other_rest) = _prefix(one), _prefix(other)
     return prefix != other_prefix and rest == other_rest
 
