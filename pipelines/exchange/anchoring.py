@@ -60,7 +60,7 @@ def _placed(text: str, span: Quoted, unit: OffsetUnit) -> tuple[Fragment, ...] |
     found = tuple((at[start], at[end]) for start, end in span.fragments)
     if not found or any(start >= end for start, end in found):
         return None
-    words = "".join(text[start:end] for start, end in found)
+    words = " ".join(text[start:end] for start, end in found)  # as tools join fragments
     if span.words is not None and _letters(words) != _letters(span.words):
         return None
     return found
