@@ -149,10 +149,12 @@ def test_neighbours_do_not_matter(load: Load) -> None:
     assert together[0].fingerprint == alone[0].fingerprint
 
 
-def test_equal_texts_draw_by_their_own_document_id(load: Load) -> None:
+def test_draws_follow_the_content_and_not_the_id(load: Load) -> None:
     extractor = load(sampling={"temperature": 2.0, "top_k": 0, "top_p": 1, "min_p": 0})
-    extractions = extractor.extract([Document(id=str(i), text=NOTES[0]) for i in range(6)])
-    assert len({e.completion for e in extractions}) > 1
+    equal = extractor.extract([Document(id=str(i), text=NOTES[0]) for i in range(6)])
+    assert len({e.completion for e in equal}) == 1
+    others = extractor.extract([Document(id="1", text=NOTES[0] + " " * i) for i in range(6)])
+    assert len({e.completion for e in others}) > 1
 
 
 def test_output_at_its_limit_is_truncated_and_keeps_what_is_complete(load: Load) -> None:
