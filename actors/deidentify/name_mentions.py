@@ -145,7 +145,8 @@ def _any_of(words: set[str], ending: str = "") -> re.Pattern[str] | None:
     if not words:
         return None
     longest_first = sorted(words, key=lambda word: (-len(word), word))
-    return re.compile(rf"(?<!\w)(?:{'|'.join(map(spelled, longest_first))}){ending}(?!\w)")
+    # "Don" is not in "don't".
+    return re.compile(rf"(?<!\w)(?:{'|'.join(map(spelled, longest_first))}){ending}(?!\w|['’]t\b)")
 
 
 def _form(text: str, match: re.Match[str]) -> str:

@@ -25,6 +25,9 @@ pa do jr sr mr mrs ms miss herr frau hr fr sra srta don doña dña dn dna m mme 
 TITLES = frozenset(_TITLES_WORDS.split())
 """Titles and forms of address, without points and in lower case; folded too."""
 
+# With a capital they are given names, too: "Smith, Don".
+_GIVEN_TOO = frozenset(["Don", "DON", "Ben", "BEN"])
+
 _UPPER = (
     r"[^\W\d_a-zà-öø-ÿāăąćčđęěğıľłńňőœřśşšťůűźžơưạảấầẩẫậắằẳẵặẹẻẽếềểễệỉịọỏốồổỗộớờởỡợụủứừửữựỳỵỷỹ]"
 )
@@ -149,6 +152,5 @@ def name_words(text: str) -> list[tuple[int, int]]:
         (match.start(), match.end())
         for match in NAME_WORD.finditer(text)
         if len(match[0]) > 1
-        and match[0].lower() not in PARTICLES
-        and match[0].lower() not in TITLES
+        and (match[0] in _GIVEN_TOO or match[0].lower() not in PARTICLES | TITLES)
     ]

@@ -67,6 +67,12 @@ def test_words_that_only_look_like_a_name(name: str, text: str) -> None:
     assert found(text, name) == []
 
 
+def test_a_given_name_that_is_a_title_too() -> None:
+    text = "Smith, Don came. BEN said: Don't. I don't know Dr Benning, don Pedro."
+    assert found(text, "Don Smith") == ["Smith", "Don"]
+    assert found(text, "Ben Smith") == ["Smith", "BEN"]
+
+
 def test_a_word_at_the_beginning_of_a_sentence_with_evidence_of_a_name() -> None:
     text = "How long? Long came back. LONG, M. was well. Long history."
     assert found(text, "Mary Long") == ["Long", "LONG, M."]
