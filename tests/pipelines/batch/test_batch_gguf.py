@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -45,12 +46,18 @@ def model(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def actor(model: Path, tmp_path: Path) -> Iterator[ExtractActor]:
+@contextmanager
+def _opened(model: Path, sink: Path) -> Iterator[ExtractActor]:
     stage = Stage("tiny", load_model(model), Pool())
-    made = ExtractActor(StageWork(0, stage, str(tmp_path / "sink"), "run", 2, Storage()))
+    made = ExtractActor(StageWork(0, stage, str(sink), "run", 2, Storage()))
     yield made
     _extractor(made).close()
+
+
+@pytest.fixture
+def actor(model: Path, tmp_path: Path) -> Iterator[ExtractActor]:
+    with _opened(model, tmp_path / "sink") as made:
+        yield made
 
 
 def _extractor(actor: ExtractActor) -> Extractor:
@@ -82,16 +89,20 @@ def _said(blocks: Sequence[pa.Table]) -> dict[str, list[tuple[str, int, int]]]:
     }
 
 
-def test_units_in_flight_share_the_slots_of_one_engine(actor: ExtractActor) -> None:
+def test_units_in_flight_share_the_slots_of_one_engine(
+    actor: ExtractActor, model: Path, tmp_path: Path
+) -> None:
     units = [_unit(number) for number in range(3)]
 
-    async def one_by_one() -> list[pa.Table]:
+    async def one_by_one(actor: ExtractActor) -> list[pa.Table]:
         return [await actor(unit) for unit in units]
 
     async def together() -> list[pa.Table]:
         return await asyncio.gather(*(actor(unit) for unit in units))
 
-    alone = _said(asyncio.run(one_by_one()))
+    # Another actor: the same one would copy its first answers.
+    with _opened(model, tmp_path / "alone") as other:
+        alone = _said(asyncio.run(one_by_one(other)))
     backend = _extractor(actor)._backend
     assert isinstance(backend, GenerativeBackend)
     runner, seen = backend.engine._runner, [0]
