@@ -15,6 +15,7 @@ from tempfile import TemporaryFile
 import ray
 
 from actors.config import ConfigError
+from actors.memory import cores
 from pipelines.private_ray import private_ray
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,9 @@ def _start(num_gpus: int | None) -> None:
                     # Without "local" Ray looks for a cluster started earlier on this machine, and
                     # waits minutes for one that has died.
                     address="local",
+                    # Ray counts all cores of the machine, also those that a container or an
+                    # affinity keeps from this process.
+                    num_cpus=cores(),
                     num_gpus=num_gpus,
                     include_dashboard=False,
                     logging_level=logging.ERROR,

@@ -15,9 +15,11 @@ class Starts:
 
     def __init__(self, failures: int) -> None:
         self.failures, self.calls = failures, 0
+        self.settings: dict[str, Any] = {}
 
     def __call__(self, **settings: Any) -> None:
         self.calls += 1
+        self.settings = settings
         if self.calls <= self.failures:
             raise Exception("The current node timed out during startup.")
 
@@ -29,6 +31,16 @@ def test_a_slow_machine_gets_a_second_attempt(monkeypatch: pytest.MonkeyPatch) -
     with ray_cluster.cluster():
         pass
     assert starts.calls == 3
+
+
+def test_ray_declares_the_cores_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts = Starts(failures=0)
+    monkeypatch.setattr("ray.init", starts)
+    monkeypatch.setattr("pipelines.ray_cluster.cores", lambda: 3)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with ray_cluster.cluster():
+        pass
+    assert starts.settings["num_cpus"] == 3
 
 
 def test_a_machine_on_which_ray_never_starts_is_an_error_that_says_so(

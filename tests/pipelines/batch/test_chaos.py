@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import TWO_CORES
 from support.chaos import KINDS
 from support.chaos_runs import chaos, uneven_lake
 from support.lake import Quiet, hashing, pipeline, rows_of
@@ -30,6 +31,7 @@ def server() -> Iterator[S3Server]:
         Storage().apply()
 
 
+@TWO_CORES
 @pytest.mark.timeout(600)
 def test_a_driver_an_actor_a_worker_and_a_node_are_killed(server: S3Server, tmp_path: Path) -> None:
     *_, (kills, _, wrong) = chaos(server, tmp_path, kills=3, seconds=0.1, seed=4)

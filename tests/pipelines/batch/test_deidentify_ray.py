@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import PATHS
+from support import PATHS, TWO_CORES
 from support.deidentify import SECRET, counterparts
 
 from pipelines.deidentification import KEY
 from pipelines.runs.store import RunStore
 
-pytestmark = [pytest.mark.ray, pytest.mark.weights, pytest.mark.timeout(290)]
+pytestmark = [TWO_CORES, pytest.mark.ray, pytest.mark.weights, pytest.mark.timeout(290)]
 PIPELINE = """
 name: clinic
 source: {path: notes/, id: id, extra_columns: [pid, name]}

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from support import TWO_CORES
 from support.images import encoded, written
 from typer.testing import CliRunner
 
@@ -176,6 +177,7 @@ class _Quiet:
         """Say nothing."""
 
 
+@TWO_CORES
 @pytest.mark.ray
 @pytest.mark.weights
 def test_a_folder_of_pictures_becomes_two_tables(lake: Path) -> None:
