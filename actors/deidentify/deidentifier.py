@@ -15,7 +15,7 @@ from actors.deidentify.dates import Dates
 from actors.deidentify.detector import Detector
 from actors.deidentify.findings import Finding
 from actors.deidentify.keys import SecretKey
-from actors.deidentify.moving import on_progress
+from actors.deidentify.moving import move_annotations
 from actors.deidentify.name_mentions import Mentions, Terms
 from actors.deidentify.names import PARTICLES, TITLES, name_words
 from actors.deidentify.offset_map import Edit, OffsetMap
@@ -120,7 +120,7 @@ class Deidentifier:
         done = Deidentified(
             new_text,
             offsets,
-            on_progress(annotations, new_text, offsets, clean, is_identifier),
+            move_annotations(annotations, new_text, offsets, clean, is_identifier),
             Counter((edit.category, edit.policy) for edit in offsets.edits),
             (
                 *self._rules_again(text, offsets, mentions),

@@ -12,7 +12,7 @@ Clean = Callable[[str], str]
 """A text without identifiers that stands beside the document, such as a normalised value."""
 
 
-def on_progress(
+def move_annotations(
     annotations: Annotations,
     new_text: str,
     offsets: OffsetMap,

@@ -137,7 +137,7 @@ class OcrReader(Closeable):
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="ocr")
         self._thread = threading.Thread(target=self._run, name="ocr-reader", daemon=True)
         self._in_flight: list[OcrJob] = []
-        self._moved = on_progress
+        self._on_progress = on_progress
         self._closed = False
         self._thread.start()
 
@@ -153,7 +153,7 @@ class OcrReader(Closeable):
         ``on_page`` is called after each page."""
         if self._closed:
             raise RuntimeError("the OCR model is closed")
-        job = OcrJob(document, Future(), self._moved, budget, on_page)
+        job = OcrJob(document, Future(), self._on_progress, budget, on_page)
         self._feed.put(job)
         return job.future
 

@@ -133,7 +133,7 @@ class OnnxBackend:
         self.memory_used = memory_growth(before)
         """Bytes by which the process has grown while the model was loaded and probed."""
         self._name = config.name
-        self._moved = on_progress
+        self._on_progress = on_progress
         self._ahead = _BATCHES_AHEAD * config.session.batch_tokens
         self._changed = threading.Condition()
         self._closed = False
@@ -223,7 +223,7 @@ class OnnxBackend:
             tokens,
             lane.runners,
             lambda: not (self._closed or (lane.long and lane.came)),
-            self._moved,
+            self._on_progress,
         )
         for future in turns:
             reading = in_flight[future]

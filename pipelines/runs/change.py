@@ -46,15 +46,15 @@ class FinishedRun:
         live = {one.key: one for one in snapshot.units}
         replaced = self._replaced(snapshot, live)
         self._check_files(snapshot, live, replaced)
-        on_progress = _with_counterparts(snapshot, self._moved(snapshot, live, replaced))
+        moved = _with_counterparts(snapshot, self._moved(snapshot, live, replaced))
         mine = self.units(live, snapshot.ledger.number + 1)
-        lighter = [_without(snapshot, live[key], ids) for key, ids in on_progress.items()]
-        stay = [one for key, one in live.items() if key not in replaced and key not in on_progress]
+        lighter = [_without(snapshot, live[key], ids) for key, ids in moved.items()]
+        stay = [one for key, one in live.items() if key not in replaced and key not in moved]
         return Change(
             files=tuple(file for done in self.done.values() for file in done.files),
             units=(*mine, *lighter),
             replaced=frozenset(replaced),
-            on_progress=on_progress,
+            moved=moved,
             identity=self.plan.identity,
             empty=self.plan.empty,
             facts=self.facts([*stay, *mine, *lighter]),

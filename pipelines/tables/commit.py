@@ -56,7 +56,7 @@ class Change:
     """Its units, and those of other runs that lose documents, as they are afterwards."""
     replaced: frozenset[UnitKey]
     """Live units whose rows go."""
-    on_progress: Mapping[UnitKey, tuple[str, ...]]
+    moved: Mapping[UnitKey, tuple[str, ...]]
     """Ids of documents, and of their de-identified counterparts, that go from live units which
     otherwise stay."""
     identity: str
@@ -118,15 +118,15 @@ class _Prepared:
     number: int
     files: tuple[DataFile, ...]
     replaced: frozenset[UnitKey]
-    on_progress: Mapping[UnitKey, tuple[str, ...]]
+    moved: Mapping[UnitKey, tuple[str, ...]]
     ledger: pa.Table
     """The new rows of ``units``, that of the run among them."""
 
     def apply(self, tables: Tables, table: TableVersion) -> None:
         """Commit to one table of results; raises ConflictError."""
         adds = [file for file in self.files if file.table == table.name]
-        gone = self.replaced | self.on_progress.keys()
-        ids = {id_ for on_progress in self.on_progress.values() for id_ in on_progress}
+        gone = self.replaced | self.moved.keys()
+        ids = {id_ for moved in self.moved.values() for id_ in moved}
         removes: list[LiveFile] = []
         for file, keys in keys_of(tables.folder, table, gone) if gone else ():
             rest = self._rest(tables, table.name, file, keys, ids)
@@ -148,9 +148,9 @@ class _Prepared:
             return DATA[name].empty_table()
         rows = tables.folder.read_table(f"{name}/{file.path}")
         going = among(rows, [key for key in keys if key in self.replaced])
-        if on_progress := [key for key in keys if key in self.on_progress]:
+        if moved := [key for key in keys if key in self.moved]:
             theirs = pc.is_in(rows["doc_id"], value_set=pa.array(sorted(ids), pa.string()))
-            going = pc.or_(going, pc.and_(among(rows, on_progress), theirs))
+            going = pc.or_(going, pc.and_(among(rows, moved), theirs))
         return rows.filter(pc.invert(going)) if pc.any(going).as_py() else None
 
     def apply_until_done(self, tables: Tables, name: str) -> None:
@@ -168,7 +168,7 @@ class _Prepared:
         retries = Retries(tables.folder.path)
         while (table := tables.existing("units")).number < self.number:
             files = table.files()
-            gone = self.replaced | self.on_progress.keys()
+            gone = self.replaced | self.moved.keys()
             if len(files) < _LEDGER_FILES:
                 held = {f.path for f, _ in keys_of(tables.folder, table, gone)} if gone else set()
                 files = [file for file in files if file.path in held]
@@ -200,7 +200,7 @@ class _Prepared:
             number=facts["number"],
             files=tuple(DataFile(**row) for row in files.to_pylist()),
             replaced=frozenset((run, unit) for run, unit in facts["replaced"]),
-            on_progress={(run, unit): tuple(ids) for run, unit, ids in facts["moved"]},
+            moved={(run, unit): tuple(ids) for run, unit, ids in facts["moved"]},
             ledger=ledger,
         )
 
@@ -218,12 +218,10 @@ def _write_down(tables: Tables, run_id: str, number: int, change: Change) -> _Pr
         "run_id": run_id,
         "number": number,
         "replaced": sorted(change.replaced),
-        "moved": [(*key, list(ids)) for key, ids in change.on_progress.items()],
+        "moved": [(*key, list(ids)) for key, ids in change.moved.items()],
     }
     columns = {column: [getattr(f, column) for f in change.files] for column in _FILE.names}
     files = pa.table(columns, schema=_FILE.with_metadata({"medspan": json.dumps(facts)}))
     tables.folder.write_table(f"{name}.units.parquet", ledger)
     tables.folder.write_table(f"{name}.files.parquet", files)
-    return _Prepared(
-        name, run_id, number, change.files, change.replaced, change.on_progress, ledger
-    )
+    return _Prepared(name, run_id, number, change.files, change.replaced, change.moved, ledger)

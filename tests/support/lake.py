@@ -249,7 +249,7 @@ def store_rows(
             files=tuple(file for one in done.values() for file in one.files),
             units=tuple(made),
             replaced=frozenset(replaces),
-            on_progress={},
+            moved={},
             identity="identity",
             empty=(),
             facts={

@@ -129,9 +129,9 @@ def test_intervals_are_kept_in_every_form(
             assert again.year is not None
             assert again.month is not None
             assert again.day is not None
-            on_progress = date(again.year, again.month, again.day)
-            assert on_progress == day + timedelta(days=days)
-        shifted.append(on_progress)
+            moved = date(again.year, again.month, again.day)
+            assert moved == day + timedelta(days=days)
+        shifted.append(moved)
     assert shifted[1] - shifted[0] == second - first
 
 

@@ -156,27 +156,27 @@ def test_annotations_move_and_none_is_dropped() -> None:
         abbreviations={"JS": "John Smith"},
     )
     done = _RULES.apply(NOTE, annotations, "p")
-    on_progress = done.annotations
+    moved = done.annotations
     assert done.text is not None
-    assert [(e.label, e.text) for e in on_progress.entities] == [
+    assert [(e.label, e.text) for e in moved.entities] == [
         ("PATIENT", "[NAME]"),
         ("DRUG", "aspirin"),
         ("STRENGTH", "100 mg"),
         ("PROBLEM", "[NAME] fever"),
     ]
-    for entity in on_progress.entities[:3]:
+    for entity in moved.entities[:3]:
         assert done.text[entity.start : entity.end] == entity.text
-    assert on_progress.entities[0].attributes == {}
-    drug = on_progress.entities[1]
+    assert moved.entities[0].attributes == {}
+    drug = moved.entities[1]
     assert drug.codes == annotations.entities[1].codes
     assert drug.assertion is not None
     cue = drug.assertion.cues[0]
     assert done.text[cue.start : cue.end] == "no"
-    section = on_progress.sections[0]
+    section = moved.sections[0]
     assert done.text[section.start : section.heading_end] == "Patient: "
     assert section.end == len(done.text)
-    assert on_progress.relations == (Relation(1, 2, "strength", attributes={"said": "to [NAME]"}),)
-    assert on_progress.abbreviations == {"JS": "[NAME]"}
+    assert moved.relations == (Relation(1, 2, "strength", attributes={"said": "to [NAME]"}),)
+    assert moved.abbreviations == {"JS": "[NAME]"}
 
 
 class TestResidue:

@@ -217,14 +217,14 @@ def test_output_or_read_pages_count_as_progress(hosted: Replica) -> None:
         printed = watch.still
         watch._since -= 50
         Answering.last.on_progress()
-        on_progress = watch.still
+        progressed = watch.still
         watch._since -= 50
         document, future = Answering.last.held.pop(0)
         future.set_result(Answering.last.read(document))
         read = watch.still
         Answering.last.release()
         await task
-        return max(printed, on_progress, read), await hosted.held()
+        return max(printed, progressed, read), await hosted.held()
 
     still, held = asyncio.run(scenario())
     assert still < 40
@@ -245,6 +245,7 @@ class Leafing:
         on_progress: OnProgress,
         cpu_fallback: bool,
     ) -> None:
+        self.config = config
         self.on_progress, self.memory_used = on_progress, {"GPU": 3_000_000}
         Leafing.last = self
 
