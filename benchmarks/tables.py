@@ -179,7 +179,7 @@ def _commit(
                 for unit in units
             ),
             replaced=frozenset(replaced),
-            on_progress={},
+            moved={},
             identity="f" * 16,
             empty=(),
             facts={
