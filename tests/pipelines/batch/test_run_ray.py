@@ -14,7 +14,7 @@ import pytest
 import ray
 from deltalake import DeltaTable
 from deltalake.schema import PrimitiveType
-from support import ROOT
+from support import ROOT, TWO_CORES
 
 from actors.config import ConfigError, load_model
 from actors.config.merge import Merge
@@ -165,6 +165,7 @@ def test_an_interrupted_run_is_invisible_and_resumes_to_the_same(tmp_path: Path)
     assert sink.marker(run_id)["counts"]["entities"] == whole.marker(whole_id)["counts"]["entities"]
 
 
+@TWO_CORES
 def test_two_steps_agree_and_their_entities_are_merged(tmp_path: Path) -> None:
     source = _lake(tmp_path / "lake", _rows(5))
     sink, run_id = _run(_pipeline(source, tmp_path / "out", steps=2, pool=Pool(num_cpus=0.5)))
