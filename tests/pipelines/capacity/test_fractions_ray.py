@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import ray
+from support import TWO_CORES
 from support.lake import HashModel, Row, pipeline, rows_of, with_pool, write_rows
 
 from actors.config import ConfigError, ModelConfig
@@ -239,6 +240,7 @@ class Uneven(Counted):
         return HashModel(config, share, seconds, "")
 
 
+@TWO_CORES
 def test_run_reports_balanced_max_actors(tmp_path: Path) -> None:
     load = Uneven(str(tmp_path / "processes"))
     outcome, _ = _drive(tmp_path, [f"d{i}" for i in range(32)], load, 2, num_gpus=0.2)
