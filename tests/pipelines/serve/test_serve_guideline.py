@@ -105,7 +105,7 @@ def test_a_guideline_like_a_well_is_refused(client: TestClient, deep: int) -> No
 @pytest.mark.parametrize(
     ("label", "code"),
     [
-        ({f"L{i}": {} for i in range(5_000)}, "too_many_values"),
+        ({f"L{i}": {} for i in range(20_000)}, "too_many_values"),
         ({"Drug": "x" * 200_000}, "invalid_request"),
         ({"Drug": "\ud800"}, "invalid_request"),
     ],
