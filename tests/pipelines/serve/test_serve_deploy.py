@@ -17,13 +17,13 @@ from typing import Any
 import httpx2
 import pytest
 import yaml
-from support import ROOT
+from support import ROOT, TWO_CORES
 from support.gguf_models import make_prose
 from support.serve_cluster import TEXT, Cluster, Load, free_port
 
 from pipelines.serve.http.bearer_tokens import as_yaml, new_token
 
-pytestmark = [pytest.mark.ray, pytest.mark.weights, pytest.mark.timeout(600)]
+pytestmark = [TWO_CORES, pytest.mark.ray, pytest.mark.weights, pytest.mark.timeout(600)]
 
 CLASSIFIER, LANGUAGE = "model-starter-token-classifier", "model-tiny"
 # What the client comes again after: a model without a replica, or a full queue.
