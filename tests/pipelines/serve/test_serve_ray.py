@@ -21,7 +21,7 @@ import httpx2
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support import ROOT
+from support import ROOT, TWO_CORES
 from support.gguf_models import make_prose
 from support.server_process import MEDSPAN, Server, serving
 
@@ -30,7 +30,7 @@ from pipelines.client import Client
 from pipelines.runs.results import read_results
 from pipelines.runs.store import RunStore
 
-pytestmark = [pytest.mark.ray, pytest.mark.weights, pytest.mark.timeout(600)]
+pytestmark = [TWO_CORES, pytest.mark.ray, pytest.mark.weights, pytest.mark.timeout(600)]
 
 DOCUMENTS = 200
 LONG: dict[str, Any] = {
