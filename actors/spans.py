@@ -188,7 +188,7 @@ class FormField:
 
 
 class MarkKind(StrEnum):
-    """What somebody put on a page beside its print."""
+    """Something on a page that is not print: a stamp, a signature, handwriting."""
 
     STAMP = "stamp"
     SIGNATURE = "signature"
@@ -283,6 +283,14 @@ def utf8_error(text: str) -> str | None:
     except UnicodeEncodeError as error:
         return f"a lone surrogate at character {error.start} cannot be encoded"
     return None
+
+
+def text_failure(text: str | None) -> Failure | None:
+    """Return why a text cannot be read, without quoting it; None if it can."""
+    if text is None:
+        return Failure("MissingText", "there is no text")
+    problem = utf8_error(text)
+    return None if problem is None else Failure("InvalidText", problem)
 
 
 def spanning(text: str, start: int, end: int, label: str, **fields: object) -> Entity:

@@ -144,7 +144,7 @@ class Deidentifier:
         entities: Iterable[Entity],
         known_names: Sequence[str] = (),
     ) -> tuple[Residue, ...]:
-        """What is still found on a covered page, with places in ``page.text``.
+        """Findings that are left on a covered page, with places in ``page.text``.
 
         ``original`` and ``edits``: the text that OCR read first. ``entities``: what models say of
         ``page.text``. Beside what rules, lists and models find, the values that were taken are

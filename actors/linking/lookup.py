@@ -76,7 +76,7 @@ class Lookup:
         return self._similar_concepts(stems, most, threshold)
 
     def knows(self, text: str) -> bool:
-        """Whether a concept has this name, but for case, accents, plural and word order."""
+        """True if a concept has this name, ignoring case, accents, plural and word order."""
         words = term_keys.words(text)
         keyed = self._by_key(words, term_keys.stems(words)) if words else ()
         return any(self._equal(names, 1) for names, _ in keyed)

@@ -1,4 +1,4 @@
-"""What to look up for an entity beside its own words: its abbreviations written out."""
+"""Terms to look up for an entity besides its own words: its abbreviations, written out."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class LookupTerms:
         return found
 
     def _in_brackets_after(self, long: Entity, short: Entity) -> bool:
-        """Whether the text between them is the beginning of a bracket and nothing else."""
+        """True if only an opening bracket stands between them."""
         between = self._text[long.end : short.start].strip()
         return between in ("(", "[")
 

@@ -24,9 +24,9 @@ from actors.linking.wordclasses import alike, compound
 MOST_NEIGHBOURS = 32
 LEAST_SIMILARITY = 55
 ALIKE = 80
-"""What the same spelling would be worth where a word is not in the vocabulary."""
+"""Weight of an identical spelling of a word that the vocabulary lacks."""
 DICE_SHARE = 90
-"""What full agreement in trigrams is worth, in hundredths: less than a substitute."""
+"""Weight of full trigram agreement, in hundredths; less than a substitute's."""
 LEAST_DICE = 350
 """Thousandths of shared trigrams below which two words are not compared."""
 MOST_GRAM_POSTINGS = 40_000

@@ -66,7 +66,7 @@ _ENDINGS = (
 )  # fmt: skip
 """(endings of compounds, words for them)."""
 PART, ENDING = 90, 70
-"""What a word for the part of the body, and one for the ending, is worth for a compound."""
+"""Weights of a compound's body part and of its ending."""
 
 
 def _stems(words: Iterable[str]) -> tuple[str, ...]:

@@ -170,7 +170,7 @@ def _gold(row: Row, categories: set[Category]) -> list[Entity]:
 def _with_model(
     rows: Sequence[Row], config: Deidentify, detector: Detector, reference: str
 ) -> dict[str, Any]:
-    """What rules and a model find, and what the model says in a second look."""
+    """Findings of rules and a model, and of the model's second look."""
     from actors.extractor import load_extractor
 
     documents = [Document(id=str(number), text=row.text) for number, row in enumerate(rows)]

@@ -40,7 +40,7 @@ from actors.spans import (
     OnProgress,
     Status,
     Usage,
-    utf8_error,
+    text_failure,
 )
 from actors.weights import digest, fetch_model
 
@@ -105,11 +105,8 @@ class GlinerReader:
             return GlinerDocument(document, None, cancelled, failure=failure)
         reading = GlinerDocument(document, plan, cancelled)
         try:
-            if document.text is None:
-                reading.failure = Failure("MissingText", "there is no text")
-                return reading
-            if problem := utf8_error(document.text):
-                reading.failure = Failure("InvalidText", problem)
+            reading.failure = text_failure(document.text)
+            if reading.failure is not None or document.text is None:
                 return reading
             self._cut(reading, plan, document.text)
         except Exception as error:  # told by its type alone: its message may hold text

@@ -37,7 +37,7 @@ from actors.spans import (
     OnProgress,
     Status,
     Usage,
-    utf8_error,
+    text_failure,
 )
 from actors.weights import digest, fetch_model
 from actors.windows import Window, windows
@@ -92,11 +92,8 @@ class TokenClassifier:
         """
         began = time.perf_counter()
         try:
-            if document.text is None:
-                failure = Failure("MissingText", "there is no text")
-                return TokenizedDocument(document, guideline, cancelled, failure=failure)
-            if problem := utf8_error(document.text):
-                failure = Failure("InvalidText", problem)
+            failure = text_failure(document.text)
+            if failure is not None or document.text is None:
                 return TokenizedDocument(document, guideline, cancelled, failure=failure)
             tokens = self._tokenizer.encode(document.text)
         except Exception as error:  # only its type: the message may quote the text
