@@ -16,6 +16,12 @@ def test_ray_accepts_it() -> None:
     assert types["gpu_worker"]["resources"]["GPU"] == 1
 
 
+def test_llama_cpp_is_built_for_the_gpu_and_never_taken_from_a_cache() -> None:
+    commands = yaml.safe_load((ROOT / "cluster.yaml").read_text())["setup_commands"]
+    (install,) = (line for line in commands if "GGML_CUDA" in line)
+    assert install.index("PIP_NO_CACHE_DIR=1") < install.index("pip install")
+
+
 def test_it_holds_no_secret_and_no_fixed_image() -> None:
     text = (ROOT / "cluster.yaml").read_text()
     assert "aws_access_key" not in text
