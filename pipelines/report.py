@@ -16,6 +16,7 @@ from pipelines.markup.colours import looks
 from pipelines.markup.left_out import left_out
 from pipelines.markup.numbers import rate
 from pipelines.markup.page_image import MarkedBox, Sheet
+from pipelines.markup.page_structure import Structure
 from pipelines.markup.reader_page import Item, LegendEntry, Reader, Reading, render_page, save
 from pipelines.markup.status_words import status_facts, status_words
 
@@ -78,6 +79,8 @@ class ReportDocument:
     error_message: str = ""
     problems: Sequence[tuple[str, str]] = ()
     """The steps that say that something was left out or is doubtful, each with its sentence."""
+    structure: Structure | None = None
+    """Tables, form fields and marks of its pages."""
     sheets: Callable[[], Sequence[Sheet]] | None = None
     """Loads the page images; only called for documents that are shown."""
 
@@ -187,6 +190,7 @@ def _reading(document: ReportDocument, number: Mapping[str, int]) -> Reading:
         notices=tuple(notices),
         sheets=[_marked(sheet, document.entities, number, unread) for sheet in sheets],
         links=[(one.head, one.tail) for one in document.relations],
+        structure=document.structure,
         sections=list(dict.fromkeys(one.name.replace("_", " ") for one in document.sections)),
     )
 

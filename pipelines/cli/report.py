@@ -196,12 +196,14 @@ def _documents(
     snapshot: Snapshot, run_id: str | None, marker: dict[str, Any], limit: int
 ) -> Iterator[ReportDocument]:
     from actors.spans import Status
+    from pipelines.markup.page_structure import page_structure
     from pipelines.report import ReportDocument
     from pipelines.runs.results import read_results
 
     left = [_SHEETS]
+    columns = ["steps", "tables", "fields", "marks"]
     # The report samples its input. Evenly spaced files bound how much of a large run is read.
-    for result in read_results(snapshot, run_id, most_files=limit, columns=["steps"]):
+    for result in read_results(snapshot, run_id, most_files=limit, columns=columns):
         yield ReportDocument(
             doc_id=result.doc_id,
             status=Status(result.status),
@@ -216,5 +218,10 @@ def _documents(
                 for step in result.more["steps"] or ()
                 for problem in step["problems"] or ()
             ],
+            structure=page_structure(
+                result.text or "",
+                len(result.page_sizes),
+                *(result.more[name] or () for name in columns[1:]),
+            ),
             sheets=_Sheets(result, marker["config"], left) if result.page_sizes else None,
         )

@@ -24,6 +24,7 @@ from pipelines.markup.colours import Look
 from pipelines.markup.highlight import UNWRITABLE, Mark, depth, highlight
 from pipelines.markup.numbers import duration
 from pipelines.markup.page_image import Sheet, draw
+from pipelines.markup.page_structure import Structure
 from pipelines.markup.status_words import legend
 
 
@@ -77,6 +78,8 @@ class Reading:
     """Images of its pages, shown beside the text."""
     sections: Sequence[str] = ()
     """Names of its sections, in the order of the text."""
+    structure: Structure | None = None
+    """Tables, form fields and marks of its pages."""
     links: Sequence[tuple[int, int]] = ()
     """Pairs of items that are related, by their places in ``items``."""
 

@@ -17,6 +17,7 @@ from actors.spans import Box, Entity, Status
 from pipelines.cli.report_pages import sheets
 from pipelines.markup.left_out import left_out
 from pipelines.markup.page_image import MarkedBox, Sheet, draw
+from pipelines.markup.page_structure import Grid, page_structure
 from pipelines.report import ReportDocument, ReportRun, render_report
 from pipelines.runs.results import Result
 
@@ -96,6 +97,52 @@ def test_a_report_draws_entities_on_the_page_beside_the_text() -> None:
     assert 'class="beside"' in page
     plain = render_report(run, [ReportDocument(doc_id="t", status=Status.OK, text="Metformin")])
     assert 'class="beside"' not in plain
+
+
+def test_a_report_shows_tables_fields_and_marks_of_the_pages() -> None:
+    text = "Drug\tDose\n<b>Metformin</b>\t500\n mg\nMRN 123"
+    cells = [("Drug", 0, 0), ("Dose", 0, 1), ("<b>Metformin</b>", 1, 0), ("500\n mg", 1, 1)]
+    table = {
+        "page": 1,
+        "rows": 3,
+        "columns": 2,
+        "header": True,
+        "cells": [
+            {"row": row, "column": column, "start": (at := text.index(said)), "end": at + len(said)}
+            for said, row, column in cells
+        ],
+    }
+    field = {"page": 0, "name": "MRN", "start": len(text) - 3, "end": len(text)}
+    box = {"page": 1, "x0": 1.2, "y0": 2.0, "x1": 30.0, "y1": 40.6}
+    mark = {"kind": "stamp", "box": box}
+    structure = page_structure(text, 2, [table], [field], [mark])
+    assert structure is not None
+    assert structure.summary == "1 table, 1 form field, 1 mark"
+    assert structure.grids == (
+        Grid("Form fields", ("Field", "Value", "Page"), (("MRN", "123", "1"),)),
+        Grid("Table, page 2", ("Drug", "Dose"), (("<b>Metformin</b>", "500 mg"), ("", ""))),
+        Grid(
+            "Drawn on the pages",
+            ("Kind", "Box in pixels", "Page"),
+            (("stamp", "1, 2 to 30, 41", "2"),),
+        ),
+    )
+    document = ReportDocument(doc_id="d", status=Status.OK, text=text, structure=structure)
+    run = ReportRun(name="n", run_id="r", started=datetime(2025, 1, 1, tzinfo=UTC), seconds=1.0)
+    html = render_report(run, [document])
+    assert "On the pages: 1 table, 1 form field, 1 mark" in html
+    assert '<td dir="auto">&lt;b&gt;Metformin&lt;/b&gt;</td><td dir="auto">500 mg</td>' in html
+
+
+def test_tables_without_end_are_counted_and_not_shown() -> None:
+    table = {"page": 0, "rows": 100, "columns": 30, "header": False, "cells": []}
+    assert page_structure("", 1, [], [], []) is None
+    structure = page_structure("", 1, [table] * 5, [], [])
+    assert structure is not None
+    assert (len(structure.grids), structure.omitted) == (1, 4)
+    run = ReportRun(name="n", run_id="r", started=datetime(2025, 1, 1, tzinfo=UTC), seconds=1.0)
+    document = ReportDocument(doc_id="d", status=Status.OK, text="", structure=structure)
+    assert "4 more tables are in the documents table." in render_report(run, [document])
 
 
 LEFT_OUT = "page 2: lines left out, unreadable or below min_confidence 0.5: 2, at "
