@@ -35,11 +35,11 @@ def driver(source: Path, sink: str, **more: Any) -> Iterator[subprocess.Popen[st
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+    with process:  # waits, and closes the pipe
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def until_stopped(process: subprocess.Popen[str]) -> None:

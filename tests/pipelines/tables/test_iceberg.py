@@ -121,7 +121,9 @@ def test_no_metadata_holds_text_of_documents(store: RunStore) -> None:
     assert not any(b"note a" in path.read_bytes() for path in metadata)
 
 
-def test_other_engines_read_the_table(store: RunStore) -> None:
+def test_other_engines_read_the_table(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Without its optional plugin, Polars warns that PyIceberg plans the scan.
+    monkeypatch.setenv("POLARS_ICEBERG_PLANNER", "pyiceberg")
     register(store.snapshot(), CLINIC)
     table = _catalog(store).load_table("clinic.entities")
     frame = pl.scan_iceberg(table).filter(pl.col("label") == "L").select("doc_id").collect()
@@ -153,7 +155,7 @@ def _set_token(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
 
 @pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Catalog]]:
-    """The address of a REST catalog whose token the environment has, and what is behind it."""
+    """A REST catalog: its address, with its token in the environment, and the catalog behind it."""
     _set_token(monkeypatch, TOKEN)
     app, behind = rest_catalog(tmp_path / "rest")
     server = Served(app)
