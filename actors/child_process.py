@@ -25,8 +25,8 @@ _START_S = 120.0  # imports are slow on a loaded machine
 
 
 class ChildProcess:
-    """A running module that serves a socket, whose descriptor is its argument. It sends something
-    when it is ready, and limits its own CPU time with ITIMER_PROF. Not thread-safe."""
+    """A running module that serves a socket; its argument is the socket's descriptor. It sends
+    something when it is ready, and limits its own CPU time with ITIMER_PROF. Not thread-safe."""
 
     def __init__(self, module: str) -> None:
         """Raises RuntimeError if the module does not start."""

@@ -51,7 +51,7 @@ class AssertionModel:
         self._budget = folder.longest - special - sum(map(len, self._marks))
         if self._budget < 1:
             raise ModelFileError(f"{folder.path}: {folder.longest} tokens hold no marked entity")
-        # It runs where units are written, whose tasks ask for no CPU of their own.
+        # It runs in the tasks that write units, which request no CPU.
         self._session = Loaded(folder.model, OnnxSession(provider="cpu"), 1, 0)
         self._output = self._session.outputs[0].name
         self._inputs = {one.name for one in self._session.inputs}

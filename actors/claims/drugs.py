@@ -126,7 +126,7 @@ class DrugNames:
             at = last + 1
 
     def _length(self, text: str, words: Sequence[re.Match[str]]) -> int:
-        """How many of the words, from the first on, are a name; the most that are."""
+        """Return how many of the first words form a drug name: the longest match, or 0."""
         together = 1
         while together < len(words) and text[
             words[together - 1].end() : words[together].start()

@@ -99,7 +99,7 @@ class CueRule(ConfigSection):
 
 
 class EntityFilter(ConfigSection):
-    """Where entities of some labels may stand, or which status they may have."""
+    """Restrict entities of some labels to certain sections or statuses."""
 
     labels: tuple[str, ...] = Field(
         min_length=1,

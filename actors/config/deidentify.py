@@ -48,7 +48,7 @@ class Category(StrEnum):
 
 
 class ReplacementPolicy(StrEnum):
-    """How an identifier is replaced."""
+    """The replacement for an identifier."""
 
     MASK = "mask"
     """The category in brackets: [NAME]."""

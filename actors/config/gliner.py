@@ -37,7 +37,7 @@ class GlinerPrompt(ConfigSection):
 
 
 class GlinerDecode(ConfigSection):
-    """How scores become entities. The best scores come first; of two that conflict one stays."""
+    """Decoding of scores into entities: greedy by score, and of two that conflict one stays."""
 
     splitter: Literal["model", "whitespace", "punctuation"] = Field(
         "model",

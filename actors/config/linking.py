@@ -1,4 +1,4 @@
-"""How entities are linked to the codes of vocabularies."""
+"""The `linking` section: linking entities to the codes of vocabularies."""
 
 from __future__ import annotations
 

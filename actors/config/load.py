@@ -87,7 +87,7 @@ def _examples(guideline: dict[str, Any], holder: Path) -> dict[str, Any]:
             found = annotated_examples(lines, without)
     except OSError as error:
         raise ConfigError(f"{holder}: examples: {file}: {error.strerror or error}") from error
-    except ValueError as error:  # among them a file that is not UTF-8, whose message quotes bytes
+    except ValueError as error:  # or UnicodeDecodeError, which quotes bytes of the file
         reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else error
         raise ConfigError(f"{holder}: examples: {file}: {reason}") from None
     return guideline | {"examples": found}

@@ -64,7 +64,8 @@ def sentences(text: str, lexicon: Lexicon, edges: Iterable[int] = ()) -> list[Se
 
 
 def _breaks(text: str, lexicon: Lexicon, edges: Iterable[int]) -> Iterator[tuple[int, bool]]:
-    """Where sentences end, ascending up to the end of the text; whether a list's line follows."""
+    """Yield the ends of sentences, ascending, and whether a list item follows. The last is the end
+    of the text."""
     start = 0
     more = iter(edges)
     edge = next(more, len(text))

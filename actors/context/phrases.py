@@ -52,7 +52,7 @@ def _choices(parts: list[str], at: int, phrase: str) -> tuple[list[str], int]:
 
 
 def spellings(phrase: str, unaccented: bool) -> set[str]:
-    """How texts may write a phrase: composed and decomposed, and without accents if asked.
+    """Return the spellings of a phrase: composed and decomposed, and without accents if asked.
 
     A single word of fewer than four letters keeps its accents: without them it is another word.
     """

@@ -91,7 +91,7 @@ class CueScanner:
 
 
 def _stretched(marks: list[CueMatch], low: str) -> list[CueMatch]:
-    """Marks of the text whose runs of white space became one, at their places in the text."""
+    """Map marks of a text with collapsed white space back to their places in the original."""
     # Where in the flattened text the first character after each run stands, and how many
     # characters the flattened text lacks there.
     after, lost, gone = [], [], 0

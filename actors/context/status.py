@@ -15,7 +15,7 @@ from actors.context.scan import CueMatch, Rule
 from actors.spans import Assertion, Cue, Experiencer
 
 PRESENT = Assertion()
-"""What the text states of the patient, now: shared, since most entities are."""
+"""The default status: the patient has it now. Shared, since most entities have this status."""
 
 _FLAGS = ("negated", "uncertain", "hypothetical", "historical", "conditional")
 

@@ -28,7 +28,7 @@ def _folded(character: str) -> str:
 
 
 def key_of(text: str) -> str:
-    """What is equal for two spellings of a value: case, accents, white space and ß aside."""
+    """Return a key that ignores case, accents, white space and the spelling of ß."""
     composed = unicodedata.normalize("NFC", text)
     return " ".join(fold(composed).replace("ß", "ss").split())
 

@@ -83,8 +83,8 @@ class Deidentifier:
         self._dates = Dates(config.languages)
 
     def identity(self) -> dict[str, object]:
-        """What decides the results but for the key: the configuration, and the libraries that know
-        names, phone numbers and ids."""
+        """All that can change results except the key: the configuration, and the versions of the
+        libraries for names, phone numbers and ids."""
         libraries = {name: version(name) for name in ("faker", "phonenumbers", "python-stdnum")}
         return self._config.identity() | {"libraries": libraries}
 
@@ -97,8 +97,8 @@ class Deidentifier:
     ) -> Deidentified:
         """The text without what the rules, the lists and the entities in ``annotations`` say.
 
-        ``patient_id``: whose surrogates and shift are used; the document's id where the patient is
-        not known. ``known_names``: names from the same patient's other documents. The second look
+        ``patient_id``: selects the surrogates and the date shift; the document's id if the patient
+        is unknown. ``known_names``: names from the same patient's other documents. The second look
         is by the rules; ``second_look`` adds that of models.
         """
         findings = self._detector.find(text, annotations.entities, known_names)
@@ -179,9 +179,9 @@ class Deidentifier:
     def _rules_again(
         self, text: str, offsets: OffsetMap, mentions: Mentions, values: Terms | None = None
     ) -> Iterable[Residue]:
-        """What the rules find outside the edits. Of a taken value they see the shape alone: beside
-        a surrogate that is a given name any word would look like a surname, and beside nothing a
-        title would look like a name."""
+        """Yield what the rules find outside the edits. Replaced values are hidden from them as
+        placeholders of the same shape: any word after a surrogate given name would look like a
+        surname, and with no placeholder a title would look like a name."""
         parts, at = [], 0
         for edit in offsets.edits:
             parts += [text[at : edit.start], _shape(text[edit.start : edit.end])]

@@ -32,9 +32,9 @@ class Detector:
     ) -> list[Finding]:
         """The identifiers to take, disjoint and in order.
 
-        ``entities``: what models say of this text; those of labels that belong to no category are
-        ignored. ``known_names``: names from elsewhere whose mentions are taken here too, such as
-        those of the same patient's other documents.
+        ``entities``: entities that models found in this text; labels of no category are ignored.
+        ``known_names``: names from elsewhere to find here too, such as those of the same patient's
+        other documents.
         """
         findings = without_weaker([*self._by_rules(text), *self.of_models(entities)])
         names = [text[f.start : f.end] for f in findings if f.category is Category.NAME]
@@ -57,7 +57,7 @@ class Detector:
         yield from self._terms.find(text)
 
     def of_models(self, entities: Iterable[Entity]) -> Iterable[Finding]:
-        """What models say, without labels that are no identifiers or are kept."""
+        """Yield the findings of models, except for labels that are not identifiers or are kept."""
         for entity in entities:
             category = self._config.category(entity.label)
             if category is None or entity.start is None or entity.end is None:

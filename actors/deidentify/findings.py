@@ -1,4 +1,4 @@
-"""What detectors say: a span, its category, and how sure the kind is."""
+"""Findings of detectors: a span, its category, and how certain the category is."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class FindingIndex:
 
 
 def without_weaker(findings: Iterable[Finding]) -> list[Finding]:
-    """The findings, without those of mere shape that a stronger one explains: it covers them, or
-    it is a date whose digits they share."""
+    """Drop findings of mere shape that a stronger one explains: it covers them, or it is a date
+    with the same digits."""
     kept = list(findings)
     strong = FindingIndex(finding for finding in kept if finding.strength > Strength.SHAPE)
     return [

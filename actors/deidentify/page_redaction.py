@@ -27,8 +27,8 @@ def burnt(
     """A picture, PDF or DICOM file with black in place of the patches; and its kind: pdf for a PDF,
     dicom for DICOM, tiff for a TIFF and for any other picture of several pages or frames, else png.
 
-    ``patches``: as read with the same ``limits``. ``key``: needed for DICOM, whose unique ids are
-    made anew with it, the same for the same id. ``printed``: surrogates, shifted dates and
+    ``patches``: as read with the same ``limits``. ``key``: needed for DICOM, to
+    replace unique ids, the same id always by the same. ``printed``: surrogates, shifted dates and
     generalised values are printed in place, black on white; not possible in DICOM. Raises a
     PageError, and ValueError for a box on a page that is not there, or DICOM without a key.
     """

@@ -69,7 +69,7 @@ class Prefixes:
         return False
 
     def release(self, entry: SharedPrefix) -> None:
-        """Drop one user; an entry whose creator is gone before it was ready is removed."""
+        """Drop one user; remove the entry if its creator is gone before it was ready."""
         entry.users -= 1
         if not entry.ready and entry.users == 0:
             prefix = next(key for key, value in self._entries.items() if value is entry)

@@ -84,7 +84,7 @@ class TextInputs:
         return LlamaRunner(loaded.model, loaded.config.context, threads, rows)
 
     def bind(self, loaded: LoadedModel) -> None:
-        """Prepare for a model whose context is opened elsewhere."""
+        """Prepare for a model with a context that is opened elsewhere."""
         self._loaded = loaded
 
     def schedule(

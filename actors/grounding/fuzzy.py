@@ -17,7 +17,7 @@ _MIN_LETTERS = 4
 _MAX_ANCHORS = 200
 _SIMILAR_WORDS = 5
 _WORD_CUTOFF = 70.0
-"""How similar two words must be to serve as an anchor; the threshold applies to the whole."""
+"""Minimum similarity of two words to serve as an anchor; the threshold applies to the whole."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,9 +32,9 @@ from actors.linking.wordclasses import LIGHT
 FORMAT = 2
 """The layout of the files; an index of another one must be built again."""
 MOST_LEFT_OUT = 60
-"""How much of a word's weight, in percent, is taken from it because names do without it."""
+"""Largest reduction of a word's weight, in percent, for a word that names often omit."""
 LIGHT_SHARE = 60
-"""How much of its weight, in percent, a word keeps that says little in any vocabulary."""
+"""Percent of its weight that a word keeps if it distinguishes little in any vocabulary."""
 MANIFEST = "vocabulary.json"
 _PART = re.compile(r"\w[\w.-]*")
 TABLES = ("concepts", "types", "names", "words", "keys", "grams")

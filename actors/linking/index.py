@@ -21,7 +21,7 @@ from actors.linking.vocabulary import VocabularyError
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What an index says of itself; ``digest`` covers every byte of its tables."""
+    """The metadata of an index; ``digest`` covers every byte of its tables."""
 
     name: str
     version: str
@@ -138,7 +138,7 @@ class VocabularyIndex:
         return self._spellings[word]
 
     def gram_places(self, grams: list[int]) -> list[int]:
-        """Where the trigrams that some word has stand in `gram_words`."""
+        """Return the positions in `gram_words` of those trigrams that occur in some word."""
         places = self._grams.searchsorted(np.array(grams, dtype=np.int64)).tolist()
         return [
             at

@@ -91,7 +91,7 @@ class Lookup:
         )
 
     def product(self, text: str, details: tuple[str, ...]) -> Hit | None:
-        """The concept most like a drug among those whose name has all words of it and its details.
+        """Return the concept most like a drug, among those with all words of it and of its details.
 
         "metformin" with "500 mg" and "tablet" gives "metformin hydrochloride 500 MG Oral Tablet",
         and a brand gives the branded product. Strengths are tried as they stand, then in

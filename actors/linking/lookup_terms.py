@@ -12,7 +12,7 @@ from actors.spans import Annotations, Entity
 _WORD = re.compile(r"[^\W_]+(?:[-./][^\W_]+)*")
 _SHORT_FORM = re.compile(r"(?=.*[A-Z].*[A-Z])[^\W_][\w./-]{1,9}")
 _DEPTH = 2
-"""How often a long form is written out again: it may have a short form in it."""
+"""Rounds of expansion: a long form may itself contain a short form."""
 
 
 class LookupTerms:

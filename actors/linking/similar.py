@@ -28,7 +28,7 @@ MOST_CANDIDATES = 48
 MOST_WORDS = 24
 """Words of a mention that count; the longest names of the usual vocabularies have fewer."""
 MOST_REMEMBERED = 1 << 14
-"""Mentions, as sets of stems, whose similar names are remembered."""
+"""Size of the cache of similar names, by mention as a set of stems."""
 
 
 class Similar:

@@ -17,7 +17,7 @@ ABBREVIATION, RELATIONS = "abbreviation", "relations"
 STRENGTH_AND_FORM = frozenset({"strength", "form"})
 """Types of the relations whose tails choose the clinical drug."""
 MOST_REMEMBERED = 1 << 16
-"""Mentions whose codes a vocabulary remembers: the same ones come again and again in a lake."""
+"""Size of the cache of codes per vocabulary: a lake repeats the same mentions."""
 
 
 class LinkingStage:

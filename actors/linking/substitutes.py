@@ -1,4 +1,4 @@
-"""What a vocabulary's own synonyms say of its words, learned without any text.
+"""Substitute and optional words, learned from a vocabulary's own synonyms without any text.
 
 Two names of one concept that differ in little vote: *cancer of the breast* and *neoplasm of the
 breast* for the pair (cancer, neoplasm), *Marfan syndrome* and *Marfan* for leaving *syndrome* out.
@@ -38,7 +38,7 @@ class Learned:
 
 
 def learn(concepts: Iterable[Sequence[Sequence[int]]], numbers: frozenset[int]) -> Learned:
-    """What the concepts agree on; each is a list of names as words by number.
+    """Learn from concepts, each a list of names as word numbers.
 
     ``numbers`` are words that are digits: type 1 and type 2 are never the same.
     """

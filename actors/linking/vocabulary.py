@@ -52,7 +52,7 @@ class Vocabulary:
 
     @property
     def terms(self) -> int:
-        """How many names the concepts have together."""
+        """Number of names of all concepts."""
         return sum(len(concept.terms) for concept in self.concepts)
 
 

@@ -30,4 +30,4 @@ SALTS_AND_FORMS = SALTS | frozenset({
     "intravenous", "extended", "release", "er", "xr", "sr", "cr", "la", "xl", "dr", "delayed",
     "immediate", "modified", "sustained", "chewable", "disintegrating", "coated", "film",
 })  # fmt: skip
-"""What the name of a drug may have beside its ingredient."""
+"""Words of a drug's name other than its ingredient."""

@@ -123,7 +123,7 @@ def _compared(text: str) -> str:
 
 
 def _within(words: Sequence[PlacedWord], box: tuple[float, float, float, float]) -> str:
-    """Return the words whose middle is in a rectangle, in their order."""
+    """Return the words centred in a rectangle, in their order."""
     x0, y0, x1, y1 = box
     return " ".join(
         word.text

@@ -18,7 +18,7 @@ from actors.pages import Picture, PlacedWord, Rectangle, Strip
 from actors.spans import Box
 
 _TALL = 1.5  # height to width ratio above which a line runs vertically
-_ACROSS = 3.0  # and above which it does so on a page whose other lines do not
+_ACROSS = 3.0  # and above which it does so on a page of horizontal lines
 _SHORT = 3.0  # width to height ratio from which a line counts for the page's skew
 # Minimum width of a space: a fraction of the line's other spaces, or of its character pitch if it
 # has none, but at least this multiple of the usual gap between characters and of the line height.

@@ -1,5 +1,5 @@
-"""The detection and recognition networks. The only file that imports rapidocr, whose sessions and
-box decoding are used unchanged."""
+"""The detection and recognition networks. The only file that imports rapidocr: its sessions and box
+decoding are used unchanged."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ class OcrNetworks:
 
 @dataclass(frozen=True, slots=True)
 class _Tile:
-    """A part of a page to search, and the range along an axis (0 is x) whose lines it owns."""
+    """A part of a page to search. It owns the lines in a range along an axis (0 is x)."""
 
     left: int
     top: int

@@ -63,7 +63,7 @@ from actors.spans import (
 
 _LOG = logging.getLogger(__name__)
 _MOST_WORKERS = 4
-_WAVE_PAGES = 8  # pages whose lines are recognised together
+_WAVE_PAGES = 8  # pages recognised together
 _WAVE_PIXELS = 64_000_000  # bounds the decoded pixels: large pages make smaller waves
 _DOUBTFUL = 0.85  # a page read with less confidence may be upside down
 _FEWEST_ACROSS = 3  # characters of a line that runs across the others: fewer are specks and rules

@@ -37,7 +37,7 @@ _WITH_TEXT = {
     raw.FPDF_ANNOT_INK,
 }
 _DRAWN = (raw.FPDF_ANNOT_STAMP, raw.FPDF_ANNOT_FREETEXT)
-"""Kinds whose appearance shows text to a reader of the page."""
+"""Kinds of annotation that show text on the page."""
 _LETTER = 0.5  # usual width of a letter, in font sizes
 _LINE = 1.2  # usual height of a line, in font sizes
 _DEFAULT_SIZE = 12.0

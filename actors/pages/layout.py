@@ -138,8 +138,8 @@ def _region(rows: list[_Row], at: int, unit: float, least: float) -> tuple[int, 
 
 
 def _beside(rows: list[_Row], at: int) -> _Row:
-    """Return a row with the strips of the next one that is beside it: columns whose lines are not
-    level make rows by turns."""
+    """Return a row with the strips of the next one beside it. Columns with lines at different
+    heights make rows by turns."""
     row = rows[at]
     if at + 1 == len(rows):
         return row
@@ -216,7 +216,7 @@ def _is_prose(region: list[_Row], gutters: list[_Gap]) -> bool:
 
 
 def _lines_of_columns(region: list[_Row], gutters: list[_Gap]) -> list[list[_Row]]:
-    """Return for each column its lines, whose strips are parts of them."""
+    """Return the lines of each column; the strips are parts of them."""
     columns: list[list[_Row]] = [[] for _ in range(len(gutters) + 1)]
     for row in region:
         for number, column in enumerate(columns):

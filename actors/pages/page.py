@@ -59,7 +59,7 @@ class PageSize:
 @dataclass(frozen=True, slots=True)
 class PlacedWord:
     """A word on a page, before composing the text. ``confidence`` is None if it is certain,
-    ``field`` the name of the form field whose value it belongs to."""
+    ``field`` the name of its form field, if it has one."""
 
     text: str
     x0: float
@@ -95,7 +95,7 @@ class Page:
 
     ``strips``: words that need no OCR. ``doubtful``: words of the text layer that count only if OCR
     confirms them. ``region``: the part of the image where OCR may find more than these words, as
-    x0, y0, x1, y1 in pixels; None: all of it. ``covered``: rectangles whose text is in ``strips``.
+    x0, y0, x1, y1 in pixels; None: all of it. ``covered``: rectangles of the text in ``strips``.
     ``notes``: what was left out or read in another way than usual, with its count. ``problems``:
     what else was left out or is doubtful; never quotes the page.
     """
@@ -130,8 +130,8 @@ class PixelBudget:
 class Word:
     """Position of a word of the text on its page: ``text[start:end]`` is inside ``box``.
 
-    ``turn``: degrees clockwise, beyond those of its page, that make it upright. ``field``: the form
-    field whose value it belongs to. A word that a hyphen breaks at a line's end is two of these,
+    ``turn``: degrees clockwise, beyond those of its page, that make it upright. ``field``: its form
+    field, if it has one. A word that a hyphen breaks at a line's end is two of these,
     without a space between them.
     """
 

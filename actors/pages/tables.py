@@ -1,8 +1,8 @@
 """Tables of a result: rows of cells that stand below each other in columns.
 
-A line whose words leave wide gaps is several cells (``compose`` writes a tab between them). A run
-of such lines is a table where the cells of its rows share columns: intervals of x that white space
-separates in all of them. Rules that are drawn on the page are not looked at.
+A line with wide gaps between its words is several cells (``compose`` writes a tab between them). A
+run of such lines is a table where the cells of its rows share columns: intervals of x that white
+space separates in all of them. Rules that are drawn on the page are not looked at.
 """
 
 from __future__ import annotations

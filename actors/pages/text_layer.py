@@ -37,21 +37,21 @@ _INVISIBLE, _CLIP_ONLY = 3, 7  # text rendering modes
 
 
 class _Trust(IntEnum):
-    """How far a character of the layer can be trusted, from best to worst."""
+    """Trust in a character of the layer, from best to worst."""
 
     SURE = 0
     SUSPECT = 1
-    """Seen or not seen, which only the rendered page can tell."""
+    """Visible or not: only the rendered page shows it."""
     DOUBTFUL = 2
     """To be compared with OCR: invisible over a picture, or in a font that writes no language."""
     BROKEN = 3
-    """In a font whose glyphs have no characters: only OCR can read them."""
+    """In a font that maps no glyphs to characters: only OCR can read them."""
     OUTSIDE = 4
 
 
 @dataclass(frozen=True, slots=True)
 class _Style:
-    """What the characters of one text object share."""
+    """Properties shared by the characters of one text object."""
 
     trust: _Trust
     font: int
@@ -84,8 +84,8 @@ Render = Callable[[], NDArray[np.uint8]]
 def read_text_layer(
     page: pdfium.PdfPage, size: tuple[int, int], objects: PageObjects, render: Render
 ) -> TextLayer:
-    """Read the text layer of a page whose boxes are in pixels of ``size`` (width, height).
-    ``render`` is called only if it takes pixels to tell whether a word can be seen."""
+    """Read the text layer of a page, with boxes in pixels of ``size`` (width, height). ``render``
+    is called only if a word's visibility depends on pixels."""
     text = page.get_textpage()
     try:
         found = _Words(page, text, size, objects)

@@ -13,7 +13,7 @@ from actors.pages.page import OcrResult, Word
 class UprightSpan:
     """Adjacent words of a line: ``text[start:end]``, from ``low`` to ``high`` along the line and
     from ``top`` to ``bottom`` across it, in pixels of the page rotated until the text is upright.
-    ``field``: the form field of the file whose value they belong to."""
+    ``field``: the form field, if they are in one."""
 
     start: int
     end: int

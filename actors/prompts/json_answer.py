@@ -128,7 +128,7 @@ class Answer:
         path: str,
         choices: int | None = None,
     ) -> list[Json]:
-        """``choices``: number of enum words in a multi-label, whose items are not mentions."""
+        """``choices``: number of enum words in a multi-label; its items are not mentions."""
         if node is None:
             return []
         if not isinstance(node, Listed):

@@ -44,8 +44,8 @@ class Prompt:
 
     @property
     def thinking(self) -> Literal["opened", "closed"] | None:
-        """What the chat template did to the thinking block: it is open at the end of the prompt, or
-        closed there, so that the answer follows; None if it printed none."""
+        """State of the thinking block at the end of the prompt; after a closed one the answer
+        follows. None if the chat template printed no block."""
         if not self.suffix or not self.suffix[-1].special:
             return None  # the document's own text
         end = self.suffix[-1].text.rstrip()

@@ -53,7 +53,7 @@ def _is_short(words: str) -> bool:
 
 
 def _begin(short: str, long: str) -> int | None:
-    """Where in ``long`` the long form of ``short`` begins; None where its letters do not fit."""
+    """Return the start of the long form of ``short`` in ``long``; None if letters do not fit."""
     at = len(long)
     for index in range(len(short) - 1, -1, -1):
         char = short[index].lower()

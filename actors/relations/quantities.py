@@ -1,4 +1,4 @@
-"""What a dose, a duration or a frequency says, as value, UCUM unit and times a day.
+"""Parse doses, durations and frequencies into a value, a UCUM unit and times a day.
 
 Only what is certain is read: a range, "as needed", "1,000" (a thousand here, one there) or a bare
 "units" give nothing.
@@ -48,12 +48,12 @@ def _forms() -> tuple[Mapping[str, str], Mapping[str, Fraction]]:
 
 
 def written_units(*codes: str) -> tuple[str, ...]:
-    """How units are written, in lower case: "mg", "milligrams", ... of their UCUM codes."""
+    """Return the lower-case spellings of UCUM codes: "mg", "milligrams", ..."""
     return tuple(form for form, code in _forms()[0].items() if code in codes)
 
 
 def written_frequencies() -> tuple[str, ...]:
-    """How frequencies are written, in lower case: "twice daily", "b.i.d.", ..."""
+    """Return the lower-case spellings of frequencies: "twice daily", "b.i.d.", ..."""
     return tuple(_forms()[1])
 
 
@@ -81,7 +81,7 @@ def read_quantity(words: str) -> dict[str, str]:
 
 
 def read_per_day(words: str) -> str | None:
-    """How often a day: "2" of "twice daily", "0.1429" of "once weekly"; None if not certain."""
+    """Parse times a day: "2" for "twice daily", "0.1429" for "once weekly"; None if uncertain."""
     folded = _folded(words)
     times = _forms()[1].get(folded)
     if times is None and (every := _EVERY.match(folded)) is not None and int(every.group(1)) > 0:
@@ -94,7 +94,7 @@ def read_per_day(words: str) -> str | None:
 
 
 def read_tail(text: str, start: int, end: int, stop: int | None = None) -> dict[str, str]:
-    """What the words [start, end) of a text say: a frequency, or a quantity.
+    """Parse the words [start, end) of a text as a frequency or a quantity.
 
     A unit that follows a bare number before ``stop`` is read with it, as where a model marks them
     apart.

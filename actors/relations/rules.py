@@ -182,7 +182,7 @@ def _share_row(head: _Placed, tail: _Placed) -> bool:
 
 
 def _cost(rule: RelationRule, gap: str, bare: str) -> float | None:
-    """What stands between two entities, or None where the rule does not reach so far."""
+    """Return the cost of the gap between two entities; None if it exceeds the rule's reach."""
     lines = gap.count("\n")
     sentences = len(_SENTENCE.findall(bare))  # the stops of "b.i.d." end none
     if _ITEM.search(gap) or (lines and rule.within == "line"):

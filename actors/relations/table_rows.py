@@ -1,5 +1,5 @@
-"""What the tables of a document say of its relations: the row belongs together, whatever stands
-between, and its other cells and the header complete a value."""
+"""Relations within the tables of a document. A row belongs together, whatever stands between its
+cells; its other cells and the header complete a value."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def write_model_file(path: Path, package: Package, content: dict[str, Any], left
     if left.unknown:
         lines.append(f"# Parameters without a counterpart, left out: {_names(left.unknown)}.")
     if left.invalid:
-        lines.append(f"# Parameters whose values are not valid, left out: {_names(left.invalid)}.")
+        lines.append(f"# Parameters with invalid values, left out: {_names(left.invalid)}.")
     if content.get("prompt", {}).get("format") == "prose":
         lines.append(
             "# It writes prose. To extract entities, set prompt.format (template, nuextract or\n"

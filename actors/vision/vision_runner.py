@@ -62,7 +62,7 @@ class VisionRunner(LlamaRunner):
     def _batches(
         self, parts: Sequence[tuple[Block, EncodedImage]]
     ) -> list[list[tuple[Block, EncodedImage]]]:
-        """Group parts per llama_decode: parts whose tokens attend to each other go alone."""
+        """Group parts per llama_decode. A part with non-causal attention goes alone."""
         batches: list[list[tuple[Block, EncodedImage]]] = []
         space = 0
         for block, picture in parts:

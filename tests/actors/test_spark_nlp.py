@@ -106,7 +106,7 @@ def test_a_language_model_keeps_its_parameters_under_llama_cpps_names(
     assert isinstance(model.prompt.guideline, Guideline)
     said = path.read_text()
     assert "Parameters without a counterpart, left out: grammar." in said
-    assert "Parameters whose values are not valid, left out: seed." in said
+    assert "Parameters with invalid values, left out: seed." in said
 
 
 def test_without_a_guideline_a_language_model_writes_prose(tmp_path: Path) -> None:

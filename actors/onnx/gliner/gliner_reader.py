@@ -153,7 +153,7 @@ class GlinerReader:
                     task.reading.found += found
 
     def extraction(self, reading: GlinerDocument) -> Extraction:
-        """What came out of a document that is done."""
+        """Return the extraction of a finished document."""
         began = time.perf_counter()
         entities: list[Entity] = []
         failure, plan = reading.failure, reading.plan

@@ -61,7 +61,7 @@ class GlinerSession:
         self._inputs = _inputs(self._loaded, folder, joint)
 
     def encode_labels(self, feed: Mapping[str, Any]) -> dict[str, Any]:
-        """What ``run`` takes for labels, of what the labels' encoder reads; see ``label_feed``."""
+        """Encode the labels of a ``label_feed`` into the inputs that ``run`` takes for them."""
         if self._labels is None:
             return dict(feed)
         kinds = {one.name: _KINDS[one.type] for one in self._labels.inputs}
@@ -86,7 +86,7 @@ class GlinerSession:
 def label_feed(
     pieces: Sequence[Int32Array], before: Sequence[int], after: Sequence[int], pad: int
 ) -> dict[str, Any]:
-    """What the labels' encoder reads of names, each in pieces."""
+    """Return the inputs of the label encoder for names, each tokenized into ``pieces``."""
     length = max(len(ids) for ids in pieces) + len(before) + len(after)
     ids = np.full((len(pieces), length), pad, np.int64)
     mask = np.zeros_like(ids)

@@ -67,8 +67,8 @@ class SplitGraph:
 
 
 def cut(file: Path, label_inputs: Iterable[str]) -> SplitGraph | None:
-    """Where a model file can be cut; None where it is too large for that, or has not all of the
-    labels' inputs."""
+    """Find the place to split a model file; None if it is too large for that, or lacks inputs of
+    the labels."""
     import onnx  # here: no other model needs it
 
     if sum(part.stat().st_size for part in model_parts(file)) > _LARGEST:
@@ -107,7 +107,7 @@ def _needed(graph: Any, outputs: Iterable[str], made_here: Callable[[str], bool]
 
 
 def _read(node: Any) -> Iterator[str]:
-    """What a node reads, the graphs within it too."""
+    """Yield the names that a node and its subgraphs read."""
     yield from (name for name in node.input if name)
     for attribute in node.attribute:
         for inner in (attribute.g, *attribute.graphs):

@@ -1,4 +1,4 @@
-"""How a loaded model is asked for the labels of a guideline; made once a guideline."""
+"""Prepared inputs of a loaded model for the labels of a guideline, made once per guideline."""
 
 from __future__ import annotations
 

@@ -101,6 +101,6 @@ def _conflicts(
 
 
 def _sigmoid(values: Float32Array) -> Float32Array:
-    # exp of a large negative number overflows to infinity, whose inverse is a right 0
+    # exp(-x) of a large negative x overflows to infinity; its inverse, 0, is right
     with np.errstate(over="ignore"):
         return np.asarray(1 / (1 + np.exp(-values.astype(np.float32))), np.float32)

@@ -20,7 +20,7 @@ _PATTERNS: dict[Splitter, re.Pattern[str]] = {
 
 @dataclass(frozen=True, slots=True)
 class WordSpans:
-    """Where the words of a text are: code points, a row a word, ends exclusive."""
+    """Code point spans of the words of a text, ends exclusive."""
 
     starts: Int32Array
     ends: Int32Array

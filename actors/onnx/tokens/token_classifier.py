@@ -238,8 +238,7 @@ class TokenClassifier:
             settings = OnnxSession(provider="cpu")
             session = Session(self._folder.model, settings, None, 0)
 
-        # A token of text: positions are not counted for padding, whose id config.json may not
-        # state.
+        # A token of text: padding has no position, and config.json may not state its id.
         text = self._tokenizer.encode("a").ids[:1]
 
         def attempt(length: int) -> None:

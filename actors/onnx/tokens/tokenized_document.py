@@ -85,7 +85,7 @@ class TokenizedDocument:
         return LogitsPart(self.logits, words, final=self.read == len(self.tokens))
 
     def settle(self, spans: list[TokenSpan], count: int) -> None:
-        """Add the spans of the part, whose first ``count`` tokens are final."""
+        """Add the spans of the part; its first ``count`` tokens are final."""
         for span in spans:
             first, last = span.first + self.settled, span.last + self.settled
             self.spans.append(TokenSpan(first, last, span.type, span.score))

@@ -22,7 +22,7 @@ class PdfStream:
 
     def __init__(self, out: BinaryIO) -> None:
         self._out, self._at = out, 0
-        self._places: list[int] = []  # of the objects, whose numbers begin with 1
+        self._places: list[int] = []  # byte offsets of the objects, numbered from 1
         self._pages: list[IndirectObject] = []
         self._write(_HEADER)
         self._tree = self._reserve()

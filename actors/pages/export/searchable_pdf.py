@@ -1,4 +1,4 @@
-"""A PDF whose pages look as before and whose words, read by OCR, can be searched and copied.
+"""Searchable PDF: pages look as before, and the words that OCR read can be searched and copied.
 
 The pages of a PDF stay as they are and get invisible words where OCR read some; its own text is
 not written again. Any other file becomes a PDF of its pages as JPEG images.
@@ -42,7 +42,7 @@ _FONT, _IMAGE = "/MedspanText", "/MedspanPage"
 def write_searchable_pdf(
     content: bytes, result: OcrResult, limits: DecodeLimits, out: BinaryIO
 ) -> None:
-    """Write the file ``content``, whose words are ``result``, as a searchable PDF.
+    """Write the file ``content`` as a searchable PDF with the words of ``result``.
 
     ``limits``: those it was read with; images are taken to have their ``dpi``, and are written page
     by page. Raises PageError, after which what was written is no PDF.
