@@ -1,1 +1,1 @@
-"""Where rows come from and go to: lakes, runs, serving, the command line. All Ray lives here."""
+"""Pipelines over data lakes: sources, runs, tables, serving, the command line. All Ray is here."""

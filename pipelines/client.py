@@ -94,8 +94,7 @@ class ClientAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """What stands at [new_start, new_end) of the new text in place of [start, end) of the
-    original."""
+    """A replacement: [start, end) of the original became [new_start, new_end) of the new text."""
 
     start: int
     end: int
@@ -214,9 +213,9 @@ class Client(Closeable):
     ) -> list[DeidentifiedAnswer]:
         """De-identify documents by the server's pipeline; the results are in their order.
 
-        Both by the id of the document, ``patients``: the patient's id, since documents of a patient
-        share surrogates and date shift; ``names``: known ones, whose mentions are taken. Raises
-        ServerRefused or ServerUnreachable.
+        Both by document id: ``patients``, the patient's id, since documents of a patient share
+        surrogates and date shift; ``names``, known names to replace. Raises ServerRefused or
+        ServerUnreachable.
         """
 
         def sent(document: Document) -> dict[str, Any]:
@@ -249,7 +248,7 @@ class Client(Closeable):
         return models
 
     def vocabularies(self) -> list[dict[str, Any]]:
-        """What /v1/vocabularies lists."""
+        """Return the vocabularies of the server (/v1/vocabularies)."""
         vocabularies: list[dict[str, Any]] = self._request("GET", "/v1/vocabularies")[
             "vocabularies"
         ]
@@ -310,7 +309,7 @@ class Client(Closeable):
 def _is_transient(error: BaseException) -> bool:
     if isinstance(error, ServerRefused):
         # An error without the envelope comes from something in front of the server, such as a
-        # proxy whose backend has just died.
+        # proxy that has lost its backend.
         return error.status in _RETRIED or (error.status >= 500 and error.code == "unknown")
     return isinstance(error, httpx2.TransportError)
 

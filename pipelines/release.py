@@ -45,7 +45,7 @@ class ReleaseStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What may leave of a document. ``text`` of ``done`` is None where nothing may."""
+    """The part of a document that may be released. ``done.text`` is None if nothing may."""
 
     status: ReleaseStatus
     error_type: str
@@ -179,7 +179,7 @@ def releaser_with(stages: Sequence[Stage], key_check: str) -> Releaser | None:
 
 
 def release_identity(section: Deidentification) -> list[str]:
-    """What beside the configuration decides the results: the key, and the libraries that know
-    names, phone numbers and ids."""
+    """All that can change results except the configuration: the key, and the versions of the
+    libraries for names, phone numbers and ids."""
     found = _cached(section)
     return [found.key_check, *(f"{name} {version}" for name, version in found.libraries.items())]

@@ -245,7 +245,7 @@ def _code(code: Code) -> str:
 
 
 def _related(document: ReportDocument) -> dict[int, list[tuple[str, str]]]:
-    """What each entity, by its place, is linked to: the words of the others, with a reading."""
+    """Map the index of an entity to its relations: type, and the other entity's text and value."""
     found: dict[int, list[tuple[str, str]]] = {}
     for one in document.relations:
         head, tail = (" ".join(document.entities[i].text.split()) for i in (one.head, one.tail))

@@ -27,7 +27,7 @@ from actors.config import ConfigSection
 _CONNECT_TIMEOUT_S = 10
 _CONNECTIONS = 32  # open at once, per process
 _SECRET_WORDS = ("key", "secret", "token", "password", "credential", "connection_string", "sas")
-# Packages whose exceptions are store errors although they are not OSErrors.
+# Packages with exceptions that are store errors but not OSErrors.
 _CLIENTS = ("aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google")
 # The user's own fsspec configuration (files, FSSPEC_* variables), before ours.
 _INHERITED = {scheme: dict(options) for scheme, options in fsspec.config.conf.items()}
@@ -224,8 +224,8 @@ _EXPLAINED = (
 
 
 def store_sentence(path: str, said: str) -> str:
-    """What to do about an error of delta-rs at a path, which is a chain of causes; the chain
-    itself where it is none of a store that we know."""
+    """Turn an error of delta-rs at a path, a chain of causes, into advice; return the chain itself
+    if the error is unknown."""
     if not path.startswith(("s3://", "s3a://")):
         return said
     endpoint = _applied.s3.endpoint or os.environ.get("AWS_ENDPOINT_URL") or "AWS S3"

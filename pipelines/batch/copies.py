@@ -26,7 +26,7 @@ Submit = Callable[[Document], "Future[Extraction]"]
 
 @dataclass(slots=True)
 class _Waiting:
-    """A document whose content is being answered for another one."""
+    """A document waiting for the answer to another one with the same content."""
 
     document_id: str
     future: Future[Extraction] = field(default_factory=Future)

@@ -23,8 +23,8 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
-    """Where a stage records its attempts at the units of a run. ``key`` distinguishes its files
-    from those of other stages; ``step`` is its display name."""
+    """The journal of a stage's attempts at the units of a run. ``key`` distinguishes its files from
+    those of other stages; ``step`` is the stage's display name."""
 
     sink: str
     run_id: str

@@ -34,8 +34,8 @@ TableRow = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the source's columns say of a document's patient. ``id``: None where it is not known, a
-    Failure where the value cannot be an id. ``names``: of the patient and others."""
+    """A document's patient, from columns of the source. ``id``: None if unknown, a Failure if the
+    value cannot be an id. ``names``: names of the patient and of others."""
 
     id: Id = None
     names: tuple[str, ...] = ()
@@ -43,13 +43,13 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class SecondLook:
-    """What models say of a de-identified text. ``text``: the one that they read."""
+    """Extractions of models from a de-identified text; ``text`` is the version that they read."""
 
     text: str | None
     extractions: tuple[Extraction, ...]
 
     def of(self, release: Release, releaser: Releaser) -> Release:
-        """The release with what the models still found as residue."""
+        """Return the release with the identifiers that models still found added as residue."""
         if release.done.text != self.text:
             # Two workers with the same key made two texts: their libraries differ.
             return withheld("UnstableText")
@@ -57,7 +57,7 @@ class SecondLook:
 
 
 def known(table: pa.Table, section: Deidentification) -> list[Known]:
-    """What is known of the patient of each row of a unit."""
+    """Return the patient of each row of a unit."""
     columns = [table[name].to_pylist() for name in section.name_columns]
     rows = zip(*columns, strict=True) if columns else ((),) * table.num_rows
     names = [tuple(str(value) for value in row if value) for row in rows]

@@ -137,7 +137,7 @@ def finish_unit(
 
 
 def _second_look(row: dict[str, Any], columns: Sequence[str]) -> SecondLook | None:
-    """What the models said of a row's de-identified text; None if no model was asked."""
+    """Return the models' extractions from a row's de-identified text; None if no model ran."""
     if not columns:
         return None
     read = [row_extraction(row[n], row["doc_id"]) for n in columns if row[n] is not None]

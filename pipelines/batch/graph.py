@@ -54,7 +54,7 @@ class ReadWork:
     storage: Storage
     sink: str
     prior: Mapping[str, tuple[StoredUnit, ...]]
-    """Live units of earlier runs whose rows may be carried over, by file."""
+    """Live units of earlier runs to carry rows over from, by file."""
     retry_failed: bool
 
     def of(self, units: Sequence[Unit]) -> ReadWork:
@@ -201,7 +201,7 @@ class RunWork:
 
 
 def write_tasks(loaded: LoadedPipeline) -> int:
-    """How many units are written at a time.
+    """Return the number of concurrent write tasks.
 
     Writing waits for storage, and a few tasks suffice. De-identification is CPU time, tens of
     milliseconds a document: then there is a task for every CPU of the cluster.

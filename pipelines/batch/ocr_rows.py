@@ -1,4 +1,4 @@
-"""What was read of pictures, between the pool that reads and the end of the unit."""
+"""Results of OCR as columns, from the OCR pool to the end of the unit."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class StageWork:
 
     @property
     def attempts(self) -> Attempts:
-        """Where attempts at units are journaled."""
+        """The journal of attempts at units."""
         return Attempts(self.sink, self.run_id, str(self.index), self.stage.name, self.max_attempts)
 
     @property

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 _BUSY = b"busy"
 """Schema metadata key: busy seconds by stage, as JSON."""
 _OVER = b"over"
-"""Schema metadata key: stages whose actor exceeded its GPU share, as JSON."""
+"""Schema metadata key: stages with an actor that exceeded its GPU share, as JSON."""
 
 
 def pack(unit: str, table: pa.Table) -> pa.Table:
@@ -58,7 +58,7 @@ def busy(table: pa.Table) -> dict[str, float]:
 
 
 def over(table: pa.Table) -> list[str]:
-    """Stages whose actor exceeded its GPU share after the unit."""
+    """Return the stages with an actor that exceeded its GPU share after the unit."""
     return list(json.loads((table.schema.metadata or {}).get(_OVER, b"[]")))
 
 

@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 
 def warn_of_idle_sequences(stages: Iterable[Stage], unit_rows: Sequence[int]) -> None:
-    """Log a warning for each stage whose model has more sequences than an actor gets documents.
+    """Log a warning for each model with more sequences than an actor gets documents.
 
     ``unit_rows``: the rows of each unit of the run. An actor has ``pool.units_in_flight`` units at
     a time. A document may fill more than one sequence if it is longer than a window, so the warning

@@ -90,8 +90,9 @@ def evaluate(
 def predictions_of(
     loaded: LoadedPipeline, gold: Mapping[str, GoldDocument], run: str | None
 ) -> Iterator[Prediction]:
-    """What the pipeline's models find in the gold texts; or what stands in the sink: of all live
-    documents (``latest``), or of those that a run wrote, by its id."""
+    """Yield predictions for the gold texts. ``run`` None: extract them with the pipeline's models;
+    ``latest`` or the id of a run: read them from the sink, of all live documents or of those that
+    the run wrote."""
     if run is None:
         return _extracted(loaded, {id_: document.text for id_, document in gold.items()})
     return _stored(loaded.pipeline.sink.path, run)

@@ -174,7 +174,7 @@ def check_columns(
 
 
 def not_expressed(lost: Lost) -> list[str]:
-    """What an export could not express, the most frequent first, as lines."""
+    """List the losses of an export as lines, the most frequent first."""
     if not lost:
         return []
     width = max(len(f"{count:,}") for count in lost.values())

@@ -126,7 +126,7 @@ def extract(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Found:
-    """What was found in a document; ``problems`` and ``marks`` of its pages, if it has any."""
+    """Results of a document; ``problems`` and ``marks`` are those of its pages, if it has any."""
 
     id: str
     text: str | None

@@ -121,7 +121,7 @@ def describe(
 
 
 def _thinking(model: GgufModel, header: Header) -> str:
-    """What the prompt does about a thinking block."""
+    """Describe how the prompt handles a thinking block."""
     from actors.prompts import PromptError, prompt_format, section_template
 
     section = model.prompt

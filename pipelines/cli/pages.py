@@ -34,7 +34,7 @@ _ENDINGS = {PageFormat.PDF: ".pdf", PageFormat.HOCR: ".hocr", PageFormat.ALTO: "
 
 @app.callback()
 def _pages() -> None:
-    """What was read of images and PDFs, for other tools."""
+    """Export the OCR results of images and PDFs for other tools."""
 
 
 @app.command()
@@ -78,7 +78,7 @@ def export(
 
 
 def _targets(files: Sequence[Path], out: Path, ending: str) -> list[Path]:
-    """Where each file is written; fails before any work where that cannot be."""
+    """Return the output path of each file; fail before any work if one cannot be written."""
     for file in files:
         if not file.is_file():
             raise typer.BadParameter(f"{file}: no such file")

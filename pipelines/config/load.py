@@ -37,7 +37,7 @@ class LoadedPipeline:
 
     @property
     def models(self) -> tuple[Stage, ...]:
-        """The stages whose models find entities."""
+        """The stages of models that find entities."""
         return tuple(s for s in self.pooled if not s.reads_pictures and not s.second_look)
 
     @property

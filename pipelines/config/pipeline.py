@@ -21,7 +21,7 @@ from pipelines.storage import Storage
 
 
 class Enrich(ConfigSection):
-    """How ``medspan enrich`` treats model changes, failures and deletions."""
+    """Handling of model changes, failures and deletions by ``medspan enrich``."""
 
     on_model_change: Literal["reprocess", "keep"] = Field(
         "reprocess",

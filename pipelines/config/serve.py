@@ -75,8 +75,8 @@ class Serve(ConfigSection):
     )
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = Field(
         (),
-        description="Addresses or networks of reverse proxies whose X-Forwarded-For is trusted for "
-        "limits.requests_per_minute; from others the header is ignored.",
+        description="Addresses or networks of reverse proxies that are trusted to set "
+        "X-Forwarded-For, which limits.requests_per_minute uses; others are not.",
     )
     tokens: str | None = Field(
         None, description="File with the digests of bearer tokens, see `medspan token`."

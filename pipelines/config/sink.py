@@ -22,7 +22,7 @@ class IcebergSink(ConfigSection):
 
 
 class Sink(ConfigSection):
-    """Where the tables go."""
+    """The output tables and their location."""
 
     path: str = Field(
         description="A folder: local, s3://, gs://, az:// or abfs://. Below it are the Delta "

@@ -60,7 +60,7 @@ class IcebergCatalog(ConfigSection):
 
 
 class Source(ConfigSection):
-    """Where documents come from."""
+    """The input documents."""
 
     path: str | tuple[str, ...] = Field(
         description="A file, a folder, a glob, or a list of them: local, s3://, gs://, az://, "
@@ -97,7 +97,7 @@ class Source(ConfigSection):
     )
     where: dict[str, tuple[str | int | float, ...] | Between] = Field(
         default_factory=dict,
-        description="Only files whose path has these Hive partition values: "
+        description="Only files with these Hive partition values in their path: "
         "{site: [a, b], year: {from: 2024, to: 2025}} for site=a/year=2024/.",
     )
     encoding: str = Field(

@@ -1,4 +1,4 @@
-"""What an increment has to do: a listing against what is live, and nothing is read to decide."""
+"""Plan an increment by comparing a listing with the live units; no file is read for that."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LOST_AFTER = 20
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do; ``plan`` is None where there is nothing."""
+    """The plan of an increment; ``plan`` is None if there is nothing to do."""
 
     plan: RunPlan | None
     changes: dict[str, int]
@@ -118,7 +118,7 @@ def decide(loaded: LoadedPipeline) -> Decision:
 def decide_retry(loaded: LoadedPipeline, run_id: str) -> RunPlan:
     """The failed documents of a run, alone; the others of their units are carried over.
 
-    Units whose files have changed or are gone are left to ``medspan enrich``, and logged. Raises
+    Units of files that changed or are gone are logged, and left to ``medspan enrich``. Raises
     RunError where the run is not committed, or nothing is left to do.
     """
     pipeline = loaded.pipeline

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What a pass came to: ``outcome`` is None where there was nothing to do."""
+    """The result of a pass; ``outcome`` is None if there was nothing to do."""
 
     changes: dict[str, int]
     outcome: Outcome | None = field(default=None)

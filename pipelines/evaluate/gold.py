@@ -43,7 +43,7 @@ class GoldDocument:
     entities: tuple[GoldSpan, ...]
     statements: Statements = field(default_factory=Statements)
     annotators: Mapping[str, tuple[GoldSpan, ...]] = field(default_factory=dict)
-    """What each person marked, where that is known; ``entities`` are one of these."""
+    """Spans by annotator, if known; ``entities`` are those of one of them."""
 
     def joined(self, other: GoldDocument) -> GoldDocument:
         """The document with what ``other``, the same document by another person, marked too; its

@@ -1,4 +1,4 @@
-"""Where an export goes: a file or a folder, local or in an object store, whole or not at all."""
+"""Output of an export: a file or folder, local or in an object store, written atomically."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pipelines.runs.results import Result
 
 Lost = Counter[str]
-"""What a format has no place for, in words, with how often that occurred."""
+"""Counts of what a format cannot express, by description."""
 
 
 class ExportError(ValueError):
@@ -23,7 +23,7 @@ class ExportError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """What exporters need to know apart from documents."""
+    """Options of exporters."""
 
     unit: OffsetUnit = "code_points"
     """The unit of offsets."""

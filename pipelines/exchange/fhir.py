@@ -1,7 +1,7 @@
 """FHIR R4: a Bundle per document, as NDJSON.
 
 https://hl7.org/fhir/R4. A bundle holds the document (DocumentReference), a Condition,
-MedicationStatement or Observation per entity whose label is known to be one, and a Provenance that
+MedicationStatement or Observation per entity with a label that maps to one, and a Provenance that
 names the models. Where in the text a resource comes from stands in HL7's extension
 ``derivation-reference``. What the text does not assert of the patient is left out and counted: a
 hypothetical or conditional entity, one of a relative, a test that was not done.
@@ -189,7 +189,7 @@ class FhirExporter:
 
 
 class _Linked:
-    """What the relations of an entity say."""
+    """The relations of an entity."""
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ gold.
                     "attributes"}],
      "sections": [{"name", "start", "end", "heading_end", "loinc"}]}
 
-``status`` has an item for every entity whose status was decided.
+``status`` has an item for every entity with a status.
 """
 
 from __future__ import annotations

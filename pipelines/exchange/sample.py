@@ -1,7 +1,7 @@
 """Choose documents for people to review: stratified, seeded, and not all of one patient.
 
 A document has a rank in each stratum that it belongs to. Strata take turns, the smallest first, and
-each gives its best document that is not chosen yet and whose patient is not used up. Ties, and all
+each gives its best document that is not chosen yet, of a patient below the limit. Ties, and all
 of ``random`` and ``label``, follow a hash of seed and document id, so the same sink gives the same
 documents in whatever order its files are read.
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class By(StrEnum):
-    """What makes a document worth a review."""
+    """The reason to review a document."""
 
     DOUBT = "doubt"
     DISAGREEMENT = "disagreement"

@@ -34,7 +34,7 @@ def flat(text: str, entities: Sequence[Placed], lost: Lost) -> list[Placed]:
     """The entities that labels of words can express, in order of the text.
 
     Of overlapping entities the longest is kept, of equally long ones the first. What is left out
-    is counted in ``lost``, and so are entities whose edges are white space, which no word has.
+    is counted in ``lost``, and so are entities that begin or end with white space: no word does.
     """
     kept: list[Placed] = []
     starts: list[int] = []

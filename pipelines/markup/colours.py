@@ -53,7 +53,7 @@ LINES = ("solid", "dashed", "dotted")
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a label is drawn: a hue and a line style (a CSS border style)."""
+    """The style of a label: a hue and a line style (a CSS border style)."""
 
     hue: Hue
     line: str

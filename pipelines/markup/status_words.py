@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from actors.spans import Entity, Experiencer
 
 WORDS = ("negated", "uncertain", "hypothetical", "conditional", "historical", "family", "other")
-"""What an assertion can say beyond "of the patient, now", in the order in which it is shown."""
+"""Words for all but "of the patient, now", in the order in which they are shown."""
 
 _LOOK = {
     "negated": "negated",
@@ -31,7 +31,7 @@ LEGEND = {
 
 
 def status_words(entity: Entity) -> list[str]:
-    """What an entity's assertion says beyond "of the patient, now": negated, family..."""
+    """Return the words for an entity's assertion (negated, family, ...), if there are any."""
     assertion = entity.assertion
     if assertion is None:
         return []

@@ -48,7 +48,7 @@ class Svg:
     def text(
         self, x: float, y: float, words: str, *, anchor: str = "start", kind: str = INK
     ) -> None:
-        """Words whose baseline begins, or by ``anchor`` ends or has its middle, at a point."""
+        """Add words; ``anchor``: the part of their baseline that is at (x, y)."""
         self._add("text", _escaped(words), x=x, y=y, text_anchor=anchor, class_=kind)
 
     def line(self, x1: float, y1: float, x2: float, y2: float) -> None:

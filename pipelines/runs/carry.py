@@ -1,4 +1,4 @@
-"""Carrying over: rows of a changed file whose document did not change keep their results.
+"""Carrying over: in a changed file, rows with an unchanged document keep their results.
 
 A row is the same document when its id and its content are the same. Its old rows are copied into
 the new unit, and no model sees it again.
@@ -21,8 +21,7 @@ from pipelines.tables.snapshot import Snapshot
 
 CARRIED = b"carried"
 """Key of a unit's schema metadata: where the rows that are carried over are, as JSON."""
-# Documents of replaced units whose hashes a task holds to find those that moved to a new file:
-# some 60 MB.
+# Hashes of replaced documents that a task holds to find those that moved to a new file: some 60 MB.
 _MOST_MOVED = 250_000
 _IDENTITY = ["doc_id", "status", "content_hash"]
 # These follow the file that the document is in now, not the one it was in.
@@ -65,7 +64,7 @@ class StoredUnit:
 
 
 def prior_units(snapshot: Snapshot, plan: RunPlan) -> dict[str, tuple[StoredUnit, ...]]:
-    """By file, the live units that a plan replaces and whose rows it may carry over.
+    """Return by file the live units that a plan replaces and may carry rows over from.
 
     For files that no live unit covers these are all that the same models made, since a document
     may have moved, where they have no more documents than one task can hold the hashes of.

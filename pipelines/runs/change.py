@@ -1,4 +1,4 @@
-"""What a run changes: its plan and its counts, on top of what is live when it commits."""
+"""The change that a run commits: its plan and counts on top of the latest snapshot."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from pipelines.tables.snapshot import Snapshot, keys_of
 from pipelines.tables.unit_files import UnitFiles
 
 Facts = Callable[[Sequence[LiveUnit]], Mapping[str, Any]]
-"""What a run says of itself, given the units that are live after it."""
+"""Computes the facts of a run from the units that are live after it."""
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
-    """A run whose units are all done, and what it takes to commit it."""
+    """A run with all units done, and all that its commit needs."""
 
     run_id: str
     plan: RunPlan
@@ -37,7 +37,7 @@ class FinishedRun:
     facts: Facts
 
     def change(self, snapshot: Snapshot) -> Change:
-        """What it changes on top of a snapshot.
+        """Return the change on top of a snapshot.
 
         Raises RunError where a run that was committed since this one was planned covers the same
         files or replaced the same units, and DuplicateIdsError where it has the same documents.

@@ -33,7 +33,7 @@ class MeasureChange:
 
     @property
     def size(self) -> float:
-        """How far apart the two are, 0 to 1: of shares the difference, of rates and means that
+        """Distance of the two, 0 to 1: the difference of shares; of rates and means, the difference
         relative to the larger one."""
         if self.before is None or self.after is None:
             return 0.0
@@ -76,7 +76,7 @@ class Drift:
 
 
 def live_profile(ledger: Ledger) -> Profile:
-    """What the runs found that have rows in a snapshot, all together."""
+    """Return the combined profile of all runs with rows in a snapshot."""
     live = {one.run_id for one in ledger.live}
     found = Profile()
     for run_id, facts in ledger.all_facts.items():

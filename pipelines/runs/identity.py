@@ -94,8 +94,8 @@ def _release(section: Deidentification) -> list[str]:
 
 
 def _file(uri: str, sha256: Stated, files: FolderFiles | None) -> list[str]:
-    """What tells a model's files from others: the first by their stated SHA-256, the rest by their
-    content, or by the version that their store gives."""
+    """Identify a model's files: the first by their stated SHA-256, the rest by their content, or by
+    the version in their store."""
     stated = () if sha256 is None else (sha256,) if isinstance(sha256, str) else sha256
     if local_path(uri) is None:
         if files is not None:

@@ -26,7 +26,7 @@ class Compacted:
 
 @dataclass(frozen=True, slots=True)
 class Waste:
-    """What nothing needs: files below the sink, and runs that were given up."""
+    """Unneeded files below the sink, and abandoned runs."""
 
     files: tuple[str, ...]
     open_runs: tuple[str, ...]

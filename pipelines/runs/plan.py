@@ -1,4 +1,4 @@
-"""What a run set out to do, as it is kept in storage."""
+"""The plan of a run, as stored below the sink."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PLAN = pa.schema([("unit", pa.int64()), *_SLICE])
 
 @dataclass(frozen=True, slots=True)
 class Increment:
-    """What a run does to the units that are live."""
+    """The effect of a run on the live units."""
 
     replaces: tuple[tuple[str, str], ...] = ()
     """Live units (run, unit) that are no longer live once this run is committed."""
@@ -49,7 +49,7 @@ class Increment:
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """What a run set out to do: its configuration as JSON, its units, the kept columns."""
+    """The plan of a run: its configuration as JSON, its units, the extra columns."""
 
     pipeline: str
     units: tuple[Unit, ...]

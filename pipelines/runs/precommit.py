@@ -1,4 +1,4 @@
-"""What must hold over a whole run before it is committed, checked without holding it in memory."""
+"""Checks of a whole run before its commit, without holding it in memory."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def taken_ids(
     """Ids that the documents of a run share with live documents of units that it does not replace,
     by unit. ``paths``: the run's files of documents, below the sink.
 
-    Reads the ids of all that is live, 32 files at a time: the one part of an increment whose cost
-    grows with the lake.
+    Reads the ids of all live documents, 32 files at a time. No other part of an increment grows
+    with the lake.
     """
     folder = snapshot.folder
     files = [f for f in snapshot.table("documents").files() if f.key not in replaced or not f.key]

@@ -1,4 +1,4 @@
-"""What a run's documents look like in numbers: rates, shares and scores, with their spread.
+"""The profile of a run's documents: rates, shares and scores, with their spread.
 
 Each measure is a ratio of two sums over documents, so that its spread follows from documents, which
 are independent, and not from entities, which are not: those of one document resemble each other.
@@ -23,7 +23,7 @@ from pipelines.text.language import language
 Values = npt.NDArray[np.float64]
 MeasureUnit = Literal["share", "share of documents", "per document", "mean"]
 _OF_ALL = ("share of documents", "per document")
-"""Units of measures whose denominator is the number of documents."""
+"""Units of measures that are per document."""
 
 LENGTHS = (500, 2_000, 8_000, 32_000)
 """Edges of the ranges of a text's length, in characters."""

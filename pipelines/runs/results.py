@@ -165,8 +165,7 @@ def rows_by_id(
     paths: Mapping[UnitKey, Sequence[str]],
     columns: list[str] | None = None,
 ) -> RowsById:
-    """The rows of some units in a table, of whose files ``paths`` tells; of ``columns``, else
-    all."""
+    """Read the rows of some units from their files in a table (``paths``): ``columns``, or all."""
     wanted_columns = None if columns is None else [*columns, "run_id", "unit"]
     wanted = pc.field("run_id").isin([run for run, _ in keys])
     wanted &= pc.field("unit").isin([unit for _, unit in keys])

@@ -51,7 +51,7 @@ def begun_at(run_id: str) -> datetime:
 
 
 class RunStore:
-    """What reads and writes below a sink. Raises RunError for a sink in another layout."""
+    """Reads and writes below a sink. Raises RunError for a sink in another layout."""
 
     def __init__(self, path: str) -> None:
         self.folder = SinkFolder(path)
@@ -88,7 +88,7 @@ class RunStore:
             )
 
     def snapshot(self, run_id: str | None = None) -> Snapshot:
-        """What is live after a run, or now; raises RunError where there is no such run."""
+        """Return the snapshot after a run, or the latest. Raises RunError for an unknown run."""
         return snapshot(self.tables, run_id)
 
     def ledger(self) -> Ledger:
@@ -109,7 +109,7 @@ class RunStore:
         return self.snapshot().run_id
 
     def marker(self, run_id: str) -> dict[str, Any]:
-        """What a committed run says of itself; raises RunError where there is none."""
+        """Return the facts of a committed run. Raises RunError if it is not committed."""
         return self.ledger().facts(run_id)
 
     def open_runs(self) -> list[str]:
@@ -180,7 +180,7 @@ class RunStore:
         return facts
 
     def finish_pending(self) -> str | None:
-        """Finish a commit whose process died in the middle of it; its run, if there was one."""
+        """Finish a commit that was interrupted by a crash; return its run, or None."""
         run_id = finish_pending(self.tables)
         if run_id is not None:
             self.folder.remove(f"_runs/{run_id}")

@@ -30,7 +30,7 @@ class Tally:
     busy: Counter[str] = field(default_factory=Counter)
     """Busy seconds of the workers, by stage: read, each model, write."""
     carried: Counter[str] = field(default_factory=Counter)
-    """Documents whose results are carried over from an earlier run, by status."""
+    """Documents with results carried over from an earlier run, by status."""
     copied: Counter[str] = field(default_factory=Counter)
     """Documents that got the answer to another of the same content, by model."""
     deidentified: Counter[str] = field(default_factory=Counter)
@@ -38,7 +38,7 @@ class Tally:
     over_share: Counter[str] = field(default_factory=Counter)
     """Units after which an actor exceeded its GPU memory share, by model."""
     profile: Profile = field(default_factory=Profile)
-    """What the documents look like that are not carried over."""
+    """The profile of the documents that are not carried over."""
 
     def __iadd__(self, other: Tally) -> Tally:
         for name, counter in vars(other).items():

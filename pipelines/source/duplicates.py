@@ -55,8 +55,8 @@ def no_ids_taken(ids: Digests) -> Digests:
 def lookup(wanted: Digests) -> TakenIds:
     """A function that returns which ids are among ``wanted``, which must not be empty.
 
-    Two wanted ids whose first words are equal hide one another; that happens once in 2**64 pairs,
-    and the check before the commit still finds the second.
+    Two wanted ids with equal first words hide one another. That happens once in 2**64 pairs, and
+    the check before the commit still finds the second.
     """
     ordered = wanted[np.lexsort((wanted[:, 1], wanted[:, 0]))]
     first = ordered[:, 0].copy()
@@ -73,8 +73,8 @@ def lookup(wanted: Digests) -> TakenIds:
 def repeated(
     files: Sequence[Digests], taken: TakenIds = no_ids_taken
 ) -> list[npt.NDArray[np.int64]]:
-    """For each file the rows, in order, whose id an earlier row has: of the same file, of one
-    before it, or of a live document."""
+    """Return for each file the rows, in order, with an id that already occurred: earlier in the
+    file, in a file before it, or in a live document."""
     live = taken(np.concatenate([np.empty((0, 2), np.uint64), *files]))
     return _repeated([live, *files])[1:]
 

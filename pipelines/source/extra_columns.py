@@ -124,7 +124,7 @@ class ExtraColumns:
     def add_values(
         self, rows: Sequence[Mapping[str, Any] | Failure], path: Mapping[str, str | None]
     ) -> None:
-        """Rows whose values are strings, or become JSON; a row that is none has nulls."""
+        """Add rows with values that are strings or become JSON; a failed row has nulls."""
         for field in self._schema:
             default = path.get(field.name)
             values = [

@@ -38,7 +38,7 @@ def may_be_ids(type_: pa.DataType) -> bool:
 
 
 def column_ids(column: pa.Array, name: str) -> list[Id]:
-    """An id for each row of an Arrow column whose type ``may_be_ids``."""
+    """Return an id for each row of an Arrow column of a type that ``may_be_ids``."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     type_ = column.type

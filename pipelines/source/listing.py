@@ -63,7 +63,7 @@ _SAVED_OTHERWISE = frozenset({".doc", ".dot", ".odt", ".pages", ".wpd"})
 _DONE = "_SUCCESS"  # Spark's, in every folder that it writes
 _NAMED = 8
 IMMUTABLE = "delta:"
-"""How versions begin of files that never change under their name."""
+"""Prefix of the versions of files that never change under their name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +91,13 @@ class Listing:
     snapshots: dict[str, int] = field(default_factory=dict)
 
     def skipped_words(self) -> str:
-        """What was passed over, the most first; empty where nothing was."""
+        """Describe the skipped files, the most frequent suffix first; empty if there are none."""
         return passed_over_words(self.skipped)
 
 
 def passed_over_words(skipped: Mapping[str, int]) -> str:
-    """How many files of each suffix were passed over, the most first, and what to do about letters
-    of word processors; empty where there are none."""
+    """Count skipped files by suffix, the most frequent first, with advice for files of word
+    processors; empty if there are none."""
     found = [f"{count:,} {suffix}" for suffix, count in Counter(skipped).most_common(_NAMED)]
     more = len(skipped) - len(found)
     words = ", ".join(found) + (f" and {more} more suffixes" if more > 0 else "")
@@ -108,8 +108,8 @@ def passed_over_words(skipped: Mapping[str, int]) -> str:
 def list_source(source: Source) -> Listing:
     """The files of a source now; what is passed over is logged, or an error with ``strict``.
 
-    Raises ConfigError for a path that holds nothing, a table that is no loose files, a file whose
-    format cannot be told, and a ``where`` that names no partition.
+    Raises ConfigError for a path without files, a table that is not loose files, a file of unknown
+    format, and a ``where`` that names no partition.
     """
     paths = (source.path,) if isinstance(source.path, str) else source.path
     if source.format == "delta":
@@ -202,8 +202,8 @@ def _list(path: str, format_: str) -> Iterator[tuple[str, SourceFile | str]]:
 
 
 def _infos(fs: Any, inner: str) -> tuple[list[Mapping[str, Any]], str | None, bool]:
-    """What is at a path; the folder in which hidden names are passed over, if it is one; whether
-    the path names one file. A path that exists as it is written is no pattern."""
+    """List a path. Return the entries, the folder to skip hidden names in (None for a glob), and
+    True if the path names one file. An existing path is never read as a glob."""
     try:
         info = fs.info(inner)
     except FileNotFoundError:

@@ -32,8 +32,8 @@ def partitions_of(uri: str) -> dict[str, str | None]:
 
 
 def chosen(files: Iterable[_F], where: _Wanted) -> list[_F]:
-    """The files whose paths have the wanted values. Raises ConfigError for a column that no path
-    has, and where nothing is left."""
+    """Return the files with the wanted values in their paths. Raises ConfigError for a column that
+    no path has, and if no file is left."""
     kept: list[_F] = []
     seen: set[str] = set()
     for file in files:

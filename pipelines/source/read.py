@@ -78,8 +78,8 @@ def read_units(units: Iterable[Unit], source: Source, keep: pa.Schema) -> Iterat
 
 
 def _check_ids(rows: Sequence[dict[str, Any]], policy: str) -> None:
-    """Fail rows whose id an earlier row of the unit has, which planning could not see (of a file
-    whose ids it could not read). Raises DuplicateIdsError where that is an error."""
+    """Fail rows with the id of an earlier row of the unit, which planning misses in files that it
+    cannot read ids of. Raises DuplicateIdsError if the policy is ``error``."""
     seen: set[str] = set()
     for row in rows:
         if row["doc_id"] in seen:
@@ -187,8 +187,8 @@ def _text(values: Mapping[str, Any], column: str, most_mb: float) -> str | Failu
 
 
 def _visible(text: str, source: Source) -> dict[str, Any] | Failure:
-    """What a reader sees of a text, the sections that it states, and the hash of what is stored
-    where that is something else."""
+    """Return the visible text, its stated sections, and the hash of the stored text if it
+    differs."""
     try:
         visible = visible_text(text, source.markup, source.max_markup_s)
     except BadMarkupError as error:
@@ -197,7 +197,7 @@ def _visible(text: str, source: Source) -> dict[str, Any] | Failure:
 
 
 def _letter(values: Mapping[str, Any], source: Source) -> dict[str, Any] | Failure:
-    """What a reader sees of a Word document."""
+    """Return the visible text of a Word document."""
     content = _bytes(values, source.text, source.max_document_mb)
     if isinstance(content, Failure):
         return content

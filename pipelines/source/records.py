@@ -37,8 +37,8 @@ def records(stream: IO[bytes], format_: str, source: Source) -> Iterator[Record]
 
 
 def csv_rows(stream: IO[bytes], format_: str, source: Source) -> Iterator[list[str] | Failure]:
-    """Rows of a CSV file, the header first. One whose quote is never closed, or that is longer
-    than a document may be, is a Failure that names the line where it begins."""
+    """Yield the rows of a CSV file, the header first. A row with an unclosed quote, or above the
+    maximum size of a document, is a Failure that names the line where it begins."""
     most = int(source.max_document_mb * 1e6) + _ROOM
     csv.field_size_limit(most)
     options = source.csv
@@ -135,7 +135,7 @@ def _json(stream: IO[bytes], source: Source, most: int) -> Iterator[Record]:
 
 
 class _Utf8:
-    """A text whose beginning was read already, as UTF-8 for a parser of bytes."""
+    """A text stream, already read in part, as UTF-8 for a parser of bytes."""
 
     def __init__(self, begin: str, text: io.TextIOWrapper) -> None:
         self._begin, self._text = begin, text

@@ -45,7 +45,7 @@ _LISTING_THREADS = 16
 _NAMED = 8
 _BATCH_ROWS = 65_536
 DUPLICATE = "duplicate:"
-"""Before the format of rows whose ids earlier rows have: each is a failed row."""
+"""Format prefix of rows with the id of an earlier row: each is a failed row."""
 BAD = "bad:"
 """Before the format of a file that could not be read when it was planned: one row, which fails."""
 
@@ -81,8 +81,8 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class SourcePlan:
-    """What a source holds: its files, its units in the order of the files, and the types of the
-    columns that are carried through."""
+    """The plan of a source: its files, its units in the order of the files, and the types of the
+    extra columns."""
 
     files: tuple[SourceFile, ...]
     units: tuple[Unit, ...]
@@ -281,7 +281,7 @@ def _parquet_ids(reader: pq.ParquetFile, rows: int, name: str | None) -> Digests
 
 
 def _record_ids(rows: Iterable[Record], name: str | None) -> tuple[int, Digests]:
-    """How many rows there are, and the digests of their ids."""
+    """Return the number of rows and the digests of their ids."""
     if name is None:
         return sum(1 for _ in rows), digests(())
     ids = [None if isinstance(r, Failure) else value_id(r.get(name), name) for r in rows]
@@ -309,7 +309,7 @@ def _count_records(
 
 
 def _warned(rows: Iterable[Record], uri: str) -> Iterator[Record]:
-    """The rows; one whose quote is never closed is logged, since others are lost in it."""
+    """Yield the rows; log one with an unclosed quote, since it swallows others."""
     for row in rows:
         if isinstance(row, Failure) and "quote" in row.message:
             log.warning("%s: %s", uri, row.message)

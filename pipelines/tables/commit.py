@@ -48,14 +48,14 @@ _FILE = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a run changes on top of a snapshot."""
+    """The change of a run on top of a snapshot."""
 
     files: tuple[DataFile, ...]
     """The files of its units."""
     units: tuple[LiveUnit, ...]
     """Its units, and those of other runs that lose documents, as they are afterwards."""
     replaced: frozenset[UnitKey]
-    """Live units whose rows go."""
+    """Live units that lose all rows."""
     moved: Mapping[UnitKey, tuple[str, ...]]
     """Ids of documents, and of their de-identified counterparts, that go from live units which
     otherwise stay."""
@@ -63,7 +63,7 @@ class Change:
     empty: tuple[Slice, ...]
     """Files without a row."""
     facts: Mapping[str, Any]
-    """What the run says of itself."""
+    """The facts of the run for the ledger."""
 
 
 def commit(tables: Tables, run_id: str, change: Callable[[Snapshot], Change]) -> None:
@@ -187,7 +187,7 @@ class _Prepared:
 
     @classmethod
     def read(cls, tables: Tables, name: str) -> _Prepared | None:
-        """What stands at a path below the sink; None where nothing does."""
+        """Read a prepared commit below the sink; None if there is none."""
         try:
             files = tables.folder.read_table(f"{name}.files.parquet")
             ledger = tables.folder.read_table(f"{name}.units.parquet")

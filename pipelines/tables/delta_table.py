@@ -81,8 +81,8 @@ class Retries:
 
 @dataclass(frozen=True, slots=True)
 class LiveFile:
-    """A file of a table's snapshot. ``key``: the one unit whose rows it holds; None where it holds
-    those of several, from ``first`` to ``last`` run."""
+    """A file of a table's snapshot. ``key``: the unit of all its rows; None if it holds rows of
+    several units, of the runs ``first`` to ``last``."""
 
     path: str
     size: int

@@ -33,7 +33,7 @@ class SnapshotDiff:
     """From one commit to another. Entities are compared where the text is the same."""
 
     documents: dict[str, int] = field(default_factory=dict)
-    """How many were added or removed, or have another text, status or other entities."""
+    """Counts of documents added, removed, or with another text, status or other entities."""
     examples: dict[str, list[str]] = field(default_factory=dict)
     """Ids of some of them."""
     labels: dict[str, tuple[int, int]] = field(default_factory=dict)

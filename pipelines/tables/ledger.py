@@ -25,7 +25,7 @@ _LIVE = [
 
 @dataclass(frozen=True, slots=True)
 class LiveUnit:
-    """A unit whose rows are in the snapshot: whose files it is, and how it came out."""
+    """A unit with rows in the snapshot: its run and file, and its counts."""
 
     run_id: str
     unit: str
@@ -45,7 +45,7 @@ class LiveUnit:
 
 
 class Ledger:
-    """What a version of ``units`` says; without the table, nothing yet."""
+    """The ledger: a version of the table ``units``; empty without a table."""
 
     def __init__(self, folder: SinkFolder, table: TableVersion | None) -> None:
         self._folder = folder
@@ -53,7 +53,7 @@ class Ledger:
 
     @property
     def number(self) -> int:
-        """How many commits of runs there are."""
+        """The number of commits of runs."""
         return self.table.number if self.table is not None else 0
 
     @cached_property
@@ -63,7 +63,7 @@ class Ledger:
         return rows.sort_by("number")["run_id"].to_pylist()  # type: ignore[no-any-return]
 
     def facts(self, run_id: str) -> dict[str, Any]:
-        """What a run said of itself; raises RunError where it does not count."""
+        """Return the facts of a run. Raises RunError if it is not committed."""
         mine = pc.field("unit").is_null() & (pc.field("run_id") == run_id)
         rows = self._read(["facts", "unit", "run_id"], mine)
         if not rows.num_rows:
@@ -72,7 +72,7 @@ class Ledger:
 
     @cached_property
     def all_facts(self) -> dict[str, dict[str, Any]]:
-        """What each run said of itself, in the order of their commits."""
+        """The facts of each run, in the order of their commits."""
         rows = self._read(["run_id", "number", "facts", "unit"], pc.field("unit").is_null())
         rows = rows.sort_by("number")
         pairs = zip(rows["run_id"].to_pylist(), rows["facts"].to_pylist(), strict=True)
@@ -80,7 +80,7 @@ class Ledger:
 
     @cached_property
     def live(self) -> tuple[LiveUnit, ...]:
-        """The units whose rows are in the tables, in the order of their commits."""
+        """The units with rows in the tables, in the order of their commits."""
         rows = self._read(_LIVE, ~pc.field("unit").is_null()).sort_by("number")
         return tuple(
             LiveUnit(

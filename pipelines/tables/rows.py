@@ -141,7 +141,7 @@ def row_relation(row: dict[str, Any]) -> Relation:
 
 def released_rows(done: Deidentified) -> tuple[dict[str, Any], dict[str, Any]]:
     """A Deidentified as values of ``deidentified/documents`` and of ``reidentification``, but for
-    ids and status. Only the latter holds places in the original, whose lengths could help to guess
+    ids and status. Only the latter holds places in the original: their lengths could help to guess
     a name."""
     edits = [
         {

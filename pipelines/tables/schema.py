@@ -1,6 +1,6 @@
-"""What the tables hold, column by column, with the descriptions that engines show (``comment``).
+"""Schemas of the tables, with the descriptions that engines show (``comment``).
 
-``EXTRACTION`` is an Extraction as an Arrow struct: how a step hands its results to the next.
+``EXTRACTION`` is an Extraction as an Arrow struct: stages pass their results on in it.
 """
 
 from __future__ import annotations
@@ -294,8 +294,8 @@ STATISTICS = {
     "reidentification": ("doc_id", "deidentified_id", "run_id", "unit"),
     "units": ("run_id", "number", "unit"),
 }
-"""Columns whose least and greatest values stand in the log, so that readers skip files. Never
-one that holds text of documents."""
+"""Columns with minimum and maximum in the log, so that readers skip files. Never one that holds
+text of documents."""
 
 EXTRACTION = pa.struct(
     [

@@ -82,8 +82,8 @@ class Snapshot:
         return ahead(lambda path: self.folder.read_table(path, columns), paths)
 
     def paths(self, name: TableName, units: Collection[UnitKey]) -> dict[UnitKey, tuple[str, ...]]:
-        """Where the rows of some units are: paths below the sink, by unit. Those without a row in
-        the table are left out."""
+        """Return paths below the sink with the rows of some units, by unit. Units without a row are
+        left out."""
         found: dict[UnitKey, list[str]] = {}
         for file, keys in keys_of(self.folder, self.table(name), units):
             for key in keys:
@@ -126,7 +126,7 @@ def among(rows: pa.Table, keys: Collection[UnitKey]) -> pa.ChunkedArray:
 
 
 def snapshot(tables: Tables, run_id: str | None = None) -> Snapshot:
-    """What is live after a run's commit; without one, after the latest.
+    """Return the snapshot after a run's commit, or the latest.
 
     Raises RunError where there is no such run, or where its version is no longer in the log.
     """

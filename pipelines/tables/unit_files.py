@@ -49,7 +49,7 @@ class UnitFiles:
     facts: str
 
     def as_json(self) -> str:
-        """What travels from a worker to the driver."""
+        """Serialise for the way from a worker to the driver."""
         return json.dumps(asdict(self))
 
     @classmethod
@@ -86,7 +86,7 @@ def write_unit_tables(
 
 
 def done_units(folder: SinkFolder, run_id: str) -> dict[str, tuple[str, int]]:
-    """The units whose documents file stands: path below ``documents`` and size, by unit."""
+    """Return the units with a documents file: path below ``documents`` and size, by unit."""
     found: dict[str, tuple[str, int]] = {}
     for name, size in sorted(folder.sizes(f"documents/{run_id}").items()):
         unit, _, rest = name.partition(".")
@@ -98,7 +98,7 @@ def done_units(folder: SinkFolder, run_id: str) -> dict[str, tuple[str, int]]:
 def read_units_done(
     folder: SinkFolder, done: Mapping[str, tuple[str, int]], units: Iterable[str]
 ) -> Iterator[UnitFiles]:
-    """What the footers of done units say of them, in the order of ``units``."""
+    """Read finished units from their footers, in the order of ``units``."""
 
     def read(unit: str) -> UnitFiles:
         path, size = done[unit]

@@ -1,4 +1,4 @@
-"""What is wrong with a file or its text. Messages quote nothing of it."""
+"""Errors of a file or its text. Messages quote nothing of it."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ class Tracer:
 
 @dataclass(frozen=True, slots=True)
 class ParentSpan:
-    """What a process of a run needs to add its spans to the run's; travels by pickle."""
+    """The parent span of a run, pickled for its processes so that they add their spans below it."""
 
     traces: Traces | None = None
     context: TraceContext = field(default_factory=dict)

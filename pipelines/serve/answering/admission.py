@@ -75,7 +75,7 @@ class Queue:
 
     @contextmanager
     def place(self, sizes: Sequence[int], deadline: float) -> Iterator[None]:
-        """Reserve capacity for a request, whose documents have these sizes in characters.
+        """Reserve capacity for a request of documents of these sizes, in characters.
 
         Raises Refused if the queue is full, or if the expected wait and work exceed most of
         ``deadline`` seconds, so that the answer would come too late. An empty queue admits any

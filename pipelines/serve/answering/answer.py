@@ -43,7 +43,7 @@ from pipelines.serve.wire.responses import (
 
 PICTURES = "(pictures)"
 """Queue name of the OCR stage: a name that no model may have."""
-_PAGE_CHARACTERS = 3_000  # assumed for a document whose text is not known yet, when admitting it
+_PAGE_CHARACTERS = 3_000  # assumed on admission for a document without a text yet
 _LARGE = 200_000  # characters: merging and serialising their entities takes some tenths of a second
 _T = TypeVar("_T")
 
@@ -278,7 +278,7 @@ class Answerer:
         guideline: Guideline | None,
         documents: Callable[[str], list[Document]],
     ) -> list[list[Extraction]]:
-        """What each model of the target says of the documents that it is shown."""
+        """Run every model of the target on the documents for it; return their extractions."""
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [

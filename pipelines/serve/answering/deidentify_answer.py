@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class KnownPatient:
-    """What a request says of a document's patient. ``id``: of the patient, else of the
-    document."""
+    """A document's patient, from the request. ``id``: the patient's id, else the document's."""
 
     id: str | None = None
     names: tuple[str, ...] = ()

@@ -28,7 +28,7 @@ class QueueFull(RuntimeError):
 
 
 GuidelineUse = Literal["any", "labels", "none"]
-"""How a model supports a request's guideline: any guideline, a selection of its own labels, or
+"""A model's support for a request's guideline: any guideline, a selection of its own labels, or
 none."""
 
 
@@ -61,7 +61,7 @@ document's last event."""
 
 @dataclass(frozen=True, slots=True)
 class PagesRead:
-    """How many pages of the ``index``-th document OCR has read so far."""
+    """Progress of OCR: pages of the ``index``-th document read so far."""
 
     index: int
     pages: int
@@ -245,7 +245,7 @@ async def _stream(
 
 
 def facts_of(config: ModelConfig, fingerprint: str) -> ModelFacts:
-    """Facts about a model whose weights are on this machine."""
+    """Return the facts about a model with weights on this machine."""
     prose = isinstance(config, GgufModel) and config.prompt.format == "prose"
     support: GuidelineUse = "labels" if isinstance(config, OnnxModel) else "any"
     return ModelFacts(

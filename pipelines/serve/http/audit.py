@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class AuditEntry:
-    """What came of a request: documents by status. Empty if there was no answer."""
+    """The outcome of a request: documents by status. Empty if there was no answer."""
 
     outcome: Mapping[str, int] = field(default_factory=dict)
 
@@ -25,7 +25,7 @@ class AuditEntry:
 def audited(action: str, state: State, documents: int) -> Iterator[AuditEntry]:
     """Write one line once the request is answered, refused or given up.
 
-    ``state`` of the request: its id, and the token whose name is written.
+    ``state`` of the request: its id and its token, which is logged by name.
     """
     entry, reason = AuditEntry(), "no answer"
     try:

@@ -54,7 +54,7 @@ class Guard:
 
     ``hosts``: accepted Host names; None if tokens are required instead. ``admit`` runs for every
     path under /v1 before the body is read. ``body_bytes``: maximum body size. ``proxies``: networks
-    whose X-Forwarded-For is trusted.
+    trusted to set X-Forwarded-For.
 
     Without tokens, a malicious web page could make its own host name resolve to this machine and
     read responses in a visitor's browser (DNS rebinding), so the Host header is checked.

@@ -1,1 +1,1 @@
-"""What runs in Ray Serve: the ingress, the replicas that hold models, and how they are built."""
+"""The Ray Serve application: the ingress, the replicas that hold models, and their assembly."""

@@ -42,7 +42,7 @@ def start(catalogue: Catalogue, host: str, port: int) -> None:
         http_options={
             "host": host,
             "port": port,
-            # Longer than our own deadlines, whose errors use the envelope.
+            # Longer than our own deadlines, so that timeouts use our error envelope.
             "request_timeout_s": catalogue.serve.limits.max_deadline_s + 30,
             "keep_alive_timeout_s": 75,
         },

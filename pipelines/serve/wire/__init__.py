@@ -1,1 +1,1 @@
-"""What travels: requests, responses, errors and offset units."""
+"""Wire types: requests, responses, errors and offset units."""

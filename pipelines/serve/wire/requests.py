@@ -1,6 +1,6 @@
 """Request models. Unknown keys are errors, and no error repeats the request's text.
 
-Requests are parsed from JSON only (``bodies``), whose parser rejects lone surrogates.
+Requests are parsed from JSON only (``bodies``); that parser rejects lone surrogates.
 """
 
 from __future__ import annotations

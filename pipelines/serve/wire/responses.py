@@ -226,7 +226,7 @@ class FailureOut(_Response):
 
 
 class StepOut(_Response):
-    """What one model did with a document. The last four fields are empty without `explain`."""
+    """One model's work on a document. The last four fields are empty without `explain`."""
 
     model: str
     fingerprint: str
@@ -359,7 +359,7 @@ class EditOut(_Response):
 
 
 class CountOut(_Response):
-    """How many identifiers of a category were replaced by a policy."""
+    """Number of identifiers of a category replaced by a policy."""
 
     category: str
     policy: str

@@ -17,7 +17,7 @@ _SPACE = re.compile(r"[ \t\r\n\f\v\u00a0]+")
 
 @dataclass(frozen=True, slots=True)
 class Visible:
-    """What a reader sees of a document, and the sections that its markup states."""
+    """The visible text of a document, and the sections that its markup states."""
 
     text: str
     sections: tuple[Section, ...] = ()
@@ -65,7 +65,7 @@ class Lines:
             self._line.append(line)
 
     def end_line(self) -> None:
-        """What follows begins a line."""
+        """Begin a new line."""
         if self._cells:
             self._breaks = self._cells[-1]
         else:
@@ -81,11 +81,11 @@ class Lines:
         self._line = []
 
     def begin_cell(self) -> None:
-        """What follows is in a cell, until ``end_cell``."""
+        """Begin a cell, until ``end_cell``."""
         self._cells.append(False)
 
     def end_cell(self) -> None:
-        """What follows is another cell of the same row."""
+        """End the cell; the next one is of the same row."""
         had_text = bool(self._cells) and self._cells.pop()
         if self._cells:
             self._cells[-1] |= had_text
@@ -98,7 +98,7 @@ class Lines:
         return len(self._lines)
 
     def add_section(self, heading: int, body: int, loinc: str | None) -> None:
-        """A section whose heading is the lines [heading, body); it ends where the next begins."""
+        """Add a section that begins with the lines [heading, body) and ends at the next one."""
         self._sections.append((heading, body, loinc))
 
     def visible(self) -> Visible:

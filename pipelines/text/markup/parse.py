@@ -13,8 +13,8 @@ from pipelines.text.markup.messages import fhir_text, hl7_text
 
 
 def parsed(content: str | bytes, kind: str) -> Visible:
-    """What a reader would see of a text of this kind of markup, or of the bytes of a Word document,
-    however long that takes.
+    """Return the visible text of markup of this kind, or of the bytes of a Word document, without a
+    time limit.
 
     Raises BadMarkupError where it is not of this kind, or nested too deeply.
     """

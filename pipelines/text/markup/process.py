@@ -25,7 +25,7 @@ MARKUP_SECONDS = 20.0
 def visible_text(
     text: str, markup: Markup | str = "auto", seconds: float = MARKUP_SECONDS
 ) -> Visible:
-    """What a reader would see of a text of this markup; a plain one as it is, with ``auto``.
+    """Return the visible text of markup; with ``auto``, plain text is returned as it is.
 
     Raises BadMarkupError where it is not of the kind that it should be, or beyond the limits:
     ``seconds`` of CPU time, and the depth that ``parsed`` allows.
@@ -39,8 +39,8 @@ def visible_text(
 
 
 def word_text(content: bytes, seconds: float = MARKUP_SECONDS) -> Visible:
-    """What a reader would see of a Word document (.docx), always in a child process: its size says
-    nothing of what it inflates to.
+    """Return the visible text of a Word document (.docx). Always parses in a child process, since
+    the file's size is no limit to its inflated size.
 
     Raises BadMarkupError where it cannot be read, or is beyond the limits.
     """
