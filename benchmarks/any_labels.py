@@ -1,4 +1,4 @@
-"""How well does the any-labels starter read the labels of corpora, beside a dictionary and peers?
+"""Scores of the any-labels starter on corpora, beside a dictionary and peers.
 
     python -m benchmarks.any_labels --data FOLDER --part dev [--characters 20000] [--peers]
 
@@ -51,7 +51,7 @@ SETS = (
     "pharmaconer_es",
     "medprocner_es",
 )
-"""What the starter was trained on."""
+"""Corpora that the starter was trained on."""
 
 OTHERS = ("pico_corpus", "anatem", "ade_v2", "e3c_en", "sdoh_mtsamples")
 """Sets that it has not seen, and with them labels that it has not been asked for."""
@@ -143,7 +143,7 @@ def mentions(texts: Sequence[Text]) -> dict[str, str]:
 
 
 def looked_up(text: str, known: dict[str, str]) -> Iterator[Span]:
-    """What a dictionary finds: the longest known words at each place, no two overlapping."""
+    """Yield the matches of a dictionary: the longest at each place, without overlaps."""
     words = [match.span() for match in re.finditer(r"\w+|[^\w\s]", text)]
     longest = max((len(re.findall(r"\w+|[^\w\s]", one)) for one in known), default=0)
     at = 0
@@ -180,7 +180,7 @@ def asked(config: ModelConfig, labels: Sequence[str]) -> ModelConfig:
 
 
 def extracted(config: ModelConfig, texts: Sequence[Text]) -> tuple[list[set[Span]], float]:
-    """What a model says of each text, and the seconds that it took."""
+    """Return a model's spans for each text, and the seconds that it took."""
     with Extractor(config) as extractor:
         began = time.perf_counter()
         done = extractor.extract(Document(str(n), one.text) for n, one in enumerate(texts))

@@ -209,7 +209,7 @@ def flagged(case: Case) -> Iterator[tuple[str, bool]]:
 
 
 def copies(notes: Sequence[Row]) -> dict[str, Any]:
-    """What is flagged in the copies of notes, by label."""
+    """Count flags by label in copies of notes, where every flag is false."""
     claims, false = 0, Counter[str]()
     for note in notes:
         entities = check(note["text"], note["text"])

@@ -1,7 +1,7 @@
-"""How long it takes to decide what an increment has to do, and how that grows.
+"""The time to plan an increment, and its growth with the number of files.
 
-Files of one row are made on the local disk; the state says that all are known, but for some. The
-last line of stdout is one JSON document.
+Files of one row are made on the local disk; the sink knows all but some of them. The last line of
+stdout is one JSON document.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _pipeline(source: str, sink: str) -> LoadedPipeline:
 
 
 def _commit_all(loaded: LoadedPipeline, files: int) -> None:
-    """What a full run would have left, without running it."""
+    """Commit the units of a full run without running it."""
     source = loaded.pipeline.source
     listed = list_source(source).files
     assert len(listed) == files

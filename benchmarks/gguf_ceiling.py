@@ -1,4 +1,4 @@
-"""What no order of the work could beat on this processor: the GGUF benchmark's yardstick.
+"""The ceiling of batching on this processor, which no scheduler can beat.
 
 Batching makes a matrix product dearer by less than its rows, up to where the processor computes as
 fast as it can. How far that is differs between processors by more than any engine does, so ratios

@@ -61,7 +61,7 @@ Turns = list[dict[str, str]]
 
 
 def conversations() -> list[Turns]:
-    """What is asked: with and without a system turn, and with an example."""
+    """Return test conversations: with and without a system turn, and with an example."""
     asked: list[Turns] = []
     for note in NOTES:
         question = {"role": "user", "content": f'# Template:\n{{"drug": []}}\n{note}'}
@@ -78,7 +78,7 @@ def conversations() -> list[Turns]:
 
 @dataclass(frozen=True)
 class Answers:
-    """What transformers made of the job with one model."""
+    """The results of transformers for one model."""
 
     prompts: list[str]
     prompt_tokens: list[list[int]]
@@ -131,7 +131,7 @@ def compared(folder: Path, file: Path, job: dict[str, Any], tolerance: float) ->
 
 
 def outputs(runner: LlamaRunner, theirs: Answers, tie: float) -> tuple[int, int]:
-    """How many greedy outputs are equal, and how many part at a tie. Closes the runner."""
+    """Count equal greedy outputs, and those that diverge at a tie. Closes the runner."""
     engine = Engine(runner, slots=8)
     asked = [
         engine.submit(Request((), tuple(prompt), max_tokens=48)) for prompt in theirs.prompt_tokens
@@ -155,7 +155,7 @@ def outputs(runner: LlamaRunner, theirs: Answers, tie: float) -> tuple[int, int]
 
 
 def same(ours: Sequence[Any], theirs: Sequence[Any]) -> int:
-    """How many are equal, one by one."""
+    """Count equal pairs."""
     return sum(one == other for one, other in zip(ours, theirs, strict=True))
 
 
@@ -179,7 +179,7 @@ def templates(folder: Path, printed: dict[str, list[str | None]]) -> dict[str, A
 
 
 def right(family: dict[str, Any]) -> bool:
-    """Whether one family's comparison holds."""
+    """Return True if the comparison of one family passes."""
     count = family["prompts"]
     return bool(
         family["prompts_equal"] == family["prompt_tokens_equal"] == count

@@ -237,7 +237,7 @@ def convert(sources: Path, model: Path, file: Path, pre: str) -> None:
 
 
 def render(templates: Path, job: dict[str, Any], out: Path) -> None:
-    """What apply_chat_template prints of every conversation; null where it refuses."""
+    """Write the output of apply_chat_template for every conversation; null if it raises."""
     tokenizer = hf.PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer(models.BPE()), bos_token="<s>", eos_token="</s>"
     )

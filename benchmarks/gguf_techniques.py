@@ -1,4 +1,4 @@
-"""What each of the engine's techniques gives: the GGUF benchmark with one switch changed."""
+"""The gain of each technique of the engine: the GGUF benchmark with one switch changed."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What the GGUF benchmark runs on: a random-weight qwen2 model and made-up clinical notes.
+"""Inputs of the GGUF benchmark: a random-weight qwen2 model and made-up clinical notes.
 
 The vocabulary is Qwen2's own (151,936 tokens), copied from the vocabulary file that llama.cpp's
-sources carry; the weights are noise from a seed, so the model costs what a trained one costs and
-says nothing. Notes come with the answer that a perfect model would print.
+sources carry; the weights are noise from a seed, so the model costs what a trained one costs, and
+its output means nothing. Notes come with the answer of a perfect model.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ Said = list[list[Any]]
 
 
 def read(folder: Path, request: dict[str, Any]) -> list[Said]:
-    """What medspan says of every text: start, end, label, score of each entity."""
+    """Return medspan's entities of every text: start, end, label, score."""
     config = GlinerModel.model_validate(
         {
             "name": "tiny",
@@ -68,7 +68,7 @@ def read(folder: Path, request: dict[str, Any]) -> list[Said]:
 
 
 def compare(ours: list[Said], theirs: list[Said]) -> dict[str, Any]:
-    """How many entities there are, how many are on one side only, and the largest difference."""
+    """Count the entities and those on one side only, and find the largest difference of scores."""
     count, odd, worst = 0, 0, 0.0
     for mine, other in zip(ours, theirs, strict=True):
         a = {tuple(one[:3]): one[3] for one in mine}

@@ -1,4 +1,4 @@
-"""What only a GPU can tell: run this where one is at hand, and keep what it prints.
+"""Checks that need a GPU: run them on one, and keep the output.
 
     python -m benchmarks.gpu_checks [--only onnx llama peers engine pictures fractions]
                                     [--server /path/of/llama-server] [--cpu]
@@ -70,7 +70,7 @@ SHAPE_WORK |= {"Equal", "ConstantOfShape", "Expand", "Mul", "Add", "Sub", "Div",
 
 
 def apart(work: Callable[..., dict[str, Any]], *given: object) -> dict[str, Any]:
-    """What ``work`` says, done in a process of its own."""
+    """Return the result of ``work``, run in a process of its own."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
         return pool.apply(work, given)
@@ -143,7 +143,7 @@ def onnx_quarters(rehearse: bool) -> dict[str, Any]:
 
 
 def _held(actors: list[dict[str, Any]], share: int | None) -> bool | None:
-    """Whether all keep to their share; None where the driver does not say what they hold."""
+    """Return True if all keep to their share; None if the driver does not report their memory."""
     used = [one["used"] for one in actors]
     return None if share is None or None in used else all(size <= share for size in used)
 

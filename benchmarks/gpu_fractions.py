@@ -76,7 +76,7 @@ class Pool:
             pipe.recv()
 
     def seconds(self) -> float:
-        """How long all of them take for their parts."""
+        """Return the seconds until all have done their parts."""
         started = time.perf_counter()
         for pipe in self._pipes:
             pipe.send("go")

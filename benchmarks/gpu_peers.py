@@ -82,7 +82,7 @@ def onnx_speed(kind: str, rehearse: bool) -> dict[str, Any]:
 
 
 def _median(work: Callable[[], int], repeats: int = 3) -> tuple[int, float]:
-    """What ``work`` returns, and the median of its seconds after a first time that warms up."""
+    """Return the result of ``work``, and its median seconds after one warm-up run."""
     done, seconds = work(), []
     for _ in range(repeats):
         began = time.perf_counter()

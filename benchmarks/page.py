@@ -1,9 +1,9 @@
-"""What a click on the web page costs with a long document.
+"""The cost of a click on the web page with a long document.
 
     python -m benchmarks.page [--repeat 5]
 
-Chromium shows a note of 200,000 characters with 17,500 entities, from a server whose model finds
-fixed words. Reported is the time that the page's main thread computes for each action, in
+Chromium shows a note of 200,000 characters with 17,500 entities, from a server with a model that
+finds fixed words. Reported is the time that the page's main thread computes for each action, in
 milliseconds of CPU: unlike elapsed time, it does not depend on what else the machine does. Needs
 Chromium and medspan[dev]. The last line of stdout is one JSON document, kept as
 benchmarks/results/page.json:

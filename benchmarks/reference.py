@@ -1,4 +1,4 @@
-"""What the two checks against transformers share: their peer, and how they end."""
+"""Shared by the two checks against transformers: the peer process and the exit code."""
 
 from __future__ import annotations
 

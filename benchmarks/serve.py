@@ -1,4 +1,4 @@
-"""The server against its peers: see benchmarks/serve_bench.py, whose --help holds here too.
+"""The server against its peers: see benchmarks/serve_bench.py; its --help applies here too.
 
 python benchmarks/serve.py [--peer-python /path/to/python] [--seconds 20] [--overload-s 60]
 """

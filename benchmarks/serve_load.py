@@ -22,7 +22,7 @@ Bodies = Sequence[dict[str, Any]]
 
 @dataclass
 class Outcome:
-    """What became of some requests."""
+    """The outcome of a set of requests."""
 
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)

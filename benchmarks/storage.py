@@ -1,4 +1,4 @@
-"""What an object store costs: requests a unit, and seconds with latency added to every request.
+"""The cost of an object store: requests per unit, and seconds with latency added to each request.
 
 Units are read, written, resumed from and read back without Ray, on moto's server over HTTP. The
 last line of stdout is one JSON document.

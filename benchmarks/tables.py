@@ -1,4 +1,5 @@
-"""What the tables cost at 1,000 to 100,000 units: commit, decide, swap, resume, compaction, vacuum.
+"""The cost of the tables at 1,000 to 100,000 units: commit, decide, swap, resume, compaction,
+vacuum.
 
     python benchmarks/tables.py [--units 1000 10000 100000] [--stores file s3]
 

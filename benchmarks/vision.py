@@ -1,4 +1,4 @@
-"""Pictures against their peer: see benchmarks/vision_bench.py, whose --help holds here too.
+"""Pictures against their peer: see benchmarks/vision_bench.py; its --help applies here too.
 
 python benchmarks/vision.py [--pictures 8] [--repeats 3] [--cache /tmp/medspan-bench]
 """

@@ -4,7 +4,7 @@
 
 The other interpreter is that of benchmarks/gguf_reference.py (`make reference` makes one). It makes
 a Qwen2.5-VL and a Qwen3-VL model from a seed, and llama.cpp's convert_hf_to_gguf.py makes language
-model and mmproj of each. For pictures of noise whose sides are whole blocks of patches (resizers
+model and mmproj of each. For pictures of noise with sides of whole blocks of patches (resizers
 differ elsewhere) of three shapes, one wider than the window of the attention:
 
 - the tokens of a prompt, picture included, are as many as transformers', and its words the same;
@@ -132,7 +132,7 @@ def compared(folder: Path, name: str) -> dict[str, Any]:
 
 
 def right(family: dict[str, Any]) -> bool:
-    """Whether one family's comparison holds."""
+    """Return True if the comparison of one family passes."""
     return bool(
         family["prompt_tokens_equal"] == family["pictures"]
         and family["largest_difference"] <= family["tolerance"]

@@ -1,4 +1,4 @@
-"""What the vision benchmark runs on: qwen2vl models with a qwen2.5vl encoder, of noise from a seed,
+"""Inputs of the vision benchmark: qwen2vl models with a qwen2.5vl encoder, of noise from a seed,
 with Qwen2's own vocabulary, and pages of made-up print. They cost what trained ones cost."""
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ settings.load_profile("medspan")
 
 @pytest.fixture
 def ended(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How often the process would have ended."""
+    """Exit codes of the process, which goes on."""
     codes: list[int] = []
 
     def leave(code: int) -> None:

@@ -1,4 +1,4 @@
-"""What is counted: gold spans covered by findings, findings that touch gold, documents."""
+"""Scores: gold spans covered by findings, findings that touch gold, documents."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STRUCTURED = frozenset(
         Category.ZIP,
     }
 )
-"""What a pattern can find."""
+"""Categories that a pattern can find."""
 
 Span = tuple[int, int, str]
 """Start, end, and a category or another tool's name of it."""

@@ -1,1 +1,1 @@
-"""How well and how fast entities are linked to codes."""
+"""Accuracy and speed of linking entities to codes."""

@@ -3,9 +3,9 @@
     python -m benchmarks.linking.bench --data FOLDER --part dev --vocab FOLDER
 
 A mention counts as right at k where one of its k best concepts is one of its gold codes: that is
-how BioSyn and the evaluations after it count mentions with several codes. Mentions whose codes the
-vocabulary lacks count as wrong; `reach` says how many have one. All systems get the same mentions,
-with the abbreviations written out that the document defines. Peers need scikit-learn.
+how BioSyn and the evaluations after it count mentions with several codes. Mentions with codes that
+the vocabulary lacks count as wrong; `reach` is the share of the others. All systems get the same
+mentions, with the abbreviations written out that the document defines. Peers need scikit-learn.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def _ratios(scores: dict[str, Any]) -> dict[str, float]:
 
 
 def _equal_runs(arguments: argparse.Namespace) -> bool:
-    """Whether two processes with different hash seeds build and answer the same bytes."""
+    """Return True if two processes with different hash seeds build and answer the same bytes."""
     command = [sys.executable, "-m", "benchmarks.linking.bench", "--digest"]
     command += ["--data", str(arguments.data), "--part", arguments.part]
     command += ["--vocab", str(arguments.vocab)]

@@ -15,7 +15,7 @@ import numpy as np
 from actors.linking.vocabulary import Vocabulary
 
 _NEIGHBOURS = 30
-"""What scispaCy takes by default."""
+"""The default of scispaCy."""
 
 
 class Peer(Protocol):

@@ -1,1 +1,1 @@
-"""How well and how fast pages are read."""
+"""Accuracy and speed of reading pages."""

@@ -56,7 +56,7 @@ def overlap(a: dict[str, float], b: Box) -> float:
 
 
 def entities(gold: dict[str, Any], reading: OcrResult) -> dict[str, float]:
-    """How many gold entities were read letter for letter, and how well their boxes fit."""
+    """Score gold entities: the number read exactly, and the mean overlap of their boxes."""
     text, places = gold["text"], {}
     for block in Levenshtein.opcodes(text, reading.text):
         if block.tag == "equal":

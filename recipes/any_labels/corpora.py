@@ -41,7 +41,7 @@ SHARES = {
     "pharmaconer_es": 0.01,
     "medprocner_es": 0.01,
 }
-"""How often a window is drawn from each; `notes` are the made-up ones of the extractor's recipe."""
+"""Sampling weights of windows; `notes` are the made-up ones of the extractor's recipe."""
 
 IDENTITIES = {"asq_phi", "presidio_synth", "meddocan", "notes"}
 

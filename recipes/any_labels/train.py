@@ -155,7 +155,7 @@ def train(
 ) -> None:
     """Train for so many minutes, from a rate that is a share of the full one down to none.
 
-    ``begin``: a checkpoint of an earlier stretch, whose weights and moments are taken over.
+    ``begin``: a checkpoint to continue from, with its weights and moments.
     """
     pieces = Pieces(tokenizer())
     corpora = training(data, work, pieces)

@@ -29,7 +29,7 @@ SHARES = {
     "vietbioner": 0.15,
     "notes": 0.07,
 }
-"""How often a sample is drawn from each."""
+"""Sampling weights of the corpora."""
 
 _TAUGHT = ("bc5cdr", "ncbi_disease", "phee", "neurotrialner")
 _FOLDERS = {name: (name,) for name in SHARES if name not in ("taught", "notes")}
@@ -67,7 +67,7 @@ def ordered(spans: set[Span] | Sequence[Span]) -> tuple[Span, ...]:
 
 
 def training(data: Path, work: Path) -> dict[str, list[Text]]:
-    """Every corpus' training documents, without those whose text is in some dev split."""
+    """Return the training documents of every corpus, without texts of any dev split."""
     seen = {
         _key(text)
         for folders in _FOLDERS.values()

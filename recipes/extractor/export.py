@@ -47,7 +47,7 @@ def write(
 
     ``shape``: the fields of model.Shape. ``weights``: float32 by the names of model.Decoder's
     state, but ``embeddings`` [tokens, width] as one matrix. ``tokenizer``: the content of a
-    tokenizer.json whose control tokens are its special ones, the first of them the end.
+    tokenizer.json. Its special tokens become control tokens, the first of them the end.
     ``kind``: F32 or Q8_0, which norms and biases never are.
     """
     writer = GGUFWriter(path, "qwen2")

@@ -114,8 +114,8 @@ class Embeddings(nn.Module):
     """
 
     def __init__(self, start: Tensor, base: Tensor, spaced: Tensor) -> None:
-        """``start`` float [tokens, width]; ``base`` int [tokens] says whose vector a token has, and
-        ``spaced`` bool [tokens] whether the shared vector is added."""
+        """``start`` float [tokens, width]; ``base`` int [tokens]: the row of a token's vector;
+        ``spaced`` bool [tokens]: True where the shared vector is added."""
         super().__init__()
         self.own = nn.Parameter(start)
         self.space = nn.Parameter(torch.randn(start.shape[1]) * 0.03)
@@ -124,10 +124,10 @@ class Embeddings(nn.Module):
 
     def weight(self, tokens: Tensor | None = None) -> Tensor:
         """The vectors of some tokens, or of all as the GGUF holds them, [tokens, width]."""
-        whose, spaced = self.base, self.spaced
+        base, spaced = self.base, self.spaced
         if tokens is not None:
-            whose, spaced = whose[tokens], spaced[tokens]
-        return functional.embedding(whose, self.own) + spaced[:, None] * self.space
+            base, spaced = base[tokens], spaced[tokens]
+        return functional.embedding(base, self.own) + spaced[:, None] * self.space
 
 
 class Decoder(nn.Module):

@@ -1,4 +1,4 @@
-"""Muon, for the layers' matrices: momentum whose singular values are all made about 1.
+"""Muon, for the layers' matrices: momentum with all singular values brought close to 1.
 
 K. Jordan and others, "Muon: an optimizer for hidden layers in neural networks", 2024. PyTorch's own
 multiplies in bfloat16, which a processor without AVX-512 BF16 does 16 times slower than float32.
@@ -38,7 +38,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """About the nearest matrix whose singular values are 1, by a Newton-Schulz iteration."""
+    """Approximate the nearest matrix with singular values of 1 by a Newton-Schulz iteration."""
     a, b, c = _QUINTIC
     wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
     wide = wide / (wide.norm() + 1e-7)

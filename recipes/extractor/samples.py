@@ -167,7 +167,7 @@ def plain(corpus: str) -> Ask:
 
 
 def ask(corpus: str, rng: random.Random) -> Ask:
-    """What to ask: half the time all labels as they are, else some, under other names."""
+    """Draw the labels to ask for: half the time all as they are, else some under other names."""
     everything = plain(corpus)
     if rng.random() < 0.5:
         return everything

@@ -4,7 +4,7 @@
 
 Baselines: every mention of the training split, looked up in the text (longest first, its most
 frequent label, whole words), and, where the labels are its own, the starter token classifier.
-`unseen`: the same, among mentions whose words (letter case aside) no training mention has. The last
+`unseen`: the same, among mentions with words (letter case aside) of no training mention. The last
 line is one JSON document.
 """
 
@@ -40,7 +40,7 @@ def configuration(model: Path, labels: Iterable[str], form: str) -> GgufModel:
 
 
 def extracted(extractor: Extractor, texts: Sequence[Text]) -> list[list[Span]]:
-    """What a model says of texts; a failed document is an error here."""
+    """Return a model's spans of texts; a failed document is an error here."""
     documents = [actors.Document(id=str(n), text=text.text) for n, text in enumerate(texts)]
     made = []
     for said in extractor.extract(documents):

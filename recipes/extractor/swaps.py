@@ -16,7 +16,7 @@ from itertools import pairwise
 from corpora import Span, Text
 
 WINDOWS, MENTIONS, INVENTED = 0.5, 0.6, 0.3
-"""How many windows are changed, how many mentions of those, and how many of these are invented."""
+"""The share of windows that are changed, of their mentions, and of invented ones among these."""
 
 DONORS = {
     ("bc5cdr", "Chemical"): [("phee", "Drug"), ("neurotrialner", "DRUG")],
@@ -32,7 +32,7 @@ _SPLIT = 5
 
 
 class Mentions:
-    """What the entities of each corpus and label are called, without repetitions."""
+    """The distinct names of the entities of each corpus and label."""
 
     def __init__(self, corpora: Mapping[str, Sequence[Text]]) -> None:
         own: dict[tuple[str, str], set[str]] = {}

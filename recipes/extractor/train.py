@@ -54,19 +54,19 @@ def first_embeddings(tokenizer: Tokenizer, width: int) -> Embeddings:
     torch.manual_seed(0)
     size = tokenizer.get_vocab_size()
     start = torch.randn(size, width) * 0.03
-    whose, spaced = torch.arange(size), torch.zeros(size, dtype=torch.bool)
+    base, spaced = torch.arange(size), torch.zeros(size, dtype=torch.bool)
     assert pieces.shape[1] == width
     for number in range(size):
         name = tokenizer.id_to_token(number)
         other = tokenizer.token_to_id(name[1:]) if name.startswith(SPACE) else None
         if other is not None and len(name) > 1:
-            whose[number], spaced[number] = other, True
+            base[number], spaced[number] = other, True
             continue
         text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", tokenizer.decode([number])).strip()
         ids = wordpiece.encode(text, add_special_tokens=False).ids if "\ufffd" not in text else []
         if ids and len(ids) < 12:
             start[number] = pieces[ids].mean(0) + torch.randn(width) * 0.012
-    return Embeddings(start, whose, spaced)
+    return Embeddings(start, base, spaced)
 
 
 def loss_of(
@@ -106,7 +106,7 @@ def loss_of(
 
 
 def rate(step: int, steps_in_all: int, cool: int) -> float:
-    """What the learning rates are multiplied with at a step."""
+    """Return the factor of the learning rates at a step."""
     return min(1.0, (step + 1) / WARM, (steps_in_all - step) / cool)
 
 

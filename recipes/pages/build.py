@@ -114,7 +114,7 @@ def encoded(picture: Pixels, form: str, **options: object) -> bytes:
 
 
 def gold(name: str, papers: list[Paper]) -> dict[str, object]:
-    """The gold of a document whose pages these are."""
+    """Return the gold of a document with these pages."""
     text, entities = "", []
     for page, paper in enumerate(papers):
         if page:
@@ -164,7 +164,7 @@ def _part(word: Word, start: int, end: int) -> NDArray[np.float64]:
 
 
 def pdf(papers: list[Paper], scan: Pixels) -> bytes:
-    """A PDF whose first page has a text layer and whose second is a scan, at 200 dpi."""
+    """Return a PDF: the first page has a text layer, the second is a scan at 200 dpi."""
     import pypdfium2 as pdfium
     import pypdfium2.raw as raw
 

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - a marked-up paragraph is one string: broken in two, its marks would not be read
-"""What the project's pages say. People, places and numbers are invented."""
+"""Contents of the project's pages. People, places and numbers are invented."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def build(out: Path = OUT, source: Path = HERE) -> list[Path]:
 
 
 def same(one: Path, other: Path) -> bool:
-    """Whether two built files say the same.
+    """Return True if two built files have the same content.
 
     Parquet is compared by its rows and columns: the file names the pyarrow that wrote it.
     """

@@ -83,7 +83,7 @@ def tokens_per_second(session: onnxruntime.InferenceSession, texts: Sequence[Tex
 def largest_shift(
     session: onnxruntime.InferenceSession, texts: Sequence[Text]
 ) -> tuple[float, int]:
-    """How far logits move, at most, with neighbours and padding, and how many labels change."""
+    """Return the largest change of a logit with neighbours and padding, and the changed labels."""
     shift, changed = 0.0, 0
     for n, text in enumerate(texts):
         row = [CLS, *text.ids[:200], SEP]

@@ -101,7 +101,7 @@ class TokenClassifier(nn.Module):
         return self.heads[head](self.encode(ids, attention))
 
     def encode(self, ids: Tensor, attention: Tensor) -> Tensor:
-        """What the heads read, [batch, length, hidden]."""
+        """Return the input of the heads, [batch, length, hidden]."""
         x = self.norm(self.words(ids) + self.places.weight[: ids.shape[1]])
         x = drop(x, self.dropout * self.training)
         mask = (attention[:, None, :].to(x.dtype) - 1) * 1e4

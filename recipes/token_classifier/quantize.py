@@ -19,7 +19,7 @@ ROWS = 2048
 
 
 def quantised_inputs(model: TokenClassifier, head: str) -> dict[str, torch.nn.Linear]:
-    """The linear layers whose inputs are quantised, by the names that export.py gives them."""
+    """Return the linear layers with quantised inputs, by their names in export.py."""
     found = {"head": model.heads[head]}
     for i, layer in enumerate(model.layers):
         for name in ("qkv", "out", "up", "down"):

@@ -311,7 +311,7 @@ def tune(data: Path, start: TokenClassifier, seed: int) -> TokenClassifier:
 
 
 def mean_weights(models: Sequence[TokenClassifier]) -> TokenClassifier:
-    """A model whose every weight is the mean of theirs."""
+    """Return a model with the mean of every weight."""
     mean = copy.deepcopy(models[0])
     states = [model.state_dict() for model in models]
     mean.load_state_dict({k: torch.stack([s[k] for s in states]).mean(0) for k in states[0]})

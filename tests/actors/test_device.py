@@ -1,4 +1,4 @@
-"""What a process sees of GPUs and memory; NVIDIA's library is replaced, since no GPU is here."""
+"""GPUs and memory of a process; NVIDIA's library is replaced, so that no GPU is needed."""
 
 from __future__ import annotations
 

@@ -346,7 +346,7 @@ def _read(config: OnnxModel) -> list[Any]:
 
 
 def _in_a_process(endpoint: str, code: str) -> str:
-    """What ``code`` prints in a process that knows no other hub."""
+    """Return the output of ``code`` in a process that knows no other hub."""
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={

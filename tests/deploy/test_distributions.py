@@ -62,7 +62,7 @@ def run(command: Path, *words: str, folder: Path) -> str:
 
 
 def test_both_have_every_file_of_the_packages(distributions: tuple[Path, Path]) -> None:
-    """What is missing from a distribution fails only where somebody uses it."""
+    """A file that a distribution lacks would fail only when somebody uses it."""
     sdist, wheel = distributions
     with tarfile.open(sdist) as archive:
         in_sdist = _in_packages(name.partition("/")[2] for name in archive.getnames())

@@ -92,7 +92,7 @@ def test_a_ray_of_this_machine_listens_on_loopback_and_wants_its_token(
 
 
 def _asks(address: str, environment: dict[str, str]) -> bool:
-    """Whether another process is answered by a Ray."""
+    """Return True if a Ray answers another process."""
     code = "import sys; from ray._raylet import GcsClient\n"
     code += "print(len(GcsClient(sys.argv[1]).get_all_node_info(timeout=20)), 'node')"
     command = [sys.executable, "-c", code, address]

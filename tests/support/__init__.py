@@ -1,4 +1,4 @@
-"""What several tests share: fakes, small models, servers, and where the project is."""
+"""Shared by tests: fakes, small models, servers, and paths of the project."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page's tests: a server in a thread, and a model whose entities nest and cross."""
+"""Tests of the page: a server in a thread, and a model with entities that nest and cross."""
 
 from __future__ import annotations
 

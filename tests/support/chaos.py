@@ -101,14 +101,14 @@ class Arena:
         return _patiently(self._cluster.add_node, num_cpus=2)
 
     def _units(self, work: dict[str, Any]) -> int:
-        """Whether the work has begun: a kill before it would be a kill of nothing."""
+        """Count the units begun: a kill before the first would test nothing."""
         return Path(work["log"]).read_text().count("begun") if Path(work["log"]).exists() else 0
 
     def _log(self, work: dict[str, Any]) -> str:
         return Path(work["log"]).read_text()[-4000:]
 
     def _kill(self, kind: str) -> bool:
-        """Whether there was one to kill."""
+        """Kill a process of this kind; return False if there was none."""
         if kind == "driver":
             assert self._driver is not None
             self._driver.kill()
@@ -140,7 +140,7 @@ def _patiently(start: Callable[..., Any], **arguments: Any) -> Any:
 
 
 def _children(parents: set[int]) -> Iterator[tuple[int, str]]:
-    """Ids and command lines of the processes whose parent is one of these."""
+    """Yield ids and command lines of the children of these processes."""
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue

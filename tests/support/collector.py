@@ -26,7 +26,7 @@ class Received:
 
 
 class Collector:
-    """What has arrived: spans, and the bodies they were in."""
+    """Records the received spans and their request bodies."""
 
     def __init__(self, url: str) -> None:
         self.url = url

@@ -58,7 +58,7 @@ def texts(draw: st.DrawFn) -> str:
 
 @st.composite
 def documents(draw: st.DrawFn, overlapping: bool = True) -> Result:
-    """A document whose entities may nest and cross; with status and relations. No entity begins or
+    """A document with status and relations; its entities may nest and cross. No entity begins or
     ends in white space or within a grapheme cluster, as no entity of a model does."""
     text = draw(texts())
     visible = [i for i, c in enumerate(text) if not c.isspace()]

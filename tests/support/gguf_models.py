@@ -1,6 +1,6 @@
 """Tiny GGUF models made on the spot: random weights from a seed, a true byte-level BPE vocabulary
 trained on the project's samples. Architectures: qwen2, llama, gemma3 (sliding windows), and
-qwen2vl, whose positions have three dimensions."""
+qwen2vl, with positions of three dimensions."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _COMMIT = "0" * 40
 def hub(folder: Path, wrong: str | None = None) -> Iterator[str]:
     """Serve the repositories ``folder/<owner>/<name>``; yields what HF_ENDPOINT must say.
 
-    ``wrong``: the name of a file whose SHA-256 is stated wrongly.
+    ``wrong``: the name of a file with a wrong stated SHA-256.
     """
 
     class Handler(http.server.BaseHTTPRequestHandler):

@@ -128,7 +128,7 @@ def pipeline(
     columns: tuple[str, ...] = (),
     **more: object,
 ) -> LoadedPipeline:
-    """One step; its configuration is the starter model's, whose weights are then not loaded.
+    """Return a pipeline of one step, configured as the starter model; its weights are not loaded.
     ``columns``: extra columns of the source."""
     model = load_model("starter:token-classifier")
     pool = Pool(min_actors=actors, max_actors=actors, num_cpus=0.5)
@@ -173,8 +173,8 @@ Row = tuple[str, str, tuple[tuple[str, int, int], ...]]
 
 
 def rows_of(sink: RunStore | str, run_id: str | None = None) -> dict[str, Row]:
-    """What is live: status, error type and entities by id. An id that is there twice is an error,
-    and so is an entity of no document."""
+    """Return the live documents: status, error type and entities by id. A duplicate id is an error,
+    and so is an entity without a document."""
     now = (RunStore(sink) if isinstance(sink, str) else sink).snapshot(run_id)
     found: dict[str, list[tuple[str, int, int]]] = {}
     for table in now.tables("entities", ["doc_id", "label", "start", "end"]):

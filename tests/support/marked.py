@@ -24,7 +24,7 @@ def marked(source: str, label: str = "PROBLEM") -> tuple[str, Annotations, list[
 
 
 def attributes(assertion: Assertion) -> set[str]:
-    """What is not at its default, by name; the experiencer by its value."""
+    """Return the names of all flags that are set, and the experiencer if it is not the patient."""
     names = {
         name
         for name in ("negated", "uncertain", "hypothetical", "historical", "conditional")

@@ -47,7 +47,7 @@ def endless_pdf(levels: int = 12, each: int = 10) -> bytes:
 
 
 def inflating_pdf(megabytes: int) -> bytes:
-    """A page whose drawing is packed twice, into a few kB."""
+    """A page with a drawing that is compressed twice, to a few kB."""
     packed = zlib.compress(zlib.compress(b"0 0 m 9 9 l S\n" * (megabytes * 1_000_000 // 14)))
     return _one_page(stream(packed, b"/Filter [/FlateDecode /FlateDecode]"), b"")
 
@@ -68,7 +68,7 @@ def many_frames(form: str, count: int) -> bytes:
 
 
 def long_tiff(pages: int) -> bytes:
-    """A TIFF whose pages of 8 x 8 pixels share their data."""
+    """A TIFF with pages of 8 x 8 pixels that share their data."""
     size = 2 + 8 * 12 + 4
     tags = ((256, 8), (257, 8), (258, 8), (259, 1), (262, 1), (273, 8), (278, 8), (279, 64))
     rows = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
@@ -81,7 +81,7 @@ def long_tiff(pages: int) -> bytes:
 
 
 def long_gif(frames: int) -> bytes:
-    """A GIF whose frames are all the same."""
+    """A GIF with equal frames."""
     one = many_frames("GIF", 1)
     begins, ends = one.index(b"\x2c"), one.rindex(b"\x3b")
     return one[:begins] + one[begins:ends] * frames + b"\x3b"

@@ -134,8 +134,8 @@ def scanned(
 
 
 def shifted_font(page: PdfPage, shift: int = 1, private: bool = False) -> bytes:
-    """Helvetica whose map to Unicode says other characters than it shows: shifted letters, or
-    private use codes. A font object, to be given to ``PdfPage.text``."""
+    """Return Helvetica with a wrong map to Unicode: shifted letters, or private use codes. A font
+    object for ``PdfPage.text``."""
     first = 0xE021 if private else 0x21 + shift
     number = page.add(
         stream(

@@ -1,4 +1,4 @@
-"""What the tests of the prompts room share: guidelines, sections, and a matcher over bytes."""
+"""Shared by tests of prompts: guidelines, sections, and a matcher over bytes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _chat(name: str) -> ChatTemplate:
 
 
 def accepts(grammar: str | None, output: str) -> bool:
-    """Whether a grammar allows the whole of an output and is complete at its end."""
+    """Return True if a grammar allows the whole output and is complete at its end."""
     assert grammar is not None
     matcher = LLMatcher(_BYTES, LLMatcher.grammar_from_lark(grammar), log_level=0)
     assert not matcher.is_error()

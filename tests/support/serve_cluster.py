@@ -104,7 +104,7 @@ class Cluster:
         return {one["pid"] for one in replicas if one["state"] == "RUNNING"}
 
     def healthy(self, *names: str) -> bool:
-        """Whether all deployments are as they should be, and these are there."""
+        """Return True if all deployments are healthy, and these exist."""
         found = self.deployments()
         return set(names) <= set(found) and all(d["status"] == "HEALTHY" for d in found.values())
 

@@ -80,7 +80,7 @@ FAMILIES = {"wordpiece": wordpiece, "byte_level": byte_level, "metaspace": metas
 
 
 def by_token(logits: NDArray[Any], **shape: Any) -> onnx.ModelProto:
-    """A model whose logits follow from the token alone: row ``id`` of ``logits``."""
+    """A model with logits that depend on the token alone: row ``id`` of ``logits``."""
     nodes = [helper.make_node("Gather", ["table", "input_ids"], ["logits"], axis=0)]
     return _model(nodes, {"table": logits}, logits.shape[1], **shape)
 
@@ -135,8 +135,8 @@ def mixing(size: int, labels: int, seed: int = 0) -> onnx.ModelProto:
 
 
 def positioned(logits: NDArray[Any], positions: int, offset: int) -> onnx.ModelProto:
-    """As ``by_token``, with a table of ``positions`` whose first is at ``offset``: a longer text
-    asks for a row that is not there."""
+    """As ``by_token``, with a table of ``positions``, the first at ``offset``: a longer text
+    needs a row that the table lacks."""
     weights: dict[str, NDArray[Any]] = {
         "table": logits,
         "places": np.zeros((positions, logits.shape[1]), np.float32),

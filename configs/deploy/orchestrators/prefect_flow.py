@@ -19,7 +19,7 @@ class PersonNeeded(Exception):
 
 
 def may_succeed_later(task, run, state):
-    """Whether to try again; by default Prefect would after any exception."""
+    """Return True to retry; by default Prefect retries after any exception."""
     return not isinstance(state.result(raise_on_failure=False), PersonNeeded)
 
 

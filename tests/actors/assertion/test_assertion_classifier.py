@@ -103,7 +103,7 @@ def test_the_model_decides_and_rules_do_the_rest(folder: Path) -> None:
     # The rules know no "maybe" and would not stop "denies" at the entity's end.
     statuses(stage, "He has <cough> and denies <fever:negated>.")
     statuses(stage, "He maybe has <pneumonia:uncertain>.")
-    # "No" is a cue of the rules, which no longer decide this; whose it is they still do.
+    # "No" is a cue of the rules. They no longer decide the status, only the experiencer.
     statuses(stage, "No <fever>. His mother had <pneumonia:family>.")
 
 

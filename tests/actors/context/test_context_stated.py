@@ -25,7 +25,7 @@ ASKED = guideline(PROBLEM=[{"name": "verbatim-string", "status": ["present", "ab
 
 
 def stated(text: str, *problems: tuple[str, str | None], **settings: Any) -> list[set[str]]:
-    """What the stage makes of a model's answer."""
+    """Run the stage on a model's answer."""
     answer = {"PROBLEM": [{"name": name, "status": status} for name, status in problems]}
     parsed = made("template", ASKED).parse(json.dumps(answer))
     entities = ground([placed.mention for placed in parsed.said], text)

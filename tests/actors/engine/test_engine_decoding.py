@@ -1,4 +1,4 @@
-"""How tokens are chosen: grammars, forced tokens, speculation, sampling, probabilities."""
+"""Choosing tokens: grammars, forced tokens, speculation, sampling, probabilities."""
 
 from __future__ import annotations
 

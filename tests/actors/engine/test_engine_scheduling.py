@@ -1,4 +1,4 @@
-"""What continuous batching promises, each test one property, against a scripted model."""
+"""Properties of continuous batching, one per test, with a scripted model."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_a_grammar_that_does_not_compile_fails_alone() -> None:
 
 def test_a_fault_in_choosing_a_token_is_that_requests_own(monkeypatch: pytest.MonkeyPatch) -> None:
     class Panic(BaseException):
-        """What a panic in Rust looks like."""
+        """Stands for a panic in Rust."""
 
     whole = Decoder.choose
 

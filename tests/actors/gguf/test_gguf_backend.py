@@ -317,7 +317,7 @@ def test_a_documents_own_guideline_takes_the_place_of_the_files(load: Load) -> N
         asked = extractor.submit(document, guideline).result(60)
         assert replace(asked, usage=Usage()) == replace(
             plain.extract([document])[0], usage=Usage()
-        ), "as of a model whose file has this guideline, its fingerprint too"
+        ), "as of a model with this guideline in its file, its fingerprint too"
     own = extractor.extract(documents(1))[0]
     assert own.fingerprint == extractor.fingerprint != asked.fingerprint
     assert extractor.submit(documents(1)[0], NAMED).result(60).fingerprint == own.fingerprint

@@ -5,7 +5,7 @@ Where floating point makes ties differ: a row computed in a batch of another sha
 other kernels, so its logits differ in the last bits, and a rounding to half precision or to eight
 bits further on makes that more. Measured on these models (logits' standard deviation 2.4): mostly
 1e-5 and at most 2e-3 with plain attention, but up to 0.04 with llama.cpp's CPU flash attention,
-which accumulates in half precision, and the same for Q8_0 weights, whose inputs are rounded to
+which accumulates in half precision, and the same for Q8_0 weights: their inputs are rounded to
 eight bits. Two tokens nearer than that may change places. The tests compare outputs up to the first
 difference and accept one only where the model itself, asked alone, has the two tokens within TIE
 (COARSE_TIE with flash attention or Q8_0); what follows it is not compared. At most one output in
@@ -110,7 +110,7 @@ def plain_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def margin(path: Path, tokens: Sequence[int], one: int, other: int) -> float:
-    """How far apart the logits of two tokens are after ``tokens``, computed alone."""
+    """Return the difference of the logits of two tokens after ``tokens``, computed alone."""
     alone = load(path)
     row = alone.decode([Block(0, 0, list(tokens), 1)])[0]
     apart = abs(float(row[one] - row[other]))

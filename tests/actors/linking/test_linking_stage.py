@@ -167,7 +167,7 @@ def test_identity_is_what_can_change_a_code(config: Linking, tmp_path: Path) -> 
 
 
 def identity(config: Linking) -> list[object]:
-    """What of a configuration and its indexes can change a code."""
+    """All of a configuration and its indexes that can change a code."""
     digests = [read_manifest(Path(one.index)).digest for one in config.vocabularies]
     return [config.identity(), digests]
 

@@ -1,4 +1,4 @@
-"""What a model takes, from its file alone, against what llama.cpp itself says to have taken."""
+"""Memory estimates of a model from its file alone, against the figures that llama.cpp reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an encoder of pictures takes, against what llama.cpp itself says to have reserved for it."""
+"""Memory estimates of picture encoders, against the figures that llama.cpp reports."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def pages(count: int) -> Document:
 
 
 def endless() -> Document:
-    """A file whose page never ends."""
+    """A file with an endless page."""
     return Document(id="endless", image=endless_pdf())
 
 

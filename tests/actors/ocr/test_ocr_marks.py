@@ -1,4 +1,4 @@
-"""Stamps, signatures and handwriting, found on drawn pages whose lines are known."""
+"""Stamps, signatures and handwriting, found on drawn pages with known lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reading leaves out is named: how many lines, and where on the page."""
+"""OCR reports what it leaves out: how many lines, and where on the page."""
 
 from __future__ import annotations
 

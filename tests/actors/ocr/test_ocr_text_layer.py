@@ -1,4 +1,4 @@
-"""Pages whose words are partly in their text layer and partly in pictures."""
+"""Pages with words partly in their text layer and partly in pictures."""
 
 from __future__ import annotations
 

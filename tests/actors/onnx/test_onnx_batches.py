@@ -1,4 +1,4 @@
-"""What a document's entities may depend on: its text and the model, never its neighbours."""
+"""A document's entities depend on its text and the model, never on its neighbours."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def quantized(model: onnx.ModelProto, folder: Path, tokenizer: Any) -> onnx.Mode
 
 @pytest.fixture(scope="module", params=["fp32", "int8"])
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model whose logits follow from all tokens of the window."""
+    """A model with logits that depend on all tokens of the window."""
     path = tmp_path_factory.mktemp(request.param)
     tokenizer = tiny_onnx.wordpiece()
     model = tiny_onnx.attention(tokenizer.get_vocab_size(), len(tiny_onnx.BIO))
@@ -111,7 +111,7 @@ def test_without_a_mask_no_text_is_padded(unmasked: Extractor, texts: list[str])
 
 @pytest.fixture(scope="module")
 def unmasked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Extractor]:
-    """A model whose file has no attention_mask, so that padding would change its logits."""
+    """A model without the input attention_mask, so that padding would change its logits."""
     tokenizer = tiny_onnx.wordpiece()
     model = tiny_onnx.mixing(tokenizer.get_vocab_size(), len(tiny_onnx.BIO))
     path = tiny_onnx.save(tmp_path_factory.mktemp("unmasked"), model, tokenizer)
@@ -188,7 +188,7 @@ def test_a_long_document_is_read_to_its_end_in_bounded_memory(
         (extraction,) = read(extractor, [text])
     assert {entity.text for entity in extraction.entities} == {"insulin"}
     assert len(extraction.entities) == text.count("insulin")
-    # every megabyte has 200,000 tokens here, whose logits alone would be 33 MB
+    # every megabyte has 200,000 tokens here: their logits alone would be 33 MB
     assert highest_memory() - before < 40 + 10 * megabytes
 
 
@@ -304,7 +304,7 @@ def test_close_ends_a_document_that_is_being_read(
 def test_a_document_that_is_cancelled_while_it_is_read_frees_the_model(
     folder: Path, monkeypatch: pytest.MonkeyPatch, tokens: int
 ) -> None:
-    """Whether its windows take many rounds or one of many batches."""
+    """Its windows take many rounds, or one round of many batches."""
     monkeypatch.setattr("actors.onnx.tokens.tokenized_document._SEGMENT", tokens)
     with load(folder, session={"batch_tokens": 128}) as extractor:
         steps = Steps(extractor, monkeypatch)

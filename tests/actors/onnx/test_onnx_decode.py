@@ -30,7 +30,7 @@ TABLES = [
 def spans(
     names: tuple[str, ...], labels: str, words: list[int] | None = None, **decode: str
 ) -> list[tuple[int, int, str]]:
-    """The spans of a document whose tokens clearly have these labels."""
+    """Decode a document with tokens that clearly have these labels."""
     path = labels.split()
     logits = np.zeros((len(path), len(names)), np.float32)
     for token, name in enumerate(path):

@@ -21,8 +21,8 @@ FOLDERS = sorted((FIXTURES / "onnx_families").iterdir())
 
 
 def joined(spans: Iterable[Sequence[Any]]) -> list[Span]:
-    """Spans of one type that touch, as one: transformers begins an entity at every piece of a word
-    whose label begins with B-, and medspan does not."""
+    """Join adjacent spans of one type: transformers begins an entity at every word piece with a B-
+    label, and medspan does not."""
     found: list[Span] = []
     for start, end, label in spans:
         if found and found[-1][2] == label and start <= found[-1][1]:

@@ -1,4 +1,4 @@
-"""What was read, in the formats of other tools: written, and read back by them or by our parse."""
+"""OCR results in the formats of other tools: written, and read back by them or by our parser."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def searchable(content: bytes, result: OcrResult, limits: DecodeLimits = LIMITS)
 
 
 def found(content: bytes, word: str, page: int = 0) -> Iterator[tuple[float, float, float, float]]:
-    """Where pdfium finds a word: rectangles in fractions of the page, y downwards."""
+    """Find a word with pdfium: rectangles in fractions of the page, y downwards."""
     document = pdfium.PdfDocument(content)
     width, height = document[page].get_size()
     text = document[page].get_textpage()

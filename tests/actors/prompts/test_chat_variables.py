@@ -1,4 +1,4 @@
-"""What a model file tells its chat template: variables, the date, and whether to think."""
+"""Variables of chat templates from the model file: its own, the date, and thinking."""
 
 from __future__ import annotations
 

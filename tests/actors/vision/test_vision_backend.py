@@ -37,7 +37,7 @@ def files(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="module")
 def rotary(tmp_path_factory: pytest.TempPathFactory) -> VisionFiles:
-    """A model whose pictures take as many tokens as their size asks for."""
+    """A model with a number of tokens per picture that depends on its size."""
     return make_vision(tmp_path_factory.mktemp("rotary"), "qwen2vl")
 
 

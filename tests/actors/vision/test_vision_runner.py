@@ -155,7 +155,7 @@ def test_a_common_room_gives_the_same(files: VisionFiles) -> None:
 
 
 def handled(files: VisionFiles, handler: MTMDChatHandler, asked: Asked) -> list[int]:
-    """What llama-cpp-python says, in tokens."""
+    """Return llama-cpp-python's answer in tokens."""
     llama = llama_cpp.Llama(
         str(files.model),
         chat_handler=handler,

@@ -1,4 +1,4 @@
-"""What workers tell: numbers and ids, and never a word of a document."""
+"""Workers log numbers and ids, never a word of a document."""
 
 from __future__ import annotations
 

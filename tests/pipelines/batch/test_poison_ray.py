@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
 
 class Seen(Quiet):
-    """What the progress bar is told of the unit under way."""
+    """Records the progress of the unit under way."""
 
     def __init__(self) -> None:
         self.under_way: list[float] = []

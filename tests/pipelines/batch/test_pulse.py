@@ -1,4 +1,4 @@
-"""What is told of a unit under way, and what the progress bar shows of it."""
+"""Progress of a unit under way: reported by workers, and shown by the progress bar."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def numbers(model: GgufModel) -> tuple[object, object]:
 
 
 def fits(model: GgufModel, path: Path, share: float, **more: int) -> bool:
-    """Whether the model with so many more of its numbers fits into the share."""
+    """Return True if the model fits into the share with its context numbers raised by ``more``."""
     changes = {name: getattr(model.context, name) + count for name, count in more.items()}
     context = model.context.model_copy(update=changes)
     need = estimate_gguf(GgufFile(open_header(path)), model.model_copy(update={"context": context}))

@@ -1,4 +1,4 @@
-"""What a reader of pictures takes of a GPU, and the fraction that follows."""
+"""GPU memory of OCR, and the fraction that follows."""
 
 from __future__ import annotations
 

@@ -198,7 +198,7 @@ def test_recycled_growing_actors_lose_no_work(tmp_path: Path) -> None:
 
 @dataclass(frozen=True)
 class Greedy(Counted):
-    """A loader whose process is told by the drivers that it holds 5 GB of a GPU of 16."""
+    """A loader in a process that holds 5 GB of a GPU of 16, by its driver's report."""
 
     def __call__(self, config: ModelConfig, share: Share) -> HashModel:
         vars(process_health).update(

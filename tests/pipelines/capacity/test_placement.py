@@ -1,4 +1,4 @@
-"""What a cluster can place: waited for while it grows, refused with numbers when it does not."""
+"""Placement on a cluster: wait while it grows, and fail with numbers when it does not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pipelines.pool import Pool
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the autoscaler was asked for."""
+    """Requests to the autoscaler."""
     found: list[Any] = []
     monkeypatch.setattr(placement, "request_resources", lambda bundles: found.extend(bundles))
     monkeypatch.setattr(placement, "_POLL_SECONDS", 0.0)

@@ -61,7 +61,7 @@ def test_wrong_requests_are_refused_with_the_reason(tmp_path: Path) -> None:
     path.write_bytes(b"caf\xe9")
     result = _run("extract", "-f", str(path))
     assert result.exit_code == 2
-    # The error is in a box, whose borders fall anywhere.
+    # The error is in a box with line breaks anywhere.
     assert "nor UTF-8: invalid at byte 3" in " ".join(result.output.replace("│", " ").split())
     assert _run("extract", "--overlaps", "best", TEXT).exit_code == 2
 

@@ -1,4 +1,4 @@
-"""What `run` and `enrich` share: how they are stopped, what they print, and where."""
+"""`run` and `enrich`: stopping them, their output, and its stream."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def _loaded(folder: Path, **more: object) -> LoadedPipeline:
 
 
 def _pass(folder: Path, forgive: str = "", **more: object) -> int:
-    """How many documents a pass looked at."""
+    """Run a pass; return the number of documents that it processed."""
     loaded = _loaded(folder, **more)
     decision = decide(loaded)
     if decision.plan is None:

@@ -1,4 +1,4 @@
-"""What each format holds of one note, and what is counted because it holds no place for it."""
+"""Each format's export of one note, and the counts of what it cannot express."""
 
 from __future__ import annotations
 

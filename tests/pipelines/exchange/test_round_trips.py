@@ -1,4 +1,4 @@
-"""What is exported comes back as gold: spans, status, relations."""
+"""Exports read back as gold: spans, status, relations."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class Tags(HTMLParser):
 
 
 def visible(text: str) -> str:
-    """What HTML cannot hold at all has a sign in its place; a code point stays one."""
+    """Replace code points that HTML cannot hold, each by one sign."""
     return re.sub("[\ud800-\udfff]", "\ufffd", text.replace("\0", "\u2400"))
 
 

@@ -23,7 +23,7 @@ from pipelines.runs.results import Result
 
 
 def config(image: str | None = None, **ocr: object) -> dict[str, Any]:
-    """As of a run that read pictures and decided status, whose stage has no kind in its config."""
+    """The configuration of a run with OCR and a context stage, which has no kind in its config."""
     stages = [{"kind": "ocr", "config": ocr}, {"kind": "context", "config": {}}]
     return {"pipeline": {"source": {"image": image}}, "stages": stages[::-1]}
 
@@ -158,7 +158,7 @@ def test_the_boxes_of_lines_left_out_are_those_that_the_reader_names() -> None:
 
 
 def of_pages(count: int) -> str:
-    """A report on a document of so many pages, whose one entity is on the last."""
+    """A report on a document of ``count`` pages with one entity, on the last page."""
     text = "Metformin"
     last = Entity("Drug", text, 0, 9, boxes=(Box(count - 1, 5, 5, 30, 15),))
     document = ReportDocument(

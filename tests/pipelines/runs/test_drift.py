@@ -85,7 +85,7 @@ def test_the_variance_is_that_of_drawing_documents_again() -> None:
 
 
 def drawn(random: np.random.Generator, shift: float = 0.0) -> Profile:
-    """A run of 200 documents whose entities resemble each other within a document."""
+    """A run of 200 documents; entities of one document resemble each other."""
     found = Profile(200)
     for name in map(str, range(30)):
         x = random.poisson(8, 200).astype(float)

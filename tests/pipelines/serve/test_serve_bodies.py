@@ -1,4 +1,4 @@
-"""What a body may hold is counted before it is parsed: no request can make much of little."""
+"""The contents of a body are counted before parsing: a small request cannot cause much work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `serve deploy` refuses before a replica starts, and the shares it gives."""
+"""`serve deploy`: configurations rejected before a replica starts, and shares of replicas."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ NOTES = [
     "Bệnh nhân nam 45 tuổi nhập viện vì đau dữ dội vùng bụng dưới.",
     'Quote " backslash \\ tab\tand\r\nnew line, insulin \U0001f489 given.',
 ]
-# Greedy decoding: what is left is the rounding of sums whose order follows from how many sequences
+# Greedy decoding: what is left is the rounding of sums; their order depends on how many sequences
 # share a step. Two tokens as likely as each other may fall either way; on these notes none are.
 TOLERANCE = 0.01
 

@@ -1,4 +1,4 @@
-"""The health of replicas: what moves, what hangs, what answers, and whose time is over."""
+"""The health of replicas: progress, stalls, probes, and recycling."""
 
 from __future__ import annotations
 

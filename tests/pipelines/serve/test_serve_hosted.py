@@ -29,7 +29,7 @@ def _facts(fingerprint: str) -> ModelFacts:
 
 
 class Handle:
-    """A DeploymentHandle whose every method gives ``answer()``, in the order of the calls."""
+    """A DeploymentHandle with ``answer()`` as the result of every method, in the order of calls."""
 
     def __init__(self, answer: Callable[[], Any]) -> None:
         self._answer = answer
@@ -115,7 +115,7 @@ def test_a_full_queue_of_a_model_is_said_as_such() -> None:
 def test_a_reader_that_dies_midway_is_replaced_by_one_that_begins_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What a model has printed cannot be taken back; how many pages are read can."""
+    """A model's printed text cannot be taken back; a number of pages can."""
 
     async def stream(*batches: str, dies: bool = False) -> AsyncGenerator[str]:
         for batch in batches:

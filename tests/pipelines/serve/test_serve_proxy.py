@@ -1,4 +1,4 @@
-"""What Serve's proxy does for medspan: its own refusals, and connections without a request."""
+"""Serve's proxy: its own error responses, and connections without a request."""
 
 from __future__ import annotations
 

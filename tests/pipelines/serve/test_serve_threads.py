@@ -1,4 +1,4 @@
-"""What is large holds up no event loop: documents are submitted, and answers made, in threads."""
+"""Large documents never block the event loop: they are submitted and answered in threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sink tells of its runs, and what vacuum leaves: all that any kept commit needs."""
+"""The listing of a sink's runs, and vacuum: it leaves all that a kept commit needs."""
 
 from __future__ import annotations
 
