@@ -66,7 +66,7 @@ def test_labels_have_short_forms_and_a_default_type() -> None:
         ({"labels": {"a\nb": None}}, "printable"),
     ],
 )
-def test_mistakes_are_errors_that_say_where(content: dict[str, Any], message: str) -> None:
+def test_errors_name_the_place_of_a_mistake(content: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         made(**content)
 

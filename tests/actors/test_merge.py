@@ -108,7 +108,7 @@ def test_the_same_model_twice_is_no_agreement() -> None:
     assert one == at(0, 3, score=0.6)
 
 
-def test_ungrounded_entities_are_kept_and_told_apart_by_model() -> None:
+def test_ungrounded_entities_are_kept_per_model() -> None:
     said = [lost("Aspirin"), lost("aspirin", score=0.5), lost("aspirin", model="b")]
     merged = merge([said, [at(0, 20, "TEST")]], "longest")
     assert spans(merged)[0] == (0, 20, "TEST")
@@ -127,7 +127,7 @@ def test_windows_leave_nested_entities_of_one_window_alone() -> None:
     assert merge_windows([window], [(0, 10)]) == window
 
 
-def test_windows_leave_nested_entities_alone_that_several_windows_said() -> None:
+def test_nested_entities_of_several_windows_are_kept() -> None:
     both = [at(6, 10), at(8, 10)]
     assert merge_windows([both, both], [(0, 12), (5, 17)]) == both
     # The first window's edge cut the longer one; the second said both.

@@ -108,7 +108,7 @@ def test_weights_can_be_looked_for_without_fetching_them(memory: Any, weights_ca
     assert not weights_cache.exists()
 
 
-def test_a_scheme_whose_package_is_missing_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_scheme_names_its_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(_: str) -> None:
         raise ImportError("no module")
 

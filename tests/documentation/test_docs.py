@@ -27,7 +27,7 @@ PAGES += sorted(path for path in DOCS.rglob("*.md") if path.parent.name != "deci
 WRITTEN = [page for page in PAGES if "Written by docs/generate.py" not in page.read_text()]
 
 
-def test_generated_pages_are_what_the_code_says() -> None:
+def test_generated_pages_match_the_code() -> None:
     pytest.importorskip("ray")
     from docs.generate import pages
 

@@ -116,7 +116,7 @@ def test_options_that_a_shipped_pipeline_shows_unset_have_their_defaults() -> No
     assert found == {name: Pipeline.model_fields[name].default for name in found}
 
 
-def test_every_option_says_what_it_is_for() -> None:
+def test_every_option_has_a_description() -> None:
     undescribed = [
         name
         for name, field in Source.model_fields.items()

@@ -43,7 +43,7 @@ def test_ray_declares_the_cores_that_this_process_may_use(monkeypatch: pytest.Mo
     assert starts.settings["num_cpus"] == 3
 
 
-def test_a_machine_on_which_ray_never_starts_is_an_error_that_says_so(
+def test_a_ray_that_never_starts_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     starts = Starts(failures=9)

@@ -134,7 +134,7 @@ def test_amount_of_another_drug_is_ungrounded(answer: str, claim: str) -> None:
         "losartan potassium 50 mg and amlodipine besylate 5 mg",
     ],
 )
-def test_other_words_for_what_the_page_says_are_grounded(answer: str) -> None:
+def test_paraphrases_of_the_page_are_grounded(answer: str) -> None:
     missing = {one for one, how in said(answer).items() if how is Grounding.UNGROUNDED}
     assert missing <= {
         "DOSE 5,000 mcg",
@@ -201,7 +201,7 @@ def test_a_dose_is_grounded_exactly_where_the_page_states_it_of_the_drug(
 
 
 @given(st.text(alphabet="abcdeAB 0159.,-\n\tmglx/|ü直", max_size=80))
-def test_whatever_a_page_says_its_copy_says_as_well(text: str) -> None:
+def test_a_copy_of_a_page_has_no_flags(text: str) -> None:
     for entity in check(text, text):
         if entity.label in ("DOSE", "FREQUENCY", "DURATION", "QUANTITY"):
             assert entity.start is not None

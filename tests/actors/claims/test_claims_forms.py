@@ -66,7 +66,7 @@ def test_different_amounts_are_not_equal(label: str, one: str, other: str) -> No
     assert not read_amount(label, other).supports(read_amount(label, one))
 
 
-def test_a_time_of_day_says_more_than_how_often() -> None:
+def test_a_time_of_day_is_more_than_a_frequency() -> None:
     daily, night = read_amount("FREQUENCY", "once daily"), read_amount("FREQUENCY", "at bedtime")
     assert night.supports(daily)
     assert not daily.supports(night)

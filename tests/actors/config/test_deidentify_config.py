@@ -37,7 +37,7 @@ def test_invalid_section_names_the_key(section: dict[str, Any], says: str) -> No
         ("DRUG", None),
     ],
 )
-def test_a_label_says_its_category(label: str, category: Category | None) -> None:
+def test_a_label_implies_its_category(label: str, category: Category | None) -> None:
     assert Deidentify().category(label) is category
 
 

@@ -38,7 +38,7 @@ def store(tmp_path: Path) -> RunStore:
     return store
 
 
-def test_a_document_has_what_all_tables_say_of_it(store: RunStore) -> None:
+def test_a_document_combines_all_tables(store: RunStore) -> None:
     a, b = read_results(store.snapshot("r1"), "r1")
     assert (a.entities, a.relations, a.sections) == (ENTITIES, (RELATION,), (SECTION,))
     assert (b.doc_id, b.entities, b.relations) == ("b", (), ())

@@ -88,7 +88,7 @@ def test_without_a_status_nothing_is_dropped_by_it() -> None:
     "settings",
     [{}, {"only": ["plan"], "never": ["labs"]}, {"only": ["plan"], "never_status": ["negated"]}],
 )
-def test_a_filter_says_one_thing(settings: dict[str, Any]) -> None:
+def test_a_filter_has_one_condition(settings: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="only_status"):
         EntityFilter.model_validate({"labels": ["X"], **settings})
 

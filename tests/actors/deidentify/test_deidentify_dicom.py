@@ -116,7 +116,7 @@ def test_a_report_or_document_without_pixels_is_refused(kind: str) -> None:
         burnt(content, [], key=_KEY)
 
 
-def test_errors_say_what_is_missing() -> None:
+def test_errors_name_what_is_missing() -> None:
     with pytest.raises(ValueError, match="key"):
         burnt(image(), [])
     with pytest.raises(ValueError, match="there are 1"):

@@ -40,7 +40,7 @@ def test_possible_start_of_a_stop_string_is_held_back() -> None:
     assert not any("#" in text for text in told)
 
 
-def test_an_output_that_is_cut_inside_a_character_is_told_as_it_is_kept() -> None:
+def test_an_output_cut_inside_a_character_is_streamed_as_it_is_kept() -> None:
     told, completion = _said("a💊", max_tokens=3)
     assert completion.finish_reason == "length"
     assert "".join(told) == completion.text

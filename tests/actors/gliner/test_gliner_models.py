@@ -142,7 +142,7 @@ def test_labels_with_an_encoder_of_their_own_are_encoded_once_a_guideline(tmp_pa
         assert len(calls) == 1
 
 
-def test_older_exports_say_their_variant_by_their_settings(tmp_path: Path) -> None:
+def test_settings_of_older_exports_imply_their_variant(tmp_path: Path) -> None:
     made(tmp_path / "token", "token", model_type=None)
     made(tmp_path / "bi", "bi-span", model_type="gliner", labels_encoder="some/encoder")
     for name in ("token", "bi"):
@@ -219,7 +219,7 @@ def test_nested_and_several_labels(folder: Path) -> None:
     ]
 
 
-def test_hyphens_belong_to_words_unless_the_model_file_says_otherwise(folder: Path) -> None:
+def test_hyphens_belong_to_words_unless_the_model_file_differs(folder: Path) -> None:
     text = "insulin-induced diabetes"
     assert found(read(folder, text)[0])[0] == ("insulin-induced", "drug")
     apart = read(folder, text, decode={"splitter": "punctuation"})[0]
@@ -236,7 +236,7 @@ def test_a_long_text_is_read_in_windows_without_a_cut(folder: Path) -> None:
         assert all(text[e.start : e.end] == e.text for e in small.entities)
 
 
-def test_a_word_longer_than_a_window_is_said(folder: Path) -> None:
+def test_a_word_longer_than_a_window_is_reported(folder: Path) -> None:
     text = f"insulin met{'formin' * 16} diabetes"
     (extraction,) = read(folder, text, window={"size": 24})
     assert [label for _, label in found(extraction)] == ["drug", "drug", "disease"]

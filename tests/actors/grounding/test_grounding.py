@@ -199,7 +199,7 @@ def test_mark_all_marks_every_further_occurrence() -> None:
     assert further.attributes == {"occurrence": "further"}
 
 
-def test_occurrences_are_marked_beyond_the_window_that_said_them() -> None:
+def test_occurrences_are_marked_beyond_the_window_that_found_them() -> None:
     text = "Aspirin 5 mg. Lost. aspirin again; aspirin plus"
     found = ground(said("aspirin", "lost", "zinc"), text, window=(0, 20))
     found += ground(said("aspirin plus"), text, window=(20, len(text)))
@@ -213,7 +213,7 @@ def test_occurrences_are_marked_beyond_the_window_that_said_them() -> None:
     ]
 
 
-def test_fuzzy_finds_a_misspelling_and_says_so() -> None:
+def test_fuzzy_grounding_of_a_misspelling_is_flagged() -> None:
     entity = one("started on osimertinib 80 mg once daily", "osimertinb 80mg")
     assert (entity.text, entity.grounding) == ("osimertinib 80 mg", Grounding.FUZZY)
 

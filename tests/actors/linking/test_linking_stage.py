@@ -85,7 +85,7 @@ def test_a_short_form_that_nothing_defines_means_the_mention_that_fits(
     assert codes(refined) == [[("D1", "exact")], [("D1", "abbreviation")]]
 
 
-def test_a_short_form_of_the_vocabulary_means_what_it_says_there(config: Linking) -> None:
+def test_a_short_form_in_the_vocabulary_has_its_meaning_there(config: Linking) -> None:
     text = "Lung cancer (COLD) was found."
     given = marked(text, ("Lung cancer", "Disease"), ("COLD", "Disease"))
 
@@ -192,7 +192,7 @@ def test_answers_are_the_golden_ones(config: Linking) -> None:
     )
 
 
-def test_a_missing_index_says_what_to_do(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_index_has_advice(tmp_path: Path) -> None:
     vocabulary = LinkedVocabulary(index=str(tmp_path / "none"), labels={"Drug": ()})
 
     with pytest.raises(VocabularyError, match="medspan vocabulary build"):

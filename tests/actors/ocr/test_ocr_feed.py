@@ -67,7 +67,7 @@ def test_the_pages_of_a_document_that_is_given_up_are_not_read(blank: OcrReader)
     assert wait([long], 30).done == {long}
 
 
-def test_a_page_that_was_read_is_told_before_the_document_is(
+def test_a_finished_page_is_reported_before_the_document(
     blank: OcrReader, told: list[float]
 ) -> None:
     future = blank.submit(pages(PAGES))

@@ -190,7 +190,7 @@ def recall(text: str) -> float:
 
 @pytest.mark.weights
 @pytest.mark.skipif(not FONT.exists(), reason="no font with Vietnamese letters")
-def test_a_page_whose_letters_are_left_out_says_so_and_is_not_sure() -> None:
+def test_missing_letters_of_a_page_are_reported_and_lower_its_confidence() -> None:
     found = read(model())
     assert recall(found.text) < 0.7
     assert any(problem.startswith("page 1: letters are missing") for problem in found.problems)

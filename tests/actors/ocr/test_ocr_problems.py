@@ -69,7 +69,7 @@ def test_the_page_is_named_on_which_a_line_was_left_out(faint: OcrReader) -> Non
     assert [problem.partition(":")[0] for problem in found.problems] == ["page 1", "page 2"]
 
 
-def test_a_file_without_text_says_so(faint: OcrReader) -> None:
+def test_a_file_without_text_is_reported(faint: OcrReader) -> None:
     assert _read(faint, text_pdf(b"Metformin")).problems == ()
     faint._models.lines = lambda picture: []  # type: ignore[method-assign]
     assert _read(faint, encoded(Image.new("L", (90, 40), 255))).problems == (

@@ -94,7 +94,7 @@ def test_rare_letters_that_the_page_shows_are_kept(reader: OcrReader) -> None:
     assert found.problems == ()
 
 
-def test_an_invisible_layer_counts_if_it_says_what_the_scan_shows(reader: OcrReader) -> None:
+def test_an_invisible_layer_counts_if_it_matches_the_scan(reader: OcrReader) -> None:
     def page(layer: list[str]) -> PdfPage:
         made = PdfPage().picture(scanned(BODY), WHOLE)
         for number, line in enumerate(layer):

@@ -319,7 +319,7 @@ def test_a_document_that_is_cancelled_while_it_is_read_frees_the_model(
     assert waited.done == {long}
 
 
-def test_it_is_told_that_long_documents_get_on(folder: Path) -> None:
+def test_progress_of_long_documents_is_reported(folder: Path) -> None:
     """They advance side by side, so that for long none is done."""
     lock, futures = threading.Lock(), list[Future[Extraction]]()
     seen: list[bool] = []

@@ -126,7 +126,7 @@ def test_the_scheme_is_what_most_labels_say(
     assert labels.unfit == unfit
 
 
-def test_labels_can_be_said_to_mean_no_entity() -> None:
+def test_labels_can_be_mapped_to_no_entity() -> None:
     labels = read_labels(("Nothing", "B-A", "I-A", "X"), "bio", ("Nothing", "X"))
     assert labels.kind.tolist() == [-1, 0, 0, -1]
     assert spans(("<START>", *BIO), "B-A I-A O") == [(0, 1, "A")]

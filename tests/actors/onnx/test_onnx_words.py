@@ -76,7 +76,7 @@ def test_words_are_what_stands_between_white_space(
         ("糖尿", ["糖", "尿"]),
     ],
 )
-def test_punctuation_ends_a_word_where_the_tokenizer_says_so(
+def test_punctuation_ends_a_word_if_the_tokenizer_splits_there(
     text: str, expected: list[str], tmp_path: Path
 ) -> None:
     assert words(text, tmp_path, tiny_onnx.wordpiece()) == expected

@@ -102,7 +102,7 @@ def test_a_window_of_an_enhanced_image_is_its_frame_s() -> None:
 
 
 @pytest.mark.parametrize(("center", "width"), [(9000, 10), (70, 0)])
-def test_a_window_that_hides_everything_is_not_applied_and_said(center: int, width: int) -> None:
+def test_a_window_that_hides_everything_is_reported_not_applied(center: int, width: int) -> None:
     page = only_page(dicom(ct_page(), WindowCenter=center, WindowWidth=width))
     assert page.picture is not None
     assert page.picture[5, 5, 0] > page.picture[10, 10, 0]

@@ -115,7 +115,7 @@ def alto(result: OcrResult, name: str = "scan.png") -> Tree.Element:
     return root
 
 
-def test_hocr_and_alto_say_what_was_read_and_where() -> None:
+def test_hocr_and_alto_have_the_words_and_their_boxes() -> None:
     lines: list[list[Placed]] = [
         [("Metformin", (20.4, 50, 120, 71.6), 0.93), ("<500", (130, 50, 180, 70), None)],
         [('"phổi"', (20, 80, 90, 100), 0.5)],
@@ -265,7 +265,7 @@ def test_a_pdf_without_words_of_ocr_keeps_its_pages() -> None:
     assert drawings[0].get_data() == drawings[1].get_data()
 
 
-def test_a_pdf_that_cannot_be_rewritten_says_so() -> None:
+def test_a_pdf_that_cannot_be_rewritten_is_an_error() -> None:
     result = made((PageSize(*SIZE), [[("word", (0, 0, 9, 9), 0.9)]]))
     with pytest.raises(DamagedFile):
         searchable(b"%PDF-1.4\nnothing", result)

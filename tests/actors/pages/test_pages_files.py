@@ -84,7 +84,7 @@ def test_a_name_does_not_matter_and_content_does() -> None:
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.95])
-def test_a_file_that_was_cut_off_says_so(form: str, share: float) -> None:
+def test_a_truncated_file_is_an_error(form: str, share: float) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
     content = encoded(Image.fromarray(noise), form)
     cut = content[: max(13, int(len(content) * share))]
@@ -175,7 +175,7 @@ def only_page_of(content: bytes, limits: DecodeLimits) -> Page:
     return page
 
 
-def test_a_damaged_pdf_says_so() -> None:
+def test_a_damaged_pdf_is_an_error() -> None:
     with pytest.raises(DamagedFile):
         list(open_pages(b"%PDF-1.7\nand then nothing"))
     content = (SAMPLES / "letter-and-scan.pdf").read_bytes()
@@ -183,7 +183,7 @@ def test_a_damaged_pdf_says_so() -> None:
         list(open_pages(content[: len(content) // 3]))
 
 
-def test_a_pdf_with_a_password_says_so() -> None:
+def test_a_pdf_with_a_password_is_an_error() -> None:
     # Any key that the empty password does not open: what O and U say is never looked into.
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",

@@ -176,7 +176,7 @@ def test_bullets_in_a_symbol_font_do_not_send_a_page_to_ocr() -> None:
         ("K 4.1 Na 139", None),
     ],
 )
-def test_letters_of_a_language_are_told_from_others(text: str, expected: bool | None) -> None:
+def test_letters_of_a_language_are_recognised(text: str, expected: bool | None) -> None:
     assert is_no_language(text.split()) is expected
 
 
@@ -199,7 +199,7 @@ def test_values_of_a_form_are_words_at_their_place_with_the_field_s_name() -> No
     assert found.picture is None
 
 
-def test_boxes_and_radio_buttons_say_whether_they_are_on() -> None:
+def test_check_boxes_and_radio_buttons_show_their_state() -> None:
     page = letter()
     page.button("smoker", (60, 500, 72, 512), on=True)
     page.button("pregnant", (60, 480, 72, 492), on=False)

@@ -134,7 +134,7 @@ chunky = st.text(st.sampled_from('aZ5 .,\n\t"\\é\u0301đ日💊\u00a0\x00\x7f\x
 
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=30) | chunky, st.sampled_from(["words", "chars"]), st.data())
-def test_every_run_of_words_can_be_said(text: str, verbatim: str, data: st.DataObject) -> None:
+def test_every_run_of_words_is_accepted(text: str, verbatim: str, data: st.DataObject) -> None:
     grammar = one(["verbatim-string"], verbatim=verbatim).grammar(text)
     assert accepts(grammar, '{"A": []}')
     chunks = words(text)

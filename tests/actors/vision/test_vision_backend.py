@@ -115,7 +115,7 @@ def test_bad_pictures_fail_alone(files: VisionFiles, load: Load) -> None:
         assert found[name].completion
 
 
-def test_too_large_a_picture_is_scaled_and_says_so(rotary: VisionFiles, load: Load) -> None:
+def test_a_too_large_picture_is_scaled_and_reported(rotary: VisionFiles, load: Load) -> None:
     large = Document(id="large", image=picture(1, 1000, 700))
     [scaled] = load(rotary).extract([large])
     assert scaled.failure is None

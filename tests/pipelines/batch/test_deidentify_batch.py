@@ -350,7 +350,7 @@ def test_joining_and_removing_files_includes_the_deidentified_tables(lake: Lake)
     assert counterparts(lake.sink) == before
 
 
-def test_ids_are_kept_where_the_policy_says_so_but_never_a_files_path(lake: Lake) -> None:
+def test_ids_are_kept_by_policy_but_never_a_files_path(lake: Lake) -> None:
     lake.enrich({"doc_ids": "keep"})
     found = counterparts(lake.sink)
     assert all(row["doc_id"] == id_ for id_, row in found.items())

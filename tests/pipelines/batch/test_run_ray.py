@@ -250,7 +250,7 @@ def test_a_fraction_of_a_gpu_reaches_ray(tmp_path: Path) -> None:
     assert 0.75 in free
 
 
-def test_the_quickstart_does_what_the_readme_says(tmp_path: Path) -> None:
+def test_the_quickstart_does_what_the_readme_shows(tmp_path: Path) -> None:
     loaded = load_pipeline(ROOT / "configs/quickstart.yaml")
     pipeline = loaded.pipeline.model_copy(update={"sink": Sink(path=str(tmp_path / "out"))})
     sink, run_id = _run(LoadedPipeline(loaded.path, pipeline, loaded.stages))

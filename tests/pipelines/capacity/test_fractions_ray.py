@@ -98,7 +98,7 @@ def test_shares_pack_without_oversubscribing_a_gpu() -> None:
     _end([actor for actor, _ in placed])
 
 
-def test_a_node_says_its_cores() -> None:
+def test_a_node_reports_its_cores() -> None:
     (node,) = nodes()
     assert node.gpus == 2
     assert node.cores == min(node.cpus, cores())

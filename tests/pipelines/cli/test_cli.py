@@ -67,7 +67,7 @@ def test_wrong_requests_are_refused_with_the_reason(tmp_path: Path) -> None:
 
 
 @weights
-def test_a_file_without_text_is_said_to_have_none(tmp_path: Path) -> None:
+def test_a_file_without_text_is_an_error(tmp_path: Path) -> None:
     blank, empty = tmp_path / "blank.png", tmp_path / "empty.txt"
     blank.write_bytes(encoded(Image.new("L", (200, 100), 255)))
     empty.write_bytes(b" \n")
@@ -78,7 +78,7 @@ def test_a_file_without_text_is_said_to_have_none(tmp_path: Path) -> None:
         assert "label" not in result.output.lower(), "an empty table"
 
 
-def test_a_dry_run_tells_the_plan_and_starts_nothing(tmp_path: Path) -> None:
+def test_a_dry_run_prints_the_plan_and_starts_nothing(tmp_path: Path) -> None:
     result = _run("run", QUICKSTART, "--dry-run", "--json", "--sink", str(tmp_path / "out"))
     assert result.exit_code == 0, result.output
     plan = json.loads(result.stdout)

@@ -46,7 +46,7 @@ def test_the_starter_is_described_by_its_labels() -> None:
     assert "B-Drug" in json.loads(result.stdout)["labels"]
 
 
-def test_the_starter_that_reads_pictures_says_where_its_weights_are() -> None:
+def test_the_picture_starter_names_the_source_of_its_weights() -> None:
     done = CliRunner().invoke(app, ["models", "fetch", "starter:ocr"])
     assert done.exit_code != 0
     assert "ship with the package rapidocr" in str(done.exception)
@@ -72,7 +72,7 @@ def test_verify_prints_the_digest_and_refuses_another(tmp_path: Path) -> None:
         ("gguf {{ nothing(", -1, "unknown: the chat template is not Jinja"),
     ],
 )
-def test_describe_says_what_the_prompt_does_about_thinking(
+def test_describe_shows_how_the_prompt_handles_thinking(
     tmp_path: Path, template: str, budget: int, said: str
 ) -> None:
     turns = "{% for m in messages %}{{ m.content }}{% endfor %}"

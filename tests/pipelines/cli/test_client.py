@@ -196,7 +196,7 @@ def test_retry_after_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert waits == [7]
 
 
-def test_it_gives_up_and_says_where(tmp_path: Path) -> None:
+def test_it_gives_up_and_names_the_server(tmp_path: Path) -> None:
     def answer(request: httpx2.Request) -> httpx2.Response:
         raise httpx2.ConnectError("refused")
 

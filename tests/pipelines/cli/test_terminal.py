@@ -24,7 +24,7 @@ def printed(thing: RenderableType, **options: Any) -> str:
     return file.getvalue()
 
 
-def test_without_colour_brackets_tell_crossing_entities_apart() -> None:
+def test_without_colour_brackets_distinguish_crossing_entities() -> None:
     shown = highlighted(TEXT, ENTITIES, colour=False).plain
     assert shown.startswith("[Insulin [glargine|Drug] 10 units|Regimen]\nat bedtime 🫀\n")
     assert "not found in the text: United [red]States (Country)" in shown

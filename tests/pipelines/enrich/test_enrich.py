@@ -441,7 +441,7 @@ def test_files_without_rows_are_known(lake: Lake) -> None:
     assert lake.enrich()[0].outcome is None
 
 
-def test_the_marker_says_what_holds(tmp_path: Path) -> None:
+def test_the_marker_counts_the_snapshot_and_the_source(tmp_path: Path) -> None:
     table = pa.table({"id": [f"d{i}" for i in range(3000)], "text": ["x"] * 3000})
     (tmp_path / "in").mkdir()
     pq.write_table(table, tmp_path / "in/a.parquet")

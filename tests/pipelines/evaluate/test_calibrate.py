@@ -137,7 +137,7 @@ def test_the_command_prints_a_snippet_for_the_model_file(tmp_path: Path) -> None
     assert json.loads(as_json.stdout)["labels"] == {"m": {"Drug": 0.5}}
 
 
-def test_a_reliability_diagram_shows_what_the_table_says(tmp_path: Path) -> None:
+def test_a_reliability_diagram_matches_the_table(tmp_path: Path) -> None:
     found = calibrate_scores(compared([(0.95, True), (0.95, False), (0.2, False)]), "precision", 0)
     drawn = ElementTree.fromstring(reliability_svg(found, "notes & more"))
     names = [one.text for one in drawn.iter(f"{SVG}text")]

@@ -323,7 +323,7 @@ def compared() -> Comparison:
     )
 
 
-def test_a_comparison_says_what_became_what() -> None:
+def test_a_comparison_lists_changed_entities() -> None:
     result = compared()
     assert [(c.kind, c.gold, c.predicted, c.count) for c in result.confusions] == [
         (SpanOutcome.MISSED, "Dose", None, 1),

@@ -31,7 +31,7 @@ def medspan(*words: str, code: int = 0) -> str:
 
 @settings(max_examples=40)
 @given(documents())
-def test_jsonl_says_the_same(result: Result) -> None:
+def test_jsonl_has_the_same_content(result: Result) -> None:
     with tempfile.TemporaryDirectory() as folder:
         exported(Path(folder) / "brat", ExportFormat.BRAT, result)
         before = read_gold(f"{folder}/brat").documents

@@ -79,9 +79,7 @@ def test_a_compacted_sink_reads_the_same(store: RunStore) -> None:
         (["--to", "jsonl", "--run", "r9"], "the run r9 is not committed"),
     ],
 )
-def test_errors_say_what_to_do(
-    store: RunStore, tmp_path: Path, words: list[str], error: str
-) -> None:
+def test_errors_have_advice(store: RunStore, tmp_path: Path, words: list[str], error: str) -> None:
     said = medspan("export", store.path, "--out", str(tmp_path / "x"), *words, code=2)
     assert error in said
     assert not (tmp_path / "x").exists()

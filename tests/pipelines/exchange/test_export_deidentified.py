@@ -96,7 +96,7 @@ def test_a_sample_and_its_patients(sink: str, tmp_path: Path) -> None:
     assert "deidentify.extra_columns" in refused.output
 
 
-def test_a_sink_that_was_never_deidentified_says_so(tmp_path: Path) -> None:
+def test_a_sink_without_deidentified_tables_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in/notes.jsonl").write_text(json.dumps({"id": "a", "text": "aspirin"}))
     with pytest.MonkeyPatch.context() as patch:

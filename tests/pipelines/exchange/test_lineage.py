@@ -59,7 +59,7 @@ def server() -> Iterator[tuple[str, list[dict[str, Any]]]]:
         thread.join()
 
 
-def test_events_tell_versions_of_files_and_tables(store: RunStore, tmp_path: Path) -> None:
+def test_events_have_versions_of_files_and_tables(store: RunStore, tmp_path: Path) -> None:
     out = tmp_path / "events.jsonl"
     words = ["runs", "lineage", store.path, "r1", "--out", str(out)]
     done = CliRunner().invoke(app, words)

@@ -145,7 +145,7 @@ def edited(text: str, edit: str) -> tuple[str, dict[int, int]]:
     return copy, places
 
 
-def test_a_text_that_says_something_else_is_no_copy(tmp_path: Path) -> None:
+def test_a_different_text_is_no_copy(tmp_path: Path) -> None:
     gold, _ = back(
         document("no fever", [spanning("no fever", 3, 8, "S")]), ExportFormat.JSONL, ".jsonl"
     )
@@ -402,7 +402,7 @@ def test_label_studio_errors_name_the_task(tmp_path: Path, content: str, error: 
     ("names", "error"),
     [((), "no file that ends in one of"), (("a.conll", "b.spacy"), "of several formats")],
 )
-def test_a_folder_whose_format_is_not_told(
+def test_a_folder_of_unknown_format_is_an_error(
     tmp_path: Path, names: Iterable[str], error: str
 ) -> None:
     for name in names:

@@ -259,7 +259,7 @@ def test_labels_and_models_cannot_break_out_of_style_or_data() -> None:
     assert page.count("</style>") == 1
 
 
-def test_a_sample_is_said_to_be_one_and_shows_problems() -> None:
+def test_a_sample_is_marked_as_one_and_shows_problems() -> None:
     many = [
         ReportDocument(doc_id=str(i), status=Status.FAILED if i % 100 == 7 else Status.OK, text="x")
         for i in range(2000)
@@ -348,7 +348,7 @@ REFINED = ReportDocument(
 )  # fmt: skip
 
 
-def test_the_status_of_a_mark_is_drawn_said_and_explained() -> None:
+def test_the_status_of_a_mark_is_drawn_named_and_explained() -> None:
     page = render_report(run(), [REFINED])
     text = page.split('<div class="text', 1)[1]
     marks = re.findall(r'<mark class="([^"]*)" data-e="\d"([^>]*)>([^<]*)', text)

@@ -89,7 +89,7 @@ def test_a_sample_of_a_large_run(lake: Path) -> None:
     assert "<strong>1 of its 3 documents</strong>" in _report(lake, "--documents", "1")
 
 
-def test_a_sink_that_was_never_deidentified_says_so(lake: Path) -> None:
+def test_a_sink_without_deidentified_tables_is_an_error(lake: Path) -> None:
     loaded = pipeline(str(lake / "in"), str(lake / "out"))
     enrich_once(loaded, Quiet(), nullcontext(), hashing())
     result = CliRunner().invoke(app, ["report", str(lake / "out"), "--deidentified"])

@@ -95,7 +95,7 @@ def drawn(random: np.random.Generator, shift: float = 0.0) -> Profile:
     return found
 
 
-def test_of_runs_that_do_not_differ_few_are_told_to() -> None:
+def test_equal_runs_rarely_show_drift() -> None:
     random = np.random.default_rng(11)
     named = [
         any(one.moved for one in compare_profiles(drawn(random), drawn(random)).differences)
@@ -162,7 +162,7 @@ def test_measures_of_few_documents_are_not_judged() -> None:
     assert one == MeasureChange(name, 0.0, 1.0, 1.0, False)
 
 
-def test_the_command_tells_what_moved(tmp_path: Path) -> None:
+def test_the_command_lists_what_moved(tmp_path: Path) -> None:
     store = RunStore(str(tmp_path / "out"))
     write_run(store, "r1", {f"a{i}": [drug(0.9)] for i in range(40)})
     write_run(store, "r2", {f"b{i}": [drug(0.7, negated=i % 2 == 0)] for i in range(40)})

@@ -213,7 +213,7 @@ def test_health_and_readiness_mean_it(tmp_path: Path) -> None:
     assert len(fake.asked) == 1, "a good probe holds a while"
 
 
-def test_a_lost_model_is_not_ready_and_says_so(tmp_path: Path) -> None:
+def test_a_lost_model_is_reported_as_not_ready(tmp_path: Path) -> None:
     fake = FakeExtractor()
     fake.error = RuntimeError("metformin for Mrs. Miller")
     client = make_client(tmp_path, fake=fake)

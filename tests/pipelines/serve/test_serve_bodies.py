@@ -74,7 +74,7 @@ def test_the_options_of_a_form_are_counted_too(client: TestClient) -> None:
     assert answer.json()["error"]["code"] == "too_many_values"
 
 
-def test_at_most_20_errors_are_told_and_of_documents_the_first(client: TestClient) -> None:
+def test_at_most_20_errors_are_listed_and_of_documents_the_first(client: TestClient) -> None:
     for body, most in (
         ({"documents": [{"text": 1}] * 60}, 1),
         ({"text": "x", "labels": [1] * 400}, 1),

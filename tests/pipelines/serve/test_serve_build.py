@@ -103,7 +103,7 @@ def test_replicas_whose_threads_would_share_cores_are_refused(
 
 
 @pytest.mark.parametrize("cpus", [1, 0.5])
-def test_three_models_on_two_cores_are_told_what_helps(
+def test_the_error_for_three_models_on_two_cores_has_advice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cpus: float
 ) -> None:
     """Each has a thread at least, so whoever follows advice to lower a number is refused again."""

@@ -241,7 +241,7 @@ def test_limits_and_errors_are_those_of_the_other_routes(
     assert answer.status_code == CODES[code][0]
 
 
-def test_a_server_without_the_stage_says_so(tmp_path: Path) -> None:
+def test_a_server_without_the_stage_is_an_error(tmp_path: Path) -> None:
     answer = make_client(tmp_path).post("/v1/deidentify", json={"text": "x"})
     assert answer.json()["error"]["code"] == "not_deidentifying"
 

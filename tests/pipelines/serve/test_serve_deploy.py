@@ -189,7 +189,7 @@ def _kill(medspan: Deployed, deployment: str) -> None:
     )
 
 
-def test_a_replica_killed_under_load_fails_no_request_that_is_not_told_to_come_again(
+def test_a_request_that_fails_with_a_killed_replica_may_be_retried(
     medspan: Deployed,
 ) -> None:
     with medspan.load(attempts=1) as once, medspan.load(attempts=10) as patient:

@@ -149,7 +149,7 @@ def test_an_idle_model_reads_a_probe_which_is_watched_like_any_work(ended: list[
     assert ended == [1]
 
 
-def test_a_replica_whose_time_is_over_says_so_until_it_is_replaced() -> None:
+def test_a_recycled_replica_is_unhealthy_until_it_is_replaced() -> None:
     health, vitals = _health(Clock(), recycle_documents=100)
     for _ in range(99):
         vitals.record(1)
@@ -256,7 +256,7 @@ class Leafing:
         return Future()
 
 
-def test_a_reader_of_pictures_says_what_it_took_and_that_it_got_on(
+def test_an_ocr_replica_reports_memory_and_progress(
     hosted: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     born: list[Mapping[str, int]] = []

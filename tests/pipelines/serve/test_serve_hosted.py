@@ -98,7 +98,7 @@ def test_a_replica_that_dies_is_asked_again_elsewhere_and_not_for_ever() -> None
     assert handle.calls == 3
 
 
-def test_a_full_queue_of_a_model_is_said_as_such() -> None:
+def test_a_full_queue_of_a_model_has_its_own_error() -> None:
     """Cancelling what was never queued raises, which must not take the place of the reason."""
     models, _ = _models([FULL, FULL])
 

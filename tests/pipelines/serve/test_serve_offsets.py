@@ -52,7 +52,7 @@ def test_no_offset_lies_within_a_character() -> None:
 
 
 @pytest.mark.parametrize("unit", CODECS)
-def test_entities_are_where_the_answer_says(tmp_path: Path, unit: OffsetUnit) -> None:
+def test_entities_are_at_their_offsets(tmp_path: Path, unit: OffsetUnit) -> None:
     client = make_client(tmp_path)
     asked = {"documents": [{"text": TEXT}, {"text": "insulin"}], "offsets": unit}
     codec, width = CODECS[unit]
@@ -69,7 +69,7 @@ def test_entities_are_where_the_answer_says(tmp_path: Path, unit: OffsetUnit) ->
     assert found in [event.get("entities") for event in events]
 
 
-def test_without_a_word_they_are_code_points_and_the_answer_says_so(tmp_path: Path) -> None:
+def test_the_default_unit_is_code_points_and_the_answer_names_it(tmp_path: Path) -> None:
     client = make_client(tmp_path)
     answer = client.post("/v1/extract", json={"text": TEXT}).json()
     assert answer["offsets"] == "code_points"

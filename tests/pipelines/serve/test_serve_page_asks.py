@@ -45,7 +45,7 @@ def test_typing_reads_by_itself_and_the_last_text_wins(page: Page) -> None:
     assert page.text_content("#marked") == "some insulin"
 
 
-def test_a_problem_is_said_and_goes_away(page: Page, fake: FakeExtractor) -> None:
+def test_a_problem_is_shown_and_goes_away(page: Page, fake: FakeExtractor) -> None:
     fake.error = RuntimeError("secret")
     try:
         page.fill("#text", "one insulin")

@@ -214,7 +214,7 @@ def test_the_table_and_json_show_the_review(review: Page) -> None:
     ]
 
 
-def test_a_screen_reader_is_told_of_controls_and_verdicts(review: Page) -> None:
+def test_controls_and_verdicts_have_names_for_screen_readers(review: Page) -> None:
     press(review, "a")
     nodes: list[Any] = review.context.new_cdp_session(review).send("Accessibility.getFullAXTree")[
         "nodes"

@@ -60,7 +60,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     served.stop()
 
 
-def test_a_mark_shows_its_status_and_says_it_after_its_label(page: Page) -> None:
+def test_a_mark_shows_its_status_and_names_it_after_its_label(page: Page) -> None:
     read(page, NOTE)
     drawn = page.eval_on_selector_all(
         "#marked mark",

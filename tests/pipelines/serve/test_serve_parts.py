@@ -114,7 +114,7 @@ def test_a_huge_document_starves_no_short_one() -> None:
     assert queue._seconds(1) < 2 * usual, "its time went with it"
 
 
-def test_a_huge_document_that_is_done_tells_how_fast_the_model_is() -> None:
+def test_a_finished_huge_document_updates_the_models_speed() -> None:
     clock = Clock()
     queue = Queue(documents=100, characters=4_000_000, clock=clock)
     with queue.place([200_000], deadline=300):

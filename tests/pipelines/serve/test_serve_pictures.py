@@ -118,7 +118,7 @@ def test_text_and_image_together_are_refused(client: TestClient) -> None:
     assert answer.status_code == 422
 
 
-def test_a_pipeline_without_a_reader_says_so(tmp_path: Path) -> None:
+def test_pictures_without_an_ocr_stage_are_an_error(tmp_path: Path) -> None:
     client = make_client(tmp_path)
     assert client.get("/v1/models").json()["pictures"] is False
     answer = client.post("/v1/extract", json={"documents": [_image(PICTURE)]})
@@ -135,7 +135,7 @@ def test_a_server_that_reads_pictures_is_ready_once_one_is_read(
     assert client.get("/readyz").status_code == (503 if blank else 200)
 
 
-def test_models_says_whether_pictures_are_read(client: TestClient) -> None:
+def test_models_shows_which_models_read_pictures(client: TestClient) -> None:
     assert client.get("/v1/models").json()["pictures"] is True
 
 
@@ -150,7 +150,7 @@ def test_pages_come_along_where_they_are_asked_for(client: TestClient) -> None:
     assert _ask(client, _image(content))[0]["pages"][0]["picture"] is None
 
 
-def test_a_stream_says_how_many_pages_are_read(client: TestClient) -> None:
+def test_a_stream_reports_the_pages_read(client: TestClient) -> None:
     asked = {"documents": [{"text": "none"}, {"id": "scan", **_image(picture("takes metformin"))}]}
     came = events(client.post("/v1/extract/stream", json=asked).text)
     assert came[1] == ("pages", {"document": "scan", "pages": 1})

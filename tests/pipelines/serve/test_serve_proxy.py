@@ -34,7 +34,7 @@ def _refusing(status: int) -> Any:
 
 @pytest.mark.parametrize("status", [404, 500, 503])
 @pytest.mark.parametrize("path", ["/v1/extract", "/v1/models", "/readyz", "/healthz"])
-def test_serves_own_refusal_says_come_again(status: int, path: str) -> None:
+def test_serves_own_rejection_may_be_retried(status: int, path: str) -> None:
     answer = _refusing(status).post(path)
     assert answer.status_code == 503
     error = answer.json()["error"]

@@ -30,7 +30,7 @@ def _file(content: bytes, name: str = "Mrs. Miller.txt", part: str = "file") -> 
     return (part, (name, content, "application/octet-stream"))
 
 
-def test_texts_and_pictures_are_told_apart_by_what_they_are(client: TestClient) -> None:
+def test_texts_and_pictures_are_distinguished_by_content(client: TestClient) -> None:
     files = [_file("čistý insulin\r\n".encode()), _file(b"\xff\xff"), _file(b"metformin", "x.png")]
     answer = client.post(PATH, files=files)
     assert answer.status_code == 200, answer.text

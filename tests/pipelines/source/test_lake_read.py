@@ -194,7 +194,7 @@ def test_a_file_that_changed_since_it_was_planned_is_a_failed_row(tmp_path: Path
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 60), st.integers(1, 9), st.integers(1, 11), st.data())
-def test_any_subset_of_units_reads_the_rows_it_says(
+def test_any_subset_of_units_reads_its_own_rows(
     rows: int, unit_rows: int, group: int, data: st.DataObject
 ) -> None:
     from tempfile import TemporaryDirectory

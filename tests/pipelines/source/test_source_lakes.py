@@ -382,7 +382,7 @@ def test_a_quoted_last_row_is_whole(tmp_path: Path) -> None:
     assert _texts(Source(path=str(tmp_path))) == ["a\r\nb"]
 
 
-def test_how_csv_is_written_is_said(tmp_path: Path) -> None:
+def test_the_csv_dialect_is_configurable(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text('id;text\n1;"He said \\"take; metformin\\" daily."\n')
     source = Source(path=str(tmp_path), id="id", csv=Csv(delimiter=";", escape="\\"))
     assert _texts(source) == ['He said "take; metformin" daily.']

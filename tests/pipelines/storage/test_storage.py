@@ -117,7 +117,7 @@ def test_weights_come_from_the_store_once(
 
 
 @pytest.mark.s3
-def test_a_bucket_that_is_not_there_is_said_at_once(store: S3Server) -> None:
+def test_a_missing_bucket_is_an_error_at_once(store: S3Server) -> None:
     before = store.counts()["requests"]
     with pytest.raises(RunError, match="cannot write to s3://nope/out"):
         RunStore("s3://nope/out").check()
@@ -127,7 +127,7 @@ def test_a_bucket_that_is_not_there_is_said_at_once(store: S3Server) -> None:
 
 
 @pytest.mark.s3
-def test_why_a_store_refuses_a_listing_is_said(store: S3Server) -> None:
+def test_the_reason_for_a_refused_listing_is_reported(store: S3Server) -> None:
     Storage(s3=S3(endpoint=store.url, path_style=True, attempts=1)).apply()
     store.misbehave(rate=1, kinds=["503"])
     try:
@@ -139,12 +139,12 @@ def test_why_a_store_refuses_a_listing_is_said(store: S3Server) -> None:
         store.misbehave()
 
 
-def test_why_a_disk_refuses_is_said() -> None:
+def test_the_reason_for_an_error_of_the_disk_is_reported() -> None:
     assert reason(OSError(errno.ENOSPC, "anything")) == "OSError: No space left on device"
     assert reason(PermissionError("a name")) == "PermissionError"
 
 
-def test_a_store_that_is_away_is_an_os_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_store_is_an_os_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """botocore's own is none: a scheduler would end, and a lease's thread die of it."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "x")
@@ -239,7 +239,7 @@ def test_a_store_that_ignores_conditional_puts_is_refused_unless_one_process_wri
     ],
 )
 @pytest.mark.usefixtures("_afterwards_as_before")
-def test_an_error_of_delta_rs_says_what_to_do(said: str, words: str) -> None:
+def test_errors_of_delta_rs_get_advice(said: str, words: str) -> None:
     Storage.model_validate({"s3": {"endpoint": "http://store:9000"}}).apply()
     sentence = store_sentence("s3://lake/out", said)
     assert words in sentence

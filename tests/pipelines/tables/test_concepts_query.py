@@ -25,7 +25,7 @@ def _entity(start: int, *codes: Code, assertion: Assertion | None = None) -> Ent
     return Entity("L", "note", start, start + 4, codes=codes, assertion=assertion)
 
 
-def test_concepts_are_told_apart_by_document_and_status(tmp_path: Path) -> None:
+def test_concepts_are_grouped_by_document_and_status(tmp_path: Path) -> None:
     by_document = {
         "a": [
             _entity(0, ASTHMA, assertion=Assertion()),

@@ -177,7 +177,7 @@ def test_a_rest_catalog_is_written_and_read(store: RunStore, served: tuple[str, 
     assert sorted(_read(source)) == ["c", "d"]
 
 
-def test_a_rest_catalog_that_refuses_says_what_to_do(
+def test_the_error_of_a_rest_catalog_has_advice(
     store: RunStore, served: tuple[str, Catalog], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _set_token(monkeypatch, "a-secret-that-is-wrong")
@@ -187,7 +187,7 @@ def test_a_rest_catalog_that_refuses_says_what_to_do(
     assert "a-secret" not in str(refused.value)
 
 
-def test_a_catalog_that_cannot_be_used_says_what_to_do(store: RunStore, tmp_path: Path) -> None:
+def test_the_error_for_an_unusable_catalog_has_advice(store: RunStore, tmp_path: Path) -> None:
     (tmp_path / "broken.db").write_text("this is no database")
     catalog = IcebergCatalog(
         properties={
@@ -335,7 +335,7 @@ def test_one_snapshot_is_read_and_what_was_replaced_is_not(notes: Catalog) -> No
 
 
 @pytest.mark.usefixtures("_without_ray")
-def test_runs_say_which_snapshot_they_read_and_go_on_from_there(
+def test_runs_record_their_source_snapshot_and_continue_from_it(
     notes: Catalog, tmp_path: Path
 ) -> None:
     loaded = pipeline("in", str(tmp_path / "lake"))

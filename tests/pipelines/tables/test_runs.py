@@ -57,7 +57,7 @@ def _increment(loaded: LoadedPipeline, sink: RunStore) -> str:
     return drive_run(sink, write_plan(loaded, plan), Quiet(), hashing()).run_id
 
 
-def test_a_difference_is_told_by_kind(
+def test_differences_are_listed_by_kind(
     loaded: LoadedPipeline, sink: RunStore, tmp_path: Path
 ) -> None:
     first = _full(loaded, sink)
@@ -105,7 +105,7 @@ def test_vacuum_leaves_what_young_versions_and_open_runs_need(
     assert len(rows_of(sink)) == 27
 
 
-def test_a_run_says_which_vocabularies_its_codes_are_from(loaded: LoadedPipeline) -> None:
+def test_a_run_records_the_vocabularies_of_its_codes(loaded: LoadedPipeline) -> None:
     drugs = LinkedVocabulary(index=str(STARTERS / "drugs"), labels={"L0": ()})
     linking = Stage("linking", Linking(vocabularies=(drugs,)), None)
     linked = replace(loaded, stages=(*loaded.stages, linking))

@@ -100,7 +100,7 @@ def test_the_ledgers_commit_names_the_versions_of_the_others(store: RunStore) ->
     assert (last["medspan.run"], last["medspan.number"]) == ("r2", "2")
 
 
-def test_the_log_tells_a_units_file_by_its_statistics(store: RunStore) -> None:
+def test_statistics_in_the_log_identify_a_units_file(store: RunStore) -> None:
     for name in ("documents", "entities"):
         table = store.tables.existing(name)
         actions = pa.table(table.delta.get_add_actions(flatten=True))

@@ -85,6 +85,6 @@ def test_binary_file_error_quotes_no_content(content: bytes, words: str) -> None
     assert "secret" not in str(raised.value)
 
 
-def test_markup_that_cannot_be_read_says_so() -> None:
+def test_unreadable_markup_is_an_error() -> None:
     with pytest.raises(BadMarkupError, match="not well-formed"):
         read_file(b"<ClinicalDocument>", 10_000, LIMIT)
