@@ -45,7 +45,14 @@ class FolderFiles:
         for name in self.models:
             if (folder / name).is_file():
                 return folder / name
-        raise FileNotFoundError(f"{folder}: has no {' or '.join(self.models)}")
+        raise FileNotFoundError(self.missing(folder))
+
+    def missing(self, folder: object) -> str:
+        """Return the message for a folder without any of the models."""
+        return (
+            f"{folder}: no ONNX model (looked for {', '.join(self.models)}); export the model to "
+            "ONNX, or name its file in weights.file"
+        )
 
 
 CLASSIFIER_FILES = FolderFiles(

@@ -26,6 +26,10 @@ from actors.config import ConfigSection
 
 _CONNECT_TIMEOUT_S = 10
 _CONNECTIONS = 32  # open at once, per process
+_NO_CREDENTIALS = (
+    "no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or storage.s3.profile, "
+    "or for a public bucket storage.s3.anonymous"
+)
 _SECRET_WORDS = ("key", "secret", "token", "password", "credential", "connection_string", "sas")
 # Packages with exceptions that are store errors but not OSErrors.
 _CLIENTS = ("aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google")
@@ -49,6 +53,8 @@ def store_errors() -> Iterator[None]:
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in _CLIENTS or isinstance(error, OSError):
             raise
+        if isinstance(error, botocore.exceptions.NoCredentialsError):
+            raise StoreError(f"the object store: {_NO_CREDENTIALS}") from error
         # botocore's messages name endpoints and buckets only; other clients' may hold anything.
         known = type(error).__module__.startswith("botocore")
         more = f": {error}" if known else ""
@@ -197,7 +203,7 @@ def _delta_s3(s3: S3) -> dict[str, str]:
     except botocore.exceptions.BotoCoreError as error:
         raise StoreError(f"the object store: {type(error).__name__}: {error}") from error
     if keys is None:
-        raise StoreError("the object store: no credentials in the environment, profile or role")
+        raise StoreError(f"the object store: {_NO_CREDENTIALS}")
     options["aws_access_key_id"] = keys.access_key
     options["aws_secret_access_key"] = keys.secret_key
     if keys.token:

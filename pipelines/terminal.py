@@ -133,8 +133,14 @@ def run_table(
     seconds: float,
     entity_counts: Mapping[str, int],
     report: str = "",
+    failures: Mapping[str, int] | None = None,
+    carried_over: int = 0,
 ) -> RenderableType:
-    """Summary of a run: documents by status, throughput, entities per label, report path."""
+    """Summary of a run: documents by status, throughput, entities per label, report path.
+
+    ``failures``: failed documents by error type. ``carried_over``: documents that keep the results
+    of an earlier run.
+    """
     total = documents_ok + documents_truncated + documents_failed
     top = Table.grid(padding=(0, 3))
     top.add_column(justify="right", style="bold")
@@ -142,10 +148,16 @@ def run_table(
     top.add_row(f"{documents_ok:,}", "documents ok")
     if documents_truncated:
         top.add_row(f"{documents_truncated:,}", Text("documents truncated", style="yellow"))
+    types = ", ".join(f"{count:,} {name}" for name, count in (failures or {}).items())
     top.add_row(
         f"{documents_failed:,}",
-        Text("documents failed", style="bold red" if documents_failed else ""),
+        Text(
+            f"documents failed{': ' if types else ''}{types}",
+            style="bold red" if documents_failed else "",
+        ),
     )
+    if carried_over:
+        top.add_row(f"{carried_over:,}", "of these unchanged, with the results of an earlier run")
     top.add_row(
         rate(total, seconds),
         f"documents/s, {duration(seconds)} in all",

@@ -37,7 +37,15 @@ def load_model(reference: str | Path) -> ModelConfig:
     Raises ConfigError, which names the file and every wrong key.
     """
     path = starter_file(str(reference)) if str(reference).startswith(_STARTER) else Path(reference)
-    return parse_model(read_yaml(path), path)
+    if path.is_dir():
+        raise ConfigError(
+            f"{path}: a folder, not a model file; write a YAML file with name, kind and "
+            f"weights.model: {path}"
+        )
+    content = read_yaml(path)
+    if "steps" in content and "kind" not in content:
+        raise ConfigError(f"{path}: a pipeline file where a model file is expected")
+    return parse_model(content, path)
 
 
 def starter_file(reference: str) -> Path:
@@ -134,6 +142,13 @@ def _place(loc: tuple[int | str, ...], content: dict[str, Any]) -> list[str]:
 
 def _describe(item: Any, schema: dict[str, Any]) -> str:
     """Describe a validation error; for an unknown key, suggest the nearest known one."""
+    if item["type"] == "union_tag_invalid":
+        known = str(item["ctx"]["expected_tags"]).replace("'", "")
+        return f"kind: {item['ctx']['tag']!r} is unknown; the kinds are {known}"
+    if item["type"] == "union_tag_not_found":
+        return "kind: required"
+    if item["type"] == "missing":
+        return "required"
     if item["type"] != "extra_forbidden":
         return str(item["msg"])
     *holder, key = (str(part) for part in item["loc"])

@@ -225,7 +225,7 @@ def _remote_model(system: Any, uri: str, folder: str, files: FolderFiles) -> str
     for name in files.models:
         if system.exists(f"{folder}/{name}"):
             return name
-    raise FileNotFoundError(f"{uri}: has no {' or '.join(files.models)}")
+    raise FileNotFoundError(files.missing(uri))
 
 
 def _beside(system: Any, uri: str, model: str, part: str) -> str:

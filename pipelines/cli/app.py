@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from importlib.metadata import version
 
 import typer
 from rich.console import Console
@@ -66,9 +67,22 @@ app.add_typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"medspan {version('medspan')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _callback(
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Log progress to stderr."),
+    show_version: bool = typer.Option(
+        False,
+        "--version",
+        help="Show the version and exit.",
+        callback=_print_version,
+        is_eager=True,
+    ),
 ) -> None:
     handler = RichHandler(console=Console(stderr=True), show_path=False, show_time=False)
     logging.basicConfig(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -12,6 +13,9 @@ from rich.console import Console
 from pipelines.cli.errors import show_error
 from pipelines.cli.evaluate import predictions_of, scored
 from pipelines.exchange.formats import GoldFormat
+
+if TYPE_CHECKING:
+    from actors.config import ModelConfig
 
 
 def calibrate(
@@ -67,7 +71,8 @@ def calibrate(
     if plot:
         save(plot, reliability_svg(found, loaded.pipeline.name))
     replaced = {stage.name: dict(stage.model.labels.replace) for stage in loaded.models}
-    snippet = calibration.thresholds_snippet(found.thresholds, replaced)
+    own = {stage.name: labels for stage in loaded.models if (labels := _labels(stage.model))}
+    snippet = calibration.thresholds_snippet(found.thresholds, replaced, own)
     if as_json:
         print(json.dumps(found.as_dict() | {"labels": snippet}))
         return
@@ -81,3 +86,21 @@ def calibrate(
     for model, thresholds in snippet.items():
         print(f"# model file of {model}")
         print(yaml.safe_dump({"labels": {"thresholds": thresholds}}, sort_keys=True), end="")
+
+
+def _labels(model: ModelConfig) -> Collection[str]:
+    """Return the labels of a model that replaces some: those of its weights or of its guideline;
+    none where they are unknown, or where nothing is replaced, so that the names are its own."""
+    from actors.config import OnnxModel
+    from actors.guideline import Guideline
+    from actors.model_folder import read_folder
+    from actors.onnx.tokens.labels import read_labels
+    from actors.weights import fetch_model
+
+    if not model.labels.replace:
+        return ()
+    if isinstance(model, OnnxModel):
+        names = read_folder(fetch_model(model), model.weights.file).labels
+        return read_labels(names, model.decode.scheme, model.decode.outside).types
+    guideline = model.prompt.guideline
+    return tuple(guideline.labels) if isinstance(guideline, Guideline) else ()

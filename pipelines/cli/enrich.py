@@ -111,9 +111,21 @@ def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"documents": decision.documents, "changes": decision.changes}))
         return
-    console.print(f"{decision.documents:,} documents to process: {_summary(decision.changes)}")
+    console.print(
+        f"{decision.documents:,} documents to read; {_summary(decision.changes)}", soft_wrap=True
+    )
+    if decision.documents and not decision.changes.get("stale"):
+        console.print("Documents whose id and content have not changed keep their results.")
 
 
 def _summary(changes: dict[str, int]) -> str:
-    words = [f"{count:,} {name}" for name, count in changes.items() if count]
-    return ", ".join(words) or "no files changed"
+    parts = {
+        "files": ("new", "changed", "gone", "unchanged"),
+        "units to process again": ("stale", "failed"),
+    }
+    found = []
+    for what, names in parts.items():
+        words = [f"{changes[name]:,} {name}" for name in names if changes.get(name)]
+        if words:
+            found.append(f"{what}: {', '.join(words)}")
+    return "; ".join(found) or "no files"

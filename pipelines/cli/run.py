@@ -21,9 +21,12 @@ from pipelines.cli.run_display import (
     show,
     stdout_to_stderr,
 )
+from pipelines.cli.sink_argument import committed_run
+from pipelines.markup.numbers import counted
 
 if TYPE_CHECKING:
     from pipelines.config import LoadedPipeline
+    from pipelines.runs.plan import RunPlan
 
 
 def run(
@@ -37,7 +40,9 @@ def run(
     ] = None,
     retry_failed: Annotated[
         str | None,
-        typer.Option(help="Reprocess only the failed documents of this committed run."),
+        typer.Option(
+            help="Reprocess only the failed documents of this committed run: an id, or latest."
+        ),
     ] = None,
     max_failure_rate: Annotated[
         float | None,
@@ -57,6 +62,8 @@ def run(
     from actors.weights import WeightsError
     from pipelines.config import load_pipeline
 
+    if resume is not None and (dry_run or retry_failed is not None):
+        raise typer.BadParameter("--resume cannot be combined with --dry-run or --retry-failed")
     loaded = load_pipeline(config)
     require("medspan run", *loaded.extras, "lake")
     from pipelines.tables.folder import RunError
@@ -73,7 +80,7 @@ def run(
     console = Console(stderr=as_json)
     if dry_run:
         try:
-            _dry_run(loaded, console, as_json)
+            _dry_run(loaded, retry_failed, console, as_json)
         except (RunError, WeightsError) as error:
             show_error(error, console)
             raise typer.Exit(2) from error
@@ -81,7 +88,9 @@ def run(
     _run(loaded, resume, retry_failed, address, console, as_json)
 
 
-def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
+def _dry_run(
+    loaded: LoadedPipeline, retry_failed: str | None, console: Console, as_json: bool
+) -> None:
     from actors.model_folder import CLASSIFIER_FILES
     from actors.weights import check, check_model
     from pipelines.batch.describe import describe
@@ -103,8 +112,9 @@ def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
         extra_columns(plan.keep)
         store.check(loaded.pipeline.storage.s3.single_writer)
     found = describe(loaded, plan)
+    retried = None if retry_failed is None else _failed_documents(loaded, retry_failed)
     if as_json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps(found | ({} if retried is None else {"retried": retried}), indent=1))
         return
     title = f"plan of {found['name']}"
     table = Table(title=title, title_justify="left", show_header=False, box=box.SIMPLE)
@@ -112,9 +122,11 @@ def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
     table.add_column(overflow="fold")
     table.add_row(
         "source",
-        f"{found['documents']:,} documents in {found['files']:,} files, "
-        f"{found['megabytes']:,.1f} MB, {found['units']:,} units",
+        f"{counted(found['documents'], 'document')} in {counted(found['files'], 'file')}, "
+        f"{found['megabytes']:,.1f} MB, {counted(found['units'], 'unit')}",
     )
+    if retried is not None:
+        table.add_row("retry", f"{counted(retried, 'failed document')} of {retry_failed}")
     for number, stage in enumerate(found["stages"], start=1):
         actors = _actors(stage["pool"])
         table.add_row(f"stage {number}", f"{stage['name']} ({stage['kind']}){actors}")
@@ -125,6 +137,18 @@ def _dry_run(loaded: LoadedPipeline, console: Console, as_json: bool) -> None:
         table.add_row(name, path)
     console.print(table)
     console.print("All checks passed.")
+
+
+def _failed_documents(loaded: LoadedPipeline, run: str) -> int:
+    increment = _retry(loaded, run).increment
+    return dict(increment.changes)["failed"] if increment is not None else 0
+
+
+def _retry(loaded: LoadedPipeline, run: str) -> RunPlan:
+    from pipelines.enrich import decide_retry
+    from pipelines.runs.store import RunStore
+
+    return decide_retry(loaded, committed_run(RunStore(loaded.pipeline.sink.path), run))
 
 
 def _actors(pool: dict[str, Any] | None) -> str:
@@ -165,10 +189,9 @@ def _run(
 
 def _begin(loaded: LoadedPipeline, retry_failed: str | None) -> str:
     from pipelines.batch import begin_run, write_plan
-    from pipelines.enrich import decide_retry
     from pipelines.source.units import plan_source
 
     if retry_failed is not None:
-        return write_plan(loaded, decide_retry(loaded, retry_failed))
+        return write_plan(loaded, _retry(loaded, retry_failed))
     mix = loaded.pipeline.enrich.deleted == "drop"
     return begin_run(loaded, plan_source(loaded.pipeline.source, mix=mix))

@@ -6,10 +6,10 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -197,6 +197,8 @@ def show(outcome: Outcome, store: RunStore, console: Console, as_json: bool) -> 
             seconds=outcome.seconds,
             entity_counts=counts["entities"],
             report=report,
+            failures=counts["failures"],
+            carried_over=sum(outcome.tally.carried.values()),
         )
     )
     if copies := max(outcome.tally.copied.values(), default=0):
@@ -207,13 +209,14 @@ def show(outcome: Outcome, store: RunStore, console: Console, as_json: bool) -> 
     if passed := outcome.marker["source"]["passed_over"]:
         words = passed_over_words(passed)
         console.print(f"files passed over: {escape(words)}", soft_wrap=True, highlight=False)
-    console.print(_utilisation(outcome), soft_wrap=True, highlight=False)
+    console.print(utilisation(outcome.marker), soft_wrap=True, highlight=False)
     where = escape(store.path)
     console.print(f"run {outcome.run_id} in {where}", soft_wrap=True, highlight=False)
 
 
-def _utilisation(outcome: Outcome) -> str:
-    timing = outcome.marker["timing"]
+def utilisation(marker: Mapping[str, Any]) -> str:
+    """Format the utilisation of each stage of a run, and balanced pool sizes."""
+    timing = marker["timing"]
     if timing["busiest"] is None:
         return "no work was left"
     busy = [f"{name} {stage['share']:.0%}" for name, stage in timing["stages"].items()]

@@ -16,10 +16,11 @@ from rich.table import Table
 
 from pipelines.cli.drift_display import drift_table
 from pipelines.cli.errors import show_error
-from pipelines.cli.sink_argument import SinkPath, store_of
+from pipelines.cli.run_display import utilisation
+from pipelines.cli.sink_argument import RunName, SinkPath, committed_run, store_of
+from pipelines.markup.numbers import counted
 
 app = typer.Typer(no_args_is_help=True)
-_Run = Annotated[str, typer.Argument(help="A run id.")]
 _COUNTS = ("documents", "failed", "entities", "seconds")
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
@@ -74,15 +75,52 @@ def _row(run: str, marker: dict[str, Any]) -> dict[str, object]:
 
 
 @app.command()
-def show(sink: SinkPath, run: _Run) -> None:
-    """Print the marker of a committed run as JSON."""
+def show(
+    sink: SinkPath,
+    run: RunName,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print everything the run recorded, its settings among them."),
+    ] = False,
+) -> None:
+    """Show a committed run: counts, failures by type, entities by label, time of each stage."""
     from pipelines.tables.folder import RunError
+    from pipelines.terminal import run_table
 
     try:
-        marker = store_of(sink).marker(run)
+        store = store_of(sink)
+        marker = store.marker(committed_run(store, run))
     except RunError as error:
         _refuse(error)
-    print(json.dumps(marker, indent=1))
+    if as_json:
+        print(json.dumps(marker, indent=1))
+        return
+    counts, console = marker["counts"], Console(highlight=False)
+    documents, base = counts["documents"], marker["base"]
+    console.print(
+        escape(
+            f"{marker['run_id']}: pipeline {marker['name']}, {marker['kind']} run, "
+            f"committed {marker['committed_at'][:19]} UTC"
+            + (f", after {base}" if base is not None else "")
+        ),
+        soft_wrap=True,
+    )
+    console.print(
+        run_table(
+            documents_ok=documents.get("ok", 0),
+            documents_truncated=documents.get("truncated", 0),
+            documents_failed=documents.get("failed", 0),
+            seconds=marker["seconds"],
+            entity_counts=counts["entities"],
+            failures=counts["failures"],
+            carried_over=sum(counts["carried"].values()),
+        )
+    )
+    read, units = counted(marker["source"]["files"], "file"), counted(marker["units"], "unit")
+    console.print(f"source: {read} in {units}")
+    console.print(escape(utilisation(marker)), soft_wrap=True)
+    versions = ", ".join(f"{name} {number}" for name, number in marker["versions"].items())
+    console.print(escape(f"versions: {versions}"), soft_wrap=True)
 
 
 @app.command()
@@ -105,13 +143,14 @@ def current(sink: SinkPath, as_json: _Json = False) -> None:
 
 
 @app.command()
-def diff(sink: SinkPath, before: _Run, after: _Run, as_json: _Json = False) -> None:
+def diff(sink: SinkPath, before: RunName, after: RunName, as_json: _Json = False) -> None:
     """Compare two commits: documents, texts, statuses and entities."""
     from pipelines.tables.diff import compare
     from pipelines.tables.folder import RunError
 
     try:
         store = store_of(sink)
+        before, after = committed_run(store, before), committed_run(store, after)
         found = compare(store.snapshot(before), store.snapshot(after))
     except (RunError, FileNotFoundError) as error:
         _refuse(_vacuumed(before, error))
@@ -142,9 +181,9 @@ def _vacuumed(run: str, error: Exception) -> Exception:
 @app.command()
 def compare(
     sink: SinkPath,
-    before: _Run,
-    after: _Run,
-    every: Annotated[bool, typer.Option("--all", help="Also what has not moved.")] = False,
+    before: RunName,
+    after: RunName,
+    every: Annotated[bool, typer.Option("--all", help="Also show what has not moved.")] = False,
     plot: Annotated[str | None, typer.Option(help="Write a plot here, as SVG.")] = None,
     as_json: _Json = False,
 ) -> None:
@@ -157,6 +196,7 @@ def compare(
 
     try:
         store = store_of(sink)
+        before, after = committed_run(store, before), committed_run(store, after)
         profiles = (Profile.from_dict(store.marker(run)["profile"]) for run in (before, after))
         drift = compare_profiles(*profiles)
     except RunError as error:
@@ -172,7 +212,7 @@ def compare(
 @app.command()
 def lineage(
     sink: SinkPath,
-    run: _Run,
+    run: RunName,
     out: Annotated[
         str | None,
         typer.Option(help="Write JSON lines here; default: send them to OPENLINEAGE_URL."),
@@ -187,7 +227,9 @@ def lineage(
     from pipelines.tables.folder import RunError
 
     try:
-        events = list(lineage_events(store_of(sink).snapshot(run), version("medspan")))
+        store = store_of(sink)
+        snapshot = store.snapshot(committed_run(store, run))
+        events = list(lineage_events(snapshot, version("medspan")))
         if out is None:
             send(events)
         else:
@@ -269,7 +311,9 @@ def register(pipeline: Annotated[str, typer.Argument(help="A pipeline file.")]) 
 
 
 @app.command()
-def discard(sink: SinkPath, run: _Run) -> None:
+def discard(
+    sink: SinkPath, run: Annotated[str, typer.Argument(help="The id of an uncommitted run.")]
+) -> None:
     """Remove an uncommitted run and its files."""
     from pipelines.runs.lease import Lease
     from pipelines.tables.folder import RunError

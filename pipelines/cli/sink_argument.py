@@ -1,4 +1,4 @@
-"""The SINK argument: a sink's folder, or a pipeline file that names it."""
+"""The arguments SINK (a folder, or a pipeline file that names it) and RUN (an id, or latest)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,21 @@ if TYPE_CHECKING:
     from pipelines.runs.store import RunStore
 
 SinkPath = Annotated[str, typer.Argument(help="A sink folder, or a pipeline file that names it.")]
+
+
+RunName = Annotated[str, typer.Argument(help="A run id, or latest.")]
+
+
+def committed_run(store: RunStore, name: str) -> str:
+    """Return the id of a committed run: ``name``, or where that is ``latest`` the last one."""
+    from pipelines.tables.folder import RunError
+
+    if name != "latest":
+        return name
+    runs = store.ledger().runs
+    if not runs:
+        raise RunError(f"{store.path} has no committed run")
+    return runs[-1]
 
 
 def store_of(path: str) -> RunStore:

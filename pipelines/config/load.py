@@ -86,7 +86,12 @@ class LoadedPipeline:
 def load_pipeline(path: str | Path) -> LoadedPipeline:
     """Load a pipeline file and its models; raises ConfigError, which names file and key."""
     path = Path(path)
-    pipeline = validate(TypeAdapter(Pipeline), read_yaml(path), path)
+    content = read_yaml(path)
+    if "kind" in content and "weights" in content and "steps" not in content:
+        raise ConfigError(
+            f"{path}: a model file where a pipeline file is expected; name it in `steps` of one"
+        )
+    pipeline = validate(TypeAdapter(Pipeline), content, path)
     places = pipeline.source.path
     places = (places,) if isinstance(places, str) else places
     if pipeline.source.catalog is not None and pipeline.source.format != "iceberg":

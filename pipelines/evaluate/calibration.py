@@ -8,7 +8,7 @@ lowest threshold that has it is chosen, which keeps most; for a wanted recall th
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from math import sqrt
@@ -184,17 +184,23 @@ def wilson(correct: int, count: int) -> tuple[float, float]:
 
 
 def thresholds_snippet(
-    thresholds: Iterable[Threshold], replaced: Mapping[str, Mapping[str, str]]
+    thresholds: Iterable[Threshold],
+    replaced: Mapping[str, Mapping[str, str]],
+    own: Mapping[str, Collection[str]],
 ) -> dict[str, dict[str, float]]:
-    """``labels.thresholds`` by model. ``replaced``: the ``labels.replace`` of each model; a
-    threshold counts for labels before they are replaced."""
+    """Return ``labels.thresholds`` of each model file.
+
+    Thresholds apply to labels before they are replaced. ``replaced``: ``labels.replace`` of each
+    model; ``own``: the labels of each model, except where they are unknown.
+    """
     found: dict[str, dict[str, float]] = {}
     for one in thresholds:
         if one.value is None:
             continue
         names = replaced.get(one.model, {})
         before = [old for old, new in names.items() if new == one.label]
-        if one.label not in names:
+        # Another label's new name need not be a label of the model, which would reject it.
+        if one.label not in names and one.label in own.get(one.model, (one.label,)):
             before.append(one.label)
         # Rounded down, so that the prediction with this very score stays.
         value = int(one.value * 10_000) / 10_000

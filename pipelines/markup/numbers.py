@@ -1,6 +1,11 @@
-"""Human-readable durations and rates."""
+"""Human-readable counts, durations and rates."""
 
 from __future__ import annotations
+
+
+def counted(count: int, noun: str) -> str:
+    """Format a count with its noun: 1 file, 2 files."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

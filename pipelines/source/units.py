@@ -165,8 +165,9 @@ def _apart(
     if not by_file:
         return tuple(units), frozenset()
     total = sum(len(found) for found in by_file.values())
+    repeated = "1 row has" if total == 1 else f"{total:,} rows have"
     words = (
-        f"source.id: {total:,} rows have the id of an earlier row or live document, the first in "
+        f"source.id: {repeated} the id of an earlier row or of a live document, first in "
         f"{next(iter(by_file))}"
     )
     if source.on_duplicate == "error":

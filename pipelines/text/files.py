@@ -61,7 +61,7 @@ def read_file(content: bytes, most_bytes: int, limit: str) -> Visible:
         raise BadFileError(f"it is {kind}, {_INSTEAD}")
     text = _text(whole)
     if _CONTROL.search(text[:_BEGINNING]):
-        raise BadFileError("neither an image nor a text: it has control characters")
+        raise BadFileError("not an image, a PDF or a text: it has control characters")
     if markup_kind(text) is None:
         return Visible(text)
     with optional_imports("a file of HTML, RTF, C-CDA, FHIR or HL7"):
@@ -79,12 +79,12 @@ def _text(content: bytes) -> str:
     try:
         text = decoded(io.BytesIO(content), "utf-8").read()
     except UnicodeDecodeError as error:
-        raise BadFileError(f"neither an image nor {error.encoding.upper()}") from None
+        raise BadFileError(f"not an image, a PDF or text in {error.encoding.upper()}") from None
     try:
         text.encode()
     except UnicodeEncodeError as error:
         at = len(text[: error.start].encode())
-        raise BadFileError(f"neither an image nor UTF-8: invalid at byte {at}") from None
+        raise BadFileError(f"not an image, a PDF or UTF-8 text (invalid at byte {at})") from None
     return text
 
 

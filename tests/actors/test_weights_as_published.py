@@ -202,7 +202,7 @@ def test_a_repository_of_the_hub_is_read(tmp_path: Path) -> None:
     )
     assert lines[1] == str([FIRST, SECOND])
     assert "hf://someone/none" in lines[2]
-    assert "hf://someone/tiny-llm: has no model.onnx or" in lines[3]
+    assert "hf://someone/tiny-llm: no ONNX model (looked for model.onnx," in lines[3]
 
 
 def test_digest_published_by_the_hub_is_checked(tmp_path: Path) -> None:

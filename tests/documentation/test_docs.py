@@ -127,7 +127,7 @@ def test_the_fast_commands_of_the_tutorial(tmp_path: Path, monkeypatch: pytest.M
     assert len(extracts) == 2
     for line in extracts:
         assert "Metformin" in medspan(line).stdout
-    assert "3 documents in 1 files" in medspan("medspan run clinic.yaml --dry-run").output
+    assert "3 documents in 1 file," in medspan("medspan run clinic.yaml --dry-run").output
 
 
 @pytest.mark.weights

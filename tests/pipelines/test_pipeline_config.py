@@ -60,7 +60,7 @@ def test_it_survives_json(tmp_path: Path) -> None:
         (("name: x", "name: ../x"), r"name: String should match"),
         (("steps: [", "steps: []\nx: ["), r"steps: Tuple should have at least 1"),
         (("starter:token-classifier", "starter:nope"), r"no starter model 'nope'; available: "),
-        (("sink: {path: out/}", ""), r"sink: Field required"),
+        (("sink: {path: out/}", ""), r"sink: required"),
         (("sink:", "merge: {priority: [nobody]}\nsink:"), r"unknown model nobody"),
         (('"}]', '", pool: {min_actors: 3, max_actors: 2}}]'), r"max_actors must be at least"),
         (("name: x", "name: [x"), r"not YAML"),

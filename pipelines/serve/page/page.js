@@ -108,7 +108,9 @@ const dataUrl = (file) => new Promise((done, failed) => {
 });
 async function open(file) {
   if (reviewing()) return;
-  const most = state.limits?.body_bytes ?? Infinity, large = "This file is larger than the server accepts.";
+  const most = state.limits?.body_bytes ?? Infinity;
+  const large = `This file is too large: the server accepts requests of up to ${number(most / 1e6)} MB.`;
+  if (!file.size) return void problem("This file is empty.");
   if (file.size > most) return void problem(large);
   const { text, picture } = await opened(file);
   if (text !== undefined) put(text);

@@ -131,7 +131,7 @@ function table() {
   $("#rows").replaceChildren();
   rows();
   if (listed.length) return;
-  const cell = make("td", "meta", state.answer ? "Nothing to show." : "No result yet."), line = make("tr");
+  const cell = make("td", "meta", state.answer ? "No entities." : "No result yet."), line = make("tr");
   cell.colSpan = 11;
   line.append(cell);
   $("#rows").append(line);

@@ -310,7 +310,7 @@ def test_unreadable_model_folder_is_rejected(
 def test_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such file or folder"):
         read(tmp_path / "none", TEXT)
-    with pytest.raises(FileNotFoundError, match="has no model"):
+    with pytest.raises(FileNotFoundError, match="no ONNX model"):
         read(tmp_path, TEXT)
     made(tmp_path)
     (tmp_path / "gliner_config.json").unlink()

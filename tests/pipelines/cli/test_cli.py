@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -62,7 +65,7 @@ def test_wrong_requests_are_refused_with_the_reason(tmp_path: Path) -> None:
     result = _run("extract", "-f", str(path))
     assert result.exit_code == 2
     # The error is in a box with line breaks anywhere.
-    assert "nor UTF-8: invalid at byte 3" in " ".join(result.output.replace("│", " ").split())
+    assert "UTF-8 text (invalid at byte 3)" in " ".join(result.output.replace("│", " ").split())
     assert _run("extract", "--overlaps", "best", TEXT).exit_code == 2
 
 
@@ -123,3 +126,30 @@ def test_the_notebook_way() -> None:
 def test_models_that_ship_are_listed() -> None:
     rows = json.loads(_run("models", "list", "--json").stdout)
     assert "starter:token-classifier" in {row["reference"] for row in rows}
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    result = _run("--version")
+    assert (result.exit_code, result.stdout) == (0, f"medspan {version('medspan')}\n")
+
+
+def test_a_folder_or_a_file_of_the_other_kind_is_named_with_what_to_do(tmp_path: Path) -> None:
+    (model := tmp_path / "ner.yaml").write_text("name: n\nkind: onnx\nweights: {model: weights}\n")
+    (tmp_path / "kind.yaml").write_text("name: n\nkind: bert\nweights: {model: weights}\n")
+    (tmp_path / "weights").mkdir()
+    (pipeline := tmp_path / "p.yaml").write_text(f"name: p\nsteps: [{{model: {model}}}]\n")
+    for words, said in (
+        (("extract", "-m", str(tmp_path / "weights"), "x"), "weights.model: "),
+        (("extract", "-m", str(model), "x"), "no ONNX model (looked for model.onnx,"),
+        (("extract", "-m", str(pipeline), "x"), "a pipeline file where a model file is expected"),
+        (("extract", "-m", str(tmp_path / "kind.yaml"), "x"), "the kinds are onnx, gliner, gguf"),
+        (("extract", "-p", str(model), "x"), "a model file where a pipeline file is expected"),
+        (("run", str(model), "--resume", "r1", "--dry-run"), "--resume cannot be combined"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", "from pipelines.cli.app import main; main()", *words],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 2, done.stderr
+        assert said in " ".join(done.stderr.split()), done.stderr

@@ -85,8 +85,12 @@ def test_the_end_of_a_run() -> None:
             seconds=10.0,
             entity_counts={"Drug": 5, "Dose": 50, "None": 0},
             report="/somewhere/" + "long/" * 30 + "report.html",
+            failures={"MissingText": 1, "DuplicateId": 1},
+            carried_over=17,
         )
     )
+    assert "2   documents failed: 1 MissingText, 1 DuplicateId" in shown
+    assert "17   of these unchanged" in shown
     assert "1,200" in shown
     assert "120" in shown
     assert shown.index("Dose") < shown.index("Drug")

@@ -18,9 +18,11 @@ from deltalake import DeltaTable
 from support.enrich import Counting, Lake, counting
 from support.lake import FAILING, Quiet, hashing, pipeline, rows_of, write_rows
 from support.without_ray import _without_ray  # noqa: F401
+from typer.testing import CliRunner
 
 from actors.config import ConfigError
 from pipelines.batch import RunFailedError, begin_run, drive_run, write_plan
+from pipelines.cli.app import app
 from pipelines.enrich import Pass, decide, decide_retry, enrich_once
 from pipelines.runs.lease import Lease, LeaseHeldError
 from pipelines.runs.store import RunStore
@@ -173,7 +175,7 @@ def test_a_taken_id_is_an_error_by_choice_and_blocks_no_file_without_it(lake: La
     more = {"on_duplicate": "error"}
     lake.enrich(**more)
     lake.write("z", "z0", "b3")
-    with pytest.raises(DuplicateIdsError, match=r"1 rows have the id .*z\.jsonl"):
+    with pytest.raises(DuplicateIdsError, match=r"1 row has the id .*z\.jsonl"):
         lake.enrich(**more)
     assert len(rows_of(lake.sink)) == 15
     lake.write("z", "z0")
@@ -452,3 +454,28 @@ def test_the_marker_counts_the_snapshot_and_the_source(tmp_path: Path) -> None:
     assert outcome.marker["current"] == {"units": 30, "documents": 3000, "failed": 0}
     assert outcome.marker["source"]["files"] == 1
     assert outcome.marker["source"]["passed_over"] == {".odt": 1}
+
+
+def test_a_dry_run_says_what_a_retry_and_a_pass_would_do(lake: Lake, tmp_path: Path) -> None:
+    lake.write("f", "f0", "f1", extra=FAILING)
+    lake.enrich()
+    config = {
+        "name": "test",
+        "source": {"path": str(lake.source), "id": "id"},
+        "steps": [{"model": "starter:token-classifier"}],
+        "sink": {"path": lake.sink.path},
+    }
+    (path := tmp_path / "p.yaml").write_text(json.dumps(config))
+    call = CliRunner().invoke
+    found = call(app, ["run", str(path), "--retry-failed", "latest", "--dry-run"])
+    assert found.exit_code == 0, found.output
+    assert "2 failed documents of latest" in found.output
+    as_json = call(app, ["run", str(path), "--retry-failed", "latest", "--dry-run", "--json"])
+    assert json.loads(as_json.stdout)["retried"] == 2
+    assert call(app, ["run", str(path), "--retry-failed", "r9", "--dry-run"]).exit_code == 2
+    found = call(app, ["enrich", str(path), "--dry-run", "--on-model-change", "keep"])
+    assert "0 documents to read; files: 4 unchanged" in found.output
+    lake.write("a", "a0", "a1")
+    found = call(app, ["enrich", str(path), "--dry-run", "--on-model-change", "keep"])
+    assert "files: 1 changed, 3 unchanged" in found.output
+    assert "keep their results" in found.output

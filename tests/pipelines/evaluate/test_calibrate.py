@@ -13,9 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 from support.lake import store_gold
+from support.tiny_onnx import by_token, labelled, save, word_level
 from typer.testing import CliRunner
 
-from actors.spans import Entity, spanning
+from actors.config import load_model
+from actors.extractor import Extractor
+from actors.spans import Document, Entity, spanning
 from pipelines.cli.app import app
 from pipelines.evaluate import Comparison, GoldDocument, GoldSpan, Prediction, compare
 from pipelines.evaluate.calibration import (
@@ -107,10 +110,52 @@ def test_wilson_interval() -> None:
 
 def test_thresholds_are_of_labels_before_they_are_replaced() -> None:
     found = calibrate_scores(compared([(0.87654, True)]), "precision", 0.5).thresholds
-    assert thresholds_snippet(found, {"m": {"a1": "A", "a2": "A", "x": "B"}}) == {
+    replaced = {"m": {"a1": "A", "a2": "A", "x": "B"}}
+    own = {"m": {"a1", "a2", "x"}}
+    assert thresholds_snippet(found, replaced, own) == {"m": {"a1": 0.8765, "a2": 0.8765}}
+    own = {"m": {"a1", "a2", "x", "A"}}
+    assert thresholds_snippet(found, replaced, own) == {
         "m": {"a1": 0.8765, "a2": 0.8765, "A": 0.8765}
     }
-    assert thresholds_snippet(found, {"m": {"A": "B", "C": "A"}}) == {"m": {"C": 0.8765}}
+    assert thresholds_snippet(found, {"m": {"A": "B", "C": "A"}}, {}) == {"m": {"C": 0.8765}}
+
+
+def test_a_model_that_replaces_labels_loads_with_the_thresholds_that_are_printed(
+    tmp_path: Path,
+) -> None:
+    words = word_level(["metformin", "asthma"])
+    names = ["O", "B-CHEM", "I-CHEM"]
+    save(
+        tmp_path / "weights",
+        by_token(labelled(words, names, {"metformin": "B-CHEM"})),
+        words,
+        names,
+    )
+    row = {"id": "1", "text": "metformin", "entities": [{"start": 0, "end": 9, "label": "Drug"}]}
+    (gold := tmp_path / "gold.jsonl").write_text(json.dumps(row))
+    model = {
+        "name": "m",
+        "kind": "onnx",
+        "weights": {"model": "weights"},
+        "labels": {"replace": {"CHEM": "Drug"}},
+    }
+    (tmp_path / "m.yaml").write_text(yaml.safe_dump(model))
+    pipeline = {
+        "name": "p",
+        "source": {"path": str(gold)},
+        "steps": [{"model": "m.yaml"}],
+        "sink": {"path": str(tmp_path / "out")},
+    }
+    (path := tmp_path / "p.yaml").write_text(yaml.safe_dump(pipeline))
+    words_ = ["calibrate", str(path), "--gold", str(gold), "--precision", "0.9"]
+    done = CliRunner().invoke(app, words_)
+    assert done.exit_code == 0, done.output
+    labels = yaml.safe_load(done.stdout)["labels"] | model["labels"]
+    assert labels["thresholds"].keys() == {"CHEM"}
+    (tmp_path / "m.yaml").write_text(yaml.safe_dump(model | {"labels": labels}))
+    with Extractor(load_model(tmp_path / "m.yaml")) as extractor:
+        (found,) = extractor.extract([Document(id="1", text="metformin")])
+    assert [entity.label for entity in found.entities] == ["Drug"]
 
 
 def test_the_command_prints_a_snippet_for_the_model_file(tmp_path: Path) -> None:

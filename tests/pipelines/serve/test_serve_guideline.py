@@ -129,7 +129,7 @@ def test_a_model_of_prose_has_no_use_for_one(tmp_path: Path) -> None:
     ("files", "message"),
     [
         ({"a.yaml": FILE, "b.yaml": FILE}, "duplicate guideline ward"),
-        ({"a.yaml": "name: ward\n"}, "labels: Field required"),
+        ({"a.yaml": "name: ward\n"}, "labels: required"),
     ],
 )
 def test_guideline_files_are_checked_at_the_start(

@@ -150,7 +150,8 @@ def _upload(page: Page, name: str, content: bytes) -> None:
         ("a.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "Office"),
         ("a.xml", b"<ClinicalDocument><a></ClinicalDocument>", "not well-formed XML"),
         ("a.txt.gz", b"\x1f\x8b\x08\x00\x00\x00\x00\x00", "damaged"),
-        ("a.txt", b"\x00\x00\x00\x1cftypmp42", "neither an image nor a text"),
+        ("a.txt", b"\x00\x00\x00\x1cftypmp42", "not an image, a PDF or a text"),
+        ("empty.pdf", b"", "empty"),
     ],
 )
 def test_a_file_that_is_no_text_is_named_and_the_note_stays(

@@ -21,6 +21,7 @@ from actors.weights import fetch_weights
 from pipelines.config import Source, load_pipeline
 from pipelines.runs.plan import RunPlan
 from pipelines.runs.store import RunStore
+from pipelines.source.listing import list_source
 from pipelines.source.read import read_units
 from pipelines.source.units import plan_source
 from pipelines.storage import S3, Storage, StoreError, delta_options, reason, store_sentence
@@ -290,3 +291,19 @@ def test_options_of_azure_reach_delta_rs(scheme: str, monkeypatch: pytest.Monkey
         "azure_storage_endpoint": "http://127.0.0.1:9/lab",
         "allow_http": "true",
     }
+
+
+@pytest.mark.usefixtures("_afterwards_as_before")
+def test_missing_credentials_are_named_with_what_to_set(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "PROFILE"):
+        monkeypatch.delenv(f"AWS_{name}", raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("CONFIG_FILE", "SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(f"AWS_{name}", str(tmp_path / "none"))
+    Storage.model_validate({"s3": {"endpoint": "http://127.0.0.1:9", "attempts": 1}}).apply()
+    with pytest.raises(StoreError, match="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
+        list_source(Source(path="s3://lake/notes/"))
+    with pytest.raises(StoreError, match="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
+        delta_options("s3://lake/out")

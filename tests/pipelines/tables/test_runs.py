@@ -136,7 +136,8 @@ def test_the_commands(loaded: LoadedPipeline, sink: RunStore, tmp_path: Path) ->
         (second, "increment"),
         (abandoned, None),
     ]
-    shown = told("show", sink.path, second)
+    shown = told("show", sink.path, second, "--json")
+    assert told("show", sink.path, "latest", "--json") == shown
     assert isinstance(shown, dict)
     assert (shown["base"], shown["units"]) == (first, 1)
     assert shown["changes"] == {"new": 1, "changed": 0, "gone": 0, "unchanged": 2} | {
@@ -204,3 +205,22 @@ def test_the_time_of_a_resumed_run_is_its_own(loaded: LoadedPipeline, sink: RunS
     timing = drive_run(sink, run_id, Quiet(), hashing()).marker["timing"]
     for stage in timing["stages"].values():
         assert stage["seconds"] <= timing["seconds"] * stage["workers"]
+
+
+def test_a_run_is_shown_in_a_screen_with_its_failures_by_type(
+    loaded: LoadedPipeline, sink: RunStore, tmp_path: Path
+) -> None:
+    first = _full(loaded, sink)
+    write_rows(tmp_path / "in/b.jsonl", ["b0", "b1", "b2", "b3", "b9"], FAILING)
+    second = _increment(loaded, sink)
+    result = CliRunner().invoke(app, ["runs", "show", sink.path, "latest"])
+    assert result.exit_code == 0, result.output
+    failures = sink.marker(second)["counts"]["failures"]
+    ((name, count),) = failures.items()
+    assert f"documents failed: {count} {name}" in result.output
+    assert f"{second}: pipeline" in result.output
+    assert f"after {first}" in result.output
+    assert len(result.output.splitlines()) < 40
+    nothing = CliRunner().invoke(app, ["runs", "show", str(tmp_path / "none"), "latest"])
+    assert nothing.exit_code == 2
+    assert "has no committed run" in nothing.output
