@@ -33,7 +33,8 @@ def entity_table(entities: Sequence[Entity], relations: Sequence[Relation] = ())
     grounding column only appears if some entity is not grounded exactly.
     """
     shown = Table(box=box.SIMPLE_HEAD)
-    shown.add_column("Label", overflow="fold")
+    longest = max((len(entity.label) for entity in entities), default=0)
+    shown.add_column("Label", overflow="fold", min_width=min(longest, 20) + 2)
     shown.add_column("Text", overflow="fold", min_width=12)
     shown.add_column("Span", justify="right", no_wrap=True)
     shown.add_column("Score", justify="right", no_wrap=True)

@@ -18,9 +18,9 @@ ENTITIES = [
 ]
 
 
-def printed(thing: RenderableType, **options: Any) -> str:
+def printed(thing: RenderableType, width: int = 100, **options: Any) -> str:
     file = io.StringIO()
-    Console(file=file, width=100, **options).print(thing)
+    Console(file=file, width=width, **options).print(thing)
     return file.getvalue()
 
 
@@ -74,6 +74,19 @@ def test_the_table_of_entities_shows_markup_as_text_and_flags_what_is_not_found(
     assert "0.980" in shown
     assert "negated: no" in shown
     assert "Attributes" not in printed(entity_table(ENTITIES[:1]))
+
+
+def test_a_label_stays_in_one_line_beside_long_texts_and_details() -> None:
+    long = Entity(
+        "DisorderOrSyndrome",
+        "chronic obstructive pulmonary disease",
+        0,
+        37,
+        score=0.5,
+        attributes={"definition": "a lung disease with long words in its description"},
+    )
+    lines = printed(entity_table([long]), width=80).splitlines()
+    assert sum("DisorderOrSyndrome" in line for line in lines) == 1
 
 
 def test_the_end_of_a_run() -> None:
