@@ -76,7 +76,7 @@ def read_gliner_folder(path: Path, weights_file: str | None = None) -> GlinerFol
     """
     if not path.is_dir():
         raise FileNotFoundError(
-            f"{path}: no folder; a GLiNER model is a folder with model.onnx, gliner_config.json "
+            f"{path}: not a folder; a GLiNER model is a folder with model.onnx, gliner_config.json "
             "and tokenizer.json"
         )
     model, *_ = GLINER_FILES.chosen(weights_file).present(path)
@@ -91,7 +91,7 @@ def read_gliner_folder(path: Path, weights_file: str | None = None) -> GlinerFol
             f"{file}: words_splitter_type {splitter!r} is not supported; only whitespace is"
         )
     if config.get("precomputed_prompts_mode"):
-        raise ModelFileError(f"{file}: a model with labels of its own (precomputed prompts)")
+        raise ModelFileError(f"{file}: models with precomputed prompts are not supported")
     if _unlimited(encoder):
         encoder = {**encoder, "max_position_embeddings": _PIECES_A_WORD * most_words}
     return GlinerFolder(
@@ -137,5 +137,5 @@ def _unlimited(encoder: dict[str, Any]) -> bool:
 def _number(config: dict[str, Any], key: str, default: int, file: Path) -> int:
     value = config.get(key, default)
     if not isinstance(value, int) or isinstance(value, bool):
-        raise ModelFileError(f"{file}: {key} is no whole number")
+        raise ModelFileError(f"{file}: {key} is not an integer")
     return value

@@ -31,12 +31,13 @@ class Deidentification(Deidentify):
     name_columns: tuple[str, ...] = Field(
         (),
         description="Columns of source.extra_columns with names of the patient, relatives or "
-        "staff: every mention of them is taken, whatever its form.",
+        "staff: every mention is replaced, in any form.",
     )
     doc_ids: Carry = Field(
         "hash",
-        description="Ids of the de-identified documents: hash (keyed), or keep where source.id "
-        "identifies nobody. Ids that medspan derives from a file's path are always hashed.",
+        description="Ids of the de-identified documents: hash (keyed), or keep if source.id "
+        "identifies nobody. Ids that medspan derives from a file's path are always "
+        "hashed.",
     )
     extra_columns: dict[str, Carry] = Field(
         default_factory=dict,

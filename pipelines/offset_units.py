@@ -39,7 +39,7 @@ def code_points(text: str, offsets: Iterable[int], unit: OffsetUnit) -> Mapping[
     if unit == "code_points" or text.isascii():
         found = {offset: offset for offset in offsets}
         if any(not 0 <= offset <= len(text) for offset in found):
-            raise ValueError(f"an offset is outside of the text, which has {len(text)}")
+            raise ValueError(f"an offset is outside the text, which has {len(text)}")
         return found
     codec, width = ("utf-16-le", 2) if unit == "utf16" else ("utf-8", 1)
     encoded = text.encode(codec)
@@ -50,6 +50,6 @@ def code_points(text: str, offsets: Iterable[int], unit: OffsetUnit) -> Mapping[
         except UnicodeDecodeError:
             raise ValueError(f"offset {offset} is within a character") from None
         if not 0 <= offset * width <= len(encoded):
-            raise ValueError(f"offset {offset} is outside of the text")
+            raise ValueError(f"offset {offset} is outside the text")
         place, found[offset] = offset, at
     return found

@@ -25,7 +25,7 @@ class Pool(ConfigSection):
     gpu_memory_gb: float | None = Field(
         None,
         gt=0,
-        description="Memory of a GPU in GB (10^9 bytes); default: ask the cluster.",
+        description="Memory of a GPU in GB (10^9 bytes); default: query the cluster.",
     )
     fill_gpu: bool = Field(
         False,

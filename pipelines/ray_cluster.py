@@ -108,7 +108,7 @@ def _start(num_gpus: int | None) -> None:
                         "overloaded, or out of memory or of disk space in /tmp. Ray's logs: "
                         "/tmp/ray/session_latest/logs"
                     ) from error
-                log.info("Ray did not start; trying again")
+                log.info("Ray did not start; retrying")
             else:
                 return
 

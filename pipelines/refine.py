@@ -75,7 +75,7 @@ def _step(config: Any) -> Refine:
         return RelationStage(config).refine
     if isinstance(config, Linking):
         return _with_lock(config)
-    raise TypeError(f"{type(config).__name__} refines nothing")
+    raise TypeError(f"{type(config).__name__} is not a refining stage")
 
 
 def _with_filters(config: Context) -> Refine:

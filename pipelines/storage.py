@@ -169,7 +169,7 @@ def delta_options(path: str) -> dict[str, str]:
     if scheme in _AZ:
         return _delta_az(_options_of(_AZ))
     raise NoTablesError(
-        f"sink.path: tables cannot be kept on {scheme}://, only on a local path, s3://, gs://, "
+        f"sink.path: tables are not supported on {scheme}://, only on a local path, s3://, gs://, "
         "az:// or abfs://; set sink.format to parquet for plain files"
     )
 

@@ -42,7 +42,7 @@ class AssertionModel:
             )
         if missing := sorted(known - config.labels.keys()):
             raise ConfigError(
-                f"context.classifier.labels: says nothing of {', '.join(missing)}; write "
+                f"context.classifier.labels: does not mention {', '.join(missing)}; write "
                 "[] for a label that sets nothing"
             )
         self._tokenizer = TextTokenizer(folder.path)
@@ -50,7 +50,9 @@ class AssertionModel:
         special = len(self._tokenizer.before) + len(self._tokenizer.after)
         self._budget = folder.longest - special - sum(map(len, self._marks))
         if self._budget < 1:
-            raise ModelFileError(f"{folder.path}: {folder.longest} tokens hold no marked entity")
+            raise ModelFileError(
+                f"{folder.path}: {folder.longest} tokens are too few for a marked entity"
+            )
         # It runs in the tasks that write units, which request no CPU.
         self._session = Loaded(folder.model, OnnxSession(provider="cpu"), 1, 0)
         self._output = self._session.outputs[0].name
@@ -136,7 +138,7 @@ class AssertionModel:
             row = self._row("a", 0, 0, 1, 1)
             given = {"input_ids", "attention_mask", "token_type_ids"}
             if unknown := sorted(self._inputs - given):
-                raise ModelFileError(f"{file}: takes {', '.join(unknown)}, which are not known")
+                raise ModelFileError(f"{file}: unknown inputs {', '.join(unknown)}")
             shape = self._logits([row]).shape
         except ModelFileError:
             raise

@@ -51,14 +51,14 @@ class CueRule(ConfigSection):
     """Words that decide an attribute of the entities in their scope."""
 
     id: str = Field(
-        min_length=1, description="Stands beside every cue of this rule in the results."
+        min_length=1, description="Recorded with every cue of this rule in the results."
     )
     effect: Effect = Field(
         description="The attribute that is set; family and other set the experiencer. pseudo: the "
         "words are no cue, whatever cues they contain. stop: the words end scopes."
     )
     direction: Literal["forward", "backward", "both"] = Field(
-        "forward", description="On which side of the words their scope lies."
+        "forward", description="The side of the words on which their scope lies."
     )
     cues: tuple[Phrase, ...] = Field(
         (),
@@ -66,10 +66,12 @@ class CueRule(ConfigSection):
         "'no [clear] (sign|signs) of'.",
     )
     patterns: tuple[Phrase, ...] = Field(
-        (), description="Regular expressions over the lower-cased text, for what is no fixed words."
+        (),
+        description="Regular expressions over the lower-cased text, for cues that are not "
+        "fixed words.",
     )
     reach: int | None = Field(
-        None, ge=0, description="Most words between cue and entity; default: the whole clause."
+        None, ge=0, description="Maximum words between cue and entity; default: the whole clause."
     )
     whole: bool = Field(
         False, description="No stop ends the scope, as after `suggests that`: only the sentence."
@@ -88,9 +90,7 @@ class CueRule(ConfigSection):
             try:
                 compiled = re.compile(pattern)
             except re.error as error:
-                raise ValueError(f"rule {self.id!r}: {pattern!r} is no regular expression") from (
-                    error
-                )
+                raise ValueError(f"rule {self.id!r}: {pattern!r} is not a valid regex") from error
             if compiled.groups:
                 raise ValueError(f"rule {self.id!r}: {pattern!r} must not capture; use (?:...)")
             if compiled.match("") is not None:
@@ -103,17 +103,17 @@ class EntityFilter(ConfigSection):
 
     labels: tuple[str, ...] = Field(
         min_length=1,
-        description="The labels that this concerns; DRUG stands for DRUG.name and the like, too.",
+        description="The labels that this applies to; DRUG also covers DRUG.name and the like.",
     )
     only: tuple[str, ...] = Field((), description="Keep them only in these sections.")
     never: tuple[str, ...] = Field((), description="Drop them in these sections.")
     only_status: tuple[StatusName | Literal["present"], ...] = Field(
         (),
-        description="Keep them only if all that is said of them is among these; present: nothing "
-        "is.",
+        description="Keep them only if all their attributes are among these; present: no "
+        "attributes.",
     )
     never_status: tuple[StatusName | Literal["present"], ...] = Field(
-        (), description="Drop them if any of these is said of them."
+        (), description="Drop them if they have any of these."
     )
 
     @model_validator(mode="after")
@@ -133,12 +133,12 @@ class AssertionClassifier(ConfigSection):
     )
     marks: tuple[str, str] = Field(
         ("[entity]", "[entity]"),
-        description="What stands before and after the entity in the sentence that is classified.",
+        description="The markers before and after the entity in the classified sentence.",
     )
     labels: dict[str, tuple[StatusName, ...]] = Field(
         default=_PUBLISHED_LABELS,
-        description="What each label of the model says; [] is present. What some label says is "
-        "decided by the model alone, everything else by rules.",
+        description="The attributes that each label of the model means; [] is present. The model "
+        "alone decides the attributes that occur here; rules decide the others.",
     )
     batch_tokens: int = Field(
         1024, ge=64, description="Tokens per batch, padding included. It runs on one CPU thread."
@@ -155,8 +155,8 @@ class StatedStatus(ConfigSection):
     )
     values: dict[str, tuple[StatusName, ...]] = Field(
         default=_STATED_VALUES,
-        description="What each value says; [] is present. An entity with another value, or none, "
-        "gets its status by rules.",
+        description="The attributes that each value means; [] is present. An entity with another "
+        "value, or none, gets its status by rules.",
     )
 
 
@@ -167,29 +167,31 @@ class Context(ConfigSection):
         ("en", "vi", "es", "fr", "de"),
         min_length=1,
         description="The languages of the documents. Of several, the one with the most function "
-        "words in a document is taken; the first where that is undecided.",
+        "words in the document is used, or the first if that is undecided.",
     )
     labels: tuple[str, ...] = Field(
         (), description="Give only these labels a status; empty means all."
     )
     rules: tuple[CueRule, ...] = Field(
-        (), description="Your own rules, beside those of the language; an equal phrase replaces."
+        (),
+        description="Your own rules, in addition to those of the language; a rule with the "
+        "same phrase replaces it.",
     )
-    without: tuple[str, ...] = Field((), description="Ids of shipped rules that do not apply.")
+    without: tuple[str, ...] = Field((), description="Ids of included rules to disable.")
     headings: dict[str, tuple[Phrase, ...]] = Field(
         default_factory=dict,
-        description="Section name to headings of your own; the name may be a new one.",
+        description="Your own headings by section name; the name may be new.",
     )
     implied: dict[str, tuple[Effect, ...]] | None = Field(
         None,
-        description="Section name to what it says of the entities in it, such as "
-        "{family_history: [family]}, instead of what is shipped.",
+        description="The attributes that a section implies for its entities, such as "
+        "{family_history: [family]}; replaces the default.",
     )
     classifier: AssertionClassifier | None = Field(
         None, description="A model that decides the status of each entity, in place of rules."
     )
     stated: StatedStatus | None = Field(
-        None, description="Take the status that a language model states, in place of rules."
+        None, description="Use the status that a language model returns, instead of rules."
     )
     filters: tuple[EntityFilter, ...] = Field(
         (), description="Drop entities by label and section or status; none by default."

@@ -147,25 +147,26 @@ class Deidentify(ConfigSection):
 
     preset: Preset = Field(
         "safe_harbour",
-        description="Policies to begin with. safe_harbour: HIPAA's 18 identifiers; strict: every "
-        "category is masked; limited: HIPAA's limited data set keeps dates, ages and towns.",
+        description="The initial policies. safe_harbour: HIPAA's 18 identifiers; strict: every "
+        "category is masked; limited: HIPAA's limited data set, which keeps dates, "
+        "ages and towns.",
     )
     policies: dict[Category, ReplacementPolicy] = Field(
         default_factory=dict, description="Policy by category, instead of the preset's."
     )
     labels: dict[str, Category] = Field(
         default_factory=dict,
-        description="Category of a model's label, where its name does not say it. Labels that "
-        "belong to no category stay in the text.",
+        description="Category of a model's label, if its name does not imply it. Entities with "
+        "labels of no category stay in the text.",
     )
     threshold: float = Field(
-        0.0, ge=0, le=1, description="Least score of a model's entity; low, because recall counts."
+        0.0, ge=0, le=1, description="Minimum score of a model's entity; low, in favour of recall."
     )
     languages: tuple[DeidentifyLanguage, ...] = Field(
         ("en",),
         min_length=1,
-        description="Languages of the texts, the likeliest first: it decides the order of day and "
-        "month, and the names of surrogates.",
+        description="Languages of the texts, most likely first: the first decides the order of "
+        "day and month, and the names of surrogates.",
     )
     countries: tuple[str, ...] = Field(
         ("US",),
@@ -174,21 +175,24 @@ class Deidentify(ConfigSection):
     )
     lists: dict[Category, tuple[str, ...]] = Field(
         default_factory=dict,
-        description="Files of known values, one a line: names of staff, of hospitals.",
+        description="Files of known values, one per line: names of staff, hospitals.",
     )
     max_shift_days: int = Field(
-        365, ge=1, le=3650, description="Dates move by 1 to so many days, forwards or backwards."
+        365,
+        ge=1,
+        le=3650,
+        description="Dates are shifted by 1 to this many days, forwards or backwards.",
     )
     second_look: Literal["models", "rules"] = Field(
         "models",
-        description="What reads the result again. models: the models, the rules and the lists. "
-        "rules: only rules and lists, because the models then read every text once and a run loads "
-        "them once.",
+        description="What checks the result. models: the models, the rules and the lists. rules: "
+        "only rules and lists, so that the models process every text only once and a "
+        "run loads them once.",
     )
     residue: Literal["fail", "allow"] = Field(
         "fail",
-        description="What happens where the second look finds an identifier in the result: no text "
-        "comes out, or it does.",
+        description="What to do if the second look finds an identifier in the result: withhold "
+        "the text, or write it anyway.",
     )
 
     @model_validator(mode="after")
@@ -197,12 +201,12 @@ class Deidentify(ConfigSection):
             if category not in _ONLY.get(policy, {category}):
                 fitting = sorted(_ONLY[policy])
                 raise ValueError(
-                    f"policies.{category}: {policy} is not possible for it, only for "
+                    f"policies.{category}: {policy} does not apply to it, only to "
                     f"{', '.join(fitting)}"
                 )
         unknown = [code for code in self.countries if len(code) != 2 or not code.isupper()]
         if unknown:
-            raise ValueError(f"countries: {unknown[0]!r} is no ISO code such as US")
+            raise ValueError(f"countries: {unknown[0]!r} is not an ISO code such as US")
         return self
 
     def policy(self, category: Category) -> ReplacementPolicy:

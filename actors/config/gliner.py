@@ -20,19 +20,19 @@ class GlinerPrompt(ConfigSection):
     )
     ask: Literal["name", "definition", "both"] = Field(
         "name",
-        description="What stands for a label in the prompt. definition: its definition where it "
+        description="What represents a label in the prompt. definition: its definition, if it "
         "has one; both: name, colon, definition.",
     )
     synonyms: bool = Field(
         False,
-        description="Whether each synonym is asked for too. What it finds is the label's; the "
-        "prompt grows with every one.",
+        description="Also prompt with each synonym. Its entities get the label; the prompt grows "
+        "with each synonym.",
     )
     most_labels: int | None = Field(
         None,
         ge=1,
-        description="Labels a prompt; more make several, and the text is read once for each. "
-        "Default: as many as half a window has room for.",
+        description="Maximum labels per prompt; more labels need several prompts, and the text "
+        "is processed once for each. Default: as many as fit in half a window.",
     )
 
 
@@ -41,9 +41,10 @@ class GlinerDecode(ConfigSection):
 
     splitter: Literal["model", "whitespace", "punctuation"] = Field(
         "model",
-        description="What a word is: entities begin and end with one. model: as its "
-        "gliner_config.json says. whitespace: GLiNER's usual one, which keeps hyphenated words "
-        "whole. punctuation: hyphens stand alone, numbers with a point or comma stay whole.",
+        description="How text is split into words; entities start and end with one. model: as in "
+        "its gliner_config.json. whitespace: GLiNER's default, which keeps "
+        "hyphenated words whole. punctuation: hyphens are separate, numbers with a "
+        "point or comma stay whole.",
     )
     overlaps: Literal["flat", "nested"] = Field(
         "flat",
@@ -55,7 +56,7 @@ class GlinerDecode(ConfigSection):
 class GlinerLabels(LabelFilter):
     """Label filter, applied after scores have decided between overlapping entities."""
 
-    threshold: float = Field(0.5, ge=0, le=1, description="Least score of an entity.")
+    threshold: float = Field(0.5, ge=0, le=1, description="Minimum score of an entity.")
 
 
 class GlinerModel(ConfigSection):

@@ -16,12 +16,12 @@ class LinkedVocabulary(ConfigSection):
     """A vocabulary and what is looked up in it."""
 
     index: str = Field(
-        description="The folder that `medspan vocabulary build` made, or starter:<name>."
+        description="A folder made by `medspan vocabulary build`, or starter:<name>."
     )
     labels: dict[str, tuple[str, ...]] = Field(
         min_length=1,
-        description="Labels whose entities are looked up, each with the semantic types that a "
-        "concept must have one of, preferred first; an empty list: any concept.",
+        description="Labels to link, each with the semantic types of which a concept must have "
+        "one, preferred first; an empty list: any concept.",
     )
     drugs: tuple[str, ...] = Field(
         (),
@@ -32,7 +32,7 @@ class LinkedVocabulary(ConfigSection):
     link: str | None = Field(
         None,
         pattern=r"^https?://[^\s{}]*\{code\}[^\s{}]*$",
-        description="Where a page of a concept is, with {code} for its code; shown by the page of "
+        description="URL of a concept's page, with {code} for its code; shown on the page of "
         "`medspan serve`.",
     )
 
@@ -44,16 +44,16 @@ class Linking(ConfigSection):
 
     vocabularies: tuple[LinkedVocabulary, ...] = Field(min_length=1)
     top_k: int = Field(
-        1, ge=1, le=20, description="Codes of an entity in each vocabulary, best first."
+        1, ge=1, le=20, description="Maximum codes per entity and vocabulary, best first."
     )
     threshold: float = Field(
         0.65,
         gt=0,
         le=1,
-        description="Least score of a code. Names that fold alike score 0.9 and more, similar "
-        "ones less.",
+        description="Minimum score of a code. Names that are equal after folding score 0.9 or "
+        "more, similar ones less.",
     )
-    parents: bool = Field(False, description="Write the codes of a concept's parents beside it.")
+    parents: bool = Field(False, description="Also write the codes of a concept's parents.")
 
 
 def resolve_linking(linking: Linking, holder: Path) -> Linking:

@@ -24,8 +24,7 @@ class PageLimits(ConfigSection):
     )
     text_layer: bool = Field(
         True,
-        description="Use the words of a PDF's text layer where they are what the page shows; "
-        "false: read them by OCR, too.",
+        description="Use a PDF's text layer where it matches the page; false: always use OCR.",
     )
     max_pages: int = Field(
         500, ge=1, description="A file with more pages or frames fails before any page is read."

@@ -66,9 +66,9 @@ class PromptSection(ConfigSection):
     date: str = Field(
         default="2024-07-26",
         pattern=r"^\d{4}-\d{2}-\d{2}$",
-        description="The day that templates print which ask for today's date: fixed, so that an "
-        "extraction comes out the same tomorrow. The default is the day that Llama 3's templates "
-        "print without a clock.",
+        description="The date for templates that print today's date: fixed, so that results do "
+        "not change from day to day. The default is the date that Llama 3's "
+        "templates print without a clock.",
     )
     system: str | None = Field(
         default=None, description="System prompt; default: the format's own, if it has one."

@@ -40,22 +40,22 @@ class RelationRule(ConfigSection):
     )
     side: Literal["after", "before", "either", "either_after"] = Field(
         "either_after",
-        description="Where the tail stands, seen from its head. either_after: both, and after it "
-        "where both are as near.",
+        description="Position of the tail relative to its head. either_after: both sides, "
+        "preferring after if equally near.",
     )
     reach: int = Field(
-        12, ge=0, description="Most words between the two, not counting those of other tails."
+        12, ge=0, description="Maximum words between the two, not counting those of other tails."
     )
     within: Literal["sentence", "line", "block"] = Field(
         "block",
-        description="What both must stand in. block: no blank line and no new item of a list "
-        "stands between them.",
+        description="The unit that must contain both. block: no blank line and no new list item "
+        "in between.",
     )
     link: tuple[str, ...] = Field(
-        (), description="One of these words must stand just before the second of the two."
+        (), description="One of these words must directly precede the second of the two."
     )
     blocked_by: tuple[LabelName, ...] = Field(
-        (), description="Labels that may not stand between, besides the head's own."
+        (), description="Labels that may not occur in between, besides the head's own."
     )
     pick: Literal["nearest", "all"] = Field(
         "nearest", description="all: every head within reach, and heads do not block."
@@ -146,7 +146,7 @@ class Relations(ConfigSection):
     """Relations between entities, by rules over their places; and abbreviations of the text."""
 
     rules: tuple[RelationRule, ...] = Field(
-        DEFAULT_RULES, description="In place of the shipped ones, which cover common label names."
+        DEFAULT_RULES, description="Replaces the included rules, which cover common label names."
     )
     abbreviations: bool = Field(
         True, description="Find short forms that the text defines, and their long forms."

@@ -46,7 +46,7 @@ class LexiconFile(ConfigSection):
         ids = [rule.id for rule in self.rules]
         twice = sorted({one for one in ids if ids.count(one) > 1})
         if twice:
-            raise ValueError(f"rule ids stand twice: {', '.join(twice)}")
+            raise ValueError(f"duplicate rule ids: {', '.join(twice)}")
         return self
 
 

@@ -20,7 +20,7 @@ def written_out(phrase: str) -> list[str]:
     parts = _PART.findall(phrase)
     forms, at = _choices(parts, 0, phrase)
     if at != len(parts):
-        raise ValueError(f"{phrase!r}: a bracket is closed that was not opened")
+        raise ValueError(f"{phrase!r}: unmatched closing bracket")
     tidy = dict.fromkeys(" ".join(form.lower().split()) for form in forms)
     if "" in tidy:
         raise ValueError(f"{phrase!r} can be empty")
@@ -39,14 +39,14 @@ def _choices(parts: list[str], at: int, phrase: str) -> tuple[list[str], int]:
         elif part in "([":
             inner, at = _choices(parts, at + 1, phrase)
             if at == len(parts) or parts[at] != {"(": ")", "[": "]"}[part]:
-                raise ValueError(f"{phrase!r}: a bracket is not closed")
+                raise ValueError(f"{phrase!r}: unmatched opening bracket")
             if part == "[":
                 inner = ["", *inner]
             forms = [form + more for form in forms for more in inner]
         else:
             forms = [form + part for form in forms]
         if len(forms) + len(done) > MOST_FORMS:
-            raise ValueError(f"{phrase!r} stands for more than {MOST_FORMS} phrases")
+            raise ValueError(f"{phrase!r} expands to more than {MOST_FORMS} phrases")
         at += 1
     return done + forms, at
 

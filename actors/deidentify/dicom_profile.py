@@ -42,7 +42,7 @@ def deidentified_dicom(
     dataset = read_dataset(content)
     if "PixelData" not in dataset:
         # The basic profile clears their attributes; nothing here reads what their text says.
-        raise UnsupportedEncoding("a DICOM file without pixels is not de-identified")
+        raise UnsupportedEncoding("DICOM files without pixels are not supported")
     try:
         _burn(dataset, boxes)
         _profile(dataset, key)
@@ -64,7 +64,7 @@ def deidentified_dicom(
 def _burn(dataset: Dataset, boxes: Sequence[Box]) -> None:
     frames = int(dataset.get("NumberOfFrames", 1) or 1)
     if any(not 0 <= box.page < frames for box in boxes):
-        raise ValueError(f"a box is on a frame that is not there; there are {frames}")
+        raise ValueError(f"a box is on a frame that does not exist; frames: {frames}")
     if not boxes:
         return
     values = np.array(pixel_array(dataset))

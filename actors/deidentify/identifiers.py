@@ -98,7 +98,7 @@ class Identifiers:
     def __init__(self, countries: tuple[str, ...]) -> None:
         unknown = [c for c in countries if c not in phonenumbers.SUPPORTED_REGIONS]
         if unknown:
-            raise ValueError(f"countries: {unknown[0]} is no country that is known")
+            raise ValueError(f"countries: {unknown[0]} is not a known country")
         self._countries = countries
         self._national = [
             _stdnum(country, name)

@@ -39,7 +39,7 @@ def burnt(
         if key is None:
             raise ValueError("DICOM needs a key, for its unique ids: set MEDSPAN_DEIDENTIFY_KEY")
         if printed:
-            raise ValueError("nothing can be printed in DICOM files; leave its words black")
+            raise ValueError("printing surrogates is not supported for DICOM files")
         return deidentified_dicom(content, [grown(box) for box in boxes], key, limits), kind
     # Every page is rendered, also where the text layer was read: boxes are measured alike.
     pages = [
@@ -48,7 +48,7 @@ def burnt(
         if page.picture is not None
     ]
     if any(not 0 <= box.page < len(pages) for box in boxes):
-        raise ValueError(f"a box is on a page that is not there; there are {len(pages)}")
+        raise ValueError(f"a box is on a page that does not exist; pages: {len(pages)}")
     for patch in patches:
         cover(pages, patch, printed)
     return _written(pages, kind, limits.dpi)
@@ -60,7 +60,7 @@ def _rendered(limits: DecodeLimits) -> DecodeLimits:
 
 def _written(pages: list[Image.Image], kind: str | None, dpi: int) -> tuple[bytes, str]:
     if not pages:
-        raise PageError("a file without pages")
+        raise PageError("the file has no pages")
     out = io.BytesIO()
     first, rest = pages[0], pages[1:]
     if kind == "pdf":

@@ -39,11 +39,11 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = Manifest(**content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise VocabularyError(
-            f"{path}: no index of a vocabulary; make one with `medspan vocabulary build`"
+            f"{path}: not a vocabulary index; build one with `medspan vocabulary build`"
         ) from error
     if layout != FORMAT:
         raise VocabularyError(
-            f"{path}: format {layout}, and this version reads {FORMAT}; build the index again"
+            f"{path}: format {layout}; this version reads {FORMAT}; build the index again"
         )
     return manifest
 

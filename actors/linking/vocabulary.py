@@ -114,7 +114,7 @@ def _check_parents(concepts: dict[str, Concept]) -> None:
             elif following in path:
                 at = concepts[code]
                 raise VocabularyError(
-                    f"{at.file}: row {at.row}: cycle of parents: {following!r} is above {code!r} "
+                    f"{at.file}: row {at.row}: parent cycle: {following!r} is above {code!r} "
                     "and below it"
                 )
             elif following not in concepts:

@@ -102,8 +102,8 @@ def joined(parts: Sequence[Header]) -> Header:
     count = first.values.get("split.count", 1)
     if isinstance(count, int) and count > len(parts):
         raise ConfigError(
-            f"{first.name}: is one of {count} files of a model; name the first one as it was "
-            f"published, ending in -00001-of-{count:05}.gguf, with the others beside it"
+            f"{first.name}: is one of {count} parts of a model; name the first part, with its "
+            f"published name ending in -00001-of-{count:05}.gguf, with the others beside it"
         )
     return replace(
         first,

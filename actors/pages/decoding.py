@@ -110,7 +110,7 @@ def _begins_with_elements(content: bytes, order: str) -> bool:
 def check_kind(content: bytes) -> str:
     """Return the kind of a file; raises EmptyFile or UnknownFormat."""
     if not content:
-        raise EmptyFile("the file has no bytes")
+        raise EmptyFile("the file is empty")
     kind = page_format(content)
     if kind is None:
         raise UnknownFormat(f"not an image ({IMAGE_FORMATS}), PDF or DICOM file")

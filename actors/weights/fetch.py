@@ -249,4 +249,4 @@ def _get(system: Any, uri: str, source: str, target: Path, whole: bool) -> None:
         raise WeightsError(f"{uri}: {target.name} has {there} bytes, expected {size}")
     expected = getattr(said.get("lfs"), "sha256", None)
     if expected is not None and digest(target) != expected:
-        raise WeightsError(f"{uri}: {target.name} is not the file that the hub has the SHA-256 of")
+        raise WeightsError(f"{uri}: {target.name} does not match the hub's SHA-256")

@@ -27,8 +27,8 @@ def check_source(loaded: LoadedPipeline, plan: SourcePlan) -> None:
     patient = None if section is None else section.patient_column
     if patient in plan.keep.names and not may_be_ids(plan.keep.field(patient).type):
         raise ConfigError(
-            f"deidentify.patient_column: {patient} is {plan.keep.field(patient).type}, which is no "
-            "type of ids"
+            f"deidentify.patient_column: {patient} is {plan.keep.field(patient).type}, which "
+            "cannot be an id"
         )
     picture = next((file for file in plan.files if file.format == "image"), None)
     if picture is not None and not loaded.takes_pictures:

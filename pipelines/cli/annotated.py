@@ -20,7 +20,7 @@ def annotated(
             "JSON, or spaCy's DocBin."
         ),
     ],
-    out: Annotated[str, typer.Option(help="The JSONL file to write; nothing may be there yet.")],
+    out: Annotated[str, typer.Option(help="The JSONL file to write; it must not exist.")],
     source_format: Annotated[
         GoldFormat | None, typer.Option("--format", help="Default: by the suffix of the files.")
     ] = None,
@@ -28,7 +28,7 @@ def annotated(
         int | None,
         typer.Option(
             min=1,
-            help="Only so many documents: the shortest that show every label, for a prompt.",
+            help="Maximum number of documents: the shortest that cover every label, for a prompt.",
         ),
     ] = None,
 ) -> None:

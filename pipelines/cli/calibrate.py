@@ -25,10 +25,10 @@ def calibrate(
         GoldFormat | None, typer.Option(help="Default: by the suffix of the files.")
     ] = None,
     precision: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Least precision of every label.")
+        float | None, typer.Option(min=0, max=1, help="Minimum precision of each label.")
     ] = None,
     recall: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Least recall of every label.")
+        float | None, typer.Option(min=0, max=1, help="Minimum recall of each label.")
     ] = None,
     run: Annotated[
         str | None,
@@ -57,7 +57,7 @@ def calibrate(
     loaded.pipeline.storage.apply()
     try:
         if (precision is None) == (recall is None):
-            raise GoldError("give --precision or --recall")
+            raise GoldError("pass either --precision or --recall")
         documents = read_gold(gold, gold_format).documents
         comparison = compare(documents, predictions_of(loaded, documents, run), resamples=0)
     except (GoldError, RunError) as error:

@@ -24,28 +24,24 @@ if TYPE_CHECKING:
 
 
 def deidentify(
-    file: Annotated[Path, typer.Argument(help="A text, picture, PDF or DICOM file.")],
+    file: Annotated[Path, typer.Argument(help="A text, image, PDF or DICOM file.")],
     config: Annotated[
-        Path | None, typer.Option(help="A YAML file of policies; default: HIPAA's safe harbour.")
+        Path | None, typer.Option(help="A YAML file of policies; default: HIPAA Safe Harbor.")
     ] = None,
     patient: Annotated[
         str | None,
-        typer.Option(
-            help="Whose surrogates and date shift are used; default: the content of the file."
-        ),
+        typer.Option(help="Patient id that surrogates and dates depend on; default: the content."),
     ] = None,
     model: Annotated[
         list[str] | None,
         typer.Option(
-            "--model", "-m", help="A model that finds names too; may be repeated. Default: rules."
+            "--model", "-m", help="A model that also finds names; repeatable. Default: rules only."
         ),
     ] = None,
-    ocr: Annotated[str, typer.Option(help="What reads pictures: a model file or starter:ocr.")] = (
+    ocr: Annotated[str, typer.Option(help="OCR model for images: a model file or starter:ocr.")] = (
         "starter:ocr"
     ),
-    out: Annotated[
-        Path | None, typer.Option(help="Where a picture without identifiers is written.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Output path of a de-identified image.")] = None,
     print_surrogates: Annotated[
         bool,
         typer.Option(
@@ -57,8 +53,10 @@ def deidentify(
         bool, typer.Option("--json", help="Text, edits, counts and residue as JSON.")
     ] = False,
 ) -> None:
-    """Remove the identifiers from a text, picture, PDF or DICOM file. Surrogates, hashes and date
-    shifts derive from the secret in MEDSPAN_DEIDENTIFY_KEY."""
+    """Remove the identifiers from a text, image, PDF or DICOM file.
+
+    Surrogates, hashes and date shifts are derived from the secret in MEDSPAN_DEIDENTIFY_KEY.
+    """
     from actors.config import ConfigError
     from actors.config.ocr import load_ocr
     from actors.pages import DecodeLimits, PageError, page_format
@@ -75,9 +73,9 @@ def deidentify(
         raise ConfigError(str(error)) from None
     kind = page_format(content)
     if kind is not None and out is None:
-        raise typer.BadParameter("a picture needs --out, a path for the one without identifiers")
+        raise typer.BadParameter("an image needs --out, the path of the de-identified file")
     if kind == "dicom" and print_surrogates:
-        raise typer.BadParameter("--print-surrogates: nothing can be printed in DICOM files")
+        raise typer.BadParameter("--print-surrogates is not supported for DICOM files")
     document, reading = _read(file, content, ocr)
     with _loaded(model or []) as models:
         again = models if settings.second_look == "models" else []
@@ -132,7 +130,7 @@ def _read(file: Path, content: bytes, ocr: str) -> tuple[Document, OcrResult | N
         except UnicodeDecodeError as error:
             raise typer.BadParameter(f"{file}: not valid UTF-8 at byte {error.start}") from None
     if ocr == "none":
-        raise typer.BadParameter("a picture must be read to find what is to be burnt out")
+        raise typer.BadParameter("an image needs OCR to find the words to redact")
     read = read_pictures([Document(id=str(file), image=content)], ocr)
     for failure in read.failures.values():
         _fail(f"{file}: {failure.type}: {failure.message}")

@@ -45,13 +45,13 @@ def export(
         str,
         typer.Option(
             help="The file (jsonl, conll, fhir, spark-nlp) or folder (brat, label-studio, docbin, "
-            "omop) to write; nothing may be there yet."
+            "omop) to write; it must not exist."
         ),
     ],
     offsets: Annotated[
         OffsetUnit | None,
         typer.Option(
-            help="What offsets count; default: code points, in spark-nlp UTF-16 code units. "
+            help="Unit of offsets; default: code points, in spark-nlp UTF-16 code units. "
             "brat and label-studio count code points."
         ),
     ] = None,
@@ -72,7 +72,7 @@ def export(
         ),
     ] = None,
     min_score: Annotated[
-        float, typer.Option(min=0, max=1, help="Only entities of at least this score.")
+        float, typer.Option(min=0, max=1, help="Only entities with at least this score.")
     ] = 0.0,
     document: Annotated[list[str] | None, typer.Option(help="Only these documents.")] = None,
     patient: Annotated[
@@ -86,10 +86,12 @@ def export(
         str | None,
         typer.Option(help="Column of source.extra_columns with the date, for omop and fhir."),
     ] = None,
-    parquet: Annotated[bool, typer.Option("--parquet", help="omop: Parquet, not CSV.")] = False,
+    parquet: Annotated[
+        bool, typer.Option("--parquet", help="omop: Parquet instead of CSV.")
+    ] = False,
     section_concepts: Annotated[
         Path | None,
-        typer.Option(help="omop: a CSV file without header of section name and concept id."),
+        typer.Option(help="omop: a CSV file without a header, of section name and concept id."),
     ] = None,
     resource: Annotated[
         list[str] | None,
@@ -118,7 +120,7 @@ def export(
         }
         for option, formats in _OPTIONS.items():
             if given[option] and to not in formats:
-                raise ExportError(f"{option} means nothing to {to}: it is for {', '.join(formats)}")
+                raise ExportError(f"{option} does not apply to {to}, only to {', '.join(formats)}")
         options = ExportOptions(
             unit=to.unit(offsets),
             system=software(),
@@ -168,8 +170,8 @@ def check_columns(
     for option, column in columns.items():
         if column is not None and column not in known:
             raise ExportError(
-                f"{option} {column}: the table {table} has no such column; columns of the "
-                f"source go there by {key}"
+                f"{option} {column}: the table {table} has no such column; list source "
+                f"columns in {key} to add them"
             )
 
 

@@ -101,7 +101,7 @@ def extract(
     except ValidationError as error:
         raise typer.BadParameter("must be longest, score, priority or all") from error
     if pipeline is not None and (model or url):
-        raise typer.BadParameter("give only one of a pipeline, models and a server")
+        raise typer.BadParameter("pass only one of --pipeline, --model and --url")
     given = _documents(text, file or [])
     read = read_pictures(
         [document for document, _ in given], ocr or ("starter:ocr" if url is None else "none")
@@ -187,7 +187,7 @@ def _extract_remotely(url: str, documents: list[Document], models: list[str]) ->
     from pipelines.client import Client, ServerRefused, ServerUnreachable
 
     if len(models) > 1:
-        raise typer.BadParameter("--url takes one name: a model or the pipeline")
+        raise typer.BadParameter("--url takes one --model: the name of a model or of the pipeline")
     try:
         with Client(url, os.environ.get("MEDSPAN_TOKEN")) as client:
             answers = client.extract(documents, models[0] if models else None, explain=True)
@@ -219,7 +219,7 @@ def _documents(text: str | None, files: list[Path]) -> list[tuple[Document, bool
     """The documents, and of each whether its text is what was given: not that of an image, of
     markup, or of a compressed file."""
     if text is not None and text != "-" and files:
-        raise typer.BadParameter("give either a text or files, not both")
+        raise typer.BadParameter("pass either a text or --file, not both")
     if files:
         return [_document(str(path), path.read_bytes()) for path in files]
     if text is not None and (picture := _picture(text)) is not None:

@@ -187,7 +187,8 @@ def import_(
     ] = Path("models"),
     name: Annotated[str | None, typer.Option(help="Overrides the model's own name.")] = None,
     guideline: Annotated[
-        Path | None, typer.Option(help="Guideline of a language model; without it, free text.")
+        Path | None,
+        typer.Option(help="Guideline of a language model; default: free-text output."),
     ] = None,
 ) -> None:
     """Import a downloaded Spark NLP model and print the path of its model file."""

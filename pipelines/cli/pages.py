@@ -91,7 +91,7 @@ def _targets(files: Sequence[Path], out: Path, ending: str) -> list[Path]:
     sources = {file.resolve() for file in files}
     for target in targets:
         if target.resolve() in sources:
-            raise typer.BadParameter(f"{target} is one of the files; choose another folder")
+            raise typer.BadParameter(f"{target} would overwrite an input; choose another folder")
     return targets
 
 

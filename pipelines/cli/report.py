@@ -42,8 +42,10 @@ def report(
         ),
     ] = False,
 ) -> None:
-    """Write the HTML report of the live documents, or of a run. It works offline and contains
-    patients' text."""
+    """Write the HTML report of the live documents, or of one run.
+
+    It works offline and contains patients' text.
+    """
     from pipelines.tables.folder import RunError
 
     console = Console(highlight=False)

@@ -183,11 +183,11 @@ def compare(
     sink: SinkPath,
     before: RunName,
     after: RunName,
-    every: Annotated[bool, typer.Option("--all", help="Also show what has not moved.")] = False,
-    plot: Annotated[str | None, typer.Option(help="Write a plot here, as SVG.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Also show what has not changed.")] = False,
+    plot: Annotated[str | None, typer.Option(help="Write a plot to this SVG file.")] = None,
     as_json: _Json = False,
 ) -> None:
-    """Compare what two runs found, and tell which rates, scores and shares moved beyond chance."""
+    """Compare the results of two runs: list rates, scores and shares that changed beyond chance."""
     from pipelines.markup.reader_page import save
     from pipelines.runs.drift import compare_profiles
     from pipelines.runs.drift_plot import drift_svg
@@ -215,10 +215,10 @@ def lineage(
     run: RunName,
     out: Annotated[
         str | None,
-        typer.Option(help="Write JSON lines here; default: send them to OPENLINEAGE_URL."),
+        typer.Option(help="Write JSON lines to this file; default: send them to OPENLINEAGE_URL."),
     ] = None,
 ) -> None:
-    """Tell OpenLineage which versions of which files a run read, and which tables it wrote."""
+    """Send OpenLineage the files that a run read, with their versions, and the tables it wrote."""
     from importlib.metadata import version
 
     from pipelines.exchange.export_files import ExportFiles
@@ -305,7 +305,7 @@ def register(pipeline: Annotated[str, typer.Argument(help="A pipeline file.")]) 
 
     loaded = load_pipeline(pipeline)
     if loaded.pipeline.sink.iceberg is None:
-        _refuse(ValueError(f"{pipeline}: there is no sink.iceberg"))
+        _refuse(ValueError(f"{pipeline}: sink.iceberg is not set"))
     loaded.pipeline.storage.apply()
     print(json.dumps(register_tables(RunStore(loaded.pipeline.sink.path), loaded)))
 

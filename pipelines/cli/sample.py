@@ -25,11 +25,11 @@ def sample(
         By,
         typer.Option(
             help="doubt: lowest scores; disagreement: what only some models found; ungrounded: "
-            "words that the text does not have; label: every label alike; random."
+            "words that are not in the text; label: all labels equally; random."
         ),
     ] = By.RANDOM,
-    n: Annotated[int, typer.Option(min=1, help="Documents.")] = 200,
-    seed: Annotated[int, typer.Option(help="Another seed gives other documents.")] = 0,
+    n: Annotated[int, typer.Option(min=1, help="Number of documents.")] = 200,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     to: Annotated[ExportFormat, typer.Option(help="The format.")] = ExportFormat.LABEL_STUDIO,
     patient: Annotated[
         str | None,
@@ -37,7 +37,7 @@ def sample(
     ] = None,
     deidentified: DeidentifiedOption = False,
     per_patient: Annotated[
-        int, typer.Option(min=1, help="With --patient, documents of one patient at most.")
+        int, typer.Option(min=1, help="With --patient: maximum number of documents per patient.")
     ] = 1,
 ) -> None:
     """Choose documents for people to review, and write them for an annotation tool."""

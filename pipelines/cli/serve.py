@@ -112,7 +112,7 @@ def _reloads() -> Iterator[None]:
 
 
 def token(
-    name: Annotated[str, typer.Argument(help="Name of the token's holder.")],
+    name: Annotated[str, typer.Argument(help="Name of the client.")],
     model: Annotated[
         list[str] | None,
         typer.Option(
@@ -131,7 +131,7 @@ def token(
     try:
         secret, entry = new_token(name, tuple(model) if model else None)
     except ValidationError as error:
-        raise typer.BadParameter("a name may hold only letters, digits and . _ -") from error
+        raise typer.BadParameter("a name may contain only letters, digits and . _ -") from error
     console = Console(stderr=True, highlight=False)
     if file is not None:
         add_token(file, entry)

@@ -74,7 +74,7 @@ class Pipeline(ConfigSection):
     )
     linking: Linking | None = Field(None, description="Links entities to codes of vocabularies.")
     deidentify: Deidentification | None = Field(
-        None, description="De-identifies every document, into tables of their own."
+        None, description="De-identifies every document, into separate tables."
     )
     sink: Sink
     max_failure_rate: float = Field(

@@ -35,7 +35,7 @@ class Sink(ConfigSection):
         "no enrich, no runs, no retry; any fsspec URL.",
     )
     entity_columns: tuple[str, ...] = Field(
-        (), description="Columns of source.extra_columns that the entities table has as well."
+        (), description="Columns of source.extra_columns to copy to the entities table, too."
     )
     iceberg: IcebergSink | None = Field(
         None, description="Register the same files in Iceberg tables after each commit."

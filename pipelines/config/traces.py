@@ -13,9 +13,9 @@ class Traces(ConfigSection):
     endpoint: str | None = Field(
         None,
         pattern=r"^https?://[^@]+$",
-        description="Where to send them, such as http://collector:4318/v1/traces; default: what "
-        "OTEL_EXPORTER_OTLP_ENDPOINT says. Headers: OTEL_EXPORTER_OTLP_HEADERS.",
+        description="Where to send them, such as http://collector:4318/v1/traces; default: "
+        "OTEL_EXPORTER_OTLP_ENDPOINT. Headers: OTEL_EXPORTER_OTLP_HEADERS.",
     )
     ratio: float = Field(
-        1.0, ge=0, le=1, description="Share of traces to record, where no caller has decided."
+        1.0, ge=0, le=1, description="Share of traces to record, if the caller has not decided."
     )

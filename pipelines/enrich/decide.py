@@ -52,7 +52,7 @@ def decide(loaded: LoadedPipeline) -> Decision:
     pipeline.storage.apply()
     if pipeline.sink.format == "parquet":
         raise ConfigError(
-            "sink.format: plain Parquet files hold one full run; increments need delta"
+            "sink.format: plain Parquet files have one full run; `medspan enrich` needs delta"
         )
     store = RunStore(pipeline.sink.path)
     identity = pipeline_fingerprint(loaded)
@@ -130,8 +130,8 @@ def decide_retry(loaded: LoadedPipeline, run_id: str) -> RunPlan:
     failing = [one for one in snapshot.units if one.run_id == run_id and one.failed]
     if not failing:
         others = sorted({one.run_id for one in snapshot.units if one.failed})
-        hint = f"; there are some of {', '.join(others[-3:])}" if others else ""
-        raise RunError(f"{store.path}: no failed document of {run_id} is live{hint}")
+        hint = f"; runs with failed documents: {', '.join(others[-3:])}" if others else ""
+        raise RunError(f"{store.path}: {run_id} has no failed documents left{hint}")
     listing = list_source(pipeline.source)
     files = {file.uri: file for file in listing.files}
     chosen = [
@@ -142,7 +142,7 @@ def decide_retry(loaded: LoadedPipeline, run_id: str) -> RunPlan:
     if len(chosen) < len(failing):
         told = (
             f"{len(failing) - len(chosen)} of {len(failing)} units with failed documents of "
-            f"{run_id} are of files that have changed or are gone: `medspan enrich` does these"
+            f"{run_id} are from files that have changed or are gone; `medspan enrich` handles these"
         )
         if not chosen:
             raise RunError(f"{store.path}: {told}")
@@ -238,8 +238,8 @@ def _affected(
         if not found.drop and not uris.isdisjoint(found.gone):
             if hit:
                 raise ConfigError(
-                    f"{one.run_id}: a unit holds files that are gone and one that has changed; "
-                    "enrich.deleted was not `keep` when it was made: do a full `medspan run`"
+                    f"{one.run_id}: a unit has files that are gone and one that has changed, and "
+                    "was written without `enrich.deleted: keep`; do a full `medspan run`"
                 )
             continue  # it stays as it is, and there is nothing to read it from again
         if not (hit or stale or failed):

@@ -59,7 +59,7 @@ def _next(loaded: LoadedPipeline, store: RunStore) -> tuple[Decision, str | None
         return decision, None
     for run_id in reversed(store.open_runs()):
         if _taken_over(store, run_id, plan, pipeline):
-            log.info("going on with %s, which was cut short", run_id)
+            log.info("resuming %s, which was interrupted", run_id)
             return decision, run_id
     return decision, write_plan(loaded, plan)
 

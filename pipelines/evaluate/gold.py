@@ -52,11 +52,11 @@ class GoldDocument:
         who = self.annotators.keys() & other.annotators.keys()
         if who or not (self.annotators and other.annotators):
             raise GoldError(
-                f"two documents with the id {self.id!r}; where several people annotated one, each "
-                "line must name another 'annotator'"
+                f"two documents with the id {self.id!r}; if several people annotated it, each "
+                "line needs a different 'annotator'"
             )
         if self.text != other.text:
-            raise GoldError(f"two texts of the document {self.id!r}")
+            raise GoldError(f"different texts for the document {self.id!r}")
         return replace(other, annotators={**self.annotators, **other.annotators})
 
 

@@ -135,7 +135,7 @@ def _annotations(
             elif word != "patient":
                 read.attributes.setdefault(match[2], set()).add(word)
         else:
-            raise GoldError(f"{where}: no line of brat's standoff format begins like this")
+            raise GoldError(f"{where}: not a line of brat's standoff format")
     return read
 
 

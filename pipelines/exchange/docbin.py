@@ -87,7 +87,7 @@ class DocBinExporter:
             alignment_mode="strict",
         )
         if span is None:
-            raise AssertionError(f"entity {one.index} is no span of tokens")
+            raise AssertionError(f"entity {one.index} does not align with tokens")
         return span
 
     def _flush(self) -> None:

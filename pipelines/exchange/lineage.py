@@ -65,13 +65,13 @@ def send(events: Iterable[RunEvent]) -> None:
     taken."""
     client = OpenLineageClient()
     if client.transport.kind == "console":
-        raise ExportError("OpenLineage is not configured: set OPENLINEAGE_URL, or give --out")
+        raise ExportError("OpenLineage is not configured: set OPENLINEAGE_URL, or pass --out")
     try:
         for event in events:
             client.emit(event)
         client.close()
     except Exception as error:  # each transport has its own
-        raise StoreError(f"OpenLineage did not take the events: {type(error).__name__}") from error
+        raise StoreError(f"OpenLineage rejected the events: {type(error).__name__}") from error
 
 
 def _inputs(snapshot: Snapshot) -> Iterator[InputDataset]:

@@ -53,19 +53,23 @@ class Lease:
             if _alive(holder):
                 raise LeaseHeldError(
                     f"{self._files.path}: {self._name} is held by process {holder['pid']} on "
-                    f"{holder['host']} for {holder['until'] - time.time():.0f} s more at least"
+                    f"{holder['host']} for {holder['until'] - time.time():.0f} s or more"
                 )
         self._number = (numbers[-1] if numbers else 0) + 1
         # A put that was answered with an error may have been done: what stands there decides.
         if not self._files.create(self._object(self._number), self._content()) and (
             self._read(self._number).get("token") != self._token
         ):
-            raise LeaseHeldError(f"{self._files.path}: {self._name} was taken a moment ago")
+            raise LeaseHeldError(
+                f"{self._files.path}: {self._name} was just taken by another process"
+            )
         if not self.held():
             # What was listed was old: the number had been given out and removed, and higher ones
             # are there.
             self._files.remove(self._object(self._number))
-            raise LeaseHeldError(f"{self._files.path}: {self._name} was taken meanwhile")
+            raise LeaseHeldError(
+                f"{self._files.path}: {self._name} was taken by another process in the meantime"
+            )
         for number in numbers:
             self._files.remove(self._object(number))
         self._ended.clear()

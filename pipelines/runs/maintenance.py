@@ -51,7 +51,7 @@ def compact_sink(store: RunStore, target_mb: int = 128) -> Compacted:
             except ConflictError:
                 if attempt == _ATTEMPTS - 1:
                     raise RunError(
-                        f"{store.path}: runs were committed to {name} all the while; try again"
+                        f"{store.path}: runs were committed to {name} repeatedly; try again"
                     ) from None
         after[name] = len(store.tables.existing(name).files())
     return Compacted(before, after)

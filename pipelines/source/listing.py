@@ -238,8 +238,8 @@ def _refuse_tables(infos: Sequence[Mapping[str, Any]], path: str) -> None:
             kind, way = "an Iceberg", "set source.format: iceberg"
         if kind is not None:
             raise ConfigError(
-                f"source.path: {path} is or holds {kind} table: its files, read as they lie, "
-                f"have rows that were deleted or replaced; {way}"
+                f"source.path: {path} is or contains {kind} table; its files also have rows "
+                f"that were deleted or replaced; {way}"
             )
 
 

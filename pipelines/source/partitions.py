@@ -46,7 +46,7 @@ def chosen(files: Iterable[_F], where: _Wanted) -> list[_F]:
         has = ", ".join(sorted(seen)) or "none"
         raise ConfigError(f"source.where: no path has {', '.join(missing)}=...; they have {has}")
     if not kept:
-        raise ConfigError("source.where: no file is left of those at source.path")
+        raise ConfigError("source.where: no file at source.path matches")
     return kept
 
 

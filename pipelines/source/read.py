@@ -182,7 +182,7 @@ def _text(values: Mapping[str, Any], column: str, most_mb: float) -> str | Failu
         return Failure("WrongType", f"{column}: is a {type(value).__name__}, not a string")
     text = _within(value, column, most_mb)
     if isinstance(text, str) and not _encodable(text):
-        return Failure("InvalidUTF8", f"{column}: holds lone surrogates or bytes that are no UTF-8")
+        return Failure("InvalidUTF8", f"{column}: contains lone surrogates or invalid UTF-8")
     return text
 
 

@@ -60,9 +60,7 @@ def csv_rows(stream: IO[bytes], format_: str, source: Source) -> Iterator[list[s
                 yield Failure("BadRow", f"line {first}: a field is longer than a document may be")
                 continue
             if lines.ended:  # the reader asked for more, so it was inside a quoted field
-                yield Failure(
-                    "BadRow", f"line {first}: a quote opens and is not closed before the file ends"
-                )
+                yield Failure("BadRow", f"line {first}: an opening quote is never closed")
                 return
             if row:
                 yield row
@@ -161,5 +159,5 @@ def _json_row(line: str | Failure) -> Record:
 
 def _json_object(value: object) -> Record:
     if not isinstance(value, dict):
-        return Failure("BadRow", "the line is JSON but no object")
+        return Failure("BadRow", "the line is not a JSON object")
     return value

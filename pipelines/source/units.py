@@ -236,7 +236,7 @@ def _count(file: SourceFile, source: Source) -> _Counted:
     path = dict.fromkeys(partitions_of(file.uri), pa.string())
     try:
         if file.size == 0:
-            raise BadFileError("the file has no bytes")
+            raise BadFileError("the file is empty")
         if file.format in WHOLE:
             return _Counted(1, path)
         with store_errors(), content_errors(file.format):
@@ -263,8 +263,8 @@ def _count_parquet(uri: str, source: Source, path: Mapping[str, pa.DataType]) ->
             _check_image(uri, schema.field(source.image).type)
         if source.id is not None and not may_be_ids(schema.field(source.id).type):
             raise ConfigError(
-                f"{uri}: source.id: {source.id} has the type {schema.field(source.id).type}, of "
-                "which no ids can be made; choose another column, or none to have ids derived"
+                f"{uri}: source.id: {source.id} has the type {schema.field(source.id).type}, which "
+                "cannot be an id; choose another column, or remove source.id to derive ids"
             )
         own = {column.name: column.type for column in schema if column.name in source.extra_columns}
         rows = int(reader.metadata.num_rows)

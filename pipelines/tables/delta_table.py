@@ -75,7 +75,9 @@ class Retries:
                 raise error
         self._conflicts += 1
         if self._conflicts > _MOST_CONFLICTS:
-            raise RunError(f"{self._path}: other commits came first, again and again") from error
+            raise RunError(
+                f"{self._path}: other commits won repeatedly; run the command again"
+            ) from error
         time.sleep(random.uniform(0, min(_LONGEST_PAUSE, 0.05 * 2 ** min(self._conflicts, 10))))
 
 

@@ -60,8 +60,8 @@ def _catalog_errors(what: str) -> Iterator[None]:
     except Exception as error:
         # Of a catalog's errors only the type: their messages may hold tokens or whole answers.
         raise NotRegisteredError(
-            f"sink.iceberg: {what}: {type(error).__name__}; the Delta tables are complete. Mend "
-            "it, then `medspan runs register` with the pipeline file"
+            f"sink.iceberg: {what}: {type(error).__name__}; the Delta tables are complete. Fix "
+            "it, then run `medspan runs register PIPELINE.yaml`"
         ) from error
 
 

@@ -139,6 +139,6 @@ def snapshot(tables: Tables, run_id: str | None = None) -> Snapshot:
         if facts["medspan.run"] == run_id:
             return Snapshot(tables, Ledger(tables.folder, tables.open("units", version)))
     raise RunError(
-        f"{tables.folder.path}: the state after {run_id} is no longer in the log of the tables, "
-        "which keeps delta.logRetentionDuration (30 days)"
+        f"{tables.folder.path}: the state after {run_id} is no longer in the Delta log, which "
+        "keeps delta.logRetentionDuration (30 days)"
     )

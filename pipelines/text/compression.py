@@ -61,7 +61,7 @@ class _Bounded(io.RawIOBase):
         content = self._stream.read(len(buffer))
         self._left -= len(content)
         if self._left < 0:
-            raise BadFileError(f"the file inflates to more than {self._limit}")
+            raise BadFileError(f"the file decompresses to more than {self._limit}")
         buffer[: len(content)] = content
         return len(content)
 

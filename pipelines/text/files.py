@@ -51,7 +51,7 @@ def read_file(content: bytes, most_bytes: int, limit: str) -> Visible:
     except (EOFError, OSError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         raise BadFileError(f"the compressed file is damaged: {type(error).__name__}") from None
     if whole != content and page_format(whole) is not None:
-        raise BadFileError("it is a compressed image or PDF; send it as it is")
+        raise BadFileError("a compressed image or PDF; send it uncompressed")
     kind = _binary_kind(whole)
     if kind == _WORD:
         with optional_imports("a Word document"):

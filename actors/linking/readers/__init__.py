@@ -44,4 +44,4 @@ def read(path: Path, language: str = "en") -> Iterator[Name]:
     for ending, reader in by_ending.items():
         if name.endswith(ending):
             return reader(path)
-    raise VocabularyError(f"{path}: its name says no format; there are: {FORMATS}")
+    raise VocabularyError(f"{path}: unknown format; known: {FORMATS}")

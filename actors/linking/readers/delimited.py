@@ -74,7 +74,7 @@ def with_header(
     for number, row in rows:
         if len(row) != len(header):
             raise VocabularyError(
-                f"{path}: row {number}: {len(row)} fields, and the header has {len(header)}"
+                f"{path}: row {number}: {len(row)} fields, but the header has {len(header)}"
             )
         yield number, dict(zip(header, row, strict=True))
 

@@ -161,7 +161,7 @@ class GlinerReader:
             try:
                 entities = self._entities(reading, plan)
             except Exception as error:  # its message may hold text
-                failure = Failure(type(error).__name__, "its spans make no entities")
+                failure = Failure(type(error).__name__, "its entities could not be built")
         return Extraction(
             document_id=reading.document.id,
             model=self._config.name,

@@ -64,7 +64,7 @@ class Plans:
         guideline = config.prompt.guideline
         if isinstance(guideline, str):
             raise ConfigError(
-                f"model {config.name}: prompt.guideline names a file that was not read"
+                f"model {config.name}: prompt.guideline names a file that was not loaded"
             )
         # Checks that the filter of the model file names labels that are there.
         EntityBuilder(config.labels, guideline.labels, config.name)

@@ -75,8 +75,8 @@ def share_out(asked: Sequence[Asked], budget: int | None, most: int | None) -> l
         for one in asked:
             if _size([one]) > budget:
                 raise LabelTooLong(
-                    f"label {one.name!r} is {len(one.pieces)} tokens long, and a prompt has "
-                    f"room for {max(0, budget - 2)}: shorten it, or raise window.size"
+                    f"label {one.name!r} is {len(one.pieces)} tokens long, but a prompt "
+                    f"fits {max(0, budget - 2)}; shorten it, or raise window.size"
                 )
     count = -(-len(asked) // most) if most else 1
     while True:

@@ -28,7 +28,7 @@ def word_windows(
     follow from the arguments alone. No words, no windows.
     """
     if room < 1 or most_words < 1:
-        raise ValueError(f"windows of {room} pieces and {most_words} words hold nothing")
+        raise ValueError(f"windows of {room} pieces and {most_words} words are too small")
     count = len(pieces)
     before = np.concatenate([[0], np.cumsum(pieces, dtype=np.int64)])
     found: list[WordWindow] = []

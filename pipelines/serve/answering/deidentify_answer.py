@@ -59,7 +59,7 @@ def deidentified_out(
     """The response for a document and its release."""
     _, failure, _ = _outcome(pending, target)
     if failure is None and release.error_type:
-        failure = Failure(release.error_type, "the document may hold names that were not found")
+        failure = Failure(release.error_type, "the document may contain names that were not found")
     done = release.done
     entities, relations = done.annotations.entities, done.annotations.relations
     edits, residue = _places(pending.document.text or "", done, unit)

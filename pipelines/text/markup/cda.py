@@ -26,7 +26,7 @@ def cda_text(content: str) -> Visible:
     except ParseError as error:
         raise BadMarkupError(f"not well-formed XML at line {error.position[0]}") from None
     except DefusedXmlException:
-        raise BadMarkupError("it declares entities or a DTD, which are not read") from None
+        raise BadMarkupError("it declares entities or a DTD, which are not supported") from None
     lines = Lines()
     begun: dict[Element, _Begun] = {}
     # (element, whether it begins, its depth, whether what is in it is shown)

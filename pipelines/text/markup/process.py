@@ -72,7 +72,7 @@ class _Child(ChildProcess):
             )
         except (EOFError, OSError):
             if not self.ran_out_of_time():
-                raise BadMarkupError("it ended the process that parsed it") from None
+                raise BadMarkupError("it crashed the parser") from None
             answer = None
         if answer is None:
             self.kill()

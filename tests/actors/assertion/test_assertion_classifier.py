@@ -155,7 +155,7 @@ def test_marks_that_are_no_tokens_are_text(tmp_path: Path) -> None:
 def test_a_model_and_settings_that_do_not_fit_are_named(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(ConfigError, match="the model has no label NEGATED; its labels are PRES"):
         AssertionModel(settings(folder, labels={"NEGATED": ["negated"]}))
-    with pytest.raises(ConfigError, match="says nothing of POSSIBLE"):
+    with pytest.raises(ConfigError, match="does not mention POSSIBLE"):
         AssertionModel(settings(folder, labels={"PRESENT": [], "ABSENT": ["negated"]}))
     with pytest.raises(FileNotFoundError, match="no such file or folder"):
         AssertionModel(settings(tmp_path / "none"))

@@ -152,7 +152,10 @@ def test_an_ungrounded_entity_comes_back_as_it_is() -> None:
     [
         ({"without": ("en.neg.nothing",)}, "no rule has the id en.neg.nothing"),
         ({"rules": (CueRule(id="en.neg.no", effect="negated", cues=("x",)),)}, "ids are taken"),
-        ({"rules": (CueRule(id="a", effect="negated", cues=("no (x",)),)}, "bracket is not closed"),
+        (
+            {"rules": (CueRule(id="a", effect="negated", cues=("no (x",)),)},
+            "unmatched opening bracket",
+        ),
         ({"implied": {"family_hist": ("family",)}}, "no section has the name family_hist"),
     ],
 )

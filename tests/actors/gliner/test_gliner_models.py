@@ -294,7 +294,7 @@ def test_a_label_too_long_for_a_prompt(folder: Path) -> None:
         ({"class_token_index": 3}, "class_token_index is 3"),
         ({"ent_token": "<<LABEL>>"}, "has no token <<LABEL>>"),
         ({"max_width": 7}, r"gives logits of shape \(1, 1, 4, 3\)"),
-        ({"max_len": "long"}, "max_len is no whole number"),
+        ({"max_len": "long"}, "max_len is not an integer"),
         (kind_of("token"), "its inputs are"),
         (kind_of("bi-span"), "labels' encoder"),
     ],

@@ -88,7 +88,7 @@ def test_another_format_asks_for_a_new_build(folder: Path, tmp_path: Path) -> No
 def test_a_folder_that_is_no_index(content: str, tmp_path: Path) -> None:
     (tmp_path / "vocabulary.json").write_text(content)
 
-    with pytest.raises(VocabularyError, match="no index of a vocabulary"):
+    with pytest.raises(VocabularyError, match="not a vocabulary index"):
         read_manifest(tmp_path)
 
 

@@ -390,7 +390,7 @@ def test_columns_that_are_not_read_or_are_no_ids_are_refused(lake: Lake) -> None
         file.unlink()
     table = pa.table({"id": ["a"], "text": [""], "pid": [[1]], "ward": ["W4"]})
     pq.write_table(table, lake.source / "a.parquet")
-    with pytest.raises(ConfigError, match=r"pid is list.*, which is no type of ids"):
+    with pytest.raises(ConfigError, match=r"pid is list.*, which cannot be an id"):
         lake.enrich()
 
 

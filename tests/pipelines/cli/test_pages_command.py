@@ -49,7 +49,7 @@ def test_unwritable_target_is_an_error_before_any_work(tmp_path: Path) -> None:
     pdf.write_bytes(text_pdf(b"words"))
     for files, message in (
         ((first, second), "2 files would be written to"),
-        ((pdf,), "is one of the files"),
+        ((pdf,), "would overwrite an input"),
         ((tmp_path / "absent.png",), "no such file"),
     ):
         code, said = export(*files, to="searchable-pdf", out=tmp_path)

@@ -160,7 +160,7 @@ def test_a_run_that_commits_meanwhile_wins(folder: Path, monkeypatch: pytest.Mon
         raise ConflictError("x")
 
     monkeypatch.setattr(TableVersion, "compact", never)
-    with pytest.raises(RunError, match="committed to documents all the while"):
+    with pytest.raises(RunError, match="committed to documents repeatedly"):
         compact_sink(store)
 
 

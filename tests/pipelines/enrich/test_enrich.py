@@ -126,7 +126,7 @@ def test_failed_ones_by_policy_and_by_run(lake: Lake) -> None:
     rows = rows_of(lake.sink)
     assert len(rows) == 18
     assert {row[0] for row in rows.values()} == {"ok"}
-    with pytest.raises(RunError, match="no failed document"):
+    with pytest.raises(RunError, match="has no failed documents left"):
         decide_retry(loaded, done.outcome.run_id)
     lake.forgive.unlink()
     lake.write("h", "h0", extra=FAILING)
@@ -151,7 +151,7 @@ def test_a_retry_leaves_changed_files_to_enrichment(
     with pytest.raises(RunError, match="2 of 2 units with failed documents"):
         decide_retry(lake.loaded(), done.outcome.run_id)
     lake.enrich()
-    with pytest.raises(RunError, match=f"there are some of {lake.sink.latest()}"):
+    with pytest.raises(RunError, match=f"runs with failed documents: {lake.sink.latest()}"):
         decide_retry(lake.loaded(), done.outcome.run_id)
 
 
@@ -396,7 +396,7 @@ def test_plain_parquet_is_one_full_run(lake: Lake) -> None:
     assert not [*Path(lake.sink.path).rglob("_delta_log")]
     with pytest.raises(RunError, match="keeps one"):
         begin_run(loaded, plan_source(loaded.pipeline.source))
-    with pytest.raises(ConfigError, match="increments need delta"):
+    with pytest.raises(ConfigError, match="medspan enrich` needs delta"):
         decide(loaded)
     with pytest.raises(RunError, match="has plain Parquet files"):
         lake.enrich()

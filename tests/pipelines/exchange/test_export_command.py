@@ -75,7 +75,7 @@ def test_a_compacted_sink_reads_the_same(store: RunStore) -> None:
         (["--to", "jsonl", "--status", "maybe"], "--status maybe: expected one of present"),
         (["--to", "fhir", "--resource", "Drug"], "--resource Drug: expected LABEL=TYPE"),
         (["--to", "brat", "--offsets", "bytes"], "--offsets bytes: brat counts code points"),
-        (["--to", "conll", "--parquet"], "--parquet means nothing to conll: it is for omop"),
+        (["--to", "conll", "--parquet"], "--parquet does not apply to conll, only to omop"),
         (["--to", "jsonl", "--run", "r9"], "the run r9 is not committed"),
     ],
 )

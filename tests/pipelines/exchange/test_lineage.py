@@ -91,7 +91,7 @@ def test_events_are_sent_where_openlineage_is_configured(
 ) -> None:
     refused = CliRunner().invoke(app, ["runs", "lineage", store.path, "r1"])
     assert refused.exit_code == 2
-    assert "set OPENLINEAGE_URL, or give --out" in refused.output
+    assert "set OPENLINEAGE_URL, or pass --out" in refused.output
     url, received = server
     monkeypatch.setenv("OPENLINEAGE_URL", url)
     done = CliRunner().invoke(app, ["runs", "lineage", store.path, "r2"])

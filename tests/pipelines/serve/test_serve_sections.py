@@ -95,8 +95,8 @@ def _section(start: int, end: int, heading_end: int) -> dict[str, int]:
 @pytest.mark.parametrize(
     ("document", "words"),
     [
-        ({"text": "abc", "sections": [_section(0, 4, 0)]}, "outside of the text"),
-        ({"text": "abc", "sections": [_section(-1, 3, 0)]}, "outside of the text"),
+        ({"text": "abc", "sections": [_section(0, 4, 0)]}, "outside the text"),
+        ({"text": "abc", "sections": [_section(-1, 3, 0)]}, "outside the text"),
         ({"text": "\U0001f48ac", "sections": [_section(1, 3, 1)]}, "within a character"),
         ({"text": "abc", "sections": [_section(0, 2, 3)]}, "not in order"),
         ({"text": "abc", "sections": [_section(1, 1, 1)]}, "not in order"),

@@ -210,7 +210,7 @@ def test_one_configuration_serves_both_clients(
     sink.begin("r1", RunPlan("{}", (), pa.schema([])))
     store_rows(sink, "r1", {"u": ["a"]})
     assert rows_of(sink).keys() == {"a"}
-    with pytest.raises(StoreError, match="tables cannot be kept on sftp://"):
+    with pytest.raises(StoreError, match="tables are not supported on sftp://"):
         delta_options("sftp://host/out")
 
 
