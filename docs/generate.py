@@ -180,9 +180,9 @@ def http() -> str:
     schema = create_app(catalogue, LocalModels({}, {})).openapi()
     out = [
         *(_NOTE, "# HTTP", ""),
-        "What a server of `medspan serve` answers. The same, for programs, is at "
-        "`/v1/openapi.json` of any server. How to start one: [serve](../how-to/serve.md). "
-        "All codes of errors: [codes](errors.md).",
+        "The HTTP API of `medspan serve`. Every server has the same description in OpenAPI at "
+        "`/v1/openapi.json`. How to start one: [serve](../how-to/serve.md). "
+        "All error codes: [codes](errors.md).",
         "",
     ]
     for path, item in schema["paths"].items():
@@ -212,20 +212,20 @@ def tables() -> str:
     from pipelines.tables.schema import DATA, UNITS
 
     about = {
-        "documents": "A row per document.",
-        "entities": "A row per entity.",
-        "relations": "A row per link between two entities of a document.",
-        "deidentified/documents": "A row per document, without identifiers. The tables below "
-        "`deidentified` and `reidentification` are there only with the stage `deidentify`.",
-        "deidentified/entities": "Its entities, with places in the de-identified text.",
+        "documents": "One row per document.",
+        "entities": "One row per entity.",
+        "relations": "One row per link between two entities of a document.",
+        "deidentified/documents": "One row per document, without identifiers. The tables below "
+        "`deidentified`, and `reidentification`, exist only with the stage `deidentify`.",
+        "deidentified/entities": "Its entities, with positions in the de-identified text.",
         "deidentified/relations": "Its relations.",
-        "reidentification": "A row per document that leads from one side to the other. Keep it "
-        "with the originals.",
-        "units": "The ledger: a row per live unit of work, and per run (where `unit` is null).",
+        "reidentification": "One row per document, which maps the original to the de-identified "
+        "one. Protect it like the originals.",
+        "units": "The ledger: one row per live unit of work, and one per run (`unit` is null).",
     }
     out = [
         *(_NOTE, "# Tables", ""),
-        "What `medspan run` and `enrich` write below the sink: Delta tables. How to read them: "
+        "The Delta tables that `medspan run` and `enrich` write to the sink. How to read them: "
         "[query the tables](../how-to/query-the-tables.md). `documents` also has the columns of "
         "`source.extra_columns`, and `entities` those of `sink.entity_columns`.",
         "",
@@ -263,9 +263,9 @@ def metrics() -> str:
             rows.append((f"`ray_medspan_{name}{suffix}`", kind, "`model`", text))
     out = [
         *(_NOTE, "# Metrics", ""),
-        "Ray's own metrics, at the Prometheus endpoint of each node. They hold numbers, names of "
-        "models, labels and types of errors, and never a text. A histogram has `_bucket`, `_sum` "
-        "and `_count`. Alerts worth having: [operate and troubleshoot](../how-to/troubleshoot.md).",
+        "Exported with Ray's own metrics, at the Prometheus endpoint of each node. They contain "
+        "numbers, names of models, labels and error types, never text. A histogram has `_bucket`, "
+        "`_sum` and `_count`. Alerts: [operate and troubleshoot](../how-to/troubleshoot.md).",
         "",
         *_table(("metric", "kind", "tags", "what it counts"), rows),
     ]
@@ -283,8 +283,8 @@ def errors() -> str:
         *(_NOTE, "# Codes", "", "## Exit codes of `medspan`", ""),
         *_table(("code", "meaning"), [(f"`{code}`", text) for code, text in codes]),
         *("", "## Codes of HTTP errors", ""),
-        'Every error is `{"error": {"code", "message", "request_id", "details"}}`. No message '
-        "repeats what the request held.",
+        'Every error is `{"error": {"code", "message", "request_id", "details"}}`. Messages '
+        "never repeat the content of the request.",
         "",
         *_table(
             ("code", "status", "message"),
