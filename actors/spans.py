@@ -62,7 +62,8 @@ class Document:
     """One document. ``text`` is what offsets refer to; ``image`` is an encoded image or PDF.
 
     ``prompt`` is the document's own prompt, if the source provides one. ``sections`` are those that
-    its markup states. ``id`` must be unique within a run.
+    its markup states, ``problems`` what of it the text does not have. ``id`` must be unique within
+    a run.
     """
 
     id: str
@@ -70,11 +71,12 @@ class Document:
     image: bytes | None = None
     prompt: str | None = None
     sections: tuple[Section, ...] = ()
+    problems: tuple[str, ...] = ()
 
     def content_digest(self) -> bytes:
         """BLAKE2b-128 of all that a model sees of it: documents of equal digests get equal answers.
 
-        The id and the sections do not count.
+        The id, the sections and the problems do not count.
         """
         digest = hashlib.blake2b(digest_size=16)
         for part in (self.text, self.image, self.prompt):

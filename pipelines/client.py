@@ -67,7 +67,7 @@ class ClientAnswer:
     """The result of a document: its merged entities, and each model's Extraction without entities.
 
     ``text`` is the text that offsets refer to, for images the OCR text. ``failure``: why the
-    document could not be read. ``problems``: what of an image was left out or is doubtful.
+    document could not be read. ``problems``: what of a file was left out or is doubtful.
     ``tables``, ``fields`` of forms and ``marks`` are those of its pages.
     """
 

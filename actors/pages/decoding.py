@@ -42,6 +42,9 @@ def page_format(content: bytes) -> str | None:
     for kind, begins in _MAGIC:
         if content.startswith(begins):
             return kind
+    # A text may begin with "BM", such as "BMI 31": the size of the second header tells.
+    if content.startswith(b"BM") and int.from_bytes(content[14:18], "little") in _BMP_HEADERS:
+        return "bmp"
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "webp"
     if content[4:8] == b"ftyp":
@@ -57,11 +60,12 @@ _MAGIC = (
     ("tiff", b"II*\x00"),
     ("tiff", b"MM\x00*"),
     ("tiff", b"II+\x00"),
-    ("bmp", b"BM"),
-    ("gif", b"GIF8"),
+    ("gif", b"GIF87a"),
+    ("gif", b"GIF89a"),
     ("jpeg2000", b"\x00\x00\x00\x0cjP  \r\n\x87\n"),
     ("jpeg2000", b"\xff\x4f\xff\x51"),
 )
+_BMP_HEADERS = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
 _BRANDS = (  # of ISO base media files, by kind
     ("avif", frozenset({b"avif", b"avis"})),
     ("heif", frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})),

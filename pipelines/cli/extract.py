@@ -126,7 +126,7 @@ def extract(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Found:
-    """Results of a document; ``problems`` and ``marks`` are those of its pages, if it has any."""
+    """Results of a document; ``problems`` of reading it, and ``marks`` of its pages, if any."""
 
     id: str
     text: str | None
@@ -176,7 +176,7 @@ def _extract_locally(read: Pictures, stages: Sequence[Stage], policy: Merge) -> 
     for one, steps in zip(read.documents, zip(*by_model, strict=True), strict=True):
         reading = read.readings.get(one.id)
         annotations = annotate(one.text, steps, policy, refine, one.sections, reading)
-        made = _Found(one.id, one.text, steps, annotations)
+        made = _Found(one.id, one.text, steps, annotations, problems=one.problems)
         if reading is not None:
             made = dataclasses.replace(made, problems=reading.problems, marks=reading.marks)
         found.append(made)
@@ -252,7 +252,8 @@ def _document(name: str, content: bytes) -> tuple[Document, bool]:
         read = read_file(content, _MOST_INFLATED, "1 GB")
     except (BadFileError, BadMarkupError) as error:
         raise typer.BadParameter(f"{name}: {error}") from None
-    return Document(id=name, text=read.text, sections=read.sections), read.text.encode() == content
+    document = Document(id=name, text=read.text, sections=read.sections, problems=read.problems)
+    return document, read.text.encode() == content
 
 
 def _show(found: _Found, form: Form, named: bool, unseen: bool) -> None:
@@ -266,7 +267,7 @@ def _show(found: _Found, form: Form, named: bool, unseen: bool) -> None:
     if named:
         console.rule(found.id)
     for problem in found.problems:
-        console.print("[yellow]ocr:[/]", escape(problem), highlight=False)
+        console.print("[yellow]read:[/]", escape(problem), highlight=False)
     if unseen and found.text is not None and form is Form.TABLE:
         console.print(found.text, markup=False, highlight=False)
     for extraction in found.steps:

@@ -203,7 +203,7 @@ def _documents(
     from pipelines.runs.results import read_results
 
     left = [_SHEETS]
-    columns = ["steps", "tables", "fields", "marks"]
+    columns = ["steps", "problems", "tables", "fields", "marks"]
     # The report samples its input. Evenly spaced files bound how much of a large run is read.
     for result in read_results(snapshot, run_id, most_files=limit, columns=columns):
         yield ReportDocument(
@@ -216,14 +216,17 @@ def _documents(
             error_type=result.error_type,
             error_message=result.error_message,
             problems=[
-                (step["model"], problem)
-                for step in result.more["steps"] or ()
-                for problem in step["problems"] or ()
+                *(("source", problem) for problem in result.more["problems"] or ()),
+                *(
+                    (step["model"], problem)
+                    for step in result.more["steps"] or ()
+                    for problem in step["problems"] or ()
+                ),
             ],
             structure=page_structure(
                 result.text or "",
                 len(result.page_sizes),
-                *(result.more[name] or () for name in columns[1:]),
+                *(result.more[name] or () for name in columns[2:]),
             ),
             sheets=_Sheets(result, marker["config"], left) if result.page_sizes else None,
         )

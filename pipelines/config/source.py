@@ -81,11 +81,11 @@ class Source(ConfigSection):
     ] = Field(
         "auto",
         description="auto uses the suffix: .parquet, .jsonl or .ndjson, .json, .csv, .tsv; one "
-        "document per file: .txt, .rtf, .html (except for Parquet all also followed by .gz, .bz2, "
-        ".xz or .zst), .docx (as it looks with its tracked changes accepted); and image, one "
-        "document per file: .png, .jpg, .tiff, .webp, .bmp, .gif, .heic, .avif, .jp2, .pdf, .dcm. "
-        "Image files are decoded by content, not by suffix. delta, iceberg: a table's current "
-        "snapshot.",
+        "document per file: .txt, .rtf, .html, .xml, .hl7 (except for Parquet all also followed by "
+        ".gz, .bz2, .xz or .zst), .docx (as it looks with its tracked changes accepted); and "
+        "image, one document per file: .png, .jpg, .tiff, .webp, .bmp, .gif, .heic, .avif, .jp2, "
+        ".pdf, .dcm. Image files are decoded by content, not by suffix. delta, iceberg: a table's "
+        "current snapshot.",
     )
     catalog: IcebergCatalog | None = Field(
         None,
@@ -93,7 +93,9 @@ class Source(ConfigSection):
         "path is the table's folder or one of its metadata files.",
     )
     strict: bool = Field(
-        False, description="Treat files that would be skipped (unknown suffix, hidden) as errors."
+        False,
+        description="Treat files that would be skipped (unknown suffix, hidden, links to folders) "
+        "as errors.",
     )
     where: dict[str, tuple[str | int | float, ...] | Between] = Field(
         default_factory=dict,

@@ -24,8 +24,8 @@ CARRIED = b"carried"
 # Hashes of replaced documents that a task holds to find those that moved to a new file: some 60 MB.
 _MOST_MOVED = 250_000
 _IDENTITY = ["doc_id", "status", "content_hash"]
-# These follow the file that the document is in now, not the one it was in.
-_FOLLOWS = ("source", "source_version", "source_row")
+# These follow the file that the document is in now, and its markup, not what they were.
+_FOLLOWS = ("source", "source_version", "source_row", "original_hash", "problems")
 
 
 def content_hash(content: str | bytes, prompt: str | None = None) -> str:

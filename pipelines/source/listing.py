@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
+from fsspec.implementations.local import LocalFileSystem
+
 from actors.config import ConfigError
 from pipelines.config import Source
 from pipelines.source.opening import filesystem
@@ -31,6 +33,9 @@ SUFFIXES = {
     ".rtf": "text",
     ".html": "text",
     ".htm": "text",
+    ".xhtml": "text",
+    ".xml": "text",
+    ".hl7": "text",
     ".docx": "docx",
     ".docm": "docx",
     **dict.fromkeys(
@@ -83,8 +88,8 @@ class SourceFile:
 @dataclass(slots=True)
 class Listing:
     """The files of a source, sorted by URI, none twice, and what was passed over: how many files
-    by suffix, or ``hidden``; of tables which snapshot was listed: a Delta version or the id of an
-    Iceberg snapshot, by path."""
+    by suffix, or ``hidden`` and the like; of tables which snapshot was listed: a Delta version or
+    the id of an Iceberg snapshot, by path."""
 
     files: list[SourceFile] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
@@ -190,6 +195,9 @@ def _list(path: str, format_: str) -> Iterator[tuple[str, SourceFile | str]]:
             if PurePosixPath(name).name != _DONE:
                 yield uri, "hidden"
             continue
+        if (other := _unreadable(info)) is not None:
+            yield uri, other
+            continue
         found = format_of(name) if format_ in ("auto", "delta") else format_
         if found is None:
             if named:
@@ -213,8 +221,10 @@ def _infos(fs: Any, inner: str) -> tuple[list[Mapping[str, Any]], str | None, bo
         for one in fs.glob(inner, detail=True).values():
             if one["type"] == "file":
                 found.append(one)
-            else:
+            elif one["type"] == "directory":
                 found += _files(fs, str(one["name"]))
+            else:
+                found.append(_followed(fs, one))
         return found, None, False
     if info["type"] == "file":
         return [info], None, True
@@ -222,7 +232,50 @@ def _infos(fs: Any, inner: str) -> tuple[list[Mapping[str, Any]], str | None, bo
 
 
 def _files(fs: Any, folder: str) -> list[Mapping[str, Any]]:
-    return [info for info in fs.find(folder, detail=True).values() if info["type"] == "file"]
+    """All that is in a folder and is no folder, and the folders that cannot be listed."""
+    if not isinstance(fs, LocalFileSystem):
+        found = fs.find(folder, detail=True).values()
+        return [info for info in found if info["type"] != "directory"]
+    # Not by ``find``, which passes over folders that it cannot list.
+    files: list[Mapping[str, Any]] = []
+    folders = [folder]
+    while folders:
+        here = folders.pop()
+        try:
+            infos = fs.ls(here, detail=True)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            files.append({"name": here, "type": "folder that cannot be listed"})
+            continue
+        folders += [info["name"] for info in infos if info["type"] == "directory"]
+        files += [_followed(fs, info) for info in infos if info["type"] != "directory"]
+    return files
+
+
+def _followed(fs: Any, info: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A symbolic link as the file that it leads to. Folders behind links are not entered: links
+    may lead back."""
+    if not info.get("islink"):
+        return info
+    try:
+        target: Mapping[str, Any] = fs.info(info["name"])
+    except OSError:
+        return {**info, "type": "link without a target"}
+    return {**info, "type": "link to a folder"} if target["type"] == "directory" else target
+
+
+def _unreadable(info: Mapping[str, Any]) -> str | None:
+    """Why what is at a path is no file that can be read and named; None where it is one."""
+    if info["type"] == "other":
+        return "no regular file"
+    if info["type"] != "file":
+        return str(info["type"])
+    try:
+        str(info["name"]).encode()
+    except UnicodeEncodeError:
+        return "name that is not UTF-8"
+    return None
 
 
 def _refuse_tables(infos: Sequence[Mapping[str, Any]], path: str) -> None:
@@ -267,6 +320,13 @@ def version_of(uri: str) -> str:
     fs, inner = filesystem(uri)
     with store_errors():
         return _version(fs.info(inner))
+
+
+def size_of(uri: str) -> int:
+    """The bytes of a file now."""
+    fs, inner = filesystem(uri)
+    with store_errors():
+        return int(fs.info(inner)["size"])
 
 
 def _hidden(name: str, root: str) -> bool:

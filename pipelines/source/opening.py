@@ -20,6 +20,7 @@ import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
 from pipelines.storage import StoreError
+from pipelines.text.binary import PEEKED, refuse_binary
 from pipelines.text.compression import inflated
 from pipelines.text.errors import BadFileError
 
@@ -78,8 +79,16 @@ def open_raw(uri: str) -> IO[bytes]:
 
 
 def open_source(uri: str, most_bytes: int) -> IO[bytes]:
-    """The bytes of a file, inflated where it is compressed (gzip, bzip2, xz, zstd).
+    """The bytes of a file of text, inflated where it is compressed (gzip, bzip2, xz, zstd).
 
-    Reading raises BadFileError where they are more than ``most_bytes`` inflated.
+    Raises BadFileError where they are those of another format; reading does where they are more
+    than ``most_bytes`` inflated.
     """
-    return inflated(open_raw(uri), most_bytes, f"source.max_inflated_mb = {most_bytes / 1e6:g}")
+    limit = f"source.max_inflated_mb = {most_bytes / 1e6:g}"
+    stream = inflated(open_raw(uri), most_bytes, limit)
+    try:
+        refuse_binary(stream.peek(PEEKED)[:PEEKED])
+    except BaseException:
+        stream.close()
+        raise
+    return stream

@@ -7,6 +7,7 @@ many units it holds. What follows the place where a file turns out to be damaged
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
@@ -16,20 +17,23 @@ import pyarrow.parquet as pq
 
 from actors.spans import Failure
 from pipelines.config import Source
+from pipelines.source.counting import count_documents
 from pipelines.source.duplicates import DuplicateIdsError
 from pipelines.source.extra_columns import SECTION, ExtraColumns
 from pipelines.source.ids import column_ids, value_id
-from pipelines.source.listing import IMMUTABLE, WHOLE, version_of
+from pipelines.source.listing import IMMUTABLE, WHOLE, SourceFile, size_of, version_of
 from pipelines.source.opening import content_errors, open_raw, open_source
 from pipelines.source.partitions import partitions_of
 from pipelines.source.records import Record, records
 from pipelines.source.units import BAD, DUPLICATE, Slice, Unit
-from pipelines.text.encoding import decoded
+from pipelines.text.binary import has_control_characters
+from pipelines.text.encoding import text_of
 from pipelines.text.errors import BadFileError, BadMarkupError
 from pipelines.text.markup.line_layout import Visible
 from pipelines.text.markup.process import visible_text, word_text
 
 _BATCH_ROWS = 1024
+_MOST_BYTES_A_CHARACTER = 4  # of UTF-8, UTF-16 and UTF-32
 _Content = TypeVar("_Content", str, bytes)
 
 READ = pa.schema(
@@ -41,6 +45,7 @@ READ = pa.schema(
         pa.field("text", pa.string()),
         pa.field("original_hash", pa.string()),
         pa.field("sections", pa.list_(SECTION)),
+        pa.field("problems", pa.list_(pa.string())),
         pa.field("image", pa.binary()),
         pa.field("prompt", pa.string()),
         pa.field("prior", pa.string()),
@@ -150,8 +155,7 @@ def _documents(chunk: _Chunk, part: Slice, source: Source) -> Iterator[dict[str,
             else:
                 row["image"] = image
         else:
-            text = _text(values, source.text, source.max_document_mb)
-            visible = text if isinstance(text, Failure) else _visible(text, source)
+            visible = _visible(values, source)
             if isinstance(visible, Failure):
                 failures.append(visible)
             else:
@@ -182,18 +186,39 @@ def _text(values: Mapping[str, Any], column: str, most_mb: float) -> str | Failu
         return Failure("WrongType", f"{column}: is a {type(value).__name__}, not a string")
     text = _within(value, column, most_mb)
     if isinstance(text, str) and not _encodable(text):
-        return Failure("InvalidUTF8", f"{column}: contains lone surrogates or invalid UTF-8")
+        return Failure(
+            "InvalidUTF8",
+            f"{column}: contains lone surrogates or invalid UTF-8 (see source.encoding)",
+        )
     return text
 
 
-def _visible(text: str, source: Source) -> dict[str, Any] | Failure:
-    """Return the visible text, its stated sections, and the hash of the stored text if it
-    differs."""
+def _visible(values: Mapping[str, Any], source: Source) -> dict[str, Any] | Failure:
+    """Return the visible text of a row, its stated sections and problems, and the hash of the
+    stored text if it differs."""
+    markup: str = source.markup
+    content: str | Failure
+    if markup in ("auto", "fhir") and _is_resource(values, source.text):
+        # A line of a FHIR export; its own field "text", if it has one, is its narrative.
+        markup = "fhir"
+        content = _within(
+            json.dumps(values, ensure_ascii=False), "resource", source.max_document_mb
+        )
+    else:
+        content = _text(values, source.text, source.max_document_mb)
+    if isinstance(content, Failure):
+        return content
     try:
-        visible = visible_text(text, source.markup, source.max_markup_s)
+        visible = visible_text(content, markup, source.max_markup_s)
     except BadMarkupError as error:
         return Failure("BadMarkup", f"{source.text}: {error}")
-    return {"text": text} if visible.text == text else _of_original(text.encode(), visible)
+    if visible.text == content:
+        return {"text": content}
+    return _of_original(content.encode("utf-8", "surrogatepass"), visible)
+
+
+def _is_resource(values: Mapping[str, Any], column: str) -> bool:
+    return isinstance(values.get("resourceType"), str) and not isinstance(values.get(column), str)
 
 
 def _letter(values: Mapping[str, Any], source: Source) -> dict[str, Any] | Failure:
@@ -213,6 +238,7 @@ def _of_original(original: bytes, visible: Visible) -> dict[str, Any]:
         "text": visible.text,
         "original_hash": hashlib.blake2b(original, digest_size=16).hexdigest(),
         "sections": [asdict(section) for section in visible.sections],
+        "problems": list(visible.problems),
     }
 
 
@@ -288,7 +314,7 @@ class _ForwardReader:
             if not part.version.startswith(IMMUTABLE) and version_of(part.uri) != part.version:
                 raise BadFileError("the file was changed after the run was planned")
             if part.format.startswith(BAD):
-                raise BadFileError(f"the file is empty or cannot be read as {format_}")
+                raise BadFileError(self._why_bad(part.uri, part.version, format_))
             if format_ in ("parquet", "image", "docx"):
                 self._stream = open_raw(part.uri)
             else:
@@ -306,10 +332,21 @@ class _ForwardReader:
             else:
                 self._chunks = _chunked(records(self._stream, format_, source))
 
+    def _why_bad(self, uri: str, version: str, format_: str) -> str:
+        """Why a file could not be read when the run was planned, found again."""
+        file = SourceFile(uri, size_of(uri), version, format_)
+        return (
+            count_documents(file, self._source).bad
+            or "the file could not be read when it was planned"
+        )
+
     def _whole(self) -> str:
         """A text file. One too long is not held whole: what is over the limit is enough to see."""
-        with decoded(self._stream, self._source.encoding) as text:
-            return text.read(int(self._source.max_document_mb * 1e6) + 1)
+        most = int(self._source.max_document_mb * 1e6) + 1
+        text = text_of(self._stream.read(_MOST_BYTES_A_CHARACTER * most), self._source.encoding)
+        if has_control_characters(text):
+            raise BadFileError("it has control characters: it is no text, or in another encoding")
+        return text
 
     def _parquet(self, start: int) -> Iterator[_Chunk]:
         file = pq.ParquetFile(self._stream)

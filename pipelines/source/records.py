@@ -117,8 +117,9 @@ def _json(stream: IO[bytes], source: Source, most: int) -> Iterator[Record]:
             if not begin:
                 return
         if begin.lstrip().startswith("["):
-            for one in ijson.items(_Utf8(begin, text), "item", use_float=True):
-                yield _json_object(one)
+            reader = _Utf8(begin, text)
+            for one in ijson.items(reader, "item", use_float=True, map_type=_Object):
+                yield Failure("BadRow", _TWICE) if _is_twice(one) else _json_object(one)
             return
         first = _json_row(begin)
         if not isinstance(first, Failure):  # an object a line
@@ -150,11 +151,53 @@ def _json_row(line: str | Failure) -> Record:
     if isinstance(line, Failure):
         return line
     try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
+        value = json.loads(line, object_pairs_hook=_once)
+    except _TwiceError:
+        return Failure("BadRow", _TWICE)
+    except RecursionError:
+        return Failure("BadRow", "the line is JSON that is nested too deeply")
+    except ValueError:
         # The decoder's own message quotes the line, which is a patient's.
         return Failure("BadRow", "the line is not JSON")
     return _json_object(value)
+
+
+_TWICE = "an object has the same key more than once: one of its values would be lost"
+
+
+class _TwiceError(Exception):
+    """An object has the same key more than once."""
+
+
+class _Object(dict[str, Any]):
+    """An object of a JSON array, which knows whether a key came more than once."""
+
+    twice = False
+
+    def __setitem__(self, key: str, value: object) -> None:
+        self.twice |= key in self
+        super().__setitem__(key, value)
+
+
+def _is_twice(value: object) -> bool:
+    """True if a key came more than once in an object or in those within it."""
+    stack = [value]
+    while stack:
+        one = stack.pop()
+        if isinstance(one, _Object):
+            if one.twice:
+                return True
+            stack.extend(one.values())
+        elif isinstance(one, list):
+            stack.extend(one)
+    return False
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _TwiceError
+    return found
 
 
 def _json_object(value: object) -> Record:

@@ -10,40 +10,28 @@ import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from actors.config import ConfigError
-from actors.spans import Failure
 from pipelines.config import Source
+from pipelines.source.counting import count_documents
 from pipelines.source.duplicates import (
-    Digests,
     DuplicateIdsError,
     TakenIds,
-    digests,
     no_ids_taken,
     repeated,
     stretches,
 )
 from pipelines.source.extra_columns import unified
-from pipelines.source.ids import Id, column_ids, may_be_ids, value_id
-from pipelines.source.listing import WHOLE, Listing, SourceFile, list_source
-from pipelines.source.opening import content_errors, open_raw, open_source
-from pipelines.source.partitions import partitions_of
-from pipelines.source.records import Record, by_header, csv_rows, records
-from pipelines.storage import StoreError, reason, store_errors
-from pipelines.text.errors import BadFileError
+from pipelines.source.listing import Listing, SourceFile, list_source
 
 log = logging.getLogger(__name__)
 _LISTING_THREADS = 16
 _NAMED = 8
-_BATCH_ROWS = 65_536
 DUPLICATE = "duplicate:"
 """Format prefix of rows with the id of an earlier row: each is a failed row."""
 BAD = "bad:"
@@ -122,12 +110,12 @@ def plan_source(
     """List and count a source, or count these files of it. ``mix``: small files share units;
     ``taken``: ids that the rows of these files must not have.
 
-    A file that cannot be read is planned as one row, which fails. Raises ConfigError for a file
-    that lacks a column, naming both, and where no file of the source can be read.
+    A file that cannot be read, or lacks a column, is planned as one row, which fails. Raises
+    ConfigError where no file of the source can be read, naming one and why.
     """
     listing = list_source(source) if files is None else Listing(list(files))
     with ThreadPoolExecutor(_LISTING_THREADS) as pool:
-        counted = list(pool.map(lambda file: _count(file, source), listing.files))
+        counted = list(pool.map(lambda file: count_documents(file, source), listing.files))
     bad = [(f, c.bad) for f, c in zip(listing.files, counted, strict=True) if c.bad]
     if files is None and bad and len(bad) == len(counted):
         file, why = bad[0]
@@ -220,131 +208,3 @@ def _pack(
             small_bytes += file.size
     if small:
         yield Unit(tuple(small))
-
-
-@dataclass(frozen=True, slots=True)
-class _Counted:
-    """Documents in a file, the types of its columns, and why it cannot be read, if so."""
-
-    rows: int
-    columns: Mapping[str, pa.DataType] = field(default_factory=dict)
-    bad: str = ""
-    ids: Digests = field(default_factory=lambda: digests(()))
-
-
-def _count(file: SourceFile, source: Source) -> _Counted:
-    path = dict.fromkeys(partitions_of(file.uri), pa.string())
-    try:
-        if file.size == 0:
-            raise BadFileError("the file is empty")
-        if file.format in WHOLE:
-            return _Counted(1, path)
-        with store_errors(), content_errors(file.format):
-            if file.format == "parquet":
-                return _count_parquet(file.uri, source, path)
-            with open_source(file.uri, int(source.max_inflated_mb * 1e6)) as stream:
-                return _count_records(stream, file, source, path)
-    except BadFileError as error:
-        return _Counted(1, bad=str(error))
-    except StoreError:
-        raise
-    except OSError as error:
-        raise ConfigError(f"{file.uri}: cannot be opened: {reason(error)}") from error
-
-
-def _count_parquet(uri: str, source: Source, path: Mapping[str, pa.DataType]) -> _Counted:
-    with open_raw(uri) as stream:
-        reader = pq.ParquetFile(stream)
-        schema = reader.schema_arrow
-        _check_columns(uri, schema.names, source)
-        if source.image is None:
-            _check_text(uri, schema.field(source.text).type)
-        else:
-            _check_image(uri, schema.field(source.image).type)
-        if source.id is not None and not may_be_ids(schema.field(source.id).type):
-            raise ConfigError(
-                f"{uri}: source.id: {source.id} has the type {schema.field(source.id).type}, which "
-                "cannot be an id; choose another column, or remove source.id to derive ids"
-            )
-        own = {column.name: column.type for column in schema if column.name in source.extra_columns}
-        rows = int(reader.metadata.num_rows)
-        return _Counted(rows, {**path, **own}, ids=_parquet_ids(reader, rows, source.id))
-
-
-def _parquet_ids(reader: pq.ParquetFile, rows: int, name: str | None) -> Digests:
-    if name is None:
-        return digests(())
-    found: list[Id] = []
-    with suppress(BadFileError), content_errors("parquet"):  # reading finds it again, row by row
-        for batch in reader.iter_batches(_BATCH_ROWS, columns=[name]):
-            found += column_ids(batch.column(name), name)
-    return digests([*found, *([None] * (rows - len(found)))])
-
-
-def _record_ids(rows: Iterable[Record], name: str | None) -> tuple[int, Digests]:
-    """Return the number of rows and the digests of their ids."""
-    if name is None:
-        return sum(1 for _ in rows), digests(())
-    ids = [None if isinstance(r, Failure) else value_id(r.get(name), name) for r in rows]
-    return len(ids), digests(ids)
-
-
-def _count_records(
-    stream: IO[bytes], file: SourceFile, source: Source, path: Mapping[str, pa.DataType]
-) -> _Counted:
-    if file.format not in ("csv", "tsv"):
-        own = dict.fromkeys(source.extra_columns, pa.string())  # which a line may have or lack
-        count, ids = _record_ids(records(stream, file.format, source), source.id)
-        return _Counted(count, {**path, **own}, ids=ids)
-    rows = csv_rows(stream, file.format, source)
-    header = next(rows, [])
-    if isinstance(header, Failure):
-        raise BadFileError("the file has no header")
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if twice:
-        raise ConfigError(f"{file.uri}: the header has {', '.join(twice)} more than once")
-    _check_columns(file.uri, header, source)
-    own = dict.fromkeys(set(source.extra_columns) & set(header), pa.string())
-    count, ids = _record_ids(_warned(by_header(header, rows), file.uri), source.id)
-    return _Counted(count, {**path, **own}, ids=ids)
-
-
-def _warned(rows: Iterable[Record], uri: str) -> Iterator[Record]:
-    """Yield the rows; log one with an unclosed quote, since it swallows others."""
-    for row in rows:
-        if isinstance(row, Failure) and "quote" in row.message:
-            log.warning("%s: %s", uri, row.message)
-        yield row
-
-
-def _check_columns(uri: str, names: list[str], source: Source) -> None:
-    wanted = [
-        source.image or source.text,
-        *(column for column in (source.id, source.prompt) if column),
-    ]
-    missing = [column for column in wanted if column not in names]
-    if missing:
-        raise ConfigError(
-            f"{uri}: no column {', '.join(missing)}; the file has {', '.join(names) or 'none'}"
-        )
-
-
-def _check_image(uri: str, type_: pa.DataType) -> None:
-    if not (
-        pa.types.is_binary(type_) or pa.types.is_large_binary(type_) or pa.types.is_null(type_)
-    ):
-        raise ConfigError(f"{uri}: the image column has the type {type_}, not binary")
-
-
-def _check_text(uri: str, type_: pa.DataType) -> None:
-    if pa.types.is_dictionary(type_):
-        type_ = type_.value_type
-    if not (
-        pa.types.is_string(type_)
-        or pa.types.is_large_string(type_)
-        or pa.types.is_string_view(type_)
-        or pa.types.is_binary(type_)
-        or pa.types.is_large_binary(type_)
-        or pa.types.is_null(type_)
-    ):
-        raise ConfigError(f"{uri}: the text column has the type {type_}, not a string")

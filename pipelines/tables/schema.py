@@ -131,6 +131,17 @@ DOCUMENTS = pa.schema(
         _field("error_type", pa.string(), "kind of the first failure; empty when there is none"),
         _field("error_message", pa.string(), "what went wrong, without any text of the document"),
         _field("text", pa.string(), "what offsets refer to; null where it could not be read"),
+        _field(
+            "original_hash",
+            pa.string(),
+            "BLAKE2b-128 of what the source has, where text is what is visible of its markup",
+        ),
+        _field(
+            "problems",
+            pa.list_(pa.string()),
+            "what of its markup or Word document text does not have; those of models and OCR are "
+            "in steps",
+        ),
         _field("entity_count", pa.int32(), "rows of this document in entities", nullable=False),
         _field("steps", pa.list_(_STEP), "what each model of the pipeline did with it"),
         _field(

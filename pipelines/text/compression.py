@@ -22,7 +22,7 @@ COMPRESSED = frozenset({".gz", ".bz2", ".xz", ".zst", ".zstd"})
 """Suffixes after which a file's format is that of the suffix before."""
 
 
-def inflated(raw: IO[bytes], most_bytes: int, limit: str) -> IO[bytes]:
+def inflated(raw: IO[bytes], most_bytes: int, limit: str) -> io.BufferedReader:
     """The bytes of a stream, inflated where it is compressed (gzip, bzip2, xz, zstd).
 
     Reading raises BadFileError where they are more than ``most_bytes`` inflated; ``limit`` names
@@ -32,7 +32,7 @@ def inflated(raw: IO[bytes], most_bytes: int, limit: str) -> IO[bytes]:
     begin = buffered.peek(6)[:6]
     kind = next((name for name, magic in _MAGIC if begin.startswith(magic)), None)
     if kind is None:
-        return buffered
+        return buffered  # type: ignore[return-value]
     stream: Any
     if kind == "gzip":
         stream = gzip.GzipFile(fileobj=buffered)
@@ -52,13 +52,15 @@ class _Bounded(io.RawIOBase):
 
     def __init__(self, stream: Any, raw: IO[bytes], most_bytes: int, limit: str) -> None:
         self._stream, self._raw = stream, raw
+        self._read = getattr(stream, "read1", stream.read)
         self._left, self._limit = most_bytes, limit
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        content = self._stream.read(len(buffer))
+        # At most one read of the decoder: what it gave before damaged data is not lost with it.
+        content = self._read(len(buffer))
         self._left -= len(content)
         if self._left < 0:
             raise BadFileError(f"the file decompresses to more than {self._limit}")

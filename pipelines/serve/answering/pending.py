@@ -79,7 +79,7 @@ def document_out(pending: PendingDocument, target: Target, options: RequestOptio
         error=None if failure is None else FailureOut(type=failure.type, message=failure.message),
         text=text if unknown else None,
         pages=_pages(reading, pending.sheets) if reading is not None else [],
-        problems=list(reading.problems) if reading is not None else [],
+        problems=[*pending.document.problems, *(reading.problems if reading is not None else ())],
         tables=[TableOut.of(table) for table in found.tables],
         fields=[FormFieldOut.of(field) for field in found.fields],
         marks=[MarkOut.of(mark) for mark in reading.marks] if reading is not None else [],

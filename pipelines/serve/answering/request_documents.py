@@ -103,7 +103,13 @@ def _document(
         return Failure("BadMarkup", str(error))
     if len(read.text) > characters:
         return Failure("DocumentTooLarge", "it has more characters than limits.characters")
-    return Document(source.id, read.text, prompt=source.prompt, sections=read.sections)
+    return Document(
+        source.id,
+        read.text,
+        prompt=source.prompt,
+        sections=read.sections,
+        problems=read.problems,
+    )
 
 
 def _picture(content: bytes | None) -> bool:

@@ -279,9 +279,9 @@ class DocumentOut(_Response):
     """The result of a document. Its status is the worst of its steps; documents fail independently.
 
     ``text``: for images and URLs, the text that was read, which offsets refer to; null if the
-    request contained the text. ``error``: why the document could not be read. ``problems``: what of
-    an image or PDF was left out or is doubtful, by page. ``tables``, ``fields`` of forms and
-    ``marks`` are those of its pages.
+    request contained the text. ``error``: why the document could not be read. ``problems``: what
+    of an image, a PDF, markup or a Word document was left out or is doubtful. ``tables``,
+    ``fields`` of forms and ``marks`` are those of its pages.
     """
 
     id: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element, ParseError
 
@@ -9,6 +10,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from pipelines.text.errors import BadMarkupError
+from pipelines.text.markup.attachments import Attachments
 from pipelines.text.markup.line_layout import MOST_DEPTH, Lines, Visible
 
 _LINES = frozenset({"br", "caption", "item", "list", "paragraph", "table", "text", "title", "tr"})
@@ -17,9 +19,10 @@ _LOINC = "2.16.840.1.113883.6.1"
 _HIDDEN = frozenset({"linkHtml", "renderMultiMedia"})
 
 
-def cda_text(content: str) -> Visible:
-    """The document's title, and titles and texts of all sections, in their order. A section is
-    stated where it has a title or a text, with its LOINC code."""
+def cda_text(content: str, visible: Callable[[str, str], Visible]) -> Visible:
+    """The document's title, and titles and texts of all sections, in their order; then the file
+    that is its body, where it has one. A section is stated where it has a title or a text, with its
+    LOINC code. ``visible``: the text of what is markup itself, by its kind."""
     try:
         # A str, since an encoding that it declares is that of the bytes it was decoded from.
         root = fromstring(content.encode("utf-8", "replace").decode(), forbid_dtd=True)
@@ -28,6 +31,7 @@ def cda_text(content: str) -> Visible:
     except DefusedXmlException:
         raise BadMarkupError("it declares entities or a DTD, which are not supported") from None
     lines = Lines()
+    files = Attachments(visible)
     begun: dict[Element, _Begun] = {}
     # (element, whether it begins, its depth, whether what is in it is shown)
     stack: list[tuple[Element, bool, int, bool]] = [(root, True, 0, False)]
@@ -52,10 +56,13 @@ def cda_text(content: str) -> Visible:
         stack.append((element, False, depth, shown))
         if name in _HIDDEN:
             continue
+        if name == "text" and element.get("representation") == "B64":
+            files.add(element.get("mediaType", ""), "".join(element.itertext()))
+            continue
         if within and element.text:
             lines.add(element.text)
         stack.extend((child, True, depth + 1, within) for child in reversed(element))
-    return lines.visible()
+    return files.joined(before=[lines.visible()])
 
 
 @dataclass(slots=True)

@@ -13,15 +13,17 @@ _CLOSED = re.compile(
     r"<(p|div|span|table|tr|td|ul|ol|li|b|i|u|strong|em|font|pre|h[1-6])\b[^<>]*>.*?</\1\s*>",
     re.IGNORECASE | re.DOTALL,
 )
+# A message or a file of them: the separator of fields, then four or five signs up to the next.
+_HL7 = re.compile(r"(MSH|FHS|BHS)([^\w\s])[^\w\s]{3,5}\2")
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
 def markup_kind(text: str) -> str | None:
     """The kind of markup that a text is; None for plain text."""
-    begin = text[:_BEGINNING].lstrip("\ufeff \t\r\n")
+    begin = text[:_BEGINNING].lstrip("\ufeff\x0b \t\r\n")
     if begin.startswith("{\\rtf"):
         return "rtf"
-    if begin.startswith("MSH|"):
+    if _HL7.match(begin):
         return "hl7"
     if begin.startswith("{") and '"resourceType"' in begin:
         return "fhir"

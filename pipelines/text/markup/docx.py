@@ -32,8 +32,7 @@ def docx_text(content: bytes) -> Visible:
     """The visible text of a Word document. Raises BadMarkupError where it is none, is damaged, or
     is larger than the limits."""
     try:
-        parts = _xml_parts(content)
-        return _text(parts)
+        return _text(_xml_parts(content))
     except BadMarkupError:
         raise
     except Exception as error:  # of zipfile, of the parsers, and what mammoth meets

@@ -17,14 +17,16 @@ _SPACE = re.compile(r"[ \t\r\n\f\v\u00a0]+")
 
 @dataclass(frozen=True, slots=True)
 class Visible:
-    """The visible text of a document, and the sections that its markup states."""
+    """The visible text of a document, the sections that its markup states, and the parts of it that
+    the text lacks (``problems``)."""
 
     text: str
     sections: tuple[Section, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
-def joined(parts: Sequence[Visible]) -> Visible:
-    """The parts with a blank line between them."""
+def joined(parts: Sequence[Visible], problems: Sequence[str] = ()) -> Visible:
+    """The parts with a blank line between them; ``problems``: those beside theirs."""
     starts = accumulate((len(part.text) + 2 for part in parts), initial=0)
     sections = [
         replace(
@@ -36,7 +38,8 @@ def joined(parts: Sequence[Visible]) -> Visible:
         for part, at in zip(parts, starts, strict=False)
         for section in part.sections
     ]
-    return Visible("\n\n".join(part.text for part in parts), tuple(sections))
+    every = dict.fromkeys((*(one for part in parts for one in part.problems), *problems))
+    return Visible("\n\n".join(part.text for part in parts), tuple(sections), tuple(every))
 
 
 class Lines:

@@ -33,9 +33,16 @@ def visible_text(
     kind = markup_kind(text) if markup == "auto" else markup
     if kind is None or kind == "none":
         return Visible(text)
-    if len(text) <= SMALL:
+    if len(text) <= SMALL and not _may_hold_word(text, kind):
         return parsed(text, kind)
     return _parsed_in_child(text, kind, seconds)
+
+
+def _may_hold_word(text: str, kind: str) -> bool:
+    """True for a message in which a Word document may be, which inflates to more than its size."""
+    return kind in ("cda", "fhir", "hl7") and (
+        "wordprocessingml" in text.lower() or "\\u00" in text or "&#" in text
+    )
 
 
 def word_text(content: bytes, seconds: float = MARKUP_SECONDS) -> Visible:

@@ -56,6 +56,12 @@ def test_pictures_of_phones_and_archives_are_pages(form: str, kind: str) -> None
     assert page.picture[20, 30, 2] > page.picture[20, 30, 0] + 100
 
 
+def test_a_text_that_begins_like_a_bitmap_is_none() -> None:
+    assert page_format(encoded(Image.new("RGB", (9, 9)), "BMP")) == "bmp"
+    assert page_format(b"BMI 31.2 kg/m2, GIF89a") is None
+    assert page_format(b"GIF8 is a word here") is None
+
+
 def test_a_codestream_of_jpeg_2000_is_a_page() -> None:
     content = encoded(Image.new("L", (64, 48), 9), "JPEG2000", no_jp2=True)
     assert page_format(content) == "jpeg2000"

@@ -71,6 +71,16 @@ def test_markup_is_read_as_in_batch_and_comes_back_with_its_text(client: TestCli
     assert told[1]["text"] is None  # as it was sent
 
 
+def test_uploads_name_what_their_text_does_not_have(client: TestClient) -> None:
+    message = b"MSH|^~\\&|A\rOBX|1|TX|||insulin\rOBX|2|NM|||4\r"
+    html = "<html><meta charset=windows-1252><p>insulin für".encode("cp1252")
+    files = [_file(message), _file(b"BMI 31, insulin"), _file(html)]
+    told = client.post(PATH, files=files).json()["documents"]
+    assert [one["status"] for one in told] == ["ok"] * 3  # "BM" begins bitmaps, too
+    assert [one["problems"] for one in told] == [["observations left out: 1 NM"], [], []]
+    assert [one["text"] for one in told] == ["insulin", None, "insulin für"]
+
+
 @pytest.mark.parametrize(
     ("content", "type_", "words"),
     [

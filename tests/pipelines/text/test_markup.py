@@ -9,13 +9,17 @@ import os
 import signal
 import threading
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.word import paragraph, word
 
+from actors.config.merge import Merge
+from pipelines.batch.finish import finish_unit
 from pipelines.config import Source
 from pipelines.source.read import read_units
 from pipelines.source.units import plan_source
@@ -79,6 +83,9 @@ def _fhir(type_: str, text: bytes) -> str:
         ),
         ("hl7", HL7, HL7_SEEN),
         ("hl7", HL7.replace("\r", "\n"), HL7_SEEN),
+        ("hl7", HL7.translate(str.maketrans("|~\\&", "#*?!")), HL7_SEEN.replace("&", "!")),
+        ("hl7", f"\x0b{HL7}\x1c\r", HL7_SEEN),
+        ("hl7", f"FHS|^~\\&|A\rBHS|^~\\&|A\r{HL7}{HL7}BTS|2\rFTS|1\r", f"{HL7_SEEN}\n{HL7_SEEN}"),
         ("fhir", _fhir("text/plain; charset=latin-1", "fièvre".encode("latin-1")), "fièvre"),
         ("fhir", _fhir("text/html", HTML.encode()), SEEN),
         ("fhir", _fhir("application/rtf", RTF.encode()), RTF_SEEN),
@@ -124,6 +131,59 @@ def test_boxes_of_a_form_are_ticked_or_not() -> None:
 def test_plain_text_stays_as_it_is(text: str) -> None:
     assert markup_kind(text) is None
     assert visible_text(text, "auto") == Visible(text)
+
+
+PDF = base64.b64encode(b"%PDF").decode()
+WORD = "vnd.openxmlformats-officedocument.wordprocessingml.document"
+BODY = (
+    "<ClinicalDocument><component><nonXMLBody><text mediaType='{}' representation='B64'>{}</text>"
+)
+BODY += "</nonXMLBody></component></ClinicalDocument>"
+
+
+def _binary(*attachments: tuple[str, bytes]) -> str:
+    contents = [json.loads(_fhir(type_, content)) for type_, content in attachments]
+    return json.dumps({"resourceType": "Bundle", "entry": contents})
+
+
+@pytest.mark.parametrize(
+    ("markup", "seen", "problems"),
+    [
+        (
+            f"MSH|^~\\&|A\rOBX|1|ED|||^AP^PDF^Base64^{PDF}\rOBX|2|NM|||4\rOBX|3|TX|||a\r"
+            f"OBX|4|ED|||^TEXT^RTF^Base64^{base64.b64encode(RTF.encode()).decode()}",
+            f"a\n\n{RTF_SEEN}",
+            ["attachments left out: 1 application/pdf", "observations left out: 1 NM"],
+        ),
+        (BODY.format("text/plain", base64.b64encode(b"Aspirin").decode()), "Aspirin", []),
+        (
+            BODY.format("application/pdf", PDF),
+            "",
+            ["attachments left out: 1 application/pdf", "no text is visible in it"],
+        ),
+        (
+            _binary((f"application/{WORD}", word(paragraph("Aspirin"))), ("image/png", b"x")),
+            "Aspirin",
+            ["attachments left out: 1 image/png"],
+        ),
+        (
+            _binary((f"application/{WORD}", b"PK"), ("text/plain", b"Aspirin")),
+            "Aspirin",
+            [f"attachments left out: 1 damaged application/{WORD}"],
+        ),
+        (
+            _binary(("Mrs. Miller", b"x")),
+            "a summary",
+            ["attachments left out: 1 of an unknown type"],
+        ),
+        ("<html><p hidden>x", "", ["no text is visible in it"]),
+    ],
+)
+def test_what_markup_has_beside_its_text_is_named(
+    markup: str, seen: str, problems: list[str]
+) -> None:
+    found = visible_text(markup)
+    assert (found.text, list(found.problems)) == (seen, problems)
 
 
 @given(st.text())
@@ -183,6 +243,8 @@ LAUGHS = (
         ("cda", "<a>" * 3000 + "</a>" * 3000, "nested more than"),
         ("html", "<div>" * 3000 + "x", "nested more than"),
         ("fhir", "{", "not JSON"),
+        ("fhir", '{"resourceType":' + "[" * 90_000, "nested too deeply"),
+        ("fhir", '{"resourceType": "X", "contentType": "text/plain", "data": "\u00e9"}', "base64"),
         ("fhir", _fhir("text/plain; charset=none-such", b"x"), "in its charset"),
         ("rtf", "plain", "not RTF"),
         ("hl7", "plain", "not an HL7"),
@@ -270,3 +332,17 @@ def test_a_text_that_crashes_its_parser_fails_alone() -> None:
     with pytest.raises(BadMarkupError, match="crashed the parser"):
         visible_text(long)
     assert visible_text(long).text.startswith("x\nx")
+
+
+def test_the_documents_table_has_the_originals_hash_and_what_was_left_out(tmp_path: Path) -> None:
+    message = "MSH|^~\\&|A\rOBX|1|TX|||Aspirin\rOBX|2|NM|||4\r"
+    (tmp_path / "a.hl7").write_bytes(message.encode())
+    (tmp_path / "b.txt").write_text("plain")
+    source = Source(path=str(tmp_path))
+    plan = plan_source(source)
+    (table,) = read_units(plan.units, source, plan.keep)
+    read, plain = finish_unit(table, Merge(), datetime.now(UTC))[0].documents.to_pylist()
+    assert read["text"] == "Aspirin"
+    assert read["problems"] == ["observations left out: 1 NM"]
+    assert read["original_hash"] == hashlib.blake2b(message.encode(), digest_size=16).hexdigest()
+    assert (plain["original_hash"], plain["problems"]) == (None, None)
