@@ -33,7 +33,6 @@ from pipelines.tables.column_types import as_column, extra_columns
 from pipelines.tables.folder import SinkFolder
 from pipelines.tables.rows import (
     entity_row,
-    extraction_row,
     relation_row,
     row_extraction,
     row_section,
@@ -108,13 +107,15 @@ def finish_unit(
             )
             _count_carried(tally, document, found)
         else:
-            steps = [row_extraction(row[n], row["doc_id"]) for n in columns if row[n] is not None]
+            stored = [row[name] for name in columns if row[name] is not None]
+            steps = [row_extraction(one, row["doc_id"]) for one in stored]
             stated = [row_section(section) for section in row["sections"] or ()]
             reading = None
             if row.get("reading") is not None:
                 reading = row_reading(row["reading"], row["text"])
             annotations = annotate(row["text"], steps, policy, refine, stated, reading)
             document = _document(row, reading, steps, annotations, finished)
+            document["steps"] = [one["step"] for one in stored]
             found, links = _rows_of(row, annotations)
             _count(tally, document, steps, annotations.entities)
         documents.append(document)
@@ -181,7 +182,6 @@ def _document(
         "original_hash": row["original_hash"],
         "problems": row["problems"],
         "entity_count": len(annotations.entities),
-        "steps": [extraction_row(step)["step"] for step in steps],
         "content_hash": _identity(row),
         **_pages(reading, annotations),
         "sections": [section_row(section) for section in annotations.sections],
@@ -281,7 +281,7 @@ def write_unit(
     """The last map of the graph: write the files of one packed unit. Returns a row with its id,
     the footer of its documents file, its counts, and the error if writing failed.
 
-    ``key_check``: of the key that the run de-identifies with. ``pulse`` is told of the work;
+    ``key_check``: of the key that the run de-identifies with. ``pulse`` is called during the work;
     ``run_span`` gets a span for it.
     """
     unit, table = unpack(block)
