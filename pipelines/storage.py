@@ -14,7 +14,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 import botocore.exceptions
@@ -104,9 +104,6 @@ class S3(ConfigSection):
         ge=1,
         description="Maximum attempts of a request after a 500, 502, 503, 504, throttling or a "
         "timeout; the backoff grows to 20 s.",
-    )
-    retry_mode: Literal["adaptive", "standard"] = Field(
-        "standard", description="adaptive also slows all requests down while the store throttles."
     )
     read_timeout_s: float = Field(60.0, gt=0)
     single_writer: bool = Field(
@@ -229,16 +226,16 @@ _EXPLAINED = (
 )
 
 
-def store_sentence(path: str, said: str) -> str:
+def store_sentence(path: str, message: str) -> str:
     """Turn an error of delta-rs at a path, a chain of causes, into advice; return the chain itself
     if the error is unknown."""
     if not path.startswith(("s3://", "s3a://")):
-        return said
+        return message
     endpoint = _applied.s3.endpoint or os.environ.get("AWS_ENDPOINT_URL") or "AWS S3"
     for pattern, words in _EXPLAINED:
-        if re.search(pattern, said):
+        if re.search(pattern, message):
             return f"the object store at {endpoint} {words}"
-    return said
+    return message
 
 
 def iceberg_options(path: str) -> dict[str, str]:
@@ -301,7 +298,7 @@ def _delta_az(options: Mapping[str, JsonValue]) -> dict[str, str]:
 
 def _s3fs(s3: S3) -> dict[str, Any]:
     config: dict[str, Any] = {
-        "retries": {"mode": s3.retry_mode, "total_max_attempts": s3.attempts},
+        "retries": {"mode": "standard", "total_max_attempts": s3.attempts},
         "connect_timeout": _CONNECT_TIMEOUT_S,
         "read_timeout": s3.read_timeout_s,
         "max_pool_connections": _CONNECTIONS,

@@ -148,7 +148,7 @@ class AssertionClassifier(ConfigSection):
 
 
 class StatedStatus(ConfigSection):
-    """An attribute by which a language model itself says the status of an entity."""
+    """An attribute in which a language model states the status of an entity."""
 
     attribute: str = Field(
         "status", description="The attribute: an enum beside the entity in a guideline's object."

@@ -52,9 +52,6 @@ class PageLimits(ConfigSection):
 class Detection(ConfigSection):
     """Detection of text lines on a page."""
 
-    min_side: int = Field(
-        736, ge=32, description="Upscale pages so that the shorter side has this length."
-    )
     max_side: int = Field(
         2000,
         ge=320,
@@ -95,9 +92,6 @@ class OcrModel(ConfigSection):
         description="Leave out lines recognised with less confidence, the mean probability of "
         "their characters: specks and lines under a stamp. The step's problems give their number "
         "and boxes. 0 keeps every line with characters.",
-    )
-    rotation: bool = Field(
-        True, description="Detect pages that are sideways or upside down and read them upright."
     )
     batch_pixels: int = Field(
         4096,

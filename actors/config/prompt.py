@@ -98,7 +98,7 @@ class PromptSection(ConfigSection):
         description="Maximum tokens of a thinking block; then it is closed and the model must "
         "answer, under the grammar if there is one. -1: limited only by the context, or with a "
         "grammar by half of what is left of it. 0: no thinking; a template that knows "
-        "enable_thinking is told. Spark NLP: reasoningBudget.",
+        "enable_thinking gets it. Spark NLP: reasoningBudget.",
     )
     tables: bool = Field(
         default=False,

@@ -54,9 +54,6 @@ class RelationRule(ConfigSection):
     link: tuple[str, ...] = Field(
         (), description="One of these words must directly precede the second of the two."
     )
-    blocked_by: tuple[LabelName, ...] = Field(
-        (), description="Labels that may not occur in between, besides the head's own."
-    )
     pick: Literal["nearest", "all"] = Field(
         "nearest", description="all: every head within reach, and heads do not block."
     )

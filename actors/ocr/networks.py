@@ -38,6 +38,7 @@ from actors.weights import OCR_FILES, fetch_weights
 _LOG = logging.getLogger(__name__)
 _STRIP = 4  # aspect ratio above which a page is searched in tiles
 _GRID = 32  # both networks halve their input five times
+_MIN_SIDE = 736  # smaller pages are upscaled to this shorter side for detection
 _SHOWN = 12  # of the letters that an alphabet lacks
 
 Quad = NDArray[np.float32]
@@ -101,7 +102,7 @@ class OcrNetworks:
     def _lines(self, picture: Picture) -> list[Quad]:
         height, width = picture.shape[:2]
         longer, shorter = max(height, width), min(height, width)
-        scale = min(self._limits.max_side / longer, max(1.0, self._limits.min_side / shorter))
+        scale = min(self._limits.max_side / longer, max(1.0, _MIN_SIDE / shorter))
         size = [max(_GRID, round(side * scale / _GRID) * _GRID) for side in (width, height)]
         shrinking = scale < 1
         resized = cv2.resize(

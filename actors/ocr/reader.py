@@ -226,7 +226,7 @@ class OcrReader(Closeable):
         size = (picture.shape[1], picture.shape[0])
         quads = self._lines(picture, region)
         others = [quad for quad in quads if sure.lacks(source_box(quad, size, 0))]
-        if not self.config.rotation or not is_sideways(others):
+        if not is_sideways(others):
             return 0, picture, cut(picture, quads)
         x0, y0, x1, y1 = turned_box(region, size, 90)
         picture = np.asarray(cv2.rotate(picture, cv2.ROTATE_90_CLOCKWISE), np.uint8)
@@ -238,7 +238,7 @@ class OcrReader(Closeable):
     ) -> tuple[list[LineCrop], list[Strip]]:
         """Read the lines that run across the others of an upright page, upwards or downwards, such
         as a note in the margin. Returns the other lines, and those as strips of the source page."""
-        tall = [one for one in cuts if is_tall(one)] if self.config.rotation else []
+        tall = [one for one in cuts if is_tall(one)]
         if not tall:
             return cuts, []
         upwards = across(picture, tall)
@@ -298,7 +298,7 @@ class OcrReader(Closeable):
 
     def _assemble(self, page: _DetectedPage, letters: list[RecognizedLine]) -> None:
         try:
-            if self.config.rotation and _confidence(letters) < _DOUBTFUL:
+            if _confidence(letters) < _DOUBTFUL:
                 letters = self._upside_down(page, letters)
         except Exception as error:
             self._failed([page.job], error)

@@ -37,7 +37,7 @@ class Tesseract:
     """The program, with the language of an OCR model. ``read`` is thread-safe."""
 
     def __init__(self, config: OcrModel, threads: int) -> None:
-        """Raises ConfigError, which says what to install."""
+        """Raises ConfigError with the packages to install."""
         self._language, _ = _data(config)
         self._environment = os.environ | {"OMP_THREAD_LIMIT": str(threads)}
 

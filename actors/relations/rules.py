@@ -71,11 +71,10 @@ class RelationFinder:
                 rule,
                 frozenset(map(folded, rule.head)),
                 frozenset(map(folded, rule.tail)),
-                frozenset(map(folded, rule.blocked_by)),
             )
             for rule in rules
         ]
-        self._tails = frozenset().union(*(tail for _, _, tail, _ in self._rules))
+        self._tails = frozenset().union(*(tail for _, _, tail in self._rules))
         self._readings = readings
 
     def __call__(
@@ -96,11 +95,11 @@ class RelationFinder:
         )
         tails = _Row(one for one in placed.all if one.label in self._tails)
         found = []
-        for rule, head_labels, tail_labels, blocking in self._rules:
+        for rule, head_labels, tail_labels in self._rules:
             heads = _Row(one for one in placed.all if one.label in head_labels)
             if not heads.all:
                 continue
-            barred = head_labels | blocking if rule.pick == "nearest" else frozenset()
+            barred = head_labels if rule.pick == "nearest" else frozenset()
             blockers = _Row(one for one in placed.all if one.label in barred)
             for tail in tails.all:
                 if tail.label in tail_labels:

@@ -67,8 +67,8 @@ GGUF = (
 OCR = (
     """
     name kind pages.dpi pages.text_layer pages.max_pages pages.max_megapixels
-    pages.page_seconds pages.page_memory_mb detection.min_side detection.max_side
-    detection.threshold min_confidence rotation language recognizer
+    pages.page_seconds pages.page_memory_mb detection.max_side detection.threshold
+    min_confidence language recognizer
 """,
     """
     weights.model weights.sha256 batch_pixels
@@ -109,7 +109,7 @@ CONTEXT = (
 RELATIONS = (
     """
     rules.type rules.head rules.tail rules.side rules.reach rules.within rules.link
-    rules.blocked_by rules.pick abbreviations
+    rules.pick abbreviations
 """,
     """
 

@@ -51,6 +51,12 @@ def test_safe_harbour_keeps_states_years_and_younger_ages() -> None:
     )
 
 
+def test_dates_move_by_at_most_the_configured_days() -> None:
+    config = Deidentify(policies={Category.DATE: ReplacementPolicy.SHIFT}, max_shift_days=1)
+    text = masked("Seen on 15 January 2023.", config=config)
+    assert text in ("Seen on 14 January 2023.", "Seen on 16 January 2023.")
+
+
 def test_small_zip_areas_lose_every_digit() -> None:
     text = masked("in Nome, AK 03655 and Boston, MA 02115", config=Deidentify())
     assert text == "in [CITY], AK 000 and [CITY], MA 021"

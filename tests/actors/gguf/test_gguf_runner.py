@@ -15,6 +15,8 @@ ten may have one where it is not coarse.
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,6 +67,29 @@ def runner(path: Path) -> Iterator[LlamaRunner]:
     loaded = load(path)
     yield loaded
     loaded.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("mapped", [True, False])
+@pytest.mark.parametrize("locked", [True, False])
+def test_weights_are_mapped_and_locked_as_configured(
+    path: Path, tmp_path: Path, mapped: bool, locked: bool
+) -> None:
+    copy = shutil.copy(path, tmp_path / "own.gguf")
+    before = _locked_kb()
+    options = OPTIONS.model_copy(update={"use_mmap": mapped, "use_mlock": locked})
+    runner = load(copy, options)
+    try:
+        assert (str(copy) in Path("/proc/self/maps").read_text()) is mapped
+        # llama.cpp leaves pages of a freed model locked, and the next one may be given them.
+        assert _locked_kb() > 0 if locked else _locked_kb() == before
+    finally:
+        runner.close()
+
+
+def _locked_kb() -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmLck:")[2].split()[0])
 
 
 def requests(model: LlamaModel, tokens: int = 48) -> list[Request]:

@@ -12,8 +12,10 @@ from support import tiny_onnx
 
 from actors import Document, Extractor
 from actors.config import OnnxModel
+from actors.config.onnx import OnnxSession
 from actors.extractor import Share
 from actors.onnx import ModelLost
+from actors.onnx.session import Loaded
 from actors.turns import TURN_CHARACTERS, TURN_TOKENS
 from pipelines.serve.answering.admission import Queue
 
@@ -37,6 +39,16 @@ class SharedGate:
             self.begun.set()
             assert self.open.wait(60)
         return self._run(sequences)
+
+
+@pytest.mark.parametrize(("per_batch", "parallel"), [(1, 4), (2, 2), (9, 1)])
+def test_threads_are_split_into_batches(tmp_path: Path, per_batch: int, parallel: int) -> None:
+    tokenizer = tiny_onnx.wordpiece()
+    tiny_onnx.save(tmp_path, tiny_onnx.by_token(tiny_onnx.random_table(tokenizer, 5)), tokenizer)
+    settings = OnnxSession(provider="cpu", threads_per_batch=per_batch)
+    loaded = Loaded(tmp_path / "model.onnx", settings, 4, 0)
+    threads = loaded._session.get_session_options().intra_op_num_threads
+    assert (threads, loaded.parallel) == (min(per_batch, 4), parallel)
 
 
 @pytest.fixture

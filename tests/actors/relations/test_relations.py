@@ -147,7 +147,6 @@ def test_labels_of_any_model_by_rules_of_the_users() -> None:
         ({"reach": 1}, set()),
         ({"link": ("for",)}, {("aspirin", "t", "x")}),
         ({"link": ("against",)}, set()),
-        ({"blocked_by": ("B",)}, set()),
         ({"within": "line"}, set()),
     ],
 )

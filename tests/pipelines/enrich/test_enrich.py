@@ -96,6 +96,15 @@ def test_a_lake_that_vanishes_is_refused(lake: Lake) -> None:
         (lake.source / f"n{i}.jsonl").unlink()
     with pytest.raises(ConfigError, match="25 of 28 files are gone"):
         lake.enrich()
+    assert lake.enrich(enrich={"max_deleted_share": 0.9})[0].changes["gone"] == 25
+
+
+def test_ids_may_be_unique_within_a_run_only(lake: Lake) -> None:
+    lake.enrich()
+    lake.write("z", "z0", "b3")
+    with pytest.raises(DuplicateIdsError):
+        lake.enrich(on_duplicate="error")
+    assert lake.enrich(on_duplicate="error", enrich={"unique_ids": "run"})[1] == 2
 
 
 def test_a_new_model_does_all_again_or_only_what_is_new(lake: Lake) -> None:

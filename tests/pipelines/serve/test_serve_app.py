@@ -236,9 +236,10 @@ def test_a_lost_model_ends_what_the_others_do_for_the_request(tmp_path: Path) ->
     assert [future.cancelled() for _, future in slow.held] == [True]
 
 
-def test_a_full_queue_is_a_fast_429(tmp_path: Path) -> None:
+@pytest.mark.parametrize("limit", ["queue_documents: 2", "queue_characters: 14"])
+def test_a_full_queue_is_a_fast_429(tmp_path: Path, limit: str) -> None:
     fake = FakeExtractor(hold=True)
-    client = make_client(tmp_path, "{limits: {queue_documents: 2}}", fake)
+    client = make_client(tmp_path, f"{{limits: {{{limit}}}}}", fake)
     answers: list[Any] = []
     with client:
         waiting = threading.Thread(

@@ -18,7 +18,12 @@ from pipelines.serve.replicas.build import build_application
 
 
 def _catalogue(
-    folder: Path, *, pool: str, ocr: str | None = None, model: str = "starter:token-classifier"
+    folder: Path,
+    *,
+    pool: str,
+    ocr: str | None = None,
+    model: str = "starter:token-classifier",
+    serve: str = "{}",
 ) -> Catalogue:
     path = folder / "pipe.yaml"
     reader = "" if ocr is None else f'ocr: {{model: "starter:ocr", pool: {ocr}}}\n'
@@ -26,7 +31,7 @@ def _catalogue(
         "name: pipe\n"
         "source: {path: notes/}\n"
         f'{reader}steps: [{{model: "{model}", pool: {pool}}}]\n'
-        "sink: {path: out/}\n"
+        f"sink: {{path: out/}}\nserve: {serve}\n"
     )
     return catalogue_of(load_pipeline(path))
 
@@ -39,6 +44,24 @@ def _cluster(
     monkeypatch.setattr("ray.cluster_resources", lambda: total)
     monkeypatch.setattr(placement, "nodes", lambda: [Node(cpus, gpus, cpus)] * count)
     monkeypatch.setattr(placement, "smallest_gpu", lambda: 24 * 10**9)
+
+
+def test_a_server_scales_its_ingress_and_its_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _cluster(monkeypatch, 4.0)
+    catalogue = _catalogue(
+        tmp_path,
+        pool="{num_cpus: 1, min_actors: 1, max_actors: 3}",
+        serve="{ingress_replicas: 2, target_ongoing_requests: 6}",
+    )
+    application = build_application(catalogue)
+    assert application._bound_deployment.num_replicas == 2
+    (model,) = _deployments(application).values()
+    scaling = model._deployment_config.autoscaling_config
+    assert scaling is not None
+    assert (scaling.min_replicas, scaling.max_replicas) == (1, 3)
+    assert scaling.target_ongoing_requests == 6
 
 
 def _deployments(application: Application) -> dict[str, Deployment]:

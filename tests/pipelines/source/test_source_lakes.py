@@ -386,6 +386,8 @@ def test_the_csv_dialect_is_configurable(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text('id;text\n1;"He said \\"take; metformin\\" daily."\n')
     source = Source(path=str(tmp_path), id="id", csv=Csv(delimiter=";", escape="\\"))
     assert _texts(source) == ['He said "take; metformin" daily.']
+    (tmp_path / "a.csv").write_text('id,text\n1,|take, "metformin"|\n')
+    assert _texts(Source(path=str(tmp_path), id="id", csv=Csv(quote="|"))) == ['take, "metformin"']
     (tmp_path / "a.csv").unlink()
     (tmp_path / "a.tsv").write_text("id\ttext\n1\tx, y\n")
     assert _texts(Source(path=str(tmp_path))) == ["x, y"]

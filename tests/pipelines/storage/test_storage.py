@@ -74,6 +74,16 @@ def test_the_last_applied_options_hold_and_leave_no_trace() -> None:
     assert "memory" not in fsspec.config.conf
 
 
+def test_a_public_bucket_is_read_without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a-key-of-this-machine")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
+    Storage(s3=S3(anonymous=True)).apply()
+    assert fsspec.config.conf["s3"]["anon"] is True
+    options = delta_options("s3://public/notes")
+    assert options["aws_skip_signature"] == "true"
+    assert "aws_access_key_id" not in options
+
+
 def _documents(count: int) -> bytes:
     lines = (json.dumps({"id": f"d{i}", "text": f"note {i}"}) for i in range(count))
     return "\n".join(lines).encode()
