@@ -1,4 +1,4 @@
-"""A folder as GLiNER's exporter writes it: what gliner_config.json says, checked."""
+"""A folder as GLiNER's exporter writes it, with gliner_config.json validated."""
 
 from __future__ import annotations
 

@@ -91,22 +91,22 @@ class Releaser:
         status: Status,
         error_type: str,
         annotations: Annotations,
-        whose: str,
+        patient: str,
         names: Sequence[str] = (),
     ) -> Release:
         """De-identify a document.
 
         ``status`` and ``error_type`` are those of the document: nothing leaves of one that failed
-        or was truncated, because a model that would have found a name may not have. ``whose``: the
-        patient's id, or the document's where the patient is not known. ``names``: known ones, whose
-        mentions are taken.
+        or was truncated, because a model that would have found a name may not have. ``patient``:
+        the patient's id, or the document's if the patient is unknown. ``names``: known names to
+        replace.
         """
         if text is None or status is Status.FAILED:
             return withheld(error_type)
         if status is Status.TRUNCATED:
             return withheld(TRUNCATED)
         try:
-            done = self._deidentifier.apply(text, annotations, whose, names)
+            done = self._deidentifier.apply(text, annotations, patient, names)
         except Exception as error:
             # One document must not end a run. The message could quote the document.
             log.error("a document was not de-identified: %s", type(error).__name__)

@@ -250,8 +250,8 @@ def _related(document: ReportDocument) -> dict[int, list[tuple[str, str]]]:
     for one in document.relations:
         head, tail = (" ".join(document.entities[i].text.split()) for i in (one.head, one.tail))
         reading = ", ".join(f"{name} {value}" for name, value in one.attributes.items())
-        told = f"{tail} ({reading})" if reading else tail
-        found.setdefault(one.head, []).append((one.type, told))
+        words = f"{tail} ({reading})" if reading else tail
+        found.setdefault(one.head, []).append((one.type, words))
         found.setdefault(one.tail, []).append((f"{one.type} of", head))
     return found
 

@@ -1,4 +1,4 @@
-"""Ground the claims of an answer in its document, each amount at the drug it is said of."""
+"""Ground the claims of an answer in its document, each amount near its drug."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ class DrugNames:
 
     def _known(self, name: str) -> bool:
         words = term_keys.words(name)
-        # Most words are no part of any name, which is told without a search for the whole.
+        # Most words are no part of any name: reject them without a search for the whole.
         if any(self._index.word(term_keys.key(term_keys.stem(word))) is None for word in words):
             return False
         return bool(len(self._index.names_of_key(term_keys.exact_key(words))))

@@ -1,4 +1,4 @@
-"""The claims of an answer: what it says that can be looked up in its document."""
+"""The claims of an answer: statements that can be looked up in its document."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HEADING = re.compile(r"\s*(?:#+\s|\d+[.)]\s+(?:[A-Z&(][\w()&-]*\s*)+:?\s*$)|.*\
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Something that a text says, at ``[start, end)`` of it."""
+    """A claim of a text, at ``[start, end)``."""
 
     label: str
     text: str

@@ -68,7 +68,7 @@ class Amount:
     time_of_day: str = ""
 
     def supports(self, claim: Amount) -> bool:
-        """Return True if a text that says this says what ``claim`` does.
+        """Return True if this amount implies ``claim``.
 
         "Once daily in the morning" supports "once daily", but not the other way round.
         """
@@ -123,7 +123,7 @@ def _any(forms: Iterable[str]) -> str:
 
 
 def read_amount(label: str, words: str) -> Amount:
-    """Return what an amount says; where it cannot be read, its words in lower case."""
+    """Parse an amount; if that fails, return its words in lower case."""
     folded = " ".join(words.casefold().split())
     if label == FREQUENCY:
         return _frequency(folded)

@@ -82,7 +82,7 @@ def asserting(statuses: Sequence[str], rule: str, start: int, end: int) -> Asser
 
 
 def decided(assertion: Assertion, by: Assertion, statuses: Collection[str]) -> Assertion:
-    """``assertion`` with what ``by`` says of these statuses, whether it says them or not."""
+    """Return ``assertion`` with these statuses taken from ``by``, set or not."""
     names = {_attribute(status) for status in statuses}
     changes: dict[str, Any] = {name: getattr(by, name) for name in names}
     kept = [cue for cue in assertion.cues if cue.attribute not in names]
@@ -104,7 +104,7 @@ def _attribute(status: str) -> str:
 def with_section(assertion: Assertion, effects: Sequence[str], cue: Cue) -> Assertion:
     """``assertion`` with what its section implies; ``cue`` is the heading, its attribute unset.
 
-    What the sentence itself says of the experiencer is stronger than the section.
+    An experiencer stated in the sentence takes precedence over the section's.
     """
     changes: dict[str, Any] = {}
     cues = list(assertion.cues)

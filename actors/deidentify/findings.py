@@ -17,7 +17,7 @@ class Strength(IntEnum):
     SHAPE = 0
     """It only looks like an identifier: a long number, two capitalised words."""
     MODEL = 1
-    """A model says so."""
+    """Found by a model."""
     PATTERN = 2
     """A pattern that hardly anything else fits."""
     CHECKED = 3

@@ -92,8 +92,7 @@ _NATIONAL_IDS: dict[str, str] = {
 
 
 class Identifiers:
-    """Finds identifiers that can be told by their form. Raises ValueError for a country that has
-    no telephones."""
+    """Finds identifiers by their form. Raises ValueError for an unknown country."""
 
     def __init__(self, countries: tuple[str, ...]) -> None:
         unknown = [c for c in countries if c not in phonenumbers.SUPPORTED_REGIONS]

@@ -11,7 +11,7 @@ SHORTEST_KEY = 16
 
 
 class SecretKey:
-    """A secret, in bytes. It is never printed: its ``repr`` says nothing of it.
+    """A secret, in bytes. It is never printed: ``repr`` hides it.
 
     Raises ValueError where it is shorter than 16 bytes.
     """

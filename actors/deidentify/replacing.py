@@ -76,7 +76,7 @@ class Replacing:
     def _general(self, category: Category, value: str) -> str | None:
         if category is Category.DATE:
             year = self._year(value)
-            # Such a year beside a late one says that somebody is over 89.
+            # Such a year beside a late one reveals that somebody is over 89.
             old = year is not None and self._latest is not None and self._latest - year > _OLDEST
             return None if year is None or old else str(year)
         if category is Category.AGE:

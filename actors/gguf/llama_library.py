@@ -74,7 +74,7 @@ def usable_share(model: str, gpu: float | None, cpu_fallback: bool) -> float | N
             "driver is recent enough"
         )
     else:
-        # pip may have cached a build without GPU support, whatever CMAKE_ARGS says
+        # pip may have cached a build without GPU support, regardless of CMAKE_ARGS
         problem = (
             'llama.cpp was built without GPU support: CMAKE_ARGS="-DGGML_CUDA=on" pip install '
             "--force-reinstall --no-deps --no-cache-dir --no-binary llama-cpp-python "

@@ -20,8 +20,8 @@ _STRINGS = (Scalar("verbatim-string"), Scalar("string"))
 def annotated_examples(lines: Iterable[str], guideline: Guideline) -> list[dict[str, Any]]:
     """The examples that the lines of a file hold, as they would stand in ``examples``.
 
-    Entities are told by a label's name or synonym; those of other labels are left out. A label of
-    type ``[verbatim-string]`` or ``[string]`` has the words of all its entities, in the order of
+    Entities are matched by a label's name or synonym; those of other labels are left out. A label
+    of type ``[verbatim-string]`` or ``[string]`` has the words of all its entities, in the order of
     the text; a label of one such string, those of the first. Raises ValueError, which names the
     line, also where a label of another type cannot be filled from entities.
     """

@@ -1,6 +1,6 @@
 """Approximate search: the names most similar to a mention, word by word.
 
-A word of the mention matches a word of a name where `neighbours` says so. The similarity of a
+A word of the mention matches a word of a name if `neighbours` pairs them. The similarity of a
 mention and a name is the weight of matched words on both sides over the weight of all words of
 both, the weight being the inverse document frequency. All sums are of integers, so every processor
 gives the same ranking.

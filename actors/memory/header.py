@@ -96,7 +96,7 @@ def open_header(path: Path) -> Header:
 def joined(parts: Sequence[Header]) -> Header:
     """Return one header for a model in parts: the first part's metadata, the tensors of all.
 
-    Raises ConfigError if the first one says that there are more files.
+    Raises ConfigError if the first one declares more files.
     """
     first = parts[0]
     count = first.values.get("split.count", 1)

@@ -89,7 +89,7 @@ def _page(document: pdfium.PdfDocument, index: int, limits: DecodeLimits) -> Pag
 
 
 def _only_ocr_can_read(page: pdfium.PdfPage, layer: TextLayer) -> bool:
-    """Return True if the text layer alone says too little of a page that has something on it."""
+    """Return True if the text layer has too little of a page that is not blank."""
     if layer.doubtful or layer.broken:
         return True
     return not layer.sure and raw.FPDFPage_CountObjects(page) > 0

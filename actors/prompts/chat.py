@@ -156,7 +156,7 @@ def section_template(
 ) -> ChatTemplate:
     """Return the template of a model file, with its variables and its date.
 
-    If the model must not think, a template that knows ``enable_thinking`` is told. Raises
+    If the model must not think, ``enable_thinking`` is False for templates that use it. Raises
     ChatTemplateError as ``chat_template`` does, and for a variable that the template never reads.
     """
     template = chat_template(section.chat_template, gguf=gguf, bos=bos, eos=eos)

@@ -58,7 +58,7 @@ class Answer:
 
     Every string of a string type becomes a mention. At the top level its label is the guideline's;
     in a nested value it is the path without indices (``DRUG.dose``), and the attribute ``path`` is
-    the path with them (``DRUG[1].dose``). What an enum of an object says is an attribute of the
+    the path with them (``DRUG[1].dose``). The value of an enum in an object is an attribute of the
     object's mentions, such as ``status: absent``.
     """
 

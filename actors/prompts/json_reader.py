@@ -65,7 +65,7 @@ def split_reasoning(completion: str, begun: bool = False) -> SplitCompletion:
     channels.
 
     A chat template may open the block itself, so that the completion only closes it. ``begun``
-    says that it did; without, a completion that starts as JSON does is taken for the answer.
+    is true if it did; without, a completion that starts like JSON is taken for the answer.
     """
     if completion.lstrip().startswith(_CHANNEL):
         return _split_channels(completion)

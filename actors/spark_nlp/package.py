@@ -26,7 +26,7 @@ ENCRYPTED = (
 
 
 class SparkNlpError(ValueError):
-    """A Spark NLP model that cannot be imported; the message says why, and what to do."""
+    """A Spark NLP model that cannot be imported; the message has the reason and advice."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class Copies:
         self._answers: LRUCache[bytes, Extraction] = LRUCache(_MEMORY, getsizeof=_size)
 
     def submit(self, document: Document) -> Future[Extraction]:
-        """Like the model's ``submit``. A copy has no usage and says that it is one."""
+        """Like the model's ``submit``. A copy has no usage and is marked as one."""
         content = document.content_digest()
         with self._lock:
             answer = self._answers.get(content)

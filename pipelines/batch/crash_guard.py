@@ -42,7 +42,7 @@ class CrashGuard(Generic[_T]):
         submit: Callable[[Document], Future[_T]],
         pulse: Pulse,
     ) -> None:
-        """``pulse`` is told of every finished document."""
+        """``pulse`` is called for every finished document."""
         self._pulse = pulse
         self._attempts = attempts
         self._submit = submit

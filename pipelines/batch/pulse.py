@@ -157,7 +157,7 @@ class NoPulse(Pulse):
 
 def watched(context: DataContext, observer: Observer) -> Pulse:
     """A Pulse for executions in this context: while it beats, Ray's no-progress guard does not
-    abort them. The caller holds ``observer`` for as long as it is to be told."""
+    abort them. The caller keeps a reference to ``observer`` as long as it wants updates."""
     key = secrets.token_hex(8)
     _observers[key] = observer
     counter: Any = ray.remote(num_cpus=0)(_Counter).remote()

@@ -240,7 +240,7 @@ def _drive(
 
 
 def register_tables(store: RunStore, loaded: LoadedPipeline) -> dict[str, int]:
-    """Register what is live in Iceberg tables, where ``sink.iceberg`` says so; the id of each
+    """Register the live files in Iceberg tables if ``sink.iceberg`` is set; the id of each
     one's snapshot. Raises NotRegisteredError; the run counts all the same."""
     settings = loaded.pipeline.sink.iceberg
     if settings is None:

@@ -3,7 +3,7 @@
 A fraction is a share of a GPU's memory. All actors on a GPU share its compute time, so its
 throughput is bounded however many actors it runs. A stage that has a GPU to itself reaches
 ``gpu_rate`` there; stages that share a GPU divide its time. Two actors on one GPU are assumed to
-be no faster than one, unless a measured ``gpu_rate`` says otherwise.
+be no faster than one, unless a measured ``gpu_rate`` shows otherwise.
 """
 
 from __future__ import annotations

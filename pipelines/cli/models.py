@@ -66,8 +66,8 @@ def verify(reference: _Reference) -> None:
     for _, parts, stated in _files(reference)[1]:
         for number, file in enumerate(parts):
             known = number < (len(stated) if isinstance(stated, tuple) else stated is not None)
-            says = "matches the model file" if known else "the model file states none"
-            print(f"{digest(file)}  {file}  ({says})")
+            verdict = "matches the model file" if known else "the model file states none"
+            print(f"{digest(file)}  {file}  ({verdict})")
 
 
 @app.command()

@@ -23,7 +23,7 @@ from pipelines.tables.ledger import LiveUnit
 from pipelines.tables.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
-# Below this many files a share of lost ones says little.
+# Below this many files a share of lost ones is no evidence.
 _LOST_AFTER = 20
 
 
@@ -140,13 +140,13 @@ def decide_retry(loaded: LoadedPipeline, run_id: str) -> RunPlan:
         if all(p.uri in files and files[p.uri].version == p.version for p in one.slices)
     ]
     if len(chosen) < len(failing):
-        told = (
+        message = (
             f"{len(failing) - len(chosen)} of {len(failing)} units with failed documents of "
             f"{run_id} are from files that have changed or are gone; `medspan enrich` handles these"
         )
         if not chosen:
-            raise RunError(f"{store.path}: {told}")
-        log.warning("%s", told)
+            raise RunError(f"{store.path}: {message}")
+        log.warning("%s", message)
     changes = {"failed": sum(one.failed for one in chosen)}
     units = tuple(Unit(one.slices) for one in chosen)
     return RunPlan(

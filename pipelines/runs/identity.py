@@ -28,7 +28,7 @@ def pipeline_fingerprint(loaded: LoadedPipeline) -> str:
     it), its weights, the merge, the columns read, and the RESULTS numbers of the rooms involved.
 
     Pools, paths, unit sizes and medspan's version are not in it. Local weights are digested (a
-    second a GB) unless their configuration says the SHA-256; remote ones go by the version that
+    second a GB) unless their configuration states the SHA-256; remote ones go by the version that
     their store gives. Raises ConfigError where there are no weights.
     """
     models: list[dict[str, Any]] = []

@@ -5,7 +5,7 @@
     _runs/<run>/commit-*         what its commit changes, written before the first table changes
     _leases/                     who is at work; see lease
 
-A run is open until the ledger has it. Then its folder goes, and what it said of itself stands in
+A run is open until the ledger has it. Then its folder goes, and its facts are in
 the ledger.
 """
 
@@ -33,7 +33,7 @@ from pipelines.tables.schema import DATA
 from pipelines.tables.snapshot import Snapshot, snapshot
 
 PLAIN = "run.json"
-"""Below a sink of plain files: what its run says of itself, written last."""
+"""Below a sink of plain files: the facts of its run, written last."""
 _TIME = "r%Y%m%dT%H%M%S"
 
 
@@ -156,7 +156,7 @@ class RunStore:
         return pa.schema([f for f in table.schema() if f.name not in DATA["documents"].names])
 
     def commit(self, run: FinishedRun) -> dict[str, Any]:
-        """Make a run count, and clear its folder; what it says of itself.
+        """Commit a run and clear its folder. Returns its facts.
 
         Raises RunError where it does not fit on what was committed since it was planned.
         """
@@ -167,7 +167,7 @@ class RunStore:
 
     def commit_plain(self, run: FinishedRun) -> dict[str, Any]:
         """Make plain Parquet files complete: those of attempts that lost go, and ``run.json`` is
-        written last; what the run says of itself. Raises RunError where another was quicker."""
+        written last. Returns the facts of the run. Raises RunError if another was quicker."""
         chosen = {f"{f.table}/{f.path}" for one in run.done.values() for f in one.files}
         for name in DATA:
             for file in self.folder.names(f"{name}/{run.run_id}"):

@@ -1,4 +1,4 @@
-"""A Delta table as a source: the files of its latest snapshot, as its log says."""
+"""A Delta table as a source: the files of its latest snapshot, from its log."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def list_delta(path: str) -> tuple[int, list[SourceFile]]:
     """The latest version of the table, and its Parquet files.
 
     A file of a Delta table never changes: its version follows from its size and time. Raises
-    ConfigError where there is no such table, or its files are not all that says what is in it.
+    ConfigError if there is no such table, or its files alone do not determine its rows.
     """
     fs, inner = filesystem(path)
     try:

@@ -53,8 +53,8 @@ def table_errors(name: str, path: str) -> Iterator[None]:
     except StoreError:
         raise
     except (DeltaError, OSError) as error:
-        said = " ".join(_COLOURS.sub("", str(error)).split())
-        raise StoreError(f"the table {name}: {store_sentence(path, said)}") from error
+        message = " ".join(_COLOURS.sub("", str(error)).split())
+        raise StoreError(f"the table {name}: {store_sentence(path, message)}") from error
 
 
 class Retries:
@@ -292,6 +292,6 @@ class Tables:
 
 
 def same_type(one: pa.DataType, other: pa.DataType) -> bool:
-    """True if a table that says the one holds the other: names inside lists do not matter."""
+    """True if both are the same type in a Delta table: names inside lists do not matter."""
     left, right = (pa.schema([pa.field("x", type_)]) for type_ in (one, other))
     return Field.from_arrow(left.field(0)).type == Field.from_arrow(right.field(0)).type

@@ -1,4 +1,4 @@
-"""The ledger: one version of the table ``units``, which says what is live and which runs count."""
+"""The ledger: one version of the table ``units``, with the live units and the committed runs."""
 
 from __future__ import annotations
 

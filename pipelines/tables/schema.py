@@ -87,7 +87,7 @@ _ENTITY_FIELDS = [
     _field("boxes", pa.list_(BOX), "places on the pages, in pixels as page_sizes says"),
     _field("ocr_confidence", pa.float32(), "least confidence of the words that were read"),
     _field("attributes", pa.map_(pa.string(), pa.string()), "further facts, such as agreement"),
-    _field("model", pa.string(), "the model that said it", nullable=False),
+    _field("model", pa.string(), "the model that found it", nullable=False),
     _field("section", pa.string(), "normalised name of the section of the document it is in"),
     _field("assertion", _ASSERTION, "its status, with the cues; null where no stage decided it"),
     _field("codes", pa.list_(_CODE), "concepts of vocabularies it is linked to, the best first"),

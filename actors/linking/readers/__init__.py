@@ -1,4 +1,4 @@
-"""Readers of vocabulary files; the name of a file says its format."""
+"""Readers of vocabulary files; a file's name determines its format."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FORMATS = (
 def read(path: Path, language: str = "en") -> Iterator[Name]:
     """The names in a file; ``language`` (ISO 639-1) chooses where a format has several.
 
-    Raises VocabularyError for a name that says no format, and for what the file has wrong.
+    Raises VocabularyError for a name of no known format, and for an invalid file.
     """
     if not path.is_file():
         raise VocabularyError(f"{path}: no such file")

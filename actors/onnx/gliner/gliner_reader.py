@@ -95,7 +95,7 @@ class GlinerReader:
     ) -> GlinerDocument:
         """The document in words; one that cannot be read has its failure already.
 
-        ``guideline``: what to find instead of what the model file says.
+        ``guideline``: replaces that of the model file.
         """
         began = time.perf_counter()
         try:
@@ -109,7 +109,7 @@ class GlinerReader:
             if reading.failure is not None or document.text is None:
                 return reading
             self._cut(reading, plan, document.text)
-        except Exception as error:  # told by its type alone: its message may hold text
+        except Exception as error:  # reported by type alone: its message may hold text
             reading.failure = Failure(type(error).__name__, "the text could not be tokenized")
         reading.seconds = time.perf_counter() - began
         return reading
@@ -129,8 +129,8 @@ class GlinerReader:
     ) -> None:
         """Read the next windows of all of them, ``tokens`` of each.
 
-        A long document takes several calls. Where ``go_on`` says no, the batches that run are the
-        last: the other windows wait for the next call. Raises only where the model is lost to this
+        A long document takes several calls. Once ``go_on`` returns False, no more batches start:
+        the other windows wait for the next call. Raises only where the model is lost to this
         process.
         """
         runs = run_batches(

@@ -45,12 +45,12 @@ def released(
     """
     status, failure, steps = _outcome(pending, target)
     text = pending.document.text
-    whose = known.id or hashlib.sha256((text or "").encode()).hexdigest()
+    patient = known.id or hashlib.sha256((text or "").encode()).hexdigest()
     stated = pending.document.sections
     refine = refiner(target.refining)
     found = annotate(text, steps, target.merge, refine, stated, pending.reading)
     error_type = failure.type if failure else ""
-    return releaser.release(text, status, error_type, found, whose, known.names)
+    return releaser.release(text, status, error_type, found, patient, known.names)
 
 
 def deidentified_out(
@@ -85,7 +85,7 @@ def deidentified_out(
 def _outcome(
     pending: PendingDocument, target: Target
 ) -> tuple[Status, Failure | None, list[Extraction]]:
-    """The status of a document, why it failed, and what the models said of it."""
+    """Return a document's status, its failure, and the models' extractions."""
     if pending.failure is not None:
         return Status.FAILED, pending.failure, []
     steps = [pending.steps[name] for name in target.models]

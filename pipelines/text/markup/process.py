@@ -19,7 +19,7 @@ from pipelines.text.markup.parse import parsed
 SMALL = 100_000
 """Characters of the longest text that is parsed in this process."""
 MARKUP_SECONDS = 20.0
-"""CPU seconds that a text may take, unless the user says otherwise."""
+"""Default limit of CPU seconds for a text."""
 
 
 def visible_text(
