@@ -75,7 +75,7 @@ def runner(path: Path) -> Iterator[LlamaRunner]:
 def test_weights_are_mapped_and_locked_as_configured(
     path: Path, tmp_path: Path, mapped: bool, locked: bool
 ) -> None:
-    copy = shutil.copy(path, tmp_path / "own.gguf")
+    copy = Path(shutil.copy(path, tmp_path / "own.gguf"))
     before = _locked_kb()
     options = OPTIONS.model_copy(update={"use_mmap": mapped, "use_mlock": locked})
     runner = load(copy, options)
