@@ -173,11 +173,13 @@ def _reading(document: ReportDocument, number: Mapping[str, int]) -> Reading:
         notices.append(
             ("warn", "The model's output was truncated at its limit: entities may be missing.")
         )
-    notices += [("warn", f"{step}: {said}") for step, said in document.problems[:_MOST_PROBLEMS]]
+    notices += [
+        ("warn", f"{step}: {problem}") for step, problem in document.problems[:_MOST_PROBLEMS]
+    ]
     if len(document.problems) > _MOST_PROBLEMS:
         notices.append(("warn", f"{len(document.problems) - _MOST_PROBLEMS:,} more problems"))
     sheets = document.sheets() if document.sheets is not None else ()
-    unread = left_out(said for _, said in document.problems)
+    unread = left_out(problem for _, problem in document.problems)
     related = _related(document)
     return Reading(
         doc_id=document.doc_id,

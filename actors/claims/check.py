@@ -107,11 +107,11 @@ class _Document:
         return entity
 
     def _amount(self, claim: Claim, drug: Claim | None) -> Entity:
-        said = read_amount(claim.label, claim.text)
+        claimed = read_amount(claim.label, claim.text)
         places = [
             one
             for one, amount in self._amounts.items()
-            if one.label == claim.label and amount.supports(said)
+            if one.label == claim.label and amount.supports(claimed)
         ]
         attributes = {}
         if drug is not None:

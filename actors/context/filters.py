@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from actors.config.context import EntityFilter
-from actors.context.status import said
+from actors.context.status import status_names
 from actors.spans import Annotations, Entity
 
 
@@ -39,7 +39,7 @@ def _kept(entity: Entity, filters: Sequence[EntityFilter]) -> bool:
     if entity.start is None:
         return True
     names = {entity.label, entity.label.partition(".")[0]}
-    status = None if entity.assertion is None else said(entity.assertion) or {"present"}
+    status = None if entity.assertion is None else status_names(entity.assertion) or {"present"}
     for one in filters:
         if names.isdisjoint(one.labels):
             continue

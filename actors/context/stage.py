@@ -107,9 +107,9 @@ class ContextStage:
                 found = [decided(a, b, decides) for a, b in zip(found, by, strict=True)]
             assertions = dict(zip(places, found, strict=True))
             if self._stated is not None:
-                said = _stated_by(self._stated, entities, places)
-                assertions |= said
-                stated = set(said)
+                by_model = _stated_by(self._stated, entities, places)
+                assertions |= by_model
+                stated = set(by_model)
         starts = [section.start for section in sections]
         refined = tuple(
             self._refined(entity, assertions.get(index), sections, starts, index in stated)

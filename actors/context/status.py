@@ -89,7 +89,7 @@ def decided(assertion: Assertion, by: Assertion, statuses: Collection[str]) -> A
     return replace(assertion, **changes, cues=(*kept, *by.cues))
 
 
-def said(assertion: Assertion) -> set[str]:
+def status_names(assertion: Assertion) -> set[str]:
     """The statuses of an assertion, as a configuration names them; none: present."""
     names = {name for name in _FLAGS if getattr(assertion, name)}
     if assertion.experiencer is not Experiencer.PATIENT:

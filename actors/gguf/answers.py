@@ -77,7 +77,7 @@ def _entities(
     else:
         found = [
             ground(
-                [scored(placed, completion, model.pieces) for placed in part.said],
+                [scored(placed, completion, model.pieces) for placed in part.mentions],
                 text,
                 grounding,
                 model=config.name,

@@ -65,7 +65,7 @@ class Answer:
     def __init__(
         self, guideline: Guideline, completion: str, values: Iterable[JsonNode], bounds: Bounds
     ) -> None:
-        self.said: list[PlacedMention] = []
+        self.mentions: list[PlacedMention] = []
         self.problems: list[str] = []
         self._bounds = bounds
         self._completion = completion
@@ -160,7 +160,7 @@ class Answer:
         known = dict(fields)
         if any(key not in known for key in nodes):
             self._problem(f"{label}: unexpected key")
-        first = len(self.said)
+        first = len(self.mentions)
         values = {
             key: self._value(nodes.get(key), kind, f"{label}.{key}", f"{path}.{key}")
             for key, kind in fields
@@ -171,7 +171,7 @@ class Answer:
             if isinstance(kind, Enum) and values[key] is not None and key != PATH
         }
         if chosen:
-            self.said[first:] = [_with_attributes(one, chosen) for one in self.said[first:]]
+            self.mentions[first:] = [_with_attributes(one, chosen) for one in self.mentions[first:]]
         return values
 
     def _scalar(self, node: JsonNode | None, name: str, label: str, path: str) -> Json:
@@ -191,7 +191,7 @@ class Answer:
         if name != "date-time":
             attributes = {PATH: path} if path != label else {}
             mention = Mention(label, text, attributes=attributes)
-            self.said.append(PlacedMention(mention, (leaf.start, leaf.end)))
+            self.mentions.append(PlacedMention(mention, (leaf.start, leaf.end)))
         return text
 
     def _number(self, leaf: Leaf, name: str, label: str) -> int | float | None:

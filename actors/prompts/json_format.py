@@ -75,6 +75,6 @@ def by_guideline(
     def understand(completion: str, values: list[JsonNode]) -> Understood:
         bounds = Bounds.of(section)
         answer = Answer(guideline, completion, values, bounds)
-        return answer.said, answer.structured, answer.problems, bounds.met
+        return answer.mentions, answer.structured, answer.problems, bounds.met
 
     return understand

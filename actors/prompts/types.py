@@ -71,7 +71,7 @@ class ParsedAnswer:
     ``bounded``: a list or string reached its grammar limit, so there may be more.
     """
 
-    said: tuple[PlacedMention, ...] = ()
+    mentions: tuple[PlacedMention, ...] = ()
     structured: str | None = None
     reasoning: str | None = None
     problems: tuple[str, ...] = ()

@@ -243,10 +243,10 @@ def _get(system: Any, uri: str, source: str, target: Path, whole: bool) -> None:
     system.get_file(source, str(target))
     if not whole:
         return
-    said = system.info(source)
-    size, there = said.get("size"), target.stat().st_size
+    info = system.info(source)
+    size, there = info.get("size"), target.stat().st_size
     if isinstance(size, int) and size != there:
         raise WeightsError(f"{uri}: {target.name} has {there} bytes, expected {size}")
-    expected = getattr(said.get("lfs"), "sha256", None)
+    expected = getattr(info.get("lfs"), "sha256", None)
     if expected is not None and digest(target) != expected:
         raise WeightsError(f"{uri}: {target.name} does not match the hub's SHA-256")

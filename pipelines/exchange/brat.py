@@ -60,8 +60,8 @@ class BratExporter:
             yield f"{t}\t{self._entity(one.label)} {places}\t{words}\n"
             for word in status_words(one.entity):
                 attributes += 1
-                said = ATTRIBUTES.get(word)
-                rest = f"{said} {t}" if said else f"{EXPERIENCER} {t} {word}"
+                attribute = ATTRIBUTES.get(word)
+                rest = f"{attribute} {t}" if attribute else f"{EXPERIENCER} {t} {word}"
                 yield f"A{attributes}\t{rest}\n"
             for code in one.entity.codes:
                 codes += 1
@@ -129,9 +129,9 @@ def _id(value: str) -> str:
 
 
 def _note(entity: Entity) -> str:
-    said = []
+    notes = []
     if entity.score is not None:
-        said.append(f"score {entity.score:.3f}")
+        notes.append(f"score {entity.score:.3f}")
     if entity.section is not None:
-        said.append(f"section {entity.section}")
-    return ", ".join(said)
+        notes.append(f"section {entity.section}")
+    return ", ".join(notes)

@@ -59,9 +59,11 @@ def read_brat(files: Mapping[str, bytes], notes: Counter[str]) -> Iterator[GoldD
         related = related or bool(read.relations)
     for document in documents:
         # Where no file has an attribute, status was not annotated; and so for relations.
-        said = document.statements
-        said = Statements(said.status if status else None, said.relations if related else None)
-        yield replace(document, statements=said)
+        statements = document.statements
+        statements = Statements(
+            statements.status if status else None, statements.relations if related else None
+        )
+        yield replace(document, statements=statements)
 
 
 def doc_id(stem: str) -> str:

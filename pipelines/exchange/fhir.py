@@ -111,12 +111,12 @@ class FhirExporter:
         if not kind:
             self._lost[f"entities of the label {entity.label!r} (--resource names its type)"] += 1
             return ""
-        said = entity.assertion or Assertion()
-        if said.experiencer is not Experiencer.PATIENT:
+        assertion = entity.assertion or Assertion()
+        if assertion.experiencer is not Experiencer.PATIENT:
             self._lost["entities of a relative or another person"] += 1
-        elif said.hypothetical or said.conditional:
+        elif assertion.hypothetical or assertion.conditional:
             self._lost["hypothetical or conditional entities"] += 1
-        elif said.negated and kind == "Observation":
+        elif assertion.negated and kind == "Observation":
             self._lost["negated tests"] += 1
         else:
             return kind
@@ -217,13 +217,15 @@ def _condition(
     made: FhirElement = {"code": concept, "subject": subject}
     if sites := [{"text": words} for _, words in linked.of("body_part")]:
         made["bodySite"] = sites
-    said = entity.assertion
-    if said is None:
+    assertion = entity.assertion
+    if assertion is None:
         return made
-    verification = "refuted" if said.negated else "unconfirmed" if said.uncertain else "confirmed"
+    verification = (
+        "refuted" if assertion.negated else "unconfirmed" if assertion.uncertain else "confirmed"
+    )
     made["verificationStatus"] = _code("condition-ver-status", verification)
-    if not said.negated:
-        clinical = "inactive" if said.historical else "active"
+    if not assertion.negated:
+        clinical = "inactive" if assertion.historical else "active"
         made["clinicalStatus"] = _code("condition-clinical", clinical)
     return made
 
@@ -231,12 +233,12 @@ def _condition(
 def _medication(
     entity: Entity, concept: FhirElement, subject: FhirElement, linked: _Linked
 ) -> FhirElement:
-    said = entity.assertion
+    assertion = entity.assertion
     status = "unknown"
-    if said is not None and said.negated:
+    if assertion is not None and assertion.negated:
         status = "not-taken"
-    elif said is not None and not said.uncertain:
-        status = "completed" if said.historical else "active"
+    elif assertion is not None and not assertion.uncertain:
+        status = "completed" if assertion.historical else "active"
     made: FhirElement = {"status": status, "medicationCodeableConcept": concept, "subject": subject}
     if dosage := _dosage(linked):
         made["dosage"] = [dosage]

@@ -84,9 +84,11 @@ def read_label_studio(content: bytes, name: str, notes: Counter[str]) -> Iterato
         related = related or any(one.links for one in read)
     for document in documents:
         # Where no task has a choice, status was not annotated; and so for relations.
-        said = document.statements
-        said = Statements(said.status if status else None, said.relations if related else None)
-        yield replace(document, statements=said)
+        statements = document.statements
+        statements = Statements(
+            statements.status if status else None, statements.relations if related else None
+        )
+        yield replace(document, statements=statements)
 
 
 def _objects(values: Any, where: str, what: str) -> list[dict[str, Any]]:

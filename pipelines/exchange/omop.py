@@ -116,7 +116,7 @@ class OmopExporter:
             self._number += 1
             version = versions.get(entity.model)
             system = f"{self._options.system}; {entity.model}" + (f" {version}" if version else "")
-            said = None if entity.assertion is None else omop_modifiers(entity.assertion)
+            modifiers = None if entity.assertion is None else omop_modifiers(entity.assertion)
             place = at.of(entity.start)
             self._terms.add(
                 {
@@ -130,9 +130,9 @@ class OmopExporter:
                     "nlp_system": system[:_SHORT],
                     "nlp_date": written.date(),
                     "nlp_datetime": written.replace(tzinfo=None),
-                    "term_exists": said and said.term_exists,
-                    "term_temporal": said and said.term_temporal,
-                    "term_modifiers": said and said.term_modifiers,
+                    "term_exists": modifiers and modifiers.term_exists,
+                    "term_temporal": modifiers and modifiers.term_temporal,
+                    "term_modifiers": modifiers and modifiers.term_modifiers,
                 }
             )
 

@@ -223,10 +223,10 @@ def _key_style(keys: Sequence[LegendEntry]) -> str:
             rules.append(f"mark.k{i}:not(.hot){{background:none;border-bottom-width:1px}}")
             rules.append(f"mark.k{i}::after{{opacity:.75;font-weight:450}}")
         if key.tagged:
-            name, told = _css_string(key.name), _css_string(f", {key.name}")
+            name, spoken = _css_string(key.name), _css_string(f", {key.name}")
             # What comes after the slash is read aloud in place of what is drawn.
             rules.append(
-                f"mark.k{i}:not(.o)::after{{content:{name};content:{name} / {told} attr(data-s)}}"
+                f"mark.k{i}:not(.o)::after{{content:{name};content:{name} / {spoken} attr(data-s)}}"
             )
     return "\n".join(rules) + "\n"
 

@@ -64,7 +64,7 @@ def _status_text(word: str, entity: Entity, text: str | None) -> str:
     cues = [cue for cue in entity.assertion.cues if cue.attribute == attribute]
     if not cues or text is None:
         return word
-    said = ", ".join(
+    details = ", ".join(
         f"“{' '.join(text[cue.start : cue.end].split())}” ({cue.rule})" for cue in cues
     )
-    return f"{word}: {said}"
+    return f"{word}: {details}"

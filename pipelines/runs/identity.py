@@ -84,7 +84,7 @@ def _weights(model: StageConfig) -> list[str]:
     if model.weights is None:  # what comes in the package of the reader
         return [version("rapidocr")]
     files = folder_files(model)
-    return [said for file in model.weights.files for said in _file(*file, files)]
+    return [line for file in model.weights.files for line in _file(*file, files)]
 
 
 def _release(section: Deidentification) -> list[str]:
@@ -102,7 +102,7 @@ def _file(uri: str, sha256: Stated, files: FolderFiles | None) -> list[str]:
             chosen = [] if files.models[1:] else list(files.models)
             return [*stated, *chosen] if stated else [*_versions(uri), *chosen]
         rest = gguf_parts(uri)[len(stated) :]
-        return [*stated, *(said for part in rest for said in _versions(part))]
+        return [*stated, *(line for part in rest for line in _versions(part))]
     found = local_files(uri, files)
     return [*stated, *(f"{file.name} {digest(file)}" for file in found[len(stated) :])]
 

@@ -221,8 +221,8 @@ def _add_entities(measures: dict[Measure, Ratio], documents: pa.Table, entities:
     assertion = entities["assertion"]
     decided = pc.is_valid(assertion).to_numpy()
     for name in _STATUS:
-        said = pc.fill_null(pc.struct_field(assertion, name), False).to_numpy()
-        share("status", name, said, decided)
+        flags = pc.fill_null(pc.struct_field(assertion, name), False).to_numpy()
+        share("status", name, flags, decided)
     patient = pc.equal(pc.struct_field(assertion, "experiencer"), "patient")
     share("status", "of another person", ~pc.fill_null(patient, True).to_numpy(), decided)
     coded = pc.greater(pc.fill_null(pc.list_value_length(entities["codes"]), 0), 0).to_numpy()

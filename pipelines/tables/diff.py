@@ -16,7 +16,7 @@ from pipelines.tables.schema import DOCUMENTS
 from pipelines.tables.snapshot import Snapshot, TableName, among, keys_of
 
 _DOCUMENTS = ["doc_id", "content_hash", "status"]
-_SAID = ["label", "start", "end", "text"]
+_FOUND = ["label", "start", "end", "text"]
 _DIGESTS = pa.schema([("doc_id", pa.string()), ("ordinal", pa.int32()), ("digest", pa.string())])
 _NAMED = 20
 _KINDS = {
@@ -61,9 +61,9 @@ def compare(before: Snapshot, after: Snapshot) -> SnapshotDiff:
             _load(connection, f"{name}_entities", _DIGESTS, _digests(snapshot, keys, counter))
             connection.execute(
                 f"CREATE TABLE {name} AS SELECT d.doc_id, d.content_hash AS content, d.status, "
-                "coalesce(e.said, '') AS entities "
+                "coalesce(e.digests, '') AS entities "
                 f"FROM {name}_documents d LEFT JOIN (SELECT doc_id, "
-                "md5(string_agg(digest, '' ORDER BY ordinal)) AS said "
+                "md5(string_agg(digest, '' ORDER BY ordinal)) AS digests "
                 f"FROM {name}_entities GROUP BY doc_id) e ON d.doc_id = e.doc_id"
             )
         joined = "FROM a FULL OUTER JOIN b ON a.doc_id = b.doc_id WHERE"
@@ -101,12 +101,12 @@ def _documents(snapshot: Snapshot, keys: set[UnitKey]) -> Iterator[pa.Table]:
 
 def _digests(snapshot: Snapshot, keys: set[UnitKey], labels: Counter[str]) -> Iterator[pa.Table]:
     """Of each entity a digest, since its text must not be spilt to disk."""
-    for table in _rows(snapshot, "entities", keys, ["doc_id", "ordinal", *_SAID]):
+    for table in _rows(snapshot, "entities", keys, ["doc_id", "ordinal", *_FOUND]):
         labels.update(table["label"].to_pylist())
-        said = table.select(_SAID).to_pylist()
+        found_rows = table.select(_FOUND).to_pylist()
         digests = [
             hashlib.blake2b(repr(tuple(row.values())).encode(), digest_size=16).hexdigest()
-            for row in said
+            for row in found_rows
         ]
         columns = [table["doc_id"], table["ordinal"], pa.array(digests, pa.string())]
         yield pa.table(columns, schema=_DIGESTS)

@@ -165,7 +165,7 @@ def test_prompts_and_answers_are_cut_as_llama_cpp_cuts_them(
                     assert forced == tokens[place : place + len(forced)], (form, place)
                     assert state.consume(token)
                 assert state.complete
-                mention = made.parse(said).said[0].mention
+                mention = made.parse(said).mentions[0].mention
                 assert (mention.label, mention.text) == ("Drug", text[words.start : words.end])
     finally:
         model.close()

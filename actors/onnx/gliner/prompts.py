@@ -47,13 +47,13 @@ def names_of(guideline: Guideline, settings: GlinerPrompt) -> Iterator[tuple[int
     """
     seen: set[str] = set()
     for place, (name, label) in enumerate(guideline.labels.items()):
-        for said in _said(name, label, settings):
-            if said not in seen:
-                seen.add(said)
-                yield place, said
+        for words in _wordings(name, label, settings):
+            if words not in seen:
+                seen.add(words)
+                yield place, words
 
 
-def _said(name: str, label: Label, settings: GlinerPrompt) -> Iterator[str]:
+def _wordings(name: str, label: Label, settings: GlinerPrompt) -> Iterator[str]:
     definition = " ".join(label.definition.split())
     if settings.ask == "name" or not definition:
         yield name

@@ -28,7 +28,7 @@ def stated(text: str, *problems: tuple[str, str | None], **settings: Any) -> lis
     """Run the stage on a model's answer."""
     answer = {"PROBLEM": [{"name": name, "status": status} for name, status in problems]}
     parsed = made("template", ASKED).parse(json.dumps(answer))
-    entities = ground([placed.mention for placed in parsed.said], text)
+    entities = ground([placed.mention for placed in parsed.mentions], text)
     config = Context(languages=("en",), stated=StatedStatus.model_validate(settings))
     refined = ContextStage(config).refine(text, Annotations(tuple(entities))).entities
     assert [entity.label for entity in refined] == ["PROBLEM.name"] * len(problems)

@@ -166,9 +166,9 @@ def test_whatever_is_sampled_parses_and_is_verbatim(text: str, verbatim: str, se
     assert filled.keys() == {"A", "B"}
     assert parsed.bounded is any(len(words) == 3 for words in filled.values())
     assert parsed.bounded is bool(parsed.problems)
-    for said in parsed.said:
-        assert said.mention.text in text
-        assert said.mention.text == said.mention.text.strip()
+    for placed in parsed.mentions:
+        assert placed.mention.text in text
+        assert placed.mention.text == placed.mention.text.strip()
 
 
 def test_a_document_cannot_break_out_of_its_grammar() -> None:

@@ -30,7 +30,7 @@ def parsed(completion: str, form: str = "template", asked: Any = TWO) -> ParsedA
 
 
 def words(result: ParsedAnswer) -> list[tuple[str, str]]:
-    return [(said.mention.label, said.mention.text) for said in result.said]
+    return [(placed.mention.label, placed.mention.text) for placed in result.mentions]
 
 
 BOTH = [("DRUG", "aspirin"), ("TEST", "CT")]
@@ -69,8 +69,8 @@ def test_model_output_is_parsed(completion: str, problem: str | None) -> None:
         assert result.problems == ()
     else:
         assert any(found.startswith(problem) for found in result.problems)
-    for said in result.said:
-        assert completion[slice(*said.span)] == said.mention.text
+    for placed in result.mentions:
+        assert completion[slice(*placed.span)] == placed.mention.text
 
 
 def test_the_printed_result_of_the_card_is_placed_but_for_the_country() -> None:
@@ -80,8 +80,8 @@ def test_the_printed_result_of_the_card_is_placed_but_for_the_country() -> None:
         (FIXTURES / "card_result.txt").read_text(encoding="utf-8"),
         asked=shipped("clinical-note"),
     )
-    assert len(result.said) == 20
-    entities = ground([said.mention for said in result.said], note)
+    assert len(result.mentions) == 20
+    entities = ground([placed.mention for placed in result.mentions], note)
     lost = [(e.label, e.text) for e in entities if e.grounding is Grounding.UNGROUNDED]
     assert lost == [("COUNTRY", "United States")]
     assert {e.grounding for e in entities if e.start is not None} == {Grounding.EXACT}
@@ -117,7 +117,7 @@ def test_the_whole_type_language() -> None:
         "kinds": ["B"],
     }
     assert words(result) == [("DRUG", "aspirin"), ("dose.words", "5 mg")]
-    assert [dict(said.mention.attributes) for said in result.said] == [
+    assert [dict(placed.mention.attributes) for placed in result.mentions] == [
         {},
         {"unit": "mg", "path": "dose[0].words"},
     ]
@@ -156,7 +156,7 @@ def test_reasoning_is_kept_apart() -> None:
         result = parsed(completion)
         assert (result.reasoning, result.answer) == ('Is {"DRUG"} right?', answer)
         assert words(result) == BOTH
-        assert completion[slice(*result.said[0].span)] == "aspirin"
+        assert completion[slice(*result.mentions[0].span)] == "aspirin"
     cut = parsed("<think>Hm")
     assert (cut.reasoning, cut.problems) == ("Hm", ("truncated: the reasoning never ends",))
 
@@ -215,8 +215,8 @@ def test_every_cut_keeps_the_complete_items(
 def test_no_output_breaks_the_parser(completion: str) -> None:
     for form in ("template", "nuextract", "entity-list"):
         result = parsed(completion, form)
-        for said in result.said:
-            start, end = said.span
+        for placed in result.mentions:
+            start, end = placed.span
             assert 0 <= start <= end <= len(completion)
 
 
