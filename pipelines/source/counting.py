@@ -113,8 +113,8 @@ def _count_records(
 
 
 def _record_ids(rows: Iterable[Record], file: SourceFile, name: str | None) -> tuple[int, Digests]:
-    """How many rows there are, and the digests of their ids. Where the file is damaged after some
-    of them, the rest is one more row, which has no id and fails when it is read."""
+    """Count the rows and digest their ids. If the file is damaged after some of them, the rest is
+    one more row, which has no id and fails when it is read."""
     number = 0
     ids: list[Id] = []
     try:

@@ -31,7 +31,7 @@ PEEKED = 2_000
 
 
 def binary_kind(content: bytes) -> str | None:
-    """What a file is that is no text and no image, from its content; None for all others."""
+    """Identify a file that is neither text nor image from its content; None for all others."""
     if content.startswith(_ZIP):
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:

@@ -23,7 +23,7 @@ _DECLARED = re.compile(
     rb"|\{\\rtf.{0,100}?\\ansicpg(\d+))",
     re.IGNORECASE | re.DOTALL,
 )
-"""What XML, HTML and RTF state at their beginning."""
+"""Encoding declarations at the beginning of XML, HTML and RTF."""
 _ASCII_ESCAPES = ("iso2022", "hz", "utf-7")
 """Encodings that look like ASCII."""
 

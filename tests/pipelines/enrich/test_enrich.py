@@ -465,7 +465,7 @@ def test_the_marker_counts_the_snapshot_and_the_source(tmp_path: Path) -> None:
     assert outcome.marker["source"]["passed_over"] == {".odt": 1}
 
 
-def test_a_dry_run_says_what_a_retry_and_a_pass_would_do(lake: Lake, tmp_path: Path) -> None:
+def test_a_dry_run_shows_the_plan_of_a_retry_and_of_a_pass(lake: Lake, tmp_path: Path) -> None:
     lake.write("f", "f0", "f1", extra=FAILING)
     lake.enrich()
     config = {

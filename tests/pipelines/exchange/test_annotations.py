@@ -91,4 +91,4 @@ def test_a_document_twice_by_the_same_person_is_refused(
     row: dict[str, Any] = {"id": "n", "text": "Insulin.", "entities": []}
     path = lines(tmp_path / "a.jsonl", row | {"annotator": "ann"}, row | who)
     said = medspan("annotations", path, "--out", str(tmp_path / "out.jsonl"), code=2)
-    assert "another 'annotator'" in " ".join(said.split())
+    assert "different 'annotator'" in " ".join(said.split())
