@@ -48,6 +48,11 @@ def text_box(text: str) -> str:
     )
 
 
+def part(root: str, content: str) -> str:
+    """A part of its own, such as the styles."""
+    return f"<w:{root} {_NAMESPACES}>{content}</w:{root}>"
+
+
 def note(number: int) -> str:
     return f'<w:r><w:footnoteReference w:id="{number}"/></w:r>'
 
@@ -58,11 +63,13 @@ def word(
     footers: Mapping[str, str] | None = None,
     notes: Mapping[int, str] | None = None,
     first_page: bool = False,
-    more: Mapping[str, bytes] | None = None,
+    more: Mapping[str, bytes | str] | None = None,
+    related: Mapping[str, str] | None = None,
     before: str = "",
 ) -> bytes:
     """A document. ``headers`` and ``footers``: texts by their type (default, first, even);
-    ``before``: what precedes the root of the main part; ``more``: further entries of the archive.
+    ``before``: what precedes the root of the main part; ``more``: further entries of the archive;
+    ``related``: parts that the main part names, by their kind.
     """
     parts: dict[str, str] = {}
     relations, references = "", ""
@@ -81,6 +88,7 @@ def word(
         )
         parts["footnotes.xml"] = f"<w:footnotes {_NAMESPACES}>{each}</w:footnotes>"
         relations += _relation("notes", "footnotes", "footnotes.xml")
+    relations += "".join(_relation(kind, kind, name) for kind, name in (related or {}).items())
     section = f"<w:sectPr>{references}{'<w:titlePg/>' if first_page else ''}</w:sectPr>"
     parts["document.xml"] = (
         f"{before}<w:document {_NAMESPACES}><w:body>{''.join(body)}{section}</w:body></w:document>"

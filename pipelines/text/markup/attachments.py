@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pipelines.text.encoding import text_of
 from pipelines.text.errors import BadFileError, BadMarkupError
 from pipelines.text.markup.docx import docx_text
-from pipelines.text.markup.line_layout import Visible, joined
+from pipelines.text.markup.line_layout import Visible, joined, left_out_words
 
 _HTML = ("text/html", "application/xhtml+xml")
 _RTF = ("text/rtf", "application/rtf")
@@ -75,14 +75,6 @@ class Attachments:
         if kind in _RTF:
             return self._visible(text, "rtf")
         return self._visible(text, "cda") if xml else Visible(text)
-
-
-def left_out_words(what: str, counts: Counter[str]) -> tuple[str, ...]:
-    """The problem that names what was left out, the most first; none where nothing was."""
-    if not counts:
-        return ()
-    kinds = ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common())
-    return (f"{what} left out: {kinds}",)
 
 
 def media_type_name(kind: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
@@ -40,6 +41,14 @@ def joined(parts: Sequence[Visible], problems: Sequence[str] = ()) -> Visible:
     ]
     every = dict.fromkeys((*(one for part in parts for one in part.problems), *problems))
     return Visible("\n\n".join(part.text for part in parts), tuple(sections), tuple(every))
+
+
+def left_out_words(what: str, counts: Counter[str]) -> tuple[str, ...]:
+    """The problem that names what was left out, the most first; none where nothing was."""
+    if not counts:
+        return ()
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common())
+    return (f"{what} left out: {kinds}",)
 
 
 class Lines:

@@ -12,9 +12,9 @@ from typing import Any
 import hl7
 
 from pipelines.text.errors import BadMarkupError
-from pipelines.text.markup.attachments import Attachments, left_out_words, media_type_name
+from pipelines.text.markup.attachments import Attachments, media_type_name
 from pipelines.text.markup.html import html_text
-from pipelines.text.markup.line_layout import Lines, Visible, joined
+from pipelines.text.markup.line_layout import Lines, Visible, joined, left_out_words
 
 _TEXT_TYPES = frozenset({"FT", "ST", "TX"})
 _FIELDS = {"OBX": 5, "NTE": 3}

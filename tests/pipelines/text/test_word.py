@@ -7,7 +7,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from support.word import note, paragraph, run, table, text_box, word
+from support.word import note, paragraph, part, run, table, text_box, word
 
 from pipelines.config import Source
 from pipelines.source.read import read_units
@@ -82,6 +82,82 @@ def test_paragraphs_moved_and_deleted_are_where_they_stand_now() -> None:
         f'<w:moveTo w:id="2" w:author="x">{run("after")}</w:moveTo>',
     )
     assert docx_text(word(moved)).text == "after"
+
+
+HIDES = "<w:rPr><w:vanish/></w:rPr>"
+SHOWS = '<w:rPr><w:vanish w:val="0"/></w:rPr>'
+STYLES = part(
+    "styles",
+    "".join(
+        f'<w:style w:type="{type_}" w:styleId="{name}">{base}{more}</w:style>'
+        for type_, name, base, more in [
+            ("paragraph", "Hidden", "", HIDES),
+            ("character", "Letter", "", HIDES),
+            ("paragraph", "Child", '<w:basedOn w:val="Hidden"/>', ""),
+            ("paragraph", "Shown", '<w:basedOn w:val="Hidden"/>', SHOWS),
+            ("paragraph", "A", '<w:basedOn w:val="B"/>', ""),
+            ("paragraph", "B", '<w:basedOn w:val="A"/>', ""),
+        ]
+    ),
+)
+
+
+def _styled(style: str, *runs: str) -> str:
+    return paragraph(f'<w:pPr><w:pStyle w:val="{style}"/></w:pPr>', *runs)
+
+
+def test_text_that_a_style_hides_is_left_out_and_counted() -> None:
+    content = word(
+        _styled("Hidden", "never "),
+        _styled("Child", "never ", run("direct", '<w:vanish w:val="0"/>')),
+        _styled("Child", run(" both", '<w:rStyle w:val="Letter"/>')),
+        _styled("Shown", "shown"),
+        _styled("A", "loop"),
+        paragraph(run("never", '<w:rStyle w:val="Letter"/>'), "plain"),
+        more={"word/styles.xml": STYLES},
+        related={"styles": "styles.xml"},
+    )
+    found = docx_text(content)
+    assert found.text.split("\n") == ["direct", "both", "shown", "loop", "plain"]
+    assert found.problems == ("pieces of hidden text left out: 3",)
+
+
+def test_what_a_word_document_has_beside_its_text_is_named() -> None:
+    comments = "".join(
+        f'<w:comment w:id="{number}">{paragraph(text)}</w:comment>'
+        for number, text in enumerate(["check the dose", "done"])
+    )
+    numbered = '<w:pPr><w:numPr><w:ilvl w:val="0"/><w:numId w:val="1"/></w:numPr></w:pPr>'
+    level = '<w:lvl w:ilvl="0"><w:numFmt w:val="decimal"/></w:lvl>'
+    numbering = (
+        f'<w:abstractNum w:abstractNumId="0">{level}</w:abstractNum>'
+        '<w:num w:numId="1"><w:abstractNumId w:val="0"/></w:num>'
+    )
+    content = word(
+        paragraph("Aspirin", '<w:r><w:commentReference w:id="0"/></w:r>'),
+        paragraph(numbered, "Diabetes"),
+        '<m:oMathPara xmlns:m="urn:math"><m:r><m:t>x</m:t></m:r></m:oMathPara>',
+        more={
+            "word/comments.xml": part("comments", comments),
+            "word/numbering.xml": part("numbering", numbering),
+            "word/media/scan.png": b"x",
+            "word/embeddings/labs.xlsx": b"x",
+        },
+        related={
+            "comments": "comments.xml",
+            "numbering": "numbering.xml",
+            "aFChunk": "chunk.htm",
+        },
+    )
+    found = docx_text(content)
+    assert found.text == "Aspirin\nDiabetes\n\ncheck the dose\ndone"
+    assert set(found.problems) == {
+        "elements left out: 1 oMathPara",
+        "numbers of lists are not in the text",
+        "parts left out: 1 picture, 1 embedded file, 1 file in another format",
+        "review comments at the end of the text: 2",
+    }
+    assert docx_text(LETTER).problems == ("pieces of hidden text left out: 1",)
 
 
 def test_word_parts_without_text_are_not_opened() -> None:
