@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipelines.runs.store import RunStore
     from pipelines.tables.snapshot import Snapshot
 
+_CHARACTERS = 200_000  # of a document in a report, about 60 pages
 _SHEETS = 200  # page images in one report, about 100 kB each
 
 
@@ -205,7 +206,12 @@ def _documents(
     left = [_SHEETS]
     columns = ["steps", "problems", "tables", "fields", "marks"]
     # The report samples its input. Evenly spaced files bound how much of a large run is read.
-    for result in read_results(snapshot, run_id, most_files=limit, columns=columns):
+    results = read_results(
+        snapshot, run_id, most_files=limit, columns=columns, most_characters=_CHARACTERS
+    )
+    for result in results:
+        shown = len(result.text or "")
+        cut = f"the first {shown:,} of {result.characters:,} characters are shown"
         yield ReportDocument(
             doc_id=result.doc_id,
             status=Status(result.status),
@@ -216,6 +222,7 @@ def _documents(
             error_type=result.error_type,
             error_message=result.error_message,
             problems=[
+                *([("report", cut)] if shown < result.characters else []),
                 *(("source", problem) for problem in result.more["problems"] or ()),
                 *(
                     (step["model"], problem)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -51,6 +51,8 @@ class Result:
     sections: tuple[Section, ...] = ()
     relations: tuple[Relation, ...] = ()
     """By the places of their entities in ``entities``."""
+    characters: int = 0
+    """Of the whole text, of which ``text`` may be the beginning."""
     more: Mapping[str, Any] = field(default_factory=dict)
     """The further columns of the documents table that were asked for."""
 
@@ -61,10 +63,13 @@ def read_results(
     most_files: int = 0,
     columns: Sequence[str] = (),
     deidentified: bool = False,
+    most_characters: int | None = None,
 ) -> Iterator[Result]:
     """All live documents, or those that a run wrote, one file in memory at a time; with
     ``most_files`` those of so many files, evenly spread. ``columns``: further columns of the
     documents table, for ``Result.more``.
+
+    ``most_characters``: of a longer text only the beginning, with what is in it.
 
     ``deidentified``: the de-identified documents instead, with the entities, relations and sections
     in their new texts. Their tables have no ``source``, no pages and no ``steps``, which are then
@@ -90,7 +95,7 @@ def read_results(
                 if deidentified:
                     finished = committed.at(row["run_id"])
                     row = _ABSENT | {"steps": None, "finished_at": finished} | row
-                yield _result(row, entities, relations, columns)
+                yield _result(row, entities, relations, columns, most_characters)
 
 
 class _Committed:
@@ -117,19 +122,47 @@ def check_deidentified(snapshot: Snapshot) -> None:
 
 
 def _result(
-    row: dict[str, Any], entities: RowsById, relations: RowsById, columns: Sequence[str]
+    row: dict[str, Any],
+    entities: RowsById,
+    relations: RowsById,
+    columns: Sequence[str],
+    most: int | None,
 ) -> Result:
-    found = sorted(entities.of(row["doc_id"]), key=lambda one: int(one["ordinal"]))
+    text = row["text"] or ""
+    sections = tuple(map(row_section, row["sections"] or ()))
+    cut = most is not None and len(text) > most
+    kept = None
+    if most is not None and cut:
+        # Filtered as Arrow: as Python objects, the entities of a chart of 6 MB take a gigabyte.
+        end = pc.field("end")
+        kept = (end <= most) | end.is_null()
+        row = row | {"text": text[:most]}
+        sections = tuple(_until(most, one) for one in sections if one.start < most)
+    found = sorted(entities.of(row["doc_id"], kept), key=lambda one: int(one["ordinal"]))
     return Result(
         **{name: row[name] for name in _COLUMNS}
-        | {
-            "page_sizes": tuple(row["page_sizes"] or ()),
-            "sections": tuple(map(row_section, row["sections"] or ())),
-        },
+        | {"page_sizes": tuple(row["page_sizes"] or ()), "sections": sections},
         entities=tuple(map(row_entity, found)),
-        relations=tuple(map(row_relation, relations.of(row["doc_id"]))),
+        relations=_among(found, relations, row["doc_id"], cut),
+        characters=len(text),
         more={name: row[name] for name in columns},
     )
+
+
+def _until(end: int, section: Section) -> Section:
+    return replace(section, end=min(section.end, end), heading_end=min(section.heading_end, end))
+
+
+def _among(
+    entities: Sequence[dict[str, Any]], relations: RowsById, doc_id: str, cut: bool
+) -> tuple[Relation, ...]:
+    """The relations between these entities of a document, by their places."""
+    if not cut:
+        return tuple(map(row_relation, relations.of(doc_id)))
+    place_of = {row["ordinal"]: place for place, row in enumerate(entities)}
+    kept = pc.field("head").isin([*place_of]) & pc.field("tail").isin([*place_of])
+    found = map(row_relation, relations.of(doc_id, kept))
+    return tuple(replace(one, head=place_of[one.head], tail=place_of[one.tail]) for one in found)
 
 
 class RowsById:
@@ -150,12 +183,13 @@ class RowsById:
             self._places[doc_id] = (start, end)
             start = end
 
-    def of(self, doc_id: str) -> list[dict[str, Any]]:
+    def of(self, doc_id: str, kept: pc.Expression | None = None) -> list[dict[str, Any]]:
         """The rows of a document, in the order of their file."""
         if self._table is None or doc_id not in self._places:
             return []
         start, end = self._places[doc_id]
-        found: list[dict[str, Any]] = self._table.take(self._order[start:end]).to_pylist()
+        rows = self._table.take(self._order[start:end])
+        found: list[dict[str, Any]] = (rows if kept is None else rows.filter(kept)).to_pylist()
         return found
 
 
