@@ -72,12 +72,12 @@ class _Strings:
 
     def __init__(self, column: Any) -> None:
         _, offsets, content = column.buffers()
-        self._starts = np.frombuffer(offsets, dtype=np.int32)[column.offset :]
+        # Indexing a memoryview gives Python's own integers, several times faster than numpy.
+        self._starts = memoryview(offsets).cast("B").cast("i")[column.offset :]
         self._bytes = memoryview(content if content is not None else b"")
 
     def __getitem__(self, at: int) -> str:
-        start, end = self._starts[at : at + 2].tolist()
-        return str(self._bytes[start:end], "utf-8")
+        return str(self._bytes[self._starts[at] : self._starts[at + 1]], "utf-8")
 
 
 class VocabularyIndex:

@@ -22,10 +22,14 @@ class LookupTerms:
         self._text = text
         self._annotations = annotations
         self._asides: dict[tuple[str, str], str] | None = None
+        self._written_out: dict[str, str | None] = {}
 
     def written_out(self, entity: Entity) -> str | None:
         """The text of an entity with the short forms that the document defines replaced."""
-        return written_out(entity.text, self._annotations.abbreviations)
+        known = self._written_out
+        if entity.text not in known:
+            known[entity.text] = written_out(entity.text, self._annotations.abbreviations)
+        return known[entity.text]
 
     def aside(self, entity: Entity) -> str | None:
         """The entity of the same label that a short form, which is not defined, seems to stand for.

@@ -101,12 +101,13 @@ class VocabularyWords:
         words, dice = self._ending_otherwise(stem) if known else self._alike_in_trigrams(stem)
         index = self.index
         found = []
+        own = _prefix(stem)
         for word, shares in zip(words.tolist(), dice.tolist(), strict=True):
             spelling = index.spelling(word)
             similarity = _by_prefix(stem, spelling)
             if not known:
                 similarity = max(similarity, DICE_SHARE * shares // 1000, _misspelt(stem, spelling))
-            if similarity >= LEAST_SIMILARITY and not _opposite(stem, spelling):
+            if similarity >= LEAST_SIMILARITY and not _opposite(own, spelling):
                 found.append((word, min(FULL - 5, similarity)))
         return found
 
@@ -118,8 +119,10 @@ class VocabularyWords:
         lists = [self.index.gram_words[at] for at in places]
         if sum(map(len, lists)) > MOST_GRAM_POSTINGS:
             return _NONE, _NONE
-        words, shared = self._sums.add(np.concatenate(lists), 1)
-        words = words[shared == BEGINNING]
+        words, *others = sorted(lists, key=len)
+        for other in others:  # all are in ascending order
+            found = other.searchsorted(words)
+            words = words[other.take(found, mode="clip") == words]
         return words, words
 
     def _alike_in_trigrams(self, stem: str) -> tuple[Int32Array, Int32Array]:
@@ -149,16 +152,26 @@ class VocabularyWords:
 
 def _by_prefix(one: str, other: str) -> int:
     """The similarity of words that differ in their ends only, such as a noun and its adjective."""
+    short, long = len(one), len(other)
+    if short > long:
+        short, long = long, short
+    if long - short > 5:
+        return 0
     shared = Prefix.similarity(one, other)
-    short, long = sorted((len(one), len(other)))
     if shared < 4 or shared < short - min(2, 2 * (shared - 4)) or long - shared > 5:
         return 0
     return FULL * 2 * shared // (short + long)
 
 
-def _opposite(one: str, other: str) -> bool:
-    """True if two words differ in a prefix that turns the meaning: hypertension, hypotension."""
-    (prefix, rest), (other_prefix, other_rest) = _prefix(one), _prefix(other)
+def _opposite(one: tuple[str, str], word: str) -> bool:
+    """True if words differ in a prefix that turns the meaning: hypertension, hypotension.
+
+    ``one``: the prefix and the rest of the first.
+    """
+    prefix, rest = one
+    if not word.endswith(rest):
+        return False
+    other_prefix, other_rest = _prefix(word)
     return prefix != other_prefix and rest == other_rest
 
 

@@ -62,7 +62,7 @@ class Similar:
         ]
         if not postings:
             return np.empty(0, dtype=np.int32)
-        postings.sort(key=lambda posting: posting[:3])
+        postings.sort()  # no two have the same word of the mention and of the vocabulary
         taken: list[Int32Array] = []
         sizes: list[int] = []
         left = MOST_POSTINGS

@@ -93,15 +93,15 @@ class _Links:
         if long is not None:
             # What the document defines goes before what others mean by the same letters.
             hits = lookup.find(long, most, threshold)
-            hits = tuple(replace(hit, how=ABBREVIATION) for hit in hits)
+            hits = _by(ABBREVIATION, hits)
         if not hits and aside is not None and not lookup.knows(text):
             hits = lookup.find(aside, most, threshold)
-            hits = tuple(replace(hit, how=ABBREVIATION) for hit in hits)
+            hits = _by(ABBREVIATION, hits)
         if not hits:
             hits = lookup.find(text, most, threshold)
         if details and (product := lookup.product(long or text, details)):
             rest = tuple(hit for hit in hits if hit.concept != product.concept)
-            hits = (replace(product, how=RELATIONS), *rest)[:most]
+            hits = (*_by(RELATIONS, (product,)), *rest)[:most]
         return tuple(self._code(hit) for hit in hits)
 
     def _code(self, hit: Hit) -> Code:
@@ -111,6 +111,10 @@ class _Links:
             parents = tuple(index.code(one) for one in index.parents[hit.concept].tolist())
         code, term = index.code(hit.concept), index.term(hit.concept)
         return Code(self.manifest.name, code, term, hit.score, hit.how, parents)
+
+
+def _by(how: str, hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
+    return tuple(Hit(hit.concept, hit.score, how) for hit in hits)
 
 
 def _details(annotations: Annotations) -> dict[int, tuple[str, ...]]:
