@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actors.config.context import Context
-from actors.config.linking import Linking
+from actors.config.linking import Linking, Pooling
 from actors.config.merge import Merge
+from actors.config.onnx import FolderWeights
 from actors.config.relations import Relations
 from actors.context import ContextStage
 from actors.context.filters import apply_filters
@@ -19,6 +20,9 @@ from actors.merge import merge
 from actors.pages import OcrResult, find_fields, find_tables, place
 from actors.spans import Annotations, Extraction, Refine, Section
 from pipelines.stages import Stage
+
+if TYPE_CHECKING:
+    from actors.linking.vectors import Encoder
 
 _KEPT = 8
 
@@ -92,10 +96,16 @@ def _with_filters(config: Context) -> Refine:
     return refine
 
 
+def _load_encoder(weights: FolderWeights, pooling: Pooling) -> Encoder:
+    from actors.onnx.text_embedding import TextEncoder  # imported here: only it needs onnxruntime
+
+    return TextEncoder(weights, pooling)
+
+
 def _with_lock(config: Linking) -> Refine:
     from actors.linking import LinkingStage  # imported here: only linking needs its libraries
 
-    stage, lock = LinkingStage(config), Lock()
+    stage, lock = LinkingStage(config, _load_encoder), Lock()
 
     def refine(text: str, annotations: Annotations) -> Annotations:
         with lock:

@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
 from actors.config.base import ConfigSection
 from actors.config.load import STARTERS, ConfigError, resolve
+from actors.config.onnx import FolderWeights
 
 _STARTER = "starter:"
+
+
+Pooling = Literal["mean", "cls"]
+"""How an embedding model's vector of a text is made: the mean of its tokens' vectors, or the first
+one."""
+
+
+class NameEmbedding(ConfigSection):
+    """A text-embedding model, the last resort for mentions that no other lookup links."""
+
+    weights: FolderWeights = Field(
+        description="A folder with the ONNX model and tokenizer.json, as given to `medspan "
+        "vocabulary build --embedding`."
+    )
+    threshold: float = Field(
+        0.8,
+        gt=0,
+        le=1,
+        description="Minimum cosine of a mention and a name. It depends on the model: tune it on "
+        "examples.",
+    )
 
 
 class LinkedVocabulary(ConfigSection):
@@ -28,7 +51,11 @@ class LinkedVocabulary(ConfigSection):
         description="Those of `labels` that are drugs: salts and dose forms may differ, and "
         "strength and form from relations choose the clinical drug.",
     )
-
+    embedding: NameEmbedding | None = Field(
+        None,
+        description="A model that compares a mention with all names if it matches none and "
+        "resembles none.",
+    )
     link: str | None = Field(
         None,
         pattern=r"^https?://[^\s{}]*\{code\}[^\s{}]*$",
@@ -44,7 +71,11 @@ class Linking(ConfigSection):
 
     vocabularies: tuple[LinkedVocabulary, ...] = Field(min_length=1)
     top_k: int = Field(
-        1, ge=1, le=20, description="Maximum codes per entity and vocabulary, best first."
+        1,
+        ge=1,
+        le=20,
+        description="Maximum codes per entity and vocabulary, best first. A mention that combines "
+        "several names (breast and lung cancer) gets a code for each, even if that is more.",
     )
     threshold: float = Field(
         0.65,
@@ -69,7 +100,12 @@ def resolve_linking(linking: Linking, holder: Path) -> Linking:
                 f"{holder}:\n  vocabularies.{at}.drugs: {', '.join(unknown)}: not among its labels"
             )
         index = _starter(vocabulary.index) or resolve(vocabulary.index, holder)
-        resolved.append(vocabulary.model_copy(update={"index": index}))
+        embedding = vocabulary.embedding
+        if embedding is not None:
+            model = resolve(embedding.weights.model, holder)
+            weights = embedding.weights.model_copy(update={"model": model})
+            embedding = embedding.model_copy(update={"weights": weights})
+        resolved.append(vocabulary.model_copy(update={"index": index, "embedding": embedding}))
     return linking.model_copy(update={"vocabularies": tuple(resolved)})
 
 

@@ -16,7 +16,7 @@ RESULTS: Mapping[str, int] = {
     "engine": 2,
     "gliner": 2,
     "grounding": 1,
-    "linking": 2,
+    "linking": 3,
     "merge": 1,
     "ocr": 4,
     "onnx": 1,

@@ -26,6 +26,7 @@ from actors.arrays import Int32Array
 from actors.linking import term_keys
 from actors.linking.grams import grams
 from actors.linking.substitutes import learn
+from actors.linking.vectors import Encoder, write_vectors
 from actors.linking.vocabulary import Vocabulary, VocabularyError
 from actors.linking.wordclasses import LIGHT
 
@@ -42,8 +43,10 @@ TABLES = ("concepts", "types", "names", "words", "keys", "grams")
 Hashes = npt.NDArray[np.uint64]
 
 
-def build_index(vocabulary: Vocabulary, folder: Path) -> Path:
+def build_index(vocabulary: Vocabulary, folder: Path, encoder: Encoder | None = None) -> Path:
     """The index of a vocabulary, as ``folder/<name>-<version>``; returns its path.
+
+    ``encoder``: the index holds the vectors of all names, too.
 
     The folder appears whole or not at all. Raises VocabularyError where it exists, and for a name
     or version that cannot be part of a folder's name.
@@ -63,12 +66,13 @@ def build_index(vocabulary: Vocabulary, folder: Path) -> Path:
     scratch.mkdir()
     try:
         digest = hashlib.sha256()
-        for name, table in _tables(vocabulary).items():
+        names = _Names(vocabulary)
+        for name, table in _tables(vocabulary, names).items():
             _write(table, scratch / f"{name}.arrow")
             with (scratch / f"{name}.arrow").open("rb") as written:
                 while block := written.read(1 << 22):
                     digest.update(block)
-        manifest = {
+        manifest: dict[str, Any] = {
             "format": FORMAT,
             "name": vocabulary.name,
             "version": vocabulary.version,
@@ -76,6 +80,8 @@ def build_index(vocabulary: Vocabulary, folder: Path) -> Path:
             "terms": vocabulary.terms,
             "digest": digest.hexdigest(),
         }
+        if encoder is not None:
+            manifest["embedding"] = write_vectors(names.terms, encoder, scratch)
         (scratch / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         scratch.rename(target)
     finally:
@@ -83,8 +89,7 @@ def build_index(vocabulary: Vocabulary, folder: Path) -> Path:
     return target
 
 
-def _tables(vocabulary: Vocabulary) -> dict[str, pa.Table]:
-    names = _Names(vocabulary)
+def _tables(vocabulary: Vocabulary, names: _Names) -> dict[str, pa.Table]:
     return {
         "concepts": _concepts(vocabulary),
         "types": pa.table({"type": pa.array(_types(vocabulary), pa.string())}),
@@ -121,6 +126,8 @@ class _Names:
     """All names of a vocabulary as word ids, and what is found by them."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
+        self.terms: list[str] = []
+        """Each name as the vocabulary writes it."""
         first_seen: dict[str, int] = {}
         flat, lengths, concept_of, key_names = array("i"), array("i"), array("i"), array("i")
         preferred, keys = array("b"), array("Q")
@@ -142,6 +149,7 @@ class _Names:
                 lengths.append(len(distinct))
                 concept_of.append(at)
                 preferred.append(place == 0)
+                self.terms.append(term)
         self._spellings = list(first_seen)
         hashes = np.fromiter(
             map(term_keys.key, self._spellings), dtype=np.uint64, count=len(first_seen)

@@ -15,19 +15,40 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from actors.arrays import Int32Array
+from actors.config.linking import Pooling
 from actors.linking.build import FORMAT, MANIFEST, Hashes
+from actors.linking.vectors import FILE as VECTORS
+from actors.linking.vectors import NameVectors
 from actors.linking.vocabulary import VocabularyError
 
 
 @dataclass(frozen=True, slots=True)
+class EmbeddingManifest:
+    """What an index says of its names' vectors.
+
+    ``model``: the digest of the model that made them. ``digest``: that of their file.
+    """
+
+    model: str
+    pooling: Pooling
+    dimensions: int
+    scale: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
-    """The metadata of an index; ``digest`` covers every byte of its tables."""
+    """The metadata of an index; ``digest`` covers every byte of its tables.
+
+    ``embedding``: None if the index has no vectors.
+    """
 
     name: str
     version: str
     concepts: int
     terms: int
     digest: str
+    embedding: EmbeddingManifest | None = None
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -36,7 +57,8 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         layout = content.pop("format")
-        manifest = Manifest(**content)
+        embedding = content.pop("embedding", None)
+        manifest = Manifest(**content, embedding=embedding and EmbeddingManifest(**embedding))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise VocabularyError(
             f"{path}: not a vocabulary index; build one with `medspan vocabulary build`"
@@ -84,6 +106,7 @@ class VocabularyIndex:
     """The tables of an index. Opening maps files and reads nothing else."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self.manifest = read_manifest(folder)
         concepts = _open(folder, "concepts")
         self._codes, self._terms = _Strings(concepts["code"]), _Strings(concepts["term"])
@@ -109,6 +132,17 @@ class VocabularyIndex:
         grams = _open(folder, "grams")
         self._grams: npt.NDArray[np.int64] = _numbers(grams["gram"])
         self.gram_words = _lists(grams["words"])
+
+    def vectors(self) -> NameVectors:
+        """The vectors of the names; raises VocabularyError where the index has none."""
+        embedding = self.manifest.embedding
+        if embedding is None:
+            raise VocabularyError(
+                f"{self._folder}: has no vectors of its names; build it with "
+                "`medspan vocabulary build --embedding MODEL`"
+            )
+        column = _open(self._folder, VECTORS.removesuffix(".arrow"))["vector"]
+        return NameVectors(column, embedding.scale)
 
     def code(self, concept: int) -> str:
         """The code of a concept."""

@@ -1,25 +1,30 @@
 """The concepts of a name in one vocabulary, best first.
 
-Keys are tried from the strictest on, and the first that finds something answers; only then are
-similar names searched. Of equally good concepts the one comes first that: has a type that the
-configuration lists earlier; has the name as its preferred one; has the lower code.
+Keys are tried from the strictest on, and the first that finds something answers; then those of the
+names that a mention joins; then similar names are searched, and last those whose vectors are near,
+where there is an embedding model. Of equally good concepts the one comes first that: has a type
+that the configuration lists earlier; has the name as its preferred one; has the lower code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from actors.arrays import Int32Array
+from actors.arrays import BoolArray, Float32Array, Int32Array
 from actors.linking import term_keys
+from actors.linking.composite import readings
 from actors.linking.index import VocabularyIndex
 from actors.linking.similar import Similar
 from actors.linking.strengths import in_milligrams
+from actors.linking.vectors import MILLION, NameVectors
 
 EXACT, FOLDED, SIMILAR = "exact", "folded", "similar"
-_SCORES = {"exact": 1.0, "folded": 0.97, "joined": 0.95, "bare": 0.9}
+COMPOSITE, EMBEDDING = "composite", "embedding"
+_SCORES = {"exact": 1.0, "folded": 0.97, "joined": 0.95, "bare": 0.9, COMPOSITE: 0.9}
 MOST_SIMILAR = 0.89
 """The score of a similar name whose words all match: below that of any key."""
 
@@ -33,10 +38,23 @@ class Hit:
     how: str
 
 
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The vectors of an index's names, and the model that makes those of mentions.
+
+    ``least``: the smallest cosine that counts, in millionths.
+    """
+
+    vectors: NameVectors
+    encode: Callable[[str], Float32Array]
+    least: int
+
+
 class Lookup:
     """Looks names up in an index.
 
     ``types``: only concepts with one of these; none: all. ``drugs``: salts and forms may differ.
+    ``embedded``: searched where nothing else finds a name.
     """
 
     def __init__(
@@ -46,6 +64,7 @@ class Lookup:
         *,
         types: tuple[str, ...] = (),
         drugs: bool = False,
+        embedded: Embedded | None = None,
     ) -> None:
         self._index = index
         self._similar = similar
@@ -54,26 +73,108 @@ class Lookup:
             index.types.index(name): at for at, name in enumerate(types) if name in index.types
         }
         self._all = not types
+        self._embedded = embedded
 
     def find(self, text: str, most: int, threshold: float) -> tuple[Hit, ...]:
-        """At most ``most`` concepts for a name, none below ``threshold``; best first."""
+        """At most ``most`` concepts for a name, none below ``threshold``; best first.
+
+        A mention that joins several names has one for each, be they more than ``most``.
+        """
         words = term_keys.words(text)
         if not words:
             return ()
         stems = term_keys.stems(words)
+        hits = self._by_any_key(words, stems, most, threshold)
+        if not hits and (hits := self._joined(text, stems, threshold)):
+            most = max(most, len(hits))
+        if not hits:
+            similar = self._similar_concepts(stems, most, threshold)
+            return similar or self._nearest(text, most)
+        if len(hits) < most:
+            known = {hit.concept for hit in hits}
+            more = self._similar_concepts(stems, most + len(hits), threshold)
+            hits += [hit for hit in more if hit.concept not in known]
+        return tuple(hits[:most])
+
+    def _by_any_key(
+        self, words: list[str], stems: list[str], most: int, threshold: float
+    ) -> list[Hit]:
         for names, how in self._by_key(words, stems):
-            if _SCORES[how] < threshold:
-                continue
-            found = self._equal(names, most)
-            if found:
+            if _SCORES[how] >= threshold and (found := self._equal(names, most)):
                 label = EXACT if how == "exact" else FOLDED
-                hits = [Hit(concept, _SCORES[how], label) for concept, _ in found]
-                if len(hits) < most:
-                    known = {hit.concept for hit in hits}
-                    more = self._similar_concepts(stems, most + len(hits), threshold)
-                    hits += [hit for hit in more if hit.concept not in known]
-                return tuple(hits[:most])
-        return self._similar_concepts(stems, most, threshold)
+                return [Hit(concept, _SCORES[how], label) for concept, _ in found]
+        return []
+
+    def _joined(self, text: str, stems: list[str], threshold: float) -> list[Hit]:
+        """The best concept of each name that a mention joins, if keys find all of them.
+
+        The concept that is most similar to the whole mention comes first, if it is one of them or
+        has a name with all of its words: "breast and ovarian cancer" may be a syndrome of that name
+        as well.
+        """
+        score = _SCORES[COMPOSITE]
+        if score < threshold:
+            return []
+        concepts = next(filter(None, map(self._all_by_key, readings(text))), None)
+        if concepts is None:
+            return []
+        whole: list[Hit] = []
+        for hit in self._similar_concepts(stems, 1, threshold):
+            if hit.concept in concepts:
+                concepts = (hit.concept, *(one for one in concepts if one != hit.concept))
+            elif self._has_all(hit.concept, stems):
+                whole, score = [hit], hit.score
+        return [*whole, *(Hit(concept, score, COMPOSITE) for concept in concepts)]
+
+    def _all_by_key(self, names: tuple[str, ...]) -> tuple[int, ...]:
+        """The best concept of each name; empty unless keys find all of them."""
+        found: dict[int, None] = {}
+        for name in names:
+            words = term_keys.words(name)
+            hits = self._by_any_key(words, term_keys.stems(words), 1, 0) if words else []
+            if not hits:
+                return ()
+            found[hits[0].concept] = None
+        return tuple(found)
+
+    def _has_all(self, concept: int, stems: list[str]) -> bool:
+        """True if a similar name of this concept has a word for each of these stems."""
+        names, _ = self._similar.find(stems)
+        own = names[self._index.concept_of[names] == concept].tolist()
+        return any(self._similar.has_all(name, stems) for name in own)
+
+    def _whole(self, names: Int32Array, stems: list[str]) -> BoolArray:
+        """Which of some names have all of these stems."""
+        wanted = {self._index.word(term_keys.key(one)) for one in stems}
+        words = self._index.name_words
+        return np.array([wanted <= set(words[name].tolist()) for name in names], dtype=bool)
+
+    def _nearest(self, text: str, most: int) -> tuple[Hit, ...]:
+        """The concepts whose names have the vectors nearest to that of a mention."""
+        if self._embedded is None:
+            return ()
+        names, cosines = self._embedded.vectors.nearest(
+            self._embedded.encode(text), self._embedded.least, self._names_of_types
+        )
+        found = self._ranked(names, cosines, most) if len(names) else []
+        return tuple(
+            Hit(concept, round(cosine / MILLION * MOST_SIMILAR, 4), EMBEDDING)
+            for concept, cosine in found
+        )
+
+    @cached_property
+    def _names_of_types(self) -> Int32Array | None:
+        """The names of the concepts that this lookup may find; None: all."""
+        if self._all:
+            return None
+        types = self._index.concept_types
+        wanted = np.zeros(len(self._index.types) + 1, dtype=bool)
+        wanted[list(self._rank_of)] = True
+        owners = np.repeat(np.arange(len(types.starts) - 1), np.diff(types.starts))
+        concepts = np.zeros(len(types.starts) - 1, dtype=bool)
+        first, last = types.starts[0], types.starts[-1]
+        concepts[owners[wanted[types.values[first:last]]]] = True
+        return np.flatnonzero(concepts[self._index.concept_of]).astype(np.int32)
 
     def knows(self, text: str) -> bool:
         """True if a concept has this name, ignoring case, accents, plural and word order."""
@@ -104,9 +205,7 @@ class Lookup:
     def _product(self, text: str, details: tuple[str, ...]) -> Hit | None:
         stems = term_keys.stems(term_keys.words(" ".join((text, *details))))
         names, scores = self._similar.find(stems)
-        wanted = [self._index.word(term_keys.key(one)) for one in dict.fromkeys(stems)]
-        whole = [set(wanted) <= set(self._index.name_words[name].tolist()) for name in names]
-        kept = np.array(whole, dtype=bool)
+        kept = self._whole(names, stems)
         for concept, score in self._ranked(names[kept], scores[kept], 1):
             return Hit(concept, round(score / 1e6, 4), SIMILAR)
         return None

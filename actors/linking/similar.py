@@ -44,6 +44,12 @@ class Similar:
         """(names, similarities in millionths), best first, then by the order of the vocabulary."""
         return self._found(tuple(sorted(dict.fromkeys(stems[:MOST_WORDS]))))
 
+    def has_all(self, name: int, stems: list[str]) -> bool:
+        """True if each stem matches a word of this name."""
+        words = set(self._index.name_words[name].tolist())
+        matched = (self._words.neighbours(stem).words.tolist() for stem in stems)
+        return not any(words.isdisjoint(near) for near in matched)
+
     def _find(self, stems: tuple[str, ...]) -> tuple[Int32Array, Int32Array]:
         words = [self._words.neighbours(one) for one in stems]
         total = sum(one.weight for one in words)

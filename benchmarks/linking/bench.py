@@ -6,6 +6,10 @@ A mention counts as right at k where one of its k best concepts is one of its go
 how BioSyn and the evaluations after it count mentions with several codes. Mentions with codes that
 the vocabulary lacks count as wrong; `reach` is the share of the others. All systems get the same
 mentions, with the abbreviations written out that the document defines. Peers need scikit-learn.
+
+With --embedding MODEL, a folder of a text-embedding ONNX model, `product` and `embedding` report the
+share of mentions with a code at the product's threshold, and of those that are right, without and
+with that model.
 """
 
 from __future__ import annotations
@@ -22,10 +26,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from actors.config.linking import LinkedVocabulary, Linking
+from actors.config.linking import LinkedVocabulary, Linking, NameEmbedding, Pooling
+from actors.config.onnx import FolderWeights
 from actors.linking import LinkingStage, build_index, gather, read
 from actors.linking.lookup_terms import written_out
+from actors.linking.vectors import Encoder
 from actors.linking.vocabulary import Vocabulary
+from actors.memory import cores
+from actors.onnx.text_embedding import TextEncoder
 from actors.spans import Annotations, Entity
 from benchmarks.linking import corpora, peers, scale
 from benchmarks.machine import machine
@@ -33,6 +41,7 @@ from benchmarks.machine import machine
 _MOST = 5
 _THRESHOLD = 0.3
 """Low, since accuracy is asked of every mention; the default of the product is higher."""
+_PRODUCT_THRESHOLD = Linking.model_fields["threshold"].default
 
 
 def main() -> None:
@@ -57,6 +66,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--vocab", type=Path, required=True, help="<vocabulary>.tsv.gz")
     parser.add_argument("--terms", type=int, default=3_000_000, help="0: no synthetic vocabulary")
     parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--embedding", metavar="MODEL", help="a text-embedding model's folder")
+    parser.add_argument("--pooling", choices=("mean", "cls"), default="mean")
+    parser.add_argument("--cosine", type=float, default=0.8, help="the least that counts")
     parser.add_argument("--digest", action="store_true", help="of the codes of the first task only")
     return parser.parse_args()
 
@@ -72,7 +84,12 @@ def _accuracy(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
             skipped.append(f"{task.name}: {missing}")
             continue
         vocabulary = gather(task.vocabulary, "1", read(path))
-        scores[task.name] = _task(task, found, vocabulary, folder, not arguments.no_peers)
+        embedding = None
+        if arguments.embedding is not None:
+            embedding = _embedding(arguments, vocabulary, folder)
+        scores[task.name] = _task(
+            task, found, vocabulary, folder, not arguments.no_peers, embedding
+        )
         print(task.name, json.dumps(scores[task.name]), file=sys.stderr, flush=True)
     return {"scores": scores, "skipped": skipped, "ratios": _ratios(scores)}
 
@@ -83,6 +100,7 @@ def _task(
     vocabulary: Vocabulary,
     folder: Path,
     with_peers: bool,
+    embedding: NameEmbedding | None,
 ) -> dict[str, Any]:
     known = {one for concept in vocabulary.concepts for one in corpora.ids(concept.code)}
     gold = [mention.gold for document in documents for mention in document.mentions]
@@ -102,6 +120,12 @@ def _task(
             "distinct_per_s": round(len(distinct) / fresh_seconds),
         },
     }
+    if embedding is not None:
+        for name, model in (("product", None), ("embedding", embedding)):
+            stage = _stage(task, vocabulary, folder, threshold=_PRODUCT_THRESHOLD, embedding=model)
+            found, seconds = _linked(stage, documents)
+            answered = {"answered": _share(map(bool, found))}
+            scores[name] = _at(found, gold) | answered | {"seconds": round(seconds, 1)}
     if with_peers:
         for name, make in (("tfidf", peers.Tfidf), ("rapidfuzz", peers.Rapidfuzz)):
             scores[name] = _peer(make(vocabulary), texts, distinct, gold)
@@ -118,13 +142,36 @@ def _peer(
     return _at([answers[text] for text in texts], gold) | rate
 
 
-def _stage(task: corpora.Task, vocabulary: Vocabulary, folder: Path) -> LinkingStage:
+def _embedding(
+    arguments: argparse.Namespace, vocabulary: Vocabulary, folder: Path
+) -> NameEmbedding:
+    """Build the index with the vectors of its names; returns the setting that uses them."""
+    weights = FolderWeights(model=arguments.embedding)
+    if not (folder / f"{vocabulary.name}-{vocabulary.version}").exists():
+        build_index(vocabulary, folder, TextEncoder(weights, arguments.pooling, cores()))
+    return NameEmbedding(weights=weights, threshold=arguments.cosine)
+
+
+def _load_encoder(weights: FolderWeights, pooling: Pooling) -> Encoder:
+    return TextEncoder(weights, pooling)
+
+
+def _stage(
+    task: corpora.Task,
+    vocabulary: Vocabulary,
+    folder: Path,
+    threshold: float = _THRESHOLD,
+    embedding: NameEmbedding | None = None,
+) -> LinkingStage:
     target = folder / f"{vocabulary.name}-{vocabulary.version}"
     if not target.exists():
         build_index(vocabulary, folder)
     drugs = ("mention",) if task.drugs else ()
-    one = LinkedVocabulary(index=str(target), labels={"mention": ()}, drugs=drugs)
-    return LinkingStage(Linking(vocabularies=(one,), top_k=_MOST, threshold=_THRESHOLD))
+    one = LinkedVocabulary(
+        index=str(target), labels={"mention": ()}, drugs=drugs, embedding=embedding
+    )
+    config = Linking(vocabularies=(one,), top_k=_MOST, threshold=threshold)
+    return LinkingStage(config, _load_encoder)
 
 
 def _linked(

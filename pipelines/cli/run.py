@@ -105,6 +105,10 @@ def _dry_run(
     if (context := loaded.pipeline.context) and context.classifier:
         weights = context.classifier.weights
         check(weights.model, CLASSIFIER_FILES.chosen(weights.file))
+    for vocabulary in loaded.pipeline.linking.vocabularies if loaded.pipeline.linking else ():
+        if vocabulary.embedding is not None:
+            weights = vocabulary.embedding.weights
+            check(weights.model, CLASSIFIER_FILES.chosen(weights.file))
     store = RunStore(loaded.pipeline.sink.path)
     if loaded.pipeline.sink.format == "parquet":
         store.check_plain()

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+
+from actors.config.linking import Pooling
+from actors.config.onnx import FolderWeights
+
+if TYPE_CHECKING:
+    from actors.linking.index import EmbeddingManifest
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -29,16 +35,34 @@ def build(
     language: Annotated[
         str, typer.Option(help="Language of the names (ISO 639-1), if a file has several.")
     ] = "en",
+    embedding: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Folder, hf:// or package: URI of a text-embedding ONNX model: the index holds "
+            "the vectors of all names, for linking.vocabularies.embedding.",
+        ),
+    ] = None,
+    pooling: Annotated[
+        Pooling,
+        typer.Option(help="The model's vector of a name: the mean of its tokens', or the first."),
+    ] = "mean",
 ) -> None:
     """Build an immutable index for the linking stage."""
     from actors.linking import build_index, gather, read, read_manifest
 
+    encoder = None
+    if embedding is not None:
+        from actors.memory import cores
+        from actors.onnx.text_embedding import TextEncoder
+
+        encoder = TextEncoder(FolderWeights(model=embedding), pooling, cores())
     names = chain.from_iterable(read(file, language) for file in files)
-    target = build_index(gather(name, version, names), into)
+    target = build_index(gather(name, version, names), into, encoder)
     manifest = read_manifest(target)
     Console(highlight=False).print(
         f"{target}: {manifest.concepts:,} concepts, {manifest.terms:,} names, digest "
-        f"{manifest.digest[:16]}",
+        f"{manifest.digest[:16]}{_vectors(manifest.embedding)}",
         soft_wrap=True,
     )
 
@@ -53,6 +77,12 @@ def describe(
     manifest = read_manifest(index)
     Console(highlight=False).print(
         f"{manifest.name} {manifest.version}: {manifest.concepts:,} concepts, "
-        f"{manifest.terms:,} names, digest {manifest.digest}",
+        f"{manifest.terms:,} names, digest {manifest.digest}{_vectors(manifest.embedding)}",
         soft_wrap=True,
     )
+
+
+def _vectors(embedding: EmbeddingManifest | None) -> str:
+    if embedding is None:
+        return ""
+    return f"; vectors of {embedding.dimensions} numbers, model {embedding.model[:16]}"

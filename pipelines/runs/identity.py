@@ -10,7 +10,7 @@ from actors.config import RESULTS, fingerprint, results_of
 from actors.config.base import Stated
 from actors.config.context import Context
 from actors.config.gguf_parts import gguf_parts
-from actors.config.linking import Linking
+from actors.config.linking import LinkedVocabulary, Linking
 from actors.config.relations import Relations
 from actors.model_folder import CLASSIFIER_FILES, FolderFiles
 from actors.weights import digest, folder_files, local_files, local_path
@@ -71,7 +71,8 @@ def _manifests(linking: Linking) -> list[Manifest]:
 
 def _weights(model: StageConfig) -> list[str]:
     if isinstance(model, Linking):
-        return [one.digest for one in _manifests(model)]
+        manifests = zip(model.vocabularies, _manifests(model), strict=True)
+        return [digest for one, made in manifests for digest in _digests(one, made)]
     if isinstance(model, Relations):
         return []
     if isinstance(model, Context):
@@ -85,6 +86,13 @@ def _weights(model: StageConfig) -> list[str]:
         return [version("rapidocr")]
     files = folder_files(model)
     return [line for file in model.weights.files for line in _file(*file, files)]
+
+
+def _digests(vocabulary: LinkedVocabulary, made: Manifest) -> list[str]:
+    """What tells an index from others; its vectors only where they are used."""
+    if vocabulary.embedding is None or made.embedding is None:
+        return [made.digest]
+    return [made.digest, made.embedding.digest, made.embedding.model]
 
 
 def _release(section: Deidentification) -> list[str]:
