@@ -210,7 +210,7 @@ class Code:
     """A vocabulary concept that an entity is linked to. ``score`` is in [0, 1].
 
     ``how`` names the method that found it: exact, folded, composite (one of several names that the
-    mention joins), similar, embedding, abbreviation or relations.
+    mention combines), similar, embedding, abbreviation or relations.
     """
 
     system: str

@@ -1,7 +1,7 @@
-"""Several names in one mention: "breast and ovarian cancer", "types 1 and 2 diabetes".
+"""Mentions that combine several names: "breast and ovarian cancer", "types 1 and 2 diabetes".
 
-The names share their first words, their last words, both or none. Which words are shared is not
-known from the mention alone, so each reading is offered, and the vocabulary decides.
+The names share their first words, their last words, both or neither. The mention alone does not
+show which words are shared, so all readings are generated, and the vocabulary decides.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ _EARLIER = re.compile(rf"{_LAST.pattern}|\s*,\s*", re.I)
 
 
 def readings(mention: str) -> Iterator[tuple[str, ...]]:
-    """The names that a mention may join, the reading with most shared words first.
+    """The names that a mention may combine, the reading with most shared words first.
 
-    Nothing for a mention without a conjunction: a comma alone joins no names ("diabetes mellitus,
-    type 2").
+    Empty without a conjunction: a comma alone combines no names ("diabetes mellitus, type 2").
     """
     if _LAST.search(mention) is None:
         return

@@ -24,9 +24,9 @@ from actors.linking.vocabulary import VocabularyError
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingManifest:
-    """What an index says of its names' vectors.
+    """The metadata of the vectors of an index.
 
-    ``model``: the digest of the model that made them. ``digest``: that of their file.
+    ``model``: the digest of the model that computed them. ``digest``: that of their file.
     """
 
     model: str

@@ -1,8 +1,8 @@
 """The concepts of a name in one vocabulary, best first.
 
-Keys are tried from the strictest on, and the first that finds something answers; then those of the
-names that a mention joins; then similar names are searched, and last those whose vectors are near,
-where there is an embedding model. Of equally good concepts the one comes first that: has a type
+Keys are tried from the strictest on, and the first that finds something answers; then the keys of
+the names that a mention combines; then similar names are searched, and last, with an embedding
+model, those with the nearest vectors. Of equally good concepts the one comes first that: has a type
 that the configuration lists earlier; has the name as its preferred one; has the lower code.
 """
 
@@ -78,7 +78,7 @@ class Lookup:
     def find(self, text: str, most: int, threshold: float) -> tuple[Hit, ...]:
         """At most ``most`` concepts for a name, none below ``threshold``; best first.
 
-        A mention that joins several names has one for each, be they more than ``most``.
+        A mention that combines several names has one for each, even if that is more than ``most``.
         """
         words = term_keys.words(text)
         if not words:
@@ -106,11 +106,10 @@ class Lookup:
         return []
 
     def _joined(self, text: str, stems: list[str], threshold: float) -> list[Hit]:
-        """The best concept of each name that a mention joins, if keys find all of them.
+        """The best concept of each name that a mention combines, if keys find all of them.
 
-        The concept that is most similar to the whole mention comes first, if it is one of them or
-        has a name with all of its words: "breast and ovarian cancer" may be a syndrome of that name
-        as well.
+        The concept most similar to the whole mention comes first if it is one of them, or has a
+        name with all words of the mention: "breast and ovarian cancer" may also mean a syndrome.
         """
         score = _SCORES[COMPOSITE]
         if score < threshold:
@@ -138,7 +137,7 @@ class Lookup:
         return tuple(found)
 
     def _has_all(self, concept: int, stems: list[str]) -> bool:
-        """True if a similar name of this concept has a word for each of these stems."""
+        """True if one similar name of this concept has a word for each of these stems."""
         names, _ = self._similar.find(stems)
         own = names[self._index.concept_of[names] == concept].tolist()
         return any(self._similar.has_all(name, stems) for name in own)

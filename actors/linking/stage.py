@@ -126,7 +126,7 @@ class _Links:
 
 
 def _by(how: str, hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
-    """The same hits, found in this way; but a composite, which explains several codes, stays one"""
+    """The same hits, found in this way; composites keep theirs, which explains several codes."""
     return tuple(hit if hit.how == COMPOSITE else Hit(hit.concept, hit.score, how) for hit in hits)
 
 

@@ -1,8 +1,8 @@
 """Vectors of a vocabulary's names, and the search of those nearest to a mention.
 
-Components are stored as 8-bit integers at one scale for the vocabulary, and products are summed as
-integers, so every processor ranks names by the same vectors alike. The search compares all names,
-and so takes time that grows with the vocabulary: it is for mentions that nothing else found.
+Components are stored as 8-bit integers at one scale per vocabulary, and products are summed as
+integers, so the ranking does not depend on the processor. The search is exhaustive and takes time
+proportional to the vocabulary: it is for mentions that no other lookup links.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class Encoder(Protocol):
 
 
 def write_vectors(terms: Sequence[str], encoder: Encoder, folder: Path) -> dict[str, Any]:
-    """Encode the names of a vocabulary into a file of the folder; returns what the manifest says.
+    """Encode the names of a vocabulary into a file of the folder; returns their part of the manifest.
 
-    Vectors pass through scratch files in the folder, not through memory. Raises VocabularyError for
-    a vector with a number that is none.
+    Vectors pass through scratch files in the folder, not through memory. Raises VocabularyError if
+    a vector is not finite.
     """
     shape = (len(terms), encoder.dimensions)
     whole = np.memmap(folder / "encoded", np.float32, "w+", shape=shape)
@@ -56,9 +56,7 @@ def write_vectors(terms: Sequence[str], encoder: Encoder, folder: Path) -> dict[
     for start in range(0, len(terms), _ENCODED):
         part = encoder.encode(terms[start : start + _ENCODED])
         if not np.isfinite(part).all():
-            raise VocabularyError(
-                "the embedding model gives some names vectors that are no numbers"
-            )
+            raise VocabularyError("the embedding model returned vectors that are not finite")
         whole[start : start + len(part)] = part
         largest = max(largest, float(np.abs(part).max()))
     scale = int(127 / largest) if largest else 1

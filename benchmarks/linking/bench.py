@@ -7,9 +7,8 @@ how BioSyn and the evaluations after it count mentions with several codes. Menti
 the vocabulary lacks count as wrong; `reach` is the share of the others. All systems get the same
 mentions, with the abbreviations written out that the document defines. Peers need scikit-learn.
 
-With --embedding MODEL, a folder of a text-embedding ONNX model, `product` and `embedding` report the
-share of mentions with a code at the product's threshold, and of those that are right, without and
-with that model.
+With --embedding MODEL, a folder of a text-embedding ONNX model, `product` and `embedding` report
+accuracy and the share of mentions with a code at the product's threshold, without and with it.
 """
 
 from __future__ import annotations

@@ -175,7 +175,7 @@ def test_the_nearest_are_those_of_whole_numbers(tmp_path: Path) -> None:
     assert some.tolist() == kept[:MOST_NEAREST]
 
 
-def test_a_vector_that_is_no_number_is_near_to_nothing() -> None:
+def test_a_vector_that_is_not_finite_finds_nothing() -> None:
     names, cosines = vectors(np.full((6, 4), 50, np.int8), 100).nearest(
         np.array([0.5, np.nan, 0.5, 0.5], np.float32), 0
     )
@@ -183,14 +183,14 @@ def test_a_vector_that_is_no_number_is_near_to_nothing() -> None:
     assert (names.tolist(), cosines.tolist()) == ([], [])
 
 
-def test_a_model_whose_vectors_are_no_numbers_makes_no_index(
+def test_a_model_with_vectors_that_are_not_finite_builds_no_index(
     vocabulary: Vocabulary, tmp_path: Path
 ) -> None:
     class Broken(Letters):
         def encode(self, texts: Sequence[str]) -> Float32Array:
             return super().encode(texts) * np.float32(np.nan)
 
-    with pytest.raises(VocabularyError, match="that are no numbers"):
+    with pytest.raises(VocabularyError, match="not finite"):
         build_index(vocabulary, tmp_path, Broken())
     assert list(tmp_path.iterdir()) == []
 
