@@ -45,7 +45,7 @@ class Encoder(Protocol):
 
 
 def write_vectors(terms: Sequence[str], encoder: Encoder, folder: Path) -> dict[str, Any]:
-    """Encode the names of a vocabulary into a file of the folder; returns their part of the manifest.
+    """Encode the names of a vocabulary into a file; returns their part of the manifest.
 
     Vectors pass through scratch files in the folder, not through memory. Raises VocabularyError if
     a vector is not finite.
