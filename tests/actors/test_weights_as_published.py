@@ -217,7 +217,7 @@ def test_digest_published_by_the_hub_is_checked(tmp_path: Path) -> None:
             "except WeightsError as error:\n"
             "    print(error)\n",
         )
-    assert "hf://someone/tiny: model.onnx_data is not the file" in found
+    assert "hf://someone/tiny: model.onnx_data does not match" in found
 
 
 @pytest.mark.parametrize(

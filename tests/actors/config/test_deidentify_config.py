@@ -12,9 +12,9 @@ from actors.config.deidentify import Category, Deidentify, ReplacementPolicy
 @pytest.mark.parametrize(
     ("section", "says"),
     [
-        ({"policies": {"NAME": "shift"}}, "only for DATE"),
+        ({"policies": {"NAME": "shift"}}, "only to DATE"),
         ({"policies": {"AGE": "surrogate"}}, "policies.AGE"),
-        ({"policies": {"CITY": "generalise"}}, "only for AGE, DATE, ZIP"),
+        ({"policies": {"CITY": "generalise"}}, "only to AGE, DATE, ZIP"),
         ({"policies": {"NICKNAME": "mask"}}, "NICKNAME|NAME"),
         ({"countries": ["usa"]}, "usa"),
         ({"max_shift_days": 0}, "max_shift_days"),

@@ -121,5 +121,5 @@ def test_errors_name_what_is_missing() -> None:
         burnt(image(), [])
     with pytest.raises(ValueError, match="there are 1"):
         deidentified(image(), Box(3, 0, 0, 1, 1))
-    with pytest.raises(ValueError, match="printed in DICOM"):
+    with pytest.raises(ValueError, match="not supported for DICOM"):
         burnt(image(), [], key=_KEY, printed=True)

@@ -279,7 +279,7 @@ def test_brat_fragments_are_covered_however_the_tool_counts_lines(
         ("T1\tDrug 0 3\tsecret", "a.ann: the marked words differ"),
         ("T1\tDrug 0 99\tx", "a.ann: the marked words differ"),
         ("T1\tDrug zero\tx", "a.ann, line 1: expected a new id"),
-        ("Q1\tDrug 0 1\tx", "a.ann, line 1: no line of brat"),
+        ("Q1\tDrug 0 1\tx", "a.ann, line 1: not a line of brat"),
         ("R1\tof T1 T2", "a.ann, line 1: expected a type and two arguments"),
     ],
 )
