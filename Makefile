@@ -10,7 +10,7 @@ demo: $(VENV)/.installed-lake
 	$(BIN)/medspan run configs/quickstart.yaml
 	@echo
 	@echo 'next: $(BIN)/medspan extract "Metformin 500 mg twice daily for type 2 diabetes."'
-	@echo '      $(BIN)/medspan evaluate configs/quickstart.yaml --gold configs/samples/quickstart-gold.jsonl --run latest'
+	@echo '      $(BIN)/medspan evaluate configs/quickstart.yaml --gold configs/samples/quickstart-gold.jsonl --run live'
 	@echo '      make demo-gguf     # with a language model; compiles llama.cpp'
 	@echo '      make demo-pages    # pictures, a fax and a PDF'
 

@@ -33,8 +33,9 @@ def calibrate(
     run: Annotated[
         str | None,
         typer.Option(
-            help="Use the sink: 'latest' for all live documents, or a run's id for those that "
-            "this run wrote; default: run the pipeline's models on the gold texts in this process."
+            help="Use the sink: live for all live documents, or a run's id or latest for those "
+            "that this run wrote; default: run the pipeline's models on the gold texts in this "
+            "process."
         ),
     ] = None,
     plot: Annotated[

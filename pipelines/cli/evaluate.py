@@ -13,11 +13,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipelines.cli.errors import show_error
+from pipelines.cli.sink_argument import committed_run
 from pipelines.exchange.formats import GoldFormat
 
 if TYPE_CHECKING:
     from pipelines.config import LoadedPipeline
     from pipelines.evaluate import GoldDocument, Prediction
+    from pipelines.runs.store import RunStore
+    from pipelines.tables.snapshot import Snapshot
 
 
 def evaluate(
@@ -36,8 +39,9 @@ def evaluate(
     run: Annotated[
         str | None,
         typer.Option(
-            help="Score the sink: 'latest' for all live documents, or a run's id for those that "
-            "this run wrote; default: run the pipeline's models on the gold texts in this process."
+            help="Score the sink: live for all live documents, or a run's id or latest for those "
+            "that this run wrote; default: run the pipeline's models on the gold texts in this "
+            "process."
         ),
     ] = None,
     html: Annotated[str | None, typer.Option(help="Write an HTML page of the errors.")] = None,
@@ -91,8 +95,8 @@ def predictions_of(
     loaded: LoadedPipeline, gold: Mapping[str, GoldDocument], run: str | None
 ) -> Iterator[Prediction]:
     """Yield predictions for the gold texts. ``run`` None: extract them with the pipeline's models;
-    ``latest`` or the id of a run: read them from the sink, of all live documents or of those that
-    the run wrote."""
+    ``live``: read those of all live documents from the sink. The id of a run, or ``latest``: read
+    those that this run wrote."""
     if run is None:
         return _extracted(loaded, {id_: document.text for id_, document in gold.items()})
     return _stored(loaded.pipeline.sink.path, run)
@@ -104,12 +108,16 @@ def scored(loaded: LoadedPipeline, run: str | None) -> str:
 
     if run is None:
         return "the gold texts, read in this process"
-    snapshot = RunStore(loaded.pipeline.sink.path).snapshot(None if run == "latest" else run)
-    wanted = (one for one in snapshot.units if run in ("latest", one.run_id))
+    snapshot = _snapshot(RunStore(loaded.pipeline.sink.path), run)
+    wanted = (one for one in snapshot.units if run == "live" or one.run_id == snapshot.run_id)
     count = f"{sum(one.documents for one in wanted):,}"
-    if run == "latest":
+    if run == "live":
         return f"the {count} live documents after run {snapshot.run_id}"
-    return f"the {count} documents that run {run} wrote"
+    return f"the {count} documents that run {snapshot.run_id} wrote"
+
+
+def _snapshot(store: RunStore, run: str) -> Snapshot:
+    return store.snapshot(None if run == "live" else committed_run(store, run))
 
 
 def _extracted(loaded: LoadedPipeline, texts: dict[str, str]) -> Iterator[Prediction]:
@@ -138,9 +146,9 @@ def _stored(path: str, run: str) -> Iterator[Prediction]:
     from pipelines.runs.results import read_results
     from pipelines.runs.store import RunStore
 
-    snapshot = RunStore(path).snapshot(None if run == "latest" else run)
-    latest = snapshot.run_id  # raises where no run is committed
-    for result in read_results(snapshot, None if run == "latest" else latest):
+    snapshot = _snapshot(RunStore(path), run)
+    written = snapshot.run_id  # raises where no run is committed
+    for result in read_results(snapshot, None if run == "live" else written):
         yield Prediction(
             result.doc_id, result.text, result.entities, Status(result.status), result.relations
         )

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipelines.cli.errors import show_error
-from pipelines.cli.sink_argument import SinkPath, store_of
+from pipelines.cli.sink_argument import SinkPath, committed_run, store_of
 from pipelines.exchange.formats import FHIR_RESOURCES, ExportFormat
 from pipelines.offset_units import OffsetUnit
 
@@ -58,8 +58,8 @@ def export(
     run: Annotated[
         str | None,
         typer.Option(
-            help="Only documents that this run wrote, as they were after it, by its id; default: "
-            "all live documents."
+            help="Only documents that this run wrote, as they were after it: a run id, or latest; "
+            "default: all live documents."
         ),
     ] = None,
     deidentified: DeidentifiedOption = False,
@@ -133,7 +133,8 @@ def export(
         selection = Selection(
             frozenset(label or ()), _statuses(status or []), min_score, frozenset(document or ())
         )
-        snapshot = store_of(sink).snapshot(run)
+        store = store_of(sink)
+        snapshot = store.snapshot(committed_run(store, run) if run else None)
         check_columns(snapshot, {"--patient": patient, "--date": date}, deidentified)
         latest = snapshot.run_id  # raises where no run is committed
         columns = (*to.columns, *options.columns)

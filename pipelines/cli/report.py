@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipelines.cli.errors import show_error
-from pipelines.cli.sink_argument import SinkPath, store_of
+from pipelines.cli.sink_argument import SinkPath, committed_run, store_of
 
 if TYPE_CHECKING:
     from pipelines.markup.page_image import Sheet
@@ -28,7 +28,9 @@ def report(
     sink: SinkPath,
     run: Annotated[
         str | None,
-        typer.Option(help="Only what this run wrote, by its id; default: all live documents."),
+        typer.Option(
+            help="Only what this run wrote: a run id, or latest; default: all live documents."
+        ),
     ] = None,
     documents: Annotated[int, typer.Option(min=1, help="Maximum number of documents shown.")] = 200,
     out: Annotated[
@@ -52,10 +54,11 @@ def report(
     console = Console(highlight=False)
     try:
         store = store_of(sink)
+        run_id = committed_run(store, run) if run else None
         path = (
-            write_deidentified_report(store, run or store.latest(), limit=documents, path=out)
+            write_deidentified_report(store, run_id or store.latest(), limit=documents, path=out)
             if deidentified
-            else write_report(store, run, limit=documents, path=out)
+            else write_report(store, run_id, limit=documents, path=out)
         )
     except RunError as error:
         show_error(error, console)

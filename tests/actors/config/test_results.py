@@ -45,6 +45,6 @@ def test_a_document_combines_all_tables(store: RunStore) -> None:
 
 
 def test_a_stored_run_is_scored_with_its_relations(store: RunStore) -> None:
-    a, b = _stored(store.path, "latest")
+    a, b = _stored(store.path, "live")
     assert (a.entities, a.relations) == (ENTITIES, (RELATION,))
     assert b.relations == ()

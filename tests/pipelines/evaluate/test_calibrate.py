@@ -169,7 +169,7 @@ def test_the_command_prints_a_snippet_for_the_model_file(tmp_path: Path) -> None
         "sink": {"path": str(tmp_path / "out")},
     }
     (path := tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
-    words = ["calibrate", str(path), "--gold", str(gold), "--run", "latest"]
+    words = ["calibrate", str(path), "--gold", str(gold), "--run", "live"]
     done = CliRunner().invoke(app, [*words, "--precision", "0.9"])
     assert done.exit_code == 0, done.output
     assert yaml.safe_load(done.stdout) == {"labels": {"thresholds": {"Drug": 0.5}}}

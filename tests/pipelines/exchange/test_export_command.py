@@ -101,7 +101,7 @@ def test_evaluate_sees_what_a_run_wrote_or_all_that_is_live(store: RunStore) -> 
     from pipelines.cli.evaluate import _stored
 
     assert sorted(one.doc_id for one in _stored(store.path, "r2")) == ["c", "d"]
-    assert sorted(one.doc_id for one in _stored(store.path, "latest")) == ["a", "b", "c", "d"]
+    assert sorted(one.doc_id for one in _stored(store.path, "live")) == ["a", "b", "c", "d"]
 
 
 @pytest.mark.parametrize("format_", ["jsonl", "conll", "brat", "docbin"])

@@ -50,11 +50,12 @@ def test_a_report_is_of_what_is_live_or_of_a_run(lake: Lake) -> None:
 def test_scores_are_of_what_is_live_or_of_a_run(lake: Lake) -> None:
     loaded = lake.loaded()
     _, second = lake.sink.committed()
-    live = {one.doc_id for one in predictions_of(loaded, {}, "latest")}
+    live = {one.doc_id for one in predictions_of(loaded, {}, "live")}
     assert live == {f"a{i}" for i in range(5)} | {f"b{i}" for i in range(3)}
-    assert {one.doc_id for one in predictions_of(loaded, {}, second)} == {"b0", "b1", "b2"}
-    assert scored(loaded, "latest") == f"the 8 live documents after run {second}"
-    assert scored(loaded, second) == f"the 3 documents that run {second} wrote"
+    for run in (second, "latest"):
+        assert {one.doc_id for one in predictions_of(loaded, {}, run)} == {"b0", "b1", "b2"}
+        assert scored(loaded, run) == f"the 3 documents that run {second} wrote"
+    assert scored(loaded, "live") == f"the 8 live documents after run {second}"
 
 
 def test_documents_that_a_run_replaced_are_not_counted_twice(lake: Lake) -> None:
