@@ -82,7 +82,7 @@ def test_results_of_the_beginning_have_what_is_in_it(tmp_path: Path) -> None:
     places = [(0, 4), (40, 44), (5, 9), (None, None), (8, 14)]
     entities = [
         {"doc_id": "a", "ordinal": i, "label": "L", "start": start, "end": end}
-        | {"text": "x" if start is None else "x" * (end - start)}
+        | {"text": "x" if start is None or end is None else "x" * (end - start)}
         | {"grounding": "exact" if end else "ungrounded", "model": "m", "source": "file:///u"}
         for i, (start, end) in enumerate(places)
     ]
