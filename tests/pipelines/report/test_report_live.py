@@ -95,7 +95,7 @@ def test_results_of_the_beginning_have_what_is_in_it(tmp_path: Path) -> None:
         {"name": "two", "start": 6, "end": 50, "heading_end": 20, "loinc": None},
         {"name": "three", "start": 50, "end": 60, "heading_end": 52, "loinc": None},
     ]
-    given = {
+    given: dict[str, list[dict[str, object]]] = {
         "documents": [{"text": "0123456789" * 6, "sections": sections}],
         "entities": entities,
         "relations": relations,
