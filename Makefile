@@ -11,6 +11,7 @@ demo: $(VENV)/.installed-lake
 	@echo
 	@echo 'next: $(BIN)/medspan extract "Metformin 500 mg twice daily for type 2 diabetes."'
 	@echo '      $(BIN)/medspan evaluate configs/quickstart.yaml --gold configs/samples/quickstart-gold.jsonl --run live'
+	@echo '      $(BIN)/medspan run configs/quickstart-notes.yaml    # clinical notes, labels of a clinician'
 	@echo '      make demo-gguf     # with a language model; compiles llama.cpp'
 	@echo '      make demo-pages    # pictures, a fax and a PDF'
 
