@@ -14,7 +14,7 @@ RESULTS: Mapping[str, int] = {
     "context": 2,
     "deidentify": 2,
     "engine": 2,
-    "gliner": 2,
+    "gliner": 3,
     "grounding": 1,
     "linking": 3,
     "merge": 1,

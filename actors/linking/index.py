@@ -17,8 +17,7 @@ import pyarrow as pa
 from actors.arrays import Int32Array
 from actors.config.linking import Pooling
 from actors.linking.build import FORMAT, MANIFEST, Hashes
-from actors.linking.vectors import FILE as VECTORS
-from actors.linking.vectors import NameVectors
+from actors.linking.vectors import VECTORS_FILE, NameVectors
 from actors.linking.vocabulary import VocabularyError
 
 
@@ -141,7 +140,7 @@ class VocabularyIndex:
                 f"{self._folder}: has no vectors of its names; build it with "
                 "`medspan vocabulary build --embedding MODEL`"
             )
-        column = _open(self._folder, VECTORS.removesuffix(".arrow"))["vector"]
+        column = _open(self._folder, VECTORS_FILE.removesuffix(".arrow"))["vector"]
         return NameVectors(column, embedding.scale)
 
     def code(self, concept: int) -> str:

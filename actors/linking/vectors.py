@@ -19,7 +19,7 @@ from actors.arrays import Float32Array, Int32Array
 from actors.config.linking import Pooling
 from actors.linking.vocabulary import VocabularyError
 
-FILE = "vectors.arrow"
+VECTORS_FILE = "vectors.arrow"
 MOST_NEAREST = 256
 """Names that are ranked; concepts have several."""
 MILLION = 1_000_000
@@ -66,7 +66,7 @@ def write_vectors(terms: Sequence[str], encoder: Encoder, folder: Path) -> dict[
     values = pa.Array.from_buffers(pa.int8(), rounded.size, [None, pa.py_buffer(rounded)])
     rows = pa.FixedSizeListArray.from_arrays(values, encoder.dimensions)
     table = pa.table({"vector": rows})
-    path = folder / FILE
+    path = folder / VECTORS_FILE
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
     for scratch in ("encoded", "rounded"):
