@@ -118,10 +118,11 @@ RELATIONS = (
 
 LINKING = (
     """
-    vocabularies.labels vocabularies.drugs top_k threshold parents
+    vocabularies.labels vocabularies.drugs vocabularies.embedding.threshold top_k threshold parents
 """,
     """
-    vocabularies.index vocabularies.link
+    vocabularies.index vocabularies.link vocabularies.embedding.weights.model
+    vocabularies.embedding.weights.sha256 vocabularies.embedding.weights.file
 """,
 )
 
