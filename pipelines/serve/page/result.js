@@ -11,7 +11,7 @@ import { hide, point } from "./tips.js";
 import { request } from "./wanted.js";
 
 const HINT = "Paste a note on the left, or take an example. Entities are marked here, each with its score and position.";
-const ROWS = 50, SHOWN = 20_000;
+const ROWS = 50, SHOWN = 20_000, DOUBTS = 12;
 const time = (s) => (s < 1 ? `${Math.max(1, Math.round(s * 1000))} ms` : `${s.toFixed(1)} s`);
 
 export function show(answer, text) {
@@ -50,6 +50,10 @@ export function render() {
   }));
   const first = $("#p-text [data-e]");
   if (first) first.tabIndex = 0;
+  const doubts = problems(), hidden = doubts.length - DOUBTS;
+  if (hidden > 0) doubts.splice(DOUBTS, hidden, many(hidden, "more problem", "more problems"));
+  $("#doubts").hidden = !doubts.length;
+  $("#doubts").replaceChildren(...doubts.map((problem) => make("li", "", problem)));
   const statuses = legendOfStatus(), sections = (told()?.sections ?? []).map(({ name }) => sectionName(name));
   $("#statuses").hidden = !statuses.length;
   $("#statuses span.all").replaceChildren(...statuses);
@@ -57,6 +61,12 @@ export function render() {
   $("#sections").textContent = `Sections: ${[...new Set(sections)].join(" · ")}`;
   sift();
 }
+
+// What was left out of the document or is doubtful, then what each model reports.
+const problems = () => [
+  ...(told()?.problems ?? []),
+  ...(told()?.steps ?? []).flatMap(({ model, problems }) => problems.map((problem) => `${model}: ${problem}`)),
+];
 
 // The output of language models, while it streams and afterwards.
 export function said() {

@@ -169,6 +169,20 @@ def test_the_page_keeps_them_while_the_note_is_edited(
     assert asked[-1].get("text") == "another note"
 
 
+def test_the_page_shows_what_was_left_out_of_a_file(
+    noting: tuple[Page, list[dict[str, Any]]],
+) -> None:
+    page, _ = noting
+    assert not page.is_visible("#doubts")
+    message = b"MSH|^~\\&|A\rOBX|1|TX|||insulin\rOBX|2|NM|||4\r"
+    page.set_input_files("#file", files={"name": "a.hl7", "mimeType": "", "buffer": message})
+    says(page, "#doubts", "observations left out: 1 NM")
+    page.fill("#text", "another note")
+    page.keyboard.press("Control+Enter")
+    says(page, "#marked", "another note")
+    assert not page.is_visible("#doubts")
+
+
 MOVED = """([sections, before, after]) =>
   import("/sections.js").then(({moved}) => moved(sections, before, after))"""
 
