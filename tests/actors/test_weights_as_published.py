@@ -294,7 +294,7 @@ def test_a_missing_part_is_named_before_work(
 def test_a_renamed_first_part_is_explained(tmp_path: Path) -> None:
     split(tmp_path)
     (tmp_path / FIRST).rename(tmp_path / "model.gguf")
-    with pytest.raises(ConfigError, match=r"one of 2 files .* -00001-of-00002\.gguf"):
+    with pytest.raises(ConfigError, match=r"one of 2 parts .* -00001-of-00002\.gguf"):
         open_header(tmp_path / "model.gguf")
 
 

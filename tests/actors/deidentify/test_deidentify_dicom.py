@@ -119,7 +119,7 @@ def test_a_report_or_document_without_pixels_is_refused(kind: str) -> None:
 def test_errors_name_what_is_missing() -> None:
     with pytest.raises(ValueError, match="key"):
         burnt(image(), [])
-    with pytest.raises(ValueError, match="there are 1"):
+    with pytest.raises(ValueError, match="frames: 1"):
         deidentified(image(), Box(3, 0, 0, 1, 1))
     with pytest.raises(ValueError, match="not supported for DICOM"):
         burnt(image(), [], key=_KEY, printed=True)

@@ -244,7 +244,7 @@ def test_a_pdf_becomes_pictures_without_text_or_metadata() -> None:
 
 
 def test_a_box_on_no_page_and_a_file_of_no_kind_are_errors() -> None:
-    with pytest.raises(ValueError, match="there are 1"):
+    with pytest.raises(ValueError, match="pages: 1"):
         burnt(encoded(page(), "PNG"), [patch(Box(1, 0, 0, 1, 1))])
     with pytest.raises(Exception, match="not an image"):
         burnt(b"no picture", [])
