@@ -70,8 +70,8 @@ def decoded(stream: IO[bytes], encoding: str) -> io.TextIOWrapper:
     if not wide and b"\0" in begin[:2]:
         buffered.close()
         raise BadFileError(
-            "it begins like UTF-16 or UTF-32 without a byte-order mark; state its encoding, or "
-            "save it as UTF-8"
+            "not an image, a PDF or a text in UTF-8; if it is text in UTF-16 or UTF-32 without a "
+            "byte-order mark, state its encoding or save it as UTF-8"
         )
     errors = "strict" if wide else "surrogateescape"
     return io.TextIOWrapper(buffered, encoding=encoding, errors=errors, newline="")

@@ -56,10 +56,13 @@ def _text(content: bytes) -> str:
     try:
         text = text_of(content)
     except UnicodeDecodeError as error:
-        raise BadFileError(f"not an image, a PDF or text in {error.encoding.upper()}") from None
+        tried = error.encoding.upper()
+        raise BadFileError(f"not an image, a PDF or a text (invalid as {tried})") from None
     try:
         text.encode()
     except UnicodeEncodeError as error:
         at = len(text[: error.start].encode())
-        raise BadFileError(f"not an image, a PDF or UTF-8 text (invalid at byte {at})") from None
+        raise BadFileError(
+            f"not an image, a PDF or a text in UTF-8 (invalid at byte {at})"
+        ) from None
     return text

@@ -60,7 +60,7 @@ def test_stale_lease_view_does_not_acquire_the_lease(
     with Lease(folder, "x") as holder:  # the third, which removes the second
         now = late._numbers
         monkeypatch.setattr(late, "_numbers", lambda: old.pop() if old else now())
-        with pytest.raises(LeaseHeldError, match="meanwhile"):
+        with pytest.raises(LeaseHeldError, match="in the meantime"):
             late.__enter__()
         assert holder.held()
     with Lease(folder, "x"):

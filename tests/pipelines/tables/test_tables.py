@@ -207,9 +207,9 @@ def test_every_column_is_described() -> None:
 def test_the_commands_on_runs_need_no_ray(store: RunStore) -> None:
     code = (
         "import sys; from typer.testing import CliRunner; from pipelines.cli.app import app\n"
-        f"for words in (['current'], ['compact'], ['vacuum'], ['show', 'r2']):\n"
+        f"for words in (['current'], ['compact'], ['vacuum'], ['show', 'r2', '--json']):\n"
         f"    done = CliRunner().invoke(app, ['runs', words[0], {store.path!r}, *words[1:]])\n"
-        "    assert done.exit_code == 0, done.output\n"
+        "    assert done.exit_code == 0, (words, done.output, done.exception)\n"
         "print('ray' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

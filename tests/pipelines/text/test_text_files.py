@@ -72,7 +72,7 @@ def _zip(name: str) -> bytes:
         (b"PAR1 secret PAR1", "a Parquet file"),
         (b"secret\x00\x01", "control characters"),
         (b"na\xefve secret", "invalid at byte 2"),
-        (b"\xff\xfes\xd8", "text in UTF-16"),
+        (b"\xff\xfes\xd8", "invalid as UTF-16"),
         (gzip.compress(b"secret " * 10_000), "decompresses to more than limits.body_mb"),
         (gzip.compress(b"secret")[:-4], "damaged"),
         (gzip.compress(b"%PDF-1.7"), "a compressed image or PDF"),
