@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from enum import StrEnum
 from pathlib import Path
@@ -108,35 +109,43 @@ _LABELS: dict[str, Category] = {
     name: category
     for category, names in {
         Category.NAME: "name person per patient doctor staff hcw username name_patient name_doctor "
-        "name_relative name_username name_ext nombre_sujeto_asistencia nombre_personal_sanitario "
+        "name_relative name_username name_ext patient_name doctor_name person_name full_name "
+        "given_name family_name surname user_name physician nurse clinician "
+        "nombre_sujeto_asistencia nombre_personal_sanitario "
         "first_name last_name",
-        Category.AGE: "age edad_sujeto_asistencia",
-        Category.DATE: "date date_time dob birthdate fechas",
-        Category.PHONE: "phone phone_number contact_phone telephone numero_telefono",
+        Category.AGE: "age patient_age edad_sujeto_asistencia",
+        Category.DATE: "date date_time dob birthdate birth_date date_of_birth fechas",
+        Category.PHONE: "phone phone_number contact_phone telephone telephone_number "
+        "mobile_phone_number numero_telefono",
         Category.FAX: "fax fax_number contact_fax numero_fax",
-        Category.EMAIL: "email email_address contact_email correo_electronico",
+        Category.EMAIL: "email e_mail email_address contact_email correo_electronico",
         Category.URL: "url url_web domain_name web_url contact_url",
         Category.IP: "ip ip_address ipaddr mac_address",
         Category.NATIONAL_ID: "national_id ssn us_ssn social_security_number",
         Category.MRN: "mrn medicalrecord medical_record_number id_sujeto_asistencia",
         Category.HEALTH_PLAN: "health_plan healthplan health_plan_beneficiary_number "
-        "id_aseguramiento",
-        Category.ACCOUNT: "account account_number credit_card iban_code iban",
-        Category.LICENSE: "license certificate_license_number us_driver_license "
+        "health_insurance_number insurance_number member_id id_aseguramiento",
+        Category.ACCOUNT: "account account_number bank_account_number credit_card "
+        "credit_card_number iban_code iban",
+        Category.LICENSE: "license license_number certificate_license_number us_driver_license "
+        "driver_license_number driver's_license_number "
         "id_titulacion_personal_sanitario id_empleo_personal_sanitario",
         Category.VEHICLE: "vehicle vehicle_id identif_vehiculos_nrserie_placas",
         Category.DEVICE: "device device_id identif_dispositivos_nrserie",
         Category.ID: "id idnum bioid unique_identifier id_contacto_asistencial otro_numero_identif",
         Category.GPS: "gps coordinate",
-        Category.STREET: "street street_address location_street calle",
+        Category.STREET: "street street_address address postal_address location_street calle",
         Category.ZIP: "zip zip_code zipcode postal_code location_zip",
-        Category.CITY: "city location location-other loc gpe location_city geographic_location "
+        Category.CITY: "city town place location location_other loc gpe location_city "
+        "geographic_location "
         "territorio",
         Category.STATE: "state location_state",
         Category.COUNTRY: "country location_country pais",
-        Category.HOSPITAL: "hospital centro_salud location_hospital",
-        Category.ORGANIZATION: "organization org location_organization institucion",
-        Category.PROFESSION: "profession profesion",
+        Category.HOSPITAL: "hospital hospital_name clinic clinic_name centro_salud "
+        "location_hospital",
+        Category.ORGANIZATION: "organization organisation company institution org "
+        "location_organization institucion",
+        Category.PROFESSION: "profession occupation job profesion",
     }.items()
     for name in names.split()
 }
@@ -217,8 +226,9 @@ class Deidentify(ConfigSection):
         """Return the category of a model's label, or None if it is not an identifier."""
         if label in self.labels:
             return self.labels[label]
-        return _LABELS.get(label.lower()) or (
-            Category(label.upper()) if label.upper() in Category.__members__ else None
+        name = re.sub(r"[\s/-]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", label.strip())).lower()
+        return _LABELS.get(name) or (
+            Category(name.upper()) if name.upper() in Category.__members__ else None
         )
 
     def needs_key(self) -> bool:

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from actors.config import GlinerModel, load_model
 from actors.config.deidentify import Category, Deidentify, ReplacementPolicy
+from actors.guideline import Guideline
 
 
 @pytest.mark.parametrize(
@@ -34,11 +36,29 @@ def test_invalid_section_names_the_key(section: dict[str, Any], says: str) -> No
         ("NOMBRE_SUJETO_ASISTENCIA", Category.NAME),
         ("contact_phone", Category.PHONE),
         ("GPS", Category.GPS),
+        # as GLiNER models are asked, and as types are named
+        ("patient name", Category.NAME),
+        ("Phone number", Category.PHONE),
+        ("e-mail", Category.EMAIL),
+        ("date of birth", Category.DATE),
+        ("social security number", Category.NATIONAL_ID),
+        ("location-other", Category.CITY),
+        ("PatientName", Category.NAME),
+        ("national id", Category.NATIONAL_ID),
+        ("body part", None),
         ("DRUG", None),
     ],
 )
 def test_a_label_implies_its_category(label: str, category: Category | None) -> None:
     assert Deidentify().category(label) is category
+
+
+def test_the_identifiers_of_the_starter_belong_to_categories() -> None:
+    model = load_model("starter:any-labels")
+    assert isinstance(model, GlinerModel)
+    assert isinstance(model.prompt.guideline, Guideline)
+    labels = {label for label in model.prompt.guideline.labels if Deidentify().category(label)}
+    assert labels == {"patient name", "doctor name", "hospital", "date", "age", "phone number"}
 
 
 def test_labels_of_the_user_come_first() -> None:
