@@ -90,7 +90,10 @@ class Guideline(_Strict):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     language: str = Field(default="en", description="BCP 47 tag of the document language.")
     description: str = Field(default="", description="For readers; never printed in a prompt.")
-    labels: Annotated[dict[str, Label], BeforeValidator(_expand_labels)] = Field(
+    labels: Annotated[
+        dict[str, Label],
+        BeforeValidator(_expand_labels, json_schema_input_type=dict[str, Label | str | None]),
+    ] = Field(
         min_length=1, description="Maps labels to definition, type and synonyms, in prompt order."
     )
     examples: tuple[Example, ...] = Field(
