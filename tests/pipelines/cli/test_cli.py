@@ -65,7 +65,7 @@ def test_wrong_requests_are_refused_with_the_reason(tmp_path: Path) -> None:
     result = _run("extract", "-f", str(path))
     assert result.exit_code == 2
     # The error is in a box with line breaks anywhere.
-    assert "UTF-8 text (invalid at byte 3)" in " ".join(result.output.replace("│", " ").split())
+    assert "UTF-8 (invalid at byte 3)" in " ".join(result.output.replace("│", " ").split())
     assert _run("extract", "--overlaps", "best", TEXT).exit_code == 2
 
 
