@@ -202,12 +202,12 @@ def _documents(
     snapshot: Snapshot, run_id: str | None, marker: dict[str, Any], limit: int
 ) -> Iterator[ReportDocument]:
     from actors.spans import Status
-    from pipelines.markup.page_structure import page_structure
+    from pipelines.markup.page_structure import STRUCTURE_COLUMNS, page_structure
     from pipelines.report import ReportDocument
     from pipelines.runs.results import read_results
 
     left = [_SHEETS]
-    columns = ["steps", "problems", "tables", "fields", "marks"]
+    columns = ["steps", "problems", *STRUCTURE_COLUMNS]
     # The report samples its input. Evenly spaced files bound how much of a large run is read.
     results = read_results(
         snapshot, run_id, most_files=limit, columns=columns, most_characters=_CHARACTERS
@@ -233,10 +233,6 @@ def _documents(
                     for problem in step["problems"] or ()
                 ),
             ],
-            structure=page_structure(
-                result.text or "",
-                len(result.page_sizes),
-                *(result.more[name] or () for name in columns[2:]),
-            ),
+            structure=page_structure(result.text or "", len(result.page_sizes), result.more),
             sheets=_Sheets(result, marker["config"], left) if result.page_sizes else None,
         )

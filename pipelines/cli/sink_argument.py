@@ -16,15 +16,9 @@ RunName = Annotated[str, typer.Argument(help="A run id, or latest.")]
 
 
 def committed_run(store: RunStore, name: str) -> str:
-    """Return the id of a committed run: ``name``, or where that is ``latest`` the last one."""
-    from pipelines.tables.folder import RunError
-
-    if name != "latest":
-        return name
-    runs = store.ledger().runs
-    if not runs:
-        raise RunError(f"{store.path} has no committed run")
-    return runs[-1]
+    """Return a run id: ``name``, or for ``latest`` that of the last committed run. Raises RunError
+    if there is none."""
+    return store.latest() if name == "latest" else name
 
 
 def store_of(path: str) -> RunStore:

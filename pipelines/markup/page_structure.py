@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+STRUCTURE_COLUMNS = {"tables": "table", "fields": "form field", "marks": "mark"}
+"""Columns of the documents table, with the noun for one of their values."""
 _MOST_CELLS = 4_000  # of one document: a page of a book of tables would slow the browser down
 
 
@@ -27,21 +29,15 @@ class Structure:
     omitted: int = 0
 
 
-def page_structure(
-    text: str,
-    pages: int,
-    tables: Sequence[Mapping[str, Any]],
-    fields: Sequence[Mapping[str, Any]],
-    marks: Sequence[Mapping[str, Any]],
-) -> Structure | None:
+def page_structure(text: str, pages: int, row: Mapping[str, Any]) -> Structure | None:
     """Build the grids of one row of the documents table; None if it has no structure.
 
-    ``tables``, ``fields`` and ``marks`` are the values of these columns, with offsets into
-    ``text``. Whole grids beyond 4,000 cells are omitted and counted.
+    ``row`` has the values of STRUCTURE_COLUMNS, with offsets into ``text``. Whole grids beyond
+    4,000 cells are omitted and counted.
     """
     shown: list[Grid] = []
     left, omitted = _MOST_CELLS, 0
-    for grid in _grids(text, pages, tables, fields, marks):
+    for grid in _grids(text, pages, row):
         left -= sum(map(len, grid.rows))
         if left < 0 and shown:
             omitted += 1
@@ -49,18 +45,14 @@ def page_structure(
             shown.append(grid)
     if not shown:
         return None
-    counts = ((len(tables), "table"), (len(fields), "form field"), (len(marks), "mark"))
+    counts = ((len(row[name] or ()), word) for name, word in STRUCTURE_COLUMNS.items())
     summary = ", ".join(f"{n:,} {word}{'' if n == 1 else 's'}" for n, word in counts if n)
     return Structure(tuple(shown), summary, omitted)
 
 
-def _grids(
-    text: str,
-    pages: int,
-    tables: Sequence[Mapping[str, Any]],
-    fields: Sequence[Mapping[str, Any]],
-    marks: Sequence[Mapping[str, Any]],
-) -> Iterator[Grid]:
+def _grids(text: str, pages: int, row: Mapping[str, Any]) -> Iterator[Grid]:
+    tables, fields, marks = (row[name] or () for name in STRUCTURE_COLUMNS)
+
     def words(place: Mapping[str, Any]) -> str:
         return " ".join(text[place["start"] : place["end"]].split())
 

@@ -89,7 +89,7 @@ def _weights(model: StageConfig) -> list[str]:
 
 
 def _digests(vocabulary: LinkedVocabulary, made: Manifest) -> list[str]:
-    """What tells an index from others; its vectors only where they are used."""
+    """Identify an index by its digest, with those of its vectors only if they are used."""
     if vocabulary.embedding is None or made.embedding is None:
         return [made.digest]
     return [made.digest, made.embedding.digest, made.embedding.model]

@@ -52,7 +52,7 @@ class Result:
     relations: tuple[Relation, ...] = ()
     """By the places of their entities in ``entities``."""
     characters: int = 0
-    """Of the whole text, of which ``text`` may be the beginning."""
+    """Length of the whole text; ``text`` may be only its beginning."""
     more: Mapping[str, Any] = field(default_factory=dict)
     """The further columns of the documents table that were asked for."""
 

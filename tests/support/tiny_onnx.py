@@ -135,8 +135,8 @@ def mixing(size: int, labels: int, seed: int = 0) -> onnx.ModelProto:
 
 
 def positioned(logits: NDArray[Any], positions: int, offset: int) -> onnx.ModelProto:
-    """As ``by_token``, with a table of ``positions``, the first at ``offset``: a longer text
-    needs a row that the table lacks."""
+    """Like ``by_token``, plus a table of ``positions`` that begins at ``offset``. A longer text
+    fails, because the table lacks its rows."""
     weights: dict[str, NDArray[Any]] = {
         "table": logits,
         "places": np.zeros((positions, logits.shape[1]), np.float32),

@@ -133,7 +133,7 @@ def _is_hidden(run: Element, by_paragraph: bool, hidden: Mapping[str, bool]) -> 
 
 
 def _hidden_styles(styles: Element) -> dict[str, bool]:
-    """Whether a style hides its text, by its id; one that does not say so is as its base."""
+    """Map style ids to True if the style hides its text; the setting is inherited from the base."""
     by_id = {_value(one, "styleId"): one for one in styles if _name(one.tag) == "style"}
     found: dict[str, bool] = {}
     for name in by_id:

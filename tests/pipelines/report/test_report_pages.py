@@ -115,7 +115,7 @@ def test_a_report_shows_tables_fields_and_marks_of_the_pages() -> None:
     field = {"page": 0, "name": "MRN", "start": len(text) - 3, "end": len(text)}
     box = {"page": 1, "x0": 1.2, "y0": 2.0, "x1": 30.0, "y1": 40.6}
     mark = {"kind": "stamp", "box": box}
-    structure = page_structure(text, 2, [table], [field], [mark])
+    structure = page_structure(text, 2, {"tables": [table], "fields": [field], "marks": [mark]})
     assert structure is not None
     assert structure.summary == "1 table, 1 form field, 1 mark"
     assert structure.grids == (
@@ -136,8 +136,9 @@ def test_a_report_shows_tables_fields_and_marks_of_the_pages() -> None:
 
 def test_tables_without_end_are_counted_and_not_shown() -> None:
     table = {"page": 0, "rows": 100, "columns": 30, "header": False, "cells": []}
-    assert page_structure("", 1, [], [], []) is None
-    structure = page_structure("", 1, [table] * 5, [], [])
+    none: dict[str, Any] = {"tables": [], "fields": [], "marks": None}
+    assert page_structure("", 1, none) is None
+    structure = page_structure("", 1, {**none, "tables": [table] * 5})
     assert structure is not None
     assert (len(structure.grids), structure.omitted) == (1, 4)
     run = ReportRun(name="n", run_id="r", started=datetime(2025, 1, 1, tzinfo=UTC), seconds=1.0)
