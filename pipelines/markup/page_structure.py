@@ -32,8 +32,9 @@ class Structure:
 def page_structure(text: str, pages: int, row: Mapping[str, Any]) -> Structure | None:
     """Build the grids of one row of the documents table; None if it has no structure.
 
-    ``row`` has the values of STRUCTURE_COLUMNS, with offsets into ``text``. Whole grids beyond
-    4,000 cells are omitted and counted.
+    ``row`` has the values of STRUCTURE_COLUMNS, with offsets into the whole text; what lies
+    beyond ``text``, its beginning, is shown as "…". Whole grids beyond 4,000 cells are omitted and
+    counted.
     """
     shown: list[Grid] = []
     left, omitted = _MOST_CELLS, 0
@@ -54,6 +55,8 @@ def _grids(text: str, pages: int, row: Mapping[str, Any]) -> Iterator[Grid]:
     tables, fields, marks = (row[name] or () for name in STRUCTURE_COLUMNS)
 
     def words(place: Mapping[str, Any]) -> str:
+        if place["end"] > len(text):
+            return "…"
         return " ".join(text[place["start"] : place["end"]].split())
 
     if fields:

@@ -134,6 +134,16 @@ def test_a_report_shows_tables_fields_and_marks_of_the_pages() -> None:
     assert '<td dir="auto">&lt;b&gt;Metformin&lt;/b&gt;</td><td dir="auto">500 mg</td>' in html
 
 
+def test_values_beyond_the_beginning_of_a_text_are_not_shown_as_empty() -> None:
+    fields = [
+        {"page": 0, "name": name, "start": start, "end": start + 2}
+        for name, start in (("in", 0), ("across", 3), ("beyond", 8))
+    ]
+    structure = page_structure("abcd", 1, {"tables": None, "fields": fields, "marks": None})
+    assert structure is not None
+    assert structure.grids[0].rows == (("in", "ab"), ("across", "…"), ("beyond", "…"))
+
+
 def test_tables_without_end_are_counted_and_not_shown() -> None:
     table = {"page": 0, "rows": 100, "columns": 30, "header": False, "cells": []}
     none: dict[str, Any] = {"tables": [], "fields": [], "marks": None}
