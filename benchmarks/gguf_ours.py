@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
+
 from actors import Document, Status
 from actors.config import GgufContext, GgufModel
 from actors.engine import Block, Logits, Techniques
-from actors.gguf import GenerativeBackend, LlamaModel, LlamaRunner, backend
+from actors.gguf import GenerativeBackend, LlamaModel, LlamaRunner, inputs
 from actors.prompts import chat_template, prompt_format
 from benchmarks.gguf_work import LABELS, OcrJob, make_note
 
@@ -43,14 +45,19 @@ class ScriptedRunner(LlamaRunner):
     jobs: dict[tuple[int, ...], OcrJob] = {}  # noqa: RUF012 (set for each pass)
 
     def __init__(
-        self, model: LlamaModel, options: GgufContext, threads: int, rows: int | None = None
+        self,
+        model: LlamaModel,
+        options: GgufContext,
+        threads: int,
+        rows: int | None = None,
+        narrow: bool = True,
     ) -> None:
-        super().__init__(model, options, threads, rows)
+        super().__init__(model, options, threads, rows, narrow)
         self._known: list[list[int]] = [[] for _ in range(self.sequences)]
         self._job: list[OcrJob | None] = [None] * self.sequences
         self._tokenizer = model.constraint_tokenizer()
 
-    def decode(self, blocks: Sequence[Block]) -> Logits:
+    def decode(self, blocks: Sequence[Block]) -> Sequence[Logits]:
         """As LlamaRunner, with the largest logit where the answer wants it."""
         rows = super().decode(blocks)
         place = 0
@@ -58,7 +65,10 @@ class ScriptedRunner(LlamaRunner):
             known = self._known[block.sequence]
             known += block.tokens
             for back in range(block.rows - 1, -1, -1):
-                rows[place, self._next(block.sequence, known[: len(known) - back])] = 1e9
+                token = self._next(block.sequence, known[: len(known) - back])
+                if block.wanted is not None:
+                    token = int(np.searchsorted(block.wanted, token))
+                rows[place][token] = 1e9
                 place += 1
         return rows
 
@@ -105,7 +115,7 @@ class Ours:
         **prompt: Any,
     ) -> None:
         settings = config(model, {"sequences": slots, **(context or {})}, prompt)
-        with patch.object(backend, "LlamaRunner", ScriptedRunner):
+        with patch.object(inputs, "LlamaRunner", ScriptedRunner):
             self.backend = GenerativeBackend(settings, threads=threads, techniques=techniques)
         # Once, at load: 0.5 s that a pass would see.
         self.backend._model.constraint_tokenizer()

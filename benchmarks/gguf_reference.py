@@ -110,7 +110,7 @@ def compared(folder: Path, file: Path, job: dict[str, Any], tolerance: float) ->
         theirs.prompt_tokens, theirs.said, theirs.logits, strict=True
     ):
         whole = [*prompt, *said][: len(expected)]
-        rows = runner.decode([Block(0, 0, whole, len(whole))])
+        rows = np.array(runner.decode([Block(0, 0, whole, len(whole))]))
         apart = max(apart, float(np.abs(rows - expected).max()))
         runner.trim(0, 0)
     equal, ties = outputs(runner, theirs, 2 * tolerance)

@@ -16,6 +16,7 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
     "as shipped": {},
     "prefix not shared": {"techniques": Techniques(share=False)},
     "forced tokens one by one": {"techniques": Techniques(forced=False)},
+    "all logits of every row": {"techniques": Techniques(narrow=False)},
     "prompts in chunks of 128": {"techniques": Techniques(chunk=128)},
     "one KV room": {"context": {"kv_tokens": 16384}},
     "one KV room, flash attention": {"context": {"kv_tokens": 16384, "flash_attn": "on"}},

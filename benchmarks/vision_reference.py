@@ -77,9 +77,9 @@ def apart(runner: VisionRunner, asked: Request, said: list[int], theirs: Any) ->
     tokens = [*asked.suffix, *said][: len(theirs)]
     [(place, media)] = asked.media
     end = place + media.tokens
-    before = runner.decode([Block(0, 0, tokens[:place], place)]).copy()
+    before = np.array(runner.decode([Block(0, 0, tokens[:place], place)]))
     runner.decode([Block(0, place, tokens[place:end], 0, media)])
-    after = runner.decode([Block(0, end, tokens[end:], len(tokens) - end)]).copy()
+    after = np.array(runner.decode([Block(0, end, tokens[end:], len(tokens) - end)]))
     runner.trim(0, 0)
     return max(
         float(np.abs(before - theirs[:place]).max()), float(np.abs(after - theirs[end:]).max())

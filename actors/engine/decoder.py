@@ -53,19 +53,30 @@ class Decoder:
         """True if the grammar allows no further token."""
         return self._thinking is None and self._grammar is not None and self._grammar.complete
 
-    def choose(self, row: Logits, output: OutputBuffer) -> Choice | None:
-        """Choose the next token from its logits [vocabulary]; None if the grammar allows none."""
-        grammar = self._grammar
-        if grammar is None or self._is_thinking(row, output):
-            if self._request.sampling.ignore_eos or grammar is not None:
-                row[list(self._runner.ends)] = -np.inf  # an answer is still to come
-            place = self._sampler.choose(row, None)
-            return self._choice(row, place, None)
-        ids = grammar.allowed()
-        if len(ids) == 0:
+    def allowed(self) -> Int64Array | None:
+        """Return the ids of the tokens that may come next, ascending; None if only their logits can
+        tell, or if any may."""
+        if self._grammar is None or self._thinking is not None:
             return None
-        candidates = row[ids]
-        return self._choice(candidates, self._sampler.choose(candidates, ids), ids)
+        return self._grammar.allowed()
+
+    def choose(
+        self, row: Logits, allowed: Int64Array | None, output: OutputBuffer
+    ) -> Choice | None:
+        """Choose the next token from the logits of ``allowed``, or of the whole vocabulary if that
+        is None; None if the grammar allows no token."""
+        grammar = self._grammar
+        if allowed is None:
+            if grammar is None or self._is_thinking(row, output):
+                if self._request.sampling.ignore_eos or grammar is not None:
+                    row[list(self._runner.ends)] = -np.inf  # an answer is still to come
+                place = self._sampler.choose(row, None)
+                return self._choice(row, place, None)
+            allowed = grammar.allowed()
+            row = row[allowed]
+        if len(allowed) == 0:
+            return None
+        return self._choice(row, self._sampler.choose(row, allowed), allowed)
 
     def accept(self, token: int) -> bool:
         """Advance the grammar by a chosen token; return False if the grammar rejects it."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from time import perf_counter
@@ -176,7 +176,7 @@ class Engine:
         counters.model_seconds += decode_end - decode_start
         counters.host_seconds += perf_counter() - step_start - (decode_end - decode_start)
 
-    def _advance(self, state: SequenceState, block: Block, rows: Logits) -> None:
+    def _advance(self, state: SequenceState, block: Block, rows: Sequence[Logits]) -> None:
         try:
             state.advance(block, rows)
         except BaseException as error:  # includes panics in llguidance; only this request fails

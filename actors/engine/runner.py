@@ -6,20 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from actors.arrays import Float32Array, Int64Array
 from actors.engine.request import Media
 
-Logits = NDArray[np.float32]
+Logits = Float32Array
 
 
 @dataclass(slots=True)
 class Block:
     """A run of consecutive tokens of one sequence, starting at position ``start``.
 
-    Logits are computed for the last ``rows`` tokens; 0: none. With ``media`` the tokens are
-    placeholders for the part of it that starts at ``offset``, and no logits are computed.
+    Logits are computed for the last ``rows`` tokens; 0: none. If only the logits of certain tokens
+    matter, ``wanted`` has their ids, ascending. With ``media`` the tokens are placeholders for the
+    part of it that starts at ``offset``, and no logits are computed.
     """
 
     sequence: int
@@ -28,6 +27,7 @@ class Block:
     rows: int
     media: Media | None = None
     offset: int = 0
+    wanted: Int64Array | None = None
 
 
 class Runner(Protocol):
@@ -65,10 +65,10 @@ class Runner(Protocol):
     def constraint_tokenizer(self) -> Any:
         """Return the ``llguidance.LLTokenizer`` of this vocabulary."""
 
-    def decode(self, blocks: Sequence[Block]) -> Logits:
-        """Compute the blocks and return float32 logits [requested rows, vocabulary] in their order.
-        The caller may modify the array until the next call. Any exception means that the model is
-        lost."""
+    def decode(self, blocks: Sequence[Block]) -> Sequence[Logits]:
+        """Compute the blocks and return the requested rows of logits in their order, each float32
+        [vocabulary], or [wanted] where its block says which. The caller may modify them until the
+        next call. Any exception means that the model is lost."""
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Copy the first ``length`` tokens of ``source`` to the empty sequence ``target``."""

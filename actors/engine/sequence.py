@@ -6,10 +6,12 @@ and the logits after the last one determine the next.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from time import perf_counter
 
+from actors.arrays import Int64Array
 from actors.engine.decoder import Choice, Decoder
 from actors.engine.output import OutputBuffer
 from actors.engine.prefixes import SharedPrefix
@@ -29,11 +31,13 @@ class Techniques:
     """Optimisations of the engine, each with a switch so that its benefit can be measured.
 
     ``share``: compute a common prefix once. ``forced``: compute forced tokens as one
-    block. ``chunk``: maximum prompt tokens per step.
+    block. ``narrow``: compute only the logits that the grammar allows. ``chunk``: maximum prompt
+    tokens per step.
     """
 
     share: bool = True
     forced: bool = True
+    narrow: bool = True
     chunk: int = 512
 
 
@@ -80,6 +84,7 @@ class SequenceState:
         self._decoder = Decoder(request, runner, self._words)
         self._output = OutputBuffer(request.stop, on_text)
         self._forced = 0
+        self._allowed: Int64Array | None = None
 
     @property
     def decoding(self) -> bool:
@@ -114,8 +119,9 @@ class SequenceState:
             if part is not None:
                 return part
         pending = self.tokens[self.computed : self.computed + space]
-        last = self.computed + len(pending) == len(self.tokens)
-        return Block(self.slot, self.computed, pending, 1 if last else 0)
+        if self.computed + len(pending) < len(self.tokens):
+            return Block(self.slot, self.computed, pending, 0)
+        return Block(self.slot, self.computed, pending, 1, wanted=self._allowed)
 
     def _media_part(self, space: int) -> tuple[Block | None, int]:
         """Return the next part of an image, or how many tokens precede the next image."""
@@ -126,18 +132,16 @@ class SequenceState:
             if self.computed < end:
                 stop = end if media.whole else min(end, self.computed + space)
                 tokens = self.tokens[self.computed : stop]
-                return (
-                    Block(self.slot, self.computed, tokens, 0, media, self.computed - place),
-                    space,
-                )
+                offset = self.computed - place
+                return Block(self.slot, self.computed, tokens, 0, media, offset), space
         return None, space
 
-    def advance(self, block: Block, rows: Logits) -> None:
-        """Process the logits of ``block`` [block.rows, vocabulary]; may set ``finish_reason``."""
+    def advance(self, block: Block, rows: Sequence[Logits]) -> None:
+        """Process the ``block.rows`` rows of logits of ``block``; may set ``finish_reason``."""
         self.computed += len(block.tokens)
         if not block.rows or self.finish_reason is not None:
             return
-        choice = self._decoder.choose(rows[0], self._output)
+        choice = self._decoder.choose(rows[0], block.wanted, self._output)
         if choice is None:
             self.finish_reason = "grammar"
             return
@@ -168,6 +172,7 @@ class SequenceState:
         return self.finish_reason is None
 
     def _force(self) -> None:
+        """Append the tokens that must follow; then determine which may."""
         if self.finish_reason is not None:
             return
         for token in self._decoder.forced(
@@ -176,6 +181,8 @@ class SequenceState:
             self._forced += 1
             if not self._take(Choice(token)):
                 return
+        if self._techniques.narrow:
+            self._allowed = self._decoder.allowed()
 
     def stream(self) -> None:
         """Emit output text that is new and final."""

@@ -30,6 +30,11 @@ class LoadedModel:
     model: LlamaModel
     plans: PromptPlans
 
+    @property
+    def constrained(self) -> bool:
+        """True if a grammar says which tokens may follow."""
+        return self.plans.own.format.grammar(None) is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -81,7 +86,8 @@ class TextInputs:
     def open(self, loaded: LoadedModel, threads: int, rows: int) -> LlamaRunner:
         """See Inputs.open."""
         self.bind(loaded)
-        return LlamaRunner(loaded.model, loaded.config.context, threads, rows)
+        context = loaded.config.context
+        return LlamaRunner(loaded.model, context, threads, rows, narrow=loaded.constrained)
 
     def bind(self, loaded: LoadedModel) -> None:
         """Prepare for a model with a context that is opened elsewhere."""

@@ -18,24 +18,35 @@ import numpy as np
 from actors.config.gguf import GgufContext
 from actors.engine import Block, Logits
 from actors.gguf import llama_library
+from actors.gguf.hidden_states import HiddenStates, computed_order
 from actors.gguf.model import LlamaModel
+from actors.gguf.output_head import OutputHead
 from actors.gguf.parameters import apply_parameters
 
 _TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "bf16": 30}
 _FLASH = {"auto": -1, "off": 0, "on": 1}
+_MOST_WANTED = 2000
+"""Of one row: with more, llama.cpp's product with the whole matrix is faster."""
+_CHECKED, _TOLERANCE = 256, 0.02
 
 
 class LlamaRunner:
     """A context on a model; owns and closes both. See ``actors.engine.Runner``."""
 
     def __init__(
-        self, model: LlamaModel, options: GgufContext, threads: int, rows: int | None = None
+        self,
+        model: LlamaModel,
+        options: GgufContext,
+        threads: int,
+        rows: int | None = None,
+        narrow: bool = True,
     ) -> None:
         """Raises ValueError if llama.cpp cannot create the context, e.g. for lack of memory.
 
         ``threads``: CPU threads; oversubscribing cores is ruinous. ``rows``: maximum rows of logits
         per step, at least one per sequence; None: one per token. They dominate the compute buffer:
-        300 MB for 512 rows of 152,000 tokens.
+        300 MB for 512 rows of 152,000 tokens. ``narrow``: compute only the wanted logits where a
+        block says which; without such blocks that costs each step a millisecond for nothing.
         """
         self.model = model
         self.sequences = options.slots + options.prefixes
@@ -46,6 +57,10 @@ class LlamaRunner:
         params = _parameters(options, threads, self.sequences, model.on_gpu)
         params.n_outputs_max = rows or 0
         self._max_rows = min(rows or options.n_batch, options.n_batch)
+        self._states = HiddenStates()
+        narrow = narrow and not model.on_gpu  # on a GPU the whole product is cheap
+        if narrow:
+            params.cb_eval = ctypes.cast(self._states.callback, type(params.cb_eval))
         llama_library.loading_errors()
         llama_library.buffers()
         self._context: Any = llama_cpp.llama_init_from_model(model.handle, params)
@@ -59,7 +74,9 @@ class LlamaRunner:
         cells = int(llama_cpp.llama_n_ctx(self._context))
         self.capacity = None if self._streams else cells
         self.context = min(options.length, cells)
+        self._computed_together = int(params.n_ubatch)
         self._make_batch(options.n_batch)
+        self._head = self._checked_head() if narrow else None
 
     def _apply_adapters(self, adapters: Sequence[tuple[Any, float]]) -> None:
         if adapters:
@@ -91,9 +108,60 @@ class LlamaRunner:
         """Return the ``llguidance.LLTokenizer`` of the model."""
         return self.model.constraint_tokenizer()
 
-    def decode(self, blocks: Sequence[Block]) -> Logits:
+    def _checked_head(self) -> OutputHead | None:
+        """Return the output matrix if the logits of one token are nothing but its product with the
+        state; None for models that do more, or whose batches are divided in other ways."""
+        model = self.model
+        if llama_cpp.llama_model_is_recurrent(model.handle):
+            return None
+        if llama_cpp.llama_model_is_hybrid(model.handle):
+            return None
+        width = int(llama_cpp.llama_model_n_embd(model.handle))
+        try:
+            head = OutputHead(model.path, width, model.size)
+        except ValueError:
+            return None
+        self._states.start(stop=False)
+        (logits,) = self._decode([Block(0, 0, [model.size // 2], 1)])
+        states = self._states.take(width)
+        llama_cpp.llama_memory_seq_rm(self._memory, 0, -1, -1)
+        if len(states) != 1:
+            head.close()
+            return None
+        ids = np.linspace(0, model.size - 1, min(_CHECKED, head.most)).astype(np.int64)
+        error = np.abs(head.logits(states[0], ids) - logits[ids]).mean()
+        if error <= _TOLERANCE * logits[ids].std():
+            return head
+        head.close()
+        return None
+
+    def decode(self, blocks: Sequence[Block]) -> Sequence[Logits]:
         """See ``Runner``. Raises RuntimeError with llama_decode's return value: the scheduler
         reserves KV space, so even "no KV slot" (1) is a bug and not recoverable."""
+        wanted = [block.wanted for block in blocks for _ in range(block.rows)]
+        head = self._head
+        narrow = [
+            head is not None and ids is not None and len(ids) <= min(head.most, _MOST_WANTED)
+            for ids in wanted
+        ]
+        if head is None or not any(narrow):
+            rows = self._decode(blocks)
+            return [row if ids is None else row[ids] for row, ids in zip(rows, wanted, strict=True)]
+        self._states.start(stop=all(narrow))
+        rows = self._decode(blocks)
+        states = self._states.take(head.width)
+        order = computed_order(blocks, self._computed_together, self._streams)
+        if len(states) != len(order):
+            raise RuntimeError(f"llama.cpp computed {len(states)} states of {len(order)}")
+        found: list[Logits] = list(rows)
+        for state, place in zip(states, order, strict=True):
+            ids = wanted[place]
+            if ids is not None:
+                found[place] = head.logits(state, ids) if narrow[place] else rows[place][ids]
+        return found
+
+    def _decode(self, blocks: Sequence[Block]) -> Logits:
+        """Return all logits of the requested rows, float32 [rows, vocabulary]."""
         at = rows = 0
         for block in blocks:
             end = at + len(block.tokens)
@@ -137,6 +205,8 @@ class LlamaRunner:
             llama_cpp.llama_free(self._context)
             self._context = None
             self.model.close()
+            if self._head is not None:
+                self._head.close()
 
 
 def _parameters(options: GgufContext, threads: int, sequences: int, on_gpu: bool) -> Any:

@@ -39,6 +39,7 @@ class LlamaModel:
         """
         if not path.is_file():
             raise FileNotFoundError(f"model file not found: {path}")
+        self.path = path
         llama_library.start()
         llama_library.loading_errors()
         llama_library.buffers()

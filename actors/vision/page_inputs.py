@@ -75,7 +75,9 @@ class PageInputs:
         flash = flash_attention(context, loaded.model.on_gpu)
         self.projector = Projector(self._mmproj, loaded.model, self._images, threads, flash)
         try:
-            return VisionRunner(loaded.model, context, threads, self.projector, rows)
+            return VisionRunner(
+                loaded.model, context, threads, self.projector, rows, narrow=loaded.constrained
+            )
         except Exception:
             self.projector.close()
             raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import llama_cpp
@@ -30,20 +31,21 @@ class VisionRunner(LlamaRunner):
         threads: int,
         projector: Projector,
         rows: int | None = None,
+        narrow: bool = True,
     ) -> None:
         """See ``LlamaRunner``."""
-        super().__init__(model, options, threads, rows)
+        super().__init__(model, options, threads, rows, narrow)
         self.projector = projector
         self._lags = [0] * self.sequences
 
-    def decode(self, blocks: Sequence[Block]) -> Logits:
+    def decode(self, blocks: Sequence[Block]) -> Sequence[Logits]:
         """See ``Runner``; images without embeddings are encoded first."""
         tokens: list[Block] = []
         parts: list[tuple[Block, EncodedImage]] = []
         for block in blocks:
             if block.media is None:
                 start = block.start + self._lags[block.sequence]
-                tokens.append(Block(block.sequence, start, block.tokens, block.rows))
+                tokens.append(replace(block, start=start))
             else:
                 parts.append((block, _picture(block.media)))
         for _, picture in parts:
@@ -55,9 +57,7 @@ class VisionRunner(LlamaRunner):
             if block.offset + len(block.tokens) == picture.tokens:
                 self._lags[block.sequence] += picture.positions - picture.tokens
                 picture.release()
-        if not tokens:
-            return np.empty((0, self.model.size), np.float32)
-        return super().decode(tokens)
+        return super().decode(tokens) if tokens else ()
 
     def _batches(
         self, parts: Sequence[tuple[Block, EncodedImage]]

@@ -117,7 +117,7 @@ def test_llama_cpp_computes_what_pytorch_does(tmp_path: Path, recipe: dict[str, 
     )
     runner = LlamaRunner(LlamaModel(path, options, gpu=False), options, threads=1)
     try:
-        found = runner.decode([Block(0, 0, tokens.tolist(), rows=len(tokens))]).copy()
+        found = np.array(runner.decode([Block(0, 0, tokens.tolist(), rows=len(tokens))]))
     finally:
         runner.close()
     assert np.linalg.norm(found - expected) < 1e-3 * np.linalg.norm(expected)

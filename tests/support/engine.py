@@ -61,7 +61,7 @@ class FakeRunner:
     def constraint_tokenizer(self) -> Any:
         return TOKENIZER
 
-    def decode(self, blocks: Sequence[Block]) -> Logits:
+    def decode(self, blocks: Sequence[Block]) -> list[Logits]:
         self.gate.wait(20)
         if self.fail_at is not None and len(self.steps) >= self.fail_at:
             raise RuntimeError("llama_decode failed on text of a patient")
@@ -76,12 +76,13 @@ class FakeRunner:
             for place, token in enumerate(block.tokens, start=1):
                 state.append(token)
                 if place > len(block.tokens) - block.rows:
-                    rows.append(self._logits(state))
+                    row = self._logits(state)
+                    rows.append(row if block.wanted is None else row[block.wanted])
             assert len(state) <= self.context
         self.steps.append(list(blocks))
         if self.capacity is not None:
             assert self.held() <= self.capacity, "no room for the KV cache"
-        return np.array(rows, dtype=np.float32).reshape(len(rows), 257)
+        return rows
 
     def held(self) -> int:
         """Tokens held; what was copied counts once, as equal beginnings."""

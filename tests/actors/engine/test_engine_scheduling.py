@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 from support.engine import FakeRunner, ask, echo, notes
 
+from actors.arrays import Int64Array
 from actors.engine import (
     PLACEHOLDER,
     Completion,
@@ -191,10 +192,12 @@ def test_a_fault_in_choosing_a_token_is_that_requests_own(monkeypatch: pytest.Mo
 
     whole = Decoder.choose
 
-    def broken(self: Decoder, row: Logits, output: OutputBuffer) -> Choice | None:
+    def broken(
+        self: Decoder, row: Logits, allowed: Int64Array | None, output: OutputBuffer
+    ) -> Choice | None:
         if self._request.max_tokens == 7 and len(output.ends) == 3:
             raise Panic("secret")
-        return whole(self, row, output)
+        return whole(self, row, allowed, output)
 
     monkeypatch.setattr(Decoder, "choose", broken)
     engine = Engine(FakeRunner(), 3)

@@ -242,7 +242,7 @@ def test_a_common_room_gives_the_same(path: Path) -> None:
 
 def test_logits_of_a_batch_are_those_of_one_sequence(runner: LlamaRunner) -> None:
     prompts = [[*r.prefix, *r.suffix][:40] for r in requests(runner.model)][:6]
-    together = runner.decode([Block(i, 0, p, 1) for i, p in enumerate(prompts)]).copy()
+    together = np.array(runner.decode([Block(i, 0, p, 1) for i, p in enumerate(prompts)]))
     for i, prompt in enumerate(prompts):
         for sequence in range(6):
             runner.trim(sequence, 0)
@@ -346,7 +346,7 @@ def test_a_lora_adapter_is_as_weights_that_hold_it(
     tokens_ = model.tokenize_text(NOTES[0])
     rows = []
     for runner in (LlamaRunner(model, OPTIONS, threads=1), load(merged), load(path)):
-        rows.append(runner.decode([Block(0, 0, tokens_, len(tokens_))]).copy())
+        rows.append(np.array(runner.decode([Block(0, 0, tokens_, len(tokens_))])))
         runner.close()
     assert np.abs(rows[0] - rows[1]).max() < TIE
     assert np.abs(rows[0] - rows[2]).max() > 1

@@ -112,10 +112,9 @@ def logits(files: VisionFiles, asked: Asked, said: Sequence[int]) -> Logits:
             runner.decode([Block(0, at, tokens[at:place], 0)])
         at = place + media.tokens
         runner.decode([Block(0, place, tokens[place:at], 0, media)])
-    rows = runner.decode([Block(0, at, tokens[at:], 1)]).copy()
+    row = runner.decode([Block(0, at, tokens[at:], 1)])[0].copy()
     runner.close()
-    first: Logits = rows[0]
-    return first
+    return row
 
 
 def assert_same(

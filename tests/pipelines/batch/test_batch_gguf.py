@@ -108,7 +108,7 @@ def test_units_in_flight_share_the_slots_of_one_engine(
     runner, seen = backend.engine._runner, [0]
     decode = runner.decode
 
-    def watched(blocks: Sequence[Block]) -> Logits:
+    def watched(blocks: Sequence[Block]) -> Sequence[Logits]:
         seen.append(len({block.sequence for block in blocks}))
         return decode(blocks)
 
@@ -126,7 +126,7 @@ def test_a_lost_model_ends_the_process_so_that_ray_starts_another(
     backend = _extractor(actor)._backend
     assert isinstance(backend, GenerativeBackend)
 
-    def broken(blocks: Sequence[Block]) -> Logits:
+    def broken(blocks: Sequence[Block]) -> Sequence[Logits]:
         raise RuntimeError("llama_decode returned -3")
 
     backend.engine._runner.decode = broken  # type: ignore[method-assign]
