@@ -9,7 +9,7 @@ Qwen2's vocabulary, 20 labels, fresh notes in every pass. The answers of medspan
 scripted: the answer's next token gets the largest logit. The server gets the same prompts and has
 to print as many tokens under the same JSON schema. medspan does its whole way: prompt, verbatim
 grammar, parse, grounding. The last line of stdout is one JSON document, kept as
-benchmarks/results/gguf.json; a ratio is the median over the passes of peer seconds a document
+benchmarks/results/gguf-<instructions>.json; a ratio is the median over the passes of peer seconds a document
 over medspan's:
 
     vs_llama_grammar  Llama, one document at a time, GBNF grammar of the same JSON; medspan with
@@ -45,15 +45,13 @@ from benchmarks.gguf_peers import Alone, Server, build_server, sources
 from benchmarks.gguf_soak import soak
 from benchmarks.gguf_techniques import technique_table
 from benchmarks.gguf_work import OcrJob, make_model
-from benchmarks.machine import machine
+from benchmarks.machine import machine, result_file
 
-ROOT = Path(__file__).resolve().parent.parent
-
-# The server takes flash attention by itself; medspan does not on a CPU, where it is less exact.
-# Which is faster depends on the processor, so both have both.
+# The server takes flash attention by itself; medspan does so with AVX-512. Which is faster depends
+# on the processor, so both have both.
 OURS: dict[str, dict[str, Any]] = {
     "": {},
-    " with flash attention": {"context": {"kv_tokens": 32768, "flash_attn": "on"}},
+    " with flash attention": {"context": {"flash_attn": "on"}},
 }
 SERVERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("", ()),
@@ -214,7 +212,7 @@ def main() -> None:
     binary = None if options.no_server else build_server(options.cache)
     seconds, share = peers(model, binary, options.cache, options)
     if options.append:
-        before = json.loads((ROOT / "benchmarks/results/gguf.json").read_text())
+        before = json.loads(result_file("gguf").read_text())
         if before["documents"] != options.documents or before["versions"] != result["versions"]:
             raise SystemExit("the kept result is of other versions or documents: run without it")
         kept = before["seconds_per_document"]
@@ -241,8 +239,7 @@ def main() -> None:
 def keep(name: str, result: dict[str, Any], figures: dict[str, Any]) -> None:
     """Write the result where results are kept, and print it."""
     whole = {"benchmark": name, **result, "ratios": figures}
-    kept = ROOT / f"benchmarks/results/{name}.json"
-    kept.write_text(json.dumps(whole, indent=1) + "\n")
+    result_file(name).write_text(json.dumps(whole, indent=1) + "\n")
     print(json.dumps(whole))
 
 

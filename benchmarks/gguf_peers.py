@@ -64,10 +64,6 @@ class Alone:
     """llama_cpp.Llama, one document at a time; it keeps the common beginning of prompts itself."""
 
     def __init__(self, model: Path, threads: int) -> None:
-        params = llama_cpp.llama_model_default_params()
-        params.use_extra_bufts = False  # as everywhere here: see LlamaModel
-        original = llama_cpp.llama_cpp.llama_model_default_params
-        llama_cpp.llama_cpp.llama_model_default_params = lambda: params
         self._llama = llama_cpp.Llama(
             str(model),
             n_ctx=1536,
@@ -76,7 +72,6 @@ class Alone:
             n_threads_batch=threads,
             verbose=False,
         )
-        llama_cpp.llama_cpp.llama_model_default_params = original
 
     def run(self, jobs: Sequence[OcrJob], grammar: bool) -> float:
         """Seconds for all jobs, each printing its own answer, with a GBNF grammar or without."""
@@ -116,7 +111,7 @@ class Server:
         self._slots, self._port = slots, 18100 + slots + len(flags)
         command = [str(binary), "-m", str(model), "-np", str(slots), "-c", str(slots * 1024)]
         command += ["-t", str(threads), "-tb", str(threads), "--host", "127.0.0.1"]
-        command += ["--port", str(self._port), "--no-warmup", "--no-repack", *flags]
+        command += ["--port", str(self._port), "--no-warmup", *flags]
         with log.open("w") as out:
             self._process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + 120

@@ -7,7 +7,17 @@ import platform
 from pathlib import Path
 from typing import Any
 
+RESULTS = Path(__file__).parent / "results"
 _FEATURES = ("avx", "amx", "sse4", "asimd", "sve")
+
+
+def result_file(name: str) -> Path:
+    """Where the result of a benchmark whose outcome depends on the processor is kept: named after
+    the widest instructions for integer products here."""
+    features = machine()["features"]
+    widest = ("amx_int8", "avx512_vnni", "avx512f", "avx_vnni", "avx2", "sve", "asimd")
+    found = next((one for one in widest if one in features), "other")
+    return RESULTS / f"{name}-{found}.json"
 
 
 def machine() -> dict[str, Any]:

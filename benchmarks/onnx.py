@@ -8,7 +8,7 @@ beforehand, in batches of at most 1,024 and of at most 2,048 tokens (the faster 
 through transformers' token-classification pipeline on PyTorch with batches of 16. The peer needs
 torch and transformers, which medspan does not install: name an interpreter that has them. Without
 one the ratios to it, and the fp32 model, which it makes, are null. The last line of stdout is one
-JSON document, kept as benchmarks/results/onnx.json:
+JSON document, kept as benchmarks/results/onnx-<instructions>.json:
 
     vs_ceiling       least of the two models: seconds of bare session.run over the actor's
     vs_hf_fp32       seconds of the pipeline over the actor's, the same fp32 model
@@ -43,7 +43,7 @@ from actors.config import OnnxModel, load_model
 from actors.config.load import STARTERS
 from actors.extractor import Share
 from actors.windows import windows
-from benchmarks.machine import machine
+from benchmarks.machine import machine, result_file
 
 ROOT = Path(__file__).resolve().parent.parent
 STARTER = "starter:token-classifier"
@@ -231,9 +231,7 @@ def main() -> None:
                 f"ceiling {found['ceiling_s']:.2f} s, {found['vs_ceiling']:.3f}",
                 file=sys.stderr,
             )
-    results = ROOT / "benchmarks/results"
-    results.mkdir(exist_ok=True)
-    (results / "onnx.json").write_text(json.dumps(result, indent=1) + "\n")
+    result_file("onnx").write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result))
 
 

@@ -308,7 +308,7 @@ def benchmarks() -> str:
     for file in sorted((ROOT / "benchmarks/results").glob("*.json")):
         result = json.loads(file.read_text(encoding="utf-8"))
         out += [f"## {file.stem}", ""]
-        if about := _benchmark_docstring(file.stem):
+        if about := _benchmark_docstring(file.stem.partition("-")[0]):
             out += [_escape(about), ""]
         out += [f"Measured: {_circumstances(result)}.", ""]
         for part in ("ratios", "scores", "relations"):

@@ -172,7 +172,8 @@ class GgufContext(ConfigSection):
     )
     flash_attn: Literal["auto", "on", "off"] = Field(
         default="auto",
-        description="Flash attention; less exact on a CPU. Spark NLP: flashAttention.",
+        description="Flash attention; auto: on a GPU and with AVX-512, where it is faster. Less "
+        "exact on a CPU. Spark NLP: flashAttention.",
     )
     type_k: KvType = Field(default="f16", description="Data type of the K cache.")
     type_v: KvType = Field(

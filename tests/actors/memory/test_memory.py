@@ -17,7 +17,7 @@ from actors.gguf import LlamaModel, LlamaRunner
 from actors.memory import gguf_facts, llama_memory, open_header, output_rows
 from actors.memory.arena import Op, peak
 
-CONTEXT = GgufContext(n_ctx=1000, sequences=3, prefixes=1, use_extra_bufts=False)
+CONTEXT = GgufContext(n_ctx=1000, sequences=3, prefixes=1, use_extra_bufts=False, flash_attn="off")
 SMALL = Shape("qwen2", 128, 6, 4, 2, 32, 384, 3000)
 # Of the published 0.5B models' shapes; their files here are holes behind a header.
 LARGE = {
@@ -31,7 +31,9 @@ LARGE = {
 OPTIONS = {
     "streams": CONTEXT,
     "flash": CONTEXT.model_copy(update={"flash_attn": "on"}),
-    "eight bits": CONTEXT.model_copy(update={"type_k": "q8_0", "type_v": "q8_0"}),
+    "eight bits": CONTEXT.model_copy(
+        update={"type_k": "q8_0", "type_v": "q8_0", "flash_attn": "on"}
+    ),
     "common room": CONTEXT.model_copy(update={"kv_tokens": 2500}),
     "windows": CONTEXT.model_copy(update={"swa_full": False, "n_ctx": 2048, "n_ubatch": 128}),
 }
