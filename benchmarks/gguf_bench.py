@@ -9,8 +9,8 @@ Qwen2's vocabulary, 20 labels, fresh notes in every pass. The answers of medspan
 scripted: the answer's next token gets the largest logit. The server gets the same prompts and has
 to print as many tokens under the same JSON schema. medspan does its whole way: prompt, verbatim
 grammar, parse, grounding. The last line of stdout is one JSON document, kept as
-benchmarks/results/gguf-<instructions>.json; a ratio is the median over the passes of peer seconds a document
-over medspan's:
+benchmarks/results/gguf-<instructions>.json; a ratio is the median over the passes of peer seconds a
+document over medspan's:
 
     vs_llama_grammar  Llama, one document at a time, GBNF grammar of the same JSON; medspan with
                       16 sequences
