@@ -74,10 +74,18 @@ class CueRule(ConfigSection):
         None, ge=0, description="Maximum words between cue and entity; default: the whole clause."
     )
     whole: bool = Field(
-        False, description="No stop ends the scope, as after `suggests that`: only the sentence."
+        False,
+        description="Only the end of the clause ends the scope, as after `suggests that`, and the "
+        "stops that say so.",
     )
-    ends: tuple[Effect, ...] = Field(
-        (), description="Of a stop: the effects whose scopes end here; default: all."
+    phrase: bool = Field(
+        False,
+        description="A comma, colon or bracket ends the scope, too, as after `rather than`.",
+    )
+    ends: tuple[Effect | Literal["phrase", "whole"], ...] = Field(
+        (),
+        description="Of a stop: the effects whose scopes end here, and phrase or whole for the "
+        "scopes of such rules; default: all effects.",
     )
 
     @model_validator(mode="after")
@@ -86,6 +94,8 @@ class CueRule(ConfigSection):
             raise ValueError(f"rule {self.id!r} has neither cues nor patterns")
         if self.ends and self.effect != "stop":
             raise ValueError(f"rule {self.id!r}: `ends` belongs to a rule whose effect is stop")
+        if self.whole and self.phrase:
+            raise ValueError(f"rule {self.id!r}: a scope is `whole` or a `phrase`, not both")
         for pattern in self.patterns:
             try:
                 compiled = re.compile(pattern)

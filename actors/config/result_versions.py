@@ -11,7 +11,7 @@ from collections.abc import Mapping
 RESULTS: Mapping[str, int] = {
     "claims": 1,
     "assertion": 1,
-    "context": 2,
+    "context": 3,
     "deidentify": 3,
     "engine": 2,
     "gliner": 3,
@@ -22,7 +22,7 @@ RESULTS: Mapping[str, int] = {
     "onnx": 1,
     "pages": 4,
     "prompts": 2,
-    "relations": 3,
+    "relations": 4,
     "vision": 1,
     "windows": 1,
 }

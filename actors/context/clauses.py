@@ -20,9 +20,14 @@ WRAPPED = 45
 MOST_MARKS = 100
 """Cues of one sentence; where there are more, as in text without any stop, it is cut."""
 
+SHORTEST_CLAUSE = 2
+"""Words of the shortest clause."""
+
 _MAY_END = re.compile(r"[.!?;\n\t|)]")
-_ITEM_NUMBER = re.compile(r"(?<=\s\s)\d{1,2}\)")
+_ITEM_NUMBER = re.compile(r"(?<=\s)\d{1,2}\)(?=\s)")
 _NEXT_LINE = re.compile(r"\n[ \t\r]*(\n|[-*\u2022\u2013\u25cf\u25aa>+][ \t]|\d{1,2}[.)][ \t]|\Z)?")
+_FIRST_WORD = re.compile(r"[\s\"'(*\u2022-]*([^\W\d_]+)\s")
+_PROSE = re.compile(r"[^\W\d_A-Z]{4}\Z")
 _WORD_BEFORE = re.compile(r"[^\W\d_](?:[^\W\d_]|\.)*\Z")
 
 
@@ -31,13 +36,15 @@ class Sentence:
     """[start, end) of the text and the marks in it.
 
     ``item``: it is a line of a list. ``marks`` may begin with one that stands before it, as in
-    ``Denies:`` above a list: its scope covers each line of the list.
+    ``Denies:`` above a list: its scope covers each line of the list. ``main``: where the main
+    clause begins after a clause before it, as in ``although ..., he coughed``; else ``start``.
     """
 
     start: int
     end: int
     marks: list[CueMatch]
     item: bool = False
+    main: int = 0
 
 
 def sentences(text: str, lexicon: Lexicon, edges: Iterable[int] = ()) -> list[Sentence]:
@@ -47,6 +54,9 @@ def sentences(text: str, lexicon: Lexicon, edges: Iterable[int] = ()) -> list[Se
     """
     found: list[Sentence] = []
     marks = lexicon.scanner(lowered(text))
+    for acronym in lexicon.acronyms:
+        if f"({acronym})" in text:
+            marks = [mark for mark in marks if text[mark.start : mark.end] != acronym]
     at, start, item = 0, 0, False
     carried: list[CueMatch] = []
     for end, listed in _breaks(text, lexicon, edges):
@@ -55,12 +65,31 @@ def sentences(text: str, lexicon: Lexicon, edges: Iterable[int] = ()) -> list[Se
             upto += 1
         while upto - at > MOST_MARKS:
             cut = marks[at + MOST_MARKS].start
-            found.append(Sentence(start, cut, carried + marks[at : at + MOST_MARKS], item))
+            found.append(Sentence(start, cut, carried + marks[at : at + MOST_MARKS], item, start))
             at, start, carried = at + MOST_MARKS, cut, []
-        found.append(Sentence(start, end, carried + marks[at:upto], item))
+        main = _main(text, start, end, lexicon) if upto > at else start
+        found.append(Sentence(start, end, carried + marks[at:upto], item, main))
         carried = _carried(text, found[-1], end) if listed else []
         at, start, item = upto, end, listed
     return found
+
+
+def _main(text: str, start: int, end: int, lexicon: Lexicon) -> int:
+    """Where the main clause of a sentence begins: at the first comma after an opener that no item
+    of an enumeration follows."""
+    first = _FIRST_WORD.match(text, start, end)
+    if first is None or first.group(1).lower() not in lexicon.openers:
+        return start
+    comma = text.find(",", first.end(), end)
+    while comma >= 0:
+        after = text.find(",", comma + 1, end)
+        rest = text[comma + 1 : end if after < 0 else after]
+        if after < 0 and len(rest.split()) < SHORTEST_CLAUSE:
+            break
+        if after < 0 or not lexicon.is_item(rest):
+            return comma
+        comma = after
+    return start
 
 
 def _breaks(text: str, lexicon: Lexicon, edges: Iterable[int]) -> Iterator[tuple[int, bool]]:
@@ -72,8 +101,8 @@ def _breaks(text: str, lexicon: Lexicon, edges: Iterable[int]) -> Iterator[tuple
     for match in _MAY_END.finditer(text):
         at, end = match.span()
         if text[at] == ")":
-            number = _ITEM_NUMBER.search(text, max(0, at - 2), end)
-            if number is None:
+            number = _ITEM_NUMBER.search(text, max(0, at - 2), end + 1)
+            if number is None or text.rfind("(", start, at) > text.rfind(")", start, at):
                 continue
             at = number.start()
         while edge <= at:
@@ -101,11 +130,13 @@ def _ends(text: str, at: int, start: int, lexicon: Lexicon) -> tuple[bool, bool]
     char = text[at]
     if char == "\n":
         return _line_ends(text, at, start)
+    if char == "?" and (at == start or text[at - 1] in " \n(,;:/"):
+        return False, False  # of what follows: "?stroke", "poss ? fracture"
     if char in ";\t|!?" or char.isdigit():
         return True, False
     after = text[at + 1 : at + 2]
     if after and not after.isspace() and after not in "\"')]\u201d\u2019":
-        return False, False
+        return after.isupper() and _PROSE.match(text, max(start, at - 4), at) is not None, False
     before = _WORD_BEFORE.search(text, max(start, at - 12), at)
     if before is None:
         return True, False

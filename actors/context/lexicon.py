@@ -20,6 +20,12 @@ from actors.config.load import validate
 from actors.context.phrases import spellings, written_out
 from actors.context.scan import CueScanner, Rule
 
+LONGEST_ITEM = 6
+"""Words of an item of an enumeration; more are a clause."""
+
+LONGEST_LAST = 9
+"""Words of an item with what belongs to it, such as where and since when."""
+
 FOLDER = Path(__file__).parent / "lexicons"
 
 
@@ -38,6 +44,19 @@ class LexiconFile(ConfigSection):
     )
     abbreviations: tuple[str, ...] = Field(
         (), description="Words whose full stop ends a sentence only where a new one begins."
+    )
+    openers: tuple[str, ...] = Field(
+        (),
+        description="First words of a clause that the main clause follows after a comma, as in "
+        "`although there was no fever, he coughed`.",
+    )
+    joiners: tuple[str, ...] = Field(
+        (), description="Words between the last two items of a negated enumeration."
+    )
+    acronyms: tuple[str, ...] = Field(
+        (),
+        description="Cues in capitals that are no cues where a document has them in brackets, as "
+        "`nitric oxide (NO)` does.",
     )
     rules: tuple[CueRule, ...]
 
@@ -76,6 +95,17 @@ class Lexicon:
     scanner: CueScanner
     titles: frozenset[str]
     abbreviations: frozenset[str]
+    openers: frozenset[str]
+    joiners: frozenset[str]
+    acronyms: tuple[str, ...]
+
+    def is_item(self, text: str) -> bool:
+        """True if the text between two commas may be an item, or two, of an enumeration."""
+        words = text.split()
+        if len(words) <= LONGEST_LAST:
+            return True
+        joined = (at for at, word in enumerate(words) if word.lower() in self.joiners)
+        return next(joined, len(words)) <= LONGEST_LAST
 
 
 @cache
@@ -113,6 +143,9 @@ def compile_lexicon(file: LexiconFile, config: Context) -> Lexicon:
         ),
         titles=frozenset(word.lower() for word in file.titles),
         abbreviations=frozenset(word.lower() for word in file.abbreviations),
+        openers=frozenset(word.lower() for word in file.openers),
+        joiners=frozenset(word.lower() for word in file.joiners),
+        acronyms=file.acronyms,
     )
 
 
@@ -152,4 +185,5 @@ def _rule(rule: CueRule) -> Rule:
         reach=rule.reach,
         ends=frozenset(rule.ends) or None,
         whole=rule.whole,
+        phrase=rule.phrase,
     )

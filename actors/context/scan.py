@@ -21,9 +21,10 @@ _RUN = re.compile(r"\A\s+|\s{2,}")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A CueRule as the scopes need it. ``ends``: the effects that a stop ends; None is all.
+    """A CueRule as the scopes need it. ``ends``: the effects that a stop ends, and kinds of scope;
+    None is all effects.
 
-    ``whole``: no stop ends the scope.
+    ``whole``: only a stop that ends such scopes does. ``phrase``: punctuation ends the scope, too.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Rule:
     reach: int | None
     ends: frozenset[str] | None
     whole: bool = False
+    phrase: bool = False
 
 
 class CueMatch(NamedTuple):
@@ -63,7 +65,8 @@ class CueScanner:
         """The marks of a lower-cased text, in order and disjoint."""
         found = self._phrases(low) if self._any else []
         for pattern, rules in self._patterns:
-            found += [CueMatch(m.start(), m.end(), rules) for m in pattern.finditer(low)]
+            for match in pattern.finditer(low):
+                found.append(CueMatch(match.start(), match.end(), rules))
         if len(found) < 2:
             return found
         found.sort(key=_leftmost_longest)

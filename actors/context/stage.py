@@ -62,8 +62,13 @@ class ContextStage:
             )
             for language in config.languages
         }
+        files = {language: lexicon_file(language) for language in config.languages}
         self._choose = LanguageChoice(
-            {language: lexicon_file(language).function_words for language in config.languages}
+            {language: file.function_words for language, file in files.items()},
+            {
+                language: [cue for rule in file.rules for cue in rule.cues]
+                for language, file in files.items()
+            },
         )
         shipped = sections_file().sections
         known = {*shipped, *config.headings, "other"}
@@ -100,7 +105,7 @@ class ContextStage:
             edges = sorted({edge for s in sections for edge in (s.start, s.heading_end) if edge})
             spans = [(entities[i].start or 0, entities[i].end or 0) for i in places]
             parts = sentences(text, compiled.lexicon, edges)
-            found = assert_spans(text, spans, parts)
+            found = assert_spans(text, spans, parts, compiled.lexicon)
             if self._model is not None:
                 by = self._model.assertions(text, spans, parts)
                 decides = self._model.decides

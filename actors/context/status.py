@@ -6,11 +6,14 @@ as many words as its rule allows. Harkema et al., J Biomed Inform 2009.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from actors.context.clauses import Sentence
+from actors.context.lexicon import Lexicon
+from actors.context.phrases import lowered
 from actors.context.scan import CueMatch, Rule
 from actors.spans import Assertion, Cue, Experiencer
 
@@ -22,11 +25,14 @@ _FLAGS = ("negated", "uncertain", "hypothetical", "historical", "conditional")
 FARTHEST = 1000
 """Characters that no scope reaches over, whatever the sentence: text may come without stops."""
 
-LONGEST_ITEM = 6
-"""Words of an item of a negated enumeration."""
+_ONE_CLAUSE = frozenset({"negated", "uncertain", "historical"})
+"""Effects that a clause before the main one keeps to itself. What an ``if`` decides is in both."""
+
+_PUNCTUATION = re.compile(r"[,:()\[\]]")
 
 _NEW_ITEM = frozenset(
     {
+        ("negated", "negated"),
         ("negated", "uncertain"),
         ("negated", "historical"),
         ("uncertain", "negated"),
@@ -49,9 +55,15 @@ class Scope:
 
 
 def assert_spans(
-    text: str, spans: Sequence[tuple[int, int]], sentences: Sequence[Sentence]
+    text: str,
+    spans: Sequence[tuple[int, int]],
+    sentences: Sequence[Sentence],
+    lexicon: Lexicon,
 ) -> list[Assertion]:
-    """The assertion of each span, in the order of ``spans``, which may overlap and be unsorted."""
+    """The assertion of each span, in the order of ``spans``, which may overlap and be unsorted.
+
+    ``lexicon``: the one with which ``sentences`` were found.
+    """
     found = [PRESENT] * len(spans)
     order = sorted(range(len(spans)), key=spans.__getitem__)
     at, last = 0, len(sentences) - 1
@@ -64,8 +76,8 @@ def assert_spans(
         if not sentence.marks:
             continue
         if scopes is None:
-            scopes = _scopes(text, sentence)
-        cues = [scope for scope in scopes if _decides(text, scope, start, end)]
+            scopes = _scopes(text, sentence, lexicon)
+        cues = [scope for scope in scopes if _decides(text, scope, start, end, lexicon)]
         if cues:
             found[index] = _assertion(cues)
     return found
@@ -121,39 +133,100 @@ def with_section(assertion: Assertion, effects: Sequence[str], cue: Cue) -> Asse
     return replace(assertion, **changes, cues=tuple(cues))
 
 
-def _scopes(text: str, sentence: Sentence) -> list[Scope]:
+def _scopes(text: str, sentence: Sentence, lexicon: Lexicon) -> list[Scope]:
     scopes = []
     marks = sentence.marks
     for place, mark in enumerate(marks):
         for rule in mark.rules:
-            effect = rule.effect
-            if effect in ("pseudo", "stop"):
+            if rule.effect in ("pseudo", "stop"):
                 continue
-            if rule.whole:
-                if rule.forward:
-                    scopes.append(Scope(mark.end, sentence.end, True, mark, rule))
-                if rule.backward:
-                    scopes.append(Scope(sentence.start, mark.start, False, mark, rule))
-                continue
+            left, right = _bracketed(text, sentence, mark.start)
+            if sentence.main > sentence.start and rule.effect in _ONE_CLAUSE:
+                if mark.start < sentence.main:
+                    right = min(right, sentence.main)
+                else:
+                    left = max(left, sentence.main)
             if rule.forward:
-                ends = (m.start for m in marks[place + 1 :] if _stops(text, m, effect))
-                scopes.append(Scope(mark.end, next(ends, sentence.end), True, mark, rule))
+                ends = (m.start for m in marks[place + 1 :] if _stops(text, m, rule))
+                end = min(right, next(ends, right))
+                if rule.effect == "negated" and not rule.phrase:
+                    end = _enumeration(text, mark.end, end, right, lexicon)
+                    if _repeated(text, marks[:place], mark):
+                        end = _own_item(text, mark.end, end, lexicon)
+                if rule.phrase and (sign := _PUNCTUATION.search(text, mark.end, end)) is not None:
+                    end = sign.start()
+                scopes.append(Scope(mark.end, end, True, mark, rule))
             if rule.backward:
-                begins = (m.end for m in reversed(marks[:place]) if _stops(text, m, effect))
-                scopes.append(Scope(next(begins, sentence.start), mark.start, False, mark, rule))
+                begins = (m.end for m in reversed(marks[:place]) if _stops(text, m, rule))
+                start = max(left, next(begins, left))
+                if rule.phrase:
+                    for sign in _PUNCTUATION.finditer(text, start, mark.start):
+                        start = sign.end()
+                scopes.append(Scope(start, mark.start, False, mark, rule))
     return scopes
 
 
-def _stops(text: str, mark: CueMatch, effect: str) -> bool:
-    """True if a mark ends the scopes of an effect: a stop, or a new item of another kind.
+def _bracketed(text: str, sentence: Sentence, at: int) -> tuple[int, int]:
+    """The place within the brackets that stand around ``at`` in a sentence, or the sentence.
+
+    What stands first in brackets belongs to what is before them: "pneumonia (ruled out)".
+    """
+    opening = text.rfind("(", sentence.start, at)
+    if opening < 0 or text.find(")", opening, at) >= 0:
+        return sentence.start, sentence.end
+    closing = text.find(")", at, sentence.end)
+    if closing < 0:
+        return sentence.start, sentence.end
+    return opening + 1 if text[opening + 1 : at].strip() else sentence.start, closing
+
+
+def _repeated(text: str, before: Sequence[CueMatch], mark: CueMatch) -> bool:
+    """True if a negation is said again for this item: "no fever, no chills"."""
+    return _after_comma(text, mark) and any(
+        rule.effect == "negated" and rule.forward for one in before for rule in one.rules
+    )
+
+
+def _own_item(text: str, start: int, end: int, lexicon: Lexicon) -> int:
+    """The end of the first item in [start, end), unless a word joins more to it."""
+    comma = text.find(",", start, end)
+    if comma < 0 or not lexicon.joiners.isdisjoint(text[start:end].lower().split()):
+        return end
+    return comma
+
+
+def _enumeration(text: str, start: int, end: int, last: int, lexicon: Lexicon) -> int:
+    """Where an enumeration that begins at ``start`` ends within ``end``: before a comma that a
+    clause follows. ``last``: the end of the clause."""
+    comma = text.find(",", start, end)
+    while comma >= 0:
+        after = text.find(",", comma + 1, last)
+        if not lexicon.is_item(text[comma + 1 : last if after < 0 else after]):
+            return comma
+        comma = after if after < end else -1
+    return end
+
+
+def _stops(text: str, mark: CueMatch, scoped: Rule) -> bool:
+    """True if a mark ends the scopes of a rule: a stop, or a new item of another kind.
 
     "No fever, possible pneumonia": the second item has a cue of its own.
     """
+    effect = scoped.effect
     for rule in mark.rules:
         if rule.effect == "stop":
-            if rule.ends is None or effect in rule.ends:
+            ends = rule.ends
+            if scoped.whole:
+                if ends is not None and "whole" in ends:
+                    return True
+            elif ends is None or effect in ends or (scoped.phrase and "phrase" in ends):
                 return True
-        elif (effect, rule.effect) in _NEW_ITEM and rule.forward and _after_comma(text, mark):
+        elif (
+            not scoped.whole
+            and (effect, rule.effect) in _NEW_ITEM
+            and rule.forward
+            and _after_comma(text, mark)
+        ):
             return True
     return False
 
@@ -162,11 +235,13 @@ def _after_comma(text: str, mark: CueMatch) -> bool:
     return text[max(0, mark.start - 2) : mark.start].strip() == ","
 
 
-def _decides(text: str, scope: Scope, start: int, end: int) -> bool:
+def _decides(text: str, scope: Scope, start: int, end: int, lexicon: Lexicon) -> bool:
     """True if a scope decides the entity at [start, end)."""
     mark = scope.mark
     if mark.start < start and end <= mark.end:
-        return True  # within the cue: "evidence" in "no evidence of"
+        # Within the cue, a shorter one beside it decides: "no" in "no evidence of" does "evidence".
+        rest = lowered(text[mark.start : start]) + "\n" + lowered(text[end : mark.end])
+        return any(r.effect == scope.rule.effect for m in lexicon.scanner(rest) for r in m.rules)
     # A cue may be the beginning or the end of an entity, "no fever" as one; not all of it.
     if scope.forward:
         if not mark.start <= start < scope.end or (start == mark.start and end <= mark.end):
@@ -180,7 +255,7 @@ def _decides(text: str, scope: Scope, start: int, end: int) -> bool:
         return False
     between = text[left:right]
     if scope.rule.effect == "negated" and any(
-        len(item.split()) > LONGEST_ITEM for item in between.split(",")[:-1]
+        not lexicon.is_item(item) for item in between.split(",")[:-1]
     ):
         return False  # "no fever, chills or cough" has short items: a long one is a clause
     reach = scope.rule.reach

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
+import tokenizers
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 from support import tiny_onnx
@@ -141,6 +144,99 @@ def test_a_note_cannot_mark_anything(folder: Path) -> None:
     )
     assert entity.assertion is not None
     assert entity.assertion.negated
+
+
+def published(folder: Path) -> Path:
+    """A BERT as optimum exports one: three inputs, attention over what is no padding, and a
+    classifier of the first token."""
+    tokenizer = tiny_onnx.wordpiece(lower=False)
+    tokenizer.add_special_tokens(["[entity]"])
+    rng = np.random.default_rng(8)
+    shapes = {
+        "words": (tokenizer.get_vocab_size(), 24),
+        "places": (64, 24),
+        "types": (2, 24),
+        "query": (24, 24),
+        "value": (24, 24),
+        "pooler": (24, 24),
+        "classifier": (24, 3),
+    }
+    constants = {name: rng.normal(size=s).astype(np.float32) / 3 for name, s in shapes.items()}
+    constants |= {
+        "never": np.array(-1e4, np.float32),
+        "one": np.array(1, np.float32),
+        "step": np.array(1, np.int64),
+        "row": np.array([1], np.int64),
+        "first": np.array(0, np.int64),
+    }
+    nodes = [
+        helper.make_node("Gather", ["words", "input_ids"], ["w"], axis=0),
+        helper.make_node("CumSum", ["attention_mask", "step"], ["count"]),
+        helper.make_node("Sub", ["count", "step"], ["at"]),
+        helper.make_node("Gather", ["places", "at"], ["p"], axis=0),
+        helper.make_node("Gather", ["types", "token_type_ids"], ["t"], axis=0),
+        helper.make_node("Sum", ["w", "p", "t"], ["x"]),
+        helper.make_node("MatMul", ["x", "query"], ["q"]),
+        helper.make_node("Transpose", ["x"], ["k"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["q", "k"], ["raw"]),
+        helper.make_node("Cast", ["attention_mask"], ["m"], to=TensorProto.FLOAT),
+        helper.make_node("Sub", ["one", "m"], ["padding"]),
+        helper.make_node("Mul", ["padding", "never"], ["far"]),
+        helper.make_node("Unsqueeze", ["far", "row"], ["bias"]),
+        helper.make_node("Add", ["raw", "bias"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["weights"], axis=-1),
+        helper.make_node("MatMul", ["x", "value"], ["v"]),
+        helper.make_node("MatMul", ["weights", "v"], ["seen"]),
+        helper.make_node("Gather", ["seen", "first"], ["cls"], axis=1),
+        helper.make_node("MatMul", ["cls", "pooler"], ["dense"]),
+        helper.make_node("Tanh", ["dense"], ["pooled"]),
+        helper.make_node("MatMul", ["pooled", "classifier"], ["logits"]),
+    ]
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    graph = helper.make_graph(
+        nodes,
+        "bert",
+        [helper.make_tensor_value_info(n, TensorProto.INT64, ["batch", "sequence"]) for n in names],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 3])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    tiny_onnx.save(
+        folder, model, tokenizer, LABELS, architectures=["BertForSequenceClassification"]
+    )
+    return folder
+
+
+def test_a_published_model_reads_the_marked_sentence_as_its_tokenizer_does(tmp_path: Path) -> None:
+    """The labels are those of the model on ``[CLS] ... [entity] X [entity] ... [SEP]``."""
+    folder = published(tmp_path)
+    tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    session = onnxruntime.InferenceSession(
+        str(folder / "model.onnx"), providers=["CPUExecutionProvider"]
+    )
+    sentences = (
+        "In this trial, 120 patients received metformin.",
+        "Heart failure (HF) with naïve diabetes.",
+        "BMI 30.7 kg/m(2) or placebo?",
+    )
+    text = "\n".join(sentences)
+    given, expected, at = [], [], 0
+    for sentence in sentences:
+        for word in re.finditer(r"\w+", sentence):
+            start, end = word.span()
+            given.append(spanning(text, at + start, at + end, "X"))
+            marked_up = f"{sentence[:start]} [entity] {word.group()} [entity] {sentence[end:]}"
+            ids = np.array([tokenizer.encode(marked_up).ids], np.int64)
+            feed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+            (logits,) = session.run(None, feed | {"token_type_ids": np.zeros_like(ids)})
+            expected.append(LABELS[int(logits.argmax())])
+        at += len(sentence) + 1
+    refined = stage_of(folder).refine(text, Annotations(tuple(given))).entities
+    flags = {"PRESENT": set[str](), "ABSENT": {"negated"}, "POSSIBLE": {"uncertain"}}
+    found = [attributes(e.assertion) & {"negated", "uncertain"} for e in refined if e.assertion]
+    assert found == [flags[label] for label in expected]
+    assert len(set(expected)) == len(LABELS)
 
 
 def test_marks_that_are_no_tokens_are_text(tmp_path: Path) -> None:

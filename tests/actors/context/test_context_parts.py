@@ -77,6 +77,19 @@ def test_the_language_with_the_most_function_words_is_chosen() -> None:
     assert choose("Gout.") == "en"
 
 
+def test_where_function_words_do_not_decide_cues_do() -> None:
+    languages = ("en", "de", "fr")
+    files = {one: lexicon_file(one) for one in languages}
+    choose = LanguageChoice(
+        {one: file.function_words for one, file in files.items()},
+        {one: [cue for rule in file.rules for cue in rule.cues] for one, file in files.items()},
+    )
+    assert choose("V.a. Thrombose, fraglich.") == "de"
+    assert choose("Suspicion de fracture.") == "fr"
+    # A letter of an abbreviation is no word.
+    assert choose("64 y/o, h/o gout") == "en"
+
+
 @pytest.mark.parametrize(
     ("assertion", "expected"),
     [

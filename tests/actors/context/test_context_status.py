@@ -70,6 +70,26 @@ ENGLISH = [
     "<fever:hypothetical>.",
     "Return precautions: <fever:hypothetical>, <chest pain:hypothetical>.",
     "<Nausea:conditional> after meals.",
+    # A clause before the main one keeps its negation to itself; so do brackets.
+    "Although there was no <fever:negated>, <chills:negated> or <cough:negated>, a <rash> came.",
+    "To determine whether there is a <stroke:uncertain>, we performed <MRI>.",
+    "<Mass> (no <calcification:negated>) with <oedema>. <Stroke:negated> (ruled out), <migraine>.",
+    "A <mass> (possible <lipoma:uncertain>) beside the <kidney>.",
+    # What is contrasted ends with its phrase.
+    "<Cough> but not <fever:negated>, treated with <codeine>.",
+    "<Gout> rather than <sepsis:negated>, which <colchicine> improved.",
+    # A long item after a comma is a clause, unless a word joins it.
+    "No <fever:negated>, the patient had <chills> on the second day and was then given <aspirin>.",
+    "No <fever:negated>, <chills:negated> or <pain:negated> in the right arm since the surgery on "
+    "Monday last week.",
+    # A negation that is said for each item holds for that item.
+    "No <fever:negated>, no <cough:negated>, <diarrhoea> for three days.",
+    # Nitric oxide, where the document says so.
+    "Nitric oxide (NO) was given. NO <inhalation> lowered the <pressure>.",
+    "NO <fever:negated>. NO <cough:negated>.",
+    # That-clauses go on over what ends other scopes.
+    "This suggests that the <fever:uncertain> is due to <drugs:uncertain>.",
+    "He may have <asthma:uncertain>, but no <COPD:negated>.",
 ]
 OTHERS = [
     "El paciente no presenta <fiebre:negated> ni <tos:negated>, pero tiene <disnea>.",
@@ -90,6 +110,20 @@ def test_status_of_each_entity(source: str) -> None:
     refined = ALL.refine(text, annotations).entities
     found = [attributes(e.assertion) for e in refined if e.assertion is not None]
     assert found == gold
+
+
+def test_within_a_cue_a_shorter_one_decides() -> None:
+    for text, word, negated in [
+        ("No evidence of fever.", "evidence", True),
+        ("Fever was not observed.", "observed", True),
+        ("The fever has resolved.", "resolved", False),
+        ("He denied fever.", "denied", False),
+    ]:
+        start = text.index(word)
+        given = Annotations((spanning(text, start, start + len(word), "EVENT"),))
+        assertion = ALL.refine(text, given).entities[0].assertion
+        assert assertion is not None
+        assert (text, assertion.negated) == (text, negated)
 
 
 def test_each_attribute_has_a_cue_in_the_text() -> None:
@@ -172,6 +206,7 @@ def test_a_wrong_configuration_is_named(changes: dict[str, object], said: str) -
         {"patterns": ("a*",)},
         {"patterns": ("(a)",)},
         {"cues": ("x",), "ends": ("negated",)},
+        {"cues": ("x",), "whole": True, "phrase": True},
     ],
 )
 def test_a_wrong_rule_is_refused(fields: dict[str, object]) -> None:
