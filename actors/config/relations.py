@@ -58,6 +58,12 @@ class RelationRule(ConfigSection):
         "nearest", description="all: every head within reach, and heads do not block."
     )
 
+    enumerated: bool = Field(
+        False,
+        description="A tail without a number also belongs to the heads that an enumeration joins "
+        "to its own: `A, B and C were negative`.",
+    )
+
     @model_validator(mode="after")
     def _differ(self) -> Self:
         both = {folded(one) for one in self.head} & {folded(one) for one in self.tail}
@@ -111,6 +117,7 @@ DEFAULT_RULES = (
         tail=("Value", "LabValue", "TestResult", "LabResult"),
         reach=6,
         within="line",
+        enumerated=True,
     ),
     RelationRule(
         type="unit",

@@ -23,6 +23,13 @@ _JOINT = re.compile(
     r"[,;+]|\b(?:and|or|plus|versus|vs|with|then|und|oder|y|e|o|et|ou|con|avec|mit|v\u00e0|ho\u1eb7c)\b"
 )
 _WORD = re.compile(r"[^\W_]+")
+_NEXT_ITEM = re.compile(
+    r"\s*(?:\([^()]{1,40}\)\s*)?"
+    r"(?:,\s*(?:and|or|und|oder|y|o|et|ou|v\u00e0|ho\u1eb7c)?|(?:and|or|/|und|oder|y|o|et|ou|v\u00e0|ho\u1eb7c))"
+    r"\s*(?:the\s+)?"
+)
+_BRACKET = re.compile(r"\s*\(\s*")
+_DIGIT = re.compile(r"\d")
 
 _LONGEST_WORD = 40
 """Characters a word may have for the first, rough look at what is near."""
@@ -55,6 +62,14 @@ class _Row:
         first = bisect_left(self._starts, start - self._longest)
         last = bisect_left(self._starts, end)
         return [one for one in self.all[first:last] if one.end > start]
+
+    def onwards(self, one: _Placed, step: int) -> Iterator[_Placed]:
+        """Those after ``one`` in reading order, or before it for a ``step`` of -1."""
+        at = bisect_left(self._starts, one.start)
+        while self.all[at] is not one:
+            at += 1
+        while 0 <= (at := at + step) < len(self.all):
+            yield self.all[at]
 
     def between(self, start: int, end: int) -> list[_Placed]:
         """Those that lie whole in [start, end)."""
@@ -105,9 +120,13 @@ class RelationFinder:
                 if tail.label in tail_labels:
                     pairs = list(_candidates(text, rule, tail, heads, blockers, tails))
                     if rule.pick == "nearest" and pairs:
-                        pairs = [
-                            min(pairs, key=lambda one: (one[1], abs(one[0].start - tail.start)))
-                        ]
+                        head, cost = min(
+                            pairs, key=lambda one: (one[1], abs(one[0].start - tail.start))
+                        )
+                        head = _defined(text, head, heads)
+                        pairs = [(head, cost)]
+                        if rule.enumerated and not _DIGIT.search(text, tail.start, tail.end):
+                            pairs += [(one, cost) for one in _joined(text, head, tail, heads)]
                     found += [
                         self._relation(text, rule, head, tail, cost, rows) for head, cost in pairs
                     ]
@@ -165,6 +184,32 @@ def _candidates(
         cost = _cost(rule, gap, bare)
         if cost is not None:
             yield head, cost + _side(rule, after)
+
+
+def _defined(text: str, head: _Placed, heads: _Row) -> _Placed:
+    """The head that ``head`` abbreviates in brackets, as in "ejection fraction (EF)", or itself."""
+    if text[head.end : head.end + 1] != ")":
+        return head
+    for one in heads.near(max(0, head.start - 3), head.start):
+        if one.end <= head.start and _BRACKET.fullmatch(text, one.end, head.start):
+            return one
+    return head
+
+
+def _joined(text: str, head: _Placed, tail: _Placed, heads: _Row) -> list[_Placed]:
+    """The other heads of the enumeration in which ``head`` is the item next to the tail."""
+    after = head.start >= tail.end
+    found: list[_Placed] = []
+    last = head
+    for one in heads.onwards(head, 1 if after else -1):
+        start, end = (last.end, one.start) if after else (one.end, last.start)
+        if start <= end and _BRACKET.fullmatch(text, start, end) is not None:
+            continue  # an abbreviation in brackets is no item
+        if start > end or _NEXT_ITEM.fullmatch(text, start, end) is None:
+            break
+        found.append(one)
+        last = one
+    return found
 
 
 def _side(rule: RelationRule, after: bool) -> int:

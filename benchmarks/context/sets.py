@@ -214,7 +214,15 @@ RELATION_SETS = (
     ),
     RelationSet(
         "chia_without_scope",
-        ({"type": "Has_value", "head": ["Measurement", "Person"], "tail": ["Value"]},),
+        (
+            {
+                "type": "Has_value",
+                "head": ["Measurement", "Person"],
+                "tail": ["Value"],
+                "within": "line",
+                "enumerated": True,
+            },
+        ),
         _directed(
             {
                 ("Has_value", "Measurement", "Value"): ("Has_value", False),

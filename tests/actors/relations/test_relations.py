@@ -62,6 +62,31 @@ def relations(source: str, stage: RelationStage = STAGE) -> set[tuple[str, str, 
                 ("liraglutide", "frequency", "once daily"),
             },
         ),
+        # A result without a number is that of each test that an enumeration joins; a number is not.
+        (
+            "<TEST ANA>, <TEST ANCA> and <TEST RF> were all <VALUE negative>.",
+            {
+                ("ANA", "value", "negative"),
+                ("ANCA", "value", "negative"),
+                ("RF", "value", "negative"),
+            },
+        ),
+        (
+            "<VALUE Positive> for <TEST S-100> (Fig. 5), <TEST CD68> and <TEST CD1a>; <TEST CK> no",
+            {
+                ("S-100", "value", "Positive"),
+                ("CD68", "value", "Positive"),
+                ("CD1a", "value", "Positive"),
+            },
+        ),
+        (
+            "<TEST Glucose> and <TEST urea> <VALUE 5.2>",
+            {("urea", "value", "5.2")},
+        ),
+        (
+            "<TEST Ejection fraction> (<TEST EF>) of <VALUE 30%>, <TEST EF> later <VALUE 35%>",
+            {("Ejection fraction", "value", "30%"), ("EF", "value", "35%")},
+        ),
         (
             "<TEST Sodium>\t<VALUE 139>\t<UNIT mmol/L>\t<REFERENCE-RANGE 135 - 145>\n"
             "<TEST Potassium>\t<VALUE 4.6>\t<UNIT mmol/L>\t<REFERENCE-RANGE 3.5 - 5.1>\n",
