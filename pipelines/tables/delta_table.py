@@ -22,6 +22,11 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction, RemoveAction
 
 from pipelines.storage import NoTablesError, StoreError, delta_options, store_sentence
+from pipelines.tables.compatibility import (
+    check_features,
+    missing_columns,
+    missing_extra_columns,
+)
 from pipelines.tables.folder import RunError, SinkFolder
 from pipelines.tables.schema import DATA, OF_DEIDENTIFICATION, STATISTICS, UNITS
 from pipelines.tables.unit_files import DataFile
@@ -176,14 +181,24 @@ class TableVersion:
 
     def vacuum(self, hours: int, remove: bool) -> list[str]:
         """Find, or remove, the files below the table that no version of the last ``hours`` needs
-        and that are older; paths below the table."""
+        and that are older; paths below the table.
+
+        Files that no version ever had stay for an hour at least: a run that has just begun may
+        have written them.
+        """
+        passes = [(hours, True)] if hours else [(0, False), (1, True)]
         with table_errors(self.name, self.delta.table_uri):
-            return self.delta.vacuum(
-                retention_hours=hours,
-                dry_run=not remove,
-                enforce_retention_duration=False,
-                full=True,
-            )
+            found = [
+                path
+                for retention, untracked in passes
+                for path in self.delta.vacuum(
+                    retention_hours=retention,
+                    dry_run=not remove,
+                    enforce_retention_duration=False,
+                    full=untracked,
+                )
+            ]
+        return list(dict.fromkeys(found))
 
     def commits(self) -> Iterator[tuple[int, dict[str, str]]]:
         """The versions that runs committed, the newest first, with their facts."""
@@ -204,13 +219,18 @@ class Tables:
         self.folder = folder
 
     def open(self, name: str, version: int | None = None) -> TableVersion | None:
-        """A table at its latest version, or at an earlier one; None where there is none."""
+        """A table at its latest version, or at an earlier one; None where there is none.
+
+        Raises RunError for a table with a feature of Delta that medspan does not support.
+        """
         path = self.folder.uri(name)
         try:
             with table_errors(name, path):
-                return TableVersion(name, DeltaTable(path, version, delta_options(path)))
+                delta = DeltaTable(path, version, delta_options(path))
         except (TableNotFoundError, NoTablesError):
             return None
+        check_features(delta, name, self.folder.path)
+        return TableVersion(name, delta)
 
     def existing(self, name: str, version: int | None = None) -> TableVersion:
         """The same; raises RunError where there is none."""
@@ -233,9 +253,16 @@ class Tables:
         which ``entities`` gets some; rows that are there have nulls in new columns.
 
         ``deidentified``: extra columns of the de-identified documents; None for a pipeline that
-        does not de-identify. Raises RunError where a column is there with another type.
+        does not de-identify. Raises RunError where a column is there with another type, or where a
+        table is not medspan's.
         """
         copied = pa.schema([field for field in extra if field.name in entity_columns])
+        units = self.open("units")
+        if units is not None and units.number and self.open("documents") is None:
+            raise RunError(
+                f"{self.folder.path}: the table documents is gone, but units has runs; restore its "
+                "folder, or give the sink another path"
+            )
         more = {"documents": extra, "entities": copied}
         if deidentified is not None:
             more["deidentified/documents"] = deidentified
@@ -243,8 +270,7 @@ class Tables:
             if name in OF_DEIDENTIFICATION and deidentified is None:
                 continue
             table = self.open(name) or self._made(name)
-            if name in more:
-                self._widen(table, more[name])
+            self._widen(table, more.get(name, pa.schema([])))
 
     def _made(self, name: str) -> TableVersion:
         path = self.folder.uri(name)
@@ -268,30 +294,25 @@ class Tables:
                 return table
 
     def _widen(self, table: TableVersion, extra: pa.Schema) -> None:
-        there = table.schema()
-        known = {name.lower(): there.field(name) for name in there.names}
-        missing = []
-        for field in extra:
-            found = known.get(field.name.lower())
-            if found is None:
-                missing.append(field)
-            elif found.name != field.name or not same_type(found.type, field.type):
-                raise RunError(
-                    f"{self.folder.path}: the column {found.name} of {table.name} has the type "
-                    f"{found.type}, and the source has {field.name} as {field.type}; give the sink "
-                    "another path, or leave it out of source.extra_columns"
-                )
-        if not missing:
-            return
-        with table_errors(table.name, table.delta.table_uri):
-            if any(pa.types.is_timestamp(f.type) and f.type.tz is None for f in missing):
-                table.delta.alter.add_feature(
-                    TableFeatures.TimestampWithoutTimezone, allow_protocol_versions_increase=True
-                )
-            table.delta.alter.add_columns([Field.from_arrow(field) for field in missing])
-
-
-def same_type(one: pa.DataType, other: pa.DataType) -> bool:
-    """True if both are the same type in a Delta table: names inside lists do not matter."""
-    left, right = (pa.schema([pa.field("x", type_)]) for type_ in (one, other))
-    return Field.from_arrow(left.field(0)).type == Field.from_arrow(right.field(0)).type
+        """Add the columns of this version of medspan, and the extra ones, that are not there."""
+        ours, sink = DATA.get(table.name, UNITS), self.folder.path
+        retries = Retries(sink)
+        while True:
+            there = table.schema()
+            missing = missing_columns(there, table.name, sink, ours)
+            missing += missing_extra_columns(there, table.name, sink, extra)
+            if not missing:
+                return
+            naive = any(pa.types.is_timestamp(f.type) and f.type.tz is None for f in missing)
+            try:
+                with table_errors(table.name, table.delta.table_uri):
+                    if naive:
+                        table.delta.alter.add_feature(
+                            TableFeatures.TimestampWithoutTimezone,
+                            allow_protocol_versions_increase=True,
+                        )
+                    table.delta.alter.add_columns([Field.from_arrow(field) for field in missing])
+                return
+            except (ConflictError, StoreError) as error:  # others may begin or commit meanwhile
+                retries.again(error)
+                table = self.existing(table.name)

@@ -426,6 +426,26 @@ def test_removed_rows_are_in_the_change_feed(lake: Lake) -> None:
     assert {id_: count for id_, count in net.items() if count} == {"b3": -1, "b4": -1}
 
 
+def test_a_run_is_undone_by_restoring_the_versions_before_it(lake: Lake) -> None:
+    lake.enrich()
+    before = rows_of(lake.sink)
+    (facts, *_) = DeltaTable(f"{lake.sink.path}/units").history(1)
+    versions = {"units": facts["version"]} | {
+        name: int(facts[f"medspan.{name}"]) for name in ("documents", "entities", "relations")
+    }
+    lake.write("b", "b0", "b8")
+    lake.enrich()
+    assert rows_of(lake.sink) != before
+    for name, version in versions.items():
+        table = DeltaTable(f"{lake.sink.path}/{name}")
+        if table.version() > version:
+            table.restore(version)
+    assert rows_of(lake.sink) == before
+    assert len(lake.sink.committed()) == 1
+    lake.enrich()  # which finds the change again
+    assert "b8" in rows_of(lake.sink)
+
+
 def test_a_file_that_changes_under_a_run_fails_alone_and_the_next_pass_reads_it(lake: Lake) -> None:
     loaded = lake.loaded()
     run_id = begin_run(loaded, plan_source(loaded.pipeline.source))

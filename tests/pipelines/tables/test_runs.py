@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import StringIO
@@ -103,6 +104,24 @@ def test_vacuum_leaves_what_young_versions_and_open_runs_need(
     write_rows(tmp_path / "in/c.jsonl", ["c0"])
     _increment(loaded, sink)
     assert len(rows_of(sink)) == 27
+
+
+def test_vacuum_never_takes_the_files_of_a_run_that_has_just_begun(
+    loaded: LoadedPipeline, sink: RunStore, tmp_path: Path
+) -> None:
+    """Which it may not have seen among the open ones."""
+    _full(loaded, sink)
+    replaced = set(sink.snapshot().files("documents"))
+    _full(loaded, sink)
+    young, old = (tmp_path / f"out/documents/{name}/u.0.parquet" for name in ("young", "old"))
+    for path in (young, old):
+        path.parent.mkdir()
+        path.write_bytes(b"")
+    os.utime(old, (0, 0))
+    vacuum_sink(sink, timedelta(0), remove=True)
+    assert young.exists()
+    assert not old.exists()
+    assert not any(Path(path).exists() for path in replaced)
 
 
 def test_a_run_records_the_vocabularies_of_its_codes(loaded: LoadedPipeline) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +15,7 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, TableFeatures, write_deltalake
 from hypothesis import given
 from hypothesis import strategies as st
 from support.lake import store_rows
@@ -156,6 +158,61 @@ def test_unconvertible_column_type_is_rejected_by_name(tmp_path: Path) -> None:
     store.begin("r1", RunPlan("{}", (), pa.schema([("ward", pa.string())])))
     with pytest.raises(RunError, match="the column ward of documents has the type string"):
         store.begin("r2", RunPlan("{}", (), pa.schema([("ward", pa.int64())])))
+
+
+def test_a_table_of_another_maker_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "lake/documents"
+    write_deltalake(str(path), pa.table({"doc_id": ["a"], "text": ["theirs"]}))
+    with pytest.raises(RunError, match=r"documents there is not medspan's.*run_id is missing"):
+        RunStore(str(tmp_path / "lake")).begin("r1", EMPTY)
+    assert DeltaTable(str(path)).version() == 0
+
+
+def test_a_sink_that_lost_its_documents_is_refused(store: RunStore) -> None:
+    shutil.rmtree(f"{store.path}/documents")
+    with pytest.raises(RunError, match="the table documents is gone, but units has runs"):
+        store.begin("r3", EMPTY)
+
+
+def test_a_table_with_a_feature_that_its_files_do_not_show_is_refused(store: RunStore) -> None:
+    """As deletion vectors, which Databricks and Spark can turn on."""
+    DeltaTable(f"{store.path}/entities").alter.add_feature(
+        TableFeatures.DeletionVectors, allow_protocol_versions_increase=True
+    )
+    with pytest.raises(RunError, match="entities has the Delta feature deletionVectors"):
+        store_rows(store, "r3", {"u4": ["e"]})
+    with pytest.raises(RunError, match="deletionVectors"):
+        list(store.snapshot().tables("entities"))
+
+
+def test_columns_of_a_later_version_are_added_to_a_table_of_an_earlier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RunStore(str(tmp_path / "out"))
+    earlier = pa.schema([field for field in DATA["documents"] if field.name != "marks"])
+    with monkeypatch.context() as patch:
+        patch.setitem(DATA, "documents", earlier)
+        store.begin("r1", EMPTY)
+    assert "marks" not in store.tables.existing("documents").schema().names
+    store.begin("r2", EMPTY)
+    store_rows(store, "r2", {"u1": ["a"]})
+    assert store.tables.existing("documents").schema().field("marks").type
+    assert pl.scan_delta(f"{store.path}/documents").collect()["marks"].to_list() == [None]
+
+
+def test_runs_that_begin_at_once_all_get_their_columns(tmp_path: Path) -> None:
+    path = str(tmp_path / "out")
+    RunStore(path).begin("r0", EMPTY)
+    names = ["ward", "ward", "site", "kind", "seen", "seen"]
+
+    def begin(number: int) -> None:
+        keep = pa.schema([(names[number], pa.string())])
+        RunStore(path).begin(f"r{number + 1}", RunPlan("{}", (), keep), names)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(begin, range(6)))
+    for table in ("documents", "entities"):
+        assert set(names) <= set(RunStore(path).tables.existing(table).schema().names)
 
 
 offsets = st.integers(0, 50)
