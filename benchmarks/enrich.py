@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from actors.config import load_model
+from benchmarks.machine import machine
 from pipelines.config import Enrich, LoadedPipeline, Pipeline, Sink, Source, Step
 from pipelines.enrich import decide
 from pipelines.pool import Pool
@@ -54,7 +55,15 @@ def main() -> None:
             rows.append({"changed": changed, "seconds": round(seconds, 2)})
             print(f"{options.files:,} files, {changed:,} changed: {seconds:.2f} s", flush=True)
             assert decision.changes["changed"] == changed
-    result = {"benchmark": "enrich", "files": options.files, "decisions": rows}
+    least, most = rows[0]["seconds"], rows[-1]["seconds"]
+    result = {
+        "benchmark": "enrich",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "files": options.files,
+        "decisions": rows,
+        "ratios": {"most_changed_vs_none": round(most / least, 2)},
+    }
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result))

@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
 from deltalake import DeltaTable
+
+from benchmarks.machine import machine
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
@@ -66,8 +67,8 @@ def main() -> None:
             reader.join()
     found = {
         "benchmark": "readers",
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
         "readers": args.readers,
         "seconds": args.seconds,
         "documents": _UNITS * _ROWS,
@@ -75,6 +76,7 @@ def main() -> None:
         "reads": sum(seen.values()),
         "wrong": seen["wrong"],
         "errors": seen["errors"],
+        "ratios": {"wrong": seen["wrong"] / max(1, seen.total())},
     }
     args.json.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found))

@@ -19,6 +19,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.machine import machine
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 _ROWS_A_FILE = 50_000
 _TEXT = "aspirin metformin note of a patient with nothing to hide"
@@ -49,6 +51,8 @@ def main() -> None:
     }
     result = {
         "benchmark": "scale",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
         "sizes": sizes,
         "driver": _driver(options.driver_units, options.unit_rows),
         "ratios": ratios,
