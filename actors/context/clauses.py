@@ -20,6 +20,9 @@ WRAPPED = 45
 MOST_MARKS = 100
 """Cues of one sentence; where there are more, as in text without any stop, it is cut."""
 
+LONGEST_NUMBER = 8
+"""Characters of the number of an item with the space before it."""
+
 SHORTEST_CLAUSE = 2
 """Words of the shortest clause."""
 
@@ -67,6 +70,12 @@ def sentences(text: str, lexicon: Lexicon, edges: Iterable[int] = ()) -> list[Se
             cut = marks[at + MOST_MARKS].start
             found.append(Sentence(start, cut, carried + marks[at : at + MOST_MARKS], item, start))
             at, start, carried = at + MOST_MARKS, cut, []
+        if found and upto == at and text[start:end].isspace():
+            # The line break after a full stop: the list goes on.
+            found[-1].end = end
+            carried = _carried(text, found[-1], end) if listed else []
+            start, item = end, listed
+            continue
         main = _main(text, start, end, lexicon) if upto > at else start
         found.append(Sentence(start, end, carried + marks[at:upto], item, main))
         carried = _carried(text, found[-1], end) if listed else []
@@ -105,6 +114,8 @@ def _breaks(text: str, lexicon: Lexicon, edges: Iterable[int]) -> Iterator[tuple
             if number is None or text.rfind("(", start, at) > text.rfind(")", start, at):
                 continue
             at = number.start()
+            if not text[start:at].strip():
+                continue  # the first thing in its line
         while edge <= at:
             if edge > start:
                 yield edge, False
@@ -139,7 +150,8 @@ def _ends(text: str, at: int, start: int, lexicon: Lexicon) -> tuple[bool, bool]
         return after.isupper() and _PROSE.match(text, max(start, at - 4), at) is not None, False
     before = _WORD_BEFORE.search(text, max(start, at - 12), at)
     if before is None:
-        return True, False
+        # "2." at the beginning of a line is the number of an item.
+        return not (at - start <= LONGEST_NUMBER and text[start:at].strip().isdigit()), False
     word = before.group().lower()
     if word in lexicon.titles:
         return False, False
