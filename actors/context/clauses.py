@@ -70,7 +70,7 @@ def sentences(text: str, lexicon: Lexicon, edges: Iterable[int] = ()) -> list[Se
             cut = marks[at + MOST_MARKS].start
             found.append(Sentence(start, cut, carried + marks[at : at + MOST_MARKS], item, start))
             at, start, carried = at + MOST_MARKS, cut, []
-        if found and upto == at and text[start:end].isspace():
+        if found and text[start - 1] in ".!?" and text[start:end].isspace():
             # The line break after a full stop: the list goes on.
             found[-1].end = end
             carried = _carried(text, found[-1], end) if listed else []
