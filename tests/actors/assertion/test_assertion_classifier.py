@@ -147,25 +147,10 @@ def test_a_note_cannot_mark_anything(folder: Path) -> None:
 
 
 PIECES = [
-    "in",
-    "this",
-    "trial",
-    ",",
-    "120",
-    "patients",
-    "received",
-    "met",
-    "##formin",
-    ".",
-    "heart",
-    "failure",
-    "(",
-    "hf",
-    ")",
-    "with",
-    "naive",
+    *["in", "this", "trial", ",", "120", "patients", "received", "met", "##formin", "."],
+    *["heart", "failure", "(", "hf", ")", "with", "naive", "diabetes"],
+    *["bmi", "30", "7", "kg", "/", "m", "2", "or", "place", "##bo", "?"],
 ]
-PIECES += ["diabetes", "bmi", "30", "7", "kg", "/", "m", "2", "or", "place", "##bo", "?"]
 
 
 def published(folder: Path) -> Path:
