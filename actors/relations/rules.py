@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from actors.config.relations import RelationRule, folded
@@ -116,20 +116,17 @@ class RelationFinder:
                 continue
             barred = head_labels if rule.pick == "nearest" else frozenset()
             blockers = _Row(one for one in placed.all if one.label in barred)
-            for tail in tails.all:
-                if tail.label in tail_labels:
-                    pairs = list(_candidates(text, rule, tail, heads, blockers, tails))
-                    if rule.pick == "nearest" and pairs:
-                        head, cost = min(
-                            pairs, key=lambda one: (one[1], abs(one[0].start - tail.start))
-                        )
-                        head = _defined(text, head, heads)
-                        pairs = [(head, cost)]
-                        if rule.enumerated and not _DIGIT.search(text, tail.start, tail.end):
-                            pairs += [(one, cost) for one in _joined(text, head, tail, heads)]
-                    found += [
-                        self._relation(text, rule, head, tail, cost, rows) for head, cost in pairs
-                    ]
+            found += [
+                self._relation(text, rule, head, tail, cost, rows)
+                for head, tail, cost in _pairs(
+                    text,
+                    rule,
+                    [one for one in tails.all if one.label in tail_labels],
+                    heads,
+                    blockers,
+                    tails,
+                )
+            ]
         return tuple(sorted(found, key=lambda one: (one.head, one.tail, one.type)))
 
     def _relation(
@@ -153,6 +150,34 @@ class RelationFinder:
             how="rule",
             attributes=attributes,
         )
+
+
+def _pairs(
+    text: str,
+    rule: RelationRule,
+    own: Sequence[_Placed],
+    heads: _Row,
+    blockers: _Row,
+    tails: _Row,
+) -> Iterator[tuple[_Placed, _Placed, float]]:
+    """(head, tail, cost) of one rule. ``own``: the tails of the rule; ``tails``: those of all."""
+    nearest = []
+    for tail in own:
+        pairs = list(_candidates(text, rule, tail, heads, blockers, tails))
+        if rule.pick == "all":
+            for head, cost in pairs:
+                yield head, tail, cost
+        elif pairs:
+            head, cost = min(pairs, key=lambda one: (one[1], abs(one[0].start - tail.start)))
+            nearest.append((_defined(text, head, heads), tail, cost))
+    yield from nearest
+    if not rule.enumerated:
+        return
+    taken = {head.index for head, _, _ in nearest}
+    for head, tail, cost in nearest:
+        if _DIGIT.search(text, tail.start, tail.end) is None:
+            for one in _joined(text, head, tail, heads, taken):
+                yield one, tail, cost
 
 
 def _candidates(
@@ -196,8 +221,11 @@ def _defined(text: str, head: _Placed, heads: _Row) -> _Placed:
     return head
 
 
-def _joined(text: str, head: _Placed, tail: _Placed, heads: _Row) -> list[_Placed]:
-    """The other heads of the enumeration in which ``head`` is the item next to the tail."""
+def _joined(
+    text: str, head: _Placed, tail: _Placed, heads: _Row, taken: Container[int]
+) -> list[_Placed]:
+    """The other heads of the enumeration in which ``head`` is the item next to the tail, up to one
+    that is ``taken``: it has a tail of its own."""
     after = head.start >= tail.end
     found: list[_Placed] = []
     last = head
@@ -205,7 +233,7 @@ def _joined(text: str, head: _Placed, tail: _Placed, heads: _Row) -> list[_Place
         start, end = (last.end, one.start) if after else (one.end, last.start)
         if start <= end and _BRACKET.fullmatch(text, start, end) is not None:
             continue  # an abbreviation in brackets is no item
-        if start > end or _NEXT_ITEM.fullmatch(text, start, end) is None:
+        if start > end or one.index in taken or not _NEXT_ITEM.fullmatch(text, start, end):
             break
         found.append(one)
         last = one

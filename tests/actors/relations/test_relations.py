@@ -80,6 +80,10 @@ def relations(source: str, stage: RelationStage = STAGE) -> set[tuple[str, str, 
             },
         ),
         (
+            "<VALUE Positive> <TEST ANA>, <TEST ANCA> <VALUE negative>",
+            {("ANA", "value", "Positive"), ("ANCA", "value", "negative")},
+        ),
+        (
             "<TEST Glucose> and <TEST urea> <VALUE 5.2>",
             {("urea", "value", "5.2")},
         ),
