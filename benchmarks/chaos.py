@@ -14,8 +14,11 @@ import tempfile
 import time
 import traceback
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from benchmarks.machine import machine
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
@@ -35,12 +38,17 @@ def main() -> None:
     kills: Counter[str] = Counter()
     for one in slices:
         kills += Counter(one["kills"])
+    wrong = sum(one["wrong_documents"] for one in slices)
+    checked = sum(one["runs"] * one["documents_a_run"] for one in slices)
     result = {
         "benchmark": "chaos",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
         "kills": dict(kills),
-        "wrong_documents": sum(one["wrong_documents"] for one in slices),
+        "wrong_documents": wrong,
         "runs": sum(one["runs"] for one in slices),
         "slices": slices,
+        "ratios": {"wrong_documents": wrong / checked},
     }
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(result, indent=1) + "\n")
