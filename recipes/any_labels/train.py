@@ -50,7 +50,7 @@ def start_model(folder: Path, starter: Path | None) -> SpanModel:
     plain.load_pretrained(folder)
     state = plain.state_dict()
     if starter is not None:
-        state |= starter_weights(starter, state)
+        state |= weights_in(starter, state)
     # A masked token is one that the encoder fills with what stands around it: so is a label's mark.
     state["words.marks"] = state["words.weight"][[MASK, SEP]].clone()
     model.encoder.load_state_dict(state)
@@ -64,8 +64,11 @@ def freeze(encoder: TokenClassifier) -> None:
         part.requires_grad_(False)
 
 
-def starter_weights(file: Path, like: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The encoder in the 8-bit file of the starter token classifier, in float32."""
+def weights_in(file: Path, like: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights in an 8-bit file that `write_onnx.py` or the token classifier's wrote, float32.
+
+    like: the weights asked for, by name, each with the shape it must have.
+    """
     raw = {
         tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy())
         for tensor in onnx.load(file).graph.initializer
@@ -74,20 +77,31 @@ def starter_weights(file: Path, like: dict[str, Tensor]) -> dict[str, Tensor]:
     def matrix(name: str) -> Tensor:
         return (raw[f"{name}.int8"].float() * raw[f"{name}.scale"]).T
 
-    found = {"words.weight": raw["words.int8"].float() * raw["words.scale"]}
-    found["places.weight"] = raw["places"] + raw["types"][0]
+    words = raw["words.int8"].float() * raw["words.scale"]
+    found = {"words.weight": words[: like["words.weight"].shape[0]]}
+    found["places.weight"] = raw["places"]
+    if "types" in raw:
+        found["places.weight"] = raw["places"] + raw["types"][0]
+    if "words.marks" in like:
+        found["words.marks"] = words[-2:]
+        found["out.0.weight"] = torch.cat([matrix("out.start"), matrix("out.end")], dim=1)
+        found["out.0.bias"] = raw["out.start.bias"]
+        found["out.3.weight"], found["out.3.bias"] = (
+            matrix("out.last").T,
+            raw["out.last.bias"][:, 0],
+        )
     for name in like:
         if name in raw:
             found[name] = raw[name]
         elif name.endswith("qkv.weight"):
             at = name.removesuffix("qkv.weight")
             found[name] = torch.cat([matrix(f"{at}{part}") for part in "qkv"])
-        elif name.startswith("layers.") and name.endswith(".weight"):
-            found[name] = matrix(name.removesuffix(".weight"))
-    missing = set(like) - set(found)
-    if missing:
-        raise ValueError(f"{file}: has no {sorted(missing)}")
-    return found
+        elif name.endswith(".weight") and f"{name.removesuffix('.weight')}.int8" in raw:
+            found.setdefault(name, matrix(name.removesuffix(".weight")))
+    wrong = [name for name, own in like.items() if found.get(name, own[:0]).shape != own.shape]
+    if wrong:
+        raise ValueError(f"{file}: has no {sorted(wrong)} of the shape asked for")
+    return {name: found[name] for name in like}
 
 
 def batch(sampler: Sampler, held: list[Sample]) -> list[Sample]:
@@ -151,17 +165,23 @@ def optimizer_of(model: SpanModel) -> torch.optim.Optimizer:
 
 
 def train(
-    data: Path, work: Path, minutes: float, starter: Path | None, begin: Path | None, rate: float
+    data: Path,
+    work: Path,
+    minutes: float,
+    starter: Path | None,
+    begin: Path | None,
+    rate: float,
+    seed: int,
 ) -> None:
     """Train for so many minutes, from a rate that is a share of the full one down to none.
 
-    ``begin``: a checkpoint to continue from, with its weights and moments.
+    ``begin``: what to continue from: a checkpoint, with its weights and moments, or a model.onnx.
     """
     pieces = Pieces(tokenizer())
     corpora = training(data, work, pieces)
     for name, found in corpora.items():
         print(name, len(found), sum(len(one.places) for one in found), flush=True)
-    rng = random.Random(0)
+    rng = random.Random(seed)
     sampler = Sampler(corpora, names(), pieces, rng)
     model = start_model(BASE, starter).train()
     optimizer = optimizer_of(model)
@@ -169,7 +189,12 @@ def train(
     step, tokens, spent, seen = 0, 0, 0.0, 0.0
     checkpoint = work / "checkpoint.pt"
     source = checkpoint if checkpoint.exists() else begin
-    if source is not None:
+    if source is not None and source.suffix == ".onnx":
+        own = {name.removeprefix("encoder."): name for name in model.state_dict()}
+        like = {short: model.state_dict()[name] for short, name in own.items()}
+        written = weights_in(source, like)
+        model.load_state_dict({name: written[short] for short, name in own.items()})
+    elif source is not None:
         state = torch.load(source, weights_only=False)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
@@ -218,14 +243,15 @@ def main() -> None:
     parser.add_argument(
         "--minutes", type=float, required=True, help="of training, resumes included"
     )
-    parser.add_argument("--begin", type=Path, help="the checkpoint of an earlier stretch")
+    parser.add_argument("--begin", type=Path, help="a checkpoint or a model.onnx of this recipe")
     parser.add_argument("--rate", type=float, default=1.0, help="share of the rate to begin with")
+    parser.add_argument("--seed", type=int, default=0, help="another one for another stretch")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--plain", action="store_true", help="start from the bare encoder")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     starter = None if given.plain else STARTER
-    train(given.data, given.work, given.minutes, starter, given.begin, given.rate)
+    train(given.data, given.work, given.minutes, starter, given.begin, given.rate, given.seed)
 
 
 if __name__ == "__main__":
