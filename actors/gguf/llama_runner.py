@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import llama_cpp
@@ -74,7 +75,10 @@ class LlamaRunner:
         self.context = min(options.length, cells)
         self._computed_together = int(params.n_ubatch)
         self._make_batch(options.n_batch)
-        self._head = self._checked_head() if narrow else None
+        # In a thread that ends: OpenMP keeps threads for every thread that has computed, and those
+        # left behind make the engine's own sleep at every operator (decision 053).
+        with ThreadPoolExecutor(1) as thread:
+            self._head = thread.submit(self._checked_head).result() if narrow else None
 
     def _apply_adapters(self, adapters: Sequence[tuple[Any, float]]) -> None:
         if adapters:
