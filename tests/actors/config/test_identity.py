@@ -97,7 +97,7 @@ SOURCE = (
 CONTEXT = (
     """
     languages labels rules.id rules.effect rules.direction rules.cues rules.patterns
-    rules.reach rules.whole rules.ends without headings implied filters.labels filters.only
+    rules.reach rules.whole rules.phrase rules.ends without headings implied filters.labels filters.only
     filters.never filters.only_status filters.never_status classifier.marks classifier.labels
     stated.attribute stated.values
 """,
@@ -109,7 +109,7 @@ CONTEXT = (
 RELATIONS = (
     """
     rules.type rules.head rules.tail rules.side rules.reach rules.within rules.link
-    rules.pick abbreviations
+    rules.pick rules.enumerated abbreviations
 """,
     """
 
