@@ -97,8 +97,8 @@ SOURCE = (
 CONTEXT = (
     """
     languages labels rules.id rules.effect rules.direction rules.cues rules.patterns
-    rules.reach rules.whole rules.phrase rules.ends without headings implied filters.labels filters.only
-    filters.never filters.only_status filters.never_status classifier.marks classifier.labels
+    rules.reach rules.whole rules.phrase rules.ends without headings implied filters.labels
+    filters.only filters.never filters.only_status filters.never_status classifier.marks classifier.labels
     stated.attribute stated.values
 """,
     """
