@@ -98,8 +98,8 @@ CONTEXT = (
     """
     languages labels rules.id rules.effect rules.direction rules.cues rules.patterns
     rules.reach rules.whole rules.phrase rules.ends without headings implied filters.labels
-    filters.only filters.never filters.only_status filters.never_status classifier.marks classifier.labels
-    stated.attribute stated.values
+    filters.only filters.never filters.only_status filters.never_status classifier.marks
+    classifier.labels stated.attribute stated.values
 """,
     """
     classifier.weights classifier.batch_tokens
