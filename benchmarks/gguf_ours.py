@@ -12,7 +12,7 @@ from unittest.mock import patch
 import numpy as np
 
 from actors import Document, Status
-from actors.config import GgufContext, GgufModel
+from actors.config import GgufModel
 from actors.engine import Block, Logits, Techniques
 from actors.gguf import GenerativeBackend, LlamaModel, LlamaRunner, inputs
 from actors.prompts import chat_template, prompt_format
@@ -44,15 +44,8 @@ class ScriptedRunner(LlamaRunner):
 
     jobs: dict[tuple[int, ...], OcrJob] = {}  # noqa: RUF012 (set for each pass)
 
-    def __init__(
-        self,
-        model: LlamaModel,
-        options: GgufContext,
-        threads: int,
-        rows: int | None = None,
-        narrow: bool = True,
-    ) -> None:
-        super().__init__(model, options, threads, rows, narrow)
+    def __init__(self, model: LlamaModel, *given: Any, **named: Any) -> None:
+        super().__init__(model, *given, **named)
         self._known: list[list[int]] = [[] for _ in range(self.sequences)]
         self._job: list[OcrJob | None] = [None] * self.sequences
         self._tokenizer = model.constraint_tokenizer()

@@ -69,9 +69,8 @@ class OutputHead:
 
 
 def _find(path: Path) -> ggml.StoredTensor | None:
-    parts = gguf_parts(str(path))
-    for name in (b"output.weight", b"token_embd.weight"):  # the second one if both are the same
-        for part in parts:
-            if (found := ggml.stored_tensor(part, name)) is not None:
-                return found
-    return None
+    names = (b"output.weight", b"token_embd.weight")  # the second one if both are the same
+    found: dict[bytes, ggml.StoredTensor] = {}
+    for part in gguf_parts(str(path)):
+        found |= ggml.stored_tensors(part, names)
+    return next((found[name] for name in names if name in found), None)

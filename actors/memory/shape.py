@@ -72,7 +72,7 @@ def shape_of(header: Header, options: GgufContext, gpu: bool) -> Shape:
     gpu_layers = options.n_gpu_layers if gpu else 0
     on_device = min(layers + 1, gpu_layers if gpu_layers >= 0 else layers + 1)
     rows = min(options.n_ubatch, options.n_batch, options.kv_tokens or options.length * sequences)
-    # auto on a CPU depends on the processor: without flash attention it takes more
+    # On a CPU, auto depends on the processor; without flash attention a context takes more memory.
     flash = options.flash_attn == "on" or (
         options.flash_attn == "auto" and (on_device > 0 or options.type_v.startswith("q"))
     )

@@ -23,10 +23,9 @@ _JOINT = re.compile(
     r"[,;+]|\b(?:and|or|plus|versus|vs|with|then|und|oder|y|e|o|et|ou|con|avec|mit|v\u00e0|ho\u1eb7c)\b"
 )
 _WORD = re.compile(r"[^\W_]+")
+_AND_OR = r"(?:and|or|und|oder|y|o|et|ou|v\u00e0|ho\u1eb7c)"
 _NEXT_ITEM = re.compile(
-    r"\s*(?:\([^()]{1,40}\)\s*)?"
-    r"(?:,\s*(?:and|or|und|oder|y|o|et|ou|v\u00e0|ho\u1eb7c)?|(?:and|or|/|und|oder|y|o|et|ou|v\u00e0|ho\u1eb7c))"
-    r"\s*(?:the\s+)?"
+    rf"\s*(?:\([^()]{{1,40}}\)\s*)?(?:,\s*{_AND_OR}?|{_AND_OR}|/)\s*(?:the\s+)?"
 )
 _BRACKET = re.compile(r"\s*\(\s*")
 _DIGIT = re.compile(r"\d")

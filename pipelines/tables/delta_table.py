@@ -257,8 +257,10 @@ class Tables:
         table is not medspan's.
         """
         copied = pa.schema([field for field in extra if field.name in entity_columns])
-        units = self.open("units")
-        if units is not None and units.number and self.open("documents") is None:
+        wanted = [n for n in TABLES if n not in OF_DEIDENTIFICATION or deidentified is not None]
+        there = {name: self.open(name) for name in wanted}
+        units = there["units"]
+        if units is not None and units.number and there["documents"] is None:
             raise RunError(
                 f"{self.folder.path}: the table documents is gone, but units has runs; restore its "
                 "folder, or give the sink another path"
@@ -266,11 +268,8 @@ class Tables:
         more = {"documents": extra, "entities": copied}
         if deidentified is not None:
             more["deidentified/documents"] = deidentified
-        for name in TABLES:
-            if name in OF_DEIDENTIFICATION and deidentified is None:
-                continue
-            table = self.open(name) or self._made(name)
-            self._widen(table, more.get(name, pa.schema([])))
+        for name, table in there.items():
+            self._widen(table or self._made(name), more.get(name, pa.schema([])))
 
     def _made(self, name: str) -> TableVersion:
         path = self.folder.uri(name)

@@ -175,7 +175,7 @@ def test_a_sink_that_lost_its_documents_is_refused(store: RunStore) -> None:
 
 
 def test_a_table_with_a_feature_that_its_files_do_not_show_is_refused(store: RunStore) -> None:
-    """As deletion vectors, which Databricks and Spark can turn on."""
+    """Deletion vectors, for example, which Databricks and Spark can turn on."""
     DeltaTable(f"{store.path}/entities").alter.add_feature(
         TableFeatures.DeletionVectors, allow_protocol_versions_increase=True
     )
