@@ -44,6 +44,12 @@ class Deidentification(Deidentify):
         description="Columns of source.extra_columns that the de-identified documents have too: "
         "keep, or hash (keyed). Default: none.",
     )
+    pages: bool = Field(
+        False,
+        description="Also write de-identified images, PDFs and DICOM files, below "
+        "deidentified/pages: identifiers covered with black, no text layer, no metadata, DICOM "
+        "headers by the basic profile. OCR reads each of them again for the second look.",
+    )
 
 
 def resolve_deidentification(section: Deidentification, holder: Path) -> Deidentification:

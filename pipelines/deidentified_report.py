@@ -91,6 +91,8 @@ def _reading(document: Counterpart, number: Mapping[str, int]) -> Reading:
             before = old[start:end]
             items.append(_item(edit, edit["new_start"], edit["new_end"], number, before))
     for found in document.residue if text is None else ():
+        if found["start"] is None:
+            continue  # it was read on a covered page
         facts = (("category", found["category"]), ("found by", found["by"]))
         place = found["start"], found["end"]
         items.append(Item(number[_LEFT], "", *place, tag=_LEFT, facts=facts))
@@ -116,3 +118,7 @@ def _notices(document: Counterpart) -> Iterator[tuple[str, str]]:
         yield "bad", f"{found} {below}"
     elif document.residue:
         yield "warn", "The second look found an identifier, and the configuration lets it pass."
+    on_page = [one for one in document.residue if one["start"] is None]
+    if on_page:
+        found = ", ".join(sorted({f"{one['category']} by {one['by']}" for one in on_page}))
+        yield "warn", f"Read on the covered page: {found}."

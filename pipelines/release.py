@@ -10,25 +10,29 @@ import hmac
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from actors.config import ConfigError
 from actors.extras import optional_imports
-from actors.spans import Annotations, Extraction, Status
+from actors.spans import Annotations, Entity, Extraction, Failure, Status
 from pipelines.deidentification import KEY, Deidentification, secret_from_environment
 from pipelines.stages import Stage
 
 if TYPE_CHECKING:
-    from actors.deidentify import Deidentified
+    from actors.deidentify import Deidentified, Residue
+    from actors.deidentify.page_again import PageAgain
+    from actors.deidentify.patches import Patch
+    from actors.pages import DecodeLimits, OcrResult
 
 log = logging.getLogger(__name__)
 
 _KEPT = 4
 _CHECK = 16
 _ID = 32
+_ENDINGS = {"dicom": "dcm"}
 TRUNCATED = "Truncated"
 """Error type of a document that a model read in part only: its names may not all be known."""
 
@@ -45,11 +49,26 @@ class ReleaseStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """The part of a document that may be released. ``done.text`` is None if nothing may."""
+    """The part of a document that may be released. ``done.text`` is None if nothing may.
+
+    ``on_page``: what the second look found on the covered pages, with places in the text that OCR
+    read there.
+    """
 
     status: ReleaseStatus
     error_type: str
     done: Deidentified
+    on_page: tuple[Residue, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CoveredPages:
+    """A file of pages without identifiers; ``kind`` is its ending, such as pdf. It may leave once
+    the second look has found nothing on it."""
+
+    content: bytes
+    kind: str
+    patches: tuple[Patch, ...]
 
 
 class Releaser:
@@ -120,14 +139,58 @@ class Releaser:
         """
         if release.done.text is None:
             return release
-        for extraction in extractions:
-            if extraction.failure is not None:
-                return withheld(extraction.failure.type)
-            if extraction.status is Status.TRUNCATED:
-                return withheld(TRUNCATED)
-        entities = [entity for extraction in extractions for entity in extraction.entities]
-        done = self._deidentifier.second_look(release.done, entities)
+        if (failed := _unread(extractions)) is not None:
+            return failed
+        done = self._deidentifier.second_look(release.done, _entities(extractions))
         return Release(ReleaseStatus.RESIDUE if done.residue else ReleaseStatus.OK, "", done)
+
+    def cover(
+        self, release: Release, content: bytes, reading: OcrResult, limits: DecodeLimits
+    ) -> CoveredPages | Failure:
+        """Cover on a document's pages what was replaced in its text.
+
+        ``reading``: what OCR read, in files of these ``limits``.
+        """
+        from actors.deidentify.page_redaction import burnt
+        from actors.deidentify.patches import patches_of
+        from actors.pages import PageError
+
+        assert release.done.text is not None
+        patches = patches_of(reading, release.done.text, release.done.map)
+        try:
+            made, kind = burnt(content, patches, limits=limits, key=self._key)
+        except PageError as error:
+            return Failure(type(error).__name__, str(error))
+        except Exception as error:
+            # One document must not end a run. The message could quote the document.
+            log.error("pages were not covered: %s", type(error).__name__)
+            return Failure(type(error).__name__, "the pages could not be covered")
+        return CoveredPages(made, _ENDINGS.get(kind, kind), tuple(patches))
+
+    def page_look(
+        self,
+        release: Release,
+        original: str,
+        page: PageAgain,
+        extractions: Sequence[Extraction],
+        names: Sequence[str] = (),
+    ) -> Release:
+        """The release after OCR, and models by ``extractions``, have read the covered pages again:
+        what rules, lists and models still find there is residue.
+
+        ``original``: the document's text; ``names`` as for ``release``.
+        """
+        if release.done.text is None:
+            return release
+        if (failed := _unread(extractions)) is not None:
+            return failed
+        done, found = release.done, _entities(extractions)
+        residue = self._deidentifier.page_residue(original, done.map.edits, page, found, names)
+        if not residue:
+            return release
+        if self.config.residue == "fail":
+            done = replace(done, text=None, annotations=Annotations())
+        return Release(ReleaseStatus.RESIDUE, "", done, residue)
 
     def document_id(self, id_: str, derived: bool) -> str:
         """The id of the de-identified document; ``derived``: the id holds the path of a file."""
@@ -138,6 +201,20 @@ class Releaser:
     def pseudonym(self, kind: str, value: str) -> str:
         """32 hex digits that are the same for equal values of a kind, by the key."""
         return self._key.digest("pseudonym", kind, value).hex()[:_ID]
+
+
+def _unread(extractions: Sequence[Extraction]) -> Release | None:
+    """The release where a model did not read a text, or not to its end; None if all did."""
+    for extraction in extractions:
+        if extraction.failure is not None:
+            return withheld(extraction.failure.type)
+        if extraction.status is Status.TRUNCATED:
+            return withheld(TRUNCATED)
+    return None
+
+
+def _entities(extractions: Sequence[Extraction]) -> list[Entity]:
+    return [entity for extraction in extractions for entity in extraction.entities]
 
 
 def withheld(error_type: str) -> Release:

@@ -42,7 +42,7 @@ class Stage:
 
     ``name`` is unique in a pipeline. ``pool`` is None for a stage without a model: it runs where a
     unit is written, or in the process that answers a request. ``second_look``: the model reads the
-    de-identified text, not the document.
+    de-identified text or page, not the document.
     """
 
     name: str
@@ -123,18 +123,18 @@ class Stage:
 
 
 def second_looks(stages: Sequence[Stage]) -> tuple[Stage, ...]:
-    """The models of a pipeline once more, to read the de-identified texts; none where the pipeline
-    does not de-identify, or by ``second_look: rules``."""
+    """The stages with actors once more: OCR to read the de-identified pages, if there are to be
+    any, and models to read the de-identified texts, unless by ``second_look: rules``."""
     sections = [s.config for s in stages if isinstance(s.config, Deidentification)]
-    if not any(section.second_look == "models" for section in sections):
-        return ()
+    pages = any(section.pages for section in sections)
+    models = any(section.second_look == "models" for section in sections)
     return tuple(
         replace(stage, name=second_look_of(stage.name), second_look=True)
         for stage in stages
-        if stage.pool is not None and not stage.reads_pictures
+        if stage.pool is not None and (pages if stage.reads_pictures else models)
     )
 
 
 def second_look_of(model: str) -> str:
-    """The name of the stage in which a model reads the de-identified texts."""
+    """The name of the stage in which a model reads the de-identified texts or pages."""
     return f"{model} (second look)"

@@ -1,19 +1,21 @@
 """Pages without the patient: words covered in the picture, and a new file of pictures.
 
-The new file is made of pixels alone: no text layer, no metadata, no annotations. Faces stay.
+The new file is made of pixels alone: no text layer, no metadata, no annotations. Faces stay. Pages
+are decoded, covered and encoded one after the other; of DICOM all frames are in memory at once.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from PIL import Image
 
 from actors.deidentify.dicom_profile import deidentified_dicom
 from actors.deidentify.keys import SecretKey
 from actors.deidentify.patches import Patch, cover, grown
-from actors.pages import DecodeLimits, PageError, open_pages, page_format
+from actors.deidentify.picture_files import picture_file
+from actors.pages import DecodeLimits, open_pages, page_format
 
 
 def burnt(
@@ -41,38 +43,20 @@ def burnt(
         if printed:
             raise ValueError("printing surrogates is not supported for DICOM files")
         return deidentified_dicom(content, [grown(box) for box in boxes], key, limits), kind
-    # Every page is rendered, also where the text layer was read: boxes are measured alike.
-    pages = [
-        Image.fromarray(page.picture[:, :, ::-1].copy())
-        for page in open_pages(content, _rendered(limits))
-        if page.picture is not None
-    ]
-    if any(not 0 <= box.page < len(pages) for box in boxes):
-        raise ValueError(f"a box is on a page that does not exist; pages: {len(pages)}")
-    for patch in patches:
-        cover(pages, patch, printed)
-    return _written(pages, kind, limits.dpi)
+    count = 0
 
+    def covered() -> Iterator[Image.Image]:
+        nonlocal count
+        # Every page is rendered, also where the text layer was read: boxes are measured alike.
+        for page in open_pages(content, replace(limits, text_layer=False)):
+            assert page.picture is not None  # without a text layer there is nothing else
+            image = Image.fromarray(page.picture[:, :, ::-1].copy())
+            for patch in patches:
+                cover(image, count, patch, printed)
+            count += 1
+            yield image
 
-def _rendered(limits: DecodeLimits) -> DecodeLimits:
-    return DecodeLimits(limits.dpi, limits.max_pages, limits.max_pixels, text_layer=False)
-
-
-def _written(pages: list[Image.Image], kind: str | None, dpi: int) -> tuple[bytes, str]:
-    if not pages:
-        raise PageError("the file has no pages")
-    out = io.BytesIO()
-    first, rest = pages[0], pages[1:]
-    if kind == "pdf":
-        # No date and no producer: they say when and by whom.
-        first.save(
-            out, "PDF", save_all=True, append_images=rest, resolution=dpi,
-            title=None, producer=None, creationDate=None, modDate=None,
-        )  # fmt: skip
-        return out.getvalue(), "pdf"
-    if kind == "tiff" or rest:
-        # Frames of a GIF, WebP or HEIC become pages: a PNG would hold the first alone.
-        first.save(out, "TIFF", save_all=True, append_images=rest, compression="tiff_deflate")
-        return out.getvalue(), "tiff"
-    first.save(out, "PNG")
-    return out.getvalue(), "png"
+    made = picture_file(covered(), kind, limits.dpi)
+    if any(not 0 <= box.page < count for box in boxes):
+        raise ValueError(f"a box is on a page that does not exist; pages: {count}")
+    return made

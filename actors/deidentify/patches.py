@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -83,20 +82,22 @@ def grown(box: Box) -> Box:
     return Box(box.page, box.x0 - margin, box.y0 - margin, box.x1 + margin, box.y1 + margin)
 
 
-def cover(pages: Sequence[Image.Image], patch: Patch, printed: bool) -> None:
-    """Cover the words of a patch on its pages with black.
+def cover(image: Image.Image, page: int, patch: Patch, printed: bool) -> None:
+    """Cover the words of a patch that stand on this page with black.
 
-    ``printed``: the new words are black on white in the first box, if they are readable, the font
-    has their letters, and they fit in letters that can be read.
+    ``printed``: the new words are black on white in the patch's first box, if they are readable,
+    the font has their letters, and they fit in letters that can be read.
     """
     for at, box in enumerate(patch.boxes):
+        if box.page != page:
+            continue
         x0, y0, x1, y1 = _pixels(grown(box))
         # Pillow's rectangle includes its last pixel; a pixel that the box touches is covered.
-        ImageDraw.Draw(pages[box.page]).rectangle((x0, y0, x1, y1), fill="black")
+        ImageDraw.Draw(image).rectangle((x0, y0, x1, y1), fill="black")
         if at == 0 and printed and patch.readable:
             label = _label(patch.new, x1 + 1 - x0, y1 + 1 - y0, patch.turn)
             if label is not None:
-                pages[box.page].paste(label, (x0, y0))
+                image.paste(label, (x0, y0))
 
 
 def _pixels(box: Box) -> tuple[int, int, int, int]:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from actors.spans import Annotations, Extraction, Failure, Status
+from actors.spans import Annotations, Failure, Status
+from pipelines.batch.second_look import SecondLook
 from pipelines.deidentification import Deidentification
-from pipelines.release import Release, Releaser, withheld
+from pipelines.release import Release, Releaser
 from pipelines.source.ids import Id, column_ids, may_be_ids
 from pipelines.tables.column_types import as_column, extra_columns, released_columns
 from pipelines.tables.rows import (
@@ -41,21 +42,6 @@ class Known:
     names: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SecondLook:
-    """Extractions of models from a de-identified text; ``text`` is the version that they read."""
-
-    text: str | None
-    extractions: tuple[Extraction, ...]
-
-    def of(self, release: Release, releaser: Releaser) -> Release:
-        """Return the release with the identifiers that models still found added as residue."""
-        if release.done.text != self.text:
-            # Two workers with the same key made two texts: their libraries differ.
-            return withheld("UnstableText")
-        return releaser.second_look(release, self.extractions)
-
-
 def known(table: pa.Table, section: Deidentification) -> list[Known]:
     """Return the patient of each row of a unit."""
     columns = [table[name].to_pylist() for name in section.name_columns]
@@ -82,6 +68,9 @@ class UnitRelease:
         self._entities: list[TableRow] = []
         self._relations: list[TableRow] = []
         self._pairs: list[TableRow] = []
+        self._page_names: list[str | None] = []
+        self.releases: list[Release] = []
+        """What may leave of each document, in order."""
         self.statuses: Counter[str] = Counter()
 
     def add(
@@ -109,14 +98,18 @@ class UnitRelease:
             document["text"], status, error_type, annotations, patient or id_, known.names
         )
         if again is not None:
-            release = again.of(release, releaser)
+            release = again.of(release, releaser, document["text"], known.names)
         new_id = releaser.document_id(id_, _is_derived(document))
         self._add(release, id_, new_id, patient)
+        page = None if again is None or release.done.text is None else again.page
+        name = releaser.pseudonym("page", id_)
+        self._page_names.append(None if page is None else f"{name}.{page.kind}")
 
     def _add(self, release: Release, id_: str, new_id: str, patient: str | None) -> None:
         self.statuses[release.status] += 1
+        self.releases.append(release)
         pseudonym = None if patient is None else self._releaser.pseudonym("patient", patient)
-        document, pair = released_rows(release.done)
+        document, pair = released_rows(release.done, release.on_page)
         of = {"doc_id": new_id}
         self._documents.append(
             of
@@ -131,18 +124,21 @@ class UnitRelease:
         self._relations += (of | relation_row(relation) for relation in found.relations)
         self._pairs.append({"doc_id": id_, "deidentified_id": new_id} | pair)
 
-    @property
-    def texts(self) -> list[str | None]:
-        """The de-identified text of every document so far; None where none leaves."""
-        return [document["text"] for document in self._documents]
+    def page_files(self, place: str) -> list[str | None]:
+        """The file of every document's pages, below the folder ``deidentified``; None where none
+        may leave. ``place``: what the unit's files begin with."""
+        return [name and f"{place}.{name}" for name in self._page_names]
 
     def _hashed(self, column: str, value: object) -> str | None:
         return None if value is None else self._releaser.pseudonym(f"column {column}", str(value))
 
-    def tables(self, extra: pa.Table, plain: bool) -> dict[str, pa.Table]:
+    def tables(self, extra: pa.Table, plain: bool, place: str) -> dict[str, pa.Table]:
         """The tables by name. ``extra``: the extra columns of the unit's documents, in their order,
-        as they were read; ``plain``: columns that are kept stay in their own types."""
-        documents = pa.Table.from_pylist(self._documents, schema=DEIDENTIFIED_DOCUMENTS)
+        as they were read; ``plain``: columns that are kept stay in their own types; ``place`` as
+        for ``page_files``."""
+        pages = self.page_files(place)
+        rows = [row | {"page_file": file} for row, file in zip(self._documents, pages, strict=True)]
+        documents = pa.Table.from_pylist(rows, schema=DEIDENTIFIED_DOCUMENTS)
         schema = extra.schema if plain else extra_columns(extra.schema)
         how = self._releaser.config.extra_columns
         for field in released_columns(schema, self._releaser.config):

@@ -12,6 +12,7 @@ from actors.extractor import Extractor
 from actors.spans import Document, Extraction, Failure, Status
 from pipelines.batch.copies import Copies
 from pipelines.batch.crash_guard import CrashGuard, poison
+from pipelines.batch.page_rows import PAGE_TEXT
 from pipelines.batch.stage_actor import RELEASED, Model, StageActor, StageWork
 from pipelines.tables.rows import extraction_row
 from pipelines.tables.schema import EXTRACTION
@@ -38,40 +39,53 @@ class ExtractActor(StageActor):
         return getattr(self._model, "took", {})
 
     async def _apply(self, unit: str, table: pa.Table) -> tuple[pa.Table, int]:
-        pending, documents = self._pending(table)
-        results: list[dict[str, Any] | None] = [None] * table.num_rows
+        pending = self._pending(table)
+        documents = [document for rows in pending.values() for _, document in rows]
         answers = await self._careful.submit_unit(unit, documents)
         found = [one or self._quarantined(d) for one, d in zip(answers, documents, strict=True)]
-        for i, extraction in zip(pending, found, strict=True):
-            results[i] = extraction_row(extraction)
         count_batch(
             self._work.stage.name,
             len(found),
             sum(e.usage.prompt_tokens + e.usage.completion_tokens for e in found),
             sum(e.usage.seconds for e in found),
         )
-        column = pa.array(results, type=EXTRACTION)
-        return table.append_column(self._work.column, column), len(found)
+        remaining = iter(found)
+        for column, rows in pending.items():
+            results: list[dict[str, Any] | None] = [None] * table.num_rows
+            for i, _ in rows:
+                results[i] = extraction_row(next(remaining))
+            table = table.append_column(column, pa.array(results, type=EXTRACTION))
+        return table, len(found)
 
-    def _pending(self, table: pa.Table) -> tuple[list[int], list[Document]]:
-        """The documents to read, and their rows."""
+    def _pending(self, table: pa.Table) -> dict[str, list[tuple[int, Document]]]:
+        """The documents to read, with their rows, by the column of their results."""
         stage = self._work.stage
         if stage.second_look:
-            rows = table.select(["doc_id", RELEASED, "prompt"]).to_pylist()
-            pending = [i for i, row in enumerate(rows) if row[RELEASED] is not None]
-            return pending, [
-                Document(rows[i]["doc_id"], rows[i][RELEASED], prompt=rows[i]["prompt"])
-                for i in pending
-            ]
+            released = {self._work.column: table[RELEASED].to_pylist()}
+            if PAGE_TEXT in table.schema.names:
+                released[self._work.page_column] = [
+                    one and one["text"] for one in table[PAGE_TEXT].to_pylist()
+                ]
+            rows = table.select(["doc_id", "prompt"]).to_pylist()
+            return {
+                column: [
+                    (i, Document(row["doc_id"], text, prompt=row["prompt"]))
+                    for i, (row, text) in enumerate(zip(rows, texts, strict=True))
+                    if text is not None
+                ]
+                for column, texts in released.items()
+            }
         # The column is null if a row could not be read or is carried over from an earlier run.
         columns = ["doc_id", "text", "prompt", "prior", "error_type"]
         columns += ["image"] if stage.sees_pictures else []
         rows = table.select(columns).to_pylist()
-        pending = [i for i, row in enumerate(rows) if not row["error_type"] and not row["prior"]]
-        return pending, [
-            Document(rows[i]["doc_id"], rows[i]["text"], rows[i].get("image"), rows[i]["prompt"])
-            for i in pending
-        ]
+        return {
+            self._work.column: [
+                (i, Document(row["doc_id"], row["text"], row.get("image"), row["prompt"]))
+                for i, row in enumerate(rows)
+                if not row["error_type"] and not row["prior"]
+            ]
+        }
 
     def _quarantined(self, document: Document) -> Extraction:
         return Extraction(

@@ -16,14 +16,16 @@ from actors.config import ConfigError
 from actors.config.merge import Merge
 from actors.pages import OcrResult
 from actors.spans import Annotations, Entity, Extraction, Refine, Status, unrefined, worst
-from pipelines.batch.deidentified_tables import SecondLook, UnitRelease, known
+from pipelines.batch.deidentified_tables import UnitRelease, known
 from pipelines.batch.ocr_rows import row_reading
+from pipelines.batch.page_covering import cover_pages, write_pages
 from pipelines.batch.pulse import NoPulse, Pulse
-from pipelines.batch.stage_actor import RELEASED, is_second_look_column, is_stage_column
+from pipelines.batch.second_look import SecondLooks
+from pipelines.batch.stage_actor import RELEASED, is_stage_column
 from pipelines.batch.unit_row import add_busy, busy, characters, over, pack, unpack
 from pipelines.config import LoadedPipeline
 from pipelines.refine import annotate, refiner
-from pipelines.release import Releaser, releaser_with
+from pipelines.release import Release, Releaser, releaser_with
 from pipelines.runs.carry import Carried, content_hash
 from pipelines.runs.profile import profile
 from pipelines.runs.tally import Tally
@@ -31,6 +33,7 @@ from pipelines.source.read import READ
 from pipelines.stages import second_look_of
 from pipelines.tables.column_types import as_column, extra_columns
 from pipelines.tables.folder import SinkFolder
+from pipelines.tables.page_files import page_place
 from pipelines.tables.rows import (
     entity_row,
     relation_row,
@@ -39,7 +42,7 @@ from pipelines.tables.rows import (
     section_row,
 )
 from pipelines.tables.schema import DOCUMENTS, ENTITIES, RELATIONS
-from pipelines.tables.unit_files import write_unit_tables
+from pipelines.tables.unit_files import new_attempt, write_unit_tables
 from pipelines.worker.events import count_unit, log_event
 from pipelines.worker.traces import ParentSpan
 
@@ -54,14 +57,17 @@ class UnitRows:
     relations: pa.Table
     release: UnitRelease | None = None
 
-    def tables(self, entity_columns: Sequence[str], plain: bool) -> dict[str, pa.Table]:
+    def tables(
+        self, entity_columns: Sequence[str], plain: bool, pages: str = ""
+    ) -> dict[str, pa.Table]:
         """The tables by name, with the extra columns cast to table types (``plain``: not cast), and
-        those of ``entity_columns`` added to ``entities``."""
+        those of ``entity_columns`` added to ``entities``. ``pages``: what the names of the unit's
+        page files begin with."""
         documents, entities = self.documents, self.entities
         kept = [f for f in documents.schema if f.name not in DOCUMENTS.names]
         released = {}
         if self.release is not None:
-            released = self.release.tables(documents.select([f.name for f in kept]), plain)
+            released = self.release.tables(documents.select([f.name for f in kept]), plain, pages)
         rows = pc.index_in(entities["doc_id"], value_set=documents["doc_id"].combine_chunks())
         for field in kept if plain else extra_columns(pa.schema(kept)):
             column = as_column(documents[field.name], field.type)
@@ -86,19 +92,20 @@ def finish_unit(
     ``table`` has the columns of READ, extra columns, an EXTRACTION column per stage with actors,
     and ``reading`` if OCR ran. ``carried`` has the earlier rows of documents that are carried over.
     ``releaser`` de-identifies the documents; after a second look by models ``table`` also has the
-    texts that they read, and an EXTRACTION column per model.
+    texts that they read, and an EXTRACTION column per model; and of covered pages the columns of
+    ``page_rows``, and an EXTRACTION column per model that read them.
     """
     tally = Tally()
     release = None if releaser is None else UnitRelease(releaser)
     patients = [] if releaser is None else known(table, releaser.config)
     columns = [name for name in table.schema.names if is_stage_column(name)]
-    again = [name for name in table.schema.names if is_second_look_column(name)]
-    ours = {*READ.names, "reading", *columns, *again, RELEASED}
+    looks = SecondLooks(table)
+    ours = {*READ.names, "reading", *columns, *looks.columns}
     kept = [name for name in table.schema.names if name not in ours]
     entities: list[dict[str, Any]] = []
     documents: list[dict[str, Any]] = []
     relations: list[dict[str, Any]] = []
-    for at, row in enumerate(table.drop_columns(kept).to_pylist()):
+    for at, row in enumerate(table.drop_columns([*kept, *looks.large]).to_pylist()):
         if row["prior"] and carried is not None:
             document, found, links = (
                 carried.document(row),
@@ -122,8 +129,8 @@ def finish_unit(
         entities += found
         relations += links
         if release is not None:
-            look = _second_look(row, again)
-            for step in () if look is None else look.extractions:
+            look = looks.at(at, row)
+            for step in () if look is None else look.all_extractions:
                 _count_usage(tally, second_look_of(step.model), step)
             release.add(document, found, links, patients[at], look)
     if release is not None:
@@ -135,14 +142,6 @@ def finish_unit(
         written = written.append_column(table.schema.field(name), table[name])
     relation_rows = pa.Table.from_pylist(relations, schema=RELATIONS)
     return UnitRows(written, found_entities, relation_rows, release), tally
-
-
-def _second_look(row: dict[str, Any], columns: Sequence[str]) -> SecondLook | None:
-    """Return the models' extractions from a row's de-identified text; None if no model ran."""
-    if not columns:
-        return None
-    read = [row_extraction(row[n], row["doc_id"]) for n in columns if row[n] is not None]
-    return SecondLook(row[RELEASED], tuple(read))
 
 
 def _rows_of(
@@ -242,18 +241,25 @@ def _count_carried(tally: Tally, document: dict[str, Any], entities: list[dict[s
 def release_unit(
     block: pa.Table, loaded: LoadedPipeline, key_check: str, pulse: Pulse | None = None
 ) -> pa.Table:
-    """De-identify the texts of a packed unit for the second look of the models.
+    """De-identify the texts of a packed unit for the second look, and its pages if they are to be
+    written.
 
-    Only the texts go on; ``write_unit`` makes them again, with all that belongs to them.
+    Only texts and covered pages go on; ``write_unit`` makes the texts again, with all that belongs
+    to them.
     """
     unit, table = unpack(block)
     with (pulse or NoPulse()).while_busy(characters(table)):
         started = time.monotonic()
         loaded.pipeline.storage.apply()
-        texts: Sequence[str | None] = [None] * table.num_rows
+        releases: Sequence[Release | None] = [None] * table.num_rows
         with suppress(ConfigError):  # ``write_unit`` reports it
-            rows, _ = _finished(table, loaded, key_check)
-            texts = texts if rows.release is None else rows.release.texts
+            # Images are large, and only the covering needs them.
+            small = table.drop_columns(["image"]) if loaded.burns_pages else table
+            rows, _ = _finished(small, loaded, key_check)
+            releases = releases if rows.release is None else rows.release.releases
+        if loaded.burns_pages:
+            table = cover_pages(table, releases, loaded, key_check)
+        texts = [one and one.done.text for one in releases]
         table = table.append_column(RELEASED, pa.array(texts, pa.string()))
         return pack(unit, add_busy(table, "write", time.monotonic() - started))
 
@@ -305,9 +311,14 @@ def _written(
         return _unwritten(unit, error)
     tally.busy.update(busy(table))
     tally.over_share.update(over(table))
-    tables = rows.tables(pipeline.sink.entity_columns, pipeline.sink.format == "parquet")
+    attempt = new_attempt()
+    place = page_place(run_id, unit, attempt)
+    plain = pipeline.sink.format == "parquet"
+    tables = rows.tables(pipeline.sink.entity_columns, plain, place)
     try:
-        files = write_unit_tables(folder, run_id, unit, tables, tally.as_json())
+        if rows.release is not None:
+            write_pages(folder, table, rows.release.page_files(place))
+        files = write_unit_tables(folder, run_id, unit, tables, tally.as_json(), attempt)
     except OSError as error:
         return _unwritten(unit, error)
     tally.busy["write"] += time.monotonic() - started  # type: ignore[assignment]

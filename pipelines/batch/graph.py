@@ -26,8 +26,9 @@ from actors.extractor import Extractor
 from pipelines.batch.extract_actor import ExtractActor
 from pipelines.batch.finish import release_unit, write_unit
 from pipelines.batch.ocr_actor import OcrActor
+from pipelines.batch.page_actor import PageActor
 from pipelines.batch.pulse import Observer, watched
-from pipelines.batch.stage_actor import Load, StageWork
+from pipelines.batch.stage_actor import Load, StageActor, StageWork
 from pipelines.batch.unit_row import add_busy, pack
 from pipelines.config import LoadedPipeline, Source
 from pipelines.runs.carry import Carrier, StoredUnit
@@ -35,6 +36,7 @@ from pipelines.runs.marker import IO_TASKS
 from pipelines.runs.plan import RunPlan
 from pipelines.source.read import read_units
 from pipelines.source.units import Unit
+from pipelines.stages import Stage
 from pipelines.storage import Storage
 from pipelines.tables.folder import SinkFolder
 from pipelines.worker.traces import ParentSpan
@@ -56,6 +58,8 @@ class ReadWork:
     prior: Mapping[str, tuple[StoredUnit, ...]]
     """Live units of earlier runs to carry rows over from, by file."""
     retry_failed: bool
+    carries_pictures: bool
+    """False if images are read again, so that their pages can be covered."""
 
     def of(self, units: Sequence[Unit]) -> ReadWork:
         """A copy with ``prior`` reduced to what these units need."""
@@ -112,7 +116,9 @@ class ReadTaskBody:
         """Yield the packed units in order."""
         work = self._work
         work.storage.apply()
-        carrier = Carrier(SinkFolder(work.sink), work.prior, work.retry_failed)
+        carrier = Carrier(
+            SinkFolder(work.sink), work.prior, work.retry_failed, work.carries_pictures
+        )
         tables = read_units(self._units, work.source, work.keep)
         for unit in self._units:
             started = time.monotonic()
@@ -132,12 +138,18 @@ def _groups(units: Sequence[Unit]) -> Iterator[list[Unit]]:
         yield group
 
 
+def actor_of(stage: Stage) -> type[StageActor]:
+    """The class of a stage's actors."""
+    if stage.reads_pictures:
+        return PageActor if stage.second_look else OcrActor
+    return ExtractActor
+
+
 def _map_stage(dataset: Dataset, work: StageWork) -> Dataset:
     """Map the units through a stage's actor pool."""
-    actor = OcrActor if work.stage.reads_pictures else ExtractActor
     pool = work.stage.actors
     return dataset.map_batches(
-        actor,
+        actor_of(work.stage),
         fn_constructor_args=(work,),
         batch_size=1,
         batch_format="pyarrow",
@@ -177,6 +189,7 @@ class RunWork:
             sink=self.loaded.pipeline.sink.path,
             prior=self.prior,
             retry_failed=increment is not None and increment.retry_failed,
+            carries_pictures=not self.loaded.burns_pages,
         )
 
     @property
@@ -191,7 +204,7 @@ class RunWork:
                 self.run_id,
                 pipeline.max_attempts,
                 pipeline.storage,
-                self.loaded.sees_pictures,
+                self.loaded.sees_pictures or self.loaded.burns_pages,
                 self.load,
                 run_span=self.span,
             )

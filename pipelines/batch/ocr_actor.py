@@ -109,7 +109,7 @@ class OcrActor(StageActor):
         failure = found if isinstance(found, Failure) else None
         return Extraction(
             document_id=id_,
-            model=self._work.stage.name,
+            model=self._work.stage.pooled.name,
             fingerprint=self._reader.fingerprint,
             status=Status.OK if failure is None else Status.FAILED,
             failure=failure,

@@ -38,6 +38,7 @@ class Model(Protocol):
 # A source column must not be mistaken for a stage: "/" is not valid in SQL identifiers.
 _COLUMN = "medspan/stage/"
 _SECOND_LOOK = "medspan/second_look/"
+_PAGE_LOOK = "medspan/page_look/"
 RELEASED = "medspan/released"
 """The column with the de-identified texts that the second look reads; null where none leaves."""
 
@@ -72,6 +73,12 @@ class StageWork:
         return stage_column(self.index)
 
     @property
+    def page_column(self) -> str:
+        """The column with what a model of the second look found on each document's covered
+        pages."""
+        return f"{_PAGE_LOOK}{self.index}"
+
+    @property
     def attempts(self) -> Attempts:
         """The journal of attempts at units."""
         return Attempts(self.sink, self.run_id, str(self.index), self.stage.name, self.max_attempts)
@@ -96,6 +103,11 @@ def is_stage_column(name: str) -> bool:
 def is_second_look_column(name: str) -> bool:
     """True if a column has what a stage found in the de-identified texts."""
     return name.startswith(_SECOND_LOOK)
+
+
+def is_page_look_column(name: str) -> bool:
+    """True if a column has what a stage found on the covered pages."""
+    return name.startswith(_PAGE_LOOK)
 
 
 class StageActor(ABC):

@@ -46,6 +46,11 @@ class LoadedPipeline:
         return any(stage.sees_pictures for stage in self.models)
 
     @property
+    def burns_pages(self) -> bool:
+        """True if de-identified pages are written."""
+        return self.pipeline.deidentify is not None and self.pipeline.deidentify.pages
+
+    @property
     def takes_pictures(self) -> bool:
         """True if documents may be images: there is OCR, or all models are vision models."""
         return any(stage.reads_pictures for stage in self.stages) or all(
@@ -140,8 +145,8 @@ def load_pipeline(path: str | Path) -> LoadedPipeline:
 
 
 def _stages(pipeline: Pipeline) -> tuple[Stage, ...]:
-    """The stages of a pipeline file: OCR, one stage per step, those without a model, and the models
-    again for the second look of de-identification."""
+    """The stages of a pipeline file: OCR, one stage per step, those without a model, and those with
+    actors again for the second look of de-identification."""
     stages: list[Stage] = []
     if pipeline.ocr is not None:
         reader = load_ocr(pipeline.ocr.model)

@@ -115,10 +115,12 @@ class Pipeline(ConfigSection):
         return self
 
     @model_validator(mode="after")
-    def _deidentified_columns_are_kept(self) -> Pipeline:
+    def _deidentification_has_what_it_needs(self) -> Pipeline:
         section = self.deidentify
         if section is None:
             return self
+        if section.pages and self.ocr is None:
+            raise ValueError("deidentify.pages needs an `ocr` section: it finds the words to cover")
         patient = () if section.patient_column is None else (section.patient_column,)
         named = {
             "patient_column": patient,

@@ -102,11 +102,18 @@ class Carrier:
     replaced units of one file at a time: about 200 bytes a document."""
 
     def __init__(
-        self, folder: SinkFolder, prior: Mapping[str, tuple[StoredUnit, ...]], retry_failed: bool
+        self,
+        folder: SinkFolder,
+        prior: Mapping[str, tuple[StoredUnit, ...]],
+        retry_failed: bool,
+        pictures: bool = True,
     ) -> None:
+        """``pictures``: images may be carried over. Not where their pages are to be covered: no
+        table has the places of all words."""
         self._folder = folder
         self._prior = prior
         self._retry_failed = retry_failed
+        self._pictures = pictures
         self._loaded: dict[str, dict[str, str]] = {}
 
     def mark(self, table: pa.Table) -> pa.Table:
@@ -122,7 +129,8 @@ class Carrier:
         for row in table.select(columns).to_pylist():
             found = None
             content = row["text"] if row["image"] is None else row["image"]
-            if not row["error_type"] and content is not None:
+            may = row["image"] is None or self._pictures
+            if may and not row["error_type"] and content is not None:
                 wanted = content_hash(content, row["prompt"])
                 known = (m for m, ids in self._loaded.items() if ids.get(row["doc_id"]) == wanted)
                 found = next(known, None)

@@ -11,6 +11,7 @@ from pipelines.runs.lease import Lease, LeaseHeldError
 from pipelines.runs.store import RunStore, begun_at
 from pipelines.tables.delta_table import ConflictError
 from pipelines.tables.folder import RunError
+from pipelines.tables.page_files import unneeded_pages
 
 _ATTEMPTS = 5
 _MB = 1_000_000
@@ -61,8 +62,8 @@ def vacuum_sink(
     store: RunStore, older_than: timedelta, remove: bool, now: datetime | None = None
 ) -> Waste:
     """Find, and with ``remove`` remove, what no version of the tables younger than ``older_than``
-    needs: files that were replaced, files of attempts that no commit took, and open runs that
-    nobody has worked on for so long.
+    needs: files that were replaced, files of attempts that no commit took, de-identified pages that
+    no row names, and open runs that nobody has worked on for so long.
 
     Nothing is removed that an open run could still need: files that were replaced or written
     after the oldest open run began stay. One that is being driven (its lease is held) is open.
@@ -91,6 +92,10 @@ def vacuum_sink(
             # delta-rs names what it removed before once more, and some by their whole path.
             found = (path.rpartition(f"/{name}/")[2] for path in table.vacuum(hours, remove))
             files += [f"{name}/{path}" for path in found if path in there]
+    pages = unneeded_pages(store.folder, limit, files)
+    for path in pages if remove else ():
+        store.folder.remove(path)
+    files += pages
     return Waste(tuple(files), tuple(given_up))
 
 

@@ -29,6 +29,7 @@ from pipelines.tables.commit import commit, finish_pending
 from pipelines.tables.delta_table import TABLES, Tables
 from pipelines.tables.folder import RunError, SinkFolder
 from pipelines.tables.ledger import Ledger
+from pipelines.tables.page_files import discard_pages, keep_attempts
 from pipelines.tables.schema import DATA
 from pipelines.tables.snapshot import Snapshot, snapshot
 
@@ -173,6 +174,12 @@ class RunStore:
             for file in self.folder.names(f"{name}/{run.run_id}"):
                 if (path := f"{name}/{run.run_id}/{file}") not in chosen:
                     self.folder.remove(path)
+        attempts = {
+            f.path.partition("/")[2].removesuffix(".parquet")
+            for one in run.done.values()
+            for f in one.files
+        }
+        keep_attempts(self.folder, run.run_id, attempts)
         facts = dict(run.facts(run.units()))
         if not self.folder.create(PLAIN, json.dumps(facts, indent=1, sort_keys=True).encode()):
             self.check_plain()
@@ -196,4 +203,5 @@ class RunStore:
         # The plan goes last: a discard that was cut short can be done again.
         for name in TABLES:
             self.folder.remove(f"{name}/{run_id}")
+        discard_pages(self.folder, run_id)
         self.folder.remove(f"_runs/{run_id}")

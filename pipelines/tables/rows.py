@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from actors.spans import (
@@ -21,7 +22,7 @@ from actors.spans import (
 )
 
 if TYPE_CHECKING:
-    from actors.deidentify import Deidentified
+    from actors.deidentify import Deidentified, Residue
 
 
 def entity_row(entity: Entity) -> dict[str, Any]:
@@ -139,10 +140,12 @@ def row_relation(row: dict[str, Any]) -> Relation:
     )
 
 
-def released_rows(done: Deidentified) -> tuple[dict[str, Any], dict[str, Any]]:
+def released_rows(
+    done: Deidentified, on_page: Sequence[Residue] = ()
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """A Deidentified as values of ``deidentified/documents`` and of ``reidentification``, but for
     ids and status. Only the latter holds places in the original: their lengths could help to guess
-    a name."""
+    a name. ``on_page``: residue that was read on covered pages, which has no place in the text."""
     edits = [
         {
             "start": edit.start,
@@ -167,13 +170,16 @@ def released_rows(done: Deidentified) -> tuple[dict[str, Any], dict[str, Any]]:
             {"category": category.value, "policy": policy.value, "count": count}
             for (category, policy), count in sorted(done.counts.items())
         ],
-        "residue": [{"category": one.category.value, "by": one.by} for one in done.residue],
+        "residue": [
+            {"category": one.category.value, "by": one.by} for one in (*done.residue, *on_page)
+        ],
         "sections": [section_row(section) for section in done.annotations.sections],
     }
     residue = [
         {"start": one.start, "end": one.end, "category": one.category.value, "by": one.by}
         for one in done.residue_in_original
     ]
+    residue += [{"category": one.category.value, "by": one.by} for one in on_page]
     return document, {"edits": edits, "residue": residue}
 
 

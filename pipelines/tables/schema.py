@@ -221,6 +221,12 @@ DEIDENTIFIED_DOCUMENTS = pa.schema(
         _field("error_type", pa.string(), "why it failed; empty if it did not"),
         _field("patient", pa.string(), "keyed hash of the patient's id; null if unknown"),
         _field("text", pa.string(), "the text without identifiers; null if none may leave"),
+        _field(
+            "page_file",
+            pa.string(),
+            "of an image document, with `deidentify.pages`: the file of its pages with identifiers "
+            "covered, below the folder deidentified; null if none may leave",
+        ),
         _field("entity_count", pa.int32(), "rows of it in deidentified/entities", nullable=False),
         _field("replaced", pa.list_(_PLACE), "what stands in place of identifiers, and where"),
         _field("counts", pa.list_(_COUNT), "identifiers replaced, by category and policy"),
@@ -244,7 +250,12 @@ REIDENTIFICATION = pa.schema(
         _field("doc_id", pa.string(), "id of the original document", nullable=False),
         _field("deidentified_id", pa.string(), "id in the de-identified tables", nullable=False),
         _field("edits", pa.list_(_EDIT), "places of each identifier and of its replacement"),
-        _field("residue", pa.list_(_RESIDUE_PLACE), "where in the original there is residue"),
+        _field(
+            "residue",
+            pa.list_(_RESIDUE_PLACE),
+            "where in the original there is residue; without a place where OCR read it on a "
+            "covered page",
+        ),
     ]
 )
 

@@ -4,6 +4,7 @@
     entities/<run>/<unit>.<attempt>.parquet     where there are any
     relations/<run>/<unit>.<attempt>.parquet    where there are any
     deidentified/..., reidentification/...      of a pipeline that de-identifies
+    deidentified/pages/<run>/...                its pages; see page_files
 
 No file is ever written twice: a unit that is done again has another attempt, and a commit takes
 one of them. The documents file is written last, and its footer names the others: a unit is done
@@ -60,16 +61,26 @@ class UnitFiles:
         return cls(values["unit"], files, values["facts"])
 
 
+def new_attempt() -> str:
+    """What tells the files of one attempt at a unit from those of another."""
+    return secrets.token_hex(4)
+
+
 def write_unit_tables(
-    folder: SinkFolder, run_id: str, unit: str, tables: Mapping[str, pa.Table], facts: str = "{}"
+    folder: SinkFolder,
+    run_id: str,
+    unit: str,
+    tables: Mapping[str, pa.Table],
+    facts: str = "{}",
+    attempt: str = "",
 ) -> UnitFiles:
     """Write a unit's rows, by table and without provenance: ``documents``, and the others that
     have rows.
 
     ``facts`` are kept in the footer of the documents file, where a resumed run finds them without
-    reading a row.
+    reading a row. ``attempt``: of files that the unit has besides; default: a new one.
     """
-    attempt = secrets.token_hex(4)
+    attempt = attempt or new_attempt()
     files = [
         write_data(folder, name, f"{run_id}/{unit}.{attempt}.parquet", table)
         for name in DATA

@@ -19,6 +19,7 @@ import pyarrow as pa
 import ray
 
 from actors.config import ModelConfig, load_model
+from actors.config.ocr import load_ocr
 from actors.extractor import Share
 from actors.spans import Assertion, Document, Extraction, Failure, Status, Usage, spanning
 from pipelines.batch.stage_actor import Load
@@ -129,7 +130,7 @@ def pipeline(
     **more: object,
 ) -> LoadedPipeline:
     """Return a pipeline of one step, configured as the starter model; its weights are not loaded.
-    ``columns``: extra columns of the source."""
+    ``columns``: extra columns of the source. ``more``: further sections."""
     model = load_model("starter:token-classifier")
     pool = Pool(min_actors=actors, max_actors=actors, num_cpus=0.5)
     made = Pipeline.model_validate(
@@ -148,7 +149,11 @@ def pipeline(
     )
     sections = ((kind, getattr(made, kind)) for kind in UNPOOLED)
     unpooled = (Stage(kind, section, None) for kind, section in sections if section is not None)
-    stages = (Stage(model.name, model, pool), *unpooled)
+    reader: tuple[Stage, ...] = ()
+    if made.ocr is not None:
+        ocr = load_ocr(made.ocr.model)
+        reader = (Stage(ocr.name, ocr, made.ocr.pool),)
+    stages = (*reader, Stage(model.name, model, pool), *unpooled)
     return LoadedPipeline("test", made, (*stages, *second_looks(stages)))
 
 

@@ -10,9 +10,8 @@ import pyarrow as pa
 import pytest
 
 from pipelines.batch import run
-from pipelines.batch.extract_actor import ExtractActor
 from pipelines.batch.finish import release_unit, write_unit
-from pipelines.batch.graph import ReadTaskBody, RunWork
+from pipelines.batch.graph import ReadTaskBody, RunWork, actor_of
 from pipelines.batch.stage_actor import StageWork
 from pipelines.config import LoadedPipeline
 
@@ -39,7 +38,7 @@ class InProcess:
 
 
 async def _through(stage: StageWork, blocks: list[pa.Table]) -> list[pa.Table]:
-    actor = ExtractActor(stage)
+    actor = actor_of(stage.stage)(stage)
     return [await actor(block) for block in blocks]
 
 

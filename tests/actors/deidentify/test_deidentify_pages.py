@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import io
 import re
+import weakref
+from base64 import b64decode
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -14,9 +17,22 @@ from actors.deidentify import Deidentifier, Edit, OffsetMap
 from actors.deidentify.page_again import page_again
 from actors.deidentify.page_redaction import burnt
 from actors.deidentify.patches import Patch, patches_of
+from actors.deidentify.picture_files import picture_file
 from actors.pages import DecodeLimits, OcrResult, PageSize, Word, open_pages
 from actors.spans import Annotations, Box
 
+# Three frames of 96 x 64 pixels, orange, blue and green, as pillow-heif writes them: nothing that
+# is installed here encodes.
+_HEIC = b64decode(
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAbJtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAA"
+    "AAAAAAAAAEZpbG9jAAAAAERAAAMAAQAAAAAB1gABAAAAAAAAABsAAgAAAAAB8QABAAAAAAAAABsAAwAAAAACDAABAAAA"
+    "AAAAABoAAABNaWluZgAAAAAAAwAAABVpbmZlAgAAAAABAABodmMxAAAAABVpbmZlAgAAAAACAABodmMxAAAAABVpbmZl"
+    "AgAAAAADAABodmMxAAAAAA5waXRtAAAAAAABAAAA5GlwcnAAAAC3aXBjbwAAAHhodmNDAQNwAAAAkAAAAAAAHvAA/P34"
+    "+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQArQgEBA3AAAAMAkAAAAwAAAwAeoDCBBZbqSSmubgIa"
+    "DAgAAAMAyAAAAwAIQGIAAQAHRAHBcrAiQAAAABNjb2xybmNseAABAA0ABoAAAAAUaXNwZQAAAAAAAABgAAAAQAAAABBw"
+    "aXhpAAAAAAMICAgAAAAlaXBtYQAAAAAAAAADAAEEgQIDBAACBIECAwQAAwSBAgMEAAAAWG1kYXQAAAAXKAGvGYD3fIU3"
+    "/9VJ/79cv9JBXitCs8AAAAAXKAGvGYD3fIU3//fX8R79dv9JBXitCs8AAAAWKAGvGYD3fIU3/2yX/opO/lAV4rQrPA=="
+)
 _BOX = Box(0, 30.0, 10.0, 60.0, 20.0)
 
 
@@ -135,11 +151,15 @@ def test_every_page_of_a_tiff_stays_a_page() -> None:
     assert (third == read(content)[2]).all()
 
 
-@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "AVIF"])
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "AVIF", "HEIF"])
 def test_every_frame_of_a_picture_stays_as_a_page_of_a_tiff(kind: str) -> None:
     more = {"lossless": True} if kind == "WEBP" else {}
     frames = [page("blue"), page("green")]
-    content = encoded(page(), kind, save_all=True, append_images=frames, **more)
+    if kind == "HEIF":
+        pytest.importorskip("pi_heif")
+        content = _HEIC
+    else:
+        content = encoded(page(), kind, save_all=True, append_images=frames, **more)
     before = read(content)
     assert len(before) == 3
     out, name = burnt(content, [patch(Box(n, 30, 10, 60, 20)) for n in (0, 2)])
@@ -149,6 +169,39 @@ def test_every_frame_of_a_picture_stays_as_a_page_of_a_tiff(kind: str) -> None:
     assert not after[0][8:22, 28:62].any()
     assert (after[1] == before[1]).all()
     assert not after[2][8:22, 28:62].any()
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "AVIF", "HEIF", "TIFF", "PDF"])
+def test_every_frame_is_covered(kind: str) -> None:
+    if kind == "HEIF":
+        pytest.importorskip("pi_heif")
+        content = _HEIC
+    else:
+        content = encoded(page(), kind, save_all=True, append_images=[page("blue"), page("green")])
+    limits = DecodeLimits(dpi=72)
+    out, name = burnt(content, [patch(*(Box(n, 30, 10, 60, 20) for n in range(3)))], limits=limits)
+    assert name == ("pdf" if kind == "PDF" else "tiff")
+    pages = read(out, limits)
+    assert len(pages) == 3
+    for after in pages:
+        assert after[8:22, 28:62].max() < 40  # the pages of a PDF are JPEG
+        assert after[30:].max() > 100
+
+
+@pytest.mark.parametrize("kind", ["pdf", "tiff", None])
+def test_a_page_is_written_before_the_next_is_drawn(kind: str | None) -> None:
+    drawn: list[weakref.ref[Image.Image]] = []
+
+    def pages() -> Iterator[Image.Image]:
+        for number in range(20):
+            image = Image.new("RGB", (40, 30), (10 * number, 0, 0))
+            drawn.append(weakref.ref(image))
+            assert sum(one() is not None for one in drawn) <= 4  # with the first two
+            yield image
+            del image
+
+    out, _ = picture_file(pages(), kind, 100)
+    assert len(read(out, DecodeLimits(dpi=100))) == 20
 
 
 @pytest.mark.parametrize("turn", [0, 90, 180, 270])
