@@ -32,7 +32,7 @@ from actors import Document, load_extractor
 from actors.config import load_model
 from actors.extractor import Share
 from benchmarks.machine import machine
-from pipelines.batch import begin_run, drive_run
+from pipelines.batch.run import begin_run, drive_run
 from pipelines.config import LoadedPipeline, Pipeline, Sink, Source, Step
 from pipelines.pool import Pool
 from pipelines.ray_cluster import cluster

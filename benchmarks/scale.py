@@ -107,7 +107,7 @@ def _one(rows: int, unit_rows: int) -> dict[str, float]:
     import pyarrow.parquet as pq
     from support.lake import Quiet, hashing, pipeline
 
-    from pipelines.batch import begin_run, drive_run
+    from pipelines.batch.run import begin_run, drive_run
     from pipelines.ray_cluster import cluster
     from pipelines.runs.store import RunStore
     from pipelines.source.units import plan_source

@@ -1,30 +1,6 @@
 """Batch processing: units of a lake pass through actor pools into committed tables.
 
-``graph`` builds the Ray Data pipeline, ``stage`` is the actor that holds a model, ``finish`` merges
-and writes units, ``run`` drives, counts and commits; ``describe`` implements the dry run.
+``graph`` builds the Ray Data pipeline, ``stage_actor`` is the actor that holds a model, ``finish``
+merges and writes units, ``run`` drives, counts and commits; ``describe`` implements the dry run.
+Nothing is imported here: workers import what they run, not what drives them.
 """
-
-from __future__ import annotations
-
-from actors.extras import optional_imports
-
-with optional_imports("batch processing"):
-    from pipelines.batch.run import (
-        DriftError,
-        Outcome,
-        Progress,
-        RunFailedError,
-        begin_run,
-        drive_run,
-        write_plan,
-    )
-
-__all__ = [
-    "DriftError",
-    "Outcome",
-    "Progress",
-    "RunFailedError",
-    "begin_run",
-    "drive_run",
-    "write_plan",
-]

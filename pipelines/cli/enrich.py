@@ -81,7 +81,7 @@ def enrich(
 
 
 def _pass(loaded: LoadedPipeline, address: str | None, console: Console, as_json: bool) -> None:
-    from pipelines.batch import DriftError
+    from pipelines.batch.run import DriftError
     from pipelines.enrich import enrich_once
     from pipelines.ray_cluster import cluster
     from pipelines.runs.store import RunStore

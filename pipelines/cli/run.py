@@ -176,7 +176,7 @@ def _run(
     console: Console,
     as_json: bool,
 ) -> None:
-    from pipelines.batch import drive_run
+    from pipelines.batch.run import drive_run
     from pipelines.ray_cluster import cluster
     from pipelines.runs.store import RunStore
 
@@ -192,7 +192,7 @@ def _run(
 
 
 def _begin(loaded: LoadedPipeline, retry_failed: str | None) -> str:
-    from pipelines.batch import begin_run, write_plan
+    from pipelines.batch.run import begin_run, write_plan
     from pipelines.source.units import plan_source
 
     if retry_failed is not None:

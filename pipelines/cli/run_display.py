@@ -28,7 +28,7 @@ from pipelines.cli.drift_display import differences_table
 from pipelines.cli.errors import show_error
 
 if TYPE_CHECKING:
-    from pipelines.batch import Outcome
+    from pipelines.batch.run import Outcome
     from pipelines.runs.store import RunStore
     from pipelines.runs.tally import Tally
 
@@ -123,7 +123,7 @@ def explain_run_errors(
     console: Console, config: str, sink: str, run_id: str | None = None
 ) -> Iterator[None]:
     """Translate the errors that end a run early into messages and exit codes."""
-    from pipelines.batch import DriftError, RunFailedError
+    from pipelines.batch.run import DriftError, RunFailedError
     from pipelines.tables.folder import RunError
 
     def next_steps(known: str | None) -> str:

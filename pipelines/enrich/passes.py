@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from actors.extractor import Extractor
-from pipelines.batch import Outcome, Progress, drive_run, write_plan
-from pipelines.batch.run import register_tables
+from pipelines.batch.run import Outcome, Progress, drive_run, register_tables, write_plan
 from pipelines.batch.stage_actor import Load
 from pipelines.config import LoadedPipeline, Pipeline
 from pipelines.enrich.decide import Decision, decide

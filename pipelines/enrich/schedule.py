@@ -14,7 +14,7 @@ from croniter import CroniterBadCronError, croniter
 
 from actors.config import ConfigError
 from actors.weights import WeightsError
-from pipelines.batch import RunFailedError
+from pipelines.batch.run import RunFailedError
 from pipelines.tables.folder import RunError
 
 log = logging.getLogger(__name__)

@@ -154,7 +154,7 @@ def _children(parents: set[int]) -> Iterator[tuple[int, str]]:
 def main() -> None:
     """The driver: a run of HashModel, begun or resumed. ``sys.argv[1]`` is JSON: source, sink,
     seconds a document, run (a file that holds the id), rows a unit, endpoint, log."""
-    from pipelines.batch import begin_run, drive_run
+    from pipelines.batch.run import begin_run, drive_run
     from pipelines.ray_cluster import cluster
     from pipelines.runs.store import RunStore
     from pipelines.source.units import plan_source

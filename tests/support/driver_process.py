@@ -52,7 +52,7 @@ def until_stopped(process: subprocess.Popen[str]) -> None:
 
 def main() -> None:
     """Do what ``sys.argv[1]`` says."""
-    from pipelines.batch import RunFailedError, drive_run
+    from pipelines.batch.run import RunFailedError, drive_run
     from pipelines.enrich import enrich_once
     from pipelines.runs.lease import Lease
     from pipelines.runs.store import RunStore

@@ -14,7 +14,7 @@ from support.chaos_runs import chaos, uneven_lake
 from support.lake import Quiet, hashing, pipeline, rows_of
 from support.s3_server import S3Server, serving
 
-from pipelines.batch import RunFailedError, begin_run, drive_run
+from pipelines.batch.run import RunFailedError, begin_run, drive_run
 from pipelines.ray_cluster import cluster
 from pipelines.runs.store import RunStore
 from pipelines.source.units import plan_source

@@ -25,7 +25,8 @@ import actors.ocr
 from actors.config import ConfigError
 from actors.pages import open_pages, page_format
 from actors.spans import Document, Extraction, Failure, spanning
-from pipelines.batch import RunFailedError, begin_run, drive_run, finish
+from pipelines.batch import finish
+from pipelines.batch.run import RunFailedError, begin_run, drive_run
 from pipelines.config import LoadedPipeline
 from pipelines.deidentification import KEY
 from pipelines.deidentified_report import _notices

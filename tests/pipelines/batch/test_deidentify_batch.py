@@ -27,9 +27,9 @@ from actors.config import ConfigError
 from actors.config.deidentify import Category
 from actors.deidentify import Deidentifier, Residue
 from actors.spans import Document, Extraction, Status, spanning
-from pipelines.batch import RunFailedError, begin_run, drive_run
 from pipelines.batch.describe import describe
 from pipelines.batch.graph import write_tasks
+from pipelines.batch.run import RunFailedError, begin_run, drive_run
 from pipelines.config import LoadedPipeline
 from pipelines.deidentification import KEY
 from pipelines.enrich import Pass, decide, enrich_once

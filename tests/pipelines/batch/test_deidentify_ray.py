@@ -17,7 +17,7 @@ from support.lake import Quiet
 from support.pdf_pages import PdfPage
 
 from actors.pages import page_format
-from pipelines.batch import begin_run, drive_run
+from pipelines.batch.run import begin_run, drive_run
 from pipelines.config import load_pipeline
 from pipelines.deidentification import KEY
 from pipelines.ray_cluster import cluster

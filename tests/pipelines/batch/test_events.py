@@ -14,7 +14,7 @@ import ray
 from support.lake import FAILING, Quiet, hashing, pipeline
 from support.without_ray import _without_ray  # noqa: F401
 
-from pipelines.batch import begin_run, drive_run
+from pipelines.batch.run import begin_run, drive_run
 from pipelines.ray_cluster import cluster
 from pipelines.runs.store import RunStore
 from pipelines.source.units import plan_source

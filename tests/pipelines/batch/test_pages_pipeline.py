@@ -23,12 +23,12 @@ from actors.config.ocr import load_ocr
 from actors.memory import memory_by_place
 from actors.pages import OcrResult, PageSize, Word
 from actors.spans import Box, Extraction, MarkKind, PageMark, spanning
-from pipelines.batch import begin_run, drive_run
 from pipelines.batch.describe import check_source
 from pipelines.batch.finish import finish_unit
 from pipelines.batch.ocr_actor import OcrActor
 from pipelines.batch.ocr_rows import reading_row, row_reading
 from pipelines.batch.recycling import RecycledActor
+from pipelines.batch.run import begin_run, drive_run
 from pipelines.batch.stage_actor import StageWork, stage_column
 from pipelines.batch.unit_row import pack, unpack
 from pipelines.cli.app import app

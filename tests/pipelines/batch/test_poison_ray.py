@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.lake import FAILING, POISON, Quiet, hashing, never, pipeline, rows_of, slow
 
-from pipelines.batch import RunFailedError, begin_run, drive_run
+from pipelines.batch.run import RunFailedError, begin_run, drive_run
 from pipelines.ray_cluster import cluster
 from pipelines.runs.store import RunStore
 from pipelines.source.units import plan_source

@@ -18,7 +18,7 @@ from support import ROOT, TWO_CORES
 
 from actors.config import ConfigError, load_model
 from actors.config.merge import Merge
-from pipelines.batch import RunFailedError, begin_run, drive_run
+from pipelines.batch.run import RunFailedError, begin_run, drive_run
 from pipelines.config import LoadedPipeline, Pipeline, Sink, Source, Step, load_pipeline
 from pipelines.pool import Pool
 from pipelines.ray_cluster import cluster

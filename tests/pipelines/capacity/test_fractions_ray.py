@@ -22,7 +22,7 @@ from actors.config import ConfigError, ModelConfig
 from actors.extractor import Share
 from actors.memory import cores
 from actors.spans import Document, Extraction
-from pipelines.batch import Outcome, begin_run, drive_run
+from pipelines.batch.run import Outcome, begin_run, drive_run
 from pipelines.capacity.fractions import smallest_gpu
 from pipelines.capacity.nodes import nodes
 from pipelines.ray_cluster import cluster

@@ -13,7 +13,7 @@ from support.lake import FAILING, Quiet, hashing, pipeline, rows_of, write_rows
 from support.without_ray import _without_ray  # noqa: F401
 from typer.testing import CliRunner
 
-from pipelines.batch import drive_run, write_plan
+from pipelines.batch.run import drive_run, write_plan
 from pipelines.cli.app import app
 from pipelines.config import LoadedPipeline
 from pipelines.enrich import decide

@@ -21,7 +21,7 @@ from support.without_ray import _without_ray  # noqa: F401
 from typer.testing import CliRunner
 
 from actors.config import ConfigError
-from pipelines.batch import RunFailedError, begin_run, drive_run, write_plan
+from pipelines.batch.run import RunFailedError, begin_run, drive_run, write_plan
 from pipelines.cli.app import app
 from pipelines.enrich import Pass, decide, decide_retry, enrich_once
 from pipelines.runs.lease import Lease, LeaseHeldError

@@ -9,7 +9,7 @@ from support.enrich import Lake
 from support.lake import FAILING
 from support.without_ray import _without_ray  # noqa: F401
 
-from pipelines.batch import DriftError
+from pipelines.batch.run import DriftError
 from pipelines.runs.profile import Profile
 
 pytestmark = pytest.mark.usefixtures("_without_ray")

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from actors.config import ConfigError
-from pipelines.batch import RunFailedError
+from pipelines.batch.run import RunFailedError
 from pipelines.enrich.schedule import check_expression, run_on_schedule, stopping_on_sigterm
 from pipelines.runs.lease import LeaseHeldError
 

@@ -18,7 +18,7 @@ from support.without_ray import _without_ray  # noqa: F401
 from actors.extractor import Extractor, Share
 from actors.gguf import GenerativeBackend
 from actors.spans import Document, Entity
-from pipelines.batch import begin_run, drive_run
+from pipelines.batch.run import begin_run, drive_run
 from pipelines.config import load_pipeline
 from pipelines.runs.results import read_results
 from pipelines.runs.store import RunStore

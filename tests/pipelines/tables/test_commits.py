@@ -15,7 +15,7 @@ from support.driver_process import driver, until_stopped
 from support.lake import Quiet, hashing, pipeline, rows_of, store_rows, write_rows
 from support.without_ray import _without_ray  # noqa: F401
 
-from pipelines.batch import begin_run, drive_run
+from pipelines.batch.run import begin_run, drive_run
 from pipelines.config import LoadedPipeline
 from pipelines.deidentification import KEY
 from pipelines.enrich import enrich_once

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from actors.config.linking import LinkedVocabulary, Linking
 from actors.config.load import STARTERS
 from actors.linking import read_manifest
-from pipelines.batch import begin_run, drive_run, write_plan
+from pipelines.batch.run import begin_run, drive_run, write_plan
 from pipelines.cli.app import app
 from pipelines.cli.runs import runs_table
 from pipelines.config import LoadedPipeline
