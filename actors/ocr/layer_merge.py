@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 
 from rapidfuzz.distance import Levenshtein
 
@@ -15,9 +16,21 @@ from actors.pages import Coverage, Note, Page, PlacedWord, Strip, strip_of, unio
 _SAMPLE = 5  # lines of a doubtful layer that are read and compared
 _ALIKE = 0.9  # least share of equal letters and digits in these
 _KNOWN = 0.8  # OCR that is less sure than this cannot judge a layer: another script, say
+_FOREIGN = (
+    0.1  # share of letters that the recogniser does not know in another language than its own
+)
 _LEAST = 4  # letters and digits of a line that say something
 
 Read = Callable[[Sequence[LineCrop]], list[RecognizedLine]]
+CanWrite = Callable[[str], bool]
+"""Whether the recogniser knows a letter; it leaves out those that it does not know."""
+
+
+class _Verdict(Enum):
+    RIGHT = auto()
+    WRONG = auto()
+    UNJUDGED = auto()
+    """OCR is not sure of what it sees, or knows too few of the layer's letters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +43,12 @@ class KnownWords:
 
 
 def known_words(
-    page: Page, sure: Coverage, cuts: Sequence[LineCrop], turn: int, read: Read
+    page: Page,
+    sure: Coverage,
+    cuts: Sequence[LineCrop],
+    turn: int,
+    read: Read,
+    can_write: CanWrite,
 ) -> KnownWords:
     """Return the words of a page that can be believed. ``sure``: where those are that need no OCR.
     ``cuts``: the lines that were detected on the page rotated by ``turn``. ``read`` recognises a
@@ -42,7 +60,10 @@ def known_words(
     if unseen:
         notes[Note.UNSEEN] = notes.get(Note.UNSEEN, 0) + unseen
     doubtful = [s for s in doubtful if not sure.has(union(_boxes(s.words)))]
-    if doubtful and _is_right(doubtful, cuts, size, turn, read):
+    verdict = _judged(doubtful, cuts, size, turn, read, can_write)
+    if doubtful and verdict is not _Verdict.WRONG:
+        if verdict is _Verdict.UNJUDGED:
+            notes[Note.UNJUDGED] = _count(doubtful)
         strips = (*strips, *doubtful)
         # Invisible words are seldom as wide as what they stand for: a line half covered is theirs.
         layer = Coverage(size, doubtful)
@@ -88,14 +109,15 @@ def _kept(
     return replace(made, y0=strip.y0, y1=strip.y1)  # as level as the line that it was part of
 
 
-def _is_right(
+def _judged(
     strips: Sequence[Strip],
     cuts: Sequence[LineCrop],
     size: tuple[int, int],
     turn: int,
     read: Read,
-) -> bool:
-    """Return True if OCR reads about the same as the layer has, or cannot judge it."""
+    can_write: CanWrite,
+) -> _Verdict:
+    """Compare lines of a layer with what OCR reads there."""
     words = [word for strip in strips for word in strip.words]
     lines = []
     for one in sorted(cuts, key=lambda one: -one.crop.shape[1]):
@@ -105,16 +127,33 @@ def _is_right(
         if len(lines) == _SAMPLE:
             break
     if not lines:
-        return False
-    wrong = total = judged = 0
+        return _Verdict.WRONG
+    wrong = total = 0
     for (_, own), found in zip(lines, read([one for one, _ in lines]), strict=True):
-        if found.confidence < _KNOWN:
-            continue
-        judged += 1
-        layer, seen = _compared(own), _compared(found.text)
-        wrong += Levenshtein.distance(layer, seen)
-        total += max(len(layer), len(seen))
-    return not judged or wrong <= (1 - _ALIKE) * total
+        if found.confidence >= _KNOWN:
+            errors, letters = _differences(own, found.text, can_write)
+            if letters >= _LEAST:
+                wrong += errors
+                total += letters
+    if not total:
+        return _Verdict.UNJUDGED
+    return _Verdict.RIGHT if wrong <= (1 - _ALIKE) * total else _Verdict.WRONG
+
+
+def _differences(own: str, seen: str, can_write: CanWrite) -> tuple[int, int]:
+    """Return how many letters of a layer's line OCR has read otherwise, and of how many.
+
+    Letters that the recogniser leaves out since it does not know them say nothing: it is as sure of
+    "phi" as it would be of "phổi". Where it lacks many, it was not made for the language and leaves
+    out others, too.
+    """
+    letters = [(one, _compared(one)) for one in unicodedata.normalize("NFC", own)]
+    unknown = [not can_write(one) for one, compared in letters for _ in compared]
+    layer, read = "".join(compared for _, compared in letters), _compared(seen)
+    edits = Levenshtein.editops(layer, read)
+    foreign = sum(unknown) > _FOREIGN * len(layer)
+    excused = sum(edit.tag == "delete" and (foreign or unknown[edit.src_pos]) for edit in edits)
+    return len(edits) - excused, max(len(layer) - excused, len(read))
 
 
 def _compared(text: str) -> str:

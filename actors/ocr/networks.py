@@ -79,8 +79,9 @@ class OcrNetworks:
         self._detector = TextDetector(settings.Det)
         self._recognizer = TextRecognizer(settings.Rec)
         self._alphabet = np.array(self._recognizer.postprocess_op.character, dtype=object)
+        self._letters = frozenset(self._alphabet)
         if self._program is None:
-            _check_language(config, frozenset(self._alphabet))
+            _check_language(config, self._letters)
         for network in (self._detector, self._recognizer):
             used = network.session.session.get_providers()
             if gpu and "CUDAExecutionProvider" not in used:
@@ -113,6 +114,10 @@ class OcrNetworks:
         return (
             list(self._detector.sorted_boxes(np.asarray(boxes, np.float32))) if len(boxes) else []
         )
+
+    def can_write(self, letter: str) -> bool:
+        """Return False for a letter that the recogniser does not know, and so leaves out."""
+        return self._program is not None or letter in self._letters
 
     def read(self, crops: list[Picture]) -> list[RecognizedLine]:
         """Recognise crops of height LINE_HEIGHT and similar width."""

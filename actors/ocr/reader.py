@@ -205,7 +205,7 @@ class OcrReader(Closeable):
         try:
             sure = Coverage(size, page.strips, page.covered)
             turn, upright, cuts = self._cuts(picture, page.region or (0, 0, *size), sure)
-            known = known_words(page, sure, cuts, turn, self._read_cuts)
+            known = known_words(page, sure, cuts, turn, self._read_cuts, self._models.can_write)
             if known.strips:
                 cuts = [
                     one for one in cuts if known.coverage.lacks(source_box(one.quad, size, turn))

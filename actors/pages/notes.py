@@ -13,6 +13,11 @@ class Note(StrEnum):
     UNSEEN = "{n} words of the text layer left out: they cannot be seen on the page"
     OUTSIDE = "{n} words of the text layer left out: they lie outside the visible page"
     UNREADABLE = "{n} words of the text layer are not what the page shows and were left to OCR"
+    UNJUDGED = (
+        "{n} words of a hidden text layer were kept although OCR cannot judge them: the recogniser "
+        "lacks their letters or is not sure what it reads; see language and recognizer of the OCR "
+        "model file"
+    )
     PICTURES = "{n} lines that the text layer does not have were read by OCR"
     STRUCK_OUT = "{n} words are struck out by an annotation"
 

@@ -146,7 +146,12 @@ class _Words:
             if style is None:
                 style = styles[key] = _style(key, text, i, self._device, objects)
             self._shown[style.font] += 1
-            if _is_broken(character, code) or raw.FPDFText_HasUnicodeMapError(text, i) == 1:
+            # Tesseract's layers map all codes with one range, which pdfium takes to end at 255; the
+            # letters beyond are right, and what OCR wrote will be compared with OCR anyway.
+            unmapped = (
+                style.trust is not _Trust.DOUBTFUL and raw.FPDFText_HasUnicodeMapError(text, i) == 1
+            )
+            if unmapped or _is_broken(character, code):
                 self._broken[style.font] += 1
             trust = style.trust
             place = None

@@ -27,23 +27,29 @@ ADVANCE = 0.5
 AddObject = Callable[[PdfObject], IndirectObject]
 """Adds an object to a PDF and returns a reference to it."""
 _EM = 1000
-_TO_UNICODE = b"""/CIDInit /ProcSet findresource begin
-12 dict begin
-begincmap
-/CIDSystemInfo << /Registry (Adobe) /Ordering (UCS) /Supplement 0 >> def
-/CMapName /Adobe-Identity-UCS def
-/CMapType 2 def
-1 begincodespacerange
-<0000> <FFFF>
-endcodespacerange
-1 beginbfrange
-<0000> <FFFF> <0000>
-endbfrange
-endcmap
-CMapName currentdict /CMap defineresource pop
-end
-end
-"""
+_RANGES = [f"<{high:02X}00> <{high:02X}FF> <{high:02X}00>" for high in range(256)]
+_AT_ONCE = 100  # ranges of a block; each may vary in its last byte only (PDF 32000-1, 9.10.3)
+_TO_UNICODE = "\n".join(
+    [
+        "/CIDInit /ProcSet findresource begin",
+        "12 dict begin",
+        "begincmap",
+        "/CIDSystemInfo << /Registry (Adobe) /Ordering (UCS) /Supplement 0 >> def",
+        "/CMapName /Adobe-Identity-UCS def",
+        "/CMapType 2 def",
+        "1 begincodespacerange",
+        "<0000> <FFFF>",
+        "endcodespacerange",
+        *(
+            f"{len(block)} beginbfrange\n{chr(10).join(block)}\nendbfrange"
+            for block in (_RANGES[at : at + _AT_ONCE] for at in range(0, 256, _AT_ONCE))
+        ),
+        "endcmap",
+        "CMapName currentdict /CMap defineresource pop",
+        "end",
+        "end",
+    ]
+).encode()
 
 
 def encode(text: str) -> str:

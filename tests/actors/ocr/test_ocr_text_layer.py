@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from PIL import ImageFont
+from support.hidden_layer import FONT, with_hidden_layer
 from support.pdf_pages import PdfPage, scanned, shifted_font
 
 from actors.config.ocr import load_ocr
@@ -125,3 +127,71 @@ def test_a_sideways_scan_below_an_upright_banner_is_read(reader: OcrReader) -> N
     found = read(reader, PdfPage().picture(scan, WHOLE).text(BANNER[:60], 20, 770, 8))
     assert "Start apixaban 5 mg twice daily" in found.text
     assert "FROM: DAY CLINIC" in found.text
+
+
+VIETNAMESE = [
+    "Bệnh nhân nữ nhập viện vì đau ngực trái và khó thở tăng dần.",
+    "Khám phổi: ran ẩm ở hai đáy phổi, không ran rít, không ran ngáy.",
+    "Đang dùng metformin 500 mg ngày hai lần và amlodipin 5 mg mỗi sáng.",
+]
+RUSSIAN = [
+    "Пациент поступил с жалобами на боль в груди и одышку.",
+    "Назначен метформин 500 мг два раза в день после еды.",
+]
+ENGLISH = [
+    "The patient was admitted with chest pain and some breathlessness.",
+    "Continue metformin 500 mg twice daily for twelve weeks, with food.",
+    "Mild oedema of both ankles; an allergy to penicillin with a rash.",
+]
+needs_font = pytest.mark.skipif(not FONT.exists(), reason="needs the font DejaVu Sans")
+
+
+@needs_font
+@pytest.mark.parametrize("lines", [VIETNAMESE, ENGLISH], ids=["vi", "en"])
+def test_a_hidden_layer_does_not_lose_to_a_recogniser_that_lacks_its_letters(
+    reader: OcrReader, lines: list[str]
+) -> None:
+    found = read_hidden(reader, lines, lines)
+    assert found.text.split("\n\n") == lines
+    assert {word.confidence for word in found.words} == {None}
+    assert found.problems == ()
+
+
+@needs_font
+def test_a_hidden_layer_that_ocr_cannot_judge_is_kept_and_said(reader: OcrReader) -> None:
+    found = read_hidden(reader, RUSSIAN, RUSSIAN)
+    assert found.text.split("\n\n") == RUSSIAN
+    (problem,) = found.problems
+    assert problem.startswith("page 1: 20 words of a hidden text layer were kept although OCR")
+
+
+@needs_font
+@pytest.mark.parametrize(
+    "layer",
+    [
+        ENGLISH,
+        [line.replace("n", "")[::-1] for line in VIETNAMESE],
+        [line.translate(dict.fromkeys(map(ord, "aáàmhiì"))) for line in VIETNAMESE],
+    ],
+    ids=["other words", "turned round", "letters lost"],
+)
+def test_a_wrong_layer_over_letters_that_the_recogniser_lacks_is_left_to_ocr(
+    reader: OcrReader, layer: list[str]
+) -> None:
+    found = read_hidden(reader, VIETNAMESE, layer)
+    assert None not in {word.confidence for word in found.words}
+    assert "are not what the page shows and were left to OCR" in found.problems[0]
+
+
+@needs_font
+def test_an_english_page_under_unknown_letters_is_left_to_ocr(reader: OcrReader) -> None:
+    cyrillic = [line.translate({97 + i: 0x430 + i for i in range(26)}) for line in ENGLISH]
+    found = read_hidden(reader, ENGLISH, cyrillic)
+    assert " ".join(found.text.split()) == " ".join(ENGLISH)
+
+
+def read_hidden(reader: OcrReader, shown: list[str], layer: list[str]) -> OcrResult:
+    content = with_hidden_layer(shown, layer, ImageFont.truetype(str(FONT), 26))
+    (found,) = reader.read([Document(id="page", image=content)])
+    assert isinstance(found, OcrResult)
+    return found
