@@ -16,7 +16,7 @@ from PIL import Image
 
 from actors.memory import cores
 from benchmarks.pages.made import KINDS, MadePage, made
-from pipelines.batch import begin_run, drive_run
+from pipelines.batch.run import begin_run, drive_run
 from pipelines.config import load_pipeline
 from pipelines.ray_cluster import cluster
 from pipelines.runs.store import RunStore

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 from collections import defaultdict
+from contextlib import suppress
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
 import pytest
+from support.serve_cluster import free_port
 
 ray = pytest.importorskip("ray")
 from pipelines.private_ray import private_ray  # noqa: E402
@@ -100,6 +106,45 @@ def _asks(address: str, environment: dict[str, str]) -> bool:
         command, env=os.environ | environment, capture_output=True, text=True, timeout=200
     )
     return asked.stdout == "1 node\n"
+
+
+@pytest.mark.ray
+def test_the_documented_ray_for_short_runs_listens_on_loopback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The settings of docs/how-to/troubleshoot.md, with a folder and a token of the test's own."""
+    page = Path(__file__).parents[2] / "docs/how-to/troubleshoot.md"
+    settings = dict(re.findall(r"(RAY_(?:AUTH_MODE|USAGE\w+|ENABLE\w+))=(\w+)", page.read_text()))
+    assert len(settings) == 3
+    for name, value in {**settings, "RAY_AUTH_TOKEN": "0" * 64}.items():
+        monkeypatch.setenv(name, value)
+    folder = Path(tempfile.mkdtemp(prefix="ray-"))  # short: a socket's path has 107 bytes at most
+    flags = ["--head", "--node-ip-address", "127.0.0.1", "--include-dashboard=false"]
+    assert all(flag in page.read_text() for flag in flags)
+    ray_command = [str(Path(sys.executable).parent / "ray"), "start", *flags]
+    ports = ["--port", "0", "--ray-client-server-port", str(free_port())]
+    ports += ["--temp-dir", str(folder)]
+    try:
+        subprocess.run([*ray_command, *ports], check=True, capture_output=True, timeout=200)
+        found = listened(_of_folder(folder))
+        assert sorted(found) == ["127.0.0.1"], found
+        assert any("gcs_server" in name for name in found["127.0.0.1"])
+    finally:
+        for pid in _of_folder(folder):  # `ray stop` would stop other tests' Ray, too
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _of_folder(folder: Path) -> set[int]:
+    """The processes whose command or environment names a folder, this one aside."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            told = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+            if str(folder).encode() in told:
+                found.add(int(process.name))
+    return found - {os.getpid()}
 
 
 def test_token_settings_of_the_environment_are_respected(monkeypatch: pytest.MonkeyPatch) -> None:
