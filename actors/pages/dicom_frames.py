@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi_lut
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import UID, JPEGBaseline8Bit, JPEGExtended12Bit
+from pydicom.uid import UID
 
 from actors.extras import MissingExtraError, require
+from actors.pages import dicom_jpeg12
 from actors.pages.dicom_overlays import draw_overlays
 from actors.pages.errors import DamagedFile, TooManyPages, TooManyPixels, UnsupportedEncoding
 from actors.pages.page import DecodeLimits, Page, Picture
+
+dicom_jpeg12.add_plugin()
 
 
 def frame_pages(dataset: Dataset, limits: DecodeLimits) -> Iterator[Page]:
@@ -44,11 +47,6 @@ def frame_pages(dataset: Dataset, limits: DecodeLimits) -> Iterator[Page]:
 def _undecodable(dataset: Dataset, index: int) -> DamagedFile | UnsupportedEncoding:
     """Return the error for a frame that no installed decoder reads."""
     syntax = UID(dataset.file_meta.TransferSyntaxUID)
-    if syntax in (JPEGBaseline8Bit, JPEGExtended12Bit) and int(dataset.BitsStored) > 8:
-        # Not in the extra: the only decoder that pydicom knows for it is under the GPL.
-        return UnsupportedEncoding(
-            "12-bit JPEG needs a decoder: pip install pylibjpeg pylibjpeg-libjpeg (GPL-3.0)"
-        )
     # A UID that pydicom does not know is free text.
     name = syntax.name if syntax.is_transfer_syntax else "an unknown transfer syntax"
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
+from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID
 from support.dicom_files import (
     bare,
@@ -287,8 +287,11 @@ def test_a_decoder_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         list(decode_pages(content, DecodeLimits()))
 
 
-def test_twelve_bit_jpeg_names_its_decoder() -> None:
-    if find_spec("libjpeg") is not None:
-        pytest.skip("the decoder is installed")
-    with pytest.raises(UnsupportedEncoding, match="pylibjpeg-libjpeg"):
-        only_page(sample("JPGExtended.dcm"))
+def test_twelve_bit_jpeg_is_decoded_to_all_its_gray_values() -> None:
+    pytest.importorskip("gdcm")
+    picture = picture_of(sample("JPGExtended.dcm"))
+    assert picture.shape == (1024, 256, 3)
+    assert len(np.unique(picture)) > 100
+    dataset = pydicom.dcmread(io.BytesIO(sample("JPGExtended.dcm")))
+    values = pixel_array(dataset)
+    assert (values.dtype.name, int(values.min()), int(values.max())) == ("uint16", 0, 264)
