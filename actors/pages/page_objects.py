@@ -10,20 +10,24 @@ from typing import Any
 import pypdfium2 as pdfium
 import pypdfium2.raw as raw
 
-from actors.pages.rectangles import Rectangle
+from actors.pages.rectangles import Rectangle, union
 
 _DEPTH = 4  # nested forms that are searched for pictures
 _MOST_OBJECTS = 20_000  # a form may draw forms that draw forms: beyond, all of it may be a picture
 _OPAQUE = 230  # of 255
 _COVER = 6.0  # least sides in points of something that can hide a word
+# Text drawn as outlines: paths as high as letters with more points than a rectangle has, several of
+# them, or a whole line in one path.
+_LETTER_HEIGHT = (3.0, 60.0)  # points
+_LETTER_POINTS, _LETTERS, _LINE_POINTS = 8, 4, 100
 _ALWAYS_OPAQUE = (raw.FPDF_PAGEOBJ_IMAGE, raw.FPDF_PAGEOBJ_SHADING)
 
 
 @dataclass(slots=True)
 class PageObjects:
-    """``pictures``: the rectangles of images. ``covers``: those of opaque areas and images, with
-    their place in the drawing order and whether they are images. ``order``: the place of the page's
-    own text objects by address.
+    """``pictures``: the rectangles of images, and around paths that may be letters. ``covers``:
+    those of opaque areas and images, with their place in the drawing order and whether they are
+    images. ``order``: the place of the page's own text objects by address.
     """
 
     pictures: list[Rectangle] = field(default_factory=list)
@@ -42,6 +46,7 @@ class PageObjects:
 def page_objects(page: pdfium.PdfPage) -> PageObjects:
     """Walk over the objects of a page, and over those of its forms for pictures."""
     found = PageObjects()
+    letters = _Letters()
     for number in range(raw.FPDFPage_CountObjects(page)):
         item = raw.FPDFPage_GetObject(page, number)
         kind = raw.FPDFPageObj_GetType(item)
@@ -56,8 +61,14 @@ def page_objects(page: pdfium.PdfPage) -> PageObjects:
         )
         if picture:
             found.pictures.append(bounds)
+        elif kind == raw.FPDF_PAGEOBJ_PATH:
+            letters.add(item, bounds, bounds)
+        elif kind == raw.FPDF_PAGEOBJ_FORM:
+            letters.add_form(item, bounds, _Budget(_MOST_OBJECTS), 1)
         if found.order and _may_cover(item, kind, bounds):
             found.covers.append((number, bounds, picture))
+    if letters.count >= _LETTERS:
+        found.pictures.append(union(letters.boxes))
     return found
 
 
@@ -102,6 +113,35 @@ def _clip_bounds(clip: Any) -> Iterator[Rectangle]:
 @dataclass(slots=True)
 class _Budget:
     left: int
+
+
+@dataclass(slots=True)
+class _Letters:
+    """Paths that may be letters: how many, and the rectangles of them on the page."""
+
+    count: int = 0
+    boxes: list[Rectangle] = field(default_factory=list)
+
+    def add(self, path: Any, bounds: Rectangle, on_page: Rectangle) -> None:
+        """Add a path if it may be a letter; ``on_page``: where what contains it is."""
+        points = raw.FPDFPath_CountSegments(path)
+        low, most = _LETTER_HEIGHT
+        if points >= _LETTER_POINTS and low <= bounds[3] - bounds[1] <= most:
+            self.count += _LETTERS if points >= _LINE_POINTS else 1
+            self.boxes.append(on_page)
+
+    def add_form(self, form: Any, on_page: Rectangle, budget: _Budget, depth: int) -> None:
+        """Add the paths of a form, and of those that it draws. Its scale is taken to be 1."""
+        for number in range(max(0, raw.FPDFFormObj_CountObjects(form))):
+            budget.left -= 1
+            if budget.left < 0:
+                return
+            item = raw.FPDFFormObj_GetObject(form, number)
+            kind, bounds = raw.FPDFPageObj_GetType(item), bounds_of(item)
+            if kind == raw.FPDF_PAGEOBJ_PATH and bounds is not None:
+                self.add(item, bounds, on_page)
+            elif kind == raw.FPDF_PAGEOBJ_FORM and depth < _DEPTH:
+                self.add_form(item, on_page, budget, depth + 1)
 
 
 def _has_picture(form: Any, budget: _Budget, depth: int) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import cv2
+import numpy as np
 import pytest
-from PIL import ImageFont
+from PIL import Image, ImageDraw, ImageFont
 from support.hidden_layer import FONT, with_hidden_layer
 from support.pdf_pages import PdfPage, scanned, shifted_font
 
@@ -61,6 +63,42 @@ def test_a_pasted_list_is_read_where_it_stands(reader: OcrReader) -> None:
     (box,) = entity.boxes
     assert 60 < box.x0 * 72 / 200 < box.x1 * 72 / 200 < 420
     assert 560 < 792 - box.y1 * 72 / 200 < 792 - box.y0 * 72 / 200 < 668
+
+
+@pytest.mark.parametrize("at_once", [False, True], ids=["by letter", "a line at once"])
+def test_text_drawn_as_outlines_is_read_beside_the_text_layer(
+    reader: OcrReader, at_once: bool
+) -> None:
+    page = PdfPage().text("Medication at home, as her daughter has sent it:", 60, 700)
+    draw_outlines(page, "Apixaban 5 mg twice daily", (60, 600), 14, at_once)
+    found = read(reader, page)
+    assert " ".join(found.text.split()) == (
+        "Medication at home, as her daughter has sent it: Apixaban 5 mg twice daily"
+    )
+    assert found.problems == ("page 1: 1 lines that the text layer does not have were read by OCR",)
+
+
+def draw_outlines(
+    page: PdfPage, text: str, place: tuple[float, float], points: float, at_once: bool
+) -> None:
+    """Draw a text as filled polygons, as some programs do instead of embedding a font."""
+    large = 100
+    face = ImageFont.load_default(large)
+    image = Image.new("L", (int(face.getlength(text)) + 20, 2 * large), 0)
+    ImageDraw.Draw(image).text((10, 10), text, fill=255, font=face)
+    contours, levels = cv2.findContours(np.asarray(image), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_TC89_L1)
+    scale, path = points / large, ""
+    for number, contour in enumerate(contours):
+        corners = [
+            f"{place[0] + scale * x:.2f} {place[1] - scale * y:.2f}" for x, y in contour[:, 0]
+        ]
+        path += f"{corners[0]} m " + "".join(f"{one} l " for one in corners[1:]) + "h "
+        following = levels[0][number + 1] if number + 1 < len(contours) else None
+        if not at_once and (following is None or following[3] < 0):  # what follows is no hole
+            page.draw(path + "f*")
+            path = ""
+    if path:
+        page.draw(path + "f*")
 
 
 def test_a_value_typed_on_a_scanned_form_is_read_once(reader: OcrReader) -> None:

@@ -59,6 +59,36 @@ def test_a_picture_beside_text_is_where_ocr_looks() -> None:
     assert y0 < (792 - 408) * PAGE < (792 - 300) * PAGE < y1 < (792 - 270) * PAGE
 
 
+def test_text_drawn_as_outlines_beside_text_is_where_ocr_looks() -> None:
+    made = letter()
+    for number in range(6):  # letters like an o: two rounds of four curves
+        x = 80 + 14 * number
+        made.draw(_round(x, 300, 6) + _round(x, 300, 4) + "f*")
+    page = only(made.save())
+    assert words(page.strips) == " ".join(LINES).split()
+    assert page.region is not None
+    x0, y0, x1, y1 = page.region
+    assert x0 < 74 * PAGE < 156 * PAGE < x1 < 200 * PAGE
+    assert y0 < (792 - 306) * PAGE < (792 - 294) * PAGE < y1 < (792 - 250) * PAGE
+
+
+def test_lines_boxes_and_a_few_round_things_are_not_searched() -> None:
+    made = letter().draw("72 600 m 540 600 l S 72 500 200 40 re S")
+    for number in range(3):
+        made.draw(_round(80, 400 - 30 * number, 3) + "f")
+    assert only(made.save()).picture is None
+
+
+def _round(x: float, y: float, r: float) -> str:
+    k = 0.55 * r
+    return (
+        f"{x + r} {y} m {x + r} {y + k} {x + k} {y + r} {x} {y + r} c "
+        f"{x - k} {y + r} {x - r} {y + k} {x - r} {y} c "
+        f"{x - r} {y - k} {x - k} {y - r} {x} {y - r} c "
+        f"{x + k} {y - r} {x + r} {y - k} {x + r} {y} c h "
+    )
+
+
 def test_a_small_picture_is_not_searched() -> None:
     dot = Image.new("L", (9, 9), 0)
     assert only(letter().picture(dot, (40, 700, 46, 706)).save()).picture is None
