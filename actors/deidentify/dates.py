@@ -11,6 +11,7 @@ from actors.config.deidentify import Category, DeidentifyLanguage
 from actors.deidentify.accent_folding import fold
 from actors.deidentify.calendar import Month, month_names
 from actors.deidentify.findings import Finding, Strength
+from actors.deidentify.masked_dates import MaskedDates
 
 _LEAP = 2000  # the year of dates that name none: every day exists in it
 _PIVOT = 70  # two digits: 1970 to 2069
@@ -53,15 +54,11 @@ _TWO = re.compile(
     r"(?:to|-|–|al|bis|through|until)\s?"
     rf"(?:0?[1-9]|[12]\d|3[01])/(?!(?P=one))(?:0?[1-9]|[12]\d|3[01]){_END}"
 )
-_DAY_OF_MONTH = re.compile(r"\bon the (\d{1,2}(?:st|nd|rd|th))(?= of the month|[.,;)\n]|$)")
-# Dates with a slip of the pen, and months in Roman numerals: found, but never read or moved.
-_UNREADABLE = re.compile(
-    r"(?<![\w/.,-])\d{1,3}([-/.])\d{1,3}\1(?:19|20)\d\d(?!\d)"
-    r"|(?<![\w/.,-])\d{1,2}([-/. ])(?:i{1,3}|iv|vi{0,3}|ix|xi{0,2})\2(?:19|20)\d\d(?!\d)"
-)
-# "9/20" and "01/18-06/19" in the lists of German letters; a score or a count goes on otherwise.
+# "9/20", "6-9/19" and "01/18-06/19" in the lists of German letters; a score or a count goes on
+# otherwise.
 _MONTHS = re.compile(
-    rf"{_FREE}(?:0?[1-9]|1[0-2])/[012]\d(?:-(?:0?[1-9]|1[0-2])/[012]\d)?(?=\s*(?:\n|$|[,;(]|=>))"
+    rf"{_FREE}(?:(?:0?[1-9]|1[0-2])-)?(?:0?[1-9]|1[0-2])/[012]\d(?:-(?:0?[1-9]|1[0-2])/[012]\d)?"
+    r"(?=\s*(?:\n|$|[,;(]|=>))"
 )
 _TIME = re.compile(r"[T ,]*\d\d?:\d\d(?::\d\d(?:\.\d+)?)?\s*(?:[aApP]\.?[mM]\.?|h|Uhr|Z)?")
 
@@ -118,7 +115,8 @@ class Dates:
         self._month_first = languages[0] == "en"
         name = "(?P<b>" + "|".join(sorted(map(re.escape, self._months), key=len)[::-1]) + ")"
         self._forms = [re.compile(form) for form in _forms(name if self._months else None)]
-        self._loose = [_UNREADABLE, _TWO, _DAY_OF_MONTH]
+        self._masked = MaskedDates(self._months)
+        self._loose = [_TWO]
         self._loose += [_MONTHS] if languages[0] == "de" else []
         # "junio de 2.010", "junio del mismo año"
         self._loose += [
@@ -153,6 +151,16 @@ class Dates:
         for form in self._loose:
             for match in form.finditer(folded):
                 yield Finding(*match.span(), Category.DATE, "date", Strength.SHAPE)
+        for place in self._masked.find(folded):
+            yield Finding(*place, Category.DATE, "date", Strength.SHAPE)
+
+    def shifted(self, text: str, days: int) -> str | None:
+        """The date moved by days, in the same form; None where it cannot be read, or where words
+        beside it say more of the day, such as the day of the week."""
+        written = self.read(text)
+        if written is None or any(self._masked.find(fold(text))):
+            return None
+        return written.shifted(days)
 
     def read(self, text: str) -> WrittenDate | None:
         """The date that a text is, or that it holds beside other words; None where there is none,

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from types import ModuleType
 
 import phonenumbers
-from stdnum import imei, luhn
+from stdnum import bitcoin, imei, luhn
 from stdnum.exceptions import ValidationError
 from stdnum.iban import validate as validate_iban
 
@@ -26,9 +26,36 @@ _EXTENSION = re.compile(
 )
 _URL = re.compile(
     r"(?:\bhttps?://|\bftp://|(?<![\w@])www\.)[^\s<>\"'()\[\]{}]{1,2000}?(?=[.,;:!?]*(?:[\s<>\"'()\[\]{}]|$))"
-    r"|(?<![\w@.])(?:[a-z0-9-]{1,63}\.){1,4}(?:com|org|net|edu|gov|es|de|fr|vn|uk|at|ch|eu|info)"
-    r"(?:/[^\s<>\"'()]*)?(?![\w@.-])",
+    r"|(?<![\w@.])(?:[a-z0-9-]{1,63}\.){1,4}(?:com|org|net|edu|gov|mil|int|biz|es|de|fr|vn|uk|at|ch|eu"
+    r"|info|io|app|dev|nl|dk|pl|ie|au|nz|jp|br|mx|berlin|museum)(?:/[^\s<>\"'()]*)?(?![\w@-]|\.\w)"
+    # These are words, too ("pain.site"), or end one after a point that lacks its space.
+    r"|(?<![\w@.])(?:(?:[a-z0-9-]{1,63}\.){2,4}(?:TLD)"
+    r"|[a-z0-9]{1,40}-[a-z0-9-]{1,40}\.(?:TLD)|[a-z0-9-]{1,63}\.(?:TLD)(?=/[a-z]))"
+    r"(?:/[^\s<>\"'()]*)?(?![\w@-]|\.\w)".replace(
+        "TLD",
+        "health|hospital|clinic|care|online|site|cloud|center|cat|ai|us|ca|it|be|no|se|fi|pt|me|co|tv"
+        "|world|page|link|live|med|doctor|dental",
+    ),
     re.IGNORECASE,
+)
+# What a word before it names.
+_NAMED = (
+    (
+        re.compile(
+            r"\b(?i:twitter|instagram|tiktok|snapchat|telegram|facebook|mastodon|handle)\W{1,3}"
+            r"(?P<value>@[A-Za-z_]\w{2,30}|(?<!@)[A-Za-z_]\w{1,30}\d\w{0,10})(?!\w)"
+        ),
+        Category.ID,
+        "handle",
+    ),
+    (
+        re.compile(
+            r"\b(?:SWIFT|BIC)(?:[ /-]?(?:SWIFT|BIC|[Cc]ode))?\W{1,3}"
+            r"(?P<value>[A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?)(?!\w)"
+        ),
+        Category.ACCOUNT,
+        "bic",
+    ),
 )
 _IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?!\w|\.\d)")
 _IPV6 = re.compile(r"(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?![\w:])", re.IGNORECASE)
@@ -37,10 +64,16 @@ _GPS = re.compile(
     r"(?<![\w.])[-+]?\d{1,3}\.\d{4,},\s?[-+]?\d{1,3}\.\d{4,}(?!\w)"
     r"|\d{1,3}\s?°\s?\d{1,2}\s?['′]\s?(?:\d{1,2}(?:\.\d+)?\s?[\"″])?\s?[NS][,;]?\s*"
     r"\d{1,3}\s?°\s?\d{1,2}\s?['′]\s?(?:\d{1,2}(?:\.\d+)?\s?[\"″])?\s?[EWOL]\b"
+    r"|\d{1,3}\.\d{2,}\s?°?\s?[NS][,;]?\s{0,2}\d{1,3}\.\d{2,}\s?°?\s?[EWOL]\b"
+    r"|(?i:\blat(?:itude)?\W{1,3}\d{1,3}\.\d{2,}\W{1,3}(?:long?|lng|longitude)\W{1,3}\d{1,3}\.\d{2,})"
 )
 _SSN = re.compile(r"(?<![\w-])(?!000|666|9\d\d)\d{3}-(?!00)\d\d-(?!0000)\d{4}(?![\w-])")
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{2,4}){3,8}\b")
 _CARD = re.compile(r"(?<![\w-])\d(?:[ -]?\d){11,18}(?![\w-])")
+_BITCOIN = re.compile(r"\b(?:bc1[a-z0-9]{25,60}|[13][1-9A-HJ-NP-Za-km-z]{25,34})\b")
+_DOCKET = re.compile(r"(?<![\w:])\d:\d\d-[a-z]{2}-\d{3,6}(?!\w)")
+# German pension insurance: area, birth date, letter, serial number.
+_PENSION = re.compile(r"(?<![\w-])\d\d ?[0-3]\d[01]\d{3} ?[A-Z] ?\d{3}(?!\w)")
 _VIN = re.compile(r"\b(?=\w*\d)(?=\d*[A-Z])[A-HJ-NPR-Z0-9]{17}\b")
 _UDI = re.compile(r"\(01\)\d{14}(?:\(\d{2}\)[\w/-]{1,20})*")
 # What a national id can look like: letters and digits with separators, mostly digits.
@@ -114,6 +147,8 @@ class Identifiers:
             (_GPS, Category.GPS, "gps"),
             (_UDI, Category.DEVICE, "udi"),
             (_SSN, Category.NATIONAL_ID, "ssn"),
+            (_PENSION, Category.NATIONAL_ID, "pension"),
+            (_DOCKET, Category.ID, "docket"),
         ):
             yield from _all(text, pattern, category, by)
         for pattern, category, by, holds in (
@@ -123,9 +158,13 @@ class Identifiers:
             (_CARD, Category.ACCOUNT, "card", _is_card),
             (_CARD, Category.DEVICE, "imei", _is_imei),
             (_VIN, Category.VEHICLE, "vin", _is_vin),
+            (_BITCOIN, Category.ACCOUNT, "bitcoin", bitcoin.is_valid),
             (_NATIONAL, Category.NATIONAL_ID, "national_id", self._is_national),
         ):
             yield from _all(text, pattern, category, by, holds)
+        for pattern, category, by in _NAMED:
+            for match in pattern.finditer(text):
+                yield Finding(*match.span("value"), category, by, Strength.NAMED)
         for match in _NORTH_AMERICAN.finditer(text):
             yield _phone(text, match, "north_american", Strength.PATTERN)
         for match in _INTERNATIONAL.finditer(text):

@@ -39,7 +39,8 @@ _KEYWORDS: tuple[tuple[Category, str, str], ...] = (
     ),
     (
         Category.ACCOUNT,
-        r"acct|account|cuenta|konto(?:-?nr)?|compte|tai khoan|credit card|card|cc|iban"
+        r"acct|account|cuenta|konto(?:-?nr)?|compte|tai khoan|credit card|card|cc|iban|sort code"
+        r"|routing|bankleitzahl|blz"
         r"|(?:account|card)(?: number)? end(?:s|ing) (?:in|with)",
         _VALUE,
     ),
@@ -52,13 +53,15 @@ _KEYWORDS: tuple[tuple[Category, str, str], ...] = (
     (
         Category.NATIONAL_ID,
         r"ssn|social security|dni|nie|nif|passport|pasaporte|reisepass|passeport|cmnd|cccd|ho chieu"
-        r"|nhs|nir|aadhaar|personnummer|steuer-?id",
-        _VALUE,
+        r"|nhs|nir|aadhaar|personnummer|steuer-?id|personalausweis|ausweis|carte d'identite|cni"
+        r"|documento",
+        rf"[a-z]\d{{2}}[a-z\d]{{6,7}}|{_VALUE}",
     ),
     (
         Category.VEHICLE,
         r"vin|license plate|plate|matricula|kennzeichen|immatriculation|bien so",
-        r"[a-z0-9][a-z0-9-]{0,9}(?: ?[a-z0-9.-]{1,8})?\d[a-z0-9]*",
+        r"\d{4}[ -]?[a-z]{3}|[a-z]{2}[ -]?\d{3}[ -]?[a-z]{2}"
+        r"|[a-z0-9][a-z0-9-]{0,9}(?: ?[a-z0-9.-]{1,8})?\d[a-z0-9]*",
     ),
     (
         Category.DEVICE,
@@ -70,7 +73,8 @@ _KEYWORDS: tuple[tuple[Category, str, str], ...] = (
         r"episodio|encounter|visit|accession|case|ref(?:erence)?(?:\. ?code)?"
         r"|vorgangs-?(?:nr|nummer)"
         r"|histologie|eingangs-?nr|befund-?nr|id|identifier|room|zimmer|zi|bett"
-        r"|specimen|requisition|[a-z]{1,20}-?(?:nr|nummer)",
+        r"|specimen|requisition|user ?name|user|login|usuario|benutzer(?:name)?|identifiant"
+        r"|[a-z]{1,20}-?(?:nr|nummer)",
         _VALUE,
     ),
     (Category.ID, r"(?:[a-z]+)?station", r"[a-z]{0,2}-?\d{1,4}[a-z]?"),
@@ -104,7 +108,7 @@ _FIELDS = tuple(
 # Words that are too common to make any number after them an identifier without a colon or a "#".
 _COMMON = re.compile(
     r"(?:record|chart|plan|policy|member|card|case|visit|id|room|fall|sv|cc|plate|call"
-    r"|contact|nummer|unter|ref|reference|dossier|historia|license|certificate|sn|medicare)$"
+    r"|contact|nummer|unter|user|login|ausweis|documento|ref|reference|dossier|historia|license|certificate|sn|medicare)$"
 )
 _FEW = 4  # digits that a common word needs
 

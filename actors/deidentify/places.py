@@ -83,6 +83,31 @@ _TOWN_STATE = re.compile(
 )
 
 
+# The end of an address that has lines of its own: street and flat, then within three short lines
+# the town, perhaps a region, and the code.
+_FLAT = r"(?i:apt|apartment|suite|ste|unit|flat|appartement|piso|whg|wohnung)\.?\s#?\w{1,6}"
+_CODE = (
+    r"\d{3}[ ]\d{2}|\d\d-\d{3}|\d{4,5}(?:-\d{3,4})?(?:[ ]?[A-Z]{2})?"
+    r"|[A-Z]\d[A-Z][ ]?\d[A-Z]\d|[A-Z]{1,2}\d[A-Z\d]?[ ]\d[A-Z]{2}"
+)
+_BLOCK = re.compile(
+    rf"(?:{_FLAT}|(?m:^)[^\n]{{3,60}}{_GAP}\d{{1,5}}[a-zA-Z]?|(?m:^)[^\S\n]{{0,8}}\d{{1,5}}{_GAP}[^\n]{{3,60}})"
+    r"[^\S\n]{0,4},?\n(?:[^\S\n]{0,8}[^\W\d][^\d\n]{1,40}\n){0,3}"
+    rf"[^\S\n]{{0,8}}(?:[^\W\d][^\d\n]{{1,40}},?{_GAP})?"
+    rf"(?P<zip>{_CODE}|\d{{3}})(?=[^\S\n]{{0,4}}[.,?!]?(?:\n|$))"
+)
+# The same on one line: "12 Elm Street Apt. 4, Old Town, NS 06230".
+_LINE = re.compile(
+    rf"(?:{_FLAT}|\b\d{{1,5}}[a-zA-Z]?{_GAP}(?:{_CAP}{_GAP}){{1,4}}\d{{1,5}}),?{_GAP}"
+    rf"(?:[^\W\d][^\d\n,]{{1,40}},?{_GAP}){{1,3}}(?P<zip>{_CODE})(?=[.,;?!]?(?:\s|$))"
+)
+_NO_YEAR = r"(?!(?:19|20)\d\d(?![\w-]))"
+_AFTER_COUNTRY = re.compile(
+    rf"[.,]?\s{{1,6}}{_NO_YEAR}(?P<zip>{_CODE})(?=[^\S\n]{{0,2}}(?:[.,;?!)]|\n|$))"
+)
+_ZIP_BEFORE_COUNTRY = re.compile(rf"(?<![\w.,/-]){_NO_YEAR}(?P<zip>{_CODE}),\s{{1,4}}$")
+
+
 class PlaceFinder:
     """Finds parts of addresses, institutions and countries."""
 
@@ -105,6 +130,9 @@ class PlaceFinder:
                 town = _TOWN.match(text, match.end() - 1)
                 if town is not None:
                     yield Finding(*town.span("town"), Category.CITY, "zip")
+        for pattern in (_BLOCK, _LINE):
+            for match in pattern.finditer(text):
+                yield Finding(*match.span("zip"), Category.ZIP, "address")
         for match in _ADDRESS.finditer(text):
             yield Finding(*match.span("street"), Category.STREET, "field", Strength.NAMED)
         for match in _VISITED.finditer(text):
@@ -120,6 +148,12 @@ class PlaceFinder:
             town = _BEFORE_COUNTRY.search(text, max(0, match.start() - 60), match.start())
             if town is not None:
                 yield Finding(*town.span("town"), Category.CITY, "country", Strength.SHAPE)
+            for code in (
+                _AFTER_COUNTRY.match(text, match.end()),
+                _ZIP_BEFORE_COUNTRY.search(text, max(0, match.start() - 16), match.start()),
+            ):
+                if code is not None:
+                    yield Finding(*code.span("zip"), Category.ZIP, "country", Strength.SHAPE)
         for match in self._towns.finditer(text):
             yield Finding(*match.span(), Category.CITY, "town", Strength.SHAPE)
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from actors.config.deidentify import KEYED, Category, Deidentify, ReplacementPolicy
 from actors.deidentify.accent_folding import key_of
+from actors.deidentify.ages import OLDEST, generalised_age
 from actors.deidentify.dates import Dates
 from actors.deidentify.findings import Finding
 from actors.deidentify.keys import SecretKey
 from actors.deidentify.names import name_words
 from actors.deidentify.surrogates import NoneLeft, Surrogates
 
-_OLDEST = 89  # ages above say who somebody is
 # Areas with 20,000 people or fewer by the census of 2000 (HHS guidance of 2012): no digit stays.
 _SMALL_AREAS_WORDS = """
 036 059 063 102 203 556 692 790 821 823 830 831 878 879 884 890 893
@@ -65,9 +65,8 @@ class Replacing:
         if policy is ReplacementPolicy.HASH:
             return f"[{category}:{self._key.digest('hash', category, key_of(value)).hex()[:12]}]"
         if policy is ReplacementPolicy.SHIFT:
-            written = self._dates.read(value)
             days = self._key.days(self._patient, self._config.max_shift_days)
-            return None if written is None else written.shifted(days)
+            return self._dates.shifted(value, days)
         try:
             return self._surrogates.of(category, value)
         except NoneLeft:
@@ -77,12 +76,10 @@ class Replacing:
         if category is Category.DATE:
             year = self._year(value)
             # Such a year beside a late one reveals that somebody is over 89.
-            old = year is not None and self._latest is not None and self._latest - year > _OLDEST
+            old = year is not None and self._latest is not None and self._latest - year > OLDEST
             return None if year is None or old else str(year)
         if category is Category.AGE:
-            if not re.search(r"\d", value):
-                return None  # an age in words is not read
-            return re.sub(r"\d+", lambda m: "90+" if int(m[0]) > _OLDEST else m[0], value)
+            return generalised_age(value)
         digits = _ZIP.fullmatch(value)
         if digits is None or "US" not in self._config.countries:
             return None
