@@ -58,6 +58,9 @@ class Blank:
         self.begun, self.go, self.count = threading.Event(), threading.Event(), 0
         Blank.last = self
 
+    def can_write(self, letter: str) -> bool:
+        return True
+
     def lines(self, picture: Picture) -> list[Any]:
         self.count += 1
         self.begun.set()

@@ -30,6 +30,9 @@ class Faint:
         corners = [[(5, y), (105, y), (105, y + 20), (5, y + 20)] for y in tops]
         return [np.array(quad, np.float32) for quad in corners]
 
+    def can_write(self, letter: str) -> bool:
+        return True
+
     def read(self, crops: list[Picture]) -> list[RecognizedLine]:
         texts, odds = ("Clear", "Faint", ""), (0.9, 0.3, 0.0)
         read = []
