@@ -158,9 +158,11 @@ class Dates:
         """The date moved by days, in the same form; None where it cannot be read, or where words
         beside it say more of the day, such as the day of the week."""
         written = self.read(text)
-        if written is None or any(self._masked.find(fold(text))):
+        if written is None:
             return None
-        return written.shifted(days)
+        first, last = written.parts[0][1], written.parts[-1][2]
+        more = any(start < first or end > last for start, end in self._masked.find(fold(text)))
+        return None if more else written.shifted(days)
 
     def read(self, text: str) -> WrittenDate | None:
         """The date that a text is, or that it holds beside other words; None where there is none,

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from actors.config.deidentify import Category, Deidentify, ReplacementPolicy
 from actors.deidentify.accent_folding import key_of
+from actors.deidentify.common_words import identifies_nobody, is_cased
 from actors.deidentify.dates import Dates
 from actors.deidentify.detector import Detector
 from actors.deidentify.findings import Finding
 from actors.deidentify.keys import SecretKey
 from actors.deidentify.moving import move_annotations
 from actors.deidentify.name_mentions import Mentions, Terms
-from actors.deidentify.names import PARTICLES, TITLES, name_words
+from actors.deidentify.names import name_words
 from actors.deidentify.offset_map import Edit, OffsetMap
 from actors.deidentify.replacing import Replacing
 from actors.spans import Annotations, Entity
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from actors.deidentify.page_again import PageAgain
 
 _WORD = re.compile(r"[^\W_]+")
+_SURE = 0.5  # score from which a model's name in small letters counts, too
 _TELLING = 4  # letters or digits from which a value, such as a date or a number, is looked for
 
 
@@ -166,10 +168,13 @@ class Deidentifier:
     def _models_again(
         self, text: str, offsets: OffsetMap, entities: Iterable[Entity]
     ) -> Iterable[Residue]:
-        for finding in self._detector.of_models(entities):
-            kept = self._config.policy(finding.category) is ReplacementPolicy.KEEP
-            if not kept and _is_outside(text, offsets, finding):
-                yield Residue(finding.start, finding.end, finding.category, finding.by)
+        cased = is_cased(text, [(edit.new_start, edit.new_end) for edit in offsets.edits])
+        for entity in entities:
+            doubtful = cased and entity.score is not None and entity.score < _SURE
+            for finding in self._detector.of_models([entity]):
+                kept = self._config.policy(finding.category) is ReplacementPolicy.KEEP
+                if not kept and _is_outside(text, offsets, finding, doubtful):
+                    yield Residue(finding.start, finding.end, finding.category, finding.by)
 
     def _released(self, done: Deidentified) -> Deidentified:
         if done.residue and self._config.residue == "fail":
@@ -220,16 +225,17 @@ def _rewritten(
     return "".join([*parts, text[at:]]), OffsetMap(edits)
 
 
-def _is_outside(text: str, offsets: OffsetMap, finding: Finding) -> bool:
-    """True if a letter or digit of the finding stands in no edit. Of a name titles and particles do
-    not count: a model may say "Dr. [NAME]"."""
+def _is_outside(text: str, offsets: OffsetMap, finding: Finding, doubtful: bool) -> bool:
+    """True if a letter or digit of the finding stands in no edit. Words that identify nobody do not
+    count: a model may say "Dr. [NAME]", or "[NAME].\\nEdad". ``doubtful``: nor do words in small
+    letters."""
     replaced = [(e.new_start, e.new_end) for e in offsets.edits_in_new(finding.start, finding.end)]
     taken = {i for start, end in replaced for i in range(start, end)}
     words = _WORD.finditer(text, finding.start, finding.end)
     return any(
         not taken.issuperset(range(*word.span()))
         for word in words
-        if finding.category is not Category.NAME or word[0].lower() not in TITLES | PARTICLES
+        if not identifies_nobody(word, finding.category, doubtful)
     )
 
 

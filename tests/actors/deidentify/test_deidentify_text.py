@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -214,6 +216,33 @@ class TestResidue:
         assert [r.by for r in deidentifier.second_look(done, said).residue] == ["model"]
         title = at(done.text, "Dr. [NAME]", "DOCTOR")
         assert deidentifier.second_look(done, [title]) == done
+
+    def test_words_that_identify_nobody_are_none(self) -> None:
+        config = everything("es")
+        deidentifier = Deidentifier(config)
+        text = "Nombre: Ana.\nApellidos: Ruiz.\nSexo: H.\nMujer obesa, Montiboli la ve en 84."
+        done = deidentifier.apply(text, Annotations(), "p")
+        assert done.text is not None
+
+        def left(words: str, label: str, score: float | None = 0.3, text: Any = done) -> bool:
+            said = replace(at(text.text, words, label), score=score)
+            return bool(deidentifier.second_look(text, [said]).residue)
+
+        for words, label in (
+            ("[NAME].\nApellidos", "PATIENT"),  # two masks and the next field
+            ("Sexo", "PATIENT"),
+            ("H", "PATIENT"),
+            ("Mujer obesa", "PATIENT"),
+            ("obesa", "CITY"),
+        ):
+            assert not left(words, label), words
+        assert left("Montiboli", "CITY")
+        assert left("84", "STREET")
+        assert left("[NAME].\nSexo: H.\nMujer obesa, Montiboli", "PATIENT")
+        assert left("obesa", "PATIENT", 0.5), "the model is sure"
+        assert left("obesa", "PATIENT", None)
+        small = deidentifier.apply("vino smurf, que es obeso", Annotations(), "p")
+        assert left("smurf", "PATIENT", text=small), "a text without capitals says nothing"
 
     @pytest.mark.parametrize(
         "text",

@@ -139,7 +139,15 @@ def test_ages_in_words_are_generalised(value: str, general: str | None) -> None:
 
 def test_a_date_with_more_beside_it_is_masked_and_not_shifted() -> None:
     dates = Dates(("en", "de"))
-    assert dates.shifted("March 3, 2020", 1) == "March 4, 2020"
+    for date, next_day in (
+        ("March 3, 2020", "March 4, 2020"),
+        ("3/4/2021", "3/5/2021"),
+        ("2024-03-05", "2024-03-06"),
+        ("15.01.2024", "15.02.2024"),
+        ("25/01/2024", "26/01/2024"),
+        ("Jan 15th, 2023", "Jan 16th, 2023"),
+    ):
+        assert dates.shifted(date, 31 if "15.01" in date else 1) == next_day
     for more in ("Monday, March 3, 2020", "third of March 2020", "spring of 2019", "KW 12/2020"):
         assert dates.shifted(more, 1) is None, more
     config = Deidentify.model_validate({"policies": {"DATE": "shift"}})
