@@ -311,7 +311,7 @@ def benchmarks() -> str:
         if about := _benchmark_docstring(file.stem.partition("-")[0]):
             out += [_escape(about), ""]
         out += [f"Measured: {_circumstances(result)}.", ""]
-        for part in ("ratios", "scores", "relations", "marks", "run"):
+        for part in ("ratios", "scores", "relations", "marks", "forms", "run"):
             rows = list(_numbers(result.get(part) or {}))
             if rows:
                 out += [*_table((part, "value"), rows), ""]

@@ -20,6 +20,8 @@ from actors.closeable import Closeable
 from actors.config import fingerprint, results_of
 from actors.config.ocr import OcrModel
 from actors.memory import cores, memory_by_place, memory_growth
+from actors.ocr.form_boxes import FormBoxes, form_boxes, without_checks
+from actors.ocr.form_fields import with_form_fields
 from actors.ocr.layer_merge import KnownWords, known_words, without_known
 from actors.ocr.line_crops import (
     LineCrop,
@@ -85,7 +87,7 @@ class OcrLost(RuntimeError):
 class _DetectedPage:
     """A page after detection; ``turn`` and ``cuts`` refer to the image rotated upright. ``across``:
     words already read of lines that run across the others. ``known``: the words that it has beside
-    those of the cuts. ``small``: a copy of the page as it came."""
+    those of the cuts. ``small``: a copy of the page as it came. ``boxes``: those of forms."""
 
     job: OcrJob
     number: int
@@ -95,6 +97,7 @@ class _DetectedPage:
     across: list[Strip]
     known: KnownWords
     small: SmallPage
+    boxes: FormBoxes
 
 
 @dataclass(slots=True)
@@ -205,6 +208,10 @@ class OcrReader(Closeable):
         try:
             sure = Coverage(size, page.strips, page.covered)
             turn, upright, cuts = self._cuts(picture, page.region or (0, 0, *size), sure)
+            boxes = form_boxes(upright, cuts)
+            if boxes.checks:  # the recogniser would take them for letters
+                clean = without_checks(upright, boxes.checks)
+                cuts = cut(clean, [one.quad for one in cuts if not boxes.is_check(one.quad)])
             known = known_words(page, sure, cuts, turn, self._read_cuts, self._models.can_write)
             if known.strips:
                 cuts = [
@@ -212,7 +219,7 @@ class OcrReader(Closeable):
                 ]
             cuts, strips_across = self._across(upright, cuts, size, turn)
             small = small_page(picture)
-            return _DetectedPage(job, number, size, turn, cuts, strips_across, known, small)
+            return _DetectedPage(job, number, size, turn, cuts, strips_across, known, small, boxes)
         except Exception as error:
             self._failed([job], error)
             return None
@@ -315,6 +322,7 @@ class OcrReader(Closeable):
             read_lines, missing = doubted(read_lines, [inked_columns(one) for one in cuts])
             problems += [_missing_letters(missing)] if missing.many else []
         made = [*strips(cuts, read_lines, page.size, page.turn), *page.across]
+        made = with_form_fields(made, page.boxes, page.size, page.turn)
         known, notes = page.known, page.known.notes
         if known.strips:
             made = without_known(made, known.coverage, page.size)
@@ -335,6 +343,7 @@ class OcrReader(Closeable):
         if _confidence(trial) < _confidence([letters[i] for i in sample]) + _BETTER:
             return letters
         page.cuts, page.turn = other, page.turn + 180
+        page.boxes = page.boxes.turned(width, height)
         return self._read_cuts(other)
 
     def _read_cuts(self, cuts: Sequence[LineCrop]) -> list[RecognizedLine]:

@@ -25,6 +25,8 @@ from actors.pages.errors import (
 from actors.pages.fields import find_fields
 from actors.pages.notes import Note, page_problems
 from actors.pages.page import (
+    CHECKED,
+    UNCHECKED,
     DecodeLimits,
     OcrResult,
     Page,
@@ -40,6 +42,8 @@ from actors.pages.rectangles import Rectangle, strip_of, turned_box, union
 from actors.pages.tables import find_tables
 
 __all__ = [
+    "CHECKED",
+    "UNCHECKED",
     "Coverage",
     "DamagedFile",
     "DecodeLimits",

@@ -10,11 +10,10 @@ from typing import Any
 import pypdfium2 as pdfium
 import pypdfium2.raw as raw
 
-from actors.pages.page import PlacedWord, Strip
+from actors.pages.page import CHECKED, UNCHECKED, PlacedWord, Strip
 from actors.pages.page_transform import Device
 from actors.pages.rectangles import Rectangle, strip_of
 
-CHECKED, UNCHECKED = "☒", "☐"
 _CHOICES = (raw.FPDF_FORMFIELD_COMBOBOX, raw.FPDF_FORMFIELD_LISTBOX)
 _BOXES = (raw.FPDF_FORMFIELD_CHECKBOX, raw.FPDF_FORMFIELD_RADIOBUTTON)
 _NO_VALUE = (raw.FPDF_FORMFIELD_PUSHBUTTON, raw.FPDF_FORMFIELD_SIGNATURE)

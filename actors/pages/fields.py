@@ -43,8 +43,10 @@ def find_fields(result: OcrResult) -> tuple[FormField, ...]:
     found = []
     for page, own in _of_file(result):
         label = next((lb for _, lb, value in pairs if value.start <= own.start < value.end), None)
-        start = None if label is None else label.start
-        end = None if label is None else _label_end(text, label)
+        if label is None:
+            start, end = _named_beside(text, own)
+        else:
+            start, end = label.start, _label_end(text, label)
         found.append(FormField(page, own.field or "", start, end, own.start, own.end))
     starts = [one.start for one in found]
     for page, label, value in pairs:
@@ -53,6 +55,17 @@ def find_fields(result: OcrResult) -> tuple[FormField, ...]:
             name = text[label.start : end]
             found.append(FormField(page, name, label.start, end, value.start, value.end))
     return tuple(sorted(found, key=lambda one: (one.start, one.end)))
+
+
+def _named_beside(text: str, value: UprightSpan) -> tuple[int, int] | tuple[None, None]:
+    """Return where the name of a field stands, right before its value or after it."""
+    name = value.field or ""
+    before = len(text[: value.start].rstrip(": \t\n"))
+    after = value.end + len(text[value.end :]) - len(text[value.end :].lstrip())
+    for start in (before - len(name), after):
+        if name and start >= 0 and text.startswith(name, start):
+            return start, start + len(name)
+    return None, None
 
 
 def _of_file(result: OcrResult) -> Iterator[tuple[int, UprightSpan]]:

@@ -16,6 +16,9 @@ from actors.spans import Box, PageMark
 Picture = NDArray[np.uint8]
 """Height x width x 3, BGR: the channel order of OpenCV and of the recognition models."""
 
+CHECKED, UNCHECKED = "☒", "☐"
+"""The words that a check box is."""
+
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:

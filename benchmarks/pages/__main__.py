@@ -1,8 +1,8 @@
 """Pages of many kinds, made from a seed: how much of them medspan, rapidocr's defaults and Debian's
-Tesseract read, in how many CPU seconds; which stamps, signatures and handwriting medspan finds; and
-the pages a second and peak memory of a run over mixed files.
+Tesseract read, in how many CPU seconds; which stamps, signatures and handwriting and which fields of scanned forms medspan
+finds; and the pages a second and peak memory of a run over mixed files.
 
-    python -m benchmarks.pages [--parts scores,marks,run] [--each 4] [--pages 200] [--core 1]
+    python -m benchmarks.pages [--parts scores,marks,forms,run] [--each 4] [--pages 200] [--core 1]
                                [--threads 2] [--seed 1] [--minutes 60]
 
 `scores`: the character error rate compares text in reading order, with white space folded; word
@@ -13,14 +13,18 @@ as busy for each, and are loaded before. Ratios are of the peer's error rates to
 with one error in a thousand added (an engine without errors has no finite ratio), and of CPU
 seconds, with those of child processes.
 
-`marks`: a mark counts as found where the rectangles share half of their area.
+`marks`: a mark counts as found where the rectangles share half of their area. Those named unseen
+are of kinds that no number of the code was chosen on.
+
+`forms`: a field of a scanned form counts as found where label and value are right in every
+character; check boxes are on or off.
 
 `run`: a Ray run of OCR and a token classifier, with half of the cores each. Mixed files are pages
 of all kinds in English, every fifth with a second page, of a TIFF or as a PDF of a text layer and a
 scan.
 
 With `--core`, everything runs on that core, and a peer has one thread as medspan's actors have.
-After `--minutes`, `scores` and `marks` begin no further page; the result says how many there were.
+After `--minutes`, `scores`, `marks` and `forms` begin no further page; the result says how many there were.
 The last line of stdout is one JSON document, also kept in benchmarks/results/pages.json; parts that
 were not asked for stay in it as they were.
 """
@@ -37,12 +41,13 @@ from importlib.metadata import version
 from typing import Any
 
 from benchmarks.machine import RESULTS, machine
+from benchmarks.pages.fields_found import fields_found
 from benchmarks.pages.made import fonts
 from benchmarks.pages.marks_found import marks_found
 from benchmarks.pages.mixed_run import mixed_run
 from benchmarks.pages.scores import quality
 
-_PARTS = ("scores", "marks", "run")
+_PARTS = ("scores", "marks", "forms", "run")
 _FILE = RESULTS / "pages.json"
 
 
@@ -86,6 +91,9 @@ def main() -> None:
     if "marks" in parts:
         result["marks"] = marks_found(options.each, options.seed + 500, threads, until)
         print("marks", json.dumps(result["marks"]), flush=True)
+    if "forms" in parts:
+        result["forms"] = fields_found(options.each, options.seed + 700, threads, until)
+        print("forms", json.dumps(result["forms"]), flush=True)
     if "run" in parts:
         os.sched_setaffinity(0, allowed)  # medspan must see a core for each actor
         result["run"] = mixed_run(options.pages, options.seed, options.core)

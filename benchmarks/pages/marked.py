@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from actors.spans import Box, MarkKind, PageMark
 from benchmarks.pages.made import font, sentence, wrapped
@@ -148,6 +148,47 @@ def _round_stamp(rng: np.random.Generator, picture: Picture, bottom: int) -> Dra
     return made, (PageMark(MarkKind.STAMP, box),)
 
 
+def _oval_stamp(rng: np.random.Generator, picture: Picture, bottom: int) -> Drawn:
+    """An oval in green or violet, hardly turned, with words in a narrow font."""
+    ink = np.zeros((170, 330), np.uint8)
+    cv2.ellipse(ink, (165, 85), (158, 78), 0, 0, 360, 255, 4, cv2.LINE_AA)
+    stamp = Image.fromarray(ink)
+    words = str(rng.choice(["  EASTMERE\nPHARMACY", "DISPENSED\n 04 JUN 2025"]))
+    ImageDraw.Draw(stamp).multiline_text((82, 46), words, fill=255, font=_other_font(rng, 30))
+    angle = float(rng.uniform(-3, 3))
+    turned = np.asarray(stamp.rotate(angle, Image.Resampling.BICUBIC, expand=True))
+    worn = (turned * rng.uniform(0.5, 1.0, turned.shape)).astype(np.uint8)
+    colour = ((20, 120, 60), (110, 50, 150))[int(rng.integers(2))]
+    left, top = int(rng.integers(60, 440)), int(rng.integers(120, bottom + 200))
+    made, box = _put(picture, np.full((*worn.shape, 3), colour, np.uint8), worn, left, top)
+    return made, (PageMark(MarkKind.STAMP, box),)
+
+
+def _double_stamp(colour: tuple[int, int, int], strength: float) -> Callable[..., Drawn]:
+    """A double frame with sharp corners and three lines in a fixed-width font."""
+
+    def put(rng: np.random.Generator, picture: Picture, bottom: int) -> Drawn:
+        stamp = Image.new("L", (300, 170), 0)
+        draw, face = ImageDraw.Draw(stamp), _other_font(rng, 24)
+        draw.rectangle((2, 2, 297, 167), outline=255, width=3)
+        draw.rectangle((10, 10, 289, 159), outline=255, width=1)
+        for row, text in enumerate(("COPY", "RECORDS DEPT", "7 AUG 2025")):
+            draw.text((34, 22 + 42 * row), text, fill=255, font=face)
+        angle = float(rng.choice([-1, 1]) * rng.uniform(5, 20))
+        turned = np.asarray(stamp.rotate(angle, Image.Resampling.BICUBIC, expand=True))
+        worn = (turned * rng.uniform(strength - 0.3, strength, turned.shape)).astype(np.uint8)
+        left, top = int(rng.integers(60, 440)), int(rng.integers(120, bottom + 200))
+        made, box = _put(picture, np.full((*worn.shape, 3), colour, np.uint8), worn, left, top)
+        return made, (PageMark(MarkKind.STAMP, box),)
+
+    return put
+
+
+def _other_font(rng: np.random.Generator, size: int) -> ImageFont.FreeTypeFont:
+    names = ("dejavu/DejaVuSansMono-Bold.ttf", "liberation/LiberationSansNarrow-Bold.ttf")
+    return ImageFont.truetype(f"/usr/share/fonts/truetype/{rng.choice(names)}", size)
+
+
 def _signature(rng: np.random.Generator, picture: Picture, bottom: int) -> Drawn:
     page = Image.fromarray(picture)
     draw, top = ImageDraw.Draw(page), bottom + 90
@@ -176,7 +217,7 @@ def _handwriting(rng: np.random.Generator, picture: Picture, bottom: int) -> Dra
     return picture, tuple(marks)
 
 
-MARKED_KINDS: Mapping[str, Callable[..., Drawn]] = {
+TUNED_KINDS: Mapping[str, Callable[..., Drawn]] = {
     "print": _plain,
     "letterhead": _logo,
     "bad scan": _noisy,
@@ -186,3 +227,11 @@ MARKED_KINDS: Mapping[str, Callable[..., Drawn]] = {
     "signature": _signature,
     "handwriting": _handwriting,
 }
+# The numbers of actors.ocr.marks were chosen without these.
+UNSEEN_KINDS: Mapping[str, Callable[..., Drawn]] = {
+    "oval stamp": _oval_stamp,
+    "double frame": _double_stamp((30, 60, 160), 1.0),
+    "double frame, grey": _double_stamp((120, 120, 120), 1.0),
+    "double frame, pale": _double_stamp((60, 60, 60), 0.55),
+}
+MARKED_KINDS = {**TUNED_KINDS, **UNSEEN_KINDS}

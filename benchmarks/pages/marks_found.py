@@ -9,12 +9,13 @@ from actors.config.ocr import load_ocr
 from actors.ocr import OcrReader
 from actors.pages import OcrResult
 from actors.spans import Document, MarkKind, PageMark
-from benchmarks.pages.marked import MARKED_KINDS, marked_page
+from benchmarks.pages.marked import MARKED_KINDS, UNSEEN_KINDS, marked_page
 
 
 def marks_found(each: int, seed: int, threads: int, until: float) -> dict[str, dict[str, int]]:
     """Marks on made pages by kind, how many of them were found, and how many found are none."""
-    counts = {kind.value: {"marks": 0, "found": 0, "false": 0} for kind in MarkKind}
+    parts = [kind.value for kind in MarkKind] + [f"{kind} (unseen)" for kind in UNSEEN_KINDS]
+    counts = {part: {"marks": 0, "found": 0, "false": 0} for part in parts}
     pages = 0
     with OcrReader(load_ocr("starter:ocr"), threads=threads) as reader:
         for number, kind in itertools.product(range(each), MARKED_KINDS):
@@ -25,11 +26,12 @@ def marks_found(each: int, seed: int, threads: int, until: float) -> dict[str, d
             [reading] = reader.read([Document(id="page", image=page.content)])
             found = list(reading.marks) if isinstance(reading, OcrResult) else []
             for mark in page.marks:
-                counts[mark.kind]["marks"] += 1
+                part = f"{kind} (unseen)" if kind in UNSEEN_KINDS else mark.kind.value
+                counts[part]["marks"] += 1
                 match = next((one for one in found if _is_same(one, mark)), None)
                 if match is not None:
                     found.remove(match)
-                    counts[mark.kind]["found"] += 1
+                    counts[part]["found"] += 1
             for one in found:
                 counts[one.kind]["false"] += 1
     return counts | {"all": {"pages": pages}}
