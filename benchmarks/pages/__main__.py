@@ -1,6 +1,6 @@
 """Pages of many kinds, made from a seed: how much of them medspan, rapidocr's defaults and Debian's
-Tesseract read, in how many CPU seconds; which stamps, signatures and handwriting and which fields of scanned forms medspan
-finds; and the pages a second and peak memory of a run over mixed files.
+Tesseract read, in how many CPU seconds; which stamps, signatures, handwriting and fields of scanned
+forms medspan finds; and the pages a second and peak memory of a run over mixed files.
 
     python -m benchmarks.pages [--parts scores,marks,forms,run] [--each 4] [--pages 200] [--core 1]
                                [--threads 2] [--seed 1] [--minutes 60]
@@ -24,9 +24,9 @@ of all kinds in English, every fifth with a second page, of a TIFF or as a PDF o
 scan.
 
 With `--core`, everything runs on that core, and a peer has one thread as medspan's actors have.
-After `--minutes`, `scores`, `marks` and `forms` begin no further page; the result says how many there were.
-The last line of stdout is one JSON document, also kept in benchmarks/results/pages.json; parts that
-were not asked for stay in it as they were.
+After `--minutes`, `scores`, `marks` and `forms` begin no further page; the result says how many
+there were. The last line of stdout is one JSON document, also kept in benchmarks/results/pages.json;
+parts that were not asked for stay in it as they were.
 """
 
 from __future__ import annotations

@@ -25,7 +25,9 @@ def fields_found(each: int, seed: int, threads: int, until: float) -> dict[str, 
             wanted = list(form.pairs)
             count["pages"] += 1
             count["fields"] += len(wanted)
-            for one in find_fields(reading) if isinstance(reading, OcrResult) else ():
+            if not isinstance(reading, OcrResult):
+                continue
+            for one in find_fields(reading):
                 pair = (one.name, reading.text[one.start : one.end])
                 right = pair in wanted
                 count["found" if right else "false"] += 1
