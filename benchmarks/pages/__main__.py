@@ -25,7 +25,7 @@ scan.
 
 With `--core`, everything runs on that core, and a peer has one thread as medspan's actors have.
 After `--minutes`, `scores`, `marks` and `forms` begin no further page; the result says how many
-there were. The last line of stdout is one JSON document, also kept in benchmarks/results/pages.json;
+there were. The last line of stdout is one JSON document, kept in benchmarks/results/pages.json;
 parts that were not asked for stay in it as they were.
 """
 
