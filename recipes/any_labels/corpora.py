@@ -21,25 +21,25 @@ WIDTH = 12
 """Words of the longest entity."""
 
 SHARES = {
-    "maccrobat2020": 0.24,
-    "chia_without_scope": 0.11,
-    "ctro_21": 0.09,
-    "neurotrialner": 0.09,
+    "maccrobat2020": 0.25,
+    "chia_without_scope": 0.10,
+    "ctro_21": 0.07,
+    "neurotrialner": 0.08,
     "bc5cdr": 0.07,
-    "notes": 0.08,
+    "notes": 0.05,
     "biored": 0.06,
     "phee": 0.06,
     "ncbi_disease": 0.05,
-    "psytar": 0.04,
+    "psytar": 0.05,
     "asq_phi": 0.03,
     "presidio_synth": 0.04,
-    "meddocan": 0.02,
-    "spl_adr_200": 0.02,
-    "vietbioner": 0.02,
+    "meddocan": 0.03,
+    "spl_adr_200": 0.025,
+    "vietbioner": 0.04,
     "bioscope": 0.01,
-    "codiesp_es": 0.01,
-    "pharmaconer_es": 0.01,
-    "medprocner_es": 0.01,
+    "codiesp_es": 0.02,
+    "pharmaconer_es": 0.025,
+    "medprocner_es": 0.015,
 }
 """Sampling weights of windows; `notes` are the made-up ones of the extractor's recipe."""
 

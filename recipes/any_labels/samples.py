@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 from corpora import IDENTITIES, SHARES, Pieces, Words
 
-CLS, SEP = 101, 102
+CLS, SEP, MASK = 101, 102, 103
 ENT, TEXT = 30522, 30523
 """Two tokens that the vocabulary gains: before each label, and before the text."""
 MOST_LABELS = 25
 LONGEST = 384
 """Tokens of a sequence."""
+MASKED_WINDOWS, MASKED_WORDS = 0.5, 0.1
+"""Share of windows with masked words, and of their words: what stands around a word must do."""
 NEVER_IN_ABSTRACTS = ["phone number", "email address", "credit card number", "fax number"]
 NEVER_IN_ABSTRACTS += ["social security number", "ip address", "street address", "zip code"]
 NEVER_IN_ABSTRACTS += ["bank account number", "medical record number", "insurance number"]
@@ -83,8 +85,11 @@ class Sampler:
         spans = [(a, b, order[label]) for a, b, label in inside if label in order]
         labels = [self._pieces(name) for _, name in asked]
         room = LONGEST - 3 - sum(len(name) + 1 for name in labels)
+        masked = MASKED_WORDS if rng.random() < MASKED_WINDOWS else 0.0
         words = []
         for pieces in document.pieces[first:end]:
+            if masked and rng.random() < masked:
+                pieces = [MASK]
             room -= len(pieces)
             if room < 0:
                 break

