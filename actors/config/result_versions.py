@@ -11,7 +11,7 @@ from collections.abc import Mapping
 RESULTS: Mapping[str, int] = {
     "claims": 1,
     "assertion": 1,
-    "context": 3,
+    "context": 4,
     "deidentify": 5,
     "engine": 2,
     "gliner": 3,
