@@ -18,6 +18,7 @@ import llama_cpp
 import numpy as np
 
 from benchmarks.gguf_work import OcrJob, schema
+from benchmarks.plain_llama import without_amx
 
 VERSION = llama_cpp.__version__
 
@@ -64,14 +65,15 @@ class Alone:
     """llama_cpp.Llama, one document at a time; it keeps the common beginning of prompts itself."""
 
     def __init__(self, model: Path, threads: int) -> None:
-        self._llama = llama_cpp.Llama(
-            str(model),
-            n_ctx=1536,
-            n_batch=512,
-            n_threads=threads,
-            n_threads_batch=threads,
-            verbose=False,
-        )
+        with without_amx():
+            self._llama = llama_cpp.Llama(
+                str(model),
+                n_ctx=1536,
+                n_batch=512,
+                n_threads=threads,
+                n_threads_batch=threads,
+                verbose=False,
+            )
 
     def run(self, jobs: Sequence[OcrJob], grammar: bool) -> float:
         """Seconds for all jobs, each printing its own answer, with a GBNF grammar or without."""

@@ -132,19 +132,22 @@ def llama_alone(size: str, rehearse: bool) -> dict[str, Any]:
     """The same prompts by llama_cpp.Llama, one at a time."""
     import llama_cpp
 
+    from benchmarks.plain_llama import without_amx
+
     count, prompt, answer = _sizes(rehearse)
     count = min(count, 8)
     with tempfile.TemporaryDirectory() as folder:
         path = gguf_model(Path(folder) / "m.gguf", size)
         layers = 0 if rehearse else -1
-        llama = llama_cpp.Llama(
-            str(path),
-            n_ctx=1024,
-            n_gpu_layers=layers,
-            n_threads=1,
-            n_threads_batch=1,
-            verbose=False,
-        )
+        with without_amx():
+            llama = llama_cpp.Llama(
+                str(path),
+                n_ctx=1024,
+                n_gpu_layers=layers,
+                n_threads=1,
+                n_threads_batch=1,
+                verbose=False,
+            )
 
         def run() -> int:
             printed = 0

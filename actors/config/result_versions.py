@@ -18,7 +18,7 @@ RESULTS: Mapping[str, int] = {
     "grounding": 1,
     "linking": 3,
     "merge": 1,
-    "ocr": 6,
+    "ocr": 7,
     "onnx": 1,
     "pages": 6,
     "prompts": 2,

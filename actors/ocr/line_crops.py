@@ -30,6 +30,9 @@ _INK_ROWS = slice(3, 45)  # of LINE_HEIGHT: beyond, neighbouring lines may show
 _LETTERS = slice(14, 34)  # minimum extent of a word: "and" stays within, "Spy" does not
 
 
+_SHARED = 0.5  # of the area of a doubtful line, with one that is sure
+
+
 @dataclass(frozen=True, slots=True)
 class LineCrop:
     """A line cropped from an upright image: its corners there, and its pixels at LINE_HEIGHT."""
@@ -59,6 +62,22 @@ def cut(picture: Picture, quads: Sequence[Quad]) -> list[LineCrop]:
             continue
         cuts.append(LineCrop(quad, _crop(picture, quad, width, height)))
     return cuts
+
+
+def apart(doubtful: Sequence[Quad], sure: Sequence[Quad]) -> list[Quad]:
+    """Return those of the doubtful lines that share less than half of their area with any sure
+    one."""
+    if not doubtful or not sure:
+        return list(doubtful)
+    low = np.array([quad.min(axis=0) for quad in sure])
+    high = np.array([quad.max(axis=0) for quad in sure])
+    found = []
+    for quad in doubtful:
+        first, last = quad.min(axis=0), quad.max(axis=0)
+        shared = np.clip(np.minimum(high, last) - np.maximum(low, first), 0, None).prod(axis=1)
+        if shared.max() < _SHARED * (last - first).prod():
+            found.append(quad)
+    return found
 
 
 def is_tall(cut: LineCrop) -> bool:

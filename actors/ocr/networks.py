@@ -39,6 +39,7 @@ _LOG = logging.getLogger(__name__)
 _STRIP = 4  # aspect ratio above which a page is searched in tiles
 _GRID = 32  # both networks halve their input five times
 _MIN_SIDE = 736  # smaller pages are upscaled to this shorter side for detection
+_DOUBTFUL_SCORE = 0.3  # below the threshold, and above this: a line that a stamp crosses, or none
 _SHOWN = 12  # of the letters that an alphabet lacks
 
 Quad = NDArray[np.float32]
@@ -64,7 +65,7 @@ class OcrNetworks:
             "EngineConfig.onnxruntime.intra_op_num_threads": threads,
             "EngineConfig.onnxruntime.inter_op_num_threads": 1,
             "EngineConfig.onnxruntime.use_cuda": bool(gpu),
-            "Det.box_thresh": config.detection.threshold,
+            "Det.box_thresh": min(_DOUBTFUL_SCORE, config.detection.threshold),
         }
         if config.weights is not None:
             detector, recognizer = network_files(config)
@@ -88,19 +89,22 @@ class OcrNetworks:
                 _fall_back(config.name, onnx_cuda_problem(), gpu, cpu_fallback)
         self._limits = config.detection
 
-    def lines(self, picture: Picture) -> list[Quad]:
-        """Detect the lines of a page, from top to bottom."""
-        found: list[Quad] = []
+    def lines(self, picture: Picture) -> tuple[list[Quad], list[Quad]]:
+        """Detect the lines of a page, from top to bottom, and apart from them those whose score is
+        below the threshold."""
+        found: tuple[list[Quad], list[Quad]] = ([], [])
         for tile in _tiles(picture.shape[0], picture.shape[1], self._limits.max_side):
-            for quad in self._lines(picture[tile.top : tile.bottom, tile.left : tile.right]):
-                quad = quad + np.array([tile.left, tile.top], np.float32)
-                # Tiles overlap: a line shown in two of them belongs to the one that owns its
-                # position.
-                if tile.low <= quad[:, tile.axis].mean() < tile.high:
-                    found.append(quad)
+            part = self._lines(picture[tile.top : tile.bottom, tile.left : tile.right])
+            for quads, those in zip(part, found, strict=True):
+                for quad in quads:
+                    quad = quad + np.array([tile.left, tile.top], np.float32)
+                    # Tiles overlap: a line shown in two of them belongs to the one that owns its
+                    # position.
+                    if tile.low <= quad[:, tile.axis].mean() < tile.high:
+                        those.append(quad)
         return found
 
-    def _lines(self, picture: Picture) -> list[Quad]:
+    def _lines(self, picture: Picture) -> tuple[list[Quad], list[Quad]]:
         height, width = picture.shape[:2]
         longer, shorter = max(height, width), min(height, width)
         scale = min(self._limits.max_side / longer, max(1.0, _MIN_SIDE / shorter))
@@ -110,10 +114,13 @@ class OcrNetworks:
             picture, size, interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
         )
         heat = self._detector.session(_normal(np.asarray(resized, np.uint8))[None])
-        boxes, _ = self._detector.postprocess_op(heat, (height, width))
-        return (
-            list(self._detector.sorted_boxes(np.asarray(boxes, np.float32))) if len(boxes) else []
-        )
+        boxes, scores = self._detector.postprocess_op(heat, (height, width))
+        sure = np.asarray(scores) >= self._limits.threshold
+        boxes = np.asarray(boxes, np.float32).reshape(-1, 4, 2)
+        return self._sorted(boxes[sure]), self._sorted(boxes[~sure])
+
+    def _sorted(self, boxes: NDArray[np.float32]) -> list[Quad]:
+        return list(self._detector.sorted_boxes(boxes)) if len(boxes) else []
 
     def can_write(self, letter: str) -> bool:
         """Return False for a letter that the recogniser does not know, and so leaves out."""

@@ -26,6 +26,7 @@ from actors.ocr.layer_merge import KnownWords, known_words, without_known
 from actors.ocr.line_crops import (
     LineCrop,
     across,
+    apart,
     cut,
     inked_columns,
     is_sideways,
@@ -71,6 +72,7 @@ _DOUBTFUL = 0.85  # a page read with less confidence may be upside down
 _FEWEST_ACROSS = 3  # characters of a line that runs across the others: fewer are specks and rules
 _TRIED = 3  # number of longest lines to try upside down: a hundred letters suffice
 _BETTER = 0.05
+_SURE = 0.9  # a line of which the detector was not sure counts if it is read with this confidence
 _MARKS = {
     MarkKind.STAMP: "stamps, which may hide text",
     MarkKind.SIGNATURE: "signatures",
@@ -87,7 +89,8 @@ class OcrLost(RuntimeError):
 class _DetectedPage:
     """A page after detection; ``turn`` and ``cuts`` refer to the image rotated upright. ``across``:
     words already read of lines that run across the others. ``known``: the words that it has beside
-    those of the cuts. ``small``: a copy of the page as it came. ``boxes``: those of forms."""
+    those of the cuts. ``small``: a copy of the page as it came. ``boxes``: those of forms.
+    ``doubtful``: lines of which the detector was not sure."""
 
     job: OcrJob
     number: int
@@ -98,6 +101,7 @@ class _DetectedPage:
     known: KnownWords
     small: SmallPage
     boxes: FormBoxes
+    doubtful: list[LineCrop]
 
 
 @dataclass(slots=True)
@@ -207,7 +211,7 @@ class OcrReader(Closeable):
         size = (page.width, page.height)
         try:
             sure = Coverage(size, page.strips, page.covered)
-            turn, upright, cuts = self._cuts(picture, page.region or (0, 0, *size), sure)
+            turn, upright, cuts, doubtful = self._cuts(picture, page.region or (0, 0, *size), sure)
             boxes = form_boxes(upright, cuts)
             if boxes.checks:  # the recogniser would take them for letters
                 clean = without_checks(upright, boxes.checks)
@@ -219,26 +223,29 @@ class OcrReader(Closeable):
                 ]
             cuts, strips_across = self._across(upright, cuts, size, turn)
             small = small_page(picture)
-            return _DetectedPage(job, number, size, turn, cuts, strips_across, known, small, boxes)
+            doubtful = [one for one in doubtful if sure.lacks(source_box(one.quad, size, turn))]
+            return _DetectedPage(
+                job, number, size, turn, cuts, strips_across, known, small, boxes, doubtful
+            )
         except Exception as error:
             self._failed([job], error)
             return None
 
     def _cuts(
         self, picture: Picture, region: tuple[int, int, int, int], sure: Coverage
-    ) -> tuple[int, Picture, list[LineCrop]]:
+    ) -> tuple[int, Picture, list[LineCrop], list[LineCrop]]:
         """Return the degrees by which a page was rotated to find its lines upright, the page so
-        rotated, and the lines in a region. Those that are covered do not tell how the others
-        run."""
+        rotated, and the lines and the doubtful ones in a region. Those that are covered do not tell
+        how the others run."""
         size = (picture.shape[1], picture.shape[0])
-        quads = self._lines(picture, region)
+        quads, doubtful = self._lines(picture, region)
         others = [quad for quad in quads if sure.lacks(source_box(quad, size, 0))]
         if not is_sideways(others):
-            return 0, picture, cut(picture, quads)
+            return 0, picture, cut(picture, quads), cut(picture, apart(doubtful, quads))
         x0, y0, x1, y1 = turned_box(region, size, 90)
         picture = np.asarray(cv2.rotate(picture, cv2.ROTATE_90_CLOCKWISE), np.uint8)
-        quads = self._lines(picture, (int(x0), int(y0), int(x1), int(y1)))
-        return 90, picture, cut(picture, quads)
+        quads, doubtful = self._lines(picture, (int(x0), int(y0), int(x1), int(y1)))
+        return 90, picture, cut(picture, quads), cut(picture, apart(doubtful, quads))
 
     def _across(
         self, picture: Picture, cuts: list[LineCrop], size: tuple[int, int], turn: int
@@ -269,10 +276,13 @@ class OcrReader(Closeable):
             done |= {id(tall[i]) for i in sure}
         return [one for one in cuts if id(one) not in done], found
 
-    def _lines(self, picture: Picture, region: tuple[int, int, int, int]) -> list[Quad]:
+    def _lines(
+        self, picture: Picture, region: tuple[int, int, int, int]
+    ) -> tuple[list[Quad], list[Quad]]:
         x0, y0, x1, y1 = region
         corner = np.array([x0, y0], np.float32)
-        return [quad + corner for quad in self._models.lines(picture[y0:y1, x0:x1])]
+        quads, doubtful = self._models.lines(picture[y0:y1, x0:x1])
+        return [quad + corner for quad in quads], [quad + corner for quad in doubtful]
 
     def _start(self, pages: list[_DetectedPage]) -> _Wave | None:
         """Queue the lines of some pages for recognition."""
@@ -307,6 +317,7 @@ class OcrReader(Closeable):
         try:
             if _confidence(letters) < _DOUBTFUL:
                 letters = self._upside_down(page, letters)
+            doubtful = self._read_cuts(page.doubtful)
         except Exception as error:
             self._failed([page.job], error)
             return
@@ -314,10 +325,18 @@ class OcrReader(Closeable):
         minimum = self.config.min_confidence
         kept = [i for i, read in enumerate(letters) if read.text and read.confidence >= minimum]
         dropped = [one for i, one in enumerate(page.cuts) if i not in set(kept)]
+        found_lines = [
+            (one, read)
+            for one, read in zip(page.doubtful, doubtful, strict=True)
+            if read.confidence >= minimum and len(read.text.strip()) >= _FEWEST_ACROSS
+        ]
+        read_well = [pair for pair in found_lines if pair[1].confidence >= _SURE]
+        dropped += [one for one, read in found_lines if read.confidence < _SURE]
         boxes = line_boxes(dropped, page.number, page.size, page.turn)
         problems = [_left_out(boxes, minimum)] if boxes else []
         problems += _marks(marks)
-        cuts, read_lines = [page.cuts[i] for i in kept], [letters[i] for i in kept]
+        cuts = [*(page.cuts[i] for i in kept), *(one for one, _ in read_well)]
+        read_lines = [*(letters[i] for i in kept), *(read for _, read in read_well)]
         if self.config.recognizer == "onnx":  # the program does not say where its letters are
             read_lines, missing = doubted(read_lines, [inked_columns(one) for one in cuts])
             problems += [_missing_letters(missing)] if missing.many else []
@@ -343,6 +362,7 @@ class OcrReader(Closeable):
         if _confidence(trial) < _confidence([letters[i] for i in sample]) + _BETTER:
             return letters
         page.cuts, page.turn = other, page.turn + 180
+        page.doubtful = turned(page.doubtful, width, height)
         page.boxes = page.boxes.turned(width, height)
         return self._read_cuts(other)
 
@@ -375,7 +395,7 @@ def _batches(crops: Sequence[Picture], budget: int) -> list[list[int]]:
 
 def _left_out(boxes: Sequence[Box], minimum: float) -> str:
     """Say that lines were left out, and where: corners in pixels, left, top, right, bottom."""
-    return f"lines left out, unreadable or below min_confidence {minimum:g}: {_places(boxes)}"
+    return f"lines left out, unreadable or doubtful (min_confidence {minimum:g}): {_places(boxes)}"
 
 
 def _marks(marks: Sequence[PageMark]) -> list[str]:

@@ -61,8 +61,8 @@ class Blank:
     def can_write(self, letter: str) -> bool:
         return True
 
-    def lines(self, picture: Picture) -> list[Any]:
+    def lines(self, picture: Picture) -> tuple[list[Any], list[Any]]:
         self.count += 1
         self.begun.set()
         self.go.wait(30)
-        return []
+        return [], []

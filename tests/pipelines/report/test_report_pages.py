@@ -156,7 +156,7 @@ def test_tables_without_end_are_counted_and_not_shown() -> None:
     assert "4 more tables are in the documents table." in render_report(run, [document])
 
 
-LEFT_OUT = "page 2: lines left out, unreadable or below min_confidence 0.5: 2, at "
+LEFT_OUT = "page 2: lines left out, unreadable or doubtful (min_confidence 0.5): 2, at "
 
 
 def test_the_boxes_of_lines_left_out_are_those_that_the_reader_names() -> None:
