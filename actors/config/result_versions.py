@@ -20,7 +20,7 @@ RESULTS: Mapping[str, int] = {
     "merge": 1,
     "ocr": 7,
     "onnx": 1,
-    "pages": 6,
+    "pages": 7,
     "prompts": 2,
     "relations": 4,
     "vision": 1,

@@ -106,20 +106,25 @@ def _pairs(text: str, lines: Sequence[UprightLine]) -> Iterator[tuple[UprightSpa
 def _pairs_below(
     labels: Sequence[_Part], below: Sequence[_Part]
 ) -> Iterator[tuple[UprightSpan, UprightSpan]]:
-    """Yield the labels of a row without values, with what stands below each of them."""
-    for part in labels:
-        label = joined(part.label)
-        height = label.bottom - label.top
-        for other in below:
-            if other.label or not other.value:
-                continue
-            value = joined(other.value)
-            if (
-                min(value.high, label.high) > max(value.low, label.low)
-                and value.top - label.bottom < _BELOW * height
-            ):
-                yield label, value
-                break
+    """Yield the labels of a row without values, each with what stands below it. What stands below
+    several belongs to the one that it shares most of its width with."""
+    left = [joined(part.label) for part in labels]
+    empty = False  # a label without a value: what follows it in its own line is its value
+    for other in below:
+        taken, empty = empty, bool(other.label and not other.value)
+        if other.label or not other.value or taken:
+            continue
+        value = joined(other.value)
+        above = [
+            label
+            for label in left
+            if min(value.high, label.high) > max(value.low, label.low)
+            and value.top - label.bottom < _BELOW * (label.bottom - label.top)
+        ]
+        if above:
+            label = max(above, key=lambda one: min(value.high, one.high) - max(value.low, one.low))
+            left.remove(label)
+            yield label, value
 
 
 def _parts(text: str, line: UprightLine) -> Iterator[_Part]:

@@ -113,17 +113,23 @@ def test_a_page_on_its_side_has_its_fields() -> None:
     assert fields(read(*strips, turn=90)) == {"Name": "Tobias Wren", "Age": "58"}
 
 
+def test_a_value_below_two_labels_belongs_to_one() -> None:
+    result = read(line("Age: : Name:", 50, 40), line(": Name:", 50, 64))
+    assert len(find_fields(result)) == 1
+
+
 WORDS = ["Name:", "of", "Age:", "58", ":", "__", "Wren", "|"]
 
 
 @given(st.lists(st.lists(st.sampled_from(WORDS), max_size=9), max_size=5))
-def test_fields_have_places_in_the_text_and_do_not_overlap(rows: list[list[str]]) -> None:
+def test_fields_have_places_in_the_text_and_values_do_not_overlap(rows: list[list[str]]) -> None:
     kept = [row for row in rows if set(row) - {"|"}]
     result = read(*(line(" ".join(row), 50, 40 + 24 * n) for n, row in enumerate(kept)))
     end = 0
     for one in find_fields(result):
         assert one.label_start is not None
         assert one.label_end is not None
-        assert end <= one.label_start < one.label_end < one.start < one.end <= len(result.text)
+        assert one.label_start < one.label_end < one.start < one.end <= len(result.text)
+        assert end <= one.start
         assert result.text[one.label_start : one.label_end] == one.name
         end = one.end
