@@ -17,8 +17,9 @@ from typing import Any
 import llama_cpp
 import numpy as np
 
+from actors.gguf.model import extra_bufts_are_safe
 from benchmarks.gguf_work import OcrJob, schema
-from benchmarks.plain_llama import without_amx
+from benchmarks.plain_llama import extra_bufts
 
 VERSION = llama_cpp.__version__
 
@@ -65,7 +66,7 @@ class Alone:
     """llama_cpp.Llama, one document at a time; it keeps the common beginning of prompts itself."""
 
     def __init__(self, model: Path, threads: int) -> None:
-        with without_amx():
+        with extra_bufts(extra_bufts_are_safe()):
             self._llama = llama_cpp.Llama(
                 str(model),
                 n_ctx=1536,

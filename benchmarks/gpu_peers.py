@@ -132,14 +132,15 @@ def llama_alone(size: str, rehearse: bool) -> dict[str, Any]:
     """The same prompts by llama_cpp.Llama, one at a time."""
     import llama_cpp
 
-    from benchmarks.plain_llama import without_amx
+    from actors.gguf.model import extra_bufts_are_safe
+    from benchmarks.plain_llama import extra_bufts
 
     count, prompt, answer = _sizes(rehearse)
     count = min(count, 8)
     with tempfile.TemporaryDirectory() as folder:
         path = gguf_model(Path(folder) / "m.gguf", size)
         layers = 0 if rehearse else -1
-        with without_amx():
+        with extra_bufts(extra_bufts_are_safe()):
             llama = llama_cpp.Llama(
                 str(path),
                 n_ctx=1024,

@@ -1,4 +1,4 @@
-"""llama_cpp.Llama as a peer on processors with AMX, where its defaults crash (see LlamaModel)."""
+"""llama_cpp.Llama as a peer: it has no parameter for the buffers that its weights go to."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import llama_cpp
 
 
 @contextmanager
-def without_amx() -> Iterator[None]:
-    """Context in which Llama leaves AMX alone, as medspan does; it has no parameter for it."""
+def extra_bufts(use: bool) -> Iterator[None]:
+    """Context in which Llama loads its weights with, or without, repacking them for the CPU."""
     params = llama_cpp.llama_model_default_params()
-    params.use_extra_bufts = b"AMX_INT8 = 1" not in llama_cpp.llama_print_system_info()
+    params.use_extra_bufts = use
     with patch.object(llama_cpp.llama_cpp, "llama_model_default_params", lambda: params):
         yield

@@ -24,7 +24,6 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import llama_cpp
 from llama_cpp.llama_chat_format import MTMDChatHandler
@@ -35,6 +34,7 @@ from actors.gguf import GenerativeBackend
 from actors.vision import PageInputs
 from benchmarks.gguf_peers import sources
 from benchmarks.machine import machine
+from benchmarks.plain_llama import extra_bufts
 from benchmarks.vision_work import SIZES, make_encoder, make_model, make_page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,9 +50,7 @@ class Handler:
     def __init__(self, model: Path, mmproj: Path, threads: int, tokens: int) -> None:
         self._handler = MTMDChatHandler(str(mmproj), verbose=False, use_gpu=False)
         self._tokens = tokens
-        params = llama_cpp.llama_model_default_params()
-        params.use_extra_bufts = False  # as in Medspan below: see LlamaModel
-        with patch.object(llama_cpp.llama_cpp, "llama_model_default_params", lambda: params):
+        with extra_bufts(False):  # as in Medspan below
             self._llama = llama_cpp.Llama(
                 str(model),
                 chat_handler=self._handler,

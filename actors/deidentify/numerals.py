@@ -51,10 +51,9 @@ def ordinals() -> dict[str, int]:
             english[f"{name} {_EN_ORDINALS[unit - 1]}"] = tens + unit
     english["thirtieth"] = 30
     german: dict[str, int] = {}
+    below = _german_below_hundred()
     for day in range(1, 32):
-        below = dict(_german())
-        name = next(word for word, value in below.items() if value == day)
-        stem = _DE_ORDINALS[day - 1] if day < 10 else name + ("t" if day < 20 else "st")
+        stem = _DE_ORDINALS[day - 1] if day < 10 else below[day] + ("t" if day < 20 else "st")
         german |= {f"{stem}{end}": day for end in ("e", "en", "er")}
     return english | german | {"primero": 1, "premier": 1}
 
@@ -116,16 +115,23 @@ def _joined(one: re.Match[str], other: re.Match[str]) -> bool:
 
 
 def _english() -> Iterator[tuple[str, int]]:
-    small = dict(enumerate(_EN, 1))
-    for number, tens in enumerate(_EN_TENS, 2):
-        small[10 * number] = tens
-        small |= {10 * number + unit: f"{tens} {_EN[unit - 1]}" for unit in range(1, 10)}
+    small = _below_hundred(_EN, _EN_TENS, "{tens} {unit}")
     for value, words in small.items():
         yield words, value
     yield from (("one hundred", 100), ("a hundred", 100))
     for value in range(1, 20):
         for joint in (" ", " and "):
             yield f"one hundred{joint}{small[value]}", 100 + value
+
+
+def _below_hundred(units: Sequence[str], tens: Sequence[str], joined: str) -> dict[int, str]:
+    """The names of 1 to 99 by value; ``units`` are those of 1 to 19, ``tens`` those from 20 on."""
+    names = dict(enumerate(units, 1))
+    for number, ten in enumerate(tens, 2):
+        names[10 * number] = ten
+        for unit in range(1, 10):
+            names[10 * number + unit] = joined.format(tens=ten, unit=units[unit - 1])
+    return names
 
 
 def _spanish() -> Iterator[tuple[str, int]]:
@@ -140,11 +146,12 @@ def _spanish() -> Iterator[tuple[str, int]]:
         yield f"ciento {_ES[value - 1]}", 100 + value
 
 
+def _german_below_hundred() -> dict[int, str]:
+    return _below_hundred(_DE, _DE_TENS, "{unit}und{tens}")
+
+
 def _german() -> Iterator[tuple[str, int]]:
-    below = dict(enumerate(_DE, 1))
-    for number, tens in enumerate(_DE_TENS, 2):
-        below[10 * number] = tens
-        below |= {10 * number + unit: f"{_DE[unit - 1]}und{tens}" for unit in range(1, 10)}
+    below = _german_below_hundred()
     for value, word in below.items():
         yield word, value
     for prefix in ("hundert", "einhundert"):

@@ -28,6 +28,16 @@ _UNKNOWN = llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
 _USER = llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
 
 
+def extra_bufts_are_safe() -> bool:
+    """Return False where llama.cpp would repack weights for AMX.
+
+    GCC up to 12 drops stores to the tile configuration in ggml's AMX code (its intrinsic declares
+    that it reads 8 of the 64 bytes): SIGSEGV at the first matrix product of more than one row. The
+    compiler cannot be detected, so AMX is not used.
+    """
+    return b"AMX_INT8 = 1" not in llama_cpp.llama_print_system_info()
+
+
 class LlamaModel:
     """A loaded model without a context. Read access is thread-safe."""
 
@@ -47,13 +57,8 @@ class LlamaModel:
         params.n_gpu_layers = options.n_gpu_layers if gpu else 0
         self.on_gpu = bool(params.n_gpu_layers and llama_cpp.llama_supports_gpu_offload())
         params.load_mode = _load_mode(options)
-        if options.use_extra_bufts is None:
-            # GCC up to 12 drops stores to the tile configuration in ggml's AMX code (its intrinsic
-            # declares that it reads 8 of the 64 bytes): SIGSEGV at the first matrix product of more
-            # than one row. The compiler cannot be detected, so AMX is not used.
-            params.use_extra_bufts = b"AMX_INT8 = 1" not in llama_cpp.llama_print_system_info()
-        else:
-            params.use_extra_bufts = options.use_extra_bufts
+        use = options.use_extra_bufts
+        params.use_extra_bufts = extra_bufts_are_safe() if use is None else use
         self._kept = apply_parameters(params, options.llama_cpp)
         self.handle: Any = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
         if not self.handle:

@@ -16,14 +16,12 @@ from actors.pages import Coverage, Note, Page, PlacedWord, Strip, strip_of, unio
 _SAMPLE = 5  # lines of a doubtful layer that are read and compared
 _ALIKE = 0.9  # least share of equal letters and digits in these
 _KNOWN = 0.8  # OCR that is less sure than this cannot judge a layer: another script, say
-_FOREIGN = (
-    0.1  # share of letters that the recogniser does not know in another language than its own
-)
+_FOREIGN = 0.1  # share of unknown letters from which a line is in a language of another recogniser
 _LEAST = 4  # letters and digits of a line that say something
 
 Read = Callable[[Sequence[LineCrop]], list[RecognizedLine]]
 CanWrite = Callable[[str], bool]
-"""Whether the recogniser knows a letter; it leaves out those that it does not know."""
+"""Returns True for a letter that the recogniser knows; it leaves out the others."""
 
 
 class _Verdict(Enum):

@@ -69,7 +69,7 @@ _MOST_WORKERS = 4
 _WAVE_PAGES = 8  # pages recognised together
 _WAVE_PIXELS = 64_000_000  # bounds the decoded pixels: large pages make smaller waves
 _DOUBTFUL = 0.85  # a page read with less confidence may be upside down
-_FEWEST_ACROSS = 3  # characters of a line that runs across the others: fewer are specks and rules
+_FEWEST_ACROSS = 3  # characters of a line across the others, or doubtful: fewer are specks, rules
 _TRIED = 3  # number of longest lines to try upside down: a hundred letters suffice
 _BETTER = 0.05
 _SURE = 0.9  # a line of which the detector was not sure counts if it is read with this confidence
@@ -240,12 +240,12 @@ class OcrReader(Closeable):
         size = (picture.shape[1], picture.shape[0])
         quads, doubtful = self._lines(picture, region)
         others = [quad for quad in quads if sure.lacks(source_box(quad, size, 0))]
-        if not is_sideways(others):
-            return 0, picture, cut(picture, quads), cut(picture, apart(doubtful, quads))
-        x0, y0, x1, y1 = turned_box(region, size, 90)
-        picture = np.asarray(cv2.rotate(picture, cv2.ROTATE_90_CLOCKWISE), np.uint8)
-        quads, doubtful = self._lines(picture, (int(x0), int(y0), int(x1), int(y1)))
-        return 90, picture, cut(picture, quads), cut(picture, apart(doubtful, quads))
+        turn = 90 if is_sideways(others) else 0
+        if turn:
+            x0, y0, x1, y1 = turned_box(region, size, turn)
+            picture = np.asarray(cv2.rotate(picture, cv2.ROTATE_90_CLOCKWISE), np.uint8)
+            quads, doubtful = self._lines(picture, (int(x0), int(y0), int(x1), int(y1)))
+        return turn, picture, cut(picture, quads), cut(picture, apart(doubtful, quads))
 
     def _across(
         self, picture: Picture, cuts: list[LineCrop], size: tuple[int, int], turn: int
@@ -325,13 +325,13 @@ class OcrReader(Closeable):
         minimum = self.config.min_confidence
         kept = [i for i, read in enumerate(letters) if read.text and read.confidence >= minimum]
         dropped = [one for i, one in enumerate(page.cuts) if i not in set(kept)]
-        found_lines = [
-            (one, read)
-            for one, read in zip(page.doubtful, doubtful, strict=True)
-            if read.confidence >= minimum and len(read.text.strip()) >= _FEWEST_ACROSS
-        ]
-        read_well = [pair for pair in found_lines if pair[1].confidence >= _SURE]
-        dropped += [one for one, read in found_lines if read.confidence < _SURE]
+        read_well = []
+        for one, read in zip(page.doubtful, doubtful, strict=True):
+            if len(read.text.strip()) >= _FEWEST_ACROSS and read.confidence >= minimum:
+                if read.confidence >= _SURE:
+                    read_well.append((one, read))
+                else:
+                    dropped.append(one)
         boxes = line_boxes(dropped, page.number, page.size, page.turn)
         problems = [_left_out(boxes, minimum)] if boxes else []
         problems += _marks(marks)

@@ -70,7 +70,7 @@ class UnitRelease:
         self._pairs: list[TableRow] = []
         self._page_names: list[str | None] = []
         self.releases: list[Release] = []
-        """What may leave of each document, in order."""
+        """The release of each document, in order."""
         self.statuses: Counter[str] = Counter()
 
     def add(

@@ -51,7 +51,7 @@ class SecondLook:
 
 @dataclass(frozen=True, slots=True)
 class PageLook:
-    """What OCR read of a document's covered pages, and extractions of models from that.
+    """The text that OCR read on a document's covered pages, and extractions of models from it.
 
     ``kind``: the ending of the file of these pages."""
 
@@ -71,7 +71,7 @@ class SecondLooks:
         self.columns = frozenset((*self._of_texts, *self._of_pages, *found))
         """All of its columns."""
         self.large = frozenset({COVERED} & found)
-        """Of these the covered pages: ``at`` takes a row without them."""
+        """The column of covered pages, which ``at`` does not need in its row."""
         self._kinds = [None] * table.num_rows
         if COVERED in found:
             self._kinds = pc.struct_field(table[COVERED], "kind").to_pylist()

@@ -18,7 +18,7 @@ _COLUMN = "page_file"
 
 
 def page_place(run_id: str, unit: str, attempt: str) -> str:
-    """What the names of a unit's page files begin with, below the folder ``deidentified``."""
+    """Return the beginning of a unit's page files' names, below the folder ``deidentified``."""
     return f"pages/{run_id}/{unit}.{attempt}"
 
 

@@ -62,7 +62,7 @@ class UnitFiles:
 
 
 def new_attempt() -> str:
-    """What tells the files of one attempt at a unit from those of another."""
+    """Return a new name for an attempt at a unit; the names of its files contain it."""
     return secrets.token_hex(4)
 
 

@@ -1,4 +1,4 @@
-"""What a Ray worker imports to run a unit: each of them pays for it when a run starts."""
+"""Imports of a Ray worker that runs a unit: each worker pays for them when a run starts."""
 
 from __future__ import annotations
 
