@@ -107,7 +107,9 @@ class Replacement:
 @dataclass(frozen=True, slots=True)
 class DeidentifiedAnswer:
     """A document without its identifiers; ``text`` is None unless ``status`` is ok, or residue and
-    the server lets it pass. Entities and sections have places in the new text."""
+    the server lets it pass. Entities and sections have places in the new text. ``counts``: how
+    many of a category were replaced by a policy. ``file``: the covered pages, if they were asked
+    for and may leave; ``file_kind``: png, tiff, pdf or dcm."""
 
     document_id: str
     status: Literal["ok", "residue", "failed"]
@@ -117,6 +119,9 @@ class DeidentifiedAnswer:
     entities: tuple[Entity, ...]
     sections: tuple[Section, ...]
     relations: tuple[Relation, ...]
+    counts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    file: bytes | None = None
+    file_kind: str | None = None
 
 
 class Client(Closeable):
@@ -210,13 +215,17 @@ class Client(Closeable):
         documents: Sequence[Document],
         patients: Mapping[str, str] | None = None,
         names: Mapping[str, Sequence[str]] | None = None,
+        *,
+        pages: bool | None = None,
     ) -> list[DeidentifiedAnswer]:
         """De-identify documents by the server's pipeline; the results are in their order.
 
         Both by document id: ``patients``, the patient's id, since documents of a patient share
-        surrogates and date shift; ``names``, known names to replace. Raises ServerRefused or
+        surrogates and date shift; ``names``, known names to replace. ``pages``: also return images
+        with identifiers covered; None: as the pipeline does. Raises ServerRefused or
         ServerUnreachable.
         """
+        options = {"deadline_s": self._timeout_s, "pages": pages}
 
         def sent(document: Document) -> dict[str, Any]:
             found = _sent(document)
@@ -227,12 +236,36 @@ class Client(Closeable):
             return found
 
         def ask(part: Sequence[Document]) -> list[DeidentifiedAnswer]:
-            content = {"documents": list(map(sent, part)), "deadline_s": self._timeout_s}
+            content = {"documents": list(map(sent, part))} | options
             return [
                 _deidentified(answer)
                 for answer in self._request("POST", "/v1/deidentify", content)["documents"]
             ]
 
+        return self._in_parts(documents, ask)
+
+    def deidentify_files(
+        self,
+        files: Sequence[bytes],
+        patient: str | None = None,
+        names: Sequence[str] = (),
+        *,
+        pages: bool | None = None,
+    ) -> list[DeidentifiedAnswer]:
+        """De-identify the contents of files of one patient, which the server reads as those of
+        ``extract_files``. Ids are their indices; everything else is as in ``deidentify``."""
+        options = {"patient": patient, "names": list(names), "pages": pages}
+        fields = {"options": json.dumps(options | {"deadline_s": self._timeout_s})}
+
+        def ask(part: Sequence[Document]) -> list[DeidentifiedAnswer]:
+            form = _form(part)
+            body = self._request("POST", "/v1/deidentify/upload", files=form, data=fields)
+            return [
+                replace(_deidentified(answer), document_id=document.id)
+                for document, answer in zip(part, body["documents"], strict=True)
+            ]
+
+        documents = [Document(str(index), image=content) for index, content in enumerate(files)]
         return self._in_parts(documents, ask)
 
     def _in_parts(
@@ -269,8 +302,7 @@ class Client(Closeable):
     def _uploaded(
         self, documents: Sequence[Document], options: dict[str, Any]
     ) -> list[ClientAnswer]:
-        # No file names: they may be a patient's.
-        form = [("file", ("file", document.image or b"")) for document in documents]
+        form = _form(documents)
         fields = {"options": json.dumps(options)}
         body = self._request("POST", "/v1/extract/upload", files=form, data=fields)
         return [
@@ -352,6 +384,11 @@ def _sent(document: Document) -> dict[str, Any]:
     return sent
 
 
+def _form(documents: Sequence[Document]) -> list[tuple[str, tuple[str, bytes]]]:
+    # No file names: they may be a patient's.
+    return [("file", ("file", document.image or b"")) for document in documents]
+
+
 def _content(document: Document) -> dict[str, str]:
     if document.text is None and document.image is not None:
         return {"image": base64.b64encode(document.image).decode()}
@@ -387,11 +424,15 @@ def _table(table: dict[str, Any]) -> PageTable:
 
 
 def _deidentified(answer: dict[str, Any]) -> DeidentifiedAnswer:
+    file = answer["file"]
     return DeidentifiedAnswer(
         document_id=answer["id"],
         status=answer["status"],
         failure=Failure(**answer["error"]) if answer["error"] else None,
         text=answer["text"],
+        counts={(one["category"], one["policy"]): one["count"] for one in answer["counts"]},
+        file=None if file is None else base64.b64decode(file["content"]),
+        file_kind=None if file is None else file["kind"],
         replacements=tuple(Replacement(**edit) for edit in answer["edits"]),
         entities=tuple(_entity(entity) for entity in answer["entities"]),
         sections=tuple(Section(**section) for section in answer["sections"]),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -112,20 +112,24 @@ class Releaser:
         annotations: Annotations,
         patient: str,
         names: Sequence[str] = (),
+        reading: OcrResult | None = None,
     ) -> Release:
         """De-identify a document.
 
         ``status`` and ``error_type`` are those of the document: nothing leaves of one that failed
         or was truncated, because a model that would have found a name may not have. ``patient``:
         the patient's id, or the document's if the patient is unknown. ``names``: known names to
-        replace.
+        replace. ``reading``: what OCR read, if the text is that of pages.
         """
+        from actors.deidentify.page_marks import taken_marks
+
         if text is None or status is Status.FAILED:
             return withheld(error_type)
         if status is Status.TRUNCATED:
             return withheld(TRUNCATED)
         try:
-            done = self._deidentifier.apply(text, annotations, patient, names)
+            marks = () if reading is None else taken_marks(reading, self.config)
+            done = self._deidentifier.apply(text, annotations, patient, names, marks)
         except Exception as error:
             # One document must not end a run. The message could quote the document.
             log.error("a document was not de-identified: %s", type(error).__name__)
@@ -145,20 +149,28 @@ class Releaser:
         return Release(ReleaseStatus.RESIDUE if done.residue else ReleaseStatus.OK, "", done)
 
     def cover(
-        self, release: Release, content: bytes, reading: OcrResult, limits: DecodeLimits
+        self,
+        release: Release,
+        content: bytes,
+        reading: OcrResult,
+        limits: DecodeLimits,
+        cancelled: Callable[[], bool] = lambda: False,
     ) -> CoveredPages | Failure:
-        """Cover on a document's pages what was replaced in its text.
+        """Cover on a document's pages what was replaced in its text, and the marks to mask.
 
-        ``reading``: what OCR read, in files of these ``limits``.
+        ``reading``: what OCR read, in files of these ``limits``. ``cancelled``: polled; once it
+        returns True, the result is of no use.
         """
+        from actors.deidentify.page_marks import taken_marks
         from actors.deidentify.page_redaction import burnt
         from actors.deidentify.patches import patches_of
         from actors.pages import PageError
 
         assert release.done.text is not None
-        patches = patches_of(reading, release.done.text, release.done.map)
+        marks = taken_marks(reading, self.config)
+        patches = patches_of(reading, release.done.text, release.done.map, marks)
         try:
-            made, kind = burnt(content, patches, limits=limits, key=self._key)
+            made, kind = burnt(content, patches, limits=limits, key=self._key, cancelled=cancelled)
         except PageError as error:
             return Failure(type(error).__name__, str(error))
         except Exception as error:

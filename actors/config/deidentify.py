@@ -46,6 +46,14 @@ class Category(StrEnum):
     HOSPITAL = "HOSPITAL"
     ORGANIZATION = "ORGANIZATION"
     PROFESSION = "PROFESSION"
+    SIGNATURE = "SIGNATURE"
+    """Of a page, with the words that OCR reads in it; so are stamps and handwriting."""
+    STAMP = "STAMP"
+    HANDWRITING = "HANDWRITING"
+
+
+MARKS = frozenset({Category.SIGNATURE, Category.STAMP, Category.HANDWRITING})
+"""The categories of what is on a page beside print: masked as a whole, or kept."""
 
 
 class ReplacementPolicy(StrEnum):
@@ -73,7 +81,9 @@ KEYED = frozenset({ReplacementPolicy.SURROGATE, ReplacementPolicy.HASH, Replacem
 _ONLY = {
     ReplacementPolicy.SHIFT: {Category.DATE},
     ReplacementPolicy.GENERALISE: {Category.DATE, Category.AGE, Category.ZIP},
-    ReplacementPolicy.SURROGATE: set(Category) - {Category.DATE, Category.AGE},
+    ReplacementPolicy.SURROGATE: set(Category) - MARKS - {Category.DATE, Category.AGE},
+    ReplacementPolicy.SAME_LENGTH: set(Category) - MARKS,
+    ReplacementPolicy.HASH: set(Category) - MARKS,
 }
 
 _MASK_ALL = dict.fromkeys(Category, ReplacementPolicy.MASK)
@@ -89,7 +99,7 @@ _PRESETS: dict[Preset, dict[Category, ReplacementPolicy]] = {
         Category.PROFESSION: ReplacementPolicy.KEEP,
     },
     "strict": _MASK_ALL,
-    # 45 CFR 164.514(e): towns, ZIP codes, dates and ages may stay.
+    # 45 CFR 164.514(e): towns, ZIP codes, dates and ages may stay. Signatures and stamps are names.
     "limited": _MASK_ALL
     | dict.fromkeys(
         (
@@ -100,6 +110,7 @@ _PRESETS: dict[Preset, dict[Category, ReplacementPolicy]] = {
             Category.STATE,
             Category.COUNTRY,
             Category.PROFESSION,
+            Category.HANDWRITING,
         ),
         ReplacementPolicy.KEEP,
     ),
@@ -230,6 +241,11 @@ class Deidentify(ConfigSection):
         return _LABELS.get(name) or (
             Category(name.upper()) if name.upper() in Category.__members__ else None
         )
+
+    @property
+    def takes_marks(self) -> bool:
+        """True if signatures, stamps or handwriting are masked."""
+        return any(self.policy(category) is not ReplacementPolicy.KEEP for category in MARKS)
 
     def needs_key(self) -> bool:
         """Return True if any category has a policy that uses the key."""

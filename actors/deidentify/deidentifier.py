@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from actors.config.deidentify import Category, Deidentify, ReplacementPolicy
+from actors.config.deidentify import MARKS, Category, Deidentify, ReplacementPolicy
 from actors.deidentify.accent_folding import key_of
 from actors.deidentify.common_words import identifies_nobody, is_cased
 from actors.deidentify.dates import Dates
@@ -25,6 +25,7 @@ from actors.spans import Annotations, Entity
 
 if TYPE_CHECKING:
     from actors.deidentify.page_again import PageAgain
+    from actors.deidentify.page_marks import TakenMark
 
 _WORD = re.compile(r"[^\W_]+")
 _SURE = 0.5  # score from which a model's name in small letters counts, too
@@ -47,7 +48,8 @@ class Deidentified:
     """A document without its identifiers.
 
     ``text`` is None, and ``annotations`` are empty, where there is residue and the configuration
-    does not allow it. ``counts``: how many of each category were replaced by which policy.
+    does not allow it. ``counts``: how many of each category were replaced by which policy, with
+    marks of pages in which no word was read.
     """
 
     text: str | None
@@ -96,14 +98,17 @@ class Deidentifier:
         annotations: Annotations,
         patient_id: str,
         known_names: Sequence[str] = (),
+        marks: Sequence[TakenMark] = (),
     ) -> Deidentified:
         """The text without what the rules, the lists and the entities in ``annotations`` say.
 
         ``patient_id``: selects the surrogates and the date shift; the document's id if the patient
-        is unknown. ``known_names``: names from the same patient's other documents. The second look
-        is by the rules; ``second_look`` adds that of models.
+        is unknown. ``known_names``: names from the same patient's other documents. ``marks``: of
+        its pages; their words are taken. The second look is by the rules; ``second_look`` adds that
+        of models.
         """
-        findings = self._detector.find(text, annotations.entities, known_names)
+        written = [finding for mark in marks for finding in mark.findings()]
+        findings = self._detector.find(text, annotations.entities, known_names, written)
         replacing = Replacing(self._config, self._key, self._dates, text, findings, patient_id)
         new_text, offsets = _rewritten(text, findings, replacing)
         names = [text[f.start : f.end] for f in findings if f.category is Category.NAME]
@@ -123,7 +128,12 @@ class Deidentifier:
             new_text,
             offsets,
             move_annotations(annotations, new_text, offsets, clean, is_identifier),
-            Counter((edit.category, edit.policy) for edit in offsets.edits),
+            Counter(
+                [
+                    *((edit.category, edit.policy) for edit in offsets.edits),
+                    *((m.category, ReplacementPolicy.MASK) for m in marks if not m.spans),
+                ]
+            ),
             (
                 *self._rules_again(text, offsets, mentions),
                 *_came_back(new_text, offsets, replacing),
@@ -152,7 +162,12 @@ class Deidentifier:
         ``page.text``. Beside what rules, lists and models find, the values that were taken are
         looked for: a box may have missed its word.
         """
-        taken = [(edit.category, original[edit.start : edit.end]) for edit in edits]
+        # The words in a mark, badly read, are no values to be looked for in print.
+        taken = [
+            (edit.category, original[edit.start : edit.end])
+            for edit in edits
+            if edit.category not in MARKS
+        ]
         names = [value for category, value in taken if category is Category.NAME]
         values: dict[Category, tuple[str, ...]] = {}
         for category, value in taken:

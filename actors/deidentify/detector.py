@@ -28,19 +28,23 @@ class Detector:
         self._terms = Terms(config.read_lists())
 
     def find(
-        self, text: str, entities: Iterable[Entity] = (), known_names: Iterable[str] = ()
+        self,
+        text: str,
+        entities: Iterable[Entity] = (),
+        known_names: Iterable[str] = (),
+        others: Iterable[Finding] = (),
     ) -> list[Finding]:
         """The identifiers to take, disjoint and in order.
 
         ``entities``: entities that models found in this text; labels of no category are ignored.
         ``known_names``: names from elsewhere to find here too, such as those of the same patient's
-        other documents.
+        other documents. ``others``: what else is to be taken.
         """
         findings = without_weaker([*self._by_rules(text), *self.of_models(entities)])
         names = [text[f.start : f.end] for f in findings if f.category is Category.NAME]
         if self._config.policy(Category.NAME) is not ReplacementPolicy.KEEP:
             findings += Mentions([*names, *known_names]).find(text)
-        return disjoint(text, self._to_take(findings))
+        return disjoint(text, [*self._to_take(findings), *others])
 
     def _by_rules(self, text: str) -> Iterable[Finding]:
         yield from self._identifiers.find(text)

@@ -30,14 +30,20 @@ _OVERLAYS, _CURVES = range(0x6000, 0x6100), range(0x5000, 0x5100)
 
 
 def deidentified_dicom(
-    content: bytes, boxes: Sequence[Box], key: SecretKey, limits: DecodeLimits
+    content: bytes,
+    boxes: Sequence[Box],
+    key: SecretKey,
+    limits: DecodeLimits,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> bytes:
     """The file with the basic profile applied and the boxes black, as explicit little endian.
+    ``cancelled`` is polled while the frames are checked.
 
     Raises a PageError for what cannot be decoded, and ValueError for a box on a frame that is not
     there.
     """
-    for _ in open_pages(content, limits):  # the limits, and whether the pixels can be decoded
+    # The limits hold, and the pixels can be decoded.
+    for _ in open_pages(content, limits, cancelled):
         pass
     dataset = read_dataset(content)
     if "PixelData" not in dataset:

@@ -40,6 +40,8 @@ def page_again(reading: OcrResult, patches: Sequence[Patch], printed: bool) -> P
     """
     spans = []
     for patch in patches:
+        if not patch.old:
+            continue  # a mark
         for at, box in enumerate(patch.boxes):
             inside = [word for word in reading.words if _holds(grown(box), word.box)]
             span = _extent(inside) if printed and patch.readable else None

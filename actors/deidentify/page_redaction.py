@@ -6,7 +6,7 @@ are decoded, covered and encoded one after the other; of DICOM all frames are in
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from PIL import Image
@@ -25,14 +25,16 @@ def burnt(
     limits: DecodeLimits | None = None,
     key: SecretKey | None = None,
     printed: bool = False,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> tuple[bytes, str]:
     """A picture, PDF or DICOM file with black in place of the patches; and its kind: pdf for a PDF,
     dicom for DICOM, tiff for a TIFF and for any other picture of several pages or frames, else png.
 
     ``patches``: as read with the same ``limits``. ``key``: needed for DICOM, to
     replace unique ids, the same id always by the same. ``printed``: surrogates, shifted dates and
-    generalised values are printed in place, black on white; not possible in DICOM. Raises a
-    PageError, and ValueError for a box on a page that is not there, or DICOM without a key.
+    generalised values are printed in place, black on white; not possible in DICOM. ``cancelled``:
+    polled; once it returns True, the result is not a whole file. Raises a PageError, and ValueError
+    for a box on a page that is not there, or DICOM without a key.
     """
     limits = limits or DecodeLimits()
     kind = page_format(content)
@@ -42,13 +44,14 @@ def burnt(
             raise ValueError("DICOM needs a key, for its unique ids: set MEDSPAN_DEIDENTIFY_KEY")
         if printed:
             raise ValueError("printing surrogates is not supported for DICOM files")
-        return deidentified_dicom(content, [grown(box) for box in boxes], key, limits), kind
+        grown_boxes = [grown(box) for box in boxes]
+        return deidentified_dicom(content, grown_boxes, key, limits, cancelled), kind
     count = 0
 
     def covered() -> Iterator[Image.Image]:
         nonlocal count
         # Every page is rendered, also where the text layer was read: boxes are measured alike.
-        for page in open_pages(content, replace(limits, text_layer=False)):
+        for page in open_pages(content, replace(limits, text_layer=False), cancelled):
             assert page.picture is not None  # without a text layer there is nothing else
             image = Image.fromarray(page.picture[:, :, ::-1].copy())
             for patch in patches:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -10,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from actors.config.deidentify import Category, ReplacementPolicy
 from actors.deidentify.offset_map import Edit, OffsetMap
+from actors.deidentify.page_marks import TakenMark
 from actors.pages import OcrResult, place
 from actors.spans import Box, spanning
 
@@ -24,9 +26,10 @@ _SMALLEST_FONT = 6  # pixels; smaller letters are not read
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """Words that edits touch, whole: where their letters end is a guess.
+    """Words that edits touch, whole: where their letters end is a guess. Or a mark.
 
-    ``boxes``: one a line. ``old``: the words; ``new``: what stands for them in the new text.
+    ``boxes``: one a line. ``old``: the words; ``new``: what stands for them in the new text. Both
+    are empty of a mark, the words in which are patches of their own.
     ``readable``: every edit in them left words that are worth printing, no mask or hash. ``turn``:
     the page is to be turned clockwise by so many degrees for the words to be upright.
     """
@@ -40,9 +43,11 @@ class Patch:
     turn: int = 0
 
 
-def patches_of(reading: OcrResult, new_text: str, offsets: OffsetMap) -> list[Patch]:
-    """The patches of a page's text and its edits, in the text's order. Edits that share a word
-    share a patch."""
+def patches_of(
+    reading: OcrResult, new_text: str, offsets: OffsetMap, marks: Sequence[TakenMark] = ()
+) -> list[Patch]:
+    """The patches of a page's text and its edits, in the text's order, then those of its marks.
+    Edits that share a word share a patch."""
     starts = [word.start for word in reading.words]
     ends = [word.end for word in reading.words]
     groups: list[tuple[int, int, list[Edit]]] = []
@@ -55,7 +60,13 @@ def patches_of(reading: OcrResult, new_text: str, offsets: OffsetMap) -> list[Pa
             groups[-1] = (begin, max(end, after), [*edits, edit])
         else:
             groups.append((first, after, [edit]))
-    return [_patch(reading, new_text, offsets, *group) for group in groups]
+    return [
+        *(_patch(reading, new_text, offsets, *group) for group in groups),
+        *(
+            Patch((mark.box,), "", "", mark.category, ReplacementPolicy.MASK, readable=False)
+            for mark in marks
+        ),
+    ]
 
 
 def _patch(

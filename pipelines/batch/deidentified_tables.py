@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from actors.pages import OcrResult
 from actors.spans import Annotations, Failure, Status
 from pipelines.batch.second_look import SecondLook
 from pipelines.deidentification import Deidentification
@@ -80,9 +81,11 @@ class UnitRelease:
         relations: Iterable[TableRow],
         known: Known,
         again: SecondLook | None = None,
+        reading: OcrResult | None = None,
     ) -> None:
         """Add a document, given by its rows of the other tables: those of a document that is
-        carried over from an earlier run are de-identified again, by this run's configuration."""
+        carried over from an earlier run are de-identified again, by this run's configuration.
+        ``reading``: what OCR read of its pages."""
         releaser, id_ = self._releaser, document["doc_id"]
         ordered = sorted(entities, key=lambda row: int(row["ordinal"]))
         annotations = Annotations(
@@ -95,7 +98,13 @@ class UnitRelease:
         if isinstance(patient, Failure):
             status, error_type, patient = Status.FAILED, patient.type, None
         release = releaser.release(
-            document["text"], status, error_type, annotations, patient or id_, known.names
+            document["text"],
+            status,
+            error_type,
+            annotations,
+            patient or id_,
+            known.names,
+            reading,
         )
         if again is not None:
             release = again.of(release, releaser, document["text"], known.names)

@@ -106,6 +106,7 @@ def finish_unit(
     documents: list[dict[str, Any]] = []
     relations: list[dict[str, Any]] = []
     for at, row in enumerate(table.drop_columns([*kept, *looks.large]).to_pylist()):
+        reading = None
         if row["prior"] and carried is not None:
             document, found, links = (
                 carried.document(row),
@@ -117,7 +118,6 @@ def finish_unit(
             stored = [row[name] for name in columns if row[name] is not None]
             steps = [row_extraction(one, row["doc_id"]) for one in stored]
             stated = [row_section(section) for section in row["sections"] or ()]
-            reading = None
             if row.get("reading") is not None:
                 reading = row_reading(row["reading"], row["text"])
             annotations = annotate(row["text"], steps, policy, refine, stated, reading)
@@ -132,7 +132,7 @@ def finish_unit(
             look = looks.at(at, row)
             for step in () if look is None else look.all_extractions:
                 _count_usage(tally, second_look_of(step.model), step)
-            release.add(document, found, links, patients[at], look)
+            release.add(document, found, links, patients[at], look, reading)
     if release is not None:
         tally.deidentified.update(release.statuses)
     written = pa.Table.from_pylist(documents, schema=DOCUMENTS)

@@ -189,7 +189,7 @@ class RunWork:
             sink=self.loaded.pipeline.sink.path,
             prior=self.prior,
             retry_failed=increment is not None and increment.retry_failed,
-            carries_pictures=not self.loaded.burns_pages,
+            carries_pictures=self.loaded.carries_pictures,
         )
 
     @property

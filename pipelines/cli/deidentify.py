@@ -19,6 +19,7 @@ from pipelines.deidentification import secret_from_environment
 if TYPE_CHECKING:
     from actors.config.deidentify import Deidentify
     from actors.deidentify import Deidentified, Deidentifier, Residue
+    from actors.deidentify.page_marks import TakenMark
     from actors.extractor import Extractor
     from actors.pages import OcrResult
 
@@ -78,14 +79,18 @@ def deidentify(
         raise typer.BadParameter("--print-surrogates is not supported for DICOM files")
     document, reading = _read(file, content, ocr)
     with _loaded(model or []) as models:
+        from actors.deidentify.page_marks import taken_marks
+
         again = models if settings.second_look == "models" else []
-        done = _applied(deidentifier, document, patient or _digest(content), models, again)
+        marks = () if reading is None else taken_marks(reading, settings)
+        patient = patient or _digest(content)
+        done = _applied(deidentifier, document, patient, marks, models, again)
         if done.text is not None and reading is not None and out is not None:
             from actors.deidentify.page_again import page_again
             from actors.deidentify.page_redaction import burnt
             from actors.deidentify.patches import patches_of
 
-            patches = patches_of(reading, done.text, done.map)
+            patches = patches_of(reading, done.text, done.map, marks)
             try:
                 picture, _ = burnt(
                     content,
@@ -149,13 +154,15 @@ def _applied(
     deidentifier: Deidentifier,
     document: Document,
     patient: str,
+    marks: Sequence[TakenMark],
     models: list[Extractor],
     again: list[Extractor],
 ) -> Deidentified:
     """De-identify what the models read; the models in ``again`` read the result as a second
     look."""
     text = document.text or ""
-    done = deidentifier.apply(text, Annotations(_found(models, text)), patient)
+    found = Annotations(_found(models, text))
+    done = deidentifier.apply(text, found, patient, marks=marks)
     if done.text is not None and again:
         done = deidentifier.second_look(done, _found(again, done.text))
     return done

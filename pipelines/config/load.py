@@ -51,6 +51,13 @@ class LoadedPipeline:
         return self.pipeline.deidentify is not None and self.pipeline.deidentify.pages
 
     @property
+    def carries_pictures(self) -> bool:
+        """True if an unchanged image may keep its results. Not where words in marks are masked or
+        pages covered: no table has the places of all words."""
+        section = self.pipeline.deidentify
+        return section is None or not (section.pages or section.takes_marks)
+
+    @property
     def takes_pictures(self) -> bool:
         """True if documents may be images: there is OCR, or all models are vision models."""
         return any(stage.reads_pictures for stage in self.stages) or all(

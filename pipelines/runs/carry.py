@@ -108,8 +108,7 @@ class Carrier:
         retry_failed: bool,
         pictures: bool = True,
     ) -> None:
-        """``pictures``: images may be carried over. Not where their pages are to be covered: no
-        table has the places of all words."""
+        """``pictures``: images may be carried over; see ``LoadedPipeline.carries_pictures``."""
         self._folder = folder
         self._prior = prior
         self._retry_failed = retry_failed

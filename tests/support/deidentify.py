@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.config.deidentify import Category, Deidentify, DeidentifyLanguage, ReplacementPolicy
+from actors.config.deidentify import (
+    MARKS,
+    Category,
+    Deidentify,
+    DeidentifyLanguage,
+    ReplacementPolicy,
+)
 from pipelines.runs.store import RunStore
 from pipelines.tables.snapshot import TableName
 
@@ -18,7 +24,7 @@ def everything(*languages: DeidentifyLanguage) -> Deidentify:
 
 def surrogates(*languages: DeidentifyLanguage, **more: object) -> Deidentify:
     """Surrogates where they are possible, dates shifted."""
-    policies = dict.fromkeys(Category, ReplacementPolicy.SURROGATE) | {
+    policies = dict.fromkeys(set(Category) - MARKS, ReplacementPolicy.SURROGATE) | {
         Category.DATE: ReplacementPolicy.SHIFT,
         Category.AGE: ReplacementPolicy.GENERALISE,
     }

@@ -7,12 +7,13 @@ import io
 import re
 from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from PIL import Image, ImageDraw
 
 from actors.pages import OcrResult, PageError, PageSize, Picture, Word, open_pages
-from actors.spans import Box, Document, Failure
+from actors.spans import Box, Document, Failure, PageMark
 
 _SIZE = (900, 120)
 _GRAY = 128
@@ -43,10 +44,12 @@ def painted_file(pages: Sequence[tuple[int, str]], form: str = "PNG") -> bytes:
 
 
 class PaintedReader:
-    """In the place of OcrReader. ``texts``: what the numbers on the pages stand for; ``also``: what
+    """In the place of OcrReader. ``texts``: what the numbers on the pages stand for; ``marks``: of
+    these pages, found where they are not black; ``also``: what
     is read on every page that has a black box, as of a second look that sees more."""
 
     texts: ClassVar[dict[int, str]] = {}
+    marks: ClassVar[dict[int, Sequence[PageMark]]] = {}
     also = ""
     failing = False
     fingerprint = "painted"
@@ -69,10 +72,16 @@ class PaintedReader:
         return future
 
     def _read(self, pictures: Sequence[Picture]) -> OcrResult | Failure:
-        text, words, sizes = "", [], []
+        text, words, sizes, marks = "", [], [], []
         for number, picture in enumerate(pictures):
             sizes.append(PageSize(picture.shape[1], picture.shape[0]))
-            original = self.texts[round(int(picture[110, 10, 0]) / 20)]
+            shown = round(int(picture[110, 10, 0]) / 20)
+            original = self.texts[shown]
+            for mark in self.marks.get(shown, ()):
+                area = mark.box
+                x, y = int(area.x0 + area.x1) // 2, int(area.y0 + area.y1) // 2
+                if picture[y, x].any():
+                    marks.append(replace(mark, box=replace(area, page=number)))
             covered = False
             for start, end, box in _places(original):
                 x0, y0, x1, y1 = box
@@ -90,7 +99,7 @@ class PaintedReader:
                 place = Box(number, 700, 100, 890, 115)
                 words.append(Word(len(text), len(text) + len(self.also), place, 0.9))
                 text += self.also
-        return OcrResult(text, tuple(words), tuple(sizes))
+        return OcrResult(text, tuple(words), tuple(sizes), marks=tuple(marks))
 
 
 def _places(text: str) -> list[tuple[int, int, tuple[int, int, int, int]]]:

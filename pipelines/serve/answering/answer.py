@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
+from actors.config.ocr import OcrModel
 from actors.guideline import Guideline
-from actors.pages import OcrResult
+from actors.pages import DecodeLimits, OcrResult
 from actors.spans import Document, Extraction, Failure
 from pipelines.release import Release, Releaser, releaser
 from pipelines.serve.answering.admission import Queue, Rejected
+from pipelines.serve.answering.covered_pages import CoveredDocument, PageCoverer
 from pipelines.serve.answering.deidentify_answer import KnownPatient, deidentified_out, released
 from pipelines.serve.answering.guidelines import chosen
 from pipelines.serve.answering.models import (
@@ -27,6 +29,7 @@ from pipelines.serve.answering.models import (
 )
 from pipelines.serve.answering.pending import PendingDocument, document_out
 from pipelines.serve.answering.request_documents import InputDocument, opened
+from pipelines.serve.answering.second_look import look_again
 from pipelines.serve.answering.url_documents import ByteBudget, Fetcher
 from pipelines.serve.catalogue import Catalogue, Target
 from pipelines.serve.wire.errors import Problem
@@ -74,6 +77,9 @@ class Answerer:
         self._catalogue, self._models, self._limits = catalogue, models, limits
         self._fetcher = fetcher
         self._releaser = releaser(catalogue.targets[catalogue.default].refining)
+        self._coverer = None
+        if catalogue.reader is not None and isinstance(catalogue.reader.config, OcrModel):
+            self._coverer = PageCoverer(DecodeLimits.of(catalogue.reader.config.pages))
         self._queues = {
             name: Queue(limits.queue_documents, limits.queue_characters)
             for name in (*catalogue.models, PICTURES)
@@ -119,25 +125,32 @@ class Answerer:
     async def deidentify(
         self,
         options: RequestOptions,
+        pages: bool | None,
         inputs: Sequence[InputDocument],
         patients: Sequence[KnownPatient],
         request_id: str,
         gone: Callable[[], Awaitable[None]],
     ) -> DeidentifyResponse:
-        """De-identify documents by the pipeline; ``patients``: what is known of each one's.
+        """De-identify documents by the pipeline. ``pages``: also cover their pages, None: as the
+        pipeline does; ``patients``: what is known of each one's.
 
         Raises Problem, or ClientDisconnected as ``answer``.
         """
         if self._releaser is None:
             raise Problem("not_deidentifying")
+        if pages and self._coverer is None:
+            raise Problem("pictures_not_read")
         plan = self._plan(options, inputs)
         unit = plan.options.offsets
+        wanted = self._releaser.config.pages if pages is None else pages
         with self._admitted(plan):
-            work = self._released(plan, self._releaser, patients)
-            pending, releases = await _unless_disconnected(work, gone)
+            work = self._released(plan, self._releaser, patients, wanted)
+            pending, releases, covered = await _unless_disconnected(work, gone)
             documents = [
-                await asyncio.to_thread(deidentified_out, one, plan.target, release, unit)
-                for one, release in zip(pending, releases, strict=True)
+                await asyncio.to_thread(
+                    deidentified_out, one, plan.target, release, covered.get(at), unit
+                )
+                for at, (one, release) in enumerate(zip(pending, releases, strict=True))
             ]
         return DeidentifyResponse(
             request_id=request_id,
@@ -148,35 +161,39 @@ class Answerer:
         )
 
     async def _released(
-        self, plan: _Plan, releaser: Releaser, patients: Sequence[KnownPatient]
-    ) -> tuple[list[PendingDocument], list[Release]]:
-        """The documents and their releases, after the second look."""
+        self, plan: _Plan, releaser: Releaser, patients: Sequence[KnownPatient], pages: bool
+    ) -> tuple[list[PendingDocument], list[Release], Mapping[int, CoveredDocument]]:
+        """The documents, their releases after the second look, and covered pages by index."""
         pending = await self._read(plan)
+        covered: Mapping[int, CoveredDocument] = {}
         async with asyncio.timeout_at(plan.until):
             releases = [
                 await asyncio.to_thread(released, one, plan.target, releaser, known)
                 for one, known in zip(pending, patients, strict=True)
             ]
-            if releaser.config.second_look == "models":
-                await self._look_again(plan, pending, releases, releaser)
-        return pending, releases
+            if pages and self._coverer is not None:
+                covered = await self._coverer.cover(pending, releases, releaser, self._read_again)
+            guideline = await self._guideline(plan)
+            await look_again(
+                pending,
+                releases,
+                patients,
+                covered,
+                releaser,
+                lambda documents: self._extracted(plan, guideline, lambda name: [*documents]),
+            )
+        return pending, releases, covered
 
-    async def _look_again(
-        self,
-        plan: _Plan,
-        pending: Sequence[PendingDocument],
-        releases: list[Release],
-        releaser: Releaser,
-    ) -> None:
-        """Have the models read the new texts, and put what they find into ``releases``."""
-        looked = [at for at, release in enumerate(releases) if release.done.text is not None]
-        documents = [
-            replace(pending[at].document, text=releases[at].done.text, image=None, sections=())
-            for at in looked
-        ]
-        steps = await self._extracted(plan, await self._guideline(plan), lambda name: documents)
-        for at, *found in zip(looked, *steps, strict=True):
-            releases[at] = releaser.second_look(releases[at], found)
+    async def _read_again(self, documents: Sequence[Document]) -> list[OcrResult | Failure]:
+        """What OCR reads of covered pages, in order."""
+        found: dict[int, OcrResult | Failure] = {}
+        # The first look kept to the limit; these are the same pages, and those of a PDF may be a
+        # pixel wider.
+        pixels = int(2 * self._limits.megapixels * 1_000_000)
+        async with aclosing(self._models.read(documents, pixels)) as batches:
+            async for batch in batches:
+                found |= {one[0]: one[1] for one in batch if not isinstance(one, PagesRead)}
+        return [found[at] for at in range(len(documents))]
 
     async def stream(
         self, options: RequestOptions, inputs: Sequence[InputDocument], request_id: str

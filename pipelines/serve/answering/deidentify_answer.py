@@ -11,6 +11,7 @@ from actors.spans import Extraction, Failure, Status, worst
 from pipelines.offset_units import OffsetUnit, converted
 from pipelines.refine import annotate, refiner
 from pipelines.release import Release, Releaser
+from pipelines.serve.answering.covered_pages import CoveredDocument
 from pipelines.serve.answering.pending import PendingDocument, relations_out, with_offset_unit
 from pipelines.serve.catalogue import Target
 from pipelines.serve.wire.responses import (
@@ -50,19 +51,27 @@ def released(
     refine = refiner(target.refining)
     found = annotate(text, steps, target.merge, refine, stated, pending.reading)
     error_type = failure.type if failure else ""
-    return releaser.release(text, status, error_type, found, patient, known.names)
+    return releaser.release(text, status, error_type, found, patient, known.names, pending.reading)
 
 
 def deidentified_out(
-    pending: PendingDocument, target: Target, release: Release, unit: OffsetUnit
+    pending: PendingDocument,
+    target: Target,
+    release: Release,
+    covered: CoveredDocument | None,
+    unit: OffsetUnit,
 ) -> DeidentifiedOut:
-    """The response for a document and its release."""
+    """The response for a document, its release, and its covered pages if they were asked for."""
     _, failure, _ = _outcome(pending, target)
     if failure is None and release.error_type:
         failure = Failure(release.error_type, "the document may contain names that were not found")
     done = release.done
     entities, relations = done.annotations.entities, done.annotations.relations
     edits, residue = _places(pending.document.text or "", done, unit)
+    residue += [
+        ResidueOut(start=None, end=None, category=one.category, by=one.by)
+        for one in release.on_page
+    ]
     answer = DeidentifiedOut(
         id=pending.document.id,
         status=release.status.value,
@@ -74,6 +83,7 @@ def deidentified_out(
             for (category, policy), count in sorted(done.counts.items())
         ],
         residue=residue,
+        file=None if covered is None or done.text is None else covered.out,
         # Boxes are of pages that still show what was replaced, as the tables have none either.
         entities=[EntityOut.of(replace(entity, boxes=())) for entity in entities],
         sections=[SectionOut.of(section) for section in done.annotations.sections],

@@ -26,15 +26,21 @@ from pipelines.serve.catalogue import Catalogue, Target
 from pipelines.serve.http.audit import audited
 from pipelines.serve.http.bearer_tokens import Token, TokenStore
 from pipelines.serve.http.bodies import read_body
-from pipelines.serve.http.guard import LOOPBACK, UPLOAD, Guard
+from pipelines.serve.http.guard import DEIDENTIFY_UPLOAD, LOOPBACK, UPLOAD, Guard
 from pipelines.serve.http.openapi import describe, request_body
 from pipelines.serve.http.readiness import probe, probe_reader
 from pipelines.serve.http.streaming import DESCRIPTION, EVENTS, MEDIA_TYPE, event_stream
 from pipelines.serve.http.tracing import RequestSpans
-from pipelines.serve.http.uploads import OPENAPI, read_form
+from pipelines.serve.http.uploads import form_body, read_form
 from pipelines.serve.page import add_page
 from pipelines.serve.wire.errors import CODES, Problem, answers, install
-from pipelines.serve.wire.requests import DeidentifyRequest, ExtractRequest, RequestOptions
+from pipelines.serve.wire.requests import (
+    DeidentifyOptions,
+    DeidentifyRequest,
+    DeidentifyUploadOptions,
+    ExtractRequest,
+    RequestOptions,
+)
 from pipelines.serve.wire.responses import (
     DeidentifyResponse,
     ExtractResponse,
@@ -83,7 +89,7 @@ def create_app(catalogue: Catalogue, models: Models, *, says_id: bool = True) ->
         generate_unique_id_function=lambda route: route.name,
     )
     install(app)
-    describe(app, [ExtractRequest, DeidentifyRequest])
+    describe(app, [ExtractRequest, DeidentifyRequest, DeidentifyUploadOptions])
     api = _Api(catalogue, models)
     api.add_to(app)
     if serve.page:
@@ -135,7 +141,10 @@ class _Api:
             dependencies=bearer,
             responses=answers(*(code for code in CODES if code not in _ELSEWHERE | _OF_JSON)),
             summary="Extract the entities of uploaded files",
-            openapi_extra=OPENAPI,
+            openapi_extra=form_body(
+                "The fields of an ExtractRequest except `text` and `documents`, as JSON.",
+                "Offsets refer to the visible text, which the answer then has.",
+            ),
         )
         app.add_api_route(
             "/v1/deidentify",
@@ -146,6 +155,21 @@ class _Api:
             responses=answers(*(c for c in CODES if c not in _ELSEWHERE | _OF_FORMS | _OF_OPTIONS)),
             summary="De-identify one or many documents",
             openapi_extra=request_body(DeidentifyRequest),
+        )
+        app.add_api_route(
+            DEIDENTIFY_UPLOAD,
+            self.deidentify_upload,
+            methods=["POST"],
+            response_model=DeidentifyResponse,
+            dependencies=bearer,
+            responses=answers(
+                *(c for c in CODES if c not in _ELSEWHERE | _OF_OPTIONS | (_OF_JSON - _OF_PAGES))
+            ),
+            summary="De-identify uploaded files of one patient",
+            openapi_extra=form_body(
+                "DeidentifyUploadOptions, as JSON.",
+                "`start` and `end` of edits refer to the visible text, which no answer has.",
+            ),
         )
         app.add_api_route(
             "/v1/extract/stream",
@@ -201,26 +225,45 @@ class _Api:
 
     async def upload(self, request: Request) -> Response:
         most = self._catalogue.serve.limits.documents
-        return await self._answer(*await read_form(request, most), request)
+        return await self._answer(*await read_form(request, RequestOptions, most), request)
 
     async def deidentify(self, request: Request) -> Response:
         most = self._catalogue.serve.limits.documents
         body = await read_body(request, DeidentifyRequest, most)
-        self._check(body.options, request)
-        asked = body.documents or ()
-        with audited("deidentify", request.state, len(asked) or 1) as entry:
+        known = [
+            KnownPatient(one.patient or one.id, tuple(one.names)) for one in body.documents or ()
+        ]
+        return await self._deidentified(body, _inputs(body), known or [KnownPatient()], request)
+
+    async def deidentify_upload(self, request: Request) -> Response:
+        most = self._catalogue.serve.limits.documents
+        options, inputs = await read_form(request, DeidentifyUploadOptions, most)
+        known = KnownPatient(options.patient, tuple(options.names))
+        return await self._deidentified(options, inputs, [known] * len(inputs), request)
+
+    async def _deidentified(
+        self,
+        asked: DeidentifyOptions,
+        inputs: list[InputDocument],
+        known: list[KnownPatient],
+        request: Request,
+    ) -> Response:
+        self._check(asked.options, request)
+        with audited("deidentify", request.state, len(inputs)) as entry:
             try:
                 found = await self._answerer.deidentify(
-                    body.options,
-                    _inputs(body),
-                    [KnownPatient(one.patient or one.id, tuple(one.names)) for one in asked]
-                    or [KnownPatient()],
+                    asked.options,
+                    asked.pages,
+                    inputs,
+                    known,
                     request.state.request_id,
                     lambda: _disconnected(request),
                 )
             except ClientDisconnected:
                 return Response(status_code=499)  # the client is gone
-            entry.outcome = Counter(one.status for one in found.documents)
+            files = sum(one.file is not None for one in found.documents)
+            outcome = Counter[str](one.status for one in found.documents)
+            entry.outcome = outcome + Counter(files=files)
         content = await asyncio.to_thread(found.model_dump_json)
         return Response(content, media_type="application/json")
 
@@ -367,6 +410,7 @@ _ELSEWHERE = {"not_found", "method_not_allowed"}
 _OF_FORMS = {"bad_form", "origin_forbidden"}
 _OF_OPTIONS = {"model_not_found", "guideline_not_found", "guideline_not_supported"}
 _OF_JSON = {"url_forbidden", "pictures_not_read", "prompt_not_supported"}
+_OF_PAGES = {"pictures_not_read"}
 
 
 def _inputs(body: ExtractRequest | DeidentifyRequest) -> list[InputDocument]:

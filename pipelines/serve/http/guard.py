@@ -40,6 +40,8 @@ PUBLIC = ("/v1/openapi.json",)
 # Cluster probes use ephemeral addresses as Host, and these paths reveal nothing.
 PROBED = ("/healthz", "/readyz")
 UPLOAD = "/v1/extract/upload"
+DEIDENTIFY_UPLOAD = "/v1/deidentify/upload"
+_UPLOADS = (UPLOAD, DEIDENTIFY_UPLOAD)
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _JSON = re.compile(r"application/json\s*(;.*)?", re.IGNORECASE)
 _FORM = re.compile(r"multipart/form-data\s*;.*", re.IGNORECASE)
@@ -129,11 +131,11 @@ class Guard:
         if scope["method"] == "POST":
             # Browsers send forms and text/plain cross-origin without a preflight request, but
             # always with an Origin header.
-            expected = _FORM if path == UPLOAD else _JSON
+            expected = _FORM if path in _UPLOADS else _JSON
             if not expected.fullmatch(headers.get("content-type", "")):
                 raise Problem("unsupported_media_type")
             origin = headers.get("origin")
-            if path == UPLOAD and origin is not None and not _same_origin(origin, headers):
+            if path in _UPLOADS and origin is not None and not _same_origin(origin, headers):
                 raise Problem("origin_forbidden")
         length = headers.get("content-length", "0")
         if len(length) > 12 or (length.isdecimal() and int(length) > self._body_bytes):

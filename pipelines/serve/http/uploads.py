@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
+from pydantic import BaseModel
 from python_multipart.exceptions import FormParserError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -12,43 +13,39 @@ from starlette.requests import Request
 from pipelines.serve.answering.request_documents import InputDocument
 from pipelines.serve.http.bodies import parsed
 from pipelines.serve.wire.errors import Problem
-from pipelines.serve.wire.requests import RequestOptions
 
 _MOST_OPTIONS = 200_000
+_Options = TypeVar("_Options", bound=BaseModel)
 
-# FastAPI cannot derive the schema of a form that is parsed here.
-OPENAPI: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {
-                        "file": {
-                            "type": "array",
-                            "minItems": 1,
-                            "items": {"type": "string", "format": "binary"},
-                            "description": "One document each, detected by content: an image, a "
-                            "PDF, a DICOM file, a Word document (.docx), or a text, which may be "
-                            "compressed (gzip, bzip2, xz, zstd) and may be HTML, RTF, C-CDA, FHIR "
-                            "or HL7 v2. Offsets refer "
-                            "to the visible text, which the answer then has. Ids are their "
-                            "indices, from 0.",
-                        },
-                        "options": {
-                            "type": "string",
-                            "contentMediaType": "application/json",
-                            "description": "The fields of an ExtractRequest except `text` and "
-                            "`documents`, as JSON.",
-                        },
-                    },
-                }
-            }
+_FILE = (
+    "One document each, detected by content: an image, a PDF, a DICOM file, a Word document "
+    "(.docx), or a text, which may be compressed (gzip, bzip2, xz, zstd) and may be HTML, RTF, "
+    "C-CDA, FHIR or HL7 v2. Ids are their indices, from 0. {offsets}"
+)
+
+
+def form_body(options: str, offsets: str) -> dict[str, Any]:
+    """The ``openapi_extra`` of an operation with a form, whose schema FastAPI cannot derive.
+
+    ``options`` says what that part is, ``offsets`` what the answer's offsets refer to.
+    """
+    parts = {
+        "file": {
+            "type": "array",
+            "minItems": 1,
+            "items": {"type": "string", "format": "binary"},
+            "description": _FILE.format(offsets=offsets),
+        },
+        "options": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "description": options,
         },
     }
-}
+    schema = {"type": "object", "required": ["file"], "properties": parts}
+    return {
+        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+    }
 
 
 class _InMemory(MultiPartParser):
@@ -57,7 +54,9 @@ class _InMemory(MultiPartParser):
     spool_max_size = 1 << 62
 
 
-async def read_form(request: Request, most: int) -> tuple[RequestOptions, list[InputDocument]]:
+async def read_form(
+    request: Request, model: type[_Options], most: int
+) -> tuple[_Options, list[InputDocument]]:
     """Parse a form with at most ``most`` files into options and files; raises Problem."""
     parser = _InMemory(
         request.headers,
@@ -85,5 +84,5 @@ async def read_form(request: Request, most: int) -> tuple[RequestOptions, list[I
     if not files or len(fields) > 1:
         raise Problem("bad_form")
     if not fields:
-        return RequestOptions(), files
-    return parsed(fields[0].encode(), RequestOptions, most, ("body", "options")), files
+        return model(), files
+    return parsed(fields[0].encode(), model, most, ("body", "options")), files

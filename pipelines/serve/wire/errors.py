@@ -140,6 +140,7 @@ _KNOWN = {"body", "text", "documents", "model", "labels", "threshold", "threshol
 _KNOWN |= {"deadline_s", "id", "prompt", "image", "url", "query", "path", "header", "key"}
 _KNOWN |= {"options", "guideline", "name", "inline", "definition", "type", "synonyms", "language"}
 _KNOWN |= {"description", "examples", "output", "page_pictures", "offsets", "patient", "names"}
+_KNOWN |= {"pages"}
 _GUIDELINE = "invalid guideline: duplicate label, unknown type, example that does not match its "
 _GUIDELINE += "label, or too large"
 

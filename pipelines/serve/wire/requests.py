@@ -238,25 +238,49 @@ class ExtractRequest(RequestOptions):
         return self
 
 
+_Patient = Annotated[
+    _Name | None,
+    Field(
+        description="The patient's id: all documents of a patient share surrogates and date shift. "
+        "Default: the document's id, and without one its content."
+    ),
+]
+_Names = Annotated[list[_Name], Field(max_length=_MOST_NAMES)]
+_NAMES = (
+    "Names of the patient, relatives or staff: every mention of them is taken, whatever its form."
+)
+
+
 class PatientDocumentIn(DocumentIn):
     """A document to de-identify."""
 
-    patient: _Name | None = Field(
-        None,
-        description="The patient's id: all documents of a patient share surrogates and date shift. "
-        "Default: the document's id, and without one its content.",
-    )
-    names: Annotated[list[_Name], Field(max_length=_MOST_NAMES)] = Field(
-        default_factory=list,
-        description="Names of the patient, relatives or staff: every mention of them is taken, "
-        "whatever its form.",
-    )
+    patient: _Patient = None
+    names: _Names = Field(default_factory=list, description=_NAMES)
 
 
 _PatientDocuments = Annotated[list[PatientDocumentIn], Field(fail_fast=True), Field(min_length=1)]
 
 
-class DeidentifyRequest(_Request):
+class DeidentifyOptions(_Request):
+    """Options of de-identification. What is replaced, and how, is decided by the server's
+    pipeline."""
+
+    pages: bool | None = Field(
+        None,
+        json_schema_extra={"type": "boolean"},
+        description="Also return every image, PDF and DICOM file with its identifiers covered. "
+        "Default: `deidentify.pages` of the server's pipeline.",
+    )
+    offsets: _Offsets = "code_points"
+    deadline_s: _Deadline = None
+
+    @property
+    def options(self) -> RequestOptions:
+        """The options of the extraction that comes first."""
+        return RequestOptions(offsets=self.offsets, deadline_s=self.deadline_s)
+
+
+class DeidentifyRequest(DeidentifyOptions):
     """Documents to de-identify. Give `documents`, or `text` for a single document.
 
     What is replaced, and how, is decided by the server's pipeline.
@@ -277,18 +301,18 @@ class DeidentifyRequest(_Request):
     documents: _PatientDocuments | None = Field(
         None, description="Documents, answered in the same order."
     )
-    offsets: _Offsets = "code_points"
-    deadline_s: _Deadline = None
-
-    @property
-    def options(self) -> RequestOptions:
-        """The options of the extraction that comes first."""
-        return RequestOptions(offsets=self.offsets, deadline_s=self.deadline_s)
 
     @model_validator(mode="after")
     def _either(self) -> DeidentifyRequest:
         _check_documents(self.text, self.documents, self.offsets)
         return self
+
+
+class DeidentifyUploadOptions(DeidentifyOptions):
+    """The `options` of uploaded files to de-identify, which are all of one patient."""
+
+    patient: _Patient = None
+    names: _Names = Field(default_factory=list, description=_NAMES)
 
 
 def _check_documents(

@@ -368,20 +368,30 @@ class CountOut(_Response):
 
 class ResidueOut(_Response):
     """An identifier that the second look found, at [start, end) of the original text; ``by``: the
-    rule or list."""
+    rule, list or model."""
 
-    start: int
-    end: int
+    start: int | None = Field(description="Null if it was read on a covered page.")
+    end: int | None
     category: str
     by: str
+
+
+class CoveredFileOut(_Response):
+    """Pages with their identifiers covered, as a new file: pixels without text and metadata, or
+    DICOM by the basic profile. A picture of several pages or frames is a TIFF."""
+
+    kind: Literal["png", "tiff", "pdf", "dcm"]
+    media_type: str
+    content: str = Field(description="The file, base64-encoded.")
 
 
 class DeidentifiedOut(_Response):
     """A document without its identifiers. Entities and sections have places in the new text.
 
-    ``residue``: the second look found an identifier, and there is no text unless the configuration
-    allows it. ``failed``: it could not be read, or a model failed on it or was cut off, so that it
-    may hold names that nobody found; there is no text.
+    ``residue``: the second look found an identifier in the text or on the covered pages, and there
+    is neither text nor file unless the configuration allows it. ``failed``: it could not be read,
+    its pages could not be covered, or a model failed on it or was cut off, so that it may hold
+    names that nobody found; there is neither text nor file.
     """
 
     id: str
@@ -391,6 +401,9 @@ class DeidentifiedOut(_Response):
     edits: list[EditOut]
     counts: list[CountOut]
     residue: list[ResidueOut]
+    file: CoveredFileOut | None = Field(
+        description="Its covered pages, if the request asked for `pages` and it has any."
+    )
     entities: list[EntityOut]
     sections: list[SectionOut]
     relations: list[RelationOut]

@@ -5,6 +5,7 @@ import re
 import weakref
 from base64 import b64decode
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,14 +13,15 @@ from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 from support.deidentify import SECRET
 
-from actors.config.deidentify import Category, Deidentify, ReplacementPolicy
-from actors.deidentify import Deidentifier, Edit, OffsetMap
+from actors.config.deidentify import MARKS, Category, Deidentify, ReplacementPolicy
+from actors.deidentify import Deidentified, Deidentifier, Edit, OffsetMap
 from actors.deidentify.page_again import page_again
+from actors.deidentify.page_marks import taken_marks
 from actors.deidentify.page_redaction import burnt
 from actors.deidentify.patches import Patch, patches_of
 from actors.deidentify.picture_files import picture_file
 from actors.pages import DecodeLimits, OcrResult, PageSize, Word, open_pages
-from actors.spans import Annotations, Box
+from actors.spans import Annotations, Box, MarkKind, PageMark
 
 # Three frames of 96 x 64 pixels, orange, blue and green, as pillow-heif writes them: nothing that
 # is installed here encodes.
@@ -324,3 +326,71 @@ def _text_pdf(words: bytes) -> bytes:
     at = len(out)
     out += b"xref\n0 7\n0000000000 65535 f \n" + table
     return out + b"trailer<</Size 7/Root 1 0 R/Info 6 0 R>>\nstartxref\n%d\n%%%%EOF" % at
+
+
+class TestMarks:
+    TEXT = "Patient: Jane Doe\nSigned: Jn Dxe\nTake daily with food"
+
+    def _read(self) -> OcrResult:
+        """The second line's last words are a signature, all of the third is written by hand; an
+        empty stamp."""
+        reading = laid_out(self.TEXT)
+        words = {self.TEXT[word.start : word.end]: word.box for word in reading.words}
+
+        def around(first: str, last: str) -> Box:
+            return Box(0, words[first].x0, words[first].y0, words[last].x1, words[last].y1)
+
+        marks = (
+            PageMark(MarkKind.SIGNATURE, around("Jn", "Dxe")),
+            PageMark(MarkKind.HANDWRITING, around("Take", "food")),
+            PageMark(MarkKind.STAMP, Box(0, 600, 200, 700, 300)),
+        )
+        return replace(reading, marks=marks)
+
+    def _done(self, config: Deidentify) -> tuple[Deidentified, list[Patch]]:
+        reading = self._read()
+        marks = taken_marks(reading, config)
+        done = Deidentifier(config).apply(self.TEXT, Annotations(), "p", marks=marks)
+        assert done.text is not None
+        return done, patches_of(reading, done.text, done.map, marks)
+
+    def test_they_are_covered_and_their_words_masked(self) -> None:
+        for preset in ("strict", "safe_harbour"):
+            done, patches = self._done(Deidentify.model_validate({"preset": preset}))
+            assert done.text == "Patient: [NAME]\nSigned: [SIGNATURE]\n[HANDWRITING]"
+            mask = ReplacementPolicy.MASK
+            assert done.counts == dict.fromkeys([(c, mask) for c in (Category.NAME, *MARKS)], 1)
+            assert [one.boxes[0] for one in patches[-3:]] == [m.box for m in self._read().marks]
+            assert not any(one.readable for one in patches)
+
+    def test_a_limited_data_set_keeps_handwriting_and_policies_keep_what_they_say(self) -> None:
+        done, _ = self._done(Deidentify(preset="limited"))
+        assert done.text is not None
+        assert done.text.endswith("[SIGNATURE]\nTake daily with food")
+        keep = dict.fromkeys(MARKS, ReplacementPolicy.KEEP)
+        done, patches = self._done(Deidentify(policies=keep))
+        assert done.text is not None
+        assert done.text.endswith("\nTake daily with food")
+        assert {one.category for one in patches} == {Category.NAME}
+
+    def test_words_that_are_written_may_be_printed_elsewhere(self) -> None:
+        config = Deidentify(preset="strict")
+        done, patches = self._done(config)
+        covered = laid_out("Patient:\nSigned:\nTake daily with food")
+        again = page_again(covered, patches, printed=False)
+        found = Deidentifier(config).page_residue(self.TEXT, done.map.edits, again, ())
+        assert found == ()
+
+    @pytest.mark.parametrize("policy", ["surrogate", "hash", "same_length", "shift"])
+    def test_they_are_masked_or_kept(self, policy: str) -> None:
+        with pytest.raises(ValueError, match="does not apply to it"):
+            Deidentify.model_validate({"policies": {"STAMP": policy}})
+
+    def test_words_outside_part_the_runs(self) -> None:
+        reading = laid_out("one two\nthree four")
+        left = PageMark(MarkKind.STAMP, Box(0, 0, 0, 50, 100))
+        (mark,) = taken_marks(replace(reading, marks=(left,)), Deidentify())
+        assert [reading.text[start:end] for start, end in mark.spans] == ["one", "three"]
+        elsewhere = PageMark(MarkKind.STAMP, Box(1, 0, 0, 50, 100))
+        (mark,) = taken_marks(replace(reading, marks=(elsewhere,)), Deidentify())
+        assert mark.spans == ()

@@ -24,7 +24,7 @@ from support.without_ray import _without_ray  # noqa: F401
 import actors.ocr
 from actors.config import ConfigError
 from actors.pages import open_pages, page_format
-from actors.spans import Document, Extraction, Failure, spanning
+from actors.spans import Box, Document, Extraction, Failure, MarkKind, PageMark, spanning
 from pipelines.batch import finish
 from pipelines.batch.run import RunFailedError, begin_run, drive_run
 from pipelines.config import LoadedPipeline
@@ -369,6 +369,35 @@ def test_images_in_a_changed_file_are_read_again(tmp_path: Path) -> None:
     rows = counterparts(lake.sink)
     assert all(row["page_file"] for row in rows.values())
     assert all(lake.content(row) for row in rows.values())
+
+
+@pytest.mark.parametrize("policy", ["mask", "keep"])
+def test_marks_are_covered_and_images_with_them_are_read_again(
+    tmp_path: Path, reader: type[PaintedReader], policy: str
+) -> None:
+    """No table has the words in a mark, so what is carried over could not be masked."""
+    stamp = PageMark(MarkKind.STAMP, Box(0, 25, 5, 130, 35))
+    reader.marks = {3: [stamp]}
+    lake = Lake(tmp_path)
+    kept = dict.fromkeys(("NAME", "SIGNATURE", "HANDWRITING"), "keep")
+    section = {"pages": False, "policies": {"STAMP": policy, **kept}}
+
+    def enrich(ids: str) -> Pass:
+        table = pa.table({"id": list(ids), "scan": [painted_file([(3, OTHER)])] * len(ids)})
+        pq.write_table(table, lake.source / "scans.parquet")
+        loaded = lake.loaded(section, ids=True)
+        source = loaded.pipeline.source.model_copy(update={"image": "scan"})
+        loaded = replace(loaded, pipeline=loaded.pipeline.model_copy(update={"source": source}))
+        return enrich_once(loaded, Quiet(), nullcontext(), hashing())
+
+    enrich("a")
+    done = enrich("ab")
+    assert done.outcome is not None
+    assert done.outcome.tally.carried.total() == (0 if policy == "mask" else 1)
+    for row in counterparts(lake.sink).values():
+        start = "[STAMP] Weber," if policy == "mask" else "Dr. Anna Weber,"
+        assert row["text"].startswith(start)
+        assert row["original"]["marks"][0]["kind"] == "stamp"
 
 
 def test_plain_files_have_the_pages_of_the_attempts_that_count(

@@ -27,6 +27,7 @@ PATHS = [
     ("POST", "/v1/extract/upload"),
     ("POST", "/v1/extract/stream"),
     ("POST", "/v1/deidentify"),
+    ("POST", "/v1/deidentify/upload"),
     ("GET", "/v1/models"),
     ("GET", "/v1/vocabularies"),
     ("GET", "/healthz"),

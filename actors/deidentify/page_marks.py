@@ -1,0 +1,60 @@
+"""Signatures, stamps and handwriting on pages: masked as a whole, with the words in them.
+
+OCR reads such words badly, so no rule can tell which of them are names.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from actors.config.deidentify import Category, Deidentify, ReplacementPolicy
+from actors.deidentify.findings import Finding, Strength
+from actors.pages import OcrResult, Word
+from actors.spans import Box
+
+
+@dataclass(frozen=True, slots=True)
+class TakenMark:
+    """A mark that the configuration masks, and where in the text the words in it are."""
+
+    category: Category
+    box: Box
+    spans: tuple[tuple[int, int], ...]
+
+    def findings(self) -> Iterator[Finding]:
+        """Its words, as identifiers to take."""
+        for start, end in self.spans:
+            yield Finding(start, end, self.category, "mark", Strength.NAMED)
+
+
+def taken_marks(reading: OcrResult, config: Deidentify) -> tuple[TakenMark, ...]:
+    """The marks of a document's pages, but for those whose policy is ``keep``."""
+    by_page: dict[int, list[Word]] = defaultdict(list)
+    for word in reading.words:
+        by_page[word.box.page].append(word)
+    marks = [(Category(mark.kind.name), mark.box) for mark in reading.marks]
+    return tuple(
+        TakenMark(category, box, tuple(_spans(by_page[box.page], box)))
+        for category, box in marks
+        if config.policy(category) is not ReplacementPolicy.KEEP
+    )
+
+
+def _spans(words: Sequence[Word], area: Box) -> Iterator[tuple[int, int]]:
+    """Runs of words with their middle in the area, as places in the text."""
+    start = end = None
+    for word in words:
+        if _holds(area, word.box):
+            start, end = word.start if start is None else start, word.end
+        elif start is not None and end is not None:
+            yield start, end
+            start = None
+    if start is not None and end is not None:
+        yield start, end
+
+
+def _holds(area: Box, box: Box) -> bool:
+    x, y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
+    return area.x0 <= x <= area.x1 and area.y0 <= y <= area.y1
