@@ -16,7 +16,7 @@ RESULTS: Mapping[str, int] = {
     "engine": 2,
     "gliner": 3,
     "grounding": 1,
-    "linking": 3,
+    "linking": 4,
     "merge": 1,
     "ocr": 7,
     "onnx": 1,

@@ -25,6 +25,7 @@ import pyarrow as pa
 from actors.arrays import Int32Array
 from actors.linking import term_keys
 from actors.linking.grams import grams
+from actors.linking.opposites import opposite
 from actors.linking.substitutes import learn
 from actors.linking.vectors import Encoder, write_vectors
 from actors.linking.vocabulary import Vocabulary, VocabularyError
@@ -169,7 +170,10 @@ class _Names:
         numbers = frozenset(
             at for at, one in enumerate(order.tolist()) if self._spellings[one].isdigit()
         )
-        self._learned = learn(self._concepts(), numbers)
+        spelt = [self._spellings[one] for one in order.tolist()]
+        self._learned = learn(
+            self._concepts(), numbers, lambda left, right: opposite(spelt[left], spelt[right])
+        )
         self._weights = _weights(self._frequency, len(lengths))
         for word, share in self._learned.left_out.items():
             self._weights[word] -= self._weights[word] * min(share, MOST_LEFT_OUT) // 100

@@ -17,6 +17,8 @@ _LEAST_LETTERS = 3
 _CONJUNCTION = r"(?:and/or|and|or|as well as|y|o|et|ou|und|oder|và|hoặc)"
 _LAST = re.compile(rf",?\s+{_CONJUNCTION}\s+|\s*[/&]\s*", re.I)
 _EARLIER = re.compile(rf"{_LAST.pattern}|\s*,\s*", re.I)
+_ALTERNATIVE = re.compile(r"\b(?:or|o|ou|oder|hoặc)\b", re.I)
+_PLURAL = re.compile(r"[^\W\d](?<![su])(?<!i)s$", re.I)
 
 
 def readings(mention: str) -> Iterator[tuple[str, ...]]:
@@ -40,6 +42,11 @@ def readings(mention: str) -> Iterator[tuple[str, ...]]:
                 names = _reading(parts, first[:ahead], last_words[len(last_words) - behind :])
                 if all(sum(map(str.isalnum, name)) >= _LEAST_LETTERS for name in names):
                     yield names
+
+
+def is_several(mention: str) -> bool:
+    """True if a mention that joins names cannot be one: "A or B cancer", "A and B cancers"."""
+    return _ALTERNATIVE.search(mention) is not None or _PLURAL.search(mention) is not None
 
 
 def _reading(parts: list[list[str]], before: list[str], after: list[str]) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from actors.arrays import BoolArray, Float32Array, Int32Array
 from actors.linking import term_keys
-from actors.linking.composite import readings
+from actors.linking.composite import is_several, readings
 from actors.linking.index import VocabularyIndex
 from actors.linking.similar import Similar
 from actors.linking.strengths import in_milligrams
@@ -109,7 +109,8 @@ class Lookup:
         """The best concept of each name that a mention combines, if keys find all of them.
 
         The concept most similar to the whole mention comes first if it is one of them, or has a
-        name with all words of the mention: "breast and ovarian cancer" may also mean a syndrome.
+        name with all words of the mention: "breast and ovarian cancer" may also mean a syndrome,
+        unlike "breast or ovarian cancer".
         """
         score = _SCORES[COMPOSITE]
         if score < threshold:
@@ -121,7 +122,7 @@ class Lookup:
         for hit in self._similar_concepts(stems, 1, threshold):
             if hit.concept in concepts:
                 concepts = (hit.concept, *(one for one in concepts if one != hit.concept))
-            elif self._has_all(hit.concept, stems):
+            elif not is_several(text) and self._has_all(hit.concept, stems):
                 whole, score = [hit], hit.score
         return [*whole, *(Hit(concept, score, COMPOSITE) for concept in concepts)]
 

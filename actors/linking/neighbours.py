@@ -17,6 +17,7 @@ from actors.linking import term_keys
 from actors.linking.build import weight
 from actors.linking.grams import BEGINNING, beginning, grams
 from actors.linking.index import VocabularyIndex
+from actors.linking.opposites import opposite
 from actors.linking.substitutes import FULL
 from actors.linking.sums_by_id import SumsById
 from actors.linking.wordclasses import alike, compound
@@ -34,10 +35,6 @@ MOST_COMPARED = 48
 """Spellings that are compared letter by letter."""
 MOST_REMEMBERED = 1 << 15
 _NONE = np.empty(0, dtype=np.int32)
-_TURNING = (
-    "non", "hyper", "hypo", "anti", "pre", "post", "micro", "macro", "intra", "extra", "inter",
-    "a", "an", "de", "dys", "in", "un",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +98,12 @@ class VocabularyWords:
         words, dice = self._ending_otherwise(stem) if known else self._alike_in_trigrams(stem)
         index = self.index
         found = []
-        own = _prefix(stem)
         for word, shares in zip(words.tolist(), dice.tolist(), strict=True):
             spelling = index.spelling(word)
             similarity = _by_prefix(stem, spelling)
             if not known:
                 similarity = max(similarity, DICE_SHARE * shares // 1000, _misspelt(stem, spelling))
-            if similarity >= LEAST_SIMILARITY and not _opposite(own, spelling):
+            if similarity >= LEAST_SIMILARITY and not opposite(stem, spelling):
                 found.append((word, min(FULL - 5, similarity)))
         return found
 
@@ -161,25 +157,6 @@ def _by_prefix(one: str, other: str) -> int:
     if shared < 4 or shared < short - min(2, 2 * (shared - 4)) or long - shared > 5:
         return 0
     return FULL * 2 * shared // (short + long)
-
-
-def _opposite(one: tuple[str, str], word: str) -> bool:
-    """True if words differ in a prefix that turns the meaning: hypertension, hypotension.
-
-    ``one``: the prefix and the rest of the first.
-    """
-    prefix, rest = one
-    if not word.endswith(rest):
-        return False
-    other_prefix, other_rest = _prefix(word)
-    return prefix != other_prefix and rest == other_rest
-
-
-def _prefix(word: str) -> tuple[str, str]:
-    for prefix in _TURNING:
-        if word.startswith(prefix):
-            return prefix, word[len(prefix) :]
-    return "", word
 
 
 def _misspelt(one: str, other: str) -> int:

@@ -7,17 +7,17 @@ breast* for the pair (cancer, neoplasm), *Marfan syndrome* and *Marfan* for leav
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 MOST_NAMES = 12
 """Names of a concept that are compared, in their order; more add pairs by the square."""
-LEAST_CONCEPTS = 2
+LEAST_CONCEPTS = 4
 """Concepts that must agree."""
 LEAST_SHARE = 0.05
 """Of the concepts that have the rarer word, those that must agree."""
-RARELY, RARE_SIMILARITY = 0.03, 65
+RARELY, RARE_SIMILARITY = 0.06, 65
 """A word that is used in another's place in a smaller share of that one's concepts is not worth
 more: *hysteria* stands for *disorder* in one name, but *disorder* does not say hysteria."""
 FULL = 100
@@ -37,10 +37,15 @@ class Learned:
     left_out: dict[int, int]
 
 
-def learn(concepts: Iterable[Sequence[Sequence[int]]], numbers: frozenset[int]) -> Learned:
+def learn(
+    concepts: Iterable[Sequence[Sequence[int]]],
+    numbers: frozenset[int],
+    opposed: Callable[[int, int], bool] = lambda left, right: False,
+) -> Learned:
     """Learn from concepts, each a list of names as word numbers.
 
-    ``numbers`` are words that are digits: type 1 and type 2 are never the same.
+    ``numbers`` are words that are digits: type 1 and type 2 are never the same. ``opposed``: true
+    for two words that no vote makes substitutes.
     """
     words: Counter[tuple[int, int]] = Counter()
     without: Counter[int] = Counter()
@@ -48,11 +53,15 @@ def learn(concepts: Iterable[Sequence[Sequence[int]]], numbers: frozenset[int]) 
     for names in concepts:
         distinct = list(dict.fromkeys(frozenset(name) for name in names[:MOST_NAMES]))
         seen.update(frozenset[int]().union(*distinct))
+        whole = set(map(frozenset, names))
         votes: set[tuple[int, int]] = set()
         dropped: set[int] = set()
         for first, second in combinations(distinct, 2):
             one, other = sorted((first - second, second - first), key=len)
             if len(one) == 1 and len(other) == 1:
+                if first & second in whole:
+                    # Left out as often: *tactile* and *thermal hypesthesia* are kinds of it.
+                    continue
                 (left,), (right,) = one, other
                 votes.add((min(left, right), max(left, right)))
             elif not one and len(other) == 1:
@@ -63,7 +72,7 @@ def learn(concepts: Iterable[Sequence[Sequence[int]]], numbers: frozenset[int]) 
     for (left, right), count in words.items():
         share = count / min(seen[left], seen[right])
         enough = count >= LEAST_CONCEPTS and share >= LEAST_SHARE
-        if enough and not (left in numbers and right in numbers):
+        if enough and not (left in numbers and right in numbers) and not opposed(left, right):
             similarity = min(FULL - 5, round(FULL * (0.6 + share)))
             for word, instead in ((left, right), (right, left)):
                 often = count >= RARELY * seen[word]

@@ -111,6 +111,14 @@ def test_one_name_with_all_words_stays_first(syndrome: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "mention",
+    ["breast or ovarian cancer", "breast and/or ovarian cancer", "breast and ovarian cancers"],
+)
+def test_several_names_are_no_syndrome(syndrome: Path, mention: str) -> None:
+    assert found(VocabularyIndex(syndrome), mention) == [("A", "composite"), ("B", "composite")]
+
+
 def test_a_defined_short_form_that_joins_names(syndrome: Path) -> None:
     vocabulary = LinkedVocabulary(index=str(syndrome), labels={"Disease": ()})
     given = Annotations(

@@ -116,13 +116,9 @@ def test_several_lists_are_each_of_them(lists: list[list[int]], data: st.DataObj
 
 
 def test_words_are_learned_from_names_that_differ_in_one() -> None:
-    cancer, neoplasm, breast, lung, one, two, syndrome = range(7)
-    concepts = [
-        [[breast, cancer], [breast, neoplasm]],
-        [[lung, cancer], [lung, neoplasm], [lung, neoplasm, syndrome]],
-        [[lung, breast, one], [lung, breast, two], [lung, breast, one, syndrome]],
-        [[breast, one], [breast, two]],
-    ]
+    cancer, neoplasm, one, two, syndrome, *organs = range(9)
+    concepts = [[[organ, cancer], [organ, neoplasm], [organ, cancer, syndrome]] for organ in organs]
+    concepts += [[[organ, cancer, one], [organ, cancer, two]] for organ in organs]
 
     learned = learn(concepts, frozenset({one, two}))
 
@@ -133,10 +129,26 @@ def test_words_are_learned_from_names_that_differ_in_one() -> None:
     assert learned.left_out == {syndrome: 100}
 
 
+def test_kinds_of_a_concept_are_no_substitutes() -> None:
+    tactile, thermal = 0, 1
+    concepts = [[[at], [tactile, at], [thermal, at]] for at in range(2, 6)]
+
+    assert learn(concepts, frozenset()).words == []
+
+
+def test_opposites_are_no_substitutes() -> None:
+    acute, chronic = 0, 1
+    concepts = [[[acute, at], [chronic, at]] for at in range(2, 6)]
+
+    learned = learn(concepts, frozenset(), lambda left, right: {left, right} == {acute, chronic})
+
+    assert learned.words == []
+
+
 def test_a_word_that_is_rarely_used_for_another_is_worth_less() -> None:
     disorder, hysteria = 0, 1
-    rare = [[[disorder, at], [hysteria, at]] for at in (2, 3)]
-    usual = [[[disorder, at]] for at in range(4, 104)]
+    rare = [[[disorder, at], [hysteria, at]] for at in range(2, 6)]
+    usual = [[[disorder, at]] for at in range(6, 106)]
 
     learned = learn([*rare, *usual], frozenset())
 
@@ -159,5 +171,8 @@ def test_terms_of_the_same_stems_are_one_name(tmp_path: Path) -> None:
         assert Lookup(index, Similar(index)).find(term, 1, 0.5)[0].how == "exact"
 
 
-def test_one_vote_is_none() -> None:
-    assert learn([[[0, 1], [0, 2]]], frozenset()).words == []
+def test_three_votes_are_too_few() -> None:
+    concepts = [[[0, at], [1, at]] for at in range(2, 6)]
+
+    assert learn(concepts, frozenset()).words == [(0, 1, 95), (1, 0, 95)]
+    assert learn(concepts[:3], frozenset()).words == []

@@ -1,6 +1,7 @@
 """Which words of a vocabulary stand for a word of a mention."""
 
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 from actors.linking import build_index, gather
 from actors.linking.index import VocabularyIndex
 from actors.linking.neighbours import VocabularyWords
+from actors.linking.opposites import opposite
 from actors.linking.sums_by_id import SumsById
+from actors.linking.term_keys import stem
 from actors.linking.vocabulary import Name
 from actors.linking.wordclasses import compound
 
@@ -50,6 +53,45 @@ def test_the_words_that_stand_for_a_word(
     words: VocabularyWords, stem: str, neighbours: set[str]
 ) -> None:
     assert spelled(words, stem) == neighbours
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("acute", "chronic"),
+        ("left", "right"),
+        ("benign", "malignant"),
+        ("complete", "incomplete"),
+        ("hypertension", "hypotension"),
+        ("familial", "nonfamilial"),
+    ],
+)
+def test_opposites(one: str, other: str) -> None:
+    one, other = stem(one), stem(other)
+
+    assert opposite(one, other)
+    assert opposite(other, one)
+    assert not opposite(one, one)
+
+
+@pytest.mark.parametrize(("one", "other"), [("renal", "kidney"), ("cancer", "neoplasm")])
+def test_words_of_like_meaning_are_no_opposites(one: str, other: str) -> None:
+    assert not opposite(stem(one), stem(other))
+
+
+@pytest.mark.parametrize("mention", ["acute bronchitis", "left pneumonia", "benign lymphoma"])
+def test_a_mention_is_never_linked_by_its_opposite(mention: str, tmp_path: Path) -> None:
+    names = [
+        Name(f"{organ}{at}", f"{word} {organ}".strip(), "list", at)
+        for organ in ("bronchitis", "gastritis", "pneumonia", "effusion", "lymphoma", "glioma")
+        for at, words in enumerate(("", "acute chronic", "left right", "benign malignant"))
+        for word in words.split() or [""]
+    ]
+    index = VocabularyIndex(build_index(gather("x", "1", names), tmp_path))
+
+    found = VocabularyWords(index).neighbours(stem(mention.split()[0])).words
+
+    assert [index.spelling(one) for one in found.tolist()] == [stem(mention.split()[0])]
 
 
 @pytest.mark.parametrize(
