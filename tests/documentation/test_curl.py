@@ -50,11 +50,12 @@ CALLS = [
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The quickstart's server, with the section `deidentify` that its page needs."""
+    """The quickstart's server, with OCR and the section `deidentify` that its page needs."""
     folder = tmp_path_factory.mktemp("curl")
     config = yaml.safe_load((ROOT / "configs/quickstart.yaml").read_text(encoding="utf-8"))
     config["source"]["path"] = str(ROOT / "configs/samples/quickstart")
     config["sink"]["path"] = str(folder / "out")
+    config["ocr"] = {"model": "starter:ocr"}
     config["deidentify"] = {"policies": {"NAME": "surrogate", "DATE": "shift"}}
     path = folder / "pipeline.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
@@ -82,6 +83,7 @@ def test_a_curl_call_of_a_page(
     )
     monkeypatch.setenv("CURL_HOME", str(tmp_path))
     (tmp_path / "note.txt").write_text("Metformin 500 mg twice daily.")
+    shutil.copy(ROOT / "configs/samples/pages/letter-and-scan.pdf", tmp_path / "scan.pdf")
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command],
         cwd=tmp_path,
@@ -91,7 +93,9 @@ def test_a_curl_call_of_a_page(
         timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    if printed:
+    if command.endswith("> scan-clean.pdf"):
+        assert (tmp_path / "scan-clean.pdf").read_bytes().startswith(b"%PDF")
+    elif printed:
         assert done.stdout.strip() == printed
     else:
         (document,) = json.loads(done.stdout)["documents"]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from actors.deidentify.page_again import PageAgain
 
 _AT_ONCE = 2  # documents, whose pages take a core each
-Read = Callable[[Sequence[Document]], Awaitable[Sequence[OcrResult | Failure]]]
+ReadPages = Callable[[Sequence[Document]], Awaitable[Sequence[OcrResult | Failure]]]
 """What OCR reads of images."""
 _MEDIA_TYPES = {
     "png": "image/png",
@@ -64,7 +64,7 @@ class PageCoverer:
         pending: Sequence[PendingDocument],
         releases: list[Release],
         releaser: Releaser,
-        read: Read,
+        read: ReadPages,
     ) -> dict[int, CoveredDocument]:
         """Cover the pages of documents that have a release, and read them again; by index.
 
