@@ -1,27 +1,45 @@
 """The server against the actor in it, against overload, and against a plain FastAPI.
 
-    python benchmarks/serve.py [--peer-python /path/to/python] [--llama-python /path/to/python]
-                               [--seconds 20] [--overload-s 60] [--cache /tmp/medspan-bench]
+    python benchmarks/serve.py [--parts onnx cpu gguf pictures fastapi] [--seconds 20]
+                               [--overload-s 60] [--cache /tmp/medspan-bench]
+                               [--peer-python /path/to/python] [--llama-python /path/to/python]
 
-`medspan serve` with one replica of the starter on one thread, and eight documents a request, of
-300 characters each: a sentence or two, so that seconds hold enough requests for percentiles. The
+Load comes from this process, so it shares the machine with the server. The last line of stdout is
+one JSON document, kept as benchmarks/results/serve.json; parts that are not measured this time stay
+there as they were, each with its date and machine under `measured`.
+
+onnx: `medspan serve` with one replica of the starter on one thread, and eight documents a request,
+of 300 characters each: a sentence or two, so that seconds hold enough requests for percentiles. The
 actor is an Extractor in this process, on one thread, over the same documents; it and the server
-take turns and never run at the same time. Load comes from this process too. The last line of
-stdout is one JSON document, kept as benchmarks/results/serve.json:
+take turns and never run at the same time.
 
     onnx_vs_actor   documents a second of the saturated server over those of the actor
-    p95_beside_long p95 of a short request while documents of a million characters are read one
-                    after the other, over its p95 alone
     goodput_at_3x   answered documents a second at three times the capacity, over the capacity
-    vs_fastapi_hf   the saturated server over a saturated FastAPI with transformers' pipeline, both
-                    with the same fp32 model and all cores: FastAPI's threads run requests side by
-                    side; needs --peer-python with torch, transformers, fastapi
 
-    gguf_vs_engine  prose of 48 tokens by a random-weight model of 155M parameters in Q8_0:
-                    documents a second over HTTP, one a request, over those of the Extractor in
-                    this process
+cpu: CPU milliseconds of the proxy, of the front that it asks, and of the model, for requests of one
+short note that follow one another, and for requests of eight documents. No ratio: see `cpu`.
+
+gguf: prose of 48 tokens by a random-weight model of 155M parameters in Q8_0, one document a
+request.
+
+    gguf_vs_engine  documents a second over HTTP over those of the Extractor in this process
     vs_llama_server the same over llama-cpp-python's own server with the same file and prompts;
                     needs its `server` extra, in this interpreter or in that of --llama-python
+
+pictures: a picture of ten lines a request, read by OCR and then by the starter.
+
+onnx, gguf and pictures: percentiles of the requests one after the other, and in an open loop at
+parts of the capacity, both without and with one huge document beside them that is sent again
+whenever it is answered (a million characters, 1,600 notes, 60 pages).
+
+    NAME_p95_at_half              p95 at half of the capacity, over the median of a lone request
+    NAME_p95_at_half_beside_huge  the same with the huge document beside
+
+fastapi: needs --peer-python with torch, transformers, fastapi.
+
+    vs_fastapi_hf   the saturated server over a saturated FastAPI with transformers' pipeline, both
+                    with the same fp32 model and all cores: FastAPI's threads run requests side by
+                    side
 """
 
 from __future__ import annotations
@@ -35,6 +53,8 @@ import tempfile
 import textwrap
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -44,13 +64,19 @@ import yaml
 from actors import Document, Extractor
 from actors.config import OnnxModel, load_model
 from actors.extractor import Share
-from benchmarks import serve_gguf, serve_load
-from benchmarks.machine import machine
+from benchmarks import serve_gguf, serve_load, serve_pictures
+from benchmarks.machine import RESULTS, machine
 from benchmarks.onnx import STARTER, _folder, abstracts, peer
-from benchmarks.serve_process import LEVELS, PER_REQUEST, ROOT, free_port, medspan, process
+from benchmarks.serve_cpu import cpu_of_requests
+from benchmarks.serve_levels import latency_by_load, ratios
+from benchmarks.serve_process import PER_REQUEST, ROOT, free_port, medspan, members, process
 
 CLIENTS = 8
 CHARACTERS = 300
+LINE = "Metformin 500 mg daily for diabetes, insulin at night.\n"
+RESULT = RESULTS / "serve.json"
+Part = tuple[dict[str, Any], dict[str, float | None]]
+"""What a part measured, and its ratios."""
 
 
 def short(count: int) -> list[str]:
@@ -74,14 +100,10 @@ def actor(model: OnnxModel, texts: list[str], seconds: float) -> float:
 def memory(session: int) -> float:
     """MB that the server's processes hold, without what they share with others."""
     total = 0.0
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if int((folder / "stat").read_text().rsplit(")", 1)[1].split()[3]) != session:
-                continue
+    for folder in members(session):
+        with suppress(OSError):  # it has just ended
             pages = (folder / "statm").read_text().split()
             total += (int(pages[1]) - int(pages[2])) * 4096 / 1e6
-        except (OSError, ValueError):
-            continue
     return total
 
 
@@ -91,20 +113,6 @@ def bodies(texts: list[str], **more: Any) -> serve_load.Bodies:
         {"documents": [{"text": text} for text in texts[i : i + PER_REQUEST]], **more}
         for i in range(0, len(texts) - PER_REQUEST + 1, PER_REQUEST)
     ]
-
-
-def beside_long(url: str, seconds: float) -> dict[str, Any]:
-    """Short requests one after the other, alone and beside documents of a million characters."""
-    short_one: serve_load.Bodies = [{"text": "Metformin 500 mg twice daily for type 2 diabetes."}]
-    long = "Metformin 500 mg daily for diabetes, insulin at night.\n" * 18_500
-    alone = serve_load.closed(url, short_one, 1, seconds)
-    endless: serve_load.Bodies = [{"text": long, "deadline_s": 300}]
-    reading = threading.Thread(target=serve_load.closed, args=(url, endless, 1, seconds + 2))
-    reading.start()
-    time.sleep(2)
-    beside = serve_load.closed(url, short_one, 1, seconds)
-    reading.join()
-    return {"alone": alone.as_dict(), "beside_long": beside.as_dict()}
 
 
 def overload(
@@ -128,8 +136,8 @@ def overload(
     }
 
 
-def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Everything, in the order in which it is reported."""
+def onnx_part(options: argparse.Namespace, folder: Path) -> Part:
+    """The starter behind HTTP, beside its actor, by load and under overload."""
     texts = short(options.documents)
     shipped = load_model(STARTER)
     assert isinstance(shipped, OnnxModel)
@@ -138,42 +146,48 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         serve_load.closed(url, bodies(texts), 2, 3)
         full = serve_load.closed(url, bodies(texts), CLIENTS, options.seconds)
         capacity = full.good_per_s
-        levels = {
-            str(level): serve_load.opened(
-                url, bodies(texts), capacity * level, options.seconds
-            ).as_dict()
-            for level in LEVELS
-        }
-        company = beside_long(url, options.seconds)
+        huge = {"text": LINE * 18_500, "deadline_s": 300}
+        levels = latency_by_load(url, bodies(texts), huge, capacity, options.seconds)
         worst = overload(url, session, texts, 3 * capacity, options.overload_s)
         again = serve_load.closed(url, bodies(texts), CLIENTS, options.seconds / 2)
     alone.append(actor(shipped, texts, options.seconds / 2))
     served = capacity * PER_REQUEST
-    return {
-        "benchmark": "serve",
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine(),
-        "python": platform.python_version(),
+    found = {
         "documents_per_request": PER_REQUEST,
         "clients": CLIENTS,
         "characters_per_document": CHARACTERS,
         "actor_documents_per_s": [round(value, 2) for value in alone],
         "saturated": full.as_dict() | {"documents_per_s": round(served, 2)},
-        "open_loop": levels,
-        "short_requests": company,
+        **levels,
         "overload": worst,
         "after_overload_documents_per_s": round(again.good_per_s * PER_REQUEST, 2),
-        "ratios": {
-            "onnx_vs_actor": served / statistics.mean(alone),
-            "p95_beside_long": company["beside_long"]["p95_s"] / company["alone"]["p95_s"],
-            "goodput_at_3x": worst["good_per_s"] / capacity,
-            "vs_fastapi_hf": None,
-        },
-        "reasons": {},
+    }
+    return found, {
+        "onnx_vs_actor": served / statistics.mean(alone),
+        "goodput_at_3x": worst["good_per_s"] / capacity,
+        **ratios("onnx", levels),
     }
 
 
-def against_fastapi(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+def cpu_part(options: argparse.Namespace, folder: Path) -> Part:
+    """CPU time of a request by process."""
+    with medspan(STARTER, folder) as (url, session):
+        one = cpu_of_requests(url, session, {"text": LINE})
+        eight = cpu_of_requests(url, session, bodies(short(PER_REQUEST))[0], 100)
+    return {"one_note": one, "eight_documents": eight}, {}
+
+
+def gguf_part(options: argparse.Namespace, folder: Path) -> Part:
+    """A language model behind HTTP."""
+    return serve_gguf.measure(options.cache, folder, 2 * options.seconds, options.llama_python)
+
+
+def pictures_part(options: argparse.Namespace, folder: Path) -> Part:
+    """OCR behind HTTP."""
+    return serve_pictures.measure(folder, 2 * options.seconds)
+
+
+def fastapi_part(options: argparse.Namespace, folder: Path) -> Part:
     """The same fp32 model behind medspan and behind FastAPI with transformers' pipeline."""
     texts = short(options.documents)
     shipped = load_model(STARTER)
@@ -194,11 +208,22 @@ def against_fastapi(options: argparse.Namespace, folder: Path) -> dict[str, Any]
         url = f"http://127.0.0.1:{port}/v1/extract"
         serve_load.closed(url, bodies(texts), 1, 3)
         theirs = serve_load.closed(url, bodies(texts), CLIENTS, options.seconds)
-    return {"medspan": ours.as_dict(), "fastapi_hf": theirs.as_dict()}
+    found = {"medspan": ours.as_dict(), "fastapi_hf": theirs.as_dict()}
+    return found, {"vs_fastapi_hf": ours.good_per_s / theirs.good_per_s}
+
+
+PARTS: dict[str, Callable[[argparse.Namespace, Path], Part]] = {
+    "onnx": onnx_part,
+    "cpu": cpu_part,
+    "gguf": gguf_part,
+    "pictures": pictures_part,
+    "fastapi": fastapi_part,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, help="default: all that can run")
     parser.add_argument("--peer-python", help="an interpreter with torch, transformers, fastapi")
     parser.add_argument("--documents", type=int, default=192)
     parser.add_argument("--seconds", type=float, default=20)
@@ -206,25 +231,23 @@ def main() -> None:
     parser.add_argument("--llama-python", help="an interpreter with llama-cpp-python[server]")
     parser.add_argument("--cache", type=Path, default=Path("/tmp/medspan-bench"))
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        result = measure(options, folder)
-        gguf = serve_gguf.measure(options.cache, folder, 2 * options.seconds, options.llama_python)
-        result["ratios"] |= gguf.pop("ratios")
-        result["gguf"] = gguf
-        if options.peer_python is None:
-            reason = "needs an interpreter with torch, transformers and fastapi: --peer-python"
-            result["reasons"]["vs_fastapi_hf"] = reason
-        else:
-            result["fp32"] = against_fastapi(options, folder)
-            ours, theirs = (
-                result["fp32"][name]["good_per_s"] for name in ("medspan", "fastapi_hf")
-            )
-            result["ratios"]["vs_fastapi_hf"] = ours / theirs
-    line = json.dumps(result)
-    (ROOT / "benchmarks/results").mkdir(exist_ok=True)
-    (ROOT / "benchmarks/results/serve.json").write_text(json.dumps(result, indent=1) + "\n")
-    print(line)
+    chosen = options.parts or [p for p in PARTS if p != "fastapi" or options.peer_python]
+    if "fastapi" in chosen and options.peer_python is None:
+        parser.error(
+            "fastapi needs an interpreter with torch, transformers, fastapi: --peer-python"
+        )
+    result = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    for section in ("ratios", "measured"):
+        result.setdefault(section, {})
+    for part in chosen:
+        measured = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine()}
+        with tempfile.TemporaryDirectory() as name:
+            found, ratios_of_part = PARTS[part](options, Path(name))
+        result |= {"benchmark": "serve", "python": platform.python_version(), part: found}
+        result["ratios"] |= ratios_of_part
+        result["measured"][part] = measured
+        RESULT.write_text(json.dumps(result, indent=1) + "\n")  # a later part may fail
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import sys
 import time
 from collections import deque
 from concurrent.futures import Future
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from actors.prompts import chat_template, prompt_format
 from benchmarks import serve_load
 from benchmarks.gguf_peers import sources
 from benchmarks.gguf_work import make_model, make_note
-from benchmarks.serve_process import LEVELS, medspan, process
+from benchmarks.serve_levels import latency_by_load, ratios
+from benchmarks.serve_process import medspan, process
 
 TOKENS, SLOTS, UNDER_WAY = 48, 8, 12
 INSTRUCTION = "Summarise the note for the ward round: problems, treatment, what is to be done next."
@@ -104,31 +106,35 @@ def _llama(python: str, config: GgufModel, notes: list[str], seconds: float) -> 
         return serve_load.closed(url, bodies, 2, seconds)
 
 
-def measure(cache: Path, folder: Path, seconds: float, llama_python: str | None) -> dict[str, Any]:
-    """The part of the result that is about GGUF, with its ratios."""
+def measure(
+    cache: Path, folder: Path, seconds: float, llama_python: str | None
+) -> tuple[dict[str, Any], dict[str, float | None]]:
+    """The part of the result that is about GGUF, and its ratios. ``llama_python``: an interpreter
+    with llama-cpp-python's server; this one if it has it, else the server is left out."""
     cache.mkdir(parents=True, exist_ok=True)
     path = model_file(cache, folder)
     config = GgufModel.model_validate(json.loads(path.read_text()))
     notes = [make_note(i)[0] for i in range(400)]
     engine = [alone(config, notes, seconds / 2)]
+    bodies = [{"text": note} for note in notes]
+    huge = {"text": "\n\n".join(notes * 4)[:1_000_000], "deadline_s": 300}
     with medspan(str(path), folder) as (url, _):
-        bodies = [{"text": note} for note in notes]
         served = serve_load.closed(url, bodies, UNDER_WAY, seconds)
-        levels = {
-            str(level): serve_load.opened(url, bodies, served.good_per_s * level, seconds).as_dict()
-            for level in LEVELS
-        }
+        levels = latency_by_load(url, bodies, huge, served.good_per_s, seconds)
     engine.append(alone(config, notes[::-1], seconds / 2))
-    peer = _llama(llama_python or sys.executable, config, notes, seconds)
-    return {
+    found = {
         "output_tokens": TOKENS,
         "under_way": UNDER_WAY,
         "engine_documents_per_s": [round(value, 3) for value in engine],
         "medspan": served.as_dict(),
-        "open_loop": levels,
-        "llama_cpp_server": peer.as_dict(),
-        "ratios": {
-            "gguf_vs_engine": served.good_per_s / statistics.mean(engine),
-            "vs_llama_server": served.good_per_s / peer.good_per_s,
-        },
+        **levels,
     }
+    compared: dict[str, float | None] = {
+        "gguf_vs_engine": served.good_per_s / statistics.mean(engine),
+        **ratios("gguf", levels),
+    }
+    if llama_python is not None or find_spec("starlette_context"):
+        peer = _llama(llama_python or sys.executable, config, notes, seconds)
+        found["llama_cpp_server"] = peer.as_dict()
+        compared["vs_llama_server"] = served.good_per_s / peer.good_per_s
+    return found, compared

@@ -78,36 +78,52 @@ def opened(url: str, bodies: Bodies, rate: float, seconds: float) -> Outcome:
     return asyncio.run(_opened(url, bodies, rate, seconds))
 
 
-def _http() -> httpx2.AsyncClient:
+def sequence(url: str, body: dict[str, Any], count: int) -> Outcome:
+    """So many requests, one after the other, over one connection."""
+    return asyncio.run(_sequence(url, body, count))
+
+
+def http_client(timeout: float = 120) -> httpx2.AsyncClient:
+    """A client with as many connections as there are requests under way. ``timeout``: seconds."""
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=64)
-    return httpx2.AsyncClient(timeout=120, limits=limits)
+    return httpx2.AsyncClient(timeout=timeout, limits=limits)
 
 
-async def _send(
+async def send(
     http: httpx2.AsyncClient, url: str, body: dict[str, Any], since: float, outcome: Outcome
 ) -> None:
+    """Send a request and record its outcome, with the time from ``since`` (perf_counter)."""
     try:
         status = str((await http.post(url, json=body)).status_code)
     except httpx2.HTTPError as error:
         status = type(error).__name__
-    memory_used = time.perf_counter() - since
+    seconds = time.perf_counter() - since
     outcome.statuses[status] += 1
     if status == "200":
-        outcome.latencies.append(memory_used)
+        outcome.latencies.append(seconds)
     elif status == "429":
-        outcome.refusals.append(memory_used)
+        outcome.refusals.append(seconds)
+
+
+async def _sequence(url: str, body: dict[str, Any], count: int) -> Outcome:
+    outcome, began = Outcome(), time.perf_counter()
+    async with http_client() as http:
+        for _ in range(count):
+            await send(http, url, body, time.perf_counter(), outcome)
+    outcome.seconds = time.perf_counter() - began
+    return outcome
 
 
 async def _closed(url: str, bodies: Bodies, clients: int, seconds: float) -> Outcome:
     ring, spans = itertools.cycle(bodies), []
     answered = [asyncio.Event() for _ in range(clients)]
     over = asyncio.Event()
-    async with _http() as http:
+    async with http_client() as http:
 
         async def client(number: int) -> None:
             while not over.is_set():
                 outcome, sent = Outcome(), time.perf_counter()
-                await _send(http, url, next(ring), sent, outcome)
+                await send(http, url, next(ring), sent, outcome)
                 spans.append((sent, time.perf_counter(), outcome))
                 answered[number].set()
 
@@ -131,12 +147,12 @@ async def _closed(url: str, bodies: Bodies, clients: int, seconds: float) -> Out
 
 async def _opened(url: str, bodies: Bodies, rate: float, seconds: float) -> Outcome:
     outcome, ring, draw = Outcome(), itertools.cycle(bodies), random.Random(0)
-    async with _http() as http:
+    async with http_client() as http:
         began = at = time.perf_counter()
         async with asyncio.TaskGroup() as group:
             while (at := at + draw.expovariate(rate)) - began < seconds:
                 await asyncio.sleep(max(0.0, at - time.perf_counter()))
-                group.create_task(_send(http, url, next(ring), at, outcome))
+                group.create_task(send(http, url, next(ring), at, outcome))
         # To the last answer: what waited at the end counts with the time that it took.
         outcome.seconds = max(seconds, time.perf_counter() - began)
     return outcome

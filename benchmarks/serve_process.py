@@ -12,14 +12,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
-import httpx2
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 PER_REQUEST = 8
-LEVELS = (0.25, 0.5, 0.75, 0.9)
-"""Open load, as parts of the capacity."""
+TICKS = os.sysconf("SC_CLK_TCK")
+"""Clock ticks a second of the CPU times in /proc."""
 
 
 @contextmanager
@@ -48,10 +50,24 @@ def process(
 
 
 def _answers(url: str, statuses: tuple[int, ...]) -> bool:
+    # A client of httpx2 would read the certificates each time, beside a server that starts.
     try:
-        return httpx2.get(url, timeout=30).status_code in statuses
-    except httpx2.HTTPError:
+        with urlopen(url, timeout=30) as answer:
+            return answer.status in statuses
+    except HTTPError as error:
+        return error.code in statuses
+    except OSError:
         return False
+
+
+def members(session: int) -> Iterator[Path]:
+    """The folders in /proc of a session's processes: those of a server and its Ray."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if int((folder / "stat").read_text().rsplit(")", 1)[1].split()[3]) == session:
+                yield folder
+        except (OSError, ValueError):
+            continue  # it has just ended
 
 
 def free_port() -> int:
@@ -61,8 +77,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def medspan(model: str, folder: Path, threads: int = 1) -> Iterator[tuple[str, int]]:
-    """A server with one replica of one model: the URL to post to, and its process id."""
+def medspan(
+    model: str, folder: Path, threads: int = 1, **sections: Any
+) -> Iterator[tuple[str, int]]:
+    """A server with one replica of one model: the URL to post to, and its process id.
+    ``sections``: further ones of the pipeline file."""
     port = free_port()
     config = {
         "name": "benchmark",
@@ -71,6 +90,7 @@ def medspan(model: str, folder: Path, threads: int = 1) -> Iterator[tuple[str, i
         "steps": [{"model": model, "pool": {"num_cpus": threads}}],
         # A queue of about four seconds of work; what comes too late for its deadline is no good.
         "serve": {"limits": {"queue_documents": 16 * PER_REQUEST}},
+        **sections,
     }
     path = folder / "benchmark.yaml"
     path.write_text(yaml.safe_dump(config))

@@ -310,7 +310,14 @@ def benchmarks() -> str:
         out += [f"## {file.stem}", ""]
         if about := _benchmark_docstring(file.stem.partition("-")[0]):
             out += [_escape(about), ""]
-        out += [f"Measured: {_circumstances(result)}.", ""]
+        parts = result.get("measured") or {"": result}
+        out += [
+            f"- {part}: measured {_circumstances(at)}."
+            if part
+            else f"Measured: {_circumstances(at)}."
+            for part, at in parts.items()
+        ]
+        out.append("")
         for part in ("ratios", "scores", "relations", "marks", "forms", "run"):
             rows = list(_numbers(result.get(part) or {}))
             if rows:

@@ -1,5 +1,5 @@
-"""Hooks for Serve's HTTP proxy: its errors in medspan's envelope, and timeouts for slow
-connections.
+"""Hooks for Serve's HTTP proxy: its errors in medspan's envelope, small bodies inside the request,
+and timeouts for slow connections.
 
 Serve calls ``protections`` in each proxy process if the cluster's environment sets
 ``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=pipelines.serve.proxy:protections``.
@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.config import HTTP_PROTOCOLS
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from pipelines.serve.http.carried_body import carry
 from pipelines.serve.http.guard import HEADERS, PROBED
 from pipelines.serve.wire.errors import Problem, envelope
 
@@ -58,7 +59,7 @@ class Envelopes:
             if not rejected:
                 await send(message)
 
-        await self._app(scope, receive, filtered)
+        await self._app(scope, await carry(scope, receive), filtered)
 
 
 async def _unavailable(request_id: str, scope: Scope, receive: Receive, send: Send) -> None:

@@ -48,6 +48,7 @@ class Cluster:
             "PYTHONPATH": str(ROOT),
             "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
             "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
+            "RAY_SERVE_PROXY_USE_GRPC": "1",
         }
         self.environment.pop("RAY_ADDRESS", None)
         self._log = folder / "head.log"

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from grpc.aio import AioRpcError
 from pydantic import Field, TypeAdapter
 from ray import serve
-from ray.exceptions import RayActorError, RayError, TaskCancelledError
+from ray.exceptions import RayActorError, RayError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle
 from starlette.routing import BaseRoute
@@ -36,6 +37,7 @@ from pipelines.serve.answering.models import (
 )
 from pipelines.serve.catalogue import Catalogue
 from pipelines.serve.http.app import create_app
+from pipelines.serve.http.carried_body import carried
 from pipelines.serve.replicas.logs import log_with_serve
 from pipelines.worker.process_health import ProcessMemory
 from pipelines.worker.traces import Tracer
@@ -45,6 +47,13 @@ log = logging.getLogger("ray.serve")
 _FACTS_FOR_S = 5.0  # how long facts of replicas are cached
 _HELD_S = 2.0
 _ATTEMPTS = 3
+_REPLICA_LOST = (RayActorError, DeploymentUnavailableError, AioRpcError)
+_OVER_GRPC: dict[str, Any] = {
+    # Half the CPU time of a call from actor to actor; what is passed needs no cloudpickle.
+    "_by_reference": False,
+    "request_serialization": "pickle",
+    "response_serialization": "pickle",
+}
 
 
 class HostedModels:
@@ -54,7 +63,8 @@ class HostedModels:
         self, handles: Mapping[str, DeploymentHandle], traces: Traces | None = None
     ) -> None:
         self._handles, self._tracer = handles, Tracer(traces)
-        self._streaming = {name: h.options(stream=True) for name, h in handles.items()}
+        self._calls = {name: h.options(**_OVER_GRPC) for name, h in handles.items()}
+        self._streams = {name: h.options(stream=True, **_OVER_GRPC) for name, h in handles.items()}
         self._facts: dict[str, tuple[float, ModelFacts]] = {}
         self._refreshing: dict[str, asyncio.Task[ModelFacts]] = {}
         self._held: dict[str, tuple[float, list[ProcessMemory]]] = {}
@@ -91,23 +101,28 @@ class HostedModels:
         """Stream from a replica, and from another one if it dies. ``repeatable``: also after the
         first event."""
         for attempt in range(1, _ATTEMPTS + 1):
-            response = getattr(self._streaming[model], method).remote(*arguments)
+            response = getattr(self._streams[model], method).remote(*arguments)
             started = False
             try:
                 async for batch in response:
                     started = True
                     yield batch
                 return
-            except (asyncio.CancelledError, GeneratorExit):
+            except GeneratorExit:
                 _cancel(response)
                 raise
-            except BackPressureError:
-                raise QueueFull(model) from None
-            except (RayActorError, DeploymentUnavailableError) as error:
-                log.warning("model %s, attempt %d: %s", model, attempt, type(error).__name__)
+            except asyncio.CancelledError as error:
+                _raise_if_own(error, response)
+                _log_attempt(model, attempt, error)
                 if started and not repeatable:
                     break
-            except (RayError, RayServeException) as error:
+            except BackPressureError:
+                raise QueueFull(model) from None
+            except _REPLICA_LOST as error:
+                _log_attempt(model, attempt, error)
+                if started and not repeatable:
+                    break
+            except Exception as error:  # only its type: gRPC passes on what the replica raised
                 log.error("model %s: %s", model, type(error).__name__)
                 break
         raise ModelUnavailable(f"the model {model} cannot answer")
@@ -174,28 +189,39 @@ class HostedModels:
 
     async def _ask(self, model: str, method: str, *arguments: Any) -> Any:
         for attempt in range(1, _ATTEMPTS + 1):
-            response = getattr(self._handles[model], method).remote(*arguments)
+            response = getattr(self._calls[model], method).remote(*arguments)
             try:
                 return await response
-            except asyncio.CancelledError:
-                _cancel(response)
-                raise
+            except asyncio.CancelledError as error:
+                _raise_if_own(error, response)
+                _log_attempt(model, attempt, error)
             except BackPressureError:
                 raise QueueFull(model) from None
-            except TaskCancelledError:
-                raise ModelUnavailable(f"the model {model} cancelled a request") from None
-            except (RayActorError, DeploymentUnavailableError) as error:
-                log.warning("model %s, attempt %d: %s", model, attempt, type(error).__name__)
-            except (RayError, RayServeException) as error:
+            except _REPLICA_LOST as error:
+                _log_attempt(model, attempt, error)
+            except Exception as error:  # only its type: gRPC passes on what the replica raised
                 log.error("model %s: %s", model, type(error).__name__)
                 break
         raise ModelUnavailable(f"the model {model} cannot answer")
 
 
+def _raise_if_own(error: asyncio.CancelledError, response: Any) -> None:
+    """Cancel the replica's work and raise if this task was cancelled, by a deadline or a
+    disconnect. Otherwise a replica that shuts down cancelled its work and passed that on."""
+    task = asyncio.current_task()
+    if task is None or task.cancelling():
+        _cancel(response)
+        raise error
+
+
+def _log_attempt(model: str, attempt: int, error: BaseException) -> None:
+    log.warning("model %s, attempt %d: %s", model, attempt, type(error).__name__)
+
+
 def _cancel(response: Any) -> None:
-    """Cancel the replica's work after a deadline or disconnect. A response that could not be queued
-    raises its error again when it is cancelled."""
-    with suppress(RayError, RayServeException):
+    """Cancel the replica's work. A response that could not be queued raises its error again when it
+    is cancelled."""
+    with suppress(Exception):
         response.cancel()
 
 
@@ -210,7 +236,7 @@ class SwappableApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Delegate to the current application."""
-        await self.app(scope, receive, send)
+        await self.app(scope, carried(scope, receive), send)
 
     @property
     def routes(self) -> list[BaseRoute]:

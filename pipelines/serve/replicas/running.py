@@ -18,6 +18,7 @@ _ENVIRONMENT = {
     "FORWARDED_ALLOW_IPS": "",
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
     "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
+    "RAY_SERVE_PROXY_USE_GRPC": "1",
 }
 
 
@@ -27,9 +28,8 @@ def prepare() -> None:
     The proxy loads ``pipelines.serve.proxy`` and is checked every second. User code shares one
     event loop with Serve: by default each has its own thread, and every request changes threads
     several times. Handlers here do not block for long (models have their own threads, and large
-    requests are parsed, split and serialised off the loop), so sharing is safe, and a rejected
-    request costs 5 ms less. It has no effect on a cluster that is joined; see
-    configs/deploy/README.md.
+    requests are parsed, split and serialised off the loop), so sharing is safe. The proxy calls the
+    ingress over gRPC. It has no effect on a cluster that is joined; see configs/deploy/README.md.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from grpc import StatusCode
+from grpc.aio import AioRpcError, Metadata
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError
 from starlette.testclient import TestClient
@@ -64,7 +66,7 @@ class Response:
 
     async def _get(self) -> Any:
         answer = self._failed = self._answer()
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         return await answer if asyncio.isfuture(answer) else answer
 
@@ -96,6 +98,29 @@ def test_a_replica_that_dies_is_asked_again_elsewhere_and_not_for_ever() -> None
     with pytest.raises(ModelUnavailable):
         asyncio.run(bad.extract("m", [Document("a", "x")]))
     assert handle.calls == 3
+
+
+UNAVAILABLE = AioRpcError(StatusCode.UNAVAILABLE, Metadata(), Metadata(), "the text of a patient")
+
+
+@pytest.mark.parametrize("died", [UNAVAILABLE, asyncio.CancelledError()], ids=["gone", "stops"])
+def test_a_replica_that_dies_over_grpc_is_asked_again(died: BaseException) -> None:
+    """A replica that shuts down cancels its work, and gRPC passes that on as it is: nobody has
+    cancelled this request."""
+    models, handle = _models([died, ["found"]])
+    found: list[Any] = asyncio.run(models.extract("m", [Document("a", "x")]))
+    assert found == ["found"]
+    assert handle.calls == 2
+    assert not handle.responses[0].cancelled
+
+
+def test_an_error_of_a_replica_is_not_quoted(caplog: pytest.LogCaptureFixture) -> None:
+    """Over gRPC it comes as it was raised, and its message may quote a document."""
+    models, handle = _models([ValueError("the text of a patient")])
+    with pytest.raises(ModelUnavailable) as raised:
+        asyncio.run(models.extract("m", [Document("a", "x")]))
+    assert handle.calls == 1
+    assert "patient" not in caplog.text + str(raised.value)
 
 
 def test_a_full_queue_of_a_model_has_its_own_error() -> None:
