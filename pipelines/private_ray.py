@@ -6,9 +6,11 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
+from typing import Any
 
-from ray._private import ray_constants
+from ray._common.usage.usage_lib import usage_stats_enabled
+from ray._private import parameter, ray_constants, services
 
 _TOKEN = "RAY_AUTH_TOKEN"
 _MODE = "RAY_AUTH_MODE"
@@ -45,6 +47,40 @@ def private_ray() -> Iterator[None]:
         ray_constants.ENABLE_RAY_CLUSTER = joined
         for name in left:
             os.environ.pop(name, None)
+
+
+@contextmanager
+def without_cluster_services() -> Iterator[None]:
+    """Context for ``ray.init`` of a private Ray, in which it does not start what serves clusters.
+
+    Those are the autoscaler's monitor, which has no machines to add, the log monitor, which copies
+    workers' logs to a driver that wants them, and the dashboard, which Ray starts and waits for
+    even if none is wanted, since it sends usage statistics. Each is a Python process of 1 to 2 CPU
+    seconds. Ray has parameters for two of them, which ``ray.init`` does not pass on.
+    """
+    lean = partial(parameter.RayParams, no_monitor=True, include_log_monitor=False)
+    start = services.start_api_server if usage_stats_enabled() else _no_dashboard
+    with replaced(parameter, RayParams=lean), replaced(services, start_api_server=start):
+        yield
+
+
+def _no_dashboard(*_: Any, **__: Any) -> tuple[None, None]:
+    """As Ray's, where the dashboard could not be started: no address and no process."""
+    return None, None
+
+
+@contextmanager
+def replaced(owner: Any, **values: Any) -> Iterator[None]:
+    """Context with other values of names of a module or class of Ray's. Raises KeyError for a name
+    that it does not have: Ray was upgraded, and what the replacement is for must be looked at."""
+    before = {name: vars(owner)[name] for name in values}
+    for name, value in values.items():
+        setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(owner, name, value)
 
 
 @cache

@@ -16,7 +16,7 @@ import ray
 
 from actors.config import ConfigError
 from actors.memory import cores
-from pipelines.private_ray import private_ray
+from pipelines.private_ray import private_ray, without_cluster_services
 
 log = logging.getLogger(__name__)
 # If actors hold all CPUs, Ray kills workers that are idle for a second and starts new ones for the
@@ -32,6 +32,12 @@ _KEEPALIVE = {
 }
 
 _START_ATTEMPTS = 3
+_private = threading.Event()
+
+
+def is_private() -> bool:
+    """True while this process runs a Ray that `cluster` has started for it alone."""
+    return _private.is_set()
 
 
 @contextmanager
@@ -57,6 +63,8 @@ def cluster(address: str | None = None, num_gpus: int | None = None) -> Iterator
         else:
             private.enter_context(private_ray())
             _start(num_gpus)
+            _private.set()
+            private.callback(_private.clear)
         # ray.init replaces a scheduler's SIGTERM handler, so restore it.
         if callable(handler) and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)
@@ -82,7 +90,7 @@ def _start(num_gpus: int | None) -> None:
     # process, so `medspan -v` and the environment can raise it.
     level = "warning" if log.isEnabledFor(logging.INFO) else "fatal"
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", level)
-    with _buffered_stderr():
+    with _buffered_stderr(), without_cluster_services():
         for attempt in range(1, _START_ATTEMPTS + 1):
             try:
                 ray.init(

@@ -17,8 +17,6 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-import botocore.exceptions
-import botocore.session
 import fsspec.config
 from pydantic import Field, JsonValue, field_validator
 
@@ -53,7 +51,7 @@ def store_errors() -> Iterator[None]:
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in _CLIENTS or isinstance(error, OSError):
             raise
-        if isinstance(error, botocore.exceptions.NoCredentialsError):
+        if type(error).__name__ == "NoCredentialsError":  # botocore's
             raise StoreError(f"the object store: {_NO_CREDENTIALS}") from error
         # botocore's messages name endpoints and buckets only; other clients' may hold anything.
         known = type(error).__module__.startswith("botocore")
@@ -177,6 +175,9 @@ def _options_of(schemes: Iterable[str]) -> dict[str, JsonValue]:
 
 
 def _delta_s3(s3: S3) -> dict[str, str]:
+    import botocore.exceptions  # a fifth of a second, in every process
+    import botocore.session
+
     # botocore resolves profiles and roles, as it does for fsspec, so both clients agree.
     session = botocore.session.Session(profile=s3.profile)
     endpoint = s3.endpoint or os.environ.get("AWS_ENDPOINT_URL", "")

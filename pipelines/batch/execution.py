@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, Protocol
 
 from pipelines.batch.graph import RunWork, build_dataset
+from pipelines.batch.one_node import on_one_node
 from pipelines.batch.stall import rows_until_stalled
 from pipelines.capacity.placement import place, resolve_gpus
 from pipelines.config import LoadedPipeline
+from pipelines.ray_cluster import is_private
 
 
 class Execution(Protocol):
@@ -33,4 +36,5 @@ class OnRay:
 
     def rows(self, work: RunWork) -> Generator[dict[str, Any], None, None]:
         """As Execution.rows; raises StalledError if no unit finishes for too long."""
-        return rows_until_stalled(build_dataset(work))
+        with on_one_node() if is_private() else nullcontext():
+            yield from rows_until_stalled(build_dataset(work))

@@ -2,7 +2,8 @@
 
 Ray only sees progress when a unit moves from one stage to the next. Stage actors report what they
 do within a unit (steps, which are a batch of windows, a page or a piece of generated text, and
-finished documents) to one small Ray actor, which the driver polls during the execution.
+finished documents) to one small Ray actor, which the driver polls during the execution. The driver
+starts it after a while: its process would take two CPU seconds from the start of a run.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Event, Lock, Thread
 from typing import Any
 from weakref import WeakValueDictionary
@@ -22,6 +23,7 @@ from ray.data import DataContext
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 
 _EVERY_S = 2.0
+_AFTER_S = 10.0  # of an execution, or a quarter of the time after which it counts as stalled
 _BUSY_S_PER_MB = 120.0  # CPU seconds: minutes for a book, seconds for a unit of notes
 _LEAST_BUSY = 0.02  # share of a CPU: a loaded machine gives little, a waiting process takes less
 
@@ -69,18 +71,37 @@ class _Counter:
         return self._steps, self._documents
 
 
+class _NamedCounter:
+    """Finds the counter of a run by its name; it is pickled to the actors."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._handle: Any = None
+
+    def __reduce__(self) -> tuple[type[_NamedCounter], tuple[str]]:
+        return _NamedCounter, (self._name,)
+
+    def __call__(self) -> Any:
+        """The actor's handle; None before the driver has started it."""
+        if self._handle is None:
+            with suppress(ValueError):
+                self._handle = ray.get_actor(self._name)
+        return self._handle
+
+
 class Pulse:
     """The progress callbacks of a stage; it is pickled to the actors. It reports at most every two
-    seconds, so it may be called for every token."""
+    seconds, so it may be called for every token. ``counter`` returns the actor that it reports to,
+    or None, and is asked again at the next report."""
 
-    def __init__(self, counter: Any, stage: int = 0) -> None:
+    def __init__(self, counter: Callable[[], Any], stage: int = 0) -> None:
         self._counter, self._stage = counter, stage
         self._lock = Lock()
         self._last = 0.0
         self._steps = 0
         self._documents: dict[tuple[str, int], int] = {}
 
-    def __reduce__(self) -> tuple[type[Pulse], tuple[Any, int]]:
+    def __reduce__(self) -> tuple[type[Pulse], tuple[Callable[[], Any], int]]:
         return Pulse, (self._counter, self._stage)
 
     def of(self, stage: int) -> Pulse:
@@ -138,15 +159,16 @@ class Pulse:
         now = time.monotonic()
         if now - self._last >= _EVERY_S:
             self._last = now
-            self._counter.add.remote(self._steps, dict(self._documents))
-            self._steps = 0
+            if (counter := self._counter()) is not None:
+                counter.add.remote(self._steps, dict(self._documents))
+                self._steps = 0
 
 
 class NoPulse(Pulse):
     """Progress that nobody asks for."""
 
     def __init__(self) -> None:
-        super().__init__(None)
+        super().__init__(lambda: None)
 
     def __reduce__(self) -> tuple[type[NoPulse], tuple[()]]:  # type: ignore[override]
         return NoPulse, ()
@@ -160,16 +182,22 @@ def watched(context: DataContext, observer: Observer) -> Pulse:
     abort them. The caller keeps a reference to ``observer`` as long as it wants updates."""
     key = secrets.token_hex(8)
     _observers[key] = observer
-    counter: Any = ray.remote(num_cpus=0)(_Counter).remote()
+    name = f"medspan-pulse-{key}"
+    after = min(_AFTER_S, context.execution_no_progress_timeout_s / 4)
 
     class Watch(ExecutionCallback):  # type: ignore[misc]
         def __init__(self) -> None:
+            self._counter: Any = None
             self._seen: Any = (0, {})
             self._pending: Any = None
-            self._last = 0.0
+            self._began = self._last = time.monotonic()
 
         def on_execution_step(self, executor: Any) -> None:
             """Check the last reply, if it has arrived, and poll again; never blocks."""
+            if self._counter is None:
+                if time.monotonic() - self._began < after:
+                    return
+                self._counter = ray.remote(num_cpus=0)(_Counter).options(name=name).remote()
             if self._pending is not None and ray.wait([self._pending], timeout=0)[0]:
                 try:
                     seen = ray.get(self._pending)
@@ -185,7 +213,9 @@ def watched(context: DataContext, observer: Observer) -> Pulse:
             if self._pending is None and time.monotonic() - self._last >= _EVERY_S:
                 self._last = time.monotonic()
                 ended = _observer_of(key).ended
-                self._pending = counter.count.remote({ended.popleft() for _ in range(len(ended))})
+                self._pending = self._counter.count.remote(
+                    {ended.popleft() for _ in range(len(ended))}
+                )
 
     context.custom_execution_callback_classes = [Watch]
-    return Pulse(counter)
+    return Pulse(_NamedCounter(name))

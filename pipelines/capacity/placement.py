@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 import ray
-from ray.autoscaler.sdk import request_resources
 
 from actors.config import ConfigError
 from pipelines.capacity.fractions import on_cpu, resolve_fraction, smallest_gpu
@@ -124,6 +123,8 @@ def _await_resources(
     deadline = time.monotonic() + timeout_s
     if available() or not timeout_s:
         return
+    from ray.autoscaler.sdk import request_resources  # a tenth of a second, for nothing elsewhere
+
     log.warning("waiting for the cluster to scale up to min_actors")
     request_resources(bundles=bundles)
     while not available() and time.monotonic() < deadline:

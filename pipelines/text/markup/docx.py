@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping
 from posixpath import dirname, join, normpath
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-import mammoth
 from defusedxml.ElementTree import fromstring
 
 from pipelines.text.errors import BadMarkupError
@@ -210,6 +209,8 @@ def _as_document(
 
 def _read(parts: Mapping[str, bytes], instead: Mapping[str, bytes]) -> Visible:
     """The text of the main document, with some parts replaced."""
+    import mammoth  # a tenth of a second, in every process that reads documents
+
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for name, part in {**parts, **instead}.items():

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from pipelines.batch import pulse
-from pipelines.batch.pulse import Pulse, _Counter
+from pipelines.batch.pulse import Pulse, _Counter, _NamedCounter
 from pipelines.cli.run_display import Bar
 from pipelines.runs.tally import Tally
 
@@ -24,6 +24,10 @@ class Remote:
     def __init__(self) -> None:
         self.counter = _Counter()
         self.add = self
+        self.started = True
+
+    def __call__(self) -> Remote | None:
+        return self if self.started else None
 
     def remote(self, steps: int, documents: dict[tuple[str, int], int]) -> None:
         self.counter.add(steps, documents)
@@ -71,9 +75,22 @@ def test_reports_are_rare_and_the_last_one_of_a_unit_is_not_lost(
     assert remote.counter.count(()) == (100, {("u1", 0): 100})
 
 
+def test_nothing_is_lost_before_the_counter_has_started(remote: Remote) -> None:
+    remote.started = False
+    made = Pulse(remote)
+    for _ in range(3):
+        made()
+        made.finish_document("u1")
+    assert remote.counter.count(()) == (0, {})
+    remote.started = True
+    made()
+    assert remote.counter.count(()) == (4, {("u1", 0): 3})
+
+
 def test_a_pulse_survives_pickling() -> None:
-    made: Any = pickle.loads(pickle.dumps(Pulse(None, 3)))
+    made: Any = pickle.loads(pickle.dumps(Pulse(_NamedCounter("pulse"), 3)))
     assert made._stage == 3
+    assert made._counter._name == "pulse"
 
 
 def test_the_bar_moves_within_a_unit_and_never_back() -> None:

@@ -24,7 +24,9 @@ from pipelines.pool import Pool
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Requests to the autoscaler."""
     found: list[Any] = []
-    monkeypatch.setattr(placement, "request_resources", lambda bundles: found.extend(bundles))
+    monkeypatch.setattr(
+        "ray.autoscaler.sdk.request_resources", lambda bundles: found.extend(bundles)
+    )
     monkeypatch.setattr(placement, "_POLL_SECONDS", 0.0)
     return found
 
