@@ -9,7 +9,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from tempfile import TemporaryFile
 
 import ray
@@ -41,11 +41,14 @@ def is_private() -> bool:
 
 
 @contextmanager
-def cluster(address: str | None = None, num_gpus: int | None = None) -> Iterator[None]:
+def cluster(
+    address: str | None = None, num_gpus: int | None = None, serving: bool = False
+) -> Iterator[None]:
     """Connect to Ray while the block runs; afterwards a private one is shut down.
 
     ``address`` as in ray.init. Without it, and without RAY_ADDRESS (which ``ray job submit`` sets),
-    Ray starts on this machine only; ``num_gpus`` declares logical GPUs.
+    Ray starts on this machine only; ``num_gpus`` declares logical GPUs. Without ``serving`` it
+    starts only what a run needs.
     """
     if ray.is_initialized():
         yield
@@ -62,7 +65,7 @@ def cluster(address: str | None = None, num_gpus: int | None = None) -> Iterator
             _join(address)
         else:
             private.enter_context(private_ray())
-            _start(num_gpus)
+            _start(num_gpus, serving)
             _private.set()
             private.callback(_private.clear)
         # ray.init replaces a scheduler's SIGTERM handler, so restore it.
@@ -84,13 +87,13 @@ def _join(address: str) -> None:
         ) from error
 
 
-def _start(num_gpus: int | None) -> None:
+def _start(num_gpus: int | None, serving: bool) -> None:
     # The core worker prints a false alarm about every Ray Data actor pool on stderr
     # (ray-project/ray issue 53727). This level silences it. It also hides why Ray kills a
     # process, so `medspan -v` and the environment can raise it.
     level = "warning" if log.isEnabledFor(logging.INFO) else "fatal"
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", level)
-    with _buffered_stderr(), without_cluster_services():
+    with _buffered_stderr(), nullcontext() if serving else without_cluster_services():
         for attempt in range(1, _START_ATTEMPTS + 1):
             try:
                 ray.init(

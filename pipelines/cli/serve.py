@@ -48,7 +48,7 @@ def serve(
     console = Console(stderr=True, highlight=False)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     prepare()
-    with cluster(address):
+    with cluster(address, serving=True):
         try:
             start(catalogue, host, port)
             shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
