@@ -46,6 +46,8 @@ class Category(StrEnum):
     HOSPITAL = "HOSPITAL"
     ORGANIZATION = "ORGANIZATION"
     PROFESSION = "PROFESSION"
+    DEMOGRAPHIC = "DEMOGRAPHIC"
+    """Race, origin, nationality, religion, sexual orientation, marital status."""
     SIGNATURE = "SIGNATURE"
     """Of a page, with the words that OCR reads in it; so are stamps and handwriting."""
     STAMP = "STAMP"
@@ -81,7 +83,9 @@ KEYED = frozenset({ReplacementPolicy.SURROGATE, ReplacementPolicy.HASH, Replacem
 _ONLY = {
     ReplacementPolicy.SHIFT: {Category.DATE},
     ReplacementPolicy.GENERALISE: {Category.DATE, Category.AGE, Category.ZIP},
-    ReplacementPolicy.SURROGATE: set(Category) - MARKS - {Category.DATE, Category.AGE},
+    ReplacementPolicy.SURROGATE: set(Category)
+    - MARKS
+    - {Category.DATE, Category.AGE, Category.DEMOGRAPHIC},
     ReplacementPolicy.SAME_LENGTH: set(Category) - MARKS,
     ReplacementPolicy.HASH: set(Category) - MARKS,
 }
@@ -97,6 +101,7 @@ _PRESETS: dict[Preset, dict[Category, ReplacementPolicy]] = {
         Category.STATE: ReplacementPolicy.KEEP,
         Category.COUNTRY: ReplacementPolicy.KEEP,
         Category.PROFESSION: ReplacementPolicy.KEEP,
+        Category.DEMOGRAPHIC: ReplacementPolicy.KEEP,
     },
     "strict": _MASK_ALL,
     # 45 CFR 164.514(e): towns, ZIP codes, dates and ages may stay. Signatures and stamps are names.
@@ -110,6 +115,7 @@ _PRESETS: dict[Preset, dict[Category, ReplacementPolicy]] = {
             Category.STATE,
             Category.COUNTRY,
             Category.PROFESSION,
+            Category.DEMOGRAPHIC,
             Category.HANDWRITING,
         ),
         ReplacementPolicy.KEEP,
@@ -156,6 +162,8 @@ _LABELS: dict[str, Category] = {
         "location_hospital",
         Category.ORGANIZATION: "organization organisation company institution org "
         "location_organization institucion",
+        Category.DEMOGRAPHIC: "race ethnicity ethnic_group race_ethnicity nationality religion "
+        "marital_status",
         Category.PROFESSION: "profession occupation job profesion",
     }.items()
     for name in names.split()

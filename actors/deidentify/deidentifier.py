@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from actors.deidentify.page_marks import TakenMark
 
 _WORD = re.compile(r"[^\W_]+")
+_FILLERS = "xqjkvz"
+_NEAR = 12  # characters within which a replacement stands beside a word
 _SURE = 0.5  # score from which a model's name in small letters counts, too
 _TELLING = 4  # letters or digits from which a value, such as a date or a number, is looked for
 
@@ -202,9 +204,9 @@ class Deidentifier:
         """Yield what the rules find outside the edits. Replaced values are hidden from them as
         placeholders of the same shape: any word after a surrogate given name would look like a
         surname, and with no placeholder a title would look like a name."""
-        parts, at = [], 0
+        parts, at, letter = [], 0, _filler(text)
         for edit in offsets.edits:
-            parts += [text[at : edit.start], _shape(text[edit.start : edit.end])]
+            parts += [text[at : edit.start], _shape(text[edit.start : edit.end], letter)]
             at = edit.end
         shaped = "".join([*parts, text[at:]])
         again = [*self._detector.find(shaped)]
@@ -218,10 +220,18 @@ class Deidentifier:
                 yield Residue(start, end, finding.category, finding.by)
 
 
-def _shape(value: str) -> str:
-    """As many characters: digits become 0, letters x or X."""
+def _filler(text: str) -> str:
+    """A letter that the text does not double: beside the shape of a name, "xx" would be a mention
+    of it."""
+    lower = text.lower()
+    return next((letter for letter in _FILLERS if 2 * letter not in lower), _FILLERS[0])
+
+
+def _shape(value: str, letter: str) -> str:
+    """As many characters: digits become 0, letters the given one, small or capital."""
     return "".join(
-        "0" if c.isdigit() else ("X" if c.isupper() else "x") if c.isalpha() else c for c in value
+        "0" if c.isdigit() else (letter.upper() if c.isupper() else letter) if c.isalpha() else c
+        for c in value
     )
 
 
@@ -244,13 +254,21 @@ def _is_outside(text: str, offsets: OffsetMap, finding: Finding, doubtful: bool)
     """True if a letter or digit of the finding stands in no edit. Words that identify nobody do not
     count: a model may say "Dr. [NAME]", or "[NAME].\\nEdad". ``doubtful``: nor do words in small
     letters."""
-    replaced = [(e.new_start, e.new_end) for e in offsets.edits_in_new(finding.start, finding.end)]
+    edits = offsets.edits_in_new(finding.start - _NEAR, finding.end + _NEAR)
+    replaced = [(edit.new_start, edit.new_end) for edit in edits]
     taken = {i for start, end in replaced for i in range(start, end)}
-    words = _WORD.finditer(text, finding.start, finding.end)
+
+    def is_beside(word: re.Match[str]) -> bool:
+        gaps = (
+            (end, word.start()) if end <= word.start() else (word.end(), start)
+            for start, end in replaced
+        )
+        return any(_WORD.search(text, *gap) is None for gap in gaps)
+
     return any(
         not taken.issuperset(range(*word.span()))
-        for word in words
-        if not identifies_nobody(word, finding.category, doubtful)
+        and not identifies_nobody(word, finding.category, doubtful, is_beside(word))
+        for word in _WORD.finditer(text, finding.start, finding.end)
     )
 
 

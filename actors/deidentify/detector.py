@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from actors.config.deidentify import Category, Deidentify, ReplacementPolicy
 from actors.deidentify.ages import find_ages
 from actors.deidentify.dates import Dates
+from actors.deidentify.demographics import find_demographics
 from actors.deidentify.findings import Finding, FindingIndex, Strength, disjoint, without_weaker
 from actors.deidentify.identifiers import Identifiers
 from actors.deidentify.labelled_fields import find_fields
@@ -56,6 +57,7 @@ class Detector:
             if not any(sure.overlapping(field.start, field.end)):
                 yield field
         yield from find_ages(text)
+        yield from find_demographics(text)
         yield from self._names.find(text)
         yield from self._places.find(text)
         yield from self._terms.find(text)

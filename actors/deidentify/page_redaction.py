@@ -52,6 +52,8 @@ def burnt(
         nonlocal count
         # Every page is rendered, also where the text layer was read: boxes are measured alike.
         for page in open_pages(content, replace(limits, text_layer=False), cancelled):
+            if cancelled():
+                return
             assert page.picture is not None  # without a text layer there is nothing else
             image = Image.fromarray(page.picture[:, :, ::-1].copy())
             for patch in patches:

@@ -67,7 +67,19 @@ _POSTAL = (
     r"\b[A-Z]{2}\s(?P<zip>\d{5}(?:-\d{4})?)\b",
     r"(?:\b[Ww]h\.?:?|\b[Ww]ohnhaft:?|\b(?:Adresse|Anschrift):?)(?: in)?\s{1,3}(?P<zip>\d{4})"
     r"(?=[^\S\n]{1,2}[A-ZÀ-Þ][\wäöüß]{2})",
-    rf"\b(?P<zip>(?:A|D|CH|E|F|DE|AT|ES|FR)-\d{{4,5}})(?={_GAP}[A-ZÀ-Þ])",
+    r"\b(?P<zip>(?:A|B|D|E|F|I|L|N|AT|BE|CH|DE|DK|ES|FI|FR|IT|NL|NO|PL)-\d{4,5}(?:[ ][A-Z]{2})?)"
+    rf"(?={_GAP}[A-ZÀ-Þ])",
+    rf"\b(?P<zip>(?:SE?|CZ|SK|GR)-\d{{3}}[ ]\d\d)(?={_GAP}[A-ZÀ-Þ])",
+    # Poland, the Netherlands; Sweden and its like after a street.
+    rf"(?<![\w.,/-])(?P<zip>\d\d-\d{{3}}|(?!19|20)\d{{4}}[ ][A-Z]{{2}})(?={_GAP}[A-ZÀ-Þ][\w]{{2}})",
+    rf"\w[ ]\d{{1,4}}[a-z]?,\s(?P<zip>\d{{3}}[ ]\d\d)(?={_GAP}[A-ZÀ-Þ][\w]{{2}})",
+    # After a town: London SW1A1AA; somebody lives in Boston, 02115.
+    rf"{_CAP},?{_GAP}(?P<zip>[A-Z]{{1,2}}\d[A-Z\d]?\d[A-Z]{{2}})(?=[^\S\n]{{0,2}}(?:[.,;?!)]|\n|$))",
+    r"(?<!\w)(?i:lives?|lived|living|resid(?:es?|ed|ing|ent)|moved|moving|born|based|located|staying"
+    r"|vive|reside|residente|wohnt|wohnhaft|habite|demeurant)"
+    rf"{_GAP}(?:in|at|to|of|en|à|nach){_GAP}{_NAME},?[ -]{{1,3}}(?P<zip>\d{{5,6}}(?:-\d{{4}})?)"
+    r"(?![\w.,-]\w)",
+    r"(?<!\w)(?i:pin[ ]?code)[^\S\n]?:?[^\S\n]?(?P<zip>\d{3}[ ]?\d{3})(?!\w)",
     r"(?<![\w.,/-])(?P<zip>\d{5})(?=[^\S\n]{0,2}[,.-]?[^\S\n]{0,2}(?!Mg|UI)[A-ZÀ-Þ][\wäöüß]{2})",
     r"\b(?P<zip>[A-Z]{1,2}\d[A-Z\d]?\s\d[A-Z]{2})\b",
 )
@@ -94,7 +106,8 @@ _BLOCK = re.compile(
     rf"(?:{_FLAT}|(?m:^)[^\n]{{3,60}}{_GAP}\d{{1,5}}[a-zA-Z]?|(?m:^)[^\S\n]{{0,8}}\d{{1,5}}{_GAP}[^\n]{{3,60}})"
     r"[^\S\n]{0,4},?\n(?:[^\S\n]{0,8}[^\W\d][^\d\n]{1,40}\n){0,3}"
     rf"[^\S\n]{{0,8}}(?:[^\W\d][^\d\n]{{1,40}},?{_GAP})?"
-    rf"(?P<zip>{_CODE}|\d{{3}})(?=[^\S\n]{{0,4}}[.,?!]?(?:\n|$))"
+    rf"(?:(?P<zip>{_CODE}|\d{{3}})(?=[^\S\n]{{0,4}}(?:[A-Z]{{2}}[^\S\n]{{0,4}})?[.,?!]?(?:\n|$))"
+    rf"|(?P<first>{_CODE})(?={_GAP}[A-ZÀ-Þ][^\d\n]{{2,40}}(?:\n|$)))"
 )
 # The same on one line: "12 Elm Street Apt. 4, Old Town, NS 06230".
 _LINE = re.compile(
@@ -103,7 +116,7 @@ _LINE = re.compile(
 )
 _NO_YEAR = r"(?!(?:19|20)\d\d(?![\w-]))"
 _AFTER_COUNTRY = re.compile(
-    rf"[.,]?\s{{1,6}}{_NO_YEAR}(?P<zip>{_CODE})(?=[^\S\n]{{0,2}}(?:[.,;?!)]|\n|$))"
+    rf"[.,]?\s{{1,6}}{_NO_YEAR}(?P<zip>{_CODE}|\d{{6}})(?=[^\S\n]{{0,2}}(?:[.,;?!)]|\n|$))"
 )
 _ZIP_BEFORE_COUNTRY = re.compile(rf"(?<![\w.,/-]){_NO_YEAR}(?P<zip>{_CODE}),\s{{1,4}}$")
 
@@ -112,7 +125,7 @@ class PlaceFinder:
     """Finds parts of addresses, institutions and countries."""
 
     def __init__(self, languages: tuple[DeidentifyLanguage, ...]) -> None:
-        self._states = _states()
+        self._states, self._after_state = _states(), _after_state()
         self._countries, self._towns = _countries(languages), _towns(languages)
 
     def find(self, text: str) -> Iterator[Finding]:
@@ -132,7 +145,10 @@ class PlaceFinder:
                     yield Finding(*town.span("town"), Category.CITY, "zip")
         for pattern in (_BLOCK, _LINE):
             for match in pattern.finditer(text):
-                yield Finding(*match.span("zip"), Category.ZIP, "address")
+                group = match.lastgroup or "zip"
+                yield Finding(*match.span(group), Category.ZIP, "address")
+        for match in self._after_state.finditer(text):
+            yield Finding(*match.span("zip"), Category.ZIP, "zip", Strength.NAMED)
         for match in _ADDRESS.finditer(text):
             yield Finding(*match.span("street"), Category.STREET, "field", Strength.NAMED)
         for match in _VISITED.finditer(text):
@@ -169,6 +185,12 @@ _POSTAL_PATTERNS = _compiled(_POSTAL)
 @cache
 def _states() -> frozenset[str]:
     return frozenset(faker_list("address", "en_US", "states_abbr"))
+
+
+@cache
+def _after_state() -> re.Pattern[str]:
+    names = "|".join(map(re.escape, sorted(faker_list("address", "en_US", "states"))))
+    return re.compile(rf"(?<!\w)(?:{names}),?{_GAP}(?P<zip>\d{{5}}(?:-\d{{4}})?)(?![\w.,-]\w)")
 
 
 # Faker's lists of real places; its other towns are made up.

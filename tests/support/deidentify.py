@@ -24,7 +24,9 @@ def everything(*languages: DeidentifyLanguage) -> Deidentify:
 
 def surrogates(*languages: DeidentifyLanguage, **more: object) -> Deidentify:
     """Surrogates where they are possible, dates shifted."""
-    policies = dict.fromkeys(set(Category) - MARKS, ReplacementPolicy.SURROGATE) | {
+    policies = dict.fromkeys(
+        set(Category) - MARKS - {Category.DEMOGRAPHIC}, ReplacementPolicy.SURROGATE
+    ) | {
         Category.DATE: ReplacementPolicy.SHIFT,
         Category.AGE: ReplacementPolicy.GENERALISE,
     }

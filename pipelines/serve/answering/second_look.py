@@ -11,7 +11,7 @@ from pipelines.serve.answering.covered_pages import CoveredDocument
 from pipelines.serve.answering.deidentify_answer import KnownPatient
 from pipelines.serve.answering.pending import PendingDocument
 
-Extract = Callable[[Sequence[Document]], Awaitable[Sequence[Sequence[Extraction]]]]
+ExtractAll = Callable[[Sequence[Document]], Awaitable[Sequence[Sequence[Extraction]]]]
 """What every model finds in documents: a list a model."""
 
 
@@ -21,7 +21,7 @@ async def look_again(
     known: Sequence[KnownPatient],
     covered: Mapping[int, CoveredDocument],
     releaser: Releaser,
-    extract: Extract,
+    extract: ExtractAll,
 ) -> None:
     """Put what is still found into ``releases``. ``covered``: the pages of documents, by index.
 

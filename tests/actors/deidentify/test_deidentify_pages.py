@@ -298,6 +298,18 @@ def test_a_pdf_becomes_pictures_without_text_or_metadata() -> None:
     assert burnt_page.max() < 40
 
 
+def test_cancelled_work_ends_after_the_page_in_progress() -> None:
+    content = encoded(page(), "TIFF", save_all=True, append_images=[page("blue"), page("green")])
+    polled: list[bool] = []
+
+    def cancelled() -> bool:
+        polled.append(len(polled) > 0)
+        return polled[-1]
+
+    out, _ = burnt(content, [], cancelled=cancelled)
+    assert len(read(out)) < 3
+
+
 def test_a_box_on_no_page_and_a_file_of_no_kind_are_errors() -> None:
     with pytest.raises(ValueError, match="pages: 1"):
         burnt(encoded(page(), "PNG"), [patch(Box(1, 0, 0, 1, 1))])

@@ -244,6 +244,45 @@ class TestResidue:
         small = deidentifier.apply("vino smurf, que es obeso", Annotations(), "p")
         assert left("smurf", "PATIENT", text=small), "a text without capitals says nothing"
 
+    def test_words_like_a_placeholder_are_none(self) -> None:
+        text = "Mr. John Smith saw Mr. John Smith xx, and xxxx qq."
+        for deidentifier in (_RULES, _MADE_UP):
+            assert deidentifier.apply(text, Annotations(), "").residue == ()
+
+    def test_measures_departments_and_names_of_illnesses_are_none(self) -> None:
+        deidentifier = Deidentifier(everything("es"))
+        text = (
+            "Nombre: Ana.\nToma Rituximab 100 mg cada 24 horas, 0,5 cm, 100mgr/12horas.\n"
+            "Servicio de Medicina Interna, Urología. TAC y T.A.C de Mainz II, estadio pT2.\n"
+            "Enfermedad de Behcet, Hodgkin's disease. Vive en Calle Mayor 3, 2 C. Hace 72 horas."
+        )
+        done = deidentifier.apply(text, Annotations(), "p")
+        assert done.text is not None
+
+        def left(words: str, label: str, score: float = 0.3) -> bool:
+            assert done.text is not None
+            said = replace(at(done.text, words, label), score=score)
+            return bool(deidentifier.second_look(done, [said]).residue)
+
+        for words, label in (
+            ("100 mg", "STREET"),
+            ("0,5 cm", "STREET"),
+            ("100mgr/12horas", "STREET"),
+            ("24 horas", "AGE"),
+            ("Servicio de Medicina Interna", "HOSPITAL"),
+            ("Urología", "PATIENT"),
+            ("TAC", "HOSPITAL"),
+            ("T.A.C", "CITY"),
+            ("estadio pT2", "CITY"),
+            ("Behcet", "PATIENT"),
+            ("Hodgkin", "PATIENT"),
+            ("Rituximab", "PATIENT"),
+        ):
+            assert not left(words, label), words
+        for words, label in (("Mainz II", "CITY"), ("Toma", "PATIENT")):
+            assert left(words, label), words
+        assert left("pT2", "CITY", 0.5), "the model is sure"
+
     @pytest.mark.parametrize(
         "text",
         [

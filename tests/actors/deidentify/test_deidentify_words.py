@@ -62,6 +62,19 @@ WHOLE: list[tuple[DeidentifyLanguage, str]] = [
     ("en", "Reg Inc\n  5 Suite 838\n  Old Town\n  NS\n  [B0J 2H0]"),
     ("en", "Sent to 12 Elm Street Apt. 4, Old Town, NS [06230]."),
     ("en", "She lives in [Germany] [20095]; write to [20095], [Germany]."),
+    ("en", "He has moved to Boston, [02115]; the clinic is in Boston, Massachusetts [02116]."),
+    ("en", "Flat 3, 12 High Street, London [SW1A1AA]"),
+    ("en", "PIN code [560001]; Singapore [048616]."),
+    ("en", "Storgata 4\n[0155] Oslo"),
+    ("en", "He lives at ul. Rynek 12, [31-042] Krakow or Damrak 1, [1012 LG] Amsterdam."),
+    ("en", "Box 12, [S-111 22] Stockholm; Vodickova 2, [110 00] Praha"),
+    ("en", "A 70-year-old [African American] male, [Jewish], [married], of [Italian] descent."),
+    ("en", "Race: [White]. Religion: [none]. A [Black] woman."),
+    ("es", "Varón de 49 años, [peruano], de [raza blanca], [casado]; origen [boliviano]."),
+    ("es", "Un paciente [homosexual] de nacionalidad [búlgara]."),
+    ("es", "Mujer [caucásica], [viuda], testigo: [testigo de Jehová]."),
+    ("de", "Pat. ist [verwitwet], [türkischer] Herkunft. Konfession: [evangelisch]."),
+    ("fr", "Femme [mariée], d'origine [italienne]."),
     ("es", "El [tres de marzo de 2020] y el [dos de mayo]."),
     ("es", "Mujer de [sesenta y siete años], niña de [ocho años] de edad."),
     ("es", "En la [primavera de 2019]; visto el [lunes pasado]."),
@@ -108,6 +121,10 @@ def test_what_is_in_brackets_is_taken_whole(language: DeidentifyLanguage, marked
         ("en", "A swift recovery."),
         ("en", "Plaques in Old Town, 4500 cases."),
         ("en", "Stage two disease, grade three."),
+        ("en", "Fever of unknown origin; a white blood count, black stool, a single lesion."),
+        ("en", "Platelets 250000, aortic valve of native origin."),
+        ("es", "De origen desconocido; gripe española, fiebre de origen central. Marie."),
+        ("es", "Paciente polimedicado de origen indirecto o policlonal, indicado."),
         ("es", "Desde hace dos años con dolor."),
         ("es", "Diálisis los lunes y los miércoles."),
         ("es", "El dolor empezó la semana pasada."),
@@ -170,3 +187,20 @@ def test_numerals_are_those_of_four_languages() -> None:
         assert numbers()[words] == value
     assert ordinals()["thirty first"] == ordinals()["einunddreissigsten"] == 31
     assert ordinals()["dritten"] == 3
+
+
+def test_a_surname_that_is_a_status_stays_a_name() -> None:
+    config = Deidentify.model_validate({"languages": ["es"]})
+    done = Deidentifier(config).apply("Vista por la Dra. Ana Casado.", Annotations(), "p")
+    assert done.text == "Vista por la Dra. [NAME]."
+
+
+def test_demographics_are_taken_by_strict_alone() -> None:
+    text = "A Hispanic woman, married."
+    for preset, new in (
+        ("strict", "A [DEMOGRAPHIC] woman, [DEMOGRAPHIC]."),
+        ("safe_harbour", text),
+        ("limited", text),
+    ):
+        config = Deidentify.model_validate({"preset": preset})
+        assert Deidentifier(config).apply(text, Annotations(), "p").text == new
