@@ -100,6 +100,17 @@ class Alone:
                 raise RuntimeError("the peer did not print the answer")
         return time.perf_counter() - began
 
+    def complete(self, prompts: Sequence[list[int]], limit: int) -> list[dict[str, Any]]:
+        """The model's own answers to prompts, one after the other, under the GBNF grammar."""
+        compiled = llama_cpp.LlamaGrammar.from_json_schema(schema(), verbose=False)
+        answers: list[dict[str, Any]] = [
+            self._llama.create_completion(
+                prompt, max_tokens=limit, temperature=0.0, grammar=compiled
+            )["choices"][0]
+            for prompt in prompts
+        ]
+        return answers
+
     def close(self) -> None:
         """Release the model."""
         self._llama.close()
@@ -138,11 +149,24 @@ class Server:
 
     def run(self, jobs: Sequence[OcrJob]) -> float:
         """Seconds for all jobs: as many tokens each as its answer has, under the JSON schema."""
+        wanted = [len(job.answer_tokens) for job in jobs]
+        began = time.perf_counter()
+        answers = self.complete([job.prompt for job in jobs], wanted)
+        seconds = time.perf_counter() - began
+        counts = [answer["tokens_predicted"] for answer in answers]
+        if np.sum(counts) < 0.97 * np.sum(wanted):
+            raise RuntimeError(f"llama-server printed {sum(counts)} tokens of {sum(wanted)}")
+        return seconds
 
-        def one(job: OcrJob) -> int:
+    def complete(
+        self, prompts: Sequence[str | list[int]], limits: Sequence[int]
+    ) -> list[dict[str, Any]]:
+        """The server's responses, each of at most so many tokens under the JSON schema."""
+
+        def one(prompt: str | list[int], limit: int) -> dict[str, Any]:
             body = {
-                "prompt": job.prompt,
-                "n_predict": len(job.answer_tokens),
+                "prompt": prompt,
+                "n_predict": limit,
                 "temperature": 0.0,
                 "top_k": 1,
                 "cache_prompt": True,
@@ -151,16 +175,11 @@ class Server:
             status, content = self._ask("POST", "/completion", body)
             if status != 200:
                 raise RuntimeError(f"llama-server answered {status}")
-            return int(json.loads(content)["tokens_predicted"])
+            answer: dict[str, Any] = json.loads(content)
+            return answer
 
-        began = time.perf_counter()
         with ThreadPoolExecutor(self._slots) as pool:
-            counts = list(pool.map(one, jobs))
-        seconds = time.perf_counter() - began
-        wanted = [len(job.answer_tokens) for job in jobs]
-        if np.sum(counts) < 0.97 * np.sum(wanted):
-            raise RuntimeError(f"llama-server printed {sum(counts)} tokens of {sum(wanted)}")
-        return seconds
+            return list(pool.map(one, prompts, limits))
 
     def cpu(self) -> float:
         """CPU seconds that the server has used."""
