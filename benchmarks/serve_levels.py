@@ -61,6 +61,8 @@ def latency_by_load(
 ) -> dict[str, Any]:
     """Latency of the short requests one after the other, and at each level of ``capacity``
     requests a second, without and with the huge document beside them."""
+    if capacity <= 0:
+        raise SystemExit(f"{url}: no request was answered with 200")
     lone = serve_load.closed(url, short, 1, seconds)
     alone = {
         str(level): serve_load.opened(url, short, capacity * level, seconds).as_dict()

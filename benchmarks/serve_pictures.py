@@ -45,7 +45,7 @@ def body(pages: list[Image.Image], kind: str, **more: Any) -> dict[str, Any]:
         pages[0].save(file, kind, save_all=True, append_images=pages[1:], compression="group4")
     else:
         pages[0].save(file, kind)
-    return {"image": b64encode(file.getvalue()).decode(), **more}
+    return {"documents": [{"image": b64encode(file.getvalue()).decode()}], **more}
 
 
 def measure(folder: Path, seconds: float) -> tuple[dict[str, Any], dict[str, float | None]]:

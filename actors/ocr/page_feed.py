@@ -1,10 +1,10 @@
-"""In-flight OCR documents: decode their pages in order, assemble the result when all are read."""
+"""In-flight OCR documents: decode their pages in turns, assemble the result when all are read."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
@@ -23,6 +23,9 @@ from actors.pages import (
     size_of,
 )
 from actors.spans import Document, Failure, OnProgress, PageMark
+
+_MOST_OPEN = 3  # documents; each has a decoding process, and may hold a decoded page
+_TURNS = 4
 
 OnPage = Callable[[int], None]
 """Called with the number of pages read so far, from the reader's threads."""
@@ -122,15 +125,30 @@ class OcrJob:
         return first and self.future.set_running_or_notify_cancel()
 
 
+@dataclass(slots=True, eq=False)
+class _OpenDocument:
+    """A document whose pages are being decoded. ``number``: pages decoded so far; ``ahead``: one of
+    them that is decoded before its turn."""
+
+    job: OcrJob
+    pages: Generator[Page]
+    number: int = 0
+    ahead: tuple[int, Page] | None = None
+
+
 class PageFeed:
-    """The pages of queued documents, decoded on demand."""
+    """The pages of queued documents, decoded on demand.
+
+    The document with the fewest pages so far comes first, so a short one never waits for a whole
+    long one. Every fourth turn is that of the oldest document, so a long one cannot starve.
+    """
 
     def __init__(self, limits: DecodeLimits) -> None:
         self._limits = limits
         self._jobs: queue.SimpleQueue[OcrJob | None] = queue.SimpleQueue()
-        self._job: OcrJob | None = None
-        self._pages: Iterator[Page] = iter(())
-        self._number = 0
+        self._open: list[_OpenDocument] = []  # oldest first
+        self._turns = 0
+        self._closing = False  # no further document will come
         self.ended = False
 
     def put(self, job: OcrJob | None) -> None:
@@ -141,16 +159,21 @@ class PageFeed:
         """Return the next page that needs OCR. None if ``wait`` is False and none is available now,
         or if the feed has ended (see ``ended``)."""
         while not self.ended:
-            if self._job is None and not self._open(wait):
+            current = self._choose(wait)
+            if current is None:
                 return None
-            page = self._turn()
-            if page is not None:
-                return page
+            self._turns += 1
+            found, current.ahead = current.ahead or self._decode(current), None
+            if current.number == 1:
+                # Most documents end here: they need not stay open until their next turn.
+                current.ahead = self._decode(current)
+            if found is not None and not current.job.over():
+                return current.job, *found
         return None
 
     def abandon(self) -> list[OcrJob]:
         """Return the jobs that are still queued and end the feed."""
-        remaining = [self._job] if self._job else []
+        remaining = [one.job for one in self._open]
         while not self._jobs.empty():
             job = self._jobs.get()
             if job is not None:
@@ -158,46 +181,58 @@ class PageFeed:
         self.ended = True
         return remaining
 
-    def _open(self, wait: bool) -> bool:
-        try:
-            job = self._jobs.get(block=wait)
-        except queue.Empty:
-            return False
-        if job is None:
-            self.ended = True
-            return False
-        if job.over():
-            return True
-        if job.document.image is None:
-            job.fail("MissingImage", "the document has no image")
-            return True
-        self._job = job
-        self._pages = open_pages(job.document.image, self._limits, job.decoding_over)
-        self._number = 0
-        return True
-
-    def _turn(self) -> tuple[OcrJob, int, Page] | None:
-        """Return the next image of the open document; None at its end or if it is settled."""
-        job = self._job
-        if job is None:
+    def _choose(self, wait: bool) -> _OpenDocument | None:
+        """Return the document whose turn it is; None if there is none now."""
+        for one in [one for one in self._open if one.job.over()]:
+            self._close(one)
+        of_oldest = self._turns % _TURNS == 0
+        if not self._open or (len(self._open) < _MOST_OPEN and not of_oldest):
+            self._begin(wait and not self._open)
+        if not self._open:
+            self.ended = self._closing
             return None
+        return self._open[0] if of_oldest else min(self._open, key=lambda one: one.number)
+
+    def _begin(self, wait: bool) -> None:
+        """Open the next queued document, if there is one."""
+        while not self._closing:
+            try:
+                job = self._jobs.get(block=wait)
+            except queue.Empty:
+                return
+            if job is None:
+                self._closing = True
+            elif job.document.image is None:
+                job.fail("MissingImage", "the document has no image")
+            elif not job.over():
+                pages = open_pages(job.document.image, self._limits, job.decoding_over)
+                self._open.append(_OpenDocument(job, pages))
+                return
+
+    def _close(self, one: _OpenDocument) -> None:
+        self._open.remove(one)
+        one.pages.close()
+
+    def _decode(self, one: _OpenDocument) -> tuple[int, Page] | None:
+        """Decode the next page of a document. None if that needs no OCR, or at the end, which
+        closes the file."""
+        job = one.job
         try:
-            while not job.over():
-                page = next(self._pages, None)
-                if page is None:
-                    job.expected = self._number
-                    job.settle()
-                    break
-                number, self._number = self._number, self._number + 1
+            page = None if job.over() else next(one.pages, None)
+            if page is not None:
+                number, one.number = one.number, one.number + 1
                 job.note(number, page.problems)
                 if page.picture is not None:
                     if job.budget is not None:
                         job.budget.take(page)
-                    return job, number, page
+                    return number, page
                 job.add(
                     number, size_of(page.width, page.height, page.strips), page.strips, page.notes
                 )
+                return None
+            job.expected = one.number
+            job.settle()
         except PageError as error:
             job.fail(type(error).__name__, str(error))
-        self._job, self._pages = None, iter(())  # closes the file of a cancelled job
+        self._close(one)
         return None

@@ -68,6 +68,8 @@ _LOG = logging.getLogger(__name__)
 _MOST_WORKERS = 4
 _WAVE_PAGES = 8  # pages recognised together
 _WAVE_PIXELS = 64_000_000  # bounds the decoded pixels: large pages make smaller waves
+# A page that has just come waits for the wave before it. Pages of a worker, at 150 dpi.
+_WORKER_PIXELS = 2_000_000
 _DOUBTFUL = 0.85  # a page read with less confidence may be upside down
 _FEWEST_ACROSS = 3  # characters of a line across the others, or doubtful: fewer are specks, rules
 _TRIED = 3  # number of longest lines to try upside down: a hundred letters suffice
@@ -140,6 +142,9 @@ class OcrReader(Closeable):
         self._models = OcrNetworks(config, max(1, threads // workers), gpu, cpu_fallback)
         self.memory_used = memory_growth(before)
         """Bytes by which the process has grown while the networks were loaded."""
+        # Several workers wait for one another at the end of a wave, so each has two pages of it.
+        share = _WORKER_PIXELS * workers * (2 if workers > 1 else 1)
+        self._wave_pixels = _WAVE_PIXELS if gpu else min(_WAVE_PIXELS, share)
         self._feed = PageFeed(DecodeLimits.of(config.pages))
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="ocr")
         self._thread = threading.Thread(target=self._run, name="ocr-reader", daemon=True)
@@ -194,7 +199,7 @@ class OcrReader(Closeable):
         """Detect the lines of the next pages; empty if none is available."""
         detections: list[Future[_DetectedPage | None]] = []
         pixels = 0
-        while len(detections) < _WAVE_PAGES and pixels < _WAVE_PIXELS:
+        while len(detections) < _WAVE_PAGES and pixels < self._wave_pixels:
             item = self._feed.next(wait=block and not detections)
             if item is None:
                 break

@@ -9,6 +9,7 @@ from threading import Timer
 from time import monotonic
 from typing import Any
 
+import pypdfium2 as pdfium
 import pytest
 from PIL import Image
 from support.images import Blank
@@ -17,7 +18,7 @@ from support.pages_bombs import endless_pdf, text_pdf
 from actors.config.ocr import OcrModel, PageLimits
 from actors.memory import device
 from actors.ocr import OcrReader, reader
-from actors.ocr.page_feed import OcrJob
+from actors.ocr.page_feed import OcrJob, PageFeed
 from actors.pages import DecodeLimits, OcrResult, Picture
 from actors.spans import Document, Failure
 
@@ -151,3 +152,57 @@ def test_a_request_that_is_given_up_ends_the_page_that_is_decoded(
 def test_the_limits_of_pages_are_those_of_the_model_file() -> None:
     asked = PageLimits(max_pages=3, max_megapixels=2, page_seconds=1.5, page_memory_mb=500)
     assert DecodeLimits.of(asked) == DecodeLimits(200, 3, 2_000_000, True, 1.5, 500_000_000)
+
+
+def test_a_short_document_does_not_wait_for_a_long_one(blank: OcrReader) -> None:
+    """Nor do several of them, which come while the long one is read; it is read on meanwhile."""
+    long = blank.submit(pages(PAGES))
+    assert Blank.last.begun.wait(30)
+    short = [blank.submit(pages(1)) for _ in range(8)]
+    done: list[int] = []
+    for future in short:
+        future.add_done_callback(lambda _: done.append(Blank.last.count))
+    Blank.last.go.set()
+    assert all(isinstance(one.result(30), OcrResult) for one in short)
+    assert max(done) < PAGES, "before the last page of the long one"
+    found = long.result(30)
+    assert isinstance(found, OcrResult)
+    assert len(found.pages) == PAGES
+
+
+def test_turns_of_documents() -> None:
+    """The one with the fewest pages so far comes first, and each fourth turn is the oldest's."""
+    feed = PageFeed(DecodeLimits())
+    jobs = [OcrJob(pages(count), Future(), lambda: None) for count in (9, 3, 1, 1)]
+    for job in jobs:
+        feed.put(job)
+    feed.put(None)
+    seen = []
+    while (page := feed.next(wait=True)) is not None:
+        seen.append(jobs.index(page[0]))
+    assert feed.ended
+    assert [seen.count(i) for i in range(4)] == [9, 3, 1, 1]
+    assert max(seen.index(2), seen.index(3)) < 5
+    assert seen[-4:] == [0, 0, 0, 0]
+    assert [job.expected for job in jobs] == [9, 3, 1, 1]
+
+
+def test_a_document_without_pictures_takes_turns_too() -> None:
+    feed = PageFeed(DecodeLimits())
+    whole = pdfium.PdfDocument.new()
+    for _ in range(12):
+        whole.import_pages(pdfium.PdfDocument(text_pdf(b"Metformin")))
+    file = io.BytesIO()
+    whole.save(file)
+    layer = OcrJob(Document(id="text", image=file.getvalue()), Future(), lambda: None)
+    scan = OcrJob(pages(1), Future(), lambda: None)
+    feed.put(layer)
+    feed.put(scan)
+    feed.put(None)
+    page = feed.next(wait=True)
+    assert page is not None
+    assert page[0] is scan
+    assert len(layer.pages) < 12
+    assert feed.next(wait=True) is None
+    assert feed.ended
+    assert isinstance(layer.future.result(0), OcrResult)
