@@ -63,6 +63,8 @@ _FIELDS = re.compile(
     rf"|pr[ée]nom|m[ée]decin"
     rf"|arzt|ärztin|chefarzt|leiter|họ tên|họ và tên|physician|attending|surgeon|nurse"
     rf"|remitido por|responsable"
+    rf"|firmado por|sign[ée] par|gezeichnet"
+    rf"|(?:signature|firma|unterschrift)(?=[^\S\n]{{0,2}}:)"
     rf"|dictated by|signed by|signed|my name is|known as|referred by|called))"
     rf"[^\S\n]{{0,2}}:?[^\S\n]{{0,12}}(?P<name>{_FULL}(?:,[^\S\n]?{_FULL})?)"
 )
