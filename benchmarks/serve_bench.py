@@ -146,7 +146,7 @@ def onnx_part(options: argparse.Namespace, folder: Path) -> Part:
         serve_load.closed(url, bodies(texts), 2, 3)
         full = serve_load.closed(url, bodies(texts), CLIENTS, options.seconds)
         capacity = full.good_per_s
-        huge = {"text": LINE * 18_500, "deadline_s": 300}
+        huge = {"text": LINE * 18_000, "deadline_s": 300}
         levels = latency_by_load(url, bodies(texts), huge, capacity, options.seconds)
         worst = overload(url, session, texts, 3 * capacity, options.overload_s)
         again = serve_load.closed(url, bodies(texts), CLIENTS, options.seconds / 2)

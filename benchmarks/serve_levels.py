@@ -19,6 +19,8 @@ LEVELS = (0.25, 0.5, 0.75, 0.9)
 """Open load, as parts of the capacity."""
 _HALF = "0.5"
 _BEGIN_S = 2.0
+# Answered; or it waits for its turn again; or its deadline came.
+_UNDER_WAY = {"200", "429", "504"}
 _AGAIN_S = 0.5  # a rejected one is not sent again at once
 
 
@@ -72,6 +74,8 @@ def latency_by_load(
     for level in LEVELS:
         with huge_beside(url, huge) as read:
             found = serve_load.opened(url, short, capacity * level, seconds)
+        if refused := read.statuses.keys() - _UNDER_WAY:
+            raise SystemExit(f"{url}: the huge document was not read: {', '.join(refused)}")
         beside[str(level)] = found.as_dict() | {"huge_statuses": dict(read.statuses)}
         time.sleep(_BEGIN_S)  # until what was cancelled has left the model
     return {"lone": lone.as_dict(), "open_loop": alone, "open_loop_beside_huge": beside}
