@@ -108,33 +108,43 @@ def test_the_bar_moves_within_a_unit_and_never_back() -> None:
         assert task.completed == 600
 
 
-def _spin(seconds: float) -> None:
-    until = time.process_time() + seconds
-    while time.process_time() < until:
-        pass
+@pytest.fixture
+def cpu(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The process's CPU seconds: the first number is added to the second each time it is asked."""
+    clock = [0.01, 0.0]
+
+    def process_time() -> float:
+        clock[1] += clock[0]
+        return clock[1]
+
+    monkeypatch.setattr(pulse, "_EVERY_S", 0.02)
+    monkeypatch.setattr(time, "process_time", process_time)
+    return clock
 
 
 def test_work_after_the_last_window_is_progress_and_waiting_is_not(
-    remote: Remote, monkeypatch: pytest.MonkeyPatch
+    remote: Remote, cpu: list[float]
 ) -> None:
-    monkeypatch.setattr(pulse, "_EVERY_S", 0.02)
     made = Pulse(remote)
     with made.while_busy(1_000_000):
-        _spin(0.5)
-    busy = remote.counter.count(())[0]
+        time.sleep(0.5)
+    busy = made._steps + remote.counter.count(())[0]
     assert busy > 0
+
+    cpu[0] = 0.0
     with made.while_busy(1_000_000):
         time.sleep(0.5)
-    assert remote.counter.count(())[0] <= busy + 2  # steps made before it began to wait
+    assert made._steps + remote.counter.count(())[0] == busy
 
 
 def test_a_loop_without_end_uses_up_what_its_unit_may_take(
-    remote: Remote, monkeypatch: pytest.MonkeyPatch
+    remote: Remote, cpu: list[float]
 ) -> None:
-    monkeypatch.setattr(pulse, "_EVERY_S", 0.02)
+    cpu[0] = 0.0625
     made = Pulse(remote)
-    with made.while_busy(1_000):  # 0.12 s of CPU time
-        _spin(1.0)
-        before = made._steps + remote.counter.count(())[0]
-        _spin(0.5)
-        assert made._steps + remote.counter.count(())[0] == before > 0
+    with made.while_busy(2_000):  # 0.24 s of CPU time
+        until = time.monotonic() + 30
+        while made._steps + remote.counter.count(())[0] < 4 and time.monotonic() < until:
+            time.sleep(0.05)
+        time.sleep(0.5)
+    assert made._steps + remote.counter.count(())[0] == 4
