@@ -69,8 +69,9 @@ def test_a_model_that_never_loads_ends_the_run_which_can_be_resumed(tmp_path: Pa
 
 @pytest.mark.slow
 def test_progress_within_a_unit_is_no_stall(tmp_path: Path) -> None:
-    """One unit of 60 s, and half of that without a unit ends a run."""
-    lines = (json.dumps({"id": f"d{i}", "text": "x"}) for i in range(30))
+    """One unit of 60 s, and half of that without a unit ends a run. Texts differ, since equal ones
+    are processed once."""
+    lines = (json.dumps({"id": f"d{i}", "text": f"x{i}"}) for i in range(30))
     (tmp_path / "in.jsonl").write_text("\n".join(lines))
     loaded = pipeline(
         str(tmp_path / "in.jsonl"), str(tmp_path / "out"), unit_rows=30, no_progress_timeout_s=30
