@@ -56,6 +56,11 @@ class Box:
     x1: float
     y1: float
 
+    def holds(self, box: Box) -> bool:
+        """Return True if the middle of a box is in this one, edges included."""
+        x, y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
+        return self.page == box.page and self.x0 <= x <= self.x1 and self.y0 <= y <= self.y1
+
 
 @dataclass(frozen=True, slots=True)
 class Document:

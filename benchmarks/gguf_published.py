@@ -73,8 +73,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Pass:
-    """What one contestant needed for one document of a pass, and what it printed for it, in the
-    mean."""
+    """A contestant's mean cost and output for a document of one pass."""
 
     seconds: float
     cpu_seconds: float

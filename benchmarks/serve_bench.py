@@ -76,7 +76,7 @@ CHARACTERS = 300
 LINE = "Metformin 500 mg daily for diabetes, insulin at night.\n"
 RESULT = RESULTS / "serve.json"
 Part = tuple[dict[str, Any], dict[str, float | None]]
-"""What a part measured, and its ratios."""
+"""The measurements of a part, and its ratios."""
 
 
 def short(count: int) -> list[str]:

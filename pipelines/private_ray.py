@@ -65,7 +65,7 @@ def without_cluster_services() -> Iterator[None]:
 
 
 def _no_dashboard(*_: Any, **__: Any) -> tuple[None, None]:
-    """As Ray's, where the dashboard could not be started: no address and no process."""
+    """Return no address and no process, as Ray does if its dashboard fails to start."""
     return None, None
 
 

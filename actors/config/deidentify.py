@@ -49,7 +49,7 @@ class Category(StrEnum):
     DEMOGRAPHIC = "DEMOGRAPHIC"
     """Race, origin, nationality, religion, sexual orientation, marital status."""
     SIGNATURE = "SIGNATURE"
-    """Of a page, with the words that OCR reads in it; so are stamps and handwriting."""
+    """Signatures, stamps and handwriting are found on pages, with the words read in them."""
     STAMP = "STAMP"
     HANDWRITING = "HANDWRITING"
 

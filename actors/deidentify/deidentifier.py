@@ -228,7 +228,7 @@ def _filler(text: str) -> str:
 
 
 def _shape(value: str, letter: str) -> str:
-    """As many characters: digits become 0, letters the given one, small or capital."""
+    """The value with 0 for each digit and the given letter, in the same case, for each letter."""
     return "".join(
         "0" if c.isdigit() else (letter.upper() if c.isupper() else letter) if c.isalpha() else c
         for c in value

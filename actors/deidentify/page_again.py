@@ -43,7 +43,7 @@ def page_again(reading: OcrResult, patches: Sequence[Patch], printed: bool) -> P
         if not patch.old:
             continue  # a mark
         for at, box in enumerate(patch.boxes):
-            inside = [word for word in reading.words if _holds(grown(box), word.box)]
+            inside = [word for word in reading.words if grown(box).holds(word.box)]
             span = _extent(inside) if printed and patch.readable else None
             if span is None or _shows_old(reading.text[slice(*span)], patch):
                 span = _beside(reading.words, inside, box)
@@ -93,12 +93,6 @@ def _beside(words: Sequence[Word], inside: Sequence[Word], box: Box) -> tuple[in
         start = min(line, key=lambda word: word.box.x0).start
         return start, start
     return None
-
-
-def _holds(area: Box, box: Box) -> bool:
-    """True if the middle of a box is in the area."""
-    x, y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
-    return area.page == box.page and area.x0 <= x <= area.x1 and area.y0 <= y <= area.y1
 
 
 def _share_line(one: Box, other: Box) -> bool:

@@ -46,15 +46,10 @@ def _spans(words: Sequence[Word], area: Box) -> Iterator[tuple[int, int]]:
     """Runs of words with their middle in the area, as places in the text."""
     start = end = None
     for word in words:
-        if _holds(area, word.box):
+        if area.holds(word.box):
             start, end = word.start if start is None else start, word.end
         elif start is not None and end is not None:
             yield start, end
             start = None
     if start is not None and end is not None:
         yield start, end
-
-
-def _holds(area: Box, box: Box) -> bool:
-    x, y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
-    return area.x0 <= x <= area.x1 and area.y0 <= y <= area.y1

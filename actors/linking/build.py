@@ -167,18 +167,16 @@ class _Names:
         self._keys = np.array(keys, dtype=np.uint64)
         self._key_names = np.array(key_names, dtype=np.int32)
         self._frequency = np.bincount(self._flat, minlength=len(order))
-        numbers = frozenset(
-            at for at, one in enumerate(order.tolist()) if self._spellings[one].isdigit()
-        )
         spelt = [self._spellings[one] for one in order.tolist()]
+        numbers = frozenset(at for at, word in enumerate(spelt) if word.isdigit())
         self._learned = learn(
             self._concepts(), numbers, lambda left, right: opposite(spelt[left], spelt[right])
         )
         self._weights = _weights(self._frequency, len(lengths))
         for word, share in self._learned.left_out.items():
             self._weights[word] -= self._weights[word] * min(share, MOST_LEFT_OUT) // 100
-        for at, one in enumerate(order.tolist()):
-            if self._spellings[one] in LIGHT:
+        for at, word in enumerate(spelt):
+            if word in LIGHT:
                 most = weight(int(self._frequency[at]), len(lengths)) * LIGHT_SHARE // 100
                 self._weights[at] = min(self._weights[at], most)
 

@@ -14,10 +14,11 @@ MOST_SHARED = 4
 """Words that the names have in common."""
 _LEAST_LETTERS = 3
 """Letters and digits of a name; a shorter one is an abbreviation of too many things."""
-_CONJUNCTION = r"(?:and/or|and|or|as well as|y|o|et|ou|und|oder|và|hoặc)"
+_OR = "or|o|ou|oder|hoặc"
+_CONJUNCTION = rf"(?:and/or|and|as well as|y|et|und|và|{_OR})"
 _LAST = re.compile(rf",?\s+{_CONJUNCTION}\s+|\s*[/&]\s*", re.I)
 _EARLIER = re.compile(rf"{_LAST.pattern}|\s*,\s*", re.I)
-_ALTERNATIVE = re.compile(r"\b(?:or|o|ou|oder|hoặc)\b", re.I)
+_ALTERNATIVE = re.compile(rf"\b(?:{_OR})\b", re.I)
 _PLURAL = re.compile(r"[^\W\d](?<![su])(?<!i)s$", re.I)
 
 

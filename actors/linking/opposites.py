@@ -7,6 +7,7 @@ A vocabulary may list *acute hepatitis* and *chronic hepatitis* under one concep
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import lru_cache
 
 from actors.linking.term_keys import stem
 
@@ -47,6 +48,7 @@ def opposite(one: str, other: str) -> bool:
     return prefix != other_prefix and rest == other_rest
 
 
+@lru_cache(maxsize=1 << 15)  # a word of a mention is compared with many
 def _prefix(word: str) -> tuple[str, str]:
     for prefix in _TURNING:
         if word.startswith(prefix):

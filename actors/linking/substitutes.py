@@ -51,9 +51,9 @@ def learn(
     without: Counter[int] = Counter()
     seen: Counter[int] = Counter()
     for names in concepts:
-        distinct = list(dict.fromkeys(frozenset(name) for name in names[:MOST_NAMES]))
+        sets = list(map(frozenset, names))
+        whole, distinct = set(sets), list(dict.fromkeys(sets[:MOST_NAMES]))
         seen.update(frozenset[int]().union(*distinct))
-        whole = set(map(frozenset, names))
         votes: set[tuple[int, int]] = set()
         dropped: set[int] = set()
         for first, second in combinations(distinct, 2):

@@ -185,7 +185,7 @@ class Answerer:
         return pending, releases, covered
 
     async def _read_again(self, documents: Sequence[Document]) -> list[OcrResult | Failure]:
-        """What OCR reads of covered pages, in order."""
+        """Have OCR read covered pages; returns the results in order."""
         found: dict[int, OcrResult | Failure] = {}
         # The first look kept to the limit; these are the same pages, and those of a PDF may be a
         # pixel wider.

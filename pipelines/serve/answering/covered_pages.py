@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 2  # documents, whose pages take a core each
 ReadPages = Callable[[Sequence[Document]], Awaitable[Sequence[OcrResult | Failure]]]
-"""What OCR reads of images."""
+"""Has OCR read images; returns the results in order."""
 _MEDIA_TYPES = {
     "png": "image/png",
     "tiff": "image/tiff",
@@ -44,7 +44,7 @@ class CoveredDocument:
 
     @property
     def out(self) -> CoveredFileOut:
-        """As a part of the response."""
+        """The file, as the response has it."""
         return CoveredFileOut(
             kind=self.pages.kind,
             media_type=_MEDIA_TYPES[self.pages.kind],
@@ -98,7 +98,7 @@ class PageCoverer:
     async def _covered(
         self, releaser: Releaser, release: Release, content: bytes, reading: OcrResult
     ) -> CoveredPages | Failure:
-        """As Releaser.cover; cancelling it ends the work after the page in progress."""
+        """Run Releaser.cover in a thread; if cancelled, it stops after the current page."""
         cancelled = threading.Event()
         work = partial(releaser.cover, release, content, reading, self._limits, cancelled.is_set)
         try:

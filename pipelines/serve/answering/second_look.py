@@ -12,7 +12,7 @@ from pipelines.serve.answering.deidentify_answer import KnownPatient
 from pipelines.serve.answering.pending import PendingDocument
 
 ExtractAll = Callable[[Sequence[Document]], Awaitable[Sequence[Sequence[Extraction]]]]
-"""What every model finds in documents: a list a model."""
+"""Has every model read documents; returns a list of extractions for each model."""
 
 
 async def look_again(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from support.named_page import assert_name_is_black, named_page
 from typer.testing import CliRunner, Result
 
 from actors.pages import OcrResult, PageSize, Word
@@ -130,23 +131,10 @@ def test_a_page_that_still_shows_a_name_is_not_written(
 
 @pytest.mark.weights
 def test_a_scan_is_written_with_its_names_black(tmp_path: Path) -> None:
-    from PIL import ImageDraw, ImageFont
-
-    page = Image.new("RGB", (900, 200), "white")
-    draw = ImageDraw.Draw(page)
-    font = ImageFont.load_default(40)
-    draw.text((30, 30), "Patient: John Smith", font=font, fill="black")
-    draw.text((30, 120), "has pain in the chest", font=font, fill="black")
+    page = named_page()
     scan, out = tmp_path / "scan.png", tmp_path / "out.png"
     page.save(scan)
     result = run(str(scan), "--out", str(out))
     assert result.exit_code == 0, result.output
     assert "[NAME]" in result.stdout
-    with Image.open(out) as written:
-        assert written.size == page.size
-        start = 30 + int(draw.textlength("Patient: ", font=font))
-        end = 30 + int(draw.textlength("Patient: John Smith", font=font))
-        inside = written.convert("L").crop((start + 8, 45, end - 8, 60))
-        assert inside.getextrema()[1] == 0
-        below = (0, 110, 900, 200)
-        assert written.crop(below).tobytes() == page.crop(below).tobytes()
+    assert_name_is_black(out, page)

@@ -24,7 +24,7 @@ def scope_of(*headers: tuple[bytes, bytes]) -> Scope:
 
 
 class Receiving:
-    """As Serve's receive in the ingress: what it is given, then a disconnect."""
+    """Stands for Serve's receive in the ingress: gives its messages, then a disconnect."""
 
     def __init__(self, *messages: Message, slow: float = 0.0) -> None:
         self._messages, self._slow, self.asked = list(messages), slow, 0
