@@ -370,6 +370,8 @@ def _numbers(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _number(value: Any) -> str:
+    if value is None:  # not measured, or undefined
+        return "-"
     return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
