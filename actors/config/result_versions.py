@@ -11,7 +11,7 @@ from collections.abc import Mapping
 RESULTS: Mapping[str, int] = {
     "claims": 1,
     "assertion": 1,
-    "context": 4,
+    "context": 5,
     "deidentify": 7,
     "engine": 2,
     "gliner": 3,

@@ -11,8 +11,9 @@ from actors.context.phrases import lowered
 SAMPLE = 1000
 """Characters of a text that are looked at."""
 
-# A single letter is part of an abbreviation as often as it is a word: "64 y/o", "V.a.".
-_WORD = re.compile(r"[^\W\d_]{2,}")
+# A single letter is part of an abbreviation as often as it is a word: "64 y/o", "V.a.". One that
+# is elided before a word is French: "d'embolie".
+_WORD = re.compile(r"[^\W\d_]{2,}|\b[cdjlns]'(?=[^\W\d_])")
 
 
 class LanguageChoice:
@@ -62,4 +63,4 @@ class LanguageChoice:
 
 
 def _words(text: str) -> list[str]:
-    return _WORD.findall(normalize("NFC", lowered(text)))
+    return _WORD.findall(normalize("NFC", lowered(text)).replace("\u2019", "'"))

@@ -138,7 +138,7 @@ def compile_lexicon(file: LexiconFile, config: Context) -> Lexicon:
     return Lexicon(
         language=file.language,
         scanner=CueScanner(
-            _phrases(shipped, file.unaccented) | own,
+            _with_shorter_stops(_phrases(shipped, file.unaccented)) | own,
             [(p, _rule(rule)) for rule in (*config.rules, *shipped) for p in rule.patterns],
         ),
         titles=frozenset(word.lower() for word in file.titles),
@@ -173,6 +173,25 @@ def _phrases(rules: Iterable[CueRule], unaccented: bool) -> dict[str, tuple[Rule
             for form in forms:
                 for spelling in spellings(form, unaccented):
                     found[spelling] = (*found.get(spelling, ()), compiled)
+    return found
+
+
+def _with_shorter_stops(phrases: dict[str, tuple[Rule, ...]]) -> dict[str, tuple[Rule, ...]]:
+    """Phrases that stop scopes, with the rules of the shorter stops in them, which they hide.
+
+    "presents with" ends a negation, "presents" the past; so "presents with" ends both.
+    """
+    stops = {phrase for phrase, rules in phrases.items() if {r.effect for r in rules} == {"stop"}}
+    found = dict(phrases)
+    for phrase in stops:
+        words = phrase.split()
+        inner = (
+            " ".join(words[start:end])
+            for start in range(len(words))
+            for end in range(start + 1, len(words) + 1)
+        )
+        rules = (rule for one in inner if one in stops for rule in phrases[one])
+        found[phrase] = tuple(dict.fromkeys((*phrases[phrase], *rules)))
     return found
 
 

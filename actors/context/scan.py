@@ -46,7 +46,12 @@ class CueMatch(NamedTuple):
 
 
 class CueScanner:
-    """Finds phrases and patterns; of overlapping ones the leftmost stays, of those the longest."""
+    """Finds phrases and patterns. Of those within each other, the leftmost and longest stays.
+
+    One that reaches beyond the phrase before it stays, too: "has been negative for" is "has been
+    negative" and "negative for". A stop hides no cue in it: "which suggests". A pseudo cue hides
+    all that begins in it.
+    """
 
     def __init__(
         self, phrases: Mapping[str, tuple[Rule, ...]], patterns: Sequence[tuple[str, Rule]]
@@ -62,7 +67,7 @@ class CueScanner:
         self._any = bool(phrases)
 
     def __call__(self, low: str) -> list[CueMatch]:
-        """The marks of a lower-cased text, in order and disjoint."""
+        """The marks of a lower-cased text, in order."""
         found = self._phrases(low) if self._any else []
         for pattern, rules in self._patterns:
             for match in pattern.finditer(low):
@@ -71,9 +76,11 @@ class CueScanner:
             return found
         found.sort(key=_leftmost_longest)
         kept = [found[0]]
+        end = found[0].end
         for mark in found:
-            if mark.start >= kept[-1].end:
+            if mark.start >= end or _beside(mark, kept[-1], end):
                 kept.append(mark)
+                end = max(end, mark.end)
         return kept
 
     def _phrases(self, low: str) -> list[CueMatch]:
@@ -109,6 +116,19 @@ def _stretched(marks: list[CueMatch], low: str) -> list[CueMatch]:
         return at + (lost[index] if index >= 0 else 0)
 
     return [CueMatch(place(m.start), place(m.end - 1) + 1, m.rules) for m in marks]
+
+
+def _beside(mark: CueMatch, before: CueMatch, end: int) -> bool:
+    """True if a mark says more than the one before it, which overlaps it and ends at ``end``."""
+    if mark.start <= before.start or before.end < end:
+        return False
+    effects = {rule.effect for rule in before.rules}
+    if effects == {"stop"}:
+        return mark.rules[0].effect != "stop"
+    if mark.end <= before.end or "pseudo" in effects:
+        return False
+    # "Cannot be excluded on CT" excludes nothing.
+    return "uncertain" not in effects or all(rule.effect != "negated" for rule in mark.rules)
 
 
 def _leftmost_longest(mark: CueMatch) -> tuple[int, int]:

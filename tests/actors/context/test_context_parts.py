@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.config.context import Context, CueRule
 from actors.context.language import LanguageChoice
-from actors.context.lexicon import lexicon_file
+from actors.context.lexicon import compile_lexicon, lexicon_file
 from actors.context.phrases import MOST_FORMS, lowered, spellings, written_out
 from actors.context.scan import CueScanner, Rule
 from actors.context.standards import i2b2_class, omop_modifiers
@@ -66,6 +68,46 @@ def test_of_overlapping_marks_the_leftmost_longest_stays() -> None:
     assert [mark.rules for mark in scanner("no change in size")] == [(other,)]
 
 
+def spans(phrases: Mapping[str, tuple[Rule, ...]], text: str) -> list[tuple[str, str]]:
+    """The marks of a text: their words and the id of their first rule."""
+    marks = CueScanner(phrases, [])(text)
+    return [(text[mark.start : mark.end], mark.rules[0].id) for mark in marks]
+
+
+def test_a_mark_that_reaches_beyond_the_one_before_it_stays_too() -> None:
+    phrases = {"has been negative": (RULE,), "negative for": (RULE,), "been": (RULE,)}
+    found = spans(phrases, "it has been negative for x")
+    assert [words for words, _ in found] == ["has been negative", "negative for"]
+    # Not where it is within a doubt that says the opposite.
+    doubt = Rule("d", "uncertain", False, True, None, None)
+    phrases = {"cannot be excluded": (doubt,), "excluded on": (RULE,)}
+    assert spans(phrases, "cannot be excluded on x") == [("cannot be excluded", "d")]
+
+
+def test_a_stop_hides_no_cue_in_it() -> None:
+    stop = Rule("s", "stop", True, False, None, None)
+    doubt = Rule("d", "uncertain", True, False, None, None)
+    phrases = {"which suggests": (stop,), "suggests": (doubt,), "which": (stop,)}
+    assert spans(phrases, "x which suggests y") == [("which suggests", "s"), ("suggests", "d")]
+
+
+def test_a_longer_stop_ends_what_the_shorter_ones_in_it_end() -> None:
+    config = Context(languages=("en",))
+    file = lexicon_file("en").model_copy(
+        update={
+            "rules": (
+                CueRule(id="a", effect="stop", ends=("negated",), cues=("presents with",)),
+                CueRule(id="b", effect="stop", ends=("historical",), cues=("presents",)),
+            )
+        }
+    )
+    (mark,) = compile_lexicon(file, config).scanner("pt presents with x")
+    assert {effect for rule in mark.rules for effect in rule.ends or ()} == {
+        "negated",
+        "historical",
+    }
+
+
 def test_the_language_with_the_most_function_words_is_chosen() -> None:
     languages = ("en", "vi", "es", "fr", "de")
     choose = LanguageChoice({one: lexicon_file(one).function_words for one in languages})
@@ -86,6 +128,7 @@ def test_where_function_words_do_not_decide_cues_do() -> None:
     )
     assert choose("V.a. Thrombose, fraglich.") == "de"
     assert choose("Suspicion de fracture.") == "fr"
+    assert choose("Absence d\u2019embolie.") == "fr"
     # A letter of an abbreviation is no word.
     assert choose("64 y/o, h/o gout") == "en"
 
