@@ -5,6 +5,7 @@ Knows nothing of torch or onnxruntime, so that the shipped file can be scored wi
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -34,12 +35,20 @@ def label_names(kinds: Iterable[str]) -> list[str]:
     return ["O"] + [f"{side}-{kind}" for kind in sorted(set(kinds)) for side in "BI"]
 
 
+def read_lines(path: Path) -> list[str]:
+    """The lines of a file, or of the same file with `.gz` behind its name."""
+    if path.exists():
+        return path.read_text(encoding="utf-8").split("\n")
+    with gzip.open(f"{path}.gz", "rt", encoding="utf-8") as file:
+        return file.read().split("\n")
+
+
 def read_texts(
     path: Path, tokenizer: Tokenizer, names: Sequence[str], limit: int | None = None
 ) -> list[Text]:
     """Tokenize a corpus file and lay its spans over the tokens; spans of other labels are left."""
     texts = []
-    for line in path.read_text(encoding="utf-8").split("\n")[:limit]:
+    for line in read_lines(path)[:limit]:
         if not line:
             continue
         record = json.loads(line)

@@ -118,14 +118,19 @@ def cut(source: Source, rng: random.Random) -> Iterator[Piece]:
             start, end = end, end + room
 
 
-def batches(sources: Sequence[Source], rng: random.Random) -> list[list[Piece]]:
-    """One epoch: batches of one head and of similar lengths, in random order."""
+def batches(
+    sources: Sequence[Source], rng: random.Random, most: int = BATCH_TOKENS
+) -> list[list[Piece]]:
+    """One epoch: batches of one head and of similar lengths, in random order.
+
+    ``most``: tokens of a batch, padding included.
+    """
     out = []
     for source in sources:
         pieces = sorted(cut(source, rng), key=lambda p: p.end - p.start + rng.randint(-8, 8))
         batch: list[Piece] = []
         for piece in pieces:
-            if batch and (len(batch) + 1) * (piece.end - piece.start + 2) > BATCH_TOKENS:
+            if batch and (len(batch) + 1) * (piece.end - piece.start + 2) > most:
                 out.append(batch)
                 batch = []
             batch.append(piece)
@@ -173,6 +178,25 @@ def loss_of(model: TokenClassifier, batch: Sequence[Piece], augment: Augmenter) 
     return functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
 
 
+def optimizer_of(model: TokenClassifier, rate: float) -> torch.optim.Optimizer:
+    """AdamW with a rate that falls towards the lower layers and is twice as high for heads."""
+    groups = []
+    for name, parameter in model.named_parameters():
+        depth = len(model.layers)
+        if name.startswith("layers."):
+            depth -= 1 + int(name.split(".")[1])
+        elif name.startswith("heads."):
+            depth = -1
+        groups.append(
+            {
+                "params": [parameter],
+                "lr": rate * LAYER_DECAY ** max(depth, 0) * (2 if depth < 0 else 1),
+                "weight_decay": 0.01 if parameter.ndim > 1 else 0.0,
+            }
+        )
+    return torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-6, fused=True)
+
+
 def fit(
     model: TokenClassifier,
     sources: Sequence[Source],
@@ -190,21 +214,7 @@ def fit(
     average = copy.deepcopy(model).float().eval()
     half = copy.deepcopy(model).bfloat16().train()
     pairs = list(zip(model.parameters(), half.parameters(), average.parameters(), strict=True))
-    groups = []
-    for name, parameter in model.named_parameters():
-        depth = len(model.layers)
-        if name.startswith("layers."):
-            depth -= 1 + int(name.split(".")[1])
-        elif name.startswith("heads."):
-            depth = -1
-        groups.append(
-            {
-                "params": [parameter],
-                "lr": rate * LAYER_DECAY ** max(depth, 0) * (2 if depth < 0 else 1),
-                "weight_decay": 0.01 if parameter.ndim > 1 else 0.0,
-            }
-        )
-    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-6, fused=True)
+    optimizer = optimizer_of(model, rate)
     warm = max(1, len(plan) // 10)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
