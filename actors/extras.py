@@ -12,7 +12,7 @@ from importlib.util import find_spec
 
 _MODULES = {
     "gguf": ("llama_cpp", "llguidance"),
-    "pages": ("PIL", "cv2", "pydicom", "pypdf", "pypdfium2", "rapidocr"),
+    "pages": ("PIL", "cv2", "pydicom", "pypdf", "pypdfium2", "rapidocr", "zxingcpp"),
     "codecs": ("gdcm", "pi_heif"),
     "lake": (
         "croniter",

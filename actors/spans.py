@@ -195,19 +195,22 @@ class FormField:
 
 
 class MarkKind(StrEnum):
-    """Something on a page that is not print: a stamp, a signature, handwriting."""
+    """Something on a page that is not print: a stamp, a signature, handwriting, a bar code."""
 
     STAMP = "stamp"
     SIGNATURE = "signature"
     HANDWRITING = "handwriting"
+    BARCODE = "barcode"
+    """Bar codes and two-dimensional codes such as QR; looked for where pages are covered."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageMark:
-    """A region of a page that holds a stamp, a signature or handwriting."""
+    """A region of a page that holds one of these. ``content``: what a bar code says."""
 
     kind: MarkKind
     box: Box
+    content: str = ""
 
 
 @dataclass(frozen=True, slots=True)

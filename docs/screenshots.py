@@ -7,6 +7,8 @@ with Chromium. Needs the dev extra and ``chromium`` on the path.
 from __future__ import annotations
 
 import contextlib
+import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -14,11 +16,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import yaml
+
+from pipelines.deidentification import KEY
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, ViewportSize
@@ -30,6 +34,13 @@ NOTE = (
     "Type 2 diabetes. Metformin 500 mg twice daily for 12 weeks, then insulin glargine 20 units "
     "at bedtime. No evidence of glaucoma.\n\nFamily history:\nMother had glaucoma.\n\n"
     "Plan: start latanoprost 0.005% once daily if intraocular pressure rises."
+)
+LETTER = (
+    "Patient: John Smith, born 3 March 1961, MRN 4471120.\n"
+    "12 Elm Street, Springfield, IL 62701\nPhone (312) 555-0199\n\n"
+    "Dear Dr. Weber,\n\nMr. Smith, 63 years old, was admitted on 11 January 2024 and went home on "
+    "19/01/2024. Type 2 diabetes and hypertension. Metformin 500 mg twice daily. No fever.\n\n"
+    "SMITH, J. will be seen again on 14 May 2024.\n\nDr. Anna Weber"
 )
 PORT = 8317
 SIZE: ViewportSize = {"width": 1280, "height": 860}
@@ -54,6 +65,9 @@ def main() -> None:
             page.goto(url)  # an answer of before is no answer to the picture
             page.set_input_files("#file", ROOT / "configs/samples/pages/prescription-photo.jpg")
             shoot(page, "serve-page.png")
+            page.close()
+        with server(folder, deidentify={"preset": "strict"}) as url:
+            shoot_deidentified(browser, url)
         browser.close()
 
 
@@ -74,13 +88,17 @@ def report(browser: Browser, folder: Path, pipeline: str, name: str) -> None:
 
 
 @contextlib.contextmanager
-def server(folder: Path) -> Iterator[str]:
-    """A server of the quickstart that reads pictures, too; its address."""
+def server(folder: Path, **more: Any) -> Iterator[str]:
+    """A server of the quickstart that reads pictures, too; its address. ``more``: sections."""
     config = yaml.safe_load((ROOT / "configs/quickstart.yaml").read_text(encoding="utf-8"))
-    config["ocr"] = {"model": "starter:ocr"}
+    config |= {"ocr": {"model": "starter:ocr"}, **more}
     file = folder / "quickstart.yaml"
     file.write_text(yaml.safe_dump(config), encoding="utf-8")
-    process = subprocess.Popen([*MEDSPAN, "serve", str(file), "--port", str(PORT)], cwd=ROOT)
+    process = subprocess.Popen(
+        [*MEDSPAN, "serve", str(file), "--port", str(PORT)],
+        cwd=ROOT,
+        env=os.environ | {KEY: secrets.token_hex(32)},
+    )
     url = f"http://127.0.0.1:{PORT}/"
     try:
         for _ in range(150):
@@ -92,6 +110,19 @@ def server(folder: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(400)
+
+
+def shoot_deidentified(browser: Browser, url: str) -> None:
+    """Photograph a letter before and after."""
+    page = browser.new_page(viewport=SIZE)
+    page.goto(url)
+    page.fill("#text", LETTER)
+    page.locator("#status").get_by_text("entit").wait_for(timeout=120_000)
+    page.click("#t-clean")
+    page.locator("#clean-said").get_by_text("taken").wait_for(timeout=120_000)
+    page.wait_for_timeout(1000)
+    page.screenshot(path=IMAGES / "serve-deidentified.png")
+    page.close()
 
 
 def shoot(page: Page, name: str) -> None:

@@ -52,9 +52,12 @@ class Category(StrEnum):
     """Signatures, stamps and handwriting are found on pages, with the words read in them."""
     STAMP = "STAMP"
     HANDWRITING = "HANDWRITING"
+    BARCODE = "BARCODE"
+    """Bar codes, QR codes and their kin, where pages are covered."""
 
 
-MARKS = frozenset({Category.SIGNATURE, Category.STAMP, Category.HANDWRITING})
+_READ_MARKS = frozenset({Category.SIGNATURE, Category.STAMP, Category.HANDWRITING})
+MARKS = _READ_MARKS | {Category.BARCODE}
 """The categories of what is on a page beside print: masked as a whole, or kept."""
 
 
@@ -252,8 +255,8 @@ class Deidentify(ConfigSection):
 
     @property
     def takes_marks(self) -> bool:
-        """True if signatures, stamps or handwriting are masked."""
-        return any(self.policy(category) is not ReplacementPolicy.KEEP for category in MARKS)
+        """True if signatures, stamps or handwriting, which OCR finds, are masked."""
+        return any(self.policy(category) is not ReplacementPolicy.KEEP for category in _READ_MARKS)
 
     def needs_key(self) -> bool:
         """Return True if any category has a policy that uses the key."""

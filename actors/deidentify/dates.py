@@ -245,7 +245,8 @@ class Dates:
 
 def _forms(name: str | None) -> list[str]:
     """Forms that hardly anything else has, over folded text; ``name`` matches a month's name."""
-    time = r"(?:[t ]\d\d:\d\d(?::\d\d)?)?"
+    clock = r"\d\d:?\d\d(?::?\d\d(?:\.\d{1,9})?)?"
+    time = rf"(?:t{clock}(?:z|[+-]\d\d:?\d\d)?(?!\w)|[t ]\d\d:\d\d(?::\d\d)?)?"
     after = r"(?<![\w/.,])"  # a range has no space after its hyphen: "29.07.2023-01.08.2023"
     first, second = _ANY.format("p"), _ANY.format("q")
     numeric = [

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from actors.config.deidentify import MARKS, Category, Deidentify, ReplacementPolicy
 from actors.deidentify.accent_folding import key_of
+from actors.deidentify.coded_values import CodedValues
 from actors.deidentify.common_words import identifies_nobody, is_cased
 from actors.deidentify.dates import Dates
 from actors.deidentify.detector import Detector
@@ -106,10 +107,15 @@ class Deidentifier:
 
         ``patient_id``: selects the surrogates and the date shift; the document's id if the patient
         is unknown. ``known_names``: names from the same patient's other documents. ``marks``: of
-        its pages; their words are taken. The second look is by the rules; ``second_look`` adds that
+        its pages; their words are taken, and what its bar codes say where the text says it, too.
+        The second look is by the rules; ``second_look`` adds that
         of models.
         """
         written = [finding for mark in marks for finding in mark.findings()]
+        coded = CodedValues([mark.content for mark in marks if mark.content], self._detector)
+        known_names = [*known_names, *coded.names]
+        if self._config.policy(Category.ID) is not ReplacementPolicy.KEEP:
+            written += coded.find(text)
         findings = self._detector.find(text, annotations.entities, known_names, written)
         replacing = Replacing(self._config, self._key, self._dates, text, findings, patient_id)
         new_text, offsets = _rewritten(text, findings, replacing)

@@ -19,6 +19,8 @@ from actors.deidentify.findings import Finding, Strength
 _EMAIL = re.compile(
     r"(?<![\w.+-])[\w.+'-]{1,64} ?@ ?(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?!\w)"
     r"|(?<![\w.+-])[^\W\d_][\w.+'-]{1,63}@[^\W\d_][\w-]{1,62}(?!\w)"  # of a network of its own
+    r"|(?<![\w.+-])[\w.+'-]{1,64} ?[\[({] ?(?:at|AT) ?[\])}] ?[\w-]{1,63}"
+    r"(?:(?:\.| ?[\[({] ?(?:dot|DOT|punkt) ?[\])}] ?)[\w-]{1,63}){1,4}(?!\w)"
 )
 # What may follow a phone number.
 _EXTENSION = re.compile(
@@ -70,6 +72,8 @@ _GPS = re.compile(
 _SSN = re.compile(r"(?<![\w-])(?!000|666|9\d\d)\d{3}-(?!00)\d\d-(?!0000)\d{4}(?![\w-])")
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{2,4}){3,8}\b")
 _CARD = re.compile(r"(?<![\w-])\d(?:[ -]?\d){11,18}(?![\w-])")
+# National insurance of the United Kingdom.
+_NINO = re.compile(r"(?<![\w-])[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?(?:\d\d ?){3}[A-D](?![\w-])")
 _BITCOIN = re.compile(r"\b(?:bc1[a-z0-9]{25,60}|[13][1-9A-HJ-NP-Za-km-z]{25,34})\b")
 _DOCKET = re.compile(r"(?<![\w:])\d:\d\d-[a-z]{2}-\d{3,6}(?!\w)")
 # German pension insurance: area, birth date, letter, serial number.
@@ -83,6 +87,10 @@ _PHONE = re.compile(r"(?<![\w.,/-])(?:\+|00)?\(?\d(?:[ ()./-]{0,3}\d){6,14}(?![\
 _INTERNATIONAL = re.compile(r"(?<![\w.,/-])\+[1-9]\d{0,2}(?:[ ()./-]{0,3}\d){7,13}(?![\w/]|[.,]\d)")
 _NORTH_AMERICAN = re.compile(
     r"(?<![\w-])(?:\+?1[ .-]?)?(?:\(\d{3}\) ?|\d{3}[.-])\d{3}[.-]\d{4}(?!-|(?!x\d)\w)"
+)
+# Letters for digits: 1-800-FLOWERS
+_VANITY = re.compile(
+    r"(?<![\w-])1[ .-]8\d\d[ .-](?=[A-Z\d -]{0,8}[A-Z])[A-Z\d]{3}-?[A-Z\d]{4,6}(?!\w)"
 )
 _LONG = re.compile(
     r"(?<![\w.,/-])#?(?=[\w/-]*\d{4})[A-Z]{0,4}-?\d{3,}(?:[-/]?\d+)*(?:-?[A-Z]{1,4})?(?![\w/]|[.,]\d)"
@@ -148,6 +156,8 @@ class Identifiers:
             (_UDI, Category.DEVICE, "udi"),
             (_SSN, Category.NATIONAL_ID, "ssn"),
             (_PENSION, Category.NATIONAL_ID, "pension"),
+            (_NINO, Category.NATIONAL_ID, "nino"),
+            (_VANITY, Category.PHONE, "vanity"),
             (_DOCKET, Category.ID, "docket"),
         ):
             yield from _all(text, pattern, category, by)

@@ -23,7 +23,7 @@ _KEYWORDS: tuple[tuple[Category, str, str], ...] = (
     (
         Category.MRN,
         r"mrn|medical record|record|chart|patient id|pt\.? id|pat(?:ient)?\.?-?(?:nr|id)"
-        r"|nhc-?|cipa?"
+        r"|nhc-?|n\.h\.c|cipa?|c\.i\.p|n[o°]\.? ha"
         r"|historia(?: clinica)?|n[º°] historia|fall-?(?:nummer|nr|zahl)|fall|patientennummer"
         r"|aufnahme-?(?:nummer|zahl|nr)|ipp|nip|dossier|ma benh nhan|ma bn|so ho so|so benh an",
         _VALUE,
@@ -52,17 +52,19 @@ _KEYWORDS: tuple[tuple[Category, str, str], ...] = (
     ),
     (
         Category.NATIONAL_ID,
-        r"ssn|social security|dni|nie|nif|passport|pasaporte|reisepass|passeport|cmnd|cccd|ho chieu"
+        r"ssn|social security|dni|nie|nif|d\.n\.i|n\.i\.[ef]|national insurance|nino"
+        r"|passport|pasaporte|reisepass|passeport|cmnd|cccd|ho chieu"
         r"|nhs|nir|aadhaar|personnummer|steuer-?id|personalausweis|ausweis|carte d'identite|cni"
         r"|documento",
-        rf"[a-z]\d{{2}}[a-z\d]{{6,7}}|{_VALUE}",
+        rf"[a-z]{{2}} ?(?:\d\d ?){{3}}[a-d]|[a-z]\d{{2}}[a-z\d]{{6,7}}|{_VALUE}",
     ),
     (
         Category.VEHICLE,
         r"vin|license plate|plate|matricula|kennzeichen|immatriculation|bien so",
-        r"\d{4}[ -]?[a-z]{3}|[a-z]{2}[ -]?\d{3}[ -]?[a-z]{2}"
+        r"\d{4}[ -]?[a-z]{3}|[a-z]{2}[ -]?\d{3}[ -]?[a-z]{2}|[a-z]{1,3}[ -][a-z]{1,2} ?\d{1,4}[eh]?"
         r"|[a-z0-9][a-z0-9-]{0,9}(?: ?[a-z0-9.-]{1,8})?\d[a-z0-9]*",
     ),
+    (Category.VEHICLE, r"registration|reg", r"[a-z]{2}\d\d ?[a-z]{3}"),
     (
         Category.DEVICE,
         r"serial|s/n|sn|udi|device id|imei|serien-?(?:nummer|nr)|numero de serie|so seri",
@@ -77,18 +79,32 @@ _KEYWORDS: tuple[tuple[Category, str, str], ...] = (
         r"|[a-z]{1,20}-?(?:nr|nummer)",
         _VALUE,
     ),
+    (
+        Category.ID,
+        r"n[o°]\.? (?:de )?(?:biopsia|muestra|peticion|informe|registro|orden|estudio)",
+        _VALUE,
+    ),
+    # Of a court: "12 C 345/24".
+    (Category.ID, r"aktenzeichen|az|gz|geschaftszeichen", r"\d{1,4} ?[a-z]{1,4} ?\d{1,6}/\d\d"),
+    (Category.LICENSE, r"col(?=\. ?\d{5})", _VALUE),
+    (
+        Category.DATE,
+        r"dob|d\.o\.b|birth ?date|date of birth|fecha de nacimiento|f\. ?nac|geburtsdatum|geb"
+        r"|date de naissance",
+        r"[0-3]\d[0-3]\d{3}(?:\d\d)?|(?:19|20)\d{6}",
+    ),
     (Category.ID, r"(?:[a-z]+)?station", r"[a-z]{0,2}-?\d{1,4}[a-z]?"),
     (Category.FAX, r"fax|telefax|telecopie", _PHONE),
     (
         Category.PHONE,
         r"phone|tel(?:efono?|ephone|f|efon)?|tfno|tlfn?o?|movil|mobile|cell|pager|contact|call(?:ing)?"
         r"|handy|rufnummer|nummer|unter|portable|dien thoai|dt|sdt|desk|whatsapp|answering at"
-        r"|ext|extension|extn|anexo|durchwahl|dw|poste",
+        r"|ext|extension|extn|anexo|durchwahl|dw|poste|apparat|app(?=\. ?\d)",
         _PHONE,
     ),
     (
         Category.ZIP,
-        r"zip(?: ?code)?|cp|c\.p\.|codigo postal|plz|postleitzahl|postal ?code"
+        r"zip(?: ?code)?|area code|cp|c\.p\.|codigo postal|plz|postleitzahl|postal ?code"
         r"|code postal|postcode",
         r"[a-z]{0,2}-?\d[\da-z]{1,5}(?:[ -][\da-z]{2,4})?",
     ),
@@ -108,7 +124,8 @@ _FIELDS = tuple(
 # Words that are too common to make any number after them an identifier without a colon or a "#".
 _COMMON = re.compile(
     r"(?:record|chart|plan|policy|member|card|case|visit|id|room|fall|sv|cc|plate|call"
-    r"|contact|nummer|unter|user|login|ausweis|documento|ref|reference|dossier|historia|license|certificate|sn|medicare)$"
+    r"|contact|nummer|unter|user|login|ausweis|documento|ref|reference|dossier|historia|license"
+    r"|certificate|sn|medicare|n[o°]\.? ha)$"
 )
 _FEW = 4  # digits that a common word needs
 

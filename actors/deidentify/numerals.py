@@ -137,6 +137,7 @@ def _below_hundred(units: Sequence[str], tens: Sequence[str], joined: str) -> di
 def _spanish() -> Iterator[tuple[str, int]]:
     for value, words in enumerate(_ES, 1):
         yield words, value
+    yield "uno", 1
     for number, tens in enumerate(_ES_TENS, 3):
         yield tens, 10 * number
         for unit in range(1, 10):

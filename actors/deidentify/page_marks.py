@@ -1,4 +1,4 @@
-"""Signatures, stamps and handwriting on pages: masked as a whole, with the words in them.
+"""Signatures, stamps, handwriting and bar codes on pages: masked whole, with the words in them.
 
 OCR reads such words badly, so no rule can tell which of them are names.
 """
@@ -17,11 +17,13 @@ from actors.spans import Box
 
 @dataclass(frozen=True, slots=True)
 class TakenMark:
-    """A mark that the configuration masks, and where in the text the words in it are."""
+    """A mark that the configuration masks, and where in the text the words in it are.
+    ``content``: what a bar code says."""
 
     category: Category
     box: Box
     spans: tuple[tuple[int, int], ...]
+    content: str = ""
 
     def findings(self) -> Iterator[Finding]:
         """Its words, as identifiers to take."""
@@ -34,10 +36,10 @@ def taken_marks(reading: OcrResult, config: Deidentify) -> tuple[TakenMark, ...]
     by_page: dict[int, list[Word]] = defaultdict(list)
     for word in reading.words:
         by_page[word.box.page].append(word)
-    marks = [(Category(mark.kind.name), mark.box) for mark in reading.marks]
+    marks = [(Category(mark.kind.name), mark) for mark in reading.marks]
     return tuple(
-        TakenMark(category, box, tuple(_spans(by_page[box.page], box)))
-        for category, box in marks
+        TakenMark(category, mark.box, tuple(_spans(by_page[mark.box.page], mark.box)), mark.content)
+        for category, mark in marks
         if config.policy(category) is not ReplacementPolicy.KEEP
     )
 

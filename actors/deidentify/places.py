@@ -82,6 +82,7 @@ _POSTAL = (
     r"(?<!\w)(?i:pin[ ]?code)[^\S\n]?:?[^\S\n]?(?P<zip>\d{3}[ ]?\d{3})(?!\w)",
     r"(?<![\w.,/-])(?P<zip>\d{5})(?=[^\S\n]{0,2}[,.-]?[^\S\n]{0,2}(?!Mg|UI)[A-ZÀ-Þ][\wäöüß]{2})",
     r"\b(?P<zip>[A-Z]{1,2}\d[A-Z\d]?\s\d[A-Z]{2})\b",
+    r"\b(?P<zip>[ABCEGHJ-NPRSTVXY]\d[ABCEGHJ-NPRSTV-Z]\s\d[ABCEGHJ-NPRSTV-Z]\d)\b",  # Canada
 )
 _TOWN = re.compile(rf"\d[ ,.-]{{1,3}}(?P<town>{_CAP}(?:{_GAP}(?:{_OF}{_GAP})?{_CAP}){{0,3}})")
 _TOWN_FIELD = re.compile(
@@ -118,6 +119,16 @@ _NO_YEAR = r"(?!(?:19|20)\d\d(?![\w-]))"
 _AFTER_COUNTRY = re.compile(
     rf"[.,]?\s{{1,6}}{_NO_YEAR}(?P<zip>{_CODE}|\d{{6}})(?=[^\S\n]{{0,2}}(?:[.,;?!)]|\n|$))"
 )
+_NO_DOSE = r"(?![^\S\n]?(?:mg|mcg|µg|g|kg|ml|l|iu|ui|u|kcal|mm|cm|x)\b)"
+# After a street: "Calle Mayor 12, Madrid 28013", "5 MG Road, Bengaluru - 560 001".
+_AFTER_STREET = re.compile(
+    rf"(?:,?\s{{1,2}}|\s?[-–]\s?)(?:{_CAP}(?:[ -]{{1,2}}(?:{_OF}{_GAP})?{_CAP}){{0,3}}"
+    r"(?:,?\s|\s[-–]\s|\s?(?=\()))?(?:[A-Z]{2,3},?\s)?\(?"
+    rf"{_NO_YEAR}(?P<zip>\d{{3}}[ ]\d{{3}}|\d{{6}}|{_CODE})(?!\w|[.,-]\d){_NO_DOSE}"
+)
+# Beside the name of a town: "Madrid (28013)", "1010 Wien".
+_AFTER_TOWN = re.compile(rf"(?:,?[^\S\n]|[^\S\n]?\()\(?(?P<zip>\d{{5}})(?!\w|[.,-]\d){_NO_DOSE}")
+_BEFORE_TOWN = re.compile(rf"(?<![\w.,/-]){_NO_YEAR}(?P<zip>\d{{4,5}})[^\S\n]$")
 _ZIP_BEFORE_COUNTRY = re.compile(rf"(?<![\w.,/-]){_NO_YEAR}(?P<zip>{_CODE}),\s{{1,4}}$")
 
 
@@ -137,6 +148,9 @@ class PlaceFinder:
             for pattern in patterns:
                 for match in pattern.finditer(text):
                     yield Finding(*match.span(), category, by)
+                    code = _AFTER_STREET.match(text, match.end())
+                    if code is not None and category is Category.STREET:
+                        yield Finding(*code.span("zip"), Category.ZIP, by)
         for pattern in _POSTAL_PATTERNS:
             for match in pattern.finditer(text):
                 yield Finding(*match.span("zip"), Category.ZIP, "zip", Strength.NAMED)
@@ -172,6 +186,12 @@ class PlaceFinder:
                     yield Finding(*code.span("zip"), Category.ZIP, "country", Strength.SHAPE)
         for match in self._towns.finditer(text):
             yield Finding(*match.span(), Category.CITY, "town", Strength.SHAPE)
+            for code in (
+                _AFTER_TOWN.match(text, match.end()),
+                _BEFORE_TOWN.search(text, max(0, match.start() - 8), match.start()),
+            ):
+                if code is not None:
+                    yield Finding(*code.span("zip"), Category.ZIP, "town", Strength.SHAPE)
 
 
 def _compiled(patterns: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 from actors.config import ConfigError
 from actors.config.merge import Merge
 from actors.pages import OcrResult
-from actors.spans import Annotations, Entity, Extraction, Refine, Status, unrefined, worst
+from actors.spans import Annotations, Entity, Extraction, Failure, Refine, Status, unrefined, worst
 from pipelines.batch.deidentified_tables import UnitRelease, known
 from pipelines.batch.ocr_rows import row_reading
-from pipelines.batch.page_covering import cover_pages, write_pages
+from pipelines.batch.page_covering import cover_pages, with_bar_codes, write_pages
 from pipelines.batch.pulse import NoPulse, Pulse
 from pipelines.batch.second_look import SecondLooks
 from pipelines.batch.stage_actor import RELEASED, is_stage_column
@@ -252,13 +252,16 @@ def release_unit(
         started = time.monotonic()
         loaded.pipeline.storage.apply()
         releases: Sequence[Release | None] = [None] * table.num_rows
+        failed: Mapping[int, Failure] = {}
         with suppress(ConfigError):  # ``write_unit`` reports it
+            if loaded.burns_pages:
+                table, failed = with_bar_codes(table, loaded, key_check)
             # Images are large, and only the covering needs them.
             small = table.drop_columns(["image"]) if loaded.burns_pages else table
             rows, _ = _finished(small, loaded, key_check)
             releases = releases if rows.release is None else rows.release.releases
         if loaded.burns_pages:
-            table = cover_pages(table, releases, loaded, key_check)
+            table = cover_pages(table, releases, loaded, key_check, failed)
         texts = [one and one.done.text for one in releases]
         table = table.append_column(RELEASED, pa.array(texts, pa.string()))
         return pack(unit, add_busy(table, "write", time.monotonic() - started))

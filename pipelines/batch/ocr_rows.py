@@ -13,6 +13,11 @@ from actors.spans import Box, MarkKind, PageMark
 _SIDES = ("x0", "y0", "x1", "y1")
 _BOX = [pa.field("page", pa.int32()), *(pa.field(side, pa.float32()) for side in _SIDES)]
 
+
+def _text(name: str) -> pa.Field:
+    return pa.field(name, pa.string())
+
+
 READING = pa.struct(
     [
         # What was read: BLAKE2b of the picture's bytes and of the row's prompt.
@@ -28,7 +33,7 @@ READING = pa.struct(
         pa.field("width", pa.list_(pa.int32())),
         pa.field("height", pa.list_(pa.int32())),
         pa.field("turn", pa.list_(pa.int32())),
-        pa.field("marks", pa.list_(pa.struct([pa.field("kind", pa.string()), *_BOX]))),
+        pa.field("marks", pa.list_(pa.struct([*map(_text, ("kind", "content")), *_BOX]))),
     ]
 )
 
@@ -47,8 +52,13 @@ def reading_row(reading: OcrResult) -> dict[str, Any]:
         "width": [page.width for page in reading.pages],
         "height": [page.height for page in reading.pages],
         "turn": [page.turn for page in reading.pages],
-        "marks": [{"kind": mark.kind.value, **asdict(mark.box)} for mark in reading.marks],
+        "marks": [mark_row(mark) for mark in reading.marks],
     }
+
+
+def mark_row(mark: PageMark) -> dict[str, Any]:
+    """A PageMark as one of the marks of a READING."""
+    return {"kind": mark.kind.value, "content": mark.content, **asdict(mark.box)}
 
 
 def row_reading(row: dict[str, Any], text: str) -> OcrResult:
@@ -63,7 +73,11 @@ def row_reading(row: dict[str, Any], text: str) -> OcrResult:
             PageSize(*size) for size in zip(row["width"], row["height"], row["turn"], strict=True)
         ),
         marks=tuple(
-            PageMark(MarkKind(mark["kind"]), Box(mark["page"], *(mark[side] for side in _SIDES)))
+            PageMark(
+                MarkKind(mark["kind"]),
+                Box(mark["page"], *(mark[side] for side in _SIDES)),
+                mark["content"],
+            )
             for mark in row["marks"]
         ),
     )

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from actors.deidentify import Deidentified, Deidentifier, Residue
     from actors.deidentify.page_marks import TakenMark
     from actors.extractor import Extractor
-    from actors.pages import OcrResult
+    from actors.pages import DecodeLimits, OcrResult
 
 
 def deidentify(
@@ -77,7 +78,10 @@ def deidentify(
         raise typer.BadParameter("an image needs --out, the path of the de-identified file")
     if kind == "dicom" and print_surrogates:
         raise typer.BadParameter("--print-surrogates is not supported for DICOM files")
+    limits = DecodeLimits.of(load_ocr(ocr).pages) if kind is not None else DecodeLimits()
     document, reading = _read(file, content, ocr)
+    if reading is not None:
+        reading = _with_bar_codes(file, content, reading, limits, settings)
     with _loaded(model or []) as models:
         from actors.deidentify.page_marks import taken_marks
 
@@ -95,7 +99,7 @@ def deidentify(
                 picture, _ = burnt(
                     content,
                     patches,
-                    limits=DecodeLimits.of(load_ocr(ocr).pages),
+                    limits=limits,
                     key=None if key is None else SecretKey(key),
                     printed=print_surrogates,
                 )
@@ -140,6 +144,22 @@ def _read(file: Path, content: bytes, ocr: str) -> tuple[Document, OcrResult | N
     for failure in read.failures.values():
         _fail(f"{file}: {failure.type}: {failure.message}")
     return read.documents[0], read.readings[str(file)]
+
+
+def _with_bar_codes(
+    file: Path, content: bytes, reading: OcrResult, limits: DecodeLimits, settings: Deidentify
+) -> OcrResult:
+    from actors.config.deidentify import Category, ReplacementPolicy
+    from actors.pages import PageError
+    from actors.pages.bar_codes import page_bar_codes
+
+    if settings.policy(Category.BARCODE) is ReplacementPolicy.KEEP:
+        return reading
+    try:
+        codes = tuple(page_bar_codes(content, limits))
+    except PageError as error:
+        _fail(f"{file}: {error}")
+    return replace(reading, marks=(*reading.marks, *codes))
 
 
 @contextmanager

@@ -299,7 +299,7 @@ def _as_json(found: _Found, unseen: bool) -> dict[str, Any]:
         "id": found.id,
         **read,
         "problems": list(found.problems),
-        "marks": _plain(found.marks),
+        "marks": [{"kind": one.kind, "box": _plain(one.box)} for one in found.marks],
         **_plain(found.annotations),
         "steps": [_step(extraction) for extraction in found.steps],
     }

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
+from actors.config.deidentify import Category, ReplacementPolicy
 from actors.config.ocr import OcrModel
 from actors.guideline import Guideline
 from actors.pages import DecodeLimits, OcrResult
@@ -92,6 +93,20 @@ class Answerer:
         except KeyError:
             raise Problem("model_not_found") from None
 
+    @property
+    def taken_categories(self) -> list[Category] | None:
+        """The categories that ``deidentify`` takes; None if the pipeline does not de-identify."""
+        if self._releaser is None:
+            return None
+        policy = self._releaser.config.policy
+        return [one for one in Category if policy(one) is not ReplacementPolicy.KEEP]
+
+    @property
+    def covers_pages(self) -> bool:
+        """True if ``deidentify`` can return covered pages: OCR has measured where their words
+        are."""
+        return self._releaser is not None and self._coverer is not None
+
     def is_progressing(self, model: str, seconds: float) -> bool:
         """True if a model (or PICTURES) has work in flight and finished some within ``seconds``."""
         return self._queues[model].is_progressing(seconds)
@@ -167,6 +182,8 @@ class Answerer:
         pending = await self._read(plan)
         covered: Mapping[int, CoveredDocument] = {}
         async with asyncio.timeout_at(plan.until):
+            if pages and self._coverer is not None:
+                await self._coverer.find_bar_codes(pending, releaser)
             releases = [
                 await asyncio.to_thread(released, one, plan.target, releaser, known)
                 for one, known in zip(pending, patients, strict=True)

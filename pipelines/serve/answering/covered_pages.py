@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from actors.pages import DecodeLimits, OcrResult
 from actors.spans import Document, Failure
@@ -24,6 +24,7 @@ from pipelines.serve.wire.responses import CoveredFileOut
 if TYPE_CHECKING:
     from actors.deidentify.page_again import PageAgain
 
+_T = TypeVar("_T")
 _AT_ONCE = 2  # documents, whose pages take a core each
 ReadPages = Callable[[Sequence[Document]], Awaitable[Sequence[OcrResult | Failure]]]
 """Has OCR read images; returns the results in order."""
@@ -59,6 +60,19 @@ class PageCoverer:
         self._limits = limits
         self._threads = ThreadPoolExecutor(_AT_ONCE, "cover-pages")
 
+    async def find_bar_codes(self, pending: Sequence[PendingDocument], releaser: Releaser) -> None:
+        """Put the bar codes of each document's pages into its reading; a document whose pages
+        cannot be searched fails."""
+        for one in pending:
+            if one.failure is not None or one.reading is None or one.document.image is None:
+                continue
+            work = partial(releaser.with_bar_codes, one.document.image, one.reading, self._limits)
+            found = await self._in_thread(work)
+            if isinstance(found, Failure):
+                one.failure = found
+            else:
+                one.reading = found
+
     async def cover(
         self,
         pending: Sequence[PendingDocument],
@@ -76,7 +90,9 @@ class PageCoverer:
         for at, (one, release) in enumerate(zip(pending, releases, strict=True)):
             if release.done.text is None or one.reading is None or one.document.image is None:
                 continue
-            found = await self._covered(releaser, release, one.document.image, one.reading)
+            found = await self._in_thread(
+                partial(releaser.cover, release, one.document.image, one.reading, self._limits)
+            )
             if isinstance(found, Failure):
                 _fail(at, found, pending, releases)
             else:
@@ -95,14 +111,13 @@ class PageCoverer:
                 covered[at] = CoveredDocument(made[at], again)
         return covered
 
-    async def _covered(
-        self, releaser: Releaser, release: Release, content: bytes, reading: OcrResult
-    ) -> CoveredPages | Failure:
-        """Run Releaser.cover in a thread; if cancelled, it stops after the current page."""
+    async def _in_thread(self, work: Callable[..., _T | Failure]) -> _T | Failure:
+        """Run work that polls ``cancelled`` in a thread; if cancelled, it stops after the current
+        page."""
         cancelled = threading.Event()
-        work = partial(releaser.cover, release, content, reading, self._limits, cancelled.is_set)
+        polled = partial(work, cancelled=cancelled.is_set)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, polled)
         finally:
             cancelled.set()
 

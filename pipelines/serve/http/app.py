@@ -42,6 +42,7 @@ from pipelines.serve.wire.requests import (
     RequestOptions,
 )
 from pipelines.serve.wire.responses import (
+    DeidentifyOfferOut,
     DeidentifyResponse,
     ExtractResponse,
     GuidelineOut,
@@ -325,9 +326,19 @@ class _Api:
                 max_deadline_s=limits.max_deadline_s,
             ),
             pictures=any(self._catalogue.takes_pictures(target) for target in targets),
+            deidentify=self._deidentify_offer(targets),
             urls=[source.prefix for source in self._catalogue.serve.urls],
         )
         return Response(content.model_dump_json(), media_type="application/json")
+
+    def _deidentify_offer(self, targets: Iterable[Target]) -> DeidentifyOfferOut | None:
+        """What de-identification is offered to who sees these targets."""
+        categories = self._answerer.taken_categories
+        if categories is None or all(one.name != self._catalogue.default for one in targets):
+            return None
+        return DeidentifyOfferOut(
+            pages=self._answerer.covers_pages, categories=_label_colours(categories)
+        )
 
     async def vocabularies(self, request: Request) -> VocabulariesResponse:
         stages = [stage for target in self._seen(request) for stage in target.refining]

@@ -14,7 +14,19 @@ from starlette.responses import Response
 
 # Exact paths only, so path traversal is impossible.
 _HERE, _MARKUP = "pipelines.serve.page", "pipelines.markup"
-_SCRIPTS = ["page", "ask", "details", "dom", "files", "layout", "marks", "result", "review"]
+_SCRIPTS = [
+    "page",
+    "ask",
+    "curl",
+    "deidentify",
+    "details",
+    "dom",
+    "files",
+    "layout",
+    "marks",
+    "result",
+    "review",
+]
 _SCRIPTS += ["samples", "sections", "sheets", "state", "tips", "wanted"]
 _FILES = {
     "/": (_HERE, "index.html", "text/html; charset=utf-8"),

@@ -34,7 +34,7 @@ export function pieces(length, spans, cuts = []) {
 
 // Boundaries of parts: after a nearby line end, else after a word. A part is a block element, so a
 // line of thousands of characters is broken there.
-function ends(points) {
+export function ends(points) {
   const found = [];
   for (let from = 0; points.length - from > 2 * PART; from = found.at(-1)) {
     const near = (what) => {

@@ -1,5 +1,6 @@
 // Entry point of the page, which uses only the public API.
 import { ask, listen, sentence, token } from "./ask.js";
+import { changed as changedClean } from "./deidentify.js";
 import { $, button, make, many, number } from "./dom.js";
 import { opened } from "./files.js";
 import { legend, render, said, show, sift, tab } from "./result.js";
@@ -159,6 +160,7 @@ function forget() {
   Object.assign(state, { answer: null, read: "", printed: "", file: null });
   problem("");
   render();
+  changedClean();
 }
 function put(text) {
   leave();
@@ -179,9 +181,9 @@ function size() {
 
 async function begin() {
   try {
-    const { models, guidelines, limits, pictures } = await ask("/v1/models");
+    const { models, guidelines, limits, pictures, deidentify } = await ask("/v1/models");
     const { vocabularies } = await ask("/v1/vocabularies");
-    Object.assign(state, { models, guidelines, limits, pictures, vocabularies });
+    Object.assign(state, { models, guidelines, limits, pictures, deidentify, vocabularies });
   } catch (error) {
     if (error.code === "unauthorized") return void token.ask(begin);
     problem(error.code === "model_unavailable" ? "The model is loading; this page retries." : "The server cannot be reached; this page retries.");
@@ -201,6 +203,8 @@ async function begin() {
     $("#text").placeholder = "Paste a note, or drop a text file, an image or a PDF here.";
   }
   learn([...state.models, ...state.guidelines].flatMap((one) => one.labels));
+  learn(state.deidentify?.categories ?? []);
+  changedClean();
   offer();
   if (!$("#text").value) put(SAMPLES[0].text);
   else { size(); read(); }

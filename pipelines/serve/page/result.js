@@ -1,5 +1,6 @@
 // The result: marked text, legend with filters, table, JSON and the equivalent curl command.
-import { token } from "./ask.js";
+import { posted, uploaded } from "./curl.js";
+import { changed as changedClean, cleanText, shown as showClean } from "./deidentify.js";
 import { codeElement, codeWords, legendOfStatus, only, related, sectionName, statusWords } from "./details.js";
 import { $, $$, button, make, many, number } from "./dom.js";
 import { asText as layoutText, draw as drawLayout } from "./layout.js";
@@ -17,6 +18,7 @@ const time = (s) => (s < 1 ? `${Math.max(1, Math.round(s * 1000))} ms` : `${s.to
 export function show(answer, text) {
   Object.assign(state, { answer, read: text, points: Array.from(text) });
   beginReview();
+  changedClean();
   const failed = told().steps.find((step) => step.error);
   render();
   $("#status").textContent = failed
@@ -114,6 +116,7 @@ export function fill() {
   if (view === "table") table();
   if (view === "json") begin($("#json"), json(SHOWN / 100));  // an entity takes at least this many characters
   if (view === "curl") begin($("#curl"), curl());
+  if (view === "clean") showClean();
 }
 // Only the start of a text: laying out megabytes takes a browser seconds.
 function begin(pre, text) {
@@ -181,21 +184,15 @@ function json(most) {
   const kept = [...entities().keys()].filter((i) => passes(entities()[i])).slice(0, most);
   return JSON.stringify({ ...state.answer, documents: [{ ...only(told(), kept), pages }] }, null, 2);
 }
-const quoted = (value) => `'${value.replaceAll("'", "'\\''")}'`;
 function curl() {
   const { text, documents, ...options } = request(true);
-  const bearer = token.value ? ' \\\n  -H "authorization: Bearer $MEDSPAN_TOKEN"' : "";
-  if (state.file && told()?.pages.length) {
-    const given = Object.keys(options).length ? ` \\\n  -F ${quoted(`options=${JSON.stringify(options)}`)}` : "";
-    return `curl ${location.origin}/v1/extract/upload${bearer} \\\n  -F ${quoted(`file=@${state.file.name}`)}${given}`;
-  }
-  const body = JSON.stringify({ ...options, ...(documents ? { documents } : { text }) }, null, 1);
-  return `curl ${location.origin}/v1/extract \\\n  -H 'content-type: application/json'${bearer} \\\n  -d ${quoted(body)}`;
+  if (state.file && told()?.pages.length) return uploaded("/v1/extract/upload", state.file.name, options);
+  return posted("/v1/extract", { ...options, ...(documents ? { documents } : { text }) });
 }
 
 // ---- views and copying
 
-const NAMES = { text: "text", table: "as TSV", layout: "as TSV", json: "JSON", curl: "curl", said: "text" };
+const NAMES = { text: "text", table: "as TSV", layout: "as TSV", clean: "clean text", json: "JSON", curl: "curl", said: "text" };
 export function tab(name, focus = false) {
   for (const one of $$("[role=tab]")) {
     const on = one.id === `t-${name}`;
@@ -216,12 +213,14 @@ const COPIED = {
       ...Object.values(FURTHER).map((words) => words(e, i))]] : []))]
     .map((cells) => cells.join("\t")).join("\n"),
   layout: layoutText,
+  clean: cleanText,
   json: () => json(),
   curl,
   said: () => $("#said").textContent,
 };
 async function copy() {
   const copier = $("#copy"), text = COPIED[copier.dataset.view](), before = copier.textContent;
+  if (!text) return;  // nothing comes out
   try {
     await navigator.clipboard.writeText(text);
   } catch {  // the clipboard needs HTTPS or localhost

@@ -1,6 +1,6 @@
 // Shared state of the page, and the colours of labels.
 export const state = {
-  models: [], guidelines: [], vocabularies: [], limits: null, pictures: false,
+  models: [], guidelines: [], vocabularies: [], limits: null, pictures: false, deidentify: null,
   answer: null,  // the last response and its text
   read: "", points: [], printed: "", file: null,
   chosen: new Set(), least: 0,

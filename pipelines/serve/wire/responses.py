@@ -155,9 +155,9 @@ class FormFieldOut(_Response):
 
 
 class MarkOut(_Response):
-    """A region of a page that holds a stamp, a signature or handwriting."""
+    """A region of a page that holds a stamp, a signature, handwriting or a bar code."""
 
-    kind: Literal["stamp", "signature", "handwriting"]
+    kind: Literal["stamp", "signature", "handwriting", "barcode"]
     box: BoxOut
 
     @classmethod
@@ -482,6 +482,13 @@ class LimitsOut(_Response):
     max_deadline_s: float
 
 
+class DeidentifyOfferOut(_Response):
+    """What /v1/deidentify of this server does."""
+
+    pages: bool = Field(description="Whether images, PDFs and DICOM files can come back covered.")
+    categories: list[LabelOut] = Field(description="The categories of what is taken.")
+
+
 class ModelsResponse(_Response):
     """The models, pipelines and guidelines that requests may name, and the limits."""
 
@@ -489,6 +496,9 @@ class ModelsResponse(_Response):
     guidelines: list[GuidelineOut]
     limits: LimitsOut
     pictures: bool = Field(description="Whether documents may be images or PDFs.")
+    deidentify: DeidentifyOfferOut | None = Field(
+        description="Null if the pipeline has no `deidentify` section, or the token may not use it."
+    )
     urls: list[str] = Field(description="URL prefixes that documents may be fetched from.")
 
 

@@ -348,7 +348,7 @@ class TestMarks:
 
     def _read(self) -> OcrResult:
         """The second line's last words are a signature, all of the third is written by hand; an
-        empty stamp."""
+        empty stamp, a bar code."""
         reading = laid_out(self.TEXT)
         words = {self.TEXT[word.start : word.end]: word.box for word in reading.words}
 
@@ -359,6 +359,7 @@ class TestMarks:
             PageMark(MarkKind.SIGNATURE, around("Jn", "Dxe")),
             PageMark(MarkKind.HANDWRITING, around("Take", "food")),
             PageMark(MarkKind.STAMP, Box(0, 600, 200, 700, 300)),
+            PageMark(MarkKind.BARCODE, Box(0, 600, 400, 700, 450), "Doe"),
         )
         return replace(reading, marks=marks)
 
@@ -375,7 +376,7 @@ class TestMarks:
             assert done.text == "Patient: [NAME]\nSigned: [SIGNATURE]\n[HANDWRITING]"
             mask = ReplacementPolicy.MASK
             assert done.counts == dict.fromkeys([(c, mask) for c in (Category.NAME, *MARKS)], 1)
-            assert [one.boxes[0] for one in patches[-3:]] == [m.box for m in self._read().marks]
+            assert [one.boxes[0] for one in patches[-4:]] == [m.box for m in self._read().marks]
             assert not any(one.readable for one in patches)
 
     def test_a_limited_data_set_keeps_handwriting_and_policies_keep_what_they_say(self) -> None:
@@ -400,6 +401,20 @@ class TestMarks:
     def test_they_are_masked_or_kept(self, policy: str) -> None:
         with pytest.raises(ValueError, match="does not apply to it"):
             Deidentify.model_validate({"policies": {"STAMP": policy}})
+
+    def test_what_a_code_says_is_taken_in_the_text_too(self) -> None:
+        text = "44711\nSmurf came. 4471 mg, 2024-A, 12"
+        code = PageMark(MarkKind.BARCODE, Box(0, 600, 400, 700, 450), "44711|2024-A|12|SMURF^JOHN")
+        reading = replace(laid_out(text), marks=(code,))
+
+        def done(**policies: str) -> str | None:
+            config = Deidentify.model_validate({"preset": "strict", "policies": policies})
+            marks = taken_marks(reading, config)
+            return Deidentifier(config).apply(text, Annotations(), "p", marks=marks).text
+
+        assert done() == "[ID]\n[NAME] came. 4471 mg, [ID], 12"
+        assert done(ID="keep") == "44711\n[NAME] came. 4471 mg, [DATE]-A, 12"
+        assert done(BARCODE="keep") == "44711\nSmurf came. 4471 mg, [ID], 12"
 
     def test_words_outside_part_the_runs(self) -> None:
         reading = laid_out("one two\nthree four")

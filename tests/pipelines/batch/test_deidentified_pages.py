@@ -14,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.bar_codes import coded_file, codes_of
 from support.deidentify import SECRET, counterparts
 from support.images import dicom
 from support.lake import Quiet, hashing, pipeline
@@ -122,6 +123,32 @@ def test_the_words_that_were_replaced_are_black_and_no_others(
         kept = [word for word in first.split() if word not in {*taken, "555-0199."}]
         assert read.text.split() == kept  # type: ignore[union-attr]
         assert row["text"].count("[") == len(row["pair"]["edits"])
+
+
+def test_bar_codes_are_covered_and_what_they_say_is_in_no_table(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (lake.source / "coded.png").write_bytes(coded_file(painted(3, OTHER), "4471120"))
+    lake.enrich()
+    row = lake.rows()["coded.png"]
+    assert row["status"] == "ok"
+    counts = {one["category"]: one["count"] for one in row["counts"]}
+    assert counts["BARCODE"] == 1
+    assert codes_of(lake.content(row)) == []
+    marks = row["original"]["marks"]
+    assert [sorted(mark) for mark in marks] == [["box", "kind"]]
+    assert [mark["kind"] for mark in marks] == ["barcode"]
+
+    def found(*_: object) -> None:
+        raise ValueError("4471120")
+
+    monkeypatch.setattr("actors.pages.bar_codes.find_bar_codes", found)
+    (lake.source / "more.png").write_bytes(coded_file(painted(1, SCAN), "4471120"))
+    lake.enrich()
+    row = lake.rows()["more.png"]
+    assert (row["status"], row["error_type"], row["text"]) == ("failed", "ValueError", None)
+    assert row["page_file"] is None
+    assert row["original"]["status"] == "ok"
 
 
 def test_without_the_key_of_the_section_there_are_no_pages(lake: Lake) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from support.bar_codes import coded_file, codes_of
 from support.named_page import assert_name_is_black, named_page
 from typer.testing import CliRunner, Result
 
@@ -127,6 +128,29 @@ def test_a_page_that_still_shows_a_name_is_not_written(
     allowed.write_text("residue: allow")
     assert run(str(scan), "--out", str(out), "--config", str(allowed)).exit_code == 0
     assert out.exists()
+
+
+def test_a_bar_code_is_covered_unless_it_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "has pain"
+    reading = OcrResult(text, (), (PageSize(400, 100),))
+
+    def read(file: Path, content: bytes, ocr: str) -> tuple[Document, OcrResult]:
+        return Document(id="scan", text=text), reading
+
+    monkeypatch.setattr("pipelines.cli.deidentify._read", read)
+    scan, out, kept = tmp_path / "scan.png", tmp_path / "out.png", tmp_path / "kept.yaml"
+    scan.write_bytes(coded_file(Image.new("RGB", (400, 100), "white"), "4471120"))
+    result = run(str(scan), "--out", str(out), "--json")
+    assert result.exit_code == 0, result.output
+    counts = json.loads(result.stdout)["counts"]
+    assert counts == [{"category": "BARCODE", "policy": "mask", "count": 1}]
+    assert codes_of(out.read_bytes()) == []
+    assert "4471120" not in result.output
+    kept.write_text("policies: {BARCODE: keep}")
+    assert run(str(scan), "--out", str(out), "--config", str(kept)).exit_code == 0
+    assert codes_of(out.read_bytes()) == ["4471120"]
 
 
 @pytest.mark.weights

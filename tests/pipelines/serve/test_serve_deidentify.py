@@ -17,7 +17,7 @@ import yaml
 from starlette.testclient import TestClient
 from support.deidentify import SECRET, counterparts
 from support.lake import FAILING, HashModel, Quiet, hashing, pipeline
-from support.serve import FakeExtractor, make_app, make_client, picture
+from support.serve import MODEL, FakeExtractor, make_app, make_client, picture
 from support.without_ray import _without_ray  # noqa: F401
 
 from actors.config import ConfigError, load_model
@@ -310,3 +310,23 @@ def test_the_client_deidentifies(tmp_path: Path) -> None:
     assert first.text is not None
     assert {NOTE[r.start : r.end] for r in first.replacements} >= {"Jonathan Doe", "99812"}
     assert all(first.text[e.start : e.end] == e.text for e in first.entities)
+
+
+def test_models_says_what_is_taken_and_whether_pages_come_back(tmp_path: Path) -> None:
+    client = _client(tmp_path, "deidentify: {policies: {STATE: mask, NAME: keep}}")
+    offer = client.get("/v1/models").json()["deidentify"]
+    names = {one["name"] for one in offer["categories"]}
+    assert offer["pages"] is False
+    assert {"STATE", "MRN", "BARCODE"} <= names
+    assert not names & {"NAME", "COUNTRY"}
+    assert _client(tmp_path, ocr=True).get("/v1/models").json()["deidentify"]["pages"] is True
+    assert _client(tmp_path, "").get("/v1/models").json()["deidentify"] is None
+
+
+def test_a_token_that_may_not_use_the_pipeline_is_offered_nothing(tmp_path: Path) -> None:
+    secret, entry = new_token("ward", models=(MODEL,))
+    (tmp_path / "tokens.yaml").write_text(
+        yaml.safe_dump({"tokens": [entry.model_dump(mode="json", exclude_none=True)]})
+    )
+    client = _client(tmp_path, token=secret, serve="{tokens: tokens.yaml}")
+    assert client.get("/v1/models").json()["deidentify"] is None

@@ -16,6 +16,7 @@ import httpx2
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
+from support.bar_codes import coded_file, codes_of
 from support.deidentify import SECRET, counterparts
 from support.images import dicom
 from support.lake import Quiet, hashing, pipeline
@@ -244,6 +245,36 @@ def test_signatures_are_covered_and_their_words_are_masked(
     kept = Server(tmp_path, reader, policies={"SIGNATURE": "keep"}).one(scan)
     assert kept["text"] == SIGNED
     assert kept["counts"] == []
+
+
+def test_bar_codes_are_covered_and_named_in_no_answer(
+    tmp_path: Path, reader: type[_Reader], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    scan = coded_file(painted(2, SECOND), "4471120")
+    document = Server(tmp_path, reader).one(scan)
+    counts = {one["category"]: one["count"] for one in document["counts"]}
+    assert (document["status"], counts["BARCODE"]) == ("ok", 1)
+    assert codes_of(content_of(document)) == []
+    assert "4471120" not in json.dumps(document) + caplog.text
+    kept = Server(tmp_path, reader, policies={"BARCODE": "keep"}).one(scan)
+    assert "BARCODE" not in {one["category"] for one in kept["counts"]}
+    assert codes_of(content_of(kept)) == ["4471120"]
+    only_text = Server(tmp_path, reader).one(scan, pages=False)
+    assert "BARCODE" not in {one["category"] for one in only_text["counts"]}
+
+
+def test_nothing_leaves_where_bar_codes_cannot_be_looked_for(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(*_: object) -> None:
+        raise MemoryError(SCAN)
+
+    monkeypatch.setattr("actors.pages.bar_codes.find_bar_codes", found)
+    document = server.one(painted_file([(1, SCAN)]))
+    assert (document["status"], document["text"], document["file"]) == ("failed", None, None)
+    assert document["error"]["type"] == "MemoryError"
+    assert "Doe" not in json.dumps(document)
 
 
 def test_a_server_without_ocr_says_so(tmp_path: Path) -> None:
