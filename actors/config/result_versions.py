@@ -16,7 +16,7 @@ RESULTS: Mapping[str, int] = {
     "engine": 2,
     "gliner": 3,
     "grounding": 1,
-    "linking": 4,
+    "linking": 5,
     "merge": 1,
     "ocr": 7,
     "onnx": 1,

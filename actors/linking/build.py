@@ -31,8 +31,9 @@ from actors.linking.vectors import Encoder, write_vectors
 from actors.linking.vocabulary import Vocabulary, VocabularyError
 from actors.linking.wordclasses import LIGHT
 
-FORMAT = 2
-"""The layout of the files; an index of another one must be built again."""
+FORMAT = 3
+"""The layout of the files and what they hold (how names are cut into words); an index of another
+one must be built again."""
 MOST_LEFT_OUT = 60
 """Largest reduction of a word's weight, in percent, for a word that names often omit."""
 LIGHT_SHARE = 60

@@ -151,6 +151,10 @@ class VocabularyIndex:
         """The preferred name of a concept."""
         return self._terms[concept]
 
+    def preferred_names(self, concepts: Int32Array) -> Int32Array:
+        """The preferred names of concepts: the first of their names."""
+        return self.concept_of.searchsorted(concepts).astype(np.int32)
+
     def names_of_key(self, key: int) -> Int32Array:
         """The names with a key, in the order of the vocabulary."""
         wanted = np.uint64(key)

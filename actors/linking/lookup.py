@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 
@@ -85,6 +87,9 @@ class Lookup:
             return ()
         stems = term_keys.stems(words)
         hits = self._by_any_key(words, stems, most, threshold)
+        if len(hits) >= most:
+            return tuple(hits)
+        stems = self._similar.stems(words)
         if not hits and (hits := self._joined(text, stems, threshold)):
             most = max(most, len(hits))
         if not hits:
@@ -102,8 +107,30 @@ class Lookup:
         for names, how in self._by_key(words, stems):
             if _SCORES[how] >= threshold and (found := self._equal(names, most)):
                 label = EXACT if how == "exact" else FOLDED
-                return [Hit(concept, _SCORES[how], label) for concept, _ in found]
+                concepts = dict.fromkeys((*self._of_kinds(names), *(one for one, _ in found)))
+                return [Hit(concept, _SCORES[how], label) for concept in concepts][:most]
         return []
+
+    def _of_kinds(self, names: Int32Array) -> list[int]:
+        """The concept of which the concepts of these names are numbered kinds.
+
+        "FRDA" is a name of Friedreich Ataxia 1 and of Friedreich Ataxia 2, and means neither.
+        Empty where one has the name as its preferred one, or where no concept has the name without
+        the numbers.
+        """
+        index = self._index
+        if len(names) < 2 or index.preferred[names].any():
+            return []
+        concepts = np.unique(index.concept_of[names])
+        kinds = [
+            frozenset(map(index.spelling, index.name_words[name].tolist()))
+            for name in index.preferred_names(concepts).tolist()
+        ]
+        shared = {frozenset(word for word in kind if not word.isdigit()) for kind in kinds}
+        if len(kinds) < 2 or len(shared) > 1 or shared & {frozenset(), *kinds}:
+            return []
+        above = index.names_of_key(term_keys.folded_key(list(*shared)))
+        return [concept for concept, _ in self._equal(above, 1)]
 
     def _joined(self, text: str, stems: list[str], threshold: float) -> list[Hit]:
         """The best concept of each name that a mention combines, if keys find all of them.
@@ -239,7 +266,20 @@ class Lookup:
                 order = (-score, rank, -own, concept)
                 best[concept] = min(order, best.get(concept, order))
                 last = score
-        return [(order[3], -order[0]) for order in sorted(best.values())[:most]]
+        ordered: list[tuple[int, int]] = []
+        for (score, *_), equals in groupby(sorted(best.values()), key=itemgetter(0, 1, 2)):
+            if len(ordered) >= most:
+                break
+            same = [concept for *_, concept in equals]
+            if len(same) > 1:
+                same.sort(key=self._particulars)
+            ordered += [(concept, -score) for concept in same]
+        return ordered[:most]
+
+    def _particulars(self, concept: int) -> tuple[bool, int, int]:
+        """What makes a concept a particular one: a number, and many words in its preferred name."""
+        words = term_keys.stems(term_keys.words(self._index.term(concept)))
+        return any(map(str.isdigit, words)), len(words), concept
 
     def _type_rank(self, concept: int) -> int | None:
         if self._all:

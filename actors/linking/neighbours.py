@@ -12,15 +12,15 @@ from functools import lru_cache
 import numpy as np
 from rapidfuzz.distance import LCSseq, Prefix
 
-from actors.arrays import Int32Array
+from actors.arrays import Int32Array, Int64Array
 from actors.linking import term_keys
 from actors.linking.build import weight
 from actors.linking.grams import BEGINNING, beginning, grams
 from actors.linking.index import VocabularyIndex
 from actors.linking.opposites import opposite
 from actors.linking.substitutes import FULL
-from actors.linking.sums_by_id import SumsById
-from actors.linking.wordclasses import alike, compound
+from actors.linking.wordclasses import HEREDITARY, alike, compound
+from actors.linking.wordlists import FUNCTION_WORDS
 
 MOST_NEIGHBOURS = 32
 LEAST_SIMILARITY = 55
@@ -34,6 +34,9 @@ MOST_GRAM_POSTINGS = 40_000
 MOST_COMPARED = 48
 """Spellings that are compared letter by letter."""
 MOST_REMEMBERED = 1 << 15
+_KINDS = ("it", "os", "om", "emi", "uri", "rhe")
+"""Ends of stems (-itis, -osis, -oma, -emia, -uria, -rrhea) that say what is wrong: a steatitis is
+no steatosis."""
 _NONE = np.empty(0, dtype=np.int32)
 
 
@@ -55,8 +58,25 @@ class VocabularyWords:
 
     def __init__(self, index: VocabularyIndex) -> None:
         self.index = index
-        self._sums = SumsById(len(index.weights))
         self.neighbours = lru_cache(maxsize=MOST_REMEMBERED)(self._neighbours)
+        self.knows = lru_cache(maxsize=MOST_REMEMBERED)(self._knows)
+
+    def joined(self, words: list[str]) -> list[str]:
+        """The words, with two neighbours as one if it is a word of the vocabulary and one of them
+        is none: "neuro-logical", "hitch hiker"."""
+        found: list[str] = []
+        for word in words:
+            if found and not FUNCTION_WORDS & {found[-1], word}:
+                both = found[-1] + word
+                alone = self.knows(found[-1]) and self.knows(word)
+                if not alone and self.knows(both):
+                    found[-1] = both
+                    continue
+            found.append(word)
+        return found
+
+    def _knows(self, word: str) -> bool:
+        return self.index.word(term_keys.key(term_keys.stem(word))) is not None
 
     def _neighbours(self, stem: str) -> Neighbours:
         index = self.index
@@ -74,8 +94,9 @@ class VocabularyWords:
                 at = index.word(term_keys.key(other))
                 if at is not None:
                     found[at] = max(found.get(at, 0), similarity)
-        # What a compound means is known; another of like spelling means something else.
-        if not (parts and own is None):
+        # What a compound means is known; another of like spelling means something else. So does
+        # *autosome* beside *autosomal*, which is in a list with all that it stands for.
+        if not (parts and own is None) and stem not in HEREDITARY:
             for at, similarity in self._similar(stem, known=own is not None):
                 found[at] = max(found.get(at, 0), similarity)
         best = sorted(found.items(), key=lambda item: (-item[1], item[0]))[: MOST_NEIGHBOURS + 1]
@@ -135,7 +156,7 @@ class VocabularyWords:
             kept.append(words)
         if not kept:
             return _NONE, _NONE
-        words, shared = self._sums.add(np.concatenate(kept), 1)
+        words, shared = _counted(kept)
         # A word has about as many trigrams as its spelling has letters. Thousandths: integers, so
         # that no processor rounds another way.
         dice = 2000 * shared // (len(own) + index.gram_counts[words])
@@ -146,12 +167,25 @@ class VocabularyWords:
         return words[near], dice[near]
 
 
+def _counted(lists: list[Int32Array]) -> tuple[Int32Array, Int64Array]:
+    """The distinct ids of lists in ascending order, and in how many lists each one is.
+
+    Sorting reads memory in order: faster than counting by id among many.
+    """
+    ids = np.concatenate(lists)
+    ids.sort()
+    first = np.flatnonzero(np.concatenate(([True], ids[1:] != ids[:-1])))
+    return ids[first], np.diff(first, append=len(ids))
+
+
 def _by_prefix(one: str, other: str) -> int:
     """The similarity of words that differ in their ends only, such as a noun and its adjective."""
     short, long = len(one), len(other)
     if short > long:
         short, long = long, short
     if long - short > 5:
+        return 0
+    if one.endswith(_KINDS) and other.endswith(_KINDS) and one[-2:] != other[-2:]:
         return 0
     shared = Prefix.similarity(one, other)
     if shared < 4 or shared < short - min(2, 2 * (shared - 4)) or long - shared > 5:

@@ -25,6 +25,7 @@ _APART = (
     "adult juvenile", "adult infantile", "adult childhood", "adult neonatal", "adult pediatric",
     "sensitivity resistance", "sensitive resistant", "duplication deletion", "trisomy monosomy",
     "malnutrition overnutrition", "micro macro", "spontaneous traumatic",
+    "long short", "prolonged shortened",
 )  # fmt: skip
 """Pairs of general terminology, of no corpus."""
 _TURNING = (

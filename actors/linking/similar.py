@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from actors.arrays import Int32Array
+from actors.linking import term_keys
 from actors.linking.index import VocabularyIndex
 from actors.linking.neighbours import Neighbours, VocabularyWords
 from actors.linking.substitutes import FULL
@@ -43,6 +44,10 @@ class Similar:
     def find(self, stems: list[str]) -> tuple[Int32Array, Int32Array]:
         """(names, similarities in millionths), best first, then by the order of the vocabulary."""
         return self._found(tuple(sorted(dict.fromkeys(stems[:MOST_WORDS]))))
+
+    def stems(self, words: list[str]) -> list[str]:
+        """The stems to search for, of a mention's words in order."""
+        return term_keys.stems(self._words.joined(words))
 
     def has_all(self, name: int, stems: list[str]) -> bool:
         """True if each stem matches a word of this name."""

@@ -31,6 +31,11 @@ _WORD = re.compile(r"(?<!\w)\d+\.\d+(?!\w)|[^\W_]+")
 """A decimal number is one word: 0.25 mg is not 25 mg."""
 _UNIT = re.compile(r"(?<=\d)(?=(?:mg|mcg|g|ml|iu|meq|mmol)\b)")
 """Between a number and its unit: 500mg is two words."""
+_PREFIX = re.compile(
+    r"\b(non|pre|post|anti|sub|intra|inter|hyper|hypo|pseudo|peri)[-\s]"
+    rf"(?!(?:{'|'.join(sorted(FUNCTION_WORDS))})\b)(?=[^\W\d_]{{3}})"
+)
+"""Before a word that these turn into another: "non-polyposis" is no polyposis."""
 
 _NUMBERS = {
     "first": "1", "second": "2", "third": "3", "fourth": "4", "fifth": "5", "sixth": "6",
@@ -46,7 +51,7 @@ def words(text: str) -> list[str]:
     if not text.isascii():
         text = unicodedata.normalize("NFKD", text.translate(_GREEK_TABLE))
         text = "".join(c for c in text if not unicodedata.combining(c)).translate(_GREEK_TABLE)
-    return _WORD.findall(_UNIT.sub(" ", text.casefold()))
+    return _WORD.findall(_UNIT.sub(" ", _PREFIX.sub(r"\1", text.casefold())))
 
 
 @lru_cache(maxsize=1 << 18)

@@ -56,17 +56,18 @@ class Vocabulary:
         return sum(len(concept.terms) for concept in self.concepts)
 
 
-def gather(name: str, version: str, names: Iterable[Name]) -> Vocabulary:
+def gather(
+    name: str, version: str, names: Iterable[Name], synonyms: Iterable[Name] = ()
+) -> Vocabulary:
     """The names of all files as one vocabulary.
 
-    Rows of one code are names of one concept. Raises VocabularyError for an empty code or term,
-    two preferred names of one code, a parent that no row defines, and a cycle of parents.
+    Rows of one code are names of one concept. ``synonyms``: further names of these concepts, such
+    as those of another language; they keep their preferred names, types and parents. Raises
+    VocabularyError for an empty code or term, two preferred names of one code, a synonym of a code
+    that no name has, a parent that no row defines, and a cycle of parents.
     """
     concepts: dict[str, Concept] = {}
-    for one in names:
-        if not one.code or not one.term:
-            missing = "code" if not one.code else "term"
-            raise VocabularyError(f"{one.file}: row {one.row}: no {missing}")
+    for one in _whole(names):
         concept = concepts.get(one.code)
         if concept is None:
             concepts[one.code] = Concept(
@@ -76,9 +77,24 @@ def gather(name: str, version: str, names: Iterable[Name]) -> Vocabulary:
         _add(concept, one)
     if not concepts:
         raise VocabularyError(f"vocabulary {name}: the files define no concept")
+    for one in _whole(synonyms):
+        if one.code not in concepts:
+            raise VocabularyError(
+                f"{one.file}: row {one.row}: a name of the code {one.code!r}, which the vocabulary "
+                f"does not have; its codes look like {min(concepts)!r}"
+            )
+        _add(concepts[one.code], Name(one.code, one.term, one.file, one.row))
     _check_parents(concepts)
     ordered = [concepts[code] for code in sorted(concepts)]
     return Vocabulary(name, version, ordered)
+
+
+def _whole(names: Iterable[Name]) -> Iterator[Name]:
+    for one in names:
+        if not one.code or not one.term:
+            missing = "code" if not one.code else "term"
+            raise VocabularyError(f"{one.file}: row {one.row}: no {missing}")
+        yield one
 
 
 def _add(concept: Concept, one: Name) -> None:

@@ -30,11 +30,30 @@ _CLASSES = (
     (80, ("tumor", "cancer", "neoplasm", "malignancy", "carcinoma")),
     (85, ("mental", "psychiatric", "psychological")),
     (85, ("bleeding", "hemorrhage")),
-    (85, ("increased", "elevated", "high", "raised")),
-    (85, ("decreased", "reduced", "low", "diminished")),
+    (85, ("increased", "elevated", "high", "raised", "increase", "elevation", "rise")),
+    (85, ("decreased", "reduced", "low", "diminished", "decrease", "reduction")),
     (85, ("deficiency", "deficit", "lack")),
     (80, ("failure", "insufficiency")),
     (85, ("stone", "calculus", "calculi", "lithiasis")),
+    (85, ("wasting", "atrophy")),
+    (85, ("narrowing", "stenosis", "stricture")),
+    (85, ("swelling", "edema")),
+    (85, ("itching", "pruritus")),
+    (85, ("palsy", "paralysis")),
+    (85, ("convulsion", "seizure")),
+    (85, ("clot", "thrombus", "thrombosis")),
+    (85, ("absence", "agenesis", "aplasia")),
+    (85, ("underdevelopment", "hypoplasia")),
+    (85, ("dilatation", "dilation", "dilated", "enlargement", "enlarged")),
+    (85, ("overgrowth", "hyperplasia")),
+    (85, ("hardening", "sclerosis")),
+    (85, ("fever", "pyrexia", "febrile")),
+    (85, ("yellowing", "jaundice", "icterus")),
+    (85, ("component", "factor")),
+    (85, ("long", "prolonged", "prolongation")),
+    (85, ("short", "shortened", "shortening")),
+    (70, ("b", "beta")),
+    (80, ("tolerance", "intolerance")),
 )  # fmt: skip
 """(similarity in hundredths, words of like meaning)."""
 
@@ -53,7 +72,8 @@ _BODY = (
     ("psych", "mental psychiatric"), ("phleb", "vein venous"), ("arteri", "artery arterial"),
     ("chondr", "cartilage"), ("spondyl", "spine spinal vertebral"), ("mast", "breast mammary"),
     ("prostat", "prostate prostatic"), ("metr", "uterus uterine"), ("orchi", "testis testicular"),
-    ("oophor", "ovary ovarian"), ("coagul", "coagulation"), ("immun", "immune"),
+    ("oophor", "ovary ovarian"), ("coagul", "coagulation"),
+    ("immun immuno", "immune immunologic immunological"),
     ("bronch", "bronchus bronchial"), ("esophag", "esophagus esophageal"),
     ("lymphaden", "lymph"), ("myel", "spinal marrow"), ("cephal", "head"),
 )  # fmt: skip
@@ -63,6 +83,7 @@ _ENDINGS = (
     ("pathy pathic path", "disease disorder"), ("toxicity toxic", "toxicity toxic"),
     ("algia dynia", "pain"), ("megaly", "enlargement"), ("plegia", "paralysis"),
     ("rrhage rrhagia", "hemorrhage bleeding"), ("lithiasis", "stone calculi"),
+    ("deficiency deficient", "deficiency"),
 )  # fmt: skip
 """(endings of compounds, words for them)."""
 PART, ENDING = 90, 70
@@ -90,10 +111,14 @@ _PART_WORDS = {form: _stems(words.split()) for forms, words in _BODY for form in
 _ENDING_WORDS = {
     stem(ending): _stems(words.split()) for endings, words in _ENDINGS for ending in endings.split()
 }
+HEREDITARY = frozenset(_stems(_HEREDITARY))
 LIGHT = frozenset(
-    _stems((*_DISEASE, *_ANOMALY, *_DAMAGE, *_HEREDITARY, "sporadic", "isolated", "idiopathic"))
+    _stems(
+        (*_DISEASE, *_ANOMALY, *_DAMAGE, *_HEREDITARY, "sporadic", "isolated", "idiopathic", "drug")
+    )
 )
-"""Stems that say little, on either side: "sporadic breast cancer" is breast cancer."""
+"""Stems that say little, on either side: "sporadic breast cancer" is breast cancer, and "toxicity"
+is drug toxicity before it is that of an organ."""
 
 
 def alike(word: str) -> dict[str, int]:

@@ -32,6 +32,14 @@ def build(
     name: Annotated[str, typer.Option(help="Code system written to the tables, e.g. rxnorm.")],
     version: Annotated[str, typer.Option(help="Release, e.g. 2026-10.")],
     into: Annotated[Path, typer.Option(help="Parent folder of the index NAME-VERSION.")],
+    synonyms: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="More names of the same codes, e.g. in another language, in any of these formats; "
+            "repeatable. A code that FILE... does not define is an error.",
+        ),
+    ] = None,
     language: Annotated[
         str, typer.Option(help="Language of the names (ISO 639-1), if a file has several.")
     ] = "en",
@@ -57,8 +65,11 @@ def build(
         from actors.onnx.text_embedding import TextEncoder
 
         encoder = TextEncoder(FolderWeights(model=embedding), pooling, cores())
-    names = chain.from_iterable(read(file, language) for file in files)
-    target = build_index(gather(name, version, names), into, encoder)
+    names, more = (
+        chain.from_iterable(read(file, language) for file in some)
+        for some in (files, synonyms or ())
+    )
+    target = build_index(gather(name, version, names, more), into, encoder)
     manifest = read_manifest(target)
     Console(highlight=False).print(
         f"{target}: {manifest.concepts:,} concepts, {manifest.terms:,} names, digest "

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from actors.linking import build_index, gather
@@ -163,3 +165,54 @@ def test_answers_do_not_depend_on_what_came_before(index: VocabularyIndex) -> No
 
     for text in [*texts, *reversed(texts)]:
         assert used.find(text, 3, 0.3) == fresh(text)
+
+
+def index_of(names: list[tuple[str, str]], folder: Path) -> VocabularyIndex:
+    """An index of (code, name); the first name of a code is its preferred one."""
+    seen: set[str] = set()
+    rows = []
+    for at, (code, term) in enumerate(names, start=1):
+        rows.append(Name(code, term, "list", at, preferred=code not in seen))
+        seen.add(code)
+    return VocabularyIndex(build_index(gather("own", "1", rows), folder))
+
+
+@pytest.mark.parametrize("text", ["FRDA", "the FRDA"])
+def test_a_name_of_numbered_kinds_means_what_they_are_kinds_of(text: str, tmp_path: Path) -> None:
+    index = index_of(
+        [
+            ("A", "Friedreich Ataxia 1"),
+            ("A", "FRDA"),
+            ("B", "Friedreich Ataxia II"),
+            ("B", "FRDA"),
+            ("C", "Friedreich Ataxia"),
+        ],
+        tmp_path,
+    )
+
+    assert [code for code, _ in looked_up(index, text, most=3)] == ["C", "A", "B"]
+    assert [code for code, _ in looked_up(index, text)] == ["C"]
+    assert [code for code, _ in looked_up(index, "Friedreich ataxia 2")] == ["B"]
+
+
+def test_numbered_kinds_of_nothing_stay_as_they_are(tmp_path: Path) -> None:
+    index = index_of([("A", "Ataxia 1"), ("A", "ATX"), ("B", "Ataxia 2"), ("B", "ATX")], tmp_path)
+
+    assert [code for code, _ in looked_up(index, "ATX", most=2)] == ["A", "B"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "best"),
+    [
+        ("Albinism deafness syndrome", "Adrenoleukodystrophy", "B"),
+        ("Myofibrillar 1", "Desmin related myopathy of adults", "B"),
+        ("Adrenoleukodystrophy", "Albinism", "A"),  # equal in that, too: the lower code
+    ],
+)
+def test_of_equally_good_concepts_the_general_one_goes_first(
+    first: str, second: str, best: str, tmp_path: Path
+) -> None:
+    index = index_of([("A", first), ("A", "ALD"), ("B", second), ("B", "ALD")], tmp_path)
+
+    for text in ("ALD", "cerebral ALD"):
+        assert looked_up(index, text, threshold=0.3)[0][0] == best

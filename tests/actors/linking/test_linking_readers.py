@@ -280,3 +280,40 @@ def test_bad_input_names_the_file_and_the_row(
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(VocabularyError, match=r"v\.csv: no such file"):
         read(tmp_path / "v.csv")
+
+
+def test_synonyms_join_the_concepts_of_their_codes(tmp_path: Path) -> None:
+    (tmp_path / "base.csv").write_text(
+        "code,term,kind,type,parents\nI10,Essential hypertension,preferred,disease,I\nI,Heart,,,\n"
+    )
+    # As one row a concept: its preferred names are synonyms here.
+    (tmp_path / "es.csv").write_text(
+        "code,preferred_name,synonyms\nI10,Hipertension esencial,HTA|presion alta\n"
+    )
+
+    found = concepts(gather("v", "1", read(tmp_path / "base.csv"), read(tmp_path / "es.csv")))
+
+    assert found["I10"].terms == [
+        "Essential hypertension",
+        "Hipertension esencial",
+        "HTA",
+        "presion alta",
+    ]
+    assert (found["I10"].types, found["I10"].parents) == (("disease",), ("I",))
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("I99,HTA", r"es\.csv: row 2: a name of the code 'I99', which.*codes look like 'I10'"),
+        ("i10,HTA", "row 2: a name of the code 'i10'"),
+        (",HTA", "row 2: no code"),
+        ("I10,", "row 2: no term"),
+    ],
+)
+def test_a_synonym_without_its_code(row: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "base.csv").write_text("code,term\nI10,Essential hypertension\n")
+    (tmp_path / "es.csv").write_text(f"code,term\n{row}\n")
+
+    with pytest.raises(VocabularyError, match=message):
+        gather("v", "1", read(tmp_path / "base.csv"), read(tmp_path / "es.csv"))

@@ -187,7 +187,7 @@ def test_answers_are_the_golden_ones(config: Linking) -> None:
 
     found = [[(code.code, code.score) for code in one.codes] for one in refined.entities]
     assert (RESULTS["linking"], found) == (
-        4,
+        5,
         [[("D1", 0.7654), ("D2", 0.5985)], [("D3", 0.8236), ("D1", 0.4671)], [("R1", 0.9)]],
     )
 

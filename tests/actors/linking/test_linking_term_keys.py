@@ -30,6 +30,8 @@ def folded(text: str) -> int:
         ("deficiency of the third component", "component 3 deficiency"),
         ("glaucoma type XI", "glaucoma 11 type"),
         ("Kidney failure, included", "kidney failure"),
+        ("non-polyposis cancer", "cancer, nonpolyposis"),
+        ("post traumatic stress", "posttraumatic stress"),
     ],
 )
 def test_spellings_of_one_name_fold_alike(one: str, other: str) -> None:
@@ -43,10 +45,25 @@ def test_spellings_of_one_name_fold_alike(one: str, other: str) -> None:
         ("type 1 diabetes", "type 2 diabetes"),
         ("hypertension", "hypotension"),
         ("Hodgkin lymphoma", "non-Hodgkin lymphoma"),
+        ("polyposis without cancer", "non-polyposis cancer"),
     ],
 )
 def test_different_diseases_do_not_fold_alike(one: str, other: str) -> None:
     assert folded(one) != folded(other)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("non-small cell", ["nonsmall", "cell"]),
+        ("pre and post operative", ["pre", "and", "postoperative"]),
+        ("pre- or postnatal", ["pre", "or", "postnatal"]),
+        ("non", ["non"]),
+        ("hyper 5", ["hyper", "5"]),
+    ],
+)
+def test_a_prefix_is_part_of_the_word_after_it(text: str, words: list[str]) -> None:
+    assert term_keys.words(text) == words
 
 
 def test_the_joined_key_ignores_where_the_spaces_are() -> None:

@@ -1,6 +1,7 @@
 """Which words of a vocabulary stand for a word of a mention."""
 
 import threading
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from actors.linking import build_index, gather
 from actors.linking.index import VocabularyIndex
-from actors.linking.neighbours import VocabularyWords
+from actors.linking.neighbours import VocabularyWords, _counted
 from actors.linking.opposites import opposite
 from actors.linking.sums_by_id import SumsById
 from actors.linking.term_keys import stem
@@ -23,6 +24,8 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> VocabularyWords:
     terms = (
         "Kidney Diseases", "Neurotoxicity", "Muscle Rigidity", "Frigidity", "Hypertension",
         "Cerebellar Ataxia", "Familial Cancer", "Bridged Sella", "Angioma", "Poisoning", "Angina",
+        "Autosome Abnormality", "Steatitis", "Steatosis", "Deficiency of Immune Cells",
+        "Hitchhiker Thumb", "Neurological Disorder",
     )  # fmt: skip
     names = [Name(f"C{at}", term, "list", at) for at, term in enumerate(terms)]
     return VocabularyWords(
@@ -42,7 +45,9 @@ def spelled(words: VocabularyWords, stem: str) -> set[str]:
         ("cerebel", {"cerebelar"}),
         ("bridging", {"bridged"}),
         ("hypotension", set()),
-        ("nephropathy", {"kidney", "diseas"}),
+        ("nephropathy", {"kidney", "diseas", "disorder"}),
+        ("steatos", {"steatos"}),
+        ("immunodeficiency", {"immun", "deficiency"}),
         ("nephrotoxicity", {"kidney"}),
         ("autosomal", {"familial"}),
         ("tumor", {"cancer"}),
@@ -53,6 +58,36 @@ def test_the_words_that_stand_for_a_word(
     words: VocabularyWords, stem: str, neighbours: set[str]
 ) -> None:
     assert spelled(words, stem) == neighbours
+
+
+@pytest.mark.parametrize(
+    ("mention", "joined"),
+    [
+        ("neuro logical disorder", ["neurological", "disorder"]),
+        ("hitch hiker thumb", ["hitchhiker", "thumb"]),
+        ("kidney diseases", ["kidney", "diseases"]),
+        ("the rapist", ["the", "rapist"]),
+        ("hitch and hiker", ["hitch", "and", "hiker"]),
+        ("", []),
+    ],
+)
+def test_two_words_are_one_that_the_vocabulary_has(
+    words: VocabularyWords, mention: str, joined: list[str]
+) -> None:
+    assert words.joined(mention.split()) == joined
+
+
+@given(st.lists(st.lists(st.integers(0, 9), max_size=6, unique=True), min_size=1, max_size=6))
+def test_ids_are_counted_over_lists(lists: list[list[int]]) -> None:
+    arrays = [np.array(sorted(one), np.int32) for one in lists]
+    if not sum(map(len, lists)):
+        return
+
+    ids, counts = _counted(arrays)
+
+    expected = Counter(at for one in lists for at in one)
+    assert dict(zip(ids.tolist(), counts.tolist(), strict=True)) == expected
+    assert ids.tolist() == sorted(expected)
 
 
 @pytest.mark.parametrize(

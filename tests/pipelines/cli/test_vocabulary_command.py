@@ -36,6 +36,25 @@ def test_build_and_describe(tmp_path: Path) -> None:
     assert isinstance(again.exception, VocabularyError)
 
 
+def test_names_of_another_language_are_added_to_the_codes(tmp_path: Path) -> None:
+    path = write(tmp_path, "code,term\nI10,Essential hypertension\n")
+    spanish = tmp_path / "es.csv"
+    spanish.write_text("code,term\nI10,hipertensi\u00f3n arterial\n", encoding="utf-8")
+    options = ["--name", "own", "--version", "1", "--into", str(tmp_path)]
+
+    built = CliRunner().invoke(
+        app, ["vocabulary", "build", str(path), *options, "--synonyms", str(spanish)]
+    )
+
+    assert "1 concepts, 2 names" in built.output
+    linked = {"index": str(tmp_path / "own-1"), "labels": {"Disease": []}}
+    refine = refiner((Stage("linking", Linking.model_validate({"vocabularies": [linked]}), None),))
+    text = "Hipertension arterial"
+    refined = refine(text, Annotations((Entity("Disease", text, 0, len(text)),)))
+    (code,) = refined.entities[0].codes
+    assert (code.code, code.term, code.how) == ("I10", "Essential hypertension", "exact")
+
+
 def test_names_are_found_by_the_vectors_of_the_users_model(tmp_path: Path) -> None:
     tokenizer = tiny_onnx.wordpiece()
     table = np.random.default_rng(1).normal(size=(tokenizer.get_vocab_size(), 24))
