@@ -12,6 +12,7 @@ from actors.memory.device import (
     memory_by_place,
     memory_growth,
 )
+from actors.memory.encoder import encoder_main_memory
 from actors.memory.estimate import (
     CUDA_CONTEXT,
     GgufFile,
@@ -51,6 +52,7 @@ __all__ = [
     "check_ocr",
     "check_onnx",
     "cores",
+    "encoder_main_memory",
     "encoder_memory",
     "estimate_gguf",
     "estimate_ocr",

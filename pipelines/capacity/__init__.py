@@ -13,6 +13,7 @@ from pipelines.capacity.estimate import (
     on_gpu,
 )
 from pipelines.capacity.measured_rates import MeasuredRates, measure_rates
+from pipelines.capacity.refining import RefiningMemory
 
 __all__ = [
     "Balance",
@@ -20,6 +21,7 @@ __all__ = [
     "Demand",
     "Machine",
     "MeasuredRates",
+    "RefiningMemory",
     "StageEstimate",
     "Work",
     "balanced",

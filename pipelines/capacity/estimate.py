@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from actors.config import ConfigError, GgufModel, ModelConfig
 from pipelines.capacity.balance import Balance, Demand, balanced, per_gpu
 from pipelines.capacity.fractions import estimate_memory, resolve_fraction, resolve_fractions
+from pipelines.capacity.refining import RefiningMemory, refining_memory
 from pipelines.config import LoadedPipeline
 from pipelines.pool import Pool
 
@@ -60,7 +61,8 @@ class StageEstimate:
 class CapacityEstimate:
     """The stages, the totals, suggested changes (best first), and notes on the assumptions.
 
-    ``cpus``: total requested by all actors; ``bound``: the bottleneck, GPUs or actors.
+    ``cpus``: total requested by all actors; ``bound``: the bottleneck, GPUs or actors;
+    ``refining``: main memory of the stages without actors.
     """
 
     steps: tuple[StageEstimate, ...]
@@ -72,6 +74,7 @@ class CapacityEstimate:
     bound: str | None
     changes: tuple[str, ...]
     notes: tuple[str, ...]
+    refining: tuple[RefiningMemory, ...] = ()
 
 
 def estimate_capacity(loaded: LoadedPipeline, machine: Machine, work: Work) -> CapacityEstimate:
@@ -102,6 +105,7 @@ def estimate_capacity(loaded: LoadedPipeline, machine: Machine, work: Work) -> C
         bound=("gpus" if balance.by_gpus else "actors") if total else None,
         changes=tuple(_changes(fitted, machine, demands, balance)),
         notes=tuple(_notes(demands, balance, machine)),
+        refining=tuple(refining_memory(loaded.stages)),
     )
 
 

@@ -133,6 +133,14 @@ def _show(plan: CapacityEstimate, title: str) -> None:
             console.print(
                 f"{step.model} needs{about} {sum(step.needs_gb.values()):.2f} GB: {parts}"
             )
+    for stage in plan.refining:
+        own, shared = (_parts(sizes) for sizes in (stage.needs_gb, stage.shared_gb))
+        if own:
+            console.print(
+                f"{stage.stage} needs about {own} of main memory in each of its processes"
+            )
+        if shared:
+            console.print(f"{stage.stage} maps {shared}, which the processes of a node share")
     if plan.hours is None:
         console.print(
             "Hours are unknown: give --rate MODEL=DOCS_PER_S for each model, or --calibrate"
@@ -141,6 +149,12 @@ def _show(plan: CapacityEstimate, title: str) -> None:
         _show_hours(console, plan)
     for note in plan.notes:
         console.print(f"  {note}")
+
+
+def _parts(sizes: dict[str, float]) -> str:
+    """As "0.15 GB (weights 0.13, tokenizer 0.02)"; empty without any."""
+    parts = ", ".join(f"{name} {size:.2f}" for name, size in sizes.items())
+    return f"{sum(sizes.values()):.2f} GB ({parts})" if parts else ""
 
 
 def _show_hours(console: Console, plan: CapacityEstimate) -> None:

@@ -9,10 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import tiny_onnx
 from support.memory_models import Kind, Shape, write
 from typer.testing import CliRunner
 
 from actors.config import ConfigError
+from actors.config.onnx import FolderWeights
+from actors.linking import build_index, gather
+from actors.linking.vocabulary import Name
+from actors.memory import encoder_main_memory
+from actors.onnx.text_embedding import TextEncoder
 from pipelines.capacity import Demand, balanced, per_gpu, placed
 from pipelines.cli.app import app
 
@@ -273,3 +279,52 @@ def test_fractions_pack_per_gpu() -> None:
     assert not placed([half, Demand("s", 0.6, 1, 1.0)], [1, 2], 2, None)
     assert placed([wide], [1], 2, None)
     assert not placed([wide, fifth], [1, 1], 2, None)
+
+
+def test_models_of_refining_stages_count_in_main_memory(tmp_path: Path) -> None:
+    tokenizer = tiny_onnx.wordpiece()
+    model = tiny_onnx.attention(tokenizer.get_vocab_size(), labels=16)
+    weights = tiny_onnx.save(tmp_path / "names", model, tokenizer)
+    (weights / "model.onnx_data").write_bytes(b"")  # belongs to no tensor: not counted
+    encoder = TextEncoder(FolderWeights(model=str(weights)))
+    names = [Name(f"C{at}", f"disease {at}", "list", at) for at in range(2000)]
+    build_index(gather("own", "1", names), tmp_path, encoder)
+    path = _config(tmp_path)
+    path.write_text(
+        path.read_text() + "linking: {vocabularies: [{index: own-1, labels: {Disease: []}, "
+        "embedding: {weights: {model: names}}}]}\n"
+        "context:\n  classifier:\n    weights: {model: names}\n"
+        "    marks: ['[entity]', '[entity]']\n    labels: {PRESENT: []}\n"
+    )
+
+    found = {one["stage"]: one for one in _plan(path)["refining"]}
+
+    parts = encoder_main_memory(weights)
+    size = {name: (weights / name).stat().st_size for name in ("model.onnx", "tokenizer.json")}
+    assert parts["weights"] > size["model.onnx"]
+    assert parts["tokenizer"] > size["tokenizer.json"]
+    expected = {part: round(value / 1e9, 3) for part, value in parts.items()}
+    assert found["context"] == {"stage": "context", "needs_gb": expected, "shared_gb": {}}
+    linking = found["linking"]
+    assert linking["needs_gb"] == {f"own {part}": value for part, value in expected.items()}
+    vectors = (tmp_path / "own-1" / "vectors.arrow").stat().st_size
+    assert linking["shared_gb"]["own vectors"] == round(vectors / 1e9, 3)
+    shown = CliRunner().invoke(app, ["plan", str(path), "--gpu", "a10g:24"]).output
+    assert "linking needs about 0.02 GB (own weights 0.02, own tokenizer 0.00)" in shown
+    assert "linking maps" in shown
+
+
+def test_a_vocabulary_without_a_model_is_mapped_only(tmp_path: Path) -> None:
+    path = _config(tmp_path)
+    path.write_text(
+        path.read_text() + "linking: {vocabularies: [{index: 'starter:drugs', labels: {Drug: []}}]}"
+    )
+
+    (linking,) = _plan(path)["refining"]
+
+    assert linking["needs_gb"] == {}
+    assert linking["shared_gb"]["drugbank index"] > 0.003
+
+
+def test_plans_without_refining_stages_have_no_such_memory(tmp_path: Path) -> None:
+    assert _plan(_config(tmp_path))["refining"] == []
