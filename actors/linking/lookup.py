@@ -3,7 +3,8 @@
 Keys are tried from the strictest on, and the first that finds something answers; then the keys of
 the names that a mention combines; then similar names are searched, and last, with an embedding
 model, those with the nearest vectors. Of equally good concepts the one comes first that: has a type
-that the configuration lists earlier; has the name as its preferred one; has the lower code.
+that the configuration lists earlier; has the name as its preferred one; has no number in its
+preferred name; has fewer words in it; has the lower code.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ COMPOSITE, EMBEDDING = "composite", "embedding"
 _SCORES = {"exact": 1.0, "folded": 0.97, "joined": 0.95, "bare": 0.9, COMPOSITE: 0.9}
 MOST_SIMILAR = 0.89
 """The score of a similar name whose words all match: below that of any key."""
+
+MOST_EQUAL = 64
+"""Concepts of one name that are compared by their preferred names; more are in order of codes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,7 @@ class Lookup:
         the numbers.
         """
         index = self._index
-        if len(names) < 2 or index.preferred[names].any():
+        if not 2 <= len(names) <= MOST_EQUAL or index.preferred[names].any():
             return []
         concepts = np.unique(index.concept_of[names])
         kinds = [
@@ -267,11 +271,12 @@ class Lookup:
                 best[concept] = min(order, best.get(concept, order))
                 last = score
         ordered: list[tuple[int, int]] = []
-        for (score, *_), equals in groupby(sorted(best.values()), key=itemgetter(0, 1, 2)):
+        first = sorted(best.values())[: most + MOST_EQUAL]
+        for (score, *_), equals in groupby(first, key=itemgetter(0, 1, 2)):
             if len(ordered) >= most:
                 break
             same = [concept for *_, concept in equals]
-            if len(same) > 1:
+            if 1 < len(same) <= MOST_EQUAL:
                 same.sort(key=self._particulars)
             ordered += [(concept, -score) for concept in same]
         return ordered[:most]
