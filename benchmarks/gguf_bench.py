@@ -80,26 +80,30 @@ def peers(
         seconds.setdefault(name, []).append(used if options.cpu else taken)
         print(f"  {name}: {taken:.2f} s, {used:.2f} CPU s a document", flush=True)
 
-    for _ in range(options.repeats):
+    def by_llama(name: str, grammar: bool) -> None:
         # OpenMP's threads belong to the thread that calls llama.cpp, and end with it: left behind,
         # they make those of whoever comes next sleep at every operator.
         with ThreadPoolExecutor(1) as own:
             alone = own.submit(Alone, model, threads).result()
-            own.submit(alone.run, jobs(1), grammar=False).result()
-            take("llama plain", few, lambda j, a=alone, o=own: o.submit(a.run, j, False).result())  # type: ignore[misc]
+            own.submit(alone.run, jobs(1), grammar).result()
+            take(name, few, lambda work: own.submit(alone.run, work, grammar).result())
             own.submit(alone.close).result()
+
+    def one_by_one() -> None:
         ours = Ours(model, 1, threads, constrained=False)
         ours.run(jobs(1))
-        take("medspan latency", few, lambda j, o=ours: o.run(j, 1))  # type: ignore[misc]
+        take("medspan latency", few, lambda work: ours.run(work, 1))
         ours.close()
+
+    for number in range(options.repeats):
+        # In turns: the speed of a virtual machine changes within a pass.
+        singles = [lambda: by_llama("llama plain", grammar=False), one_by_one]
+        for single in singles if number % 2 == 0 else reversed(singles):
+            single()
         if options.alone:
             continue
-        # After the two above: what runs next in this process is up to twice as slow.
-        with ThreadPoolExecutor(1) as own:
-            alone = own.submit(Alone, model, threads).result()
-            own.submit(alone.run, jobs(1), grammar=True).result()
-            take("llama grammar", few, lambda j, a=alone, o=own: o.submit(a.run, j, True).result())  # type: ignore[misc]
-            own.submit(alone.close).result()
+        # After these two: whatever runs after it in the same process is slower.
+        by_llama("llama grammar", grammar=True)
         for slots in (8, 16, 32):
             if binary is not None and slots < 32:
                 for name, flags in SERVERS[: 1 if options.quick else None]:

@@ -1,7 +1,8 @@
 """The ONNX Extractor backend: one lane for short documents and one for long ones.
 
-Each lane is a thread that processes its queue in batches, on a thread pool of its own. A short
-document shares the cores with the batches of long ones already running, and waits for none.
+Each lane has a queue, and a thread pool that runs its batches. A short document shares the cores
+with the batches of long ones already running, and waits for none. Two threads feed the batches of
+short documents: while one tokenizes its documents or decodes their labels, those of the other run.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from actors.turns import CHARACTERS_PER_TOKEN, TURN_CHARACTERS, TURN_TOKENS
 
 _LOG = logging.getLogger(__name__)
 
-# Text taken from the queue at once, in batches' worth of tokens: enough windows to pack well, few
-# enough that the first document of a long queue finishes soon.
+# Text that a lane takes from its queue at once, in batches' worth of tokens: enough windows to pack
+# well, few enough that the first document of a long queue finishes soon.
 _BATCHES_AHEAD = 16
+_SHORT_FEEDERS = 2
 # Maximum characters of open documents; the next long document waits for space.
 _MOST_CHARACTERS = 16_000_000
 
@@ -93,10 +95,15 @@ class WindowedModel(Protocol[R]):
 
 @dataclass(slots=True, eq=False)
 class _Lane:
-    """A queue of documents of one kind, and the threads that run their batches. ``came``: True if
-    any arrived since the queue was last read."""
+    """A queue of documents of one kind, and the threads that run their batches.
+
+    ``feeders``: how many threads take documents from it. ``ahead``: how many tokens' worth of text
+    each of them takes at once. ``came``: True if any arrived since the queue was last read.
+    """
 
     long: bool
+    feeders: int
+    ahead: int
     runners: ThreadPoolExecutor
     queue: deque[_Queued] = field(default_factory=deque)
     came: bool = False
@@ -111,8 +118,7 @@ class OnnxBackend:
 
     ``threads``: CPU threads; None: all cores of this process. ``gpu``: the share of one GPU, 0 for
     none; None: whatever is visible. ``on_progress`` is called after each batch. ``cpu_fallback``:
-    warn
-    instead of failing if onnxruntime cannot use the GPU. Raises like the reader if the model
+    warn instead of failing if onnxruntime cannot use the GPU. Raises like the reader if the model
     cannot be loaded.
     """
 
@@ -134,19 +140,25 @@ class OnnxBackend:
         """Bytes by which the process has grown while the model was loaded and probed."""
         self._name = config.name
         self._on_progress = on_progress
-        self._ahead = _BATCHES_AHEAD * config.session.batch_tokens
+        ahead = _BATCHES_AHEAD * config.session.batch_tokens
         self._changed = threading.Condition()
         self._closed = False
         self._lost: ModelLost | None = None
         self._lanes = [
-            _Lane(long, ThreadPoolExecutor(self._reader.parallel, f"onnx-{config.name}"))
-            for long in (False, True)
+            _Lane(
+                long,
+                feeders,
+                ahead // feeders,
+                ThreadPoolExecutor(self._reader.parallel, f"onnx-{config.name}"),
+            )
+            for long, feeders in ((False, _SHORT_FEEDERS), (True, 1))
         ]
         self._threads = [
             threading.Thread(
                 target=self._work, args=(lane,), name=f"onnx-{config.name}", daemon=True
             )
             for lane in self._lanes
+            for _ in range(lane.feeders)
         ]
         for thread in self._threads:
             thread.start()
@@ -191,8 +203,8 @@ class OnnxBackend:
     def _work(self, lane: _Lane) -> None:
         in_flight: _InFlight = {}
         try:
-            while self._wait(lane, busy=bool(in_flight)):
-                for document, guideline, future in self._take(lane, in_flight):
+            while (taken := self._take(lane, in_flight)) is not None:
+                for document, guideline, future in taken:
                     # The future can be cancelled until its result is set.
                     if future.cancelled():
                         future.set_running_or_notify_cancel()
@@ -213,10 +225,10 @@ class OnnxBackend:
         """Process the next batches. Short documents run to completion. Of the long ones, as many
         get a turn as fill the look-ahead; the turn ends as soon as others arrive, and they go to
         the back."""
-        turns, tokens = list(in_flight), self._ahead
+        turns, tokens = list(in_flight), lane.ahead
         if lane.long:
-            turns = turns[: max(1, self._ahead // TURN_TOKENS)]
-            tokens = max(TURN_TOKENS, self._ahead // max(1, len(turns)))
+            turns = turns[: max(1, lane.ahead // TURN_TOKENS)]
+            tokens = max(TURN_TOKENS, lane.ahead // max(1, len(turns)))
         unread = [in_flight[future] for future in turns if not in_flight[future].done]
         self._reader.advance(
             unread,
@@ -244,19 +256,19 @@ class OnnxBackend:
         else:
             settle(future, found)
 
-    def _wait(self, lane: _Lane, busy: bool) -> bool:
-        """Wait for work; return False if the lane should stop."""
-        with self._changed:
-            while not (busy or lane.queue or self._closed or self._lost):
-                self._changed.wait()
-            return not (self._closed or self._lost)
+    def _take(self, lane: _Lane, in_flight: _InFlight) -> list[_Queued] | None:
+        """Take the documents to open next from the queue; wait for one if none is in flight.
 
-    def _take(self, lane: _Lane, in_flight: _InFlight) -> list[_Queued]:
-        """Take the documents to open next from the queue."""
+        Returns None if the thread should stop.
+        """
         held = sum(len(reading.document.text or "") for reading in in_flight.values())
-        space = min(self._ahead * CHARACTERS_PER_TOKEN, _MOST_CHARACTERS - held)
+        space = min(lane.ahead * CHARACTERS_PER_TOKEN, _MOST_CHARACTERS - held)
         taken: list[_Queued] = []
         with self._changed:
+            while not (in_flight or lane.queue or self._closed or self._lost):
+                self._changed.wait()
+            if self._closed or self._lost:
+                return None
             lane.came = False
             while lane.queue and space > 0:
                 taken.append(lane.queue.popleft())

@@ -78,6 +78,30 @@ def test_a_short_document_is_answered_while_a_batch_of_a_long_one_runs(
         gate.open.set()
 
 
+def test_batches_run_while_the_labels_of_other_documents_are_decoded(
+    extractor: Extractor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = extractor._backend._reader  # type: ignore[attr-defined]
+    decode, decoding, go_on = reader.extraction, threading.Event(), threading.Event()
+
+    def held(reading: Any) -> Any:
+        if reading.document.id == "held":
+            decoding.set()
+            assert go_on.wait(60)
+        return decode(reading)
+
+    monkeypatch.setattr(reader, "extraction", held)
+    try:
+        waits = extractor.submit(Document("held", SHORT.text))
+        assert decoding.wait(60)
+        for _ in range(3):
+            assert extractor.submit(SHORT).result(60).entities
+        assert not waits.done()
+    finally:
+        go_on.set()
+    assert waits.result(60).entities
+
+
 def test_a_document_of_a_few_turns_does_not_wait_for_a_huge_one(
     extractor: Extractor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
