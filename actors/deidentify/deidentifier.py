@@ -108,8 +108,7 @@ class Deidentifier:
         ``patient_id``: selects the surrogates and the date shift; the document's id if the patient
         is unknown. ``known_names``: names from the same patient's other documents. ``marks``: of
         its pages; their words are taken, and what its bar codes say where the text says it, too.
-        The second look is by the rules; ``second_look`` adds that
-        of models.
+        The second look is by the rules; ``second_look`` adds that of models.
         """
         written = [finding for mark in marks for finding in mark.findings()]
         coded = CodedValues([mark.content for mark in marks if mark.content], self._detector)

@@ -151,9 +151,15 @@ class PlaceFinder:
                     code = _AFTER_STREET.match(text, match.end())
                     if code is not None and category is Category.STREET:
                         yield Finding(*code.span("zip"), Category.ZIP, by)
+        american = {match.start("zip") for match in self._after_state.finditer(text)}
         for pattern in _POSTAL_PATTERNS:
             for match in pattern.finditer(text):
+                start = match.start("zip")
                 yield Finding(*match.span("zip"), Category.ZIP, "zip", Strength.NAMED)
+                # "IL 62701": its town stands before the state. "DE 10115" is Germany's Berlin.
+                state = text[max(0, start - 3) : start].strip()
+                if start in american or (state in self._states and state != "DE"):
+                    continue
                 town = _TOWN.match(text, match.end() - 1)
                 if town is not None:
                     yield Finding(*town.span("town"), Category.CITY, "zip")

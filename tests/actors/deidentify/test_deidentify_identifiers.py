@@ -113,6 +113,21 @@ def test_measurements_and_words_stay(text: str) -> None:
     assert not _DETECTOR.find(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "towns"),
+    [
+        ("12 Elm Street, Springfield, IL 62701. Phone home first.", {"Springfield"}),
+        ("Springfield, IL 62701 Phone home first.", {"Springfield"}),
+        ("Ask in Illinois 62701. Phone home first.", set()),
+        ("Calle Mayor 3, ES 28046 Alcorisa", {"Alcorisa"}),
+        ("Hauptstr. 5, DE 10115 Kleinstadt", {"Kleinstadt"}),
+    ],
+)
+def test_no_town_stands_after_a_state_and_its_code(text: str, towns: set[str]) -> None:
+    found = {text[f.start : f.end] for f in _DETECTOR.find(text) if f.category is Category.CITY}
+    assert found == towns
+
+
 def test_check_digits_decide() -> None:
     identifiers = Identifiers(("ES",))
 
