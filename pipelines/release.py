@@ -157,22 +157,17 @@ class Releaser:
     ) -> OcrResult | Failure:
         """The reading with the bar codes of a document's pages among its marks, unless they are
         kept; parameters as those of ``cover``. For a document whose pages will be covered."""
-        from actors.config.deidentify import Category, ReplacementPolicy
+        from actors.deidentify.page_marks import with_bar_codes
         from actors.pages import PageError
 
-        if self.config.policy(Category.BARCODE) is ReplacementPolicy.KEEP:
-            return reading
         try:
-            from actors.pages.bar_codes import page_bar_codes
-
-            codes = tuple(page_bar_codes(content, limits, cancelled))
+            return with_bar_codes(content, reading, limits, self.config, cancelled)
         except PageError as error:
             return Failure(type(error).__name__, str(error))
         except Exception as error:
             # One document must not end a run. The message could quote the document.
             log.error("pages were not searched for bar codes: %s", type(error).__name__)
             return Failure(type(error).__name__, "the pages could not be searched for bar codes")
-        return replace(reading, marks=(*reading.marks, *codes))
 
     def cover(
         self,

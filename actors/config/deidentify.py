@@ -244,6 +244,10 @@ class Deidentify(ConfigSection):
         """Return the policy that applies to a category."""
         return self.policies.get(category, _PRESETS[self.preset][category])
 
+    def takes(self, category: Category) -> bool:
+        """Return True if the policy of a category is any but ``keep``."""
+        return self.policy(category) is not ReplacementPolicy.KEEP
+
     def category(self, label: str) -> Category | None:
         """Return the category of a model's label, or None if it is not an identifier."""
         if label in self.labels:
@@ -256,7 +260,7 @@ class Deidentify(ConfigSection):
     @property
     def takes_marks(self) -> bool:
         """True if signatures, stamps or handwriting, which OCR finds, are masked."""
-        return any(self.policy(category) is not ReplacementPolicy.KEEP for category in _READ_MARKS)
+        return any(map(self.takes, _READ_MARKS))
 
     def needs_key(self) -> bool:
         """Return True if any category has a policy that uses the key."""

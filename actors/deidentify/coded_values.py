@@ -1,4 +1,4 @@
-"""What bar codes say, looked for in the text around them: the number below the bars, the name."""
+"""Find in a text what the bar codes on its pages say: the number below the bars, the name."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ class Deidentifier:
         written = [finding for mark in marks for finding in mark.findings()]
         coded = CodedValues([mark.content for mark in marks if mark.content], self._detector)
         known_names = [*known_names, *coded.names]
-        if self._config.policy(Category.ID) is not ReplacementPolicy.KEEP:
+        if self._config.takes(Category.ID):
             written += coded.find(text)
         findings = self._detector.find(text, annotations.entities, known_names, written)
         replacing = Replacing(self._config, self._key, self._dates, text, findings, patient_id)
@@ -127,9 +127,7 @@ class Deidentifier:
 
         def is_identifier(entity: Entity) -> bool:
             category = self._config.category(entity.label)
-            return (
-                category is not None and self._config.policy(category) is not ReplacementPolicy.KEEP
-            )
+            return category is not None and self._config.takes(category)
 
         done = Deidentified(
             new_text,
@@ -194,7 +192,7 @@ class Deidentifier:
         for entity in entities:
             doubtful = cased and entity.score is not None and entity.score < _SURE
             for finding in self._detector.of_models([entity]):
-                kept = self._config.policy(finding.category) is ReplacementPolicy.KEEP
+                kept = not self._config.takes(finding.category)
                 if not kept and _is_outside(text, offsets, finding, doubtful):
                     yield Residue(finding.start, finding.end, finding.category, finding.by)
 
@@ -215,7 +213,7 @@ class Deidentifier:
             at = edit.end
         shaped = "".join([*parts, text[at:]])
         again = [*self._detector.find(shaped)]
-        if self._config.policy(Category.NAME) is not ReplacementPolicy.KEEP:
+        if self._config.takes(Category.NAME):
             again += mentions.find(shaped)
         again += () if values is None else values.find(shaped)
         for finding in again:

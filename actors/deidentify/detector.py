@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from actors.config.deidentify import Category, Deidentify, ReplacementPolicy
+from actors.config.deidentify import Category, Deidentify
 from actors.deidentify.ages import find_ages
 from actors.deidentify.dates import Dates
 from actors.deidentify.demographics import find_demographics
@@ -43,7 +43,7 @@ class Detector:
         """
         findings = without_weaker([*self._by_rules(text), *self.of_models(entities)])
         names = [text[f.start : f.end] for f in findings if f.category is Category.NAME]
-        if self._config.policy(Category.NAME) is not ReplacementPolicy.KEEP:
+        if self._config.takes(Category.NAME):
             findings += Mentions([*names, *known_names]).find(text)
         return disjoint(text, [*self._to_take(findings), *others])
 
@@ -73,6 +73,4 @@ class Detector:
                 yield Finding(entity.start, entity.end, category, by, Strength.MODEL)
 
     def _to_take(self, findings: Iterable[Finding]) -> list[Finding]:
-        return [
-            f for f in findings if self._config.policy(f.category) is not ReplacementPolicy.KEEP
-        ]
+        return [f for f in findings if self._config.takes(f.category)]

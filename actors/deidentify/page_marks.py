@@ -6,12 +6,12 @@ OCR reads such words badly, so no rule can tell which of them are names.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from actors.config.deidentify import Category, Deidentify, ReplacementPolicy
+from actors.config.deidentify import Category, Deidentify
 from actors.deidentify.findings import Finding, Strength
-from actors.pages import OcrResult, Word
+from actors.pages import DecodeLimits, OcrResult, Word
 from actors.spans import Box
 
 
@@ -31,6 +31,25 @@ class TakenMark:
             yield Finding(start, end, self.category, "mark", Strength.NAMED)
 
 
+def with_bar_codes(
+    content: bytes,
+    reading: OcrResult,
+    limits: DecodeLimits,
+    config: Deidentify,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> OcrResult:
+    """The reading with the bar codes on the pages of a file among its marks, unless they are kept.
+
+    ``cancelled`` is polled. Raises a PageError.
+    """
+    if not config.takes(Category.BARCODE):
+        return reading
+    from actors.pages.bar_codes import page_bar_codes  # its libraries take a while to import
+
+    codes = page_bar_codes(content, limits, cancelled)
+    return replace(reading, marks=(*reading.marks, *codes))
+
+
 def taken_marks(reading: OcrResult, config: Deidentify) -> tuple[TakenMark, ...]:
     """The marks of a document's pages, but for those whose policy is ``keep``."""
     by_page: dict[int, list[Word]] = defaultdict(list)
@@ -40,7 +59,7 @@ def taken_marks(reading: OcrResult, config: Deidentify) -> tuple[TakenMark, ...]
     return tuple(
         TakenMark(category, mark.box, tuple(_spans(by_page[mark.box.page], mark.box)), mark.content)
         for category, mark in marks
-        if config.policy(category) is not ReplacementPolicy.KEEP
+        if config.takes(category)
     )
 
 

@@ -151,14 +151,15 @@ class PlaceFinder:
                     code = _AFTER_STREET.match(text, match.end())
                     if code is not None and category is Category.STREET:
                         yield Finding(*code.span("zip"), Category.ZIP, by)
-        american = {match.start("zip") for match in self._after_state.finditer(text)}
+        american = [match.span("zip") for match in self._after_state.finditer(text)]
+        ends_address = {start for start, _ in american}
         for pattern in _POSTAL_PATTERNS:
             for match in pattern.finditer(text):
                 start = match.start("zip")
                 yield Finding(*match.span("zip"), Category.ZIP, "zip", Strength.NAMED)
                 # "IL 62701": its town stands before the state. "DE 10115" is Germany's Berlin.
                 state = text[max(0, start - 3) : start].strip()
-                if start in american or (state in self._states and state != "DE"):
+                if start in ends_address or (state in self._states and state != "DE"):
                     continue
                 town = _TOWN.match(text, match.end() - 1)
                 if town is not None:
@@ -167,8 +168,8 @@ class PlaceFinder:
             for match in pattern.finditer(text):
                 group = match.lastgroup or "zip"
                 yield Finding(*match.span(group), Category.ZIP, "address")
-        for match in self._after_state.finditer(text):
-            yield Finding(*match.span("zip"), Category.ZIP, "zip", Strength.NAMED)
+        for span in american:
+            yield Finding(*span, Category.ZIP, "zip", Strength.NAMED)
         for match in _ADDRESS.finditer(text):
             yield Finding(*match.span("street"), Category.STREET, "field", Strength.NAMED)
         for match in _VISITED.finditer(text):

@@ -282,7 +282,7 @@ class Lookup:
         return ordered[:most]
 
     def _particulars(self, concept: int) -> tuple[bool, int, int]:
-        """What makes a concept a particular one: a number, and many words in its preferred name."""
+        """Sort key that puts general concepts first: no number in the preferred name, few words."""
         words = term_keys.stems(term_keys.words(self._index.term(concept)))
         return any(map(str.isdigit, words)), len(words), concept
 

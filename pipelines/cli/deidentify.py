@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -149,17 +148,13 @@ def _read(file: Path, content: bytes, ocr: str) -> tuple[Document, OcrResult | N
 def _with_bar_codes(
     file: Path, content: bytes, reading: OcrResult, limits: DecodeLimits, settings: Deidentify
 ) -> OcrResult:
-    from actors.config.deidentify import Category, ReplacementPolicy
+    from actors.deidentify.page_marks import with_bar_codes
     from actors.pages import PageError
-    from actors.pages.bar_codes import page_bar_codes
 
-    if settings.policy(Category.BARCODE) is ReplacementPolicy.KEEP:
-        return reading
     try:
-        codes = tuple(page_bar_codes(content, limits))
+        return with_bar_codes(content, reading, limits, settings)
     except PageError as error:
         _fail(f"{file}: {error}")
-    return replace(reading, marks=(*reading.marks, *codes))
 
 
 @contextmanager

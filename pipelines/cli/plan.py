@@ -152,7 +152,7 @@ def _show(plan: CapacityEstimate, title: str) -> None:
 
 
 def _parts(sizes: dict[str, float]) -> str:
-    """As "0.15 GB (weights 0.13, tokenizer 0.02)"; empty without any."""
+    """Format sizes in GB as "0.15 GB (weights 0.13, tokenizer 0.02)"; "" if there are none."""
     parts = ", ".join(f"{name} {size:.2f}" for name, size in sizes.items())
     return f"{sum(sizes.values()):.2f} GB ({parts})" if parts else ""
 

@@ -95,5 +95,5 @@ def coded_file(page: Image.Image, content: str) -> bytes:
 
 
 def codes_of(content: bytes) -> list[str]:
-    """What the codes of a file say."""
+    """Return the contents of the codes in a file."""
     return [mark.content for mark in page_bar_codes(content, DecodeLimits())]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
-from actors.config.deidentify import Category, ReplacementPolicy
+from actors.config.deidentify import Category
 from actors.config.ocr import OcrModel
 from actors.guideline import Guideline
 from actors.pages import DecodeLimits, OcrResult
@@ -98,8 +98,7 @@ class Answerer:
         """The categories that ``deidentify`` takes; None if the pipeline does not de-identify."""
         if self._releaser is None:
             return None
-        policy = self._releaser.config.policy
-        return [one for one in Category if policy(one) is not ReplacementPolicy.KEEP]
+        return list(filter(self._releaser.config.takes, Category))
 
     @property
     def covers_pages(self) -> bool:

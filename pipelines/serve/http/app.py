@@ -332,7 +332,7 @@ class _Api:
         return Response(content.model_dump_json(), media_type="application/json")
 
     def _deidentify_offer(self, targets: Iterable[Target]) -> DeidentifyOfferOut | None:
-        """What de-identification is offered to who sees these targets."""
+        """Return what /v1/deidentify offers a client that may use these targets."""
         categories = self._answerer.taken_categories
         if categories is None or all(one.name != self._catalogue.default for one in targets):
             return None

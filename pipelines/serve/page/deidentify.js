@@ -2,7 +2,7 @@
 // after, what was taken, what the second look still finds, and the covered file.
 import { ask, sentence, token } from "./ask.js";
 import { posted, uploaded } from "./curl.js";
-import { $, $$, make, many } from "./dom.js";
+import { $, $$, make, many, time } from "./dom.js";
 import { ends } from "./marks.js";
 import { look, state, told } from "./state.js";
 
@@ -76,10 +76,9 @@ async function run() {
 
 const taken = () => clean.counts.reduce((sum, { count }) => sum + count, 0);
 function summary(seconds) {
-  const time = seconds < 1 ? `${Math.max(1, Math.round(seconds * 1000))} ms` : `${seconds.toFixed(1)} s`;
-  if (clean.text === null) return `No text comes out. ${time}`;
+  if (clean.text === null) return `No text comes out. ${time(seconds)}`;
   const again = clean.residue.length ? "" : " The second look found nothing more.";
-  return `${many(taken(), "identifier", "identifiers")} taken in ${time}.${again}`;
+  return `${many(taken(), "identifier", "identifiers")} taken in ${time(seconds)}.${again}`;
 }
 // Why nothing comes out, or what is left in what does.
 function doubt() {

@@ -13,4 +13,5 @@ export const button = (className, text) => {
   return made;
 };
 export const number = (n) => n.toLocaleString("en");
+export const time = (s) => (s < 1 ? `${Math.max(1, Math.round(s * 1000))} ms` : `${s.toFixed(1)} s`);
 export const many = (n, one, more) => `${number(n)} ${n === 1 ? one : more}`;

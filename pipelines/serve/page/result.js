@@ -2,7 +2,7 @@
 import { posted, uploaded } from "./curl.js";
 import { changed as changedClean, cleanText, shown as showClean } from "./deidentify.js";
 import { codeElement, codeWords, legendOfStatus, only, related, sectionName, statusWords } from "./details.js";
-import { $, $$, button, make, many, number } from "./dom.js";
+import { $, $$, button, make, many, number, time } from "./dom.js";
 import { asText as layoutText, draw as drawLayout } from "./layout.js";
 import { draw as drawMarks } from "./marks.js";
 import { draw as drawPages } from "./sheets.js";
@@ -13,7 +13,6 @@ import { request } from "./wanted.js";
 
 const HINT = "Paste a note on the left, or take an example. Entities are marked here, each with its score and position.";
 const ROWS = 50, SHOWN = 20_000, DOUBTS = 12;
-const time = (s) => (s < 1 ? `${Math.max(1, Math.round(s * 1000))} ms` : `${s.toFixed(1)} s`);
 
 export function show(answer, text) {
   Object.assign(state, { answer, read: text, points: Array.from(text) });

@@ -483,7 +483,7 @@ class LimitsOut(_Response):
 
 
 class DeidentifyOfferOut(_Response):
-    """What /v1/deidentify of this server does."""
+    """What this server's /v1/deidentify can do."""
 
     pages: bool = Field(description="Whether images, PDFs and DICOM files can come back covered.")
     categories: list[LabelOut] = Field(description="The categories of what is taken.")
