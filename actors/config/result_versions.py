@@ -12,7 +12,7 @@ RESULTS: Mapping[str, int] = {
     "claims": 1,
     "assertion": 1,
     "context": 5,
-    "deidentify": 8,
+    "deidentify": 9,
     "engine": 2,
     "gliner": 3,
     "grounding": 1,

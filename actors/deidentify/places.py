@@ -8,6 +8,7 @@ from functools import cache
 
 from actors.config.deidentify import Category, DeidentifyLanguage
 from actors.deidentify.accent_folding import key_of
+from actors.deidentify.addresses import find_addresses
 from actors.deidentify.dictionaries import LOCALES, faker_list
 from actors.deidentify.findings import Finding, Strength
 
@@ -164,6 +165,7 @@ class PlaceFinder:
                 town = _TOWN.match(text, match.end() - 1)
                 if town is not None:
                     yield Finding(*town.span("town"), Category.CITY, "zip")
+        yield from find_addresses(text)
         for pattern in (_BLOCK, _LINE):
             for match in pattern.finditer(text):
                 group = match.lastgroup or "zip"
