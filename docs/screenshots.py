@@ -60,7 +60,7 @@ def main() -> None:
         with server(folder) as url:
             page = browser.new_page(viewport=SIZE)
             page.goto(url)
-            page.fill("#text", NOTE)
+            read(page, NOTE)
             shoot(page, "serve-desktop.png")
             page.goto(url)  # an answer of before is no answer to the picture
             page.set_input_files("#file", ROOT / "configs/samples/pages/prescription-photo.jpg")
@@ -116,13 +116,19 @@ def shoot_deidentified(browser: Browser, url: str) -> None:
     """Photograph a letter before and after."""
     page = browser.new_page(viewport=SIZE)
     page.goto(url)
-    page.fill("#text", LETTER)
-    page.locator("#status").get_by_text("entit").wait_for(timeout=120_000)
+    read(page, LETTER)
     page.click("#t-clean")
     page.locator("#clean-said").get_by_text("taken").wait_for(timeout=120_000)
     page.wait_for_timeout(1000)
     page.screenshot(path=IMAGES / "serve-deidentified.png")
     page.close()
+
+
+def read(page: Page, text: str) -> None:
+    """Have a text read: until then the page may show the answer to its example."""
+    page.fill("#text", text)
+    answered = page.locator("#marked").filter(has_text=text.partition("\n")[0])
+    answered.wait_for(timeout=120_000)
 
 
 def shoot(page: Page, name: str) -> None:

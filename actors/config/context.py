@@ -177,7 +177,8 @@ class Context(ConfigSection):
         ("en", "vi", "es", "fr", "de"),
         min_length=1,
         description="The languages of the documents. Of several, the one with the most function "
-        "words in the document is used, or the first if that is undecided.",
+        "words in the document is used; if that is undecided, as in a few words, the one whose "
+        "spelling fits best, with some preference for the first.",
     )
     labels: tuple[str, ...] = Field(
         (), description="Give only these labels a status; empty means all."

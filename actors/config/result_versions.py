@@ -11,8 +11,8 @@ from collections.abc import Mapping
 RESULTS: Mapping[str, int] = {
     "claims": 1,
     "assertion": 1,
-    "context": 5,
-    "deidentify": 9,
+    "context": 6,
+    "deidentify": 10,
     "engine": 2,
     "gliner": 3,
     "grounding": 1,

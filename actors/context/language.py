@@ -1,9 +1,11 @@
-"""Which of the configured languages a text is in, by the share of its frequent words."""
+"""Which of the configured languages a text is in: by its frequent words, or else by spelling."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from math import log
 from unicodedata import normalize
 
 from actors.context.phrases import lowered
@@ -11,56 +13,99 @@ from actors.context.phrases import lowered
 SAMPLE = 1000
 """Characters of a text that are looked at."""
 
+_LETTER = r"[^\W\d_]"
 # A single letter is part of an abbreviation as often as it is a word: "64 y/o", "V.a.". One that
 # is elided before a word is French: "d'embolie".
-_WORD = re.compile(r"[^\W\d_]{2,}|\b[cdjlns]'(?=[^\W\d_])")
+_WORD = re.compile(rf"{_LETTER}{{2,}}|\b[cdjlns]'(?={_LETTER})")
+# The "non" of "non-reactive" is no word of French.
+_APART = re.compile(
+    rf"(?<!{_LETTER})(?<!{_LETTER}-){_LETTER}{{2,}}(?!{_LETTER}|-{_LETTER})"
+    rf"|\b[cdjlns]'(?={_LETTER})"
+)
+_LONGEST = 4  # letters of an n-gram
+_SMOOTHING = 0.5  # added to each count
+_PRIOR = 2.0  # log odds of the first language
 
 
 class LanguageChoice:
     """Chooses among languages by their function words; cheap for one language.
 
-    Where that is undecided, as in a text of a few words, the words of cues decide.
+    Where that is undecided, as in a text of a few words, the spelling decides: a naive Bayes
+    classifier over character n-grams (Cavnar and Trenkle, SDAIR 1994; Lui and Baldwin, ACL 2012)
+    of the words of each language's lexicon.
     """
 
     def __init__(
-        self, words: Mapping[str, Sequence[str]], cues: Mapping[str, Iterable[str]] | None = None
+        self,
+        words: Mapping[str, Sequence[str]],
+        phrases: Mapping[str, Iterable[str]] | None = None,
     ) -> None:
-        """``words``: language to its function words; ``cues``: to its cues. Ties that remain fall
-        to the earlier language."""
+        """``words``: language to its function words; ``phrases``: to others of its lexicon, such
+        as cues, by whose spelling it is recognised. The first language is the likeliest."""
         self._languages = tuple(words)
-        self._of = self._places(words)
-        self._cued = self._places(
-            {language: _words(" ".join(cues[language])) for language in words} if cues else {}
+        self._of: dict[str, tuple[int, ...]] = {}
+        for place, given in enumerate(words.values()):
+            for word in dict.fromkeys(normalize("NFC", one.lower()) for one in given):
+                self._of[word] = (*self._of.get(word, ()), place)
+        more = {} if phrases is None else phrases
+        self._spelling = _Spelling(
+            [{*_words(" ".join([*words[one], *more.get(one, ())]), _WORD)} for one in words]
         )
 
     def __call__(self, text: str) -> str:
         """The language of a text: the one with the most function words in it."""
         if len(self._languages) == 1:
             return self._languages[0]
-        found = _words(text[:SAMPLE])
-        counts = self._counted(found, self._of)
-        most = max(counts)
-        if counts.count(most) > 1:
-            cued = self._counted(found, self._cued)
-            counts = [c if n == most else -1 for n, c in zip(counts, cued, strict=True)]
-            most = max(counts)
-        return self._languages[counts.index(most)]
-
-    def _places(self, words: Mapping[str, Iterable[str]]) -> dict[str, tuple[int, ...]]:
-        of: dict[str, tuple[int, ...]] = {}
-        for language, given in words.items():
-            place = self._languages.index(language)
-            for word in dict.fromkeys(normalize("NFC", one.lower()) for one in given):
-                of[word] = (*of.get(word, ()), place)
-        return of
-
-    def _counted(self, words: Iterable[str], of: Mapping[str, tuple[int, ...]]) -> list[int]:
+        sample = text[:SAMPLE]
         counts = [0] * len(self._languages)
-        for word in words:
-            for place in of.get(word, ()):
+        for word in _words(sample, _APART):
+            for place in self._of.get(word, ()):
                 counts[place] += 1
-        return counts
+        tied = [place for place, count in enumerate(counts) if count == max(counts)]
+        if len(tied) == 1:
+            return self._languages[tied[0]]
+        scores = self._spelling.scores(_words(sample, _WORD))
+        return self._languages[max(tied, key=lambda place: scores[place])]
 
 
-def _words(text: str) -> list[str]:
-    return _WORD.findall(normalize("NFC", lowered(text)).replace("\u2019", "'"))
+class _Spelling:
+    """Log-likelihoods of words under languages, each given by some of its words."""
+
+    def __init__(self, words: Sequence[Collection[str]]) -> None:
+        counts = [Counter(gram for word in some for gram in _grams(word)) for some in words]
+        different = len(set().union(*counts)) or 1
+        sums = [count.total() + _SMOOTHING * different for count in counts]
+        self._rare = [log(_SMOOTHING / total) for total in sums]
+        self._known: dict[str, list[float]] = {
+            gram: [
+                log((count[gram] + _SMOOTHING) / total)
+                for count, total in zip(counts, sums, strict=True)
+            ]
+            for gram in set().union(*counts)
+        }
+
+    def scores(self, words: Iterable[str]) -> list[float]:
+        """The score of each language; the highest is the likeliest."""
+        scores = [_PRIOR, *[0.0] * (len(self._rare) - 1)]
+        for word in words:
+            for gram in _grams(word):
+                of_gram = self._known.get(gram, self._rare)
+                scores = [score + one for score, one in zip(scores, of_gram, strict=True)]
+        return scores
+
+
+def _grams(word: str) -> list[str]:
+    """The letters of a word, and its n-grams with a blank at both ends."""
+    padded = f" {word} "
+    return [
+        *word,
+        *(
+            padded[at : at + length]
+            for length in range(2, _LONGEST + 1)
+            for at in range(len(padded) - length + 1)
+        ),
+    ]
+
+
+def _words(text: str, pattern: re.Pattern[str]) -> list[str]:
+    return pattern.findall(normalize("NFC", lowered(text)).replace("\u2019", "'"))

@@ -36,6 +36,11 @@ class LexiconFile(ConfigSection):
     function_words: tuple[Phrase, ...] = Field(
         min_length=10, description="Frequent words by which the language is recognised."
     )
+    words: tuple[Phrase, ...] = Field(
+        (),
+        description="Usual words of short texts. By their spelling and that of cues and headings "
+        "the language of a text without function words is recognised.",
+    )
     unaccented: bool = Field(
         False, description="Texts of this language may leave accents out; match both."
     )
@@ -124,6 +129,21 @@ def sections_file() -> SectionsFile:
     """The shipped headings; raises ConfigError that names the file and the key."""
     path = FOLDER / "sections.yaml"
     return validate(_SECTIONS, read_yaml(path), path)
+
+
+def spelled_phrases(language: LexiconLanguage) -> list[str]:
+    """Phrases of a language's files by whose spelling it is recognised."""
+    file = lexicon_file(language)
+    phrases = [
+        *file.words,
+        *(cue for rule in file.rules for cue in rule.cues),
+        *(
+            heading
+            for entry in sections_file().sections.values()
+            for heading in entry.headings.get(language, ())
+        ),
+    ]
+    return [form for phrase in phrases for form in spellings(phrase, file.unaccented)]
 
 
 def compile_lexicon(file: LexiconFile, config: Context) -> Lexicon:

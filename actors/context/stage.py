@@ -18,6 +18,7 @@ from actors.context.lexicon import (
     compile_lexicon,
     lexicon_file,
     sections_file,
+    spelled_phrases,
 )
 from actors.context.sections import Headings, compile_headings, find_sections, with_stated
 from actors.context.status import assert_spans, asserting, decided, with_section
@@ -62,13 +63,9 @@ class ContextStage:
             )
             for language in config.languages
         }
-        files = {language: lexicon_file(language) for language in config.languages}
         self._choose = LanguageChoice(
-            {language: file.function_words for language, file in files.items()},
-            {
-                language: [cue for rule in file.rules for cue in rule.cues]
-                for language, file in files.items()
-            },
+            {language: lexicon_file(language).function_words for language in config.languages},
+            {language: spelled_phrases(language) for language in config.languages},
         )
         shipped = sections_file().sections
         known = {*shipped, *config.headings, "other"}

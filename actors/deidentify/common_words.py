@@ -17,9 +17,10 @@ name surname age sex gender address tel city state country zip code phone fax em
 admission discharge patient doctor physician provider department service mrn record number account
 insurance history reason diagnosis
 nombre apellido apellidos edad sexo pais domicilio direccion localidad provincia municipio cp nhc
-nass cipa dni fecha nacimiento ingreso alta servicio especialidad medico medica ncol nocol colegiado
-episodio telefono correo paciente historia informe motivo antecedentes remitido datos asistenciales
-vorname nachname alter geschlecht adresse anschrift wohnort ort strasse plz telefon datum
+nass cipa dni tfno tlf mail fecha nacimiento ingreso alta servicio especialidad medico medica ncol
+nocol colegiado episodio telefono correo paciente historia informe motivo antecedentes remitido
+datos asistenciales vorname nachname alter geschlecht adresse anschrift wohnort ort strasse plz
+telefon datum
 geburtsdatum geb aufnahme entlassung patientin arzt arztin station
 nom prenom sexe adresse ville pays telephone naissance patiente medecin
 woman man male female boy girl lady gentleman infant

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from actors.config.deidentify import Category, Deidentify
+from actors.deidentify.address_gaps import between_parts
 from actors.deidentify.ages import find_ages
 from actors.deidentify.dates import Dates
 from actors.deidentify.demographics import find_demographics
@@ -45,6 +46,7 @@ class Detector:
         names = [text[f.start : f.end] for f in findings if f.category is Category.NAME]
         if self._config.takes(Category.NAME):
             findings += Mentions([*names, *known_names]).find(text)
+        findings += between_parts(text, disjoint(text, findings))
         return disjoint(text, [*self._to_take(findings), *others])
 
     def _by_rules(self, text: str) -> Iterable[Finding]:

@@ -35,11 +35,22 @@ from actors.memory.fraction import (
 from actors.memory.header import GgufFacts, Header, gguf_facts, open_header, read_header
 from actors.memory.image_encoder import EncoderMemory, encoder_memory, largest_picture
 from actors.memory.llama import LlamaMemory, llama_memory
-from actors.memory.ocr import OcrNetworkFiles, check_ocr, estimate_ocr, ocr_parts, read_ocr
+from actors.memory.ocr import (
+    OPEN_FILES,
+    OcrNetworkFiles,
+    check_ocr,
+    estimate_ocr,
+    ocr_main_memory,
+    ocr_parts,
+    read_ocr,
+    reading_workers,
+    wave_pixels,
+)
 from actors.memory.shape import output_rows
 
 __all__ = [
     "CUDA_CONTEXT",
+    "OPEN_FILES",
     "EncoderMemory",
     "GgufFacts",
     "GgufFile",
@@ -69,6 +80,7 @@ __all__ = [
     "main_memory_used",
     "memory_by_place",
     "memory_growth",
+    "ocr_main_memory",
     "ocr_parts",
     "onnx_cuda_problem",
     "open_header",
@@ -79,6 +91,8 @@ __all__ = [
     "read_header",
     "read_ocr",
     "read_onnx",
+    "reading_workers",
     "resolve_gguf_context",
+    "wave_pixels",
     "with_default_context",
 ]

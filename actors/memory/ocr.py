@@ -1,4 +1,5 @@
-"""Memory estimate of an OCR model: two networks, for pages (detection) and lines (recognition)."""
+"""Memory estimate of an OCR model: two networks, for pages (detection) and lines (recognition), and
+the pages themselves, which are in main memory."""
 
 from __future__ import annotations
 
@@ -20,6 +21,18 @@ _GRID = 32  # page sides are rounded up to a multiple
 # given all remaining GPU memory.
 _WORKSPACE = 32 * 2**20
 
+OPEN_FILES = 3
+"""Files that a reader decodes in turns: each has a decoding process and may have a page waiting."""
+_MOST_WORKERS = 4
+_WAVE_PIXELS = 64_000_000  # bounds the decoded pixels: large pages make smaller waves
+# A page that has just come waits for the wave before it. Pages of a worker, at 150 dpi.
+_WORKER_PIXELS = 2_000_000
+# Bytes for a pixel of a page, measured on pages of 12 megapixels. A decoding process between two
+# pages of its file: 16 (WebP), 2 to 11 (TIFF, JPEG, PDF, DICOM); it peaks at 26, which the limit
+# bounds. A page that is read: its picture, that turned upright, and the search for boxes of forms.
+_HELD, _PICTURE, _READ = 16, 3, 3 + 3 + 17
+_PROCESS = 85_000_000  # bytes of a decoding process with its libraries
+
 
 @dataclass(frozen=True, slots=True)
 class OcrNetworkFiles:
@@ -29,9 +42,45 @@ class OcrNetworkFiles:
     recognizer: int
 
 
+def reading_workers(threads: int, on_gpu: bool) -> int:
+    """Return the number of threads that read pages or lines. On CPUs several with few threads each:
+    boxes and letters are decoded in Python, and meanwhile another one uses the CPUs."""
+    return 1 if on_gpu else min(threads, _MOST_WORKERS)
+
+
+def wave_pixels(workers: int, on_gpu: bool) -> int:
+    """Return the pixels of pages that are enough to be read together; the last page of a wave may
+    go beyond."""
+    # Several workers wait for one another at the end of a wave, so each has two pages of it.
+    share = _WORKER_PIXELS * workers * (2 if workers > 1 else 1)
+    return _WAVE_PIXELS if on_gpu else min(_WAVE_PIXELS, share)
+
+
 def read_ocr(detector: Path, recognizer: Path) -> OcrNetworkFiles:
     """Read the file sizes; raises FileNotFoundError if one is missing."""
     return OcrNetworkFiles(detector.stat().st_size, recognizer.stat().st_size)
+
+
+def ocr_main_memory(
+    files: OcrNetworkFiles, model: OcrModel, threads: int, on_gpu: bool
+) -> dict[str, int]:
+    """Return the most bytes of main memory that an actor and its decoding processes take, by
+    purpose: pages as large as the limits allow in as many files as it reads at once, beside the
+    files themselves. ``networks``: only where they are not on a GPU."""
+    workers = reading_workers(threads, on_gpu)
+    page = int(model.pages.max_megapixels * 1e6)
+    decoding = int(model.pages.page_memory_mb * 1e6)  # one at a time; the others hold their page
+    held = (OPEN_FILES - 1) * min(decoding, _HELD * page)
+    wave = wave_pixels(workers, on_gpu) + page
+    parts = {
+        "decoding": decoding + held + OPEN_FILES * _PROCESS,
+        "pages": _PICTURE * (OPEN_FILES * page + wave)
+        + (_READ - _PICTURE) * min(wave, workers * page),
+    }
+    if not on_gpu:
+        activations = sum(ocr_parts(files, model)) - files.detector - files.recognizer
+        parts["networks"] = files.detector + files.recognizer + workers * activations
+    return parts
 
 
 def ocr_parts(files: OcrNetworkFiles, model: OcrModel) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
+from actors.memory import OPEN_FILES
 from actors.pages import (
     DecodeLimits,
     Note,
@@ -24,7 +25,6 @@ from actors.pages import (
 )
 from actors.spans import Document, Failure, OnProgress, PageMark
 
-_MOST_OPEN = 3  # documents; each has a decoding process, and may hold a decoded page
 _TURNS = 4
 
 OnPage = Callable[[int], None]
@@ -186,7 +186,7 @@ class PageFeed:
         for one in [one for one in self._open if one.job.over()]:
             self._close(one)
         of_oldest = self._turns % _TURNS == 0
-        if not self._open or (len(self._open) < _MOST_OPEN and not of_oldest):
+        if not self._open or (len(self._open) < OPEN_FILES and not of_oldest):
             self._begin(wait and not self._open)
         if not self._open:
             self.ended = self._closing

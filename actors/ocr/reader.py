@@ -19,7 +19,13 @@ import numpy as np
 from actors.closeable import Closeable
 from actors.config import fingerprint, results_of
 from actors.config.ocr import OcrModel
-from actors.memory import cores, memory_by_place, memory_growth
+from actors.memory import (
+    cores,
+    memory_by_place,
+    memory_growth,
+    reading_workers,
+    wave_pixels,
+)
 from actors.ocr.form_boxes import FormBoxes, form_boxes, without_checks
 from actors.ocr.form_fields import with_form_fields
 from actors.ocr.layer_merge import KnownWords, known_words, without_known
@@ -65,11 +71,7 @@ from actors.spans import (
 )
 
 _LOG = logging.getLogger(__name__)
-_MOST_WORKERS = 4
 _WAVE_PAGES = 8  # pages recognised together
-_WAVE_PIXELS = 64_000_000  # bounds the decoded pixels: large pages make smaller waves
-# A page that has just come waits for the wave before it. Pages of a worker, at 150 dpi.
-_WORKER_PIXELS = 2_000_000
 _DOUBTFUL = 0.85  # a page read with less confidence may be upside down
 _FEWEST_ACROSS = 3  # characters of a line across the others, or doubtful: fewer are specks, rules
 _TRIED = 3  # number of longest lines to try upside down: a hundred letters suffice
@@ -129,9 +131,7 @@ class OcrReader(Closeable):
         warn
         instead of failing if the GPU cannot be used."""
         threads = threads or cores()
-        # Several workers with few threads each: a page's boxes and letters are decoded in Python,
-        # and meanwhile another worker uses the CPUs that a single one would leave idle.
-        workers = 1 if gpu else min(threads, _MOST_WORKERS)
+        workers = reading_workers(threads, bool(gpu))
         self.config = config
         program = config.recognizer == "tesseract"
         self._batch_pixels = BATCH_PIXELS if program else config.batch_pixels
@@ -142,9 +142,7 @@ class OcrReader(Closeable):
         self._models = OcrNetworks(config, max(1, threads // workers), gpu, cpu_fallback)
         self.memory_used = memory_growth(before)
         """Bytes by which the process has grown while the networks were loaded."""
-        # Several workers wait for one another at the end of a wave, so each has two pages of it.
-        share = _WORKER_PIXELS * workers * (2 if workers > 1 else 1)
-        self._wave_pixels = _WAVE_PIXELS if gpu else min(_WAVE_PIXELS, share)
+        self._wave_pixels = wave_pixels(workers, bool(gpu))
         self._feed = PageFeed(DecodeLimits.of(config.pages))
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="ocr")
         self._thread = threading.Thread(target=self._run, name="ocr-reader", daemon=True)

@@ -7,7 +7,12 @@ from dataclasses import dataclass, field, replace
 
 from actors.config import ConfigError, GgufModel, ModelConfig
 from pipelines.capacity.balance import Balance, Demand, balanced, per_gpu
-from pipelines.capacity.fractions import estimate_memory, resolve_fraction, resolve_fractions
+from pipelines.capacity.fractions import (
+    estimate_memory,
+    main_memory,
+    resolve_fraction,
+    resolve_fractions,
+)
 from pipelines.capacity.refining import RefiningMemory, refining_memory
 from pipelines.config import LoadedPipeline
 from pipelines.pool import Pool
@@ -42,12 +47,14 @@ class Work:
 @dataclass(frozen=True, slots=True)
 class StageEstimate:
     """A stage: the resources of an actor, the proposed actors, and their throughput if the other
-    stages were idle. ``busy``: its utilisation when all stages run."""
+    stages were idle. ``needs_gb``: GPU memory; ``main_gb``: the most main memory of an actor that
+    decodes pages, with its decoding processes. ``busy``: its utilisation when all stages run."""
 
     model: str
     kind: str
     gpus: float
     needs_gb: dict[str, float] | None
+    main_gb: dict[str, float] | None
     exact: bool | None
     actors_per_gpu: int
     actors: int
@@ -183,7 +190,8 @@ def _steps(
             model=stage.name,
             kind=stage.kind,
             gpus=demand.gpus,
-            needs_gb={k: round(v / 1e9, 3) for k, v in need.parts.items()} if need else None,
+            needs_gb=_gb(need.parts) if need else None,
+            main_gb=_gb(main) if (main := main_memory(stage.pooled, stage.actors)) else None,
             exact=need.exact if need else None,
             actors_per_gpu=per_gpu(demand.gpus),
             actors=count,
@@ -192,6 +200,10 @@ def _steps(
             busy=total / rate if total and rate else None,
             figures=work.source.get(stage.name, "none: use --rate or --calibrate"),
         )
+
+
+def _gb(parts: Mapping[str, int]) -> dict[str, float]:
+    return {name: round(size / 1e9, 3) for name, size in parts.items()}
 
 
 def _changes(

@@ -24,6 +24,7 @@ from actors.memory import (
     fraction_for,
     gpu_memory,
     has_auto_context,
+    ocr_main_memory,
     read_gguf,
     read_gliner,
     read_ocr,
@@ -109,6 +110,13 @@ def estimate_memory(config: PooledConfig) -> MemoryEstimate:
     if isinstance(config, GgufModel):
         return estimate_gguf(_gguf_file(config), config)
     return estimate_onnx(_onnx_file(config), config)
+
+
+def main_memory(config: PooledConfig, pool: Pool) -> dict[str, int] | None:
+    """The most main memory of an actor that decodes pages, in bytes by purpose; None for others."""
+    if not isinstance(config, OcrModel):
+        return None
+    return ocr_main_memory(_ocr_files(config), config, pool.threads, pool.gpus > 0)
 
 
 def smallest_gpu() -> int | None:

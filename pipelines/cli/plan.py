@@ -133,6 +133,12 @@ def _show(plan: CapacityEstimate, title: str) -> None:
             console.print(
                 f"{step.model} needs{about} {sum(step.needs_gb.values()):.2f} GB: {parts}"
             )
+    for step in plan.steps:
+        if step.main_gb:
+            console.print(
+                f"{step.model} needs at most {_parts(step.main_gb)} of main memory in each actor, "
+                "for pages as large as the limits allow"
+            )
     for stage in plan.refining:
         own, shared = (_parts(sizes) for sizes in (stage.needs_gb, stage.shared_gb))
         if own:

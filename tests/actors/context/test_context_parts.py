@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.config.context import Context, CueRule
+from actors.config.context import Context, CueRule, LexiconLanguage
 from actors.context.language import LanguageChoice
-from actors.context.lexicon import compile_lexicon, lexicon_file
+from actors.context.lexicon import compile_lexicon, lexicon_file, spelled_phrases
 from actors.context.phrases import MOST_FORMS, lowered, spellings, written_out
 from actors.context.scan import CueScanner, Rule
 from actors.context.standards import i2b2_class, omop_modifiers
@@ -119,18 +119,27 @@ def test_the_language_with_the_most_function_words_is_chosen() -> None:
     assert choose("Gout.") == "en"
 
 
-def test_where_function_words_do_not_decide_cues_do() -> None:
-    languages = ("en", "de", "fr")
-    files = {one: lexicon_file(one) for one in languages}
+@pytest.mark.parametrize(
+    ("language", "texts"),
+    [
+        ("en", ["64 y/o, h/o gout", "Gout", "HIV non-reactive", "non-smoker", "rule out sepsis",
+                "non-tender abdomen", "mother had breast cancer", "no vomiting", "afebrile"]),
+        ("es", ["VIH no reactivo", "insuficiencia renal aguda", "tos crónica", "gota",
+                "hipertensión arterial", "abdomen no doloroso", "neumonia aguda"]),
+        ("fr", ["Suspicion de fracture.", "Absence d\u2019embolie.", "toux chronique", "dyspnée",
+                "hypertension artérielle", "diarrhée depuis 3 jours", "VIH non réactif"]),
+        ("de", ["V.a. Thrombose, fraglich.", "chronischer Husten", "akutes Nierenversagen", "Gicht",
+                "CT Schädel unauffällig", "Schmerzen linkes Knie", "HIV nicht reaktiv"]),
+        ("vi", ["khó thở", "ung thư vú", "suy thận cấp", "HIV âm tính", "đau gối trái"]),
+    ],
+)  # fmt: skip
+def test_short_texts_are_recognised_by_spelling(language: str, texts: list[str]) -> None:
+    languages: tuple[LexiconLanguage, ...] = ("en", "vi", "es", "fr", "de")
     choose = LanguageChoice(
-        {one: file.function_words for one, file in files.items()},
-        {one: [cue for rule in file.rules for cue in rule.cues] for one, file in files.items()},
+        {one: lexicon_file(one).function_words for one in languages},
+        {one: spelled_phrases(one) for one in languages},
     )
-    assert choose("V.a. Thrombose, fraglich.") == "de"
-    assert choose("Suspicion de fracture.") == "fr"
-    assert choose("Absence d\u2019embolie.") == "fr"
-    # A letter of an abbreviation is no word.
-    assert choose("64 y/o, h/o gout") == "en"
+    assert {text: choose(text) for text in texts} == dict.fromkeys(texts, language)
 
 
 @pytest.mark.parametrize(

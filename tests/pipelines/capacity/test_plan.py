@@ -314,6 +314,23 @@ def test_models_of_refining_stages_count_in_main_memory(tmp_path: Path) -> None:
     assert "linking maps" in shown
 
 
+def test_decoded_pages_count_in_the_main_memory_of_ocr(tmp_path: Path) -> None:
+    path = _config(tmp_path, "num_gpus: auto, cpu_fallback: true")
+    (tmp_path / "ocr.yaml").write_text("name: scans\nkind: ocr\npages: {max_megapixels: 20}\n")
+    path.write_text(
+        path.read_text().replace("path: notes.jsonl", "path: notes.jsonl, image: picture")
+        + "ocr: {model: ocr.yaml, pool: {num_gpus: 0, num_cpus: 2}}\n"
+    )
+
+    scans, *others = _plan(path)["steps"]
+
+    assert set(scans["main_gb"]) == {"decoding", "pages", "networks"}
+    assert 2 < scans["main_gb"]["decoding"] < 3  # one page at its limit, two that wait
+    assert [step["main_gb"] for step in others] == [None, None]
+    shown = CliRunner().invoke(app, ["plan", str(path), "--gpu", "a10g:24"]).output
+    assert "scans needs at most" in shown
+
+
 def test_a_vocabulary_without_a_model_is_mapped_only(tmp_path: Path) -> None:
     path = _config(tmp_path)
     path.write_text(
