@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cached_property
 
 from actors.linking.term_keys import words
 from actors.linking.wordlists import FUNCTION_WORDS
@@ -34,15 +35,30 @@ class LookupTerms:
     def aside(self, entity: Entity) -> str | None:
         """The entity of the same label that a short form, which is not defined, seems to stand for.
 
-        It stands right before the short form's brackets, or its words have the short form's letters
-        as initials. Of several the first.
+        It stands right before the short form's brackets; or its words have the short form's letters
+        as initials; or it has these letters in their order and begins with the first (GC for
+        glucocorticoid). Of several the first.
         """
         if _SHORT_FORM.fullmatch(entity.text) is None:
             return None
         if self._asides is None:
             self._asides = self._find_asides()
-        found = self._asides.get((entity.label, entity.text))
-        return found or self._asides.get((entity.label, _letters(entity.text)))
+        letters = _letters(entity.text)
+        for form in (entity.text, letters):
+            if (entity.label, form) in self._asides:
+                return self._asides[entity.label, form]
+        longer = self._by_first_letter.get((entity.label, letters[0]), {})
+        return next((long for long in longer if _in_order(letters, long)), None)
+
+    @cached_property
+    def _by_first_letter(self) -> dict[tuple[str, str], dict[str, None]]:
+        """The texts of entities that are no short forms, by label and first letter."""
+        found: dict[tuple[str, str], dict[str, None]] = {}
+        for entity in self._annotations.entities:
+            if _SHORT_FORM.fullmatch(entity.text) is None:
+                first = entity.text[:1].casefold()
+                found.setdefault((entity.label, first), {})[entity.text] = None
+        return found
 
     def _find_asides(self) -> dict[tuple[str, str], str]:
         found: dict[tuple[str, str], str] = {}
@@ -68,6 +84,12 @@ class LookupTerms:
 
 def _letters(short: str) -> str:
     return "".join(character for character in short.casefold() if character.isalnum())
+
+
+def _in_order(letters: str, long: str) -> bool:
+    """True if a longer text has these letters, one after the other."""
+    rest = iter(long.casefold())
+    return len(long) > len(letters) and all(letter in rest for letter in letters)
 
 
 def _initials(long: str) -> str:
@@ -96,8 +118,9 @@ def written_out(mention: str, abbreviations: Mapping[str, str]) -> str | None:
 def _long_form(word: str, abbreviations: Mapping[str, str]) -> str:
     if word in abbreviations:
         return abbreviations[word]
-    if word.endswith("s") and word[:-1] in abbreviations:
-        return abbreviations[word[:-1]]
+    for one in (word.removesuffix("s"), f"{word}s"):  # "DRM" where the document defines "DRMs"
+        if one in abbreviations:
+            return abbreviations[one]
     # Parts of a compound, such as APC-associated.
     parts = re.split(r"([-./])", word)
     return "".join(abbreviations.get(part, part) for part in parts)

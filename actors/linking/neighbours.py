@@ -15,7 +15,7 @@ from rapidfuzz.distance import LCSseq, Prefix
 from actors.arrays import Int32Array, Int64Array
 from actors.linking import term_keys
 from actors.linking.build import weight
-from actors.linking.grams import BEGINNING, beginning, grams
+from actors.linking.grams import BEGINNING, LEAST, beginning, grams
 from actors.linking.index import VocabularyIndex
 from actors.linking.opposites import opposite
 from actors.linking.substitutes import FULL
@@ -36,7 +36,10 @@ MOST_COMPARED = 48
 MOST_REMEMBERED = 1 << 15
 _KINDS = ("it", "os", "om", "emi", "uri", "rhe")
 """Ends of stems (-itis, -osis, -oma, -emia, -uria, -rrhea) that say what is wrong: a steatitis is
-no steatosis."""
+no steatosis, and nothing gastric is a gastritis. Sclerosis and sclerotic are one word."""
+_DERIVED = ("ion", "iv", "ory")
+"""Ends of stems of one word: inflammation and inflammatory, obstruction and obstructive."""
+DERIVED = 90
 _NONE = np.empty(0, dtype=np.int32)
 
 
@@ -185,12 +188,34 @@ def _by_prefix(one: str, other: str) -> int:
         short, long = long, short
     if long - short > 5:
         return 0
-    if one.endswith(_KINDS) and other.endswith(_KINDS) and one[-2:] != other[-2:]:
-        return 0
+    if (root := _root(one)) and root == _root(other):
+        return DERIVED
     shared = Prefix.similarity(one, other)
+    if _of_another_kind(one, other, shared):
+        return 0
     if shared < 4 or shared < short - min(2, 2 * (shared - 4)) or long - shared > 5:
         return 0
     return FULL * 2 * shared // (short + long)
+
+
+def _of_another_kind(one: str, other: str, shared: int) -> bool:
+    """True if an end of `_KINDS` tells apart two words that share their first letters."""
+    kinds = one.endswith(_KINDS), other.endswith(_KINDS)
+    if all(kinds):
+        return one[-2:] != other[-2:]
+    if not any(kinds):
+        return False
+    kind, plain = (one, other) if kinds[0] else (other, one)
+    adjective = kind.endswith("os") and kind[:-1] + "t" == plain[: len(kind)]
+    return shared < len(kind) and not adjective
+
+
+def _root(word: str) -> str:
+    """A word without an end of `_DERIVED`; empty where it has none, or is nothing else."""
+    for end in _DERIVED:
+        if word.endswith(end) and len(word) - len(end) >= LEAST:
+            return word[: -len(end)]
+    return ""
 
 
 def _misspelt(one: str, other: str) -> int:

@@ -27,7 +27,8 @@ _CLASSES = (
     (75, _HEREDITARY),
     (92, _DISEASE),
     (90, (*_ANOMALY, "deformity")),
-    (80, ("tumor", "cancer", "neoplasm", "malignancy", "carcinoma")),
+    (80, ("tumor", "cancer", "neoplasm", "malignancy")),
+    (70, ("tumor", "cancer", "neoplasm", "malignancy", "carcinoma")),
     (85, ("mental", "psychiatric", "psychological")),
     (85, ("bleeding", "hemorrhage")),
     (85, ("increased", "elevated", "high", "raised", "increase", "elevation", "rise")),
@@ -61,7 +62,7 @@ _BODY = (
     ("nephr", "kidney renal"), ("hepat", "liver hepatic"), ("cardi", "heart cardiac"),
     ("neur", "nerve nervous neurologic neurological neural"), ("encephal cerebr", "brain cerebral"),
     ("arthr", "joint articular"), ("dermat derm", "skin cutaneous dermal"),
-    ("ophthalm ocul", "eye ocular ophthalmic"), ("ot", "ear hearing"),
+    ("ophthalm ocul", "eye ocular ophthalmic"), ("ot", "ear hearing auditory"),
     ("gastr", "stomach gastric"), ("enter", "intestine intestinal bowel"),
     ("col", "colon colonic"), ("pneum pneumon pulmon", "lung pulmonary"),
     ("my", "muscle muscular"), ("oste", "bone osseous"), ("angi vascul", "vascular vessel"),
@@ -78,6 +79,13 @@ _BODY = (
     ("lymphaden", "lymph"), ("myel", "spinal marrow"), ("cephal", "head"),
 )  # fmt: skip
 """(combining forms, words for the part of the body)."""
+_WHOLES = (
+    ("artery arterial vein venous", "vascular vessel"),
+    ("stomach gastric", "gastrointestinal"),
+    ("myocardium myocardial", "heart cardiac"),
+)
+"""(parts of the body, words for what they are part of): a mention of a part is one of the whole,
+and not the other way round."""
 _ALIKE = 85
 _ENDINGS = (
     ("pathy pathic path", "disease disorder"), ("toxicity toxic", "toxicity toxic"),
@@ -103,6 +111,9 @@ def _alike() -> dict[str, dict[str, int]]:
             for other in members:
                 if other != one:
                     others[other] = max(similarity, others.get(other, 0))
+    for parts, wholes in _WHOLES:
+        for part in _stems(parts.split()):
+            found.setdefault(part, {}).update(dict.fromkeys(_stems(wholes.split()), _ALIKE))
     return found
 
 

@@ -73,6 +73,7 @@ def test_a_long_form_that_is_no_name_leaves_the_short_one(config: Linking) -> No
     [
         ("Breast cancer (QXB) was found. QXB again.", "QXB"),
         ("Breast cancer was found. The BC was large.", "BC"),
+        ("Breast cancer was found. The BrCa was large.", "BrCa"),
     ],
 )
 def test_a_short_form_that_nothing_defines_means_the_mention_that_fits(
@@ -99,6 +100,14 @@ def test_a_short_form_in_a_long_one_is_written_out_too(config: Linking) -> None:
     )
 
     assert codes(LinkingStage(config).refine(text, given)) == [[("D2", "abbreviation")]]
+
+
+@pytest.mark.parametrize("defined", ["BC", "BCs"])
+@pytest.mark.parametrize("mention", ["BC", "BCs"])
+def test_one_short_form_in_singular_and_plural(defined: str, mention: str, config: Linking) -> None:
+    given = replace(marked(mention, (mention, "Disease")), abbreviations={defined: "breast cancer"})
+
+    assert codes(LinkingStage(config).refine(mention, given)) == [[("D1", "abbreviation")]]
 
 
 def test_strength_and_form_choose_the_clinical_drug(config: Linking) -> None:
@@ -187,7 +196,7 @@ def test_answers_are_the_golden_ones(config: Linking) -> None:
 
     found = [[(code.code, code.score) for code in one.codes] for one in refined.entities]
     assert (RESULTS["linking"], found) == (
-        5,
+        6,
         [[("D1", 0.7654), ("D2", 0.5985)], [("D3", 0.8236), ("D1", 0.4671)], [("R1", 0.9)]],
     )
 

@@ -16,7 +16,7 @@ from actors.linking.opposites import opposite
 from actors.linking.sums_by_id import SumsById
 from actors.linking.term_keys import stem
 from actors.linking.vocabulary import Name
-from actors.linking.wordclasses import compound
+from actors.linking.wordclasses import alike, compound
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,8 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> VocabularyWords:
         "Kidney Diseases", "Neurotoxicity", "Muscle Rigidity", "Frigidity", "Hypertension",
         "Cerebellar Ataxia", "Familial Cancer", "Bridged Sella", "Angioma", "Poisoning", "Angina",
         "Autosome Abnormality", "Steatitis", "Steatosis", "Deficiency of Immune Cells",
-        "Hitchhiker Thumb", "Neurological Disorder",
+        "Hitchhiker Thumb", "Neurological Disorder", "Inflammation", "Gastritis", "Scleroderma",
+        "Sclerosis", "Gastric Ulcer",
     )  # fmt: skip
     names = [Name(f"C{at}", term, "list", at) for at, term in enumerate(terms)]
     return VocabularyWords(
@@ -52,6 +53,9 @@ def spelled(words: VocabularyWords, stem: str) -> set[str]:
         ("autosomal", {"familial"}),
         ("tumor", {"cancer"}),
         ("angin", {"angin"}),
+        ("inflammatory", {"inflammation"}),
+        ("gastric", {"gastric"}),  # What is wrong with the stomach, its name does not say.
+        ("sclerotic", {"scleros"}),
     ],
 )
 def test_the_words_that_stand_for_a_word(
@@ -135,6 +139,11 @@ def test_a_mention_is_never_linked_by_its_opposite(mention: str, tmp_path: Path)
 )
 def test_compounds_have_parts(word: str, part: str) -> None:
     assert part in compound(word)
+
+
+def test_a_part_of_the_body_stands_for_the_whole_and_not_the_other_way_round() -> None:
+    assert "vascular" in alike("arterial")
+    assert "arterial" not in alike("vascular")
 
 
 @pytest.mark.parametrize("word", ["pathy", "sympathy", "kidney", "", "toxicity"])

@@ -282,6 +282,20 @@ def test_a_unit_after_a_bare_number_is_read_with_it() -> None:
         ("the patient (Dr Smith)", {}),
         ("heart failure (CKD)", {}),
         ("HIV (HIV)", {}),
+        # Initials before the shortest end that has the letters, which is one word here.
+        (
+            "experimental autoimmune encephalomyelitis (EAE)",
+            {"EAE": "experimental autoimmune encephalomyelitis"},
+        ),
+        ("carcinoma of the lung (CL)", {"CL": "carcinoma of the lung"}),
+        (
+            "warfarin-associated intracerebral hemorrhage (W-ICH)",
+            {
+                "W-ICH": "warfarin-associated intracerebral hemorrhage",
+                "ICH": "intracerebral hemorrhage",
+            },
+        ),
+        ("5-hydroxytryptamine (5-HT)", {"5-HT": "5-hydroxytryptamine"}),
     ],
 )
 def test_abbreviations(text: str, expected: dict[str, str]) -> None:
