@@ -22,34 +22,39 @@ _APART = re.compile(
     rf"(?<!{_LETTER})(?<!{_LETTER}-){_LETTER}{{2,}}(?!{_LETTER}|-{_LETTER})"
     rf"|\b[cdjlns]'(?={_LETTER})"
 )
+# "UTI" is spelt alike in all.
+_SHORT_FORM = re.compile(rf"(?<!{_LETTER})[A-Z]{{2,6}}(?!{_LETTER})")
 _LONGEST = 4  # letters of an n-gram
 _SMOOTHING = 0.5  # added to each count
-_PRIOR = 2.0  # log odds of the first language
+_PRIOR = 4.0  # log odds of the first language
 
 
 class LanguageChoice:
     """Chooses among languages by their function words; cheap for one language.
 
-    Where that is undecided, as in a text of a few words, the spelling decides: a naive Bayes
-    classifier over character n-grams (Cavnar and Trenkle, SDAIR 1994; Lui and Baldwin, ACL 2012)
-    of the words of each language's lexicon.
+    Where that is undecided, as in a text of a few words, cues decide ("V.a. Thrombose"), and where
+    there are none, spelling: a naive Bayes classifier over character n-grams (Cavnar and Trenkle,
+    SDAIR 1994; Lui and Baldwin, ACL 2012) of the words of each language's lexicon.
     """
 
     def __init__(
         self,
         words: Mapping[str, Sequence[str]],
+        cues: Mapping[str, Iterable[str]] | None = None,
         phrases: Mapping[str, Iterable[str]] | None = None,
     ) -> None:
-        """``words``: language to its function words; ``phrases``: to others of its lexicon, such
-        as cues, by whose spelling it is recognised. The first language is the likeliest."""
+        """Each maps a language: ``words`` to its function words, ``cues`` to its cues, ``phrases``
+        to others by whose spelling it is recognised. The first language is the likeliest."""
         self._languages = tuple(words)
         self._of: dict[str, tuple[int, ...]] = {}
         for place, given in enumerate(words.values()):
             for word in dict.fromkeys(normalize("NFC", one.lower()) for one in given):
                 self._of[word] = (*self._of.get(word, ()), place)
-        more = {} if phrases is None else phrases
+        cued = {one: [*(cues or {}).get(one, ())] for one in words}
+        more = {one: [*(phrases or {}).get(one, ())] for one in words}
+        self._cues = [_any_of(cued[one]) for one in words]
         self._spelling = _Spelling(
-            [{*_words(" ".join([*words[one], *more.get(one, ())]), _WORD)} for one in words]
+            [{*_words(" ".join([*words[one], *cued[one], *more[one]]), _WORD)} for one in words]
         )
 
     def __call__(self, text: str) -> str:
@@ -61,11 +66,29 @@ class LanguageChoice:
         for word in _words(sample, _APART):
             for place in self._of.get(word, ()):
                 counts[place] += 1
-        tied = [place for place, count in enumerate(counts) if count == max(counts)]
+        tied = _most([*range(len(counts))], counts)
+        if len(tied) > 1:
+            folded = normalize("NFC", lowered(sample))
+            cued = [sum(map(len, cues.findall(folded))) for cues in self._cues]
+            tied = _most(tied, cued)
         if len(tied) == 1:
             return self._languages[tied[0]]
-        scores = self._spelling.scores(_words(sample, _WORD))
+        words = sample if sample.isupper() else _SHORT_FORM.sub(" ", sample)
+        scores = self._spelling.scores(_words(words, _WORD))
         return self._languages[max(tied, key=lambda place: scores[place])]
+
+
+def _most(places: Sequence[int], counts: Sequence[int]) -> list[int]:
+    """Those of the places that have the largest count."""
+    most = max(counts[place] for place in places)
+    return [place for place in places if counts[place] == most]
+
+
+def _any_of(phrases: Iterable[str]) -> re.Pattern[str]:
+    folded = {normalize("NFC", lowered(one)) for one in phrases}
+    longest_first = sorted(folded, key=lambda one: (-len(one), one))
+    found = "|".join(map(re.escape, longest_first))
+    return re.compile(rf"(?<![\w-])(?:{found})(?![\w-])" if found else "(?!)")
 
 
 class _Spelling:

@@ -131,19 +131,24 @@ def sections_file() -> SectionsFile:
     return validate(_SECTIONS, read_yaml(path), path)
 
 
-def spelled_phrases(language: LexiconLanguage) -> list[str]:
-    """Phrases of a language's files by whose spelling it is recognised."""
+def cue_phrases(language: LexiconLanguage) -> list[str]:
+    """The cues of a language's lexicon, in all their spellings."""
     file = lexicon_file(language)
-    phrases = [
-        *file.words,
-        *(cue for rule in file.rules for cue in rule.cues),
-        *(
-            heading
-            for entry in sections_file().sections.values()
-            for heading in entry.headings.get(language, ())
-        ),
+    cues = [cue for rule in file.rules for cue in rule.cues]
+    return [form for cue in cues for form in spellings(cue, file.unaccented)]
+
+
+def spelled_phrases(language: LexiconLanguage) -> list[str]:
+    """Words and headings of a language's files by whose spelling it is recognised."""
+    file = lexicon_file(language)
+    headings = [
+        heading
+        for entry in sections_file().sections.values()
+        for heading in entry.headings.get(language, ())
     ]
-    return [form for phrase in phrases for form in spellings(phrase, file.unaccented)]
+    return [
+        form for phrase in [*file.words, *headings] for form in spellings(phrase, file.unaccented)
+    ]
 
 
 def compile_lexicon(file: LexiconFile, config: Context) -> Lexicon:

@@ -16,6 +16,7 @@ from actors.context.lexicon import (
     Lexicon,
     check_rules,
     compile_lexicon,
+    cue_phrases,
     lexicon_file,
     sections_file,
     spelled_phrases,
@@ -65,6 +66,7 @@ class ContextStage:
         }
         self._choose = LanguageChoice(
             {language: lexicon_file(language).function_words for language in config.languages},
+            {language: cue_phrases(language) for language in config.languages},
             {language: spelled_phrases(language) for language in config.languages},
         )
         shipped = sections_file().sections

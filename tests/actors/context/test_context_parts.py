@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from actors.config.context import Context, CueRule, LexiconLanguage
 from actors.context.language import LanguageChoice
-from actors.context.lexicon import compile_lexicon, lexicon_file, spelled_phrases
+from actors.context.lexicon import compile_lexicon, cue_phrases, lexicon_file, spelled_phrases
 from actors.context.phrases import MOST_FORMS, lowered, spellings, written_out
 from actors.context.scan import CueScanner, Rule
 from actors.context.standards import i2b2_class, omop_modifiers
@@ -137,6 +137,7 @@ def test_short_texts_are_recognised_by_spelling(language: str, texts: list[str])
     languages: tuple[LexiconLanguage, ...] = ("en", "vi", "es", "fr", "de")
     choose = LanguageChoice(
         {one: lexicon_file(one).function_words for one in languages},
+        {one: cue_phrases(one) for one in languages},
         {one: spelled_phrases(one) for one in languages},
     )
     assert {text: choose(text) for text in texts} == dict.fromkeys(texts, language)
