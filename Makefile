@@ -27,8 +27,10 @@ demo-pages: $(VENV)/.installed-pages
 	@echo 'next: $(BIN)/medspan extract -f configs/samples/pages/letter-and-scan.pdf'
 	@echo '      make demo-gguf     # with a language model; compiles llama.cpp'
 
+# Tests without weights, Ray or S3 run in two processes; Ray needs both cores for itself.
 test: dev
-	$(BIN)/pytest -q -m "not slow"
+	$(BIN)/pytest -q -n 2 -m "$(FAST)"
+	$(BIN)/pytest -q -m "not slow and not ($(FAST))"
 
 test-slow: dev
 	$(BIN)/pytest -q -m slow
@@ -39,7 +41,7 @@ ROOMS := claims context engine grounding linking prompts relations
 FAST := not slow and not ray and not weights and not s3
 
 coverage: dev
-	$(BIN)/pytest -q -W error -m "$(FAST)" $(ROOMS:%=tests/actors/%) tests/actors/test_merge.py \
+	$(BIN)/pytest -q -n 2 -W error -m "$(FAST)" $(ROOMS:%=tests/actors/%) tests/actors/test_merge.py \
 	  $(ROOMS:%=--cov=actors.%) --cov=actors.merge --cov-report=term:skip-covered \
 	  --cov-fail-under=98
 

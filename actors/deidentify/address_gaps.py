@@ -20,6 +20,8 @@ _MOST_WORDS = 12
 _MOST_PARTS = 6  # of an address on either side of its ZIP code or street
 _BETWEEN = re.compile(r"[\w\s.,;:/()ºª°'’´`\"“”«»&#–-]*")
 _WORD = re.compile(r"[^\W_]+")
+# "ES 28046 Madrid": a country or state, by which the second look knows what stands beside it.
+_REGION = re.compile(r"[A-Z]{2,3}")
 _DIGITS = "0123456789ºª"
 _UNITS = "s n o a km num no nro piso planta bajo izq dcha esc edf pta of the am an im correos"
 _INSIDE = frozenset([*PARTICLES, *_UNITS.split()])
@@ -86,9 +88,10 @@ def _part(text: str, start: int, end: int) -> Iterator[Finding]:
         kept = kept[1:]
     while kept and kept[-1][0] in PARTICLES:
         kept = kept[:-1]
+    if len(kept) == 1 and _REGION.fullmatch(kept[0][0]):
+        return
     if any(map(_is_telling, kept)):
-        numbered = any(map(_is_number, kept))
-        category = Category.STREET if numbered else Category.CITY
+        category = Category.STREET if any(map(_is_number, kept)) else Category.CITY
         yield Finding(kept[0].start(), kept[-1].end(), category, "between", Strength.SHAPE)
 
 

@@ -33,7 +33,7 @@ _CODE = re.compile(
 )
 """``sure``: Britain, Canada, Ireland, the Netherlands, Portugal, Brazil, ZIP+4. ``range``: Poland,
 or from 70 to 110."""
-_YEAR = re.compile(r"(?:19|20)\d\d")
+_YEAR = re.compile(r"(?:19|20)\d\d|0000")  # the second look has zeros for replaced digits
 
 _BREAK = re.compile(r"[^\S\n]*,?[^\S\n]*\n(?:[^\S\n]*\n)?[^\S\n]*[>,]?[^\S\n]*|[^\S\n]?,[^\S\n]+")
 """Between the parts of an address: a comma, or an end of line, in a quoted letter too."""
@@ -79,7 +79,11 @@ _SAYS_ADDRESS = re.compile(
     r"\W{1,4}(?:\w+\W{1,3}){0,3}$"
 )
 
-_HOUSE = r"(?:N[ºo°r]\.?[ ]?)?\d{1,6}(?:[ ]?[a-zA-Z](?!\w))?(?:[ ]?[/-][ ]?\d{1,4}[a-zA-Z]?){0,3}"
+_NO_DATE = r"(?!\d{1,4}[/-]\d{1,2}[/-]\d{2,4}(?!\w))"
+_HOUSE = (
+    _NO_DATE
+    + r"(?:N[ºo°r]\.?[ ]?)?\d{1,6}(?:[ ]?[a-zA-Z](?!\w))?(?:[ ]?[/-][ ]?\d{1,4}[a-zA-Z]?){0,3}"
+)
 _UNIT = (
     r"(?i:apt|apartment|apartamento|apto|suite|ste|unit|flat|studio|level|floor|appartement|piso"
     r"|puerta|interior|int|edif|depto|dto|oficina|of|local|torre|casa|etapa|bodega"
@@ -274,7 +278,7 @@ def _is_sure(text: str, street: _Street, code: re.Match[str], head: str) -> bool
         return True
     if _YEAR.fullmatch(code["code"]):
         return False
-    if _street_word().search(text, street.start, street.end) or _CAPITALS.fullmatch(head):
+    if _street_word().search(text, street.start, street.end) or head in _states():
         return True
     # A line of its own, and one that begins with the code: results of tests end with numbers.
     before = text[max(0, street.start - 80) : street.start].rstrip(" \t")
@@ -282,6 +286,20 @@ def _is_sure(text: str, street: _Street, code: re.Match[str], head: str) -> bool
     begins_next = not code["range"] and not text[street.end : code.start()].strip(" \t\n,")
     ends_line = _LINE_ENDS.match(text, code.end()) is not None
     return starts_line and street.line and begins_next and ends_line
+
+
+@cache
+def _states() -> frozenset[str]:
+    """Short names of the states and provinces of the United States, Canada and Australia."""
+    return frozenset(
+        short
+        for locale, kind in (
+            ("en_US", "states_abbr"),
+            ("en_CA", "provinces_abbr"),
+            ("en_AU", "states_abbr"),
+        )
+        for short in faker_list("address", locale, kind)
+    )
 
 
 @cache

@@ -212,7 +212,8 @@ class Deidentifier:
             parts += [text[at : edit.start], _shape(text[edit.start : edit.end], letter)]
             at = edit.end
         shaped = "".join([*parts, text[at:]])
-        again = [*self._detector.find(shaped)]
+        # Between two placeholders there would be gaps that the original does not have.
+        again = [*self._detector.find(shaped, gaps=False)]
         if self._config.takes(Category.NAME):
             again += mentions.find(shaped)
         again += () if values is None else values.find(shaped)

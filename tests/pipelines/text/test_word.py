@@ -191,7 +191,6 @@ DEEP = "<w:tbl><w:tr><w:tc>" * 2_000 + "</w:tc></w:tr></w:tbl>" * 2_000
         (word(paragraph(" " * docx._MOST_BYTES)), "over 16 MB"),
         (word(more={f"{n}.png": b"" for n in range(docx._MOST_PARTS)}), "more than 5,000 parts"),
     ],
-    ids=str,
 )
 def test_damaged_or_hostile_word_file_is_an_error(content: bytes, words: str) -> None:
     with pytest.raises(BadMarkupError, match=words):
