@@ -158,9 +158,11 @@ class PlaceFinder:
             for match in pattern.finditer(text):
                 start = match.start("zip")
                 yield Finding(*match.span("zip"), Category.ZIP, "zip", Strength.NAMED)
-                # "IL 62701": its town stands before the state. "DE 10115" is Germany's Berlin.
+                # "IL 62701": its town stands before the state. "DE 10115" is Germany's Berlin. For
+                # the second look a state that was replaced is two equal letters.
                 state = text[max(0, start - 3) : start].strip()
-                if start in ends_address or (state in self._states and state != "DE"):
+                hidden = len(state) == 2 and state[0] == state[1]
+                if start in ends_address or hidden or (state in self._states and state != "DE"):
                     continue
                 town = _TOWN.match(text, match.end() - 1)
                 if town is not None:

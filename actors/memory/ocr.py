@@ -27,10 +27,11 @@ _MOST_WORKERS = 4
 _WAVE_PIXELS = 64_000_000  # bounds the decoded pixels: large pages make smaller waves
 # A page that has just come waits for the wave before it. Pages of a worker, at 150 dpi.
 _WORKER_PIXELS = 2_000_000
-# Bytes for a pixel of a page, measured on pages of 12 megapixels. A decoding process between two
-# pages of its file: 16 (WebP), 2 to 11 (TIFF, JPEG, PDF, DICOM); it peaks at 26, which the limit
-# bounds. A page that is read: its picture, that turned upright, and the search for boxes of forms.
-_HELD, _PICTURE, _READ = 16, 3, 3 + 3 + 17
+# Bytes for a pixel of a page, measured on pages of 12 megapixels. A decoding process peaks at 26
+# (WebP), which the limit bounds; between two pages of its file it has 2 to 16, and may not have
+# given the rest back. A page that is read: its picture, that turned upright, and the search for
+# boxes of forms.
+_HELD, _PICTURE, _READ = 26, 3, 3 + 3 + 17
 _PROCESS = 85_000_000  # bytes of a decoding process with its libraries
 
 
