@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import sys
-import time
-
-import pytest
-from PIL import Image
-
 from actors.config.ocr import OcrModel, PageLimits
 from actors.memory import OPEN_FILES, OcrNetworkFiles, ocr_main_memory, wave_pixels
-from actors.memory.ocr import _HELD, _PROCESS
-from actors.pages import DecodeLimits
-from actors.pages.process import _Child
+from actors.memory.ocr import _HELD
 
 FILES = OcrNetworkFiles(10_000_000, 20_000_000)
-SIZE = (2000, 1500)
 
 
 def _model(megapixels: float = 60.0, memory_mb: float = 2000.0) -> OcrModel:
@@ -46,28 +36,3 @@ def test_each_worker_has_a_page_and_activations_of_its_own() -> None:
     assert four["pages"] > 2 * one["pages"]
     assert four["networks"] > 3 * one["networks"]
     assert four["decoding"] == one["decoding"]
-
-
-def _picture(form: str) -> bytes:
-    out = io.BytesIO()
-    more = {"save_all": True, "append_images": [Image.new("RGB", SIZE)]} if form == "TIFF" else {}
-    Image.new("RGB", SIZE, "white").save(out, form, **more)
-    return out.getvalue()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="memory of another process")
-@pytest.mark.parametrize("form", ["TIFF", "JPEG", "PNG", "WEBP"])
-def test_a_file_that_waits_holds_no_more_than_counted(form: str) -> None:
-    child = _Child()
-    try:
-        content = _picture(form)
-        most = len(content) + _PROCESS + _HELD * SIZE[0] * SIZE[1]
-        child.open(content, DecodeLimits())
-        assert child.next(lambda: False) is not None
-        tries = 0
-        while child.memory() > most:  # it may not yet have freed the page that it has sent
-            tries += 1
-            assert tries < 600
-            time.sleep(0.1)
-    finally:
-        child.kill()
