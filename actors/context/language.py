@@ -66,7 +66,7 @@ class LanguageChoice:
         for word in _words(sample, _APART):
             for place in self._of.get(word, ()):
                 counts[place] += 1
-        tied = _most([*range(len(counts))], counts)
+        tied = _most(range(len(counts)), counts)
         if len(tied) > 1:
             folded = normalize("NFC", lowered(sample))
             cued = [sum(map(len, cues.findall(folded))) for cues in self._cues]

@@ -141,7 +141,7 @@ _VIETNAMESE_PLACE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What stands between two breaks; ``line``: whether an end of line comes after it."""
+    """The text between two breaks; ``line``: true if a line ends after it."""
 
     start: int
     end: int
@@ -162,11 +162,9 @@ def find_addresses(text: str) -> Iterator[Finding]:
     """Streets, towns and states around postal codes, with the codes; Vietnamese places."""
     for match in _CODE.finditer(text):
         yield from _around(text, match)
-    for pattern in (_WITH_FLAT, _NAMED_STREET):
+    for pattern in (_WITH_FLAT, _NAMED_STREET, _VIETNAMESE_STREET):
         for match in pattern.finditer(text):
             yield Finding(*match.span(), Category.STREET, "address")
-    for match in _VIETNAMESE_STREET.finditer(text):
-        yield Finding(*match.span(), Category.STREET, "address")
     for match in _VIETNAMESE_PLACE.finditer(text):
         yield Finding(*match.span(), Category.CITY, "address")
         if match["zip"]:
@@ -273,7 +271,7 @@ def _place_after(text: str, at: int) -> tuple[int, int] | None:
 
 
 def _is_sure(text: str, street: _Street, code: re.Match[str], head: str) -> bool:
-    """Whether something but the shape says that this is an address."""
+    """True if more than the shape tells that this is an address."""
     if _SAYS_ADDRESS.search(text, max(0, street.start - 60), street.start) or code["sure"]:
         return True
     if _YEAR.fullmatch(code["code"]):
