@@ -12,7 +12,7 @@ RESULTS: Mapping[str, int] = {
     "claims": 1,
     "assertion": 1,
     "context": 6,
-    "deidentify": 10,
+    "deidentify": 11,
     "engine": 2,
     "gliner": 3,
     "grounding": 1,

@@ -15,7 +15,7 @@ from functools import cache
 
 from actors.config.deidentify import Category
 from actors.deidentify.dictionaries import faker_list
-from actors.deidentify.findings import Finding
+from actors.deidentify.findings import Finding, Strength
 
 _REACH = 140
 """Code points before a code in which its street begins."""
@@ -115,6 +115,14 @@ _REGION = re.compile(rf",[ ](?P<place>{_PLACE.pattern})(?=[.;]?[^\S\n]*(?:\n|$))
 _LINE_ENDS = re.compile(r"[^\n]{0,60}(?:\n|$)")
 
 _FLAT = r"(?i:apt|apartment|suite|flat|whg|piso|appartement)\.?[ ]?#?\d{1,5}(?!\w)"
+_A_FLAT = re.compile(rf"(?<!\w){_FLAT}")
+_FLAT_TO_CODE = re.compile(
+    rf"(?<!\w){_FLAT}(?P<places>[\s,]\D{{2,80}})"
+    r"(?P<zip>[A-Z]{1,2}\d[A-Z\d]?[ ]\d[A-Z]{2}|\d{3}[ ]\d\d"
+    rf"|\d\d-\d{{3}}|\d{{3,6}}(?:-\d{{3,4}})?)(?=[.,;?!]?(?:\s|$))(?![ ]{_CAPITAL})"
+)
+_MOST_WORDS = 5
+"""Of a town or a region in any case, after a flat."""
 _WITH_FLAT = re.compile(
     rf"(?<![\w.,/-])(?:{_HOUSE}[ ]{{1,2}}{_FIRST}{_NAME}(?:[ ]{_HOUSE})?"
     rf"|{_FIRST}{_NAME}[ ]{_HOUSE})(?:{_BREAK.pattern}|[ ]){_FLAT}"
@@ -162,6 +170,8 @@ def find_addresses(text: str) -> Iterator[Finding]:
     """Streets, towns and states around postal codes, with the codes; Vietnamese places."""
     for match in _CODE.finditer(text):
         yield from _around(text, match)
+    for match in _FLAT_TO_CODE.finditer(text):
+        yield from _after_flat(match)
     for pattern in (_WITH_FLAT, _NAMED_STREET, _VIETNAMESE_STREET):
         for match in pattern.finditer(text):
             yield Finding(*match.span(), Category.STREET, "address")
@@ -202,6 +212,23 @@ def _around(text: str, code: re.Match[str]) -> Iterator[Finding]:
         places.append(region.span("place"))
     for a, b in places:
         yield Finding(a, b, Category.CITY, "address")
+
+
+def _after_flat(match: re.Match[str]) -> Iterator[Finding]:
+    """The towns and the code after a flat, whatever the street before it."""
+    places = []
+    start = match.start("places")
+    for part in re.split(r"[,\n]", match["places"]):
+        words = [word.span() for word in re.finditer(r"\w+", part)]
+        if len(words) > _MOST_WORDS or ":" in part or ". " in part:
+            return
+        if words:
+            places.append((start + words[0][0], start + words[-1][1]))
+        start += len(part) + 1
+    if 0 < len(places) <= _MOST_PARTS:
+        for a, b in places:
+            yield Finding(a, b, Category.CITY, "address", Strength.SHAPE)
+        yield Finding(*match.span("zip"), Category.ZIP, "address")
 
 
 def _parts_before(text: str, at: int) -> list[_Part]:
@@ -276,7 +303,9 @@ def _is_sure(text: str, street: _Street, code: re.Match[str], head: str) -> bool
         return True
     if _YEAR.fullmatch(code["code"]):
         return False
-    if _street_word().search(text, street.start, street.end) or head in _states():
+    if _A_FLAT.search(text, street.start, street.end) or head in _states():
+        return True
+    if _street_word().search(text, street.start, street.end):
         return True
     # A line of its own, and one that begins with the code: results of tests end with numbers.
     before = text[max(0, street.start - 80) : street.start].rstrip(" \t")

@@ -31,7 +31,8 @@ _KEYWORDS: tuple[tuple[Category, str, str], ...] = (
     (
         Category.HEALTH_PLAN,
         r"insurance(?: plan| policy)?|ins(?:\.|urance)? (?:plan|id)|policy|health plan|plan|hmo|ppo"
-        r"|hicn|member|beneficiary|medicare|medicaid|nass|afiliacion|aseguramiento|seguridad social"
+        r"|hicn|hbn|mbi|member|beneficiary|medicare|medicaid|nass|afiliacion|aseguramiento"
+        r"|seguridad social"
         r"|svnr|sv|sv-?(?:nr|nummer)|versicherten-?(?:nr|nummer)|krankenkasse"
         r"|numero de securite sociale"
         r"|securite sociale|nss|bhyt|the bao hiem|bao hiem y te",

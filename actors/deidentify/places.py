@@ -22,6 +22,7 @@ _STREETS = (
     rf"\b\d{{1,6}}[a-zA-Z]?,?{_GAP}(?:{_CAP}{_GAP}){{1,4}}(?:Street|St|Avenue|Ave|Road|Rd|Drive|Dr|Lane|Ln"
     rf"|Boulevard|Blvd|Way|Court|Ct|Place|Pl|Square|Terrace|Parkway|Pkwy|Circle|Highway|Hwy)\b\.?{_UNIT}",
     r"\b(?:P\.?\s?O\.?\s?Box|PSC|Unit|CMR)\s\d{1,6}(?:,?\s(?:Box|Ship)\s\d{1,6})?",
+    r"\b(?i:psc|unit|cmr)\s\d{1,6},?\s(?i:box|ship)\s\d{1,6}",
     rf"(?:\b(?:[Cc]alle|[Aa]v(?:en)?i?da|[Aa]vd?a?|[Pp]aseo|[Pp]laza|[Pp]za|[Cc]arretera|[Cc]tra|[Rr]onda|[Tt]ravesía"
     rf"|[Cc]amino|[Uu]rb)\b\.?|\bC/)[^\S\n]{{0,2}}(?:de la |de los |de las |del |de )?{_NAME}"
     r"(?:[ ,]{1,3}(?:[Nn]º|[Nn]úm\.?|n\.º)?\s?(?:\d{1,4}|[Ss]/[Nn])"
@@ -66,6 +67,7 @@ _VISITED = re.compile(
 _POSTAL = (
     rf",\s(?P<zip>\d{{4}})(?={_GAP}[A-ZÀ-Þ][\wäöüß]{{2}})",
     r"\b[A-Z]{2}\s(?P<zip>\d{5}(?:-\d{4})?)\b",
+    r"\b(?i:[afd]po,?\s{1,3}a[aep]),?\s{1,3}(?P<zip>\d{5}(?:-\d{4})?)\b",  # armed forces
     r"(?:\b[Ww]h\.?:?|\b[Ww]ohnhaft:?|\b(?:Adresse|Anschrift):?)(?: in)?\s{1,3}(?P<zip>\d{4})"
     r"(?=[^\S\n]{1,2}[A-ZÀ-Þ][\wäöüß]{2})",
     r"\b(?P<zip>(?:A|B|D|E|F|I|L|N|AT|BE|CH|DE|DK|ES|FI|FR|IT|NL|NO|PL)-\d{4,5}(?:[ ][A-Z]{2})?)"
@@ -97,24 +99,9 @@ _TOWN_STATE = re.compile(
 )
 
 
-# The end of an address that has lines of its own: street and flat, then within three short lines
-# the town, perhaps a region, and the code.
-_FLAT = r"(?i:apt|apartment|suite|ste|unit|flat|appartement|piso|whg|wohnung)\.?\s#?\w{1,6}"
 _CODE = (
     r"\d{3}[ ]\d{2}|\d\d-\d{3}|\d{4,5}(?:-\d{3,4})?(?:[ ]?[A-Z]{2})?"
     r"|[A-Z]\d[A-Z][ ]?\d[A-Z]\d|[A-Z]{1,2}\d[A-Z\d]?[ ]\d[A-Z]{2}"
-)
-_BLOCK = re.compile(
-    rf"(?:{_FLAT}|(?m:^)[^\n]{{3,60}}{_GAP}\d{{1,5}}[a-zA-Z]?|(?m:^)[^\S\n]{{0,8}}\d{{1,5}}{_GAP}[^\n]{{3,60}})"
-    r"[^\S\n]{0,4},?\n(?:[^\S\n]{0,8}[^\W\d][^\d\n]{1,40}\n){0,3}"
-    rf"[^\S\n]{{0,8}}(?:[^\W\d][^\d\n]{{1,40}},?{_GAP})?"
-    rf"(?:(?P<zip>{_CODE}|\d{{3}})(?=[^\S\n]{{0,4}}(?:[A-Z]{{2}}[^\S\n]{{0,4}})?[.,?!]?(?:\n|$))"
-    rf"|(?P<first>{_CODE})(?={_GAP}[A-ZÀ-Þ][^\d\n]{{2,40}}(?:\n|$)))"
-)
-# The same on one line: "12 Elm Street Apt. 4, Old Town, NS 06230".
-_LINE = re.compile(
-    rf"(?:{_FLAT}|\b\d{{1,5}}[a-zA-Z]?{_GAP}(?:{_CAP}{_GAP}){{1,4}}\d{{1,5}}),?{_GAP}"
-    rf"(?:[^\W\d][^\d\n,]{{1,40}},?{_GAP}){{1,3}}(?P<zip>{_CODE})(?=[.,;?!]?(?:\s|$))"
 )
 _NO_YEAR = r"(?!(?:19|20)\d\d(?![\w-]))"
 _AFTER_COUNTRY = re.compile(
@@ -130,6 +117,12 @@ _AFTER_STREET = re.compile(
 # Beside the name of a town: "Madrid (28013)", "1010 Wien".
 _AFTER_TOWN = re.compile(rf"(?:,?[^\S\n]|[^\S\n]?\()\(?(?P<zip>\d{{5}})(?!\w|[.,-]\d){_NO_DOSE}")
 _BEFORE_TOWN = re.compile(rf"(?<![\w.,/-]){_NO_YEAR}(?P<zip>\d{{4,5}})[^\S\n]$")
+# Of any country: "in Bjert 6091".
+_IN_TOWN = re.compile(
+    r"(?<!\w)(?:in|at|near|from|en|à|aus|nach|bei)[ ]"
+    r"(?!(?:DIN|EN|ISO|IEC|Room|Unit|PSC|Study|Group)[ ])"
+    rf"(?P<town>{_NAME})[ ]{_NO_YEAR}(?P<zip>\d{{4,5}}|\d{{3}}[ ]\d\d)(?!\w|[.,/-]\d){_NO_DOSE}"
+)
 _ZIP_BEFORE_COUNTRY = re.compile(rf"(?<![\w.,/-]){_NO_YEAR}(?P<zip>{_CODE}),\s{{1,4}}$")
 
 
@@ -168,10 +161,6 @@ class PlaceFinder:
                 if town is not None:
                     yield Finding(*town.span("town"), Category.CITY, "zip")
         yield from find_addresses(text)
-        for pattern in (_BLOCK, _LINE):
-            for match in pattern.finditer(text):
-                group = match.lastgroup or "zip"
-                yield Finding(*match.span(group), Category.ZIP, "address")
         for span in american:
             yield Finding(*span, Category.ZIP, "zip", Strength.NAMED)
         for match in _ADDRESS.finditer(text):
@@ -195,6 +184,10 @@ class PlaceFinder:
             ):
                 if code is not None:
                     yield Finding(*code.span("zip"), Category.ZIP, "country", Strength.SHAPE)
+        for match in _IN_TOWN.finditer(text):
+            if match.start("zip") not in ends_address:  # "in Illinois 62701"
+                yield Finding(*match.span("town"), Category.CITY, "town", Strength.SHAPE)
+                yield Finding(*match.span("zip"), Category.ZIP, "town", Strength.SHAPE)
         for match in self._towns.finditer(text):
             yield Finding(*match.span(), Category.CITY, "town", Strength.SHAPE)
             for code in (

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import kinds
 import yaml
 from tokenizers import Tokenizer
 
@@ -21,15 +22,17 @@ WIDTH = 12
 """Words of the longest entity."""
 
 SHARES = {
-    "maccrobat2020": 0.23,
+    "maccrobat2020": 0.17,
     "chia_without_scope": 0.09,
-    "ctro_21": 0.04,
-    "neurotrialner": 0.08,
+    "ctro_21": 0.03,
+    "neurotrialner": 0.06,
     "bc5cdr": 0.05,
+    "bc5cdr_kinds": 0.03,
     "notes": 0.03,
-    "biored": 0.05,
+    "biored": 0.04,
+    "biored_kinds": 0.03,
     "phee": 0.06,
-    "ncbi_disease": 0.06,
+    "ncbi_disease": 0.05,
     "psytar": 0.05,
     "asq_phi": 0.02,
     "presidio_synth": 0.03,
@@ -37,9 +40,10 @@ SHARES = {
     "spl_adr_200": 0.03,
     "vietbioner": 0.07,
     "bioscope": 0.01,
-    "codiesp_es": 0.04,
-    "pharmaconer_es": 0.03,
-    "medprocner_es": 0.03,
+    "codiesp_es": 0.08,
+    "codiesp_kinds": 0.03,
+    "pharmaconer_es": 0.04,
+    "medprocner_es": 0.04,
 }
 """Sampling weights of windows; `notes` are the made-up ones of the extractor's recipe."""
 
@@ -53,7 +57,8 @@ def names() -> dict[str, dict[str, list[str]]]:
     for corpus, labels in others.items():
         if corpus in SHARES:
             found[corpus] = {label: [human(label), *said] for label, said in labels.items()}
-    return found | yaml.safe_load((HERE / "labels.yaml").read_text("utf-8"))
+    found |= yaml.safe_load((HERE / "labels.yaml").read_text("utf-8"))
+    return found | {corpus: kinds.names() for corpus in kinds.SOURCES}
 
 
 def human(label: str) -> str:
@@ -122,13 +127,20 @@ def read(data: Path, corpus: str, part: str) -> Iterator[dict]:
 def training(
     data: Path, work: Path, pieces: Pieces, only: tuple[str, ...] = tuple(SHARES)
 ) -> dict[str, list[Words]]:
-    """Train parts without texts that stand in some dev part; `notes` are read from WORK."""
+    """Train parts without texts that stand in some dev part.
+
+    `notes` are read from WORK, and what kind of disease a MeSH code is from DATA/../vocab.
+    """
     asked = names()
-    held_out = {_key(row) for name in only if name != "notes" for row in read(data, name, "dev")}
+    folders = {kinds.SOURCES.get(name, name) for name in only if name != "notes"}
+    held_out = {_key(row) for name in folders for row in read(data, name, "dev")}
+    kind = kinds.Kinds(data.parent / "vocab" / "mesh_diseases.tsv.gz")
     corpora = {}
     for name in only:
         if name == "notes":
             rows = map(json.loads, (work / "notes.jsonl").read_text("utf-8").splitlines())
+        elif name in kinds.SOURCES:
+            rows = kind.rows(read(data, kinds.SOURCES[name], "train"))
         else:
             rows = read(data, name, "train")
         kept = (row for row in rows if _key(row) not in held_out)

@@ -12,7 +12,7 @@ from actors.config.context import Context, CueRule, LexiconLanguage
 from actors.context.language import LanguageChoice
 from actors.context.lexicon import compile_lexicon, cue_phrases, lexicon_file, spelled_phrases
 from actors.context.phrases import MOST_FORMS, lowered, spellings, written_out
-from actors.context.scan import CueScanner, Rule
+from actors.context.scan import CueScanner, Rule, literal_start
 from actors.context.standards import i2b2_class, omop_modifiers
 from actors.spans import Assertion, Experiencer
 
@@ -175,3 +175,22 @@ def test_omop_modifiers() -> None:
         said = omop_modifiers(replace(Assertion(), **{attribute: True}))  # type: ignore[arg-type]
         assert said.term_exists == "N"
         assert f"{attribute}=true" in said.term_modifiers
+
+
+@pytest.mark.parametrize(
+    ("pattern", "literal"),
+    [
+        (r"ruled out(?= by)", "ruled out"),
+        (r"\(-\)x?", "(-)"),
+        (r"ab?c", "a"),
+        (r"ab+c", "a"),
+        (r"ab{0}", "a"),
+        (r"no |not", ""),
+        (r"x(?:a|b)", "x"),
+        (r"[|(]no", ""),
+        (r"a\d", "a"),
+        (r"(?i)no", ""),
+    ],
+)
+def test_literal_start(pattern: str, literal: str) -> None:
+    assert literal_start(pattern) == literal

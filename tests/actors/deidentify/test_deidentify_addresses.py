@@ -60,6 +60,19 @@ def test_addresses_are_covered_whole(locale: str) -> None:
             "nhà ở 4/68 đường Lê Lợi, Phường An Khê",
             {"4/68 đường Lê Lợi": "STREET", "Phường An Khê": "CITY"},
         ),
+        (
+            "2613 avenida praia 1 suite 463, mohács, hungary 24743",
+            {"mohács": "CITY", "hungary": "CITY", "24743": "ZIP"},
+        ),
+        (
+            "764 Fagradalsbraut 71 Apt. 762\n   Egilsstaðir\n    nan\n    700",
+            {
+                "764 Fagradalsbraut 71 Apt. 762": "STREET",
+                "Egilsstaðir": "CITY",
+                "nan": "CITY",
+                "700": "ZIP",
+            },
+        ),
         ("Kept in 12 Rose Cottages Apt. 4 since May", {"12 Rose Cottages Apt. 4": "STREET"}),
         ("She walked to Brixtonlaan 380 today", {"Brixtonlaan 380": "STREET"}),
     ],
@@ -85,6 +98,8 @@ def test_parts_have_their_categories(text: str, expected: dict[str, str]) -> Non
         "METOPROLOL 50, 4500 IU DAILY",
         "Vitamin D 50, B12 1000 Units",
         "Folate 5, B12 5MG DAILY",
+        "Seen in Suite 300. The patient takes heparin 5000.",
+        "Lives in apt 4, weight: 80",
     ],
 )
 def test_measurements_are_no_addresses(text: str) -> None:
