@@ -8,11 +8,11 @@ from functools import cache
 
 from actors.config.deidentify import Category, DeidentifyLanguage
 from actors.deidentify.accent_folding import key_of
-from actors.deidentify.addresses import find_addresses
+from actors.deidentify.addresses import NO_FIELD, find_addresses
 from actors.deidentify.dictionaries import LOCALES, faker_list
 from actors.deidentify.findings import Finding, Strength
 
-_CAP = r"(?:[A-ZÀ-ÖØ-ÞĐŁŠŽČ][\w\u0300-\u036f'’-]{0,40}|St\.|Dr\.|[A-Z]\.)"
+_CAP = rf"{NO_FIELD}(?:[A-ZÀ-ÖØ-ÞĐŁŠŽČ][\w\u0300-\u036f'’-]{{0,40}}|St\.|Dr\.|[A-Z]\.)"
 _GAP = r"[^\S\n]{1,2}"
 _OF = r"(?:de la|de los|de las|del|de|of|the|for|der|des|für|zum|am|im|du|la|y|and|&|-|–)"
 _NAME = rf"{_CAP}(?:{_GAP}(?:{_OF}{_GAP})?{_CAP}){{0,4}}"
@@ -27,10 +27,11 @@ _STREETS = (
     rf"|[Cc]amino|[Uu]rb)\b\.?|\bC/)[^\S\n]{{0,2}}(?:de la |de los |de las |del |de )?{_NAME}"
     r"(?:[ ,]{1,3}(?:[Nn]º|[Nn]úm\.?|n\.º)?\s?(?:\d{1,4}|[Ss]/[Nn])"
     r"(?:[ ,-]{1,4}(?:\d{1,3}\s?[ºª°]?\s?[A-Za-zª]?\b|[Bb]ajo\s?[A-Z]?|[A-Z]\b)){0,3})?",
-    r"(?<!\w)(?i:calle|c/|av(?:en)?id[ao]|avd?a?|paseo|plaza|pza|carretera|ctra|ronda|camino)\.?"
-    r"(?:[^\S\n]{1,2}[^\W\d][\w'’´-]*\.?){1,6}(?:,|[^\S\n])[^\S\n]?"
-    r"(?:nº ?|km )?(?:\d{1,4}(?:[,-]\d{1,3})?|s/n)(?!\w)"
-    r"(?:[ ,-]{1,4}(?:\d{1,3}[º°ª]?[A-Za-z]?|[A-Z]\d?|\d?[º°ª]|[Bb]ajo)(?!\w)){0,3}",
+    r"(?<!\w)(?:(?i:calle|av(?:en)?id[ao]|avd?a?|paseo|plaza|pza|carretera|ctra|ronda|camino)\.?"
+    r"[^\S\n]{1,2}|[Cc]/\.?[^\S\n]{0,2})[^\W\d][\w'’´-]*\.?(?:[^\S\n]{1,2}[^\W\d][\w'’´-]*\.?){0,5}"
+    r"(?:,|[^\S\n])[^\S\n]?(?:nº ?|km )?(?:\d{1,4}(?:[,-]\d{1,3})?|[sS]/?[nN])(?!\w)"
+    r"(?:[ ,-]{1,4}(?:\d{1,3}[º°ª]?[A-Za-z]?|[A-Z]\d?|\d?[º°ª]|(?i:bajo|dcha|izda|izq)\.?)(?!\w))"
+    r"{0,3}",
     rf"\b(?:{_CAP}{_GAP})?[A-ZÄÖÜ][\wäöüß-]{{0,40}}(?:[Ss]tra(?:ß|ss)e|[Ss]tr\.|[Ww]eg|[Pp]latz|[Gg]asse|[Aa]llee|[Uu]fer|[Pp]fad"
     r"|[Dd]amm|[Rr]ing|[Mm]arkt|[Hh]of|[Ss]aum)\.?\s\d{1,4}\s?[a-z]?\b",
     rf"\b{_CAP}{_GAP}(?:Stra(?:ß|ss)e|Str\.|Weg|Platz|Gasse|Allee){_GAP}\d{{1,4}}\s?[a-z]?\b",
@@ -54,6 +55,11 @@ _HOSPITALS = (
     rf"\b(?:{_CAP}{_GAP})?(?:[A-ZÄÖÜ][\wäöüß-]{{0,40}})?(?:[Kk]linikum|[Kk]rankenhaus(?:es)?|[Ss]pital|-Klinik)\b"
     rf"(?:{_GAP}(?:{_OF}{_GAP})?(?:{_OF}{_GAP})?{_CAP}){{1,3}}",
     r"(?<![\w-])[A-ZÄÖÜ][\wäöüß]{1,40}(?:-[A-ZÄÖÜ][\wäöüß]{1,40}){0,3}-(?:Klinik|Spital|Krankenhaus)\b",
+)
+_ORGANIZATIONS = (
+    rf"\b(?:Universidad|Facultad|Instituto|Escuela|Universität|Université|Università|University|Institute"
+    rf"|School){_GAP}(?:{_OF}{_GAP}){{1,2}}{_NAME}",
+    rf"\b(?:{_CAP}{_GAP}){{1,3}}(?:University|Universität)\b",
 )
 # What a form calls an address, to the end of its line.
 _ADDRESS = re.compile(
@@ -84,6 +90,8 @@ _POSTAL = (
     r"(?![\w.,-]\w)",
     r"(?<!\w)(?i:pin[ ]?code)[^\S\n]?:?[^\S\n]?(?P<zip>\d{3}[ ]?\d{3})(?!\w)",
     r"(?<![\w.,/-])(?P<zip>\d{5})(?=[^\S\n]{0,2}[,.-]?[^\S\n]{0,2}(?!Mg|UI)[A-ZÀ-Þ][\wäöüß]{2})",
+    r"(?<![\w.,/-])(?P<zip>\d{5})(?=[^\S\n]{1,2}(?i:e-?mail\b|correo\b|[\w.+-]{1,64}@))",
+    r"\bD\.[ ]?F\.,?[ ](?P<zip>\d{4,5})\b",  # Mexico
     r"\b(?P<zip>[A-Z]{1,2}\d[A-Z\d]?\s\d[A-Z]{2})\b",
     r"\b(?P<zip>[ABCEGHJ-NPRSTVXY]\d[ABCEGHJ-NPRSTV-Z]\s\d[ABCEGHJ-NPRSTV-Z]\d)\b",  # Canada
 )
@@ -91,7 +99,7 @@ _TOWN = re.compile(rf"\d[ ,.-]{{1,3}}(?P<town>{_CAP}(?:{_GAP}(?:{_OF}{_GAP})?{_C
 _TOWN_FIELD = re.compile(
     rf"(?<!\w)(?i:localidad/?\s?(?:provincia)?|municipio|provincia|ciudad|city|town|wohnort|ort"
     rf"|ville|lives in|living in|thành phố)"
-    rf"\s?:?[^\S\n]{{1,3}}(?P<town>{_NAME}(?:,{_GAP}{_NAME})?)"
+    rf"\s?:?[^\S\n]{{1,3}}(?P<town>{_NAME}(?:,{_GAP}{_NAME})?|\d{{5}}(?!\w))"
 )
 _BEFORE_COUNTRY = re.compile(rf"(?<!\w)(?P<town>{_NAME})[.,]?{_GAP}\(?$")
 _TOWN_STATE = re.compile(
@@ -138,6 +146,7 @@ class PlaceFinder:
         for patterns, category, by in (
             (_STREET_PATTERNS, Category.STREET, "street"),
             (_HOSPITAL_PATTERNS, Category.HOSPITAL, "hospital"),
+            (_ORGANIZATION_PATTERNS, Category.ORGANIZATION, "organization"),
         ):
             for pattern in patterns:
                 for match in pattern.finditer(text):
@@ -203,7 +212,7 @@ def _compiled(patterns: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
 
 
 _STREET_PATTERNS, _HOSPITAL_PATTERNS = _compiled(_STREETS), _compiled(_HOSPITALS)
-_POSTAL_PATTERNS = _compiled(_POSTAL)
+_ORGANIZATION_PATTERNS, _POSTAL_PATTERNS = _compiled(_ORGANIZATIONS), _compiled(_POSTAL)
 
 
 @cache
