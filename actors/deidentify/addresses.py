@@ -38,7 +38,7 @@ _YEAR = re.compile(r"(?:19|20)\d\d|0000")  # the second look has zeros for repla
 _BREAK = re.compile(r"[^\S\n]*,?[^\S\n]*\n(?:[^\S\n]*\n)?[^\S\n]*[>,]?[^\S\n]*|[^\S\n]?,[^\S\n]+")
 """Between the parts of an address: a comma, or an end of line, in a quoted letter too."""
 _CAPITAL = r"[^\W\da-zß-öø-ÿ_]"
-NO_FIELD = r"(?!(?:E-?[Mm]ail|Correo|Tel[ée]fono|Tel|Tfno|Fax)(?!\w))"
+NO_FIELD = r"(?!(?:E-?[Mm]ail|Correo|Tel[ée]fono|Tel|Tfno|Fax|Dra?|Prof)(?!\w))"
 """Before a word of a name: the town of "Madrid E-mail: a@b.es" is Madrid."""
 _WORD = rf"{NO_FIELD}(?:{_CAPITAL}|[dl]['’])[\w\u0300-\u036f.'’´-]{{0,40}}"
 _SMALL = (

@@ -44,14 +44,16 @@ _BETWEEN = (
     r"(?:de la|de los|de las|de|del|van der|van den|van de|van|von der|von|vom|zu|zur|dos|da|di|la"
     r"|y|al)"
 )
-_PART = rf"(?:{_WORD}|{_INITIAL})"
+_NO_TITLE = r"(?!(?:OA|OÄ|PD|FA|FÄ|Dra?s?|DR|Prof|Priv|Univ|Doz|Ass|Prim|Mag)(?!\w))"
+_PART = rf"{_NO_TITLE}(?:{_UPPER}(?:h|t|hr)\.|{_WORD}|{_INITIAL})"
 _GAP = r"[^\S\n]"  # one: two or more part the fields of a form
 _FULL = rf"{_PART}(?:(?:{_GAP}|-)(?:{_BETWEEN}{_GAP})?{_PART}){{0,4}}"
 _TITLE = (
     r"(?:(?:[Uu]niv\.?-?\s?)?[Pp]rof(?:\.|essor(?:in)?)"
-    r"|[Dd]ra?s?\b\.?(?:\s?med\.?(?:\s?univ\.?)?)?|DR\.(?: MED\.)?"
+    r"|[Dd]r[aª]?s?\b\.?(?:\s{0,2}med\.?(?:\s?univ[a-z]{0,5}\.?)?)?|DR\.(?: MED\.)?"
     r"|M(?:r|rs|s|iss|me|lle)\b\.?|Herrn?|HERRN?|Frau|FRAU|Sr(?:a|ta)?\.|Sra"
     r"|D\.\s?(?=[A-ZÁÉÍÓÚ])|Dña\.?|Don|Doña"
+    r"|Kolleg(?:e|en|in)|DGK[SP]"
     r"|Madame|Monsieur|Docteur|Pr\.|PD|Priv\.?-?\s?Doz\.|OA|OÄ|Prim\.|Mag\.|Doz\.|Ass\.|gez\."
     r"|Patientin|Patient:|[Bb]ác sĩ|BS\.|[ÔôBb][nà]g?\s?(?=[A-ZĐ])|[Bb]ệnh nhân)"
 )
@@ -72,6 +74,24 @@ _CLOSING = re.compile(
     rf"(?:[Gg]r[üu](?:ß|ss)en|[Ss]incerely|[Rr]egards|[Aa]tentamente|[Cc]ordialement)[,.]?\s{{1,8}}"
     rf"(?:{_TITLE}[^\S\n]{{0,3}})*(?P<name>{_FULL})"
 )
+_NO_ROLE = (
+    r"(?!(?:Herrn?|HERRN?|Frau|Fr|Hr|Patient\w*|Betrifft|Betr|Kolleg\w*|Ihren?|Unser\w*|Mrs?|Ms|Sra?"
+    r"|Don|Doña|Mme|Madame|Monsieur|Kind|Baby|Infant|Male|Female)(?!\w))"
+)
+_GREETING = re.compile(
+    rf"(?<!\w)(?:[Ll]ieber?|Dear|[Qq]uerid[oa]|[Cc]h[eè]re?){_GAP}(?P<name>{_NO_ROLE}{_FULL})"
+    rf"(?=[^\S\n]?[!,:])"
+)
+_SECOND = re.compile(
+    rf"(?<!\w)[Dd]rs\.?{_GAP}{_FULL}{_GAP}(?:und|and|&|y|et){_GAP}(?P<name>{_FULL})"
+)
+# Two words or more, and when they were born: "Weil, Klementine, geb. 16.01.1993".
+_BORN_PART = rf"{_NO_ROLE}{_PART}"
+_BORN = re.compile(
+    rf"(?<![\w{_MARK}-])(?P<name>{_BORN_PART}(?:,?{_GAP}(?:{_BETWEEN}{_GAP})?{_BORN_PART}){{1,4}})"
+    rf",?[^\S\n]{{0,2}}\(?(?:(?<=[ ,(])\*[ ]?\d{{1,2}}[./]|(?i:geb(?:oren)?|dob|d\.o\.b|born"
+    rf"|nacid[oa]|née?|sinh)\.?:?[ ]?(?:(?:am|on|el|le|ngày)[ ])?\d)"
+)
 _DESCRIBED = re.compile(
     rf"\b(?i:patient|pt|female|male|woman|man|child|boy|girl|mother|father|son|daughter|wife"
     rf"|husband)"
@@ -84,11 +104,13 @@ _CANDIDATE = re.compile(
 _NOT_WORDS = """
 history hospital clinic medical center centre department patient date age sex the a an and of in
 on for with was is has had no not he she his her male female mg ml mri ct ecg icu er servicio
-hombre mujer varon paciente fecha edad sexo domicilio apellidos nhc informe urgencias die der
-das dem den patientin kollegin kollege kollegen aufnahme diagnose therapie klinik station und
-oder wir bei disease syndrome score sign test street avenue road drive university institute
-january february march april june july august september october november december monday tuesday
-wednesday thursday friday saturday sunday damen herren
+hombre mujer varon paciente fecha edad sexo domicilio apellidos nhc informe urgencias die der das
+dem den patientin kollegin kollege kollegen kolleginnen colleague colleagues sir madam doctor team
+all kollegium aufnahme diagnose therapie klinik station chefarzt chefarztin oberarzt oberarztin
+stationsarzt stationsarztin betrifft ihren unseren und oder wir bei disease syndrome score sign
+test street avenue road drive university institute january february march april june july august
+september october november december monday tuesday wednesday thursday friday saturday sunday damen
+herren
 """
 _NOT = frozenset(_NOT_WORDS.split())
 
@@ -101,7 +123,14 @@ class Names:
 
     def find(self, text: str) -> Iterator[Finding]:
         """Names after titles and in fields, and given names followed by a surname."""
-        for pattern, by in ((_TITLED, "title"), (_FIELDS, "field"), (_CLOSING, "closing")):
+        for pattern, by in (
+            (_TITLED, "title"),
+            (_SECOND, "title"),
+            (_FIELDS, "field"),
+            (_GREETING, "greeting"),
+            (_CLOSING, "closing"),
+            (_BORN, "born"),
+        ):
             for match in pattern.finditer(text):
                 span = _without_strangers(text, *match.span("name"))
                 if span is not None:

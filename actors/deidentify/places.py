@@ -52,7 +52,8 @@ _HOSPITALS = (
     rf"{_GAP}(?:{_OF}{_GAP})?{_NAME}",
     rf"\b(?:Hôpital|Clinique|CHU|Centre Hospitalier){_GAP}(?:{_OF}{_GAP})?{_NAME}",
     rf"\b(?:Bệnh viện|Phòng khám|Trung tâm [Yy] tế){_GAP}{_NAME}",
-    rf"\b(?:{_CAP}{_GAP})?(?:[A-ZÄÖÜ][\wäöüß-]{{0,40}})?(?:[Kk]linikum|[Kk]rankenhaus(?:es)?|[Ss]pital|-Klinik)\b"
+    rf"\b(?:(?:Städt\.|Allg\.|{_CAP}){_GAP})?(?:[A-ZÄÖÜ][\wäöüß-]{{0,40}})?"
+    r"(?:(?i:klinikum|krankenhaus(?:es)?|spital|uniklinik|universitätsklinik)|-Klinik|-KLINIK)\b"
     rf"(?:{_GAP}(?:{_OF}{_GAP})?(?:{_OF}{_GAP})?{_CAP}){{1,3}}",
     r"(?<![\w-])[A-ZÄÖÜ][\wäöüß]{1,40}(?:-[A-ZÄÖÜ][\wäöüß]{1,40}){0,3}-(?:Klinik|Spital|Krankenhaus)\b",
 )
@@ -98,8 +99,14 @@ _POSTAL = (
 _TOWN = re.compile(rf"\d[ ,.-]{{1,3}}(?P<town>{_CAP}(?:{_GAP}(?:{_OF}{_GAP})?{_CAP}){{0,3}})")
 _TOWN_FIELD = re.compile(
     rf"(?<!\w)(?i:localidad/?\s?(?:provincia)?|municipio|provincia|ciudad|city|town|wohnort|ort"
-    rf"|ville|lives in|living in|thành phố)"
-    rf"\s?:?[^\S\n]{{1,3}}(?P<town>{_NAME}(?:,{_GAP}{_NAME})?|\d{{5}}(?!\w))"
+    rf"|ville|lives in|living in|resides in|residing in|wohnhaft in|wohnt in|vive en"
+    rf"|reside en|habite à|sống tại|thành phố)"
+    rf"\s?:?[^\S\n]{{1,3}}(?P<town>{_NAME}(?:,{_GAP}(?![A-Z]{{2}}(?!\w)){_NAME})?|\d{{5}}(?!\w))"
+)
+# What begins a letter: "Neustadt, am 12.3.2023", "Madrid, 3 de mayo de 2020".
+_DATELINE = re.compile(
+    rf"(?m:^)[^\S\n]{{0,80}}(?P<town>{_NAME}),[ ](?:(?:am|den|le|ngày)[ ]\d{{1,2}}(?:[./ ]|er)"
+    r"|\d{1,2}(?:\.[ ][A-ZÄ]|[ ]de[ ])[^\W\d]{2,10}[ ](?:del?[ ])?\d{4})(?=[^\n]{0,25}(?:\n|$))"
 )
 _BEFORE_COUNTRY = re.compile(rf"(?<!\w)(?P<town>{_NAME})[.,]?{_GAP}\(?$")
 _TOWN_STATE = re.compile(
@@ -178,6 +185,8 @@ class PlaceFinder:
             yield Finding(*match.span("place"), Category.HOSPITAL, "visited", Strength.SHAPE)
         for match in _TOWN_FIELD.finditer(text):
             yield Finding(*match.span("town"), Category.CITY, "field")
+        for match in _DATELINE.finditer(text):
+            yield Finding(*match.span("town"), Category.CITY, "dateline", Strength.SHAPE)
         for match in _TOWN_STATE.finditer(text):
             if match["state"] in self._states:
                 yield Finding(*match.span("town"), Category.CITY, "state")
