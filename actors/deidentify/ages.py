@@ -25,6 +25,7 @@ _PATTERNS = tuple(
         r"(?:\s{1,2}(?:anos?|mes(?:es)?|dias?|semanas?|a\b|jahre|ans|tuoi|years))?)"
         r"(?!\w|[.,/]\d)",
         rf"(?:\bi'?m |\bhe is |\bshe is )(?P<age>{_N})\b(?! ?(?:mg|kg|cm|%))",
+        rf"\b(?:turn|turned|turning) (?P<age>{_N})(?! ?(?:%|degrees|times|mg|ml)|[\w/]|[.,]\d)",
         rf"(?<![\w.,/]){_N}\s{{1,2}}(?:anos|meses)(?= de edad|\b)",
         rf"(?<![\w.,/]){_N}[ -]?(?:jahr(?:e|ige[nrs]?)|jahrigen?|j\.|-?jahr\w*)(?!\w)",
         rf"(?<![\w.,/]){_N} (?:ans|tuoi)\b",

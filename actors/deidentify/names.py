@@ -58,7 +58,7 @@ _TITLE = (
     r"|Patientin|Patient:|[Bb]ác sĩ|BS\.|[ÔôBb][nà]g?\s?(?=[A-ZĐ])|[Bb]ệnh nhân)"
 )
 _TITLED = re.compile(
-    rf"(?<!\w){_TITLE}(?:\s?{_TITLE}|in\b)*[^\S\n]{{0,3}}(?P<name>{_FULL}(?:,[^\S\n]?{_WORD})?)"
+    rf"(?<!\w){_TITLE}(?:\s?{_TITLE}|in\b){{0,6}}[^\S\n]{{0,3}}(?P<name>{_FULL}(?:,[^\S\n]?{_WORD})?)"
 )
 _FIELDS = re.compile(
     rf"(?<!\w)(?i:(?:patient|name|nombre|apellidos|m[ée]dico|doctor|vorname|nachname|nom"
@@ -68,11 +68,12 @@ _FIELDS = re.compile(
     rf"|firmado por|sign[ée] par|gezeichnet"
     rf"|(?:signature|firma|unterschrift)(?=[^\S\n]{{0,2}}:)"
     rf"|dictated by|signed by|signed|my name is|known as|referred by|called))"
-    rf"[^\S\n]{{0,2}}:?[^\S\n]{{0,12}}(?P<name>{_FULL}(?:,[^\S\n]?{_FULL})?)"
+    rf"(?:[^\S\n](?:is|was|es|ist)(?=[^\S\n]))?[^\S\n]{{0,2}}[:?]?[^\S\n]{{0,12}}"
+    rf"(?P<name>{_FULL}(?:,[^\S\n]?{_FULL})?)"
 )
 _CLOSING = re.compile(
     rf"(?:[Gg]r[üu](?:ß|ss)en|[Ss]incerely|[Rr]egards|[Aa]tentamente|[Cc]ordialement)[,.]?\s{{1,8}}"
-    rf"(?:{_TITLE}[^\S\n]{{0,3}})*(?P<name>{_FULL})"
+    rf"(?:{_TITLE}[^\S\n]{{0,3}}){{0,6}}(?P<name>{_FULL})"
 )
 _NO_ROLE = (
     r"(?!(?:Herrn?|HERRN?|Frau|Fr|Hr|Patient\w*|Betrifft|Betr|Kolleg\w*|Ihren?|Unser\w*|Mrs?|Ms|Sra?"

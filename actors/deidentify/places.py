@@ -67,6 +67,11 @@ _ADDRESS = re.compile(
     r"(?<!\w)(?i:domicilio|direcci[oó]n|address|adresse|anschrift|địa chỉ)[^\S\n]?:[^\S\n]*"
     r"(?P<street>[^\n:]{3,80}?)(?=[.;]?[^\S\n]*(?:\n|$))"
 )
+_LIVES_AT = re.compile(
+    r"(?<!\w)(?i:liv(?:es?|ed|ing)|resid(?:es?|ed|ing)|home(?:[ ]is)?)[ ]at[ ]"
+    r"(?P<street>\d{1,6}[^\n.,;:()]{3,60}?)"
+    r"(?=[ ](?:with|and|since|for|in|alone|where|which)[ ]|[\n.,;:()]|$)"
+)
 _VISITED = re.compile(
     rf"(?:\b(?:seen|treated|evaluated|admitted|operated|observed|referred|hospitali[sz]ed|visit|followed|presented)"
     rf"(?:{_GAP}[a-z]+)?{_GAP}(?:at|to|in)|\bour){_GAP}(?:the{_GAP}|our{_GAP})?(?P<place>{_NAME})"
@@ -181,6 +186,8 @@ class PlaceFinder:
             yield Finding(*span, Category.ZIP, "zip", Strength.NAMED)
         for match in _ADDRESS.finditer(text):
             yield Finding(*match.span("street"), Category.STREET, "field", Strength.NAMED)
+        for match in _LIVES_AT.finditer(text):
+            yield Finding(*match.span("street"), Category.STREET, "field")
         for match in _VISITED.finditer(text):
             yield Finding(*match.span("place"), Category.HOSPITAL, "visited", Strength.SHAPE)
         for match in _TOWN_FIELD.finditer(text):

@@ -91,6 +91,10 @@ _DETECTOR = Detector(everything("en", "es", "de", "fr"))
         ("wohnhaft in Klagenfurt", "CITY", "Klagenfurt"),
         ("aus der Universitätsklinik Jena", "HOSPITAL", "Universitätsklinik Jena"),
         ("UNIKLINIK DEPPENDORF", "HOSPITAL", "UNIKLINIK DEPPENDORF"),
+        ("Her maiden name is Sandgreen", "NAME", "Sandgreen"),
+        ("What's your last name? Magnusson", "NAME", "Magnusson"),
+        ("he turned 94 in May", "AGE", "94"),
+        ("lives at 136 filadelfeos str with her son", "STREET", "136 filadelfeos str"),
         ("her area code is 60601", "ZIP", "60601"),
         ("DOB: 050361", "DATE", "050361"),
         ("geb. 12031961", "DATE", "12031961"),
@@ -134,6 +138,8 @@ def test_an_identifier_is_found_whole_and_by_its_kind(text: str, category: str, 
         "walks 12 Elm street. Takes 4500 mg",
         "at 12 Elm street, Aspirin 1000 mg",
         "pain (at rest) and swelling",
+        "turned 30 degrees, turned 3 times",
+        "The patient is diabetic, the doctor was late",
         "HLA-A A*02:01 and HLA-B B*1502",
         "Lieber Herr Kollege, Dear Colleague, Dear Sir,",
         "Kontrolle am 12. Tag, Wiedervorstellung morgen",
@@ -178,7 +184,11 @@ def test_an_unknown_country_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "seed", ["A", "Aa-", "A\u0301", "A’a’", "1/", "1 ", "a.", "a:", "Dr. ", " "]
+    "seed",
+    [
+        *("A", "Aa-", "A\u0301", "A’a’", "1/", "1 ", "a.", "a:", "Dr. ", " ", "Apt 1 a,\n"),
+        *("Weil, Anna ", "lives at 1 a ", "Universidad de ", "in Aa ", "c/ aa "),
+    ],
 )
 def test_a_long_hostile_text_ends(seed: str) -> None:
     # With a pattern that takes the square of the length this meets the timeout of a test.
