@@ -50,8 +50,11 @@ SETS = (
     "codiesp_es",
     "pharmaconer_es",
     "medprocner_es",
+    "bc5cdr_kinds",
+    "biored_kinds",
+    "codiesp_kinds",
 )
-"""Corpora that the starter was trained on."""
+"""Corpora that the starter was trained on; recipes/any_labels/kinds.py makes the last three."""
 
 OTHERS = ("pico_corpus", "anatem", "ade_v2", "e3c_en", "sdoh_mtsamples")
 """Sets that it has not seen, and with them labels that it has not been asked for."""

@@ -86,6 +86,10 @@ _GREETING = re.compile(
 _SECOND = re.compile(
     rf"(?<!\w)[Dd]rs\.?{_GAP}{_FULL}{_GAP}(?:und|and|&|y|et){_GAP}(?P<name>{_FULL})"
 )
+_SURNAME_FIRST = re.compile(
+    rf"(?<![\w{_MARK}.,-])(?P<name>{_NO_TITLE}{_WORD},[ ](?!D\.F|S\.[AL]|C\.P|U\.S|P\.O)"
+    rf"{_UPPER}\.(?:[ ]?{_UPPER}\.){{0,2}})(?!\w)"
+)
 # Two words or more, and when they were born: "Weil, Klementine, geb. 16.01.1993".
 _BORN_PART = rf"{_NO_ROLE}{_PART}"
 _BORN = re.compile(
@@ -130,6 +134,7 @@ class Names:
             (_FIELDS, "field"),
             (_GREETING, "greeting"),
             (_CLOSING, "closing"),
+            (_SURNAME_FIRST, "surname_first"),
             (_BORN, "born"),
         ):
             for match in pattern.finditer(text):

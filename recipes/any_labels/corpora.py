@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import kinds
 import yaml
 from tokenizers import Tokenizer
 
@@ -47,6 +46,9 @@ SHARES = {
 }
 """Sampling weights of windows; `notes` are the made-up ones of the extractor's recipe."""
 
+KINDS = ("bc5cdr_kinds", "biored_kinds", "codiesp_kinds")
+"""Corpora that `kinds.py` makes in WORK."""
+
 IDENTITIES = {"asq_phi", "presidio_synth", "meddocan", "notes"}
 
 
@@ -58,7 +60,9 @@ def names() -> dict[str, dict[str, list[str]]]:
         if corpus in SHARES:
             found[corpus] = {label: [human(label), *said] for label, said in labels.items()}
     found |= yaml.safe_load((HERE / "labels.yaml").read_text("utf-8"))
-    return found | {corpus: kinds.names() for corpus in kinds.SOURCES}
+    kinds = yaml.safe_load((HERE / "kinds.yaml").read_text("utf-8"))
+    by_name = {one["names"][0]: one["names"] for one in kinds}
+    return found | dict.fromkeys(KINDS, by_name)
 
 
 def human(label: str) -> str:
@@ -129,20 +133,17 @@ def training(
 ) -> dict[str, list[Words]]:
     """Train parts without texts that stand in some dev part.
 
-    `notes` are read from WORK, and what kind of disease a MeSH code is from DATA/../vocab.
+    `notes` and the corpora of kinds are read from WORK.
     """
     asked = names()
-    folders = {kinds.SOURCES.get(name, name) for name in only if name != "notes"}
-    held_out = {_key(row) for name in folders for row in read(data, name, "dev")}
-    kind = kinds.Kinds(data.parent / "vocab" / "mesh_diseases.tsv.gz")
+    folder = {name: work if name in KINDS else data for name in only if name != "notes"}
+    held_out = {_key(row) for name in folder for row in read(folder[name], name, "dev")}
     corpora = {}
     for name in only:
         if name == "notes":
             rows = map(json.loads, (work / "notes.jsonl").read_text("utf-8").splitlines())
-        elif name in kinds.SOURCES:
-            rows = kind.rows(read(data, kinds.SOURCES[name], "train"))
         else:
-            rows = read(data, name, "train")
+            rows = read(folder[name], name, "train")
         kept = (row for row in rows if _key(row) not in held_out)
         corpora[name] = [one for one in documents(kept, set(asked[name]), pieces) if one.places]
     return corpora

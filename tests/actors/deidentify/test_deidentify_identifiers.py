@@ -91,6 +91,8 @@ _DETECTOR = Detector(everything("en", "es", "de", "fr"))
         ("wohnhaft in Klagenfurt", "CITY", "Klagenfurt"),
         ("aus der Universitätsklinik Jena", "HOSPITAL", "Universitätsklinik Jena"),
         ("UNIKLINIK DEPPENDORF", "HOSPITAL", "UNIKLINIK DEPPENDORF"),
+        ("SMITH, J. came back", "NAME", "SMITH, J."),
+        ("Lopez-Diaz, A. B. signed", "NAME", "Lopez-Diaz, A. B."),
         ("Her maiden name is Sandgreen", "NAME", "Sandgreen"),
         ("What's your last name? Magnusson", "NAME", "Magnusson"),
         ("he turned 94 in May", "AGE", "94"),
