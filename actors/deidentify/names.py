@@ -44,7 +44,10 @@ _BETWEEN = (
     r"(?:de la|de los|de las|de|del|van der|van den|van de|van|von der|von|vom|zu|zur|dos|da|di|la"
     r"|y|al)"
 )
-_NO_TITLE = r"(?!(?:OA|OÄ|PD|FA|FÄ|Dra?s?|DR|Prof|Priv|Univ|Doz|Ass|Prim|Mag)(?!\w))"
+_NO_TITLE = (
+    r"(?!(?:OA|OÄ|PD|FA|FÄ|Dra?s?|DR|Prof|Priv|Univ|Doz|Ass|Prim|Mag|Mrs?|Ms|Herrn?|Frau|Sra?"
+    r"|Kolleg(?:e|en|in)|DGK[SP])(?!\w))"
+)
 _PART = rf"{_NO_TITLE}(?:{_UPPER}(?:h|t|hr)\.|{_WORD}|{_INITIAL})"
 _GAP = r"[^\S\n]"  # one: two or more part the fields of a form
 _FULL = rf"{_PART}(?:(?:{_GAP}|-)(?:{_BETWEEN}{_GAP})?{_PART}){{0,4}}"
@@ -52,7 +55,7 @@ _TITLE = (
     r"(?:(?:[Uu]niv\.?-?\s?)?[Pp]rof(?:\.|essor(?:in)?)"
     r"|[Dd]r[aª]?s?\b\.?(?:\s{0,2}med\.?(?:\s?univ[a-z]{0,5}\.?)?)?|DR\.(?: MED\.)?"
     r"|M(?:r|rs|s|iss|me|lle)\b\.?|Herrn?|HERRN?|Frau|FRAU|Sr(?:a|ta)?\.|Sra"
-    r"|D\.\s?(?=[A-ZÁÉÍÓÚ])|Dña\.?|Don|Doña"
+    r"|D\.(?!F\.)\s?(?=[A-ZÁÉÍÓÚ])|Dña\.?|Don|Doña"
     r"|Kolleg(?:e|en|in)|DGK[SP]"
     r"|Madame|Monsieur|Docteur|Pr\.|PD|Priv\.?-?\s?Doz\.|OA|OÄ|Prim\.|Mag\.|Doz\.|Ass\.|gez\."
     r"|Patientin|Patient:|[Bb]ác sĩ|BS\.|[ÔôBb][nà]g?\s?(?=[A-ZĐ])|[Bb]ệnh nhân)"
@@ -76,7 +79,7 @@ _CLOSING = re.compile(
     rf"(?:{_TITLE}[^\S\n]{{0,3}}){{0,6}}(?P<name>{_FULL})"
 )
 _NO_ROLE = (
-    r"(?!(?:Herrn?|HERRN?|Frau|Fr|Hr|Patient\w*|Betrifft|Betr|Kolleg\w*|Ihren?|Unser\w*|Mrs?|Ms|Sra?"
+    r"(?!(?:Herrn?|HERRN?|Frau|Fr|Hr|Patient\w*|Betrifft|Betr|Kolleg\w*|Ihren?|Unser\w*"
     r"|Don|Doña|Mme|Madame|Monsieur|Kind|Baby|Infant|Male|Female)(?!\w))"
 )
 _GREETING = re.compile(
@@ -135,12 +138,15 @@ class Names:
             (_GREETING, "greeting"),
             (_CLOSING, "closing"),
             (_SURNAME_FIRST, "surname_first"),
-            (_BORN, "born"),
         ):
             for match in pattern.finditer(text):
                 span = _without_strangers(text, *match.span("name"))
                 if span is not None:
                     yield Finding(*span, Category.NAME, by)
+        for match in _BORN.finditer(text):
+            span = _after_strangers(text, *match.span("name"))
+            if span is not None:
+                yield Finding(*span, Category.NAME, "born")
         given = given_names(self._languages)
         for match in _DESCRIBED.finditer(text):
             span = _without_strangers(text, *match.span("name"))
@@ -181,6 +187,17 @@ def _without_strangers(text: str, start: int, end: int) -> tuple[int, int] | Non
     if text[last - 2 : last] in ("'s", "’s"):
         last -= 2
     return (start, last) if last > start else None
+
+
+def _after_strangers(text: str, start: int, end: int) -> tuple[int, int] | None:
+    """The part of a span after the last word that is none of a name."""
+    first: int | None = None
+    for match in _NAME_WORD.finditer(text, start, end):
+        if key_of(match[0]) in _NOT:
+            first = None
+        elif first is None:
+            first = match.start()
+    return None if first is None else (first, end)
 
 
 def name_words(text: str) -> list[tuple[int, int]]:
