@@ -71,7 +71,7 @@ from actors.spans import (
 )
 
 _LOG = logging.getLogger(__name__)
-_WAVE_PAGES = 8  # pages recognised together
+_GPU_WAVE_PAGES = 8  # pages recognised together
 _DOUBTFUL = 0.85  # a page read with less confidence may be upside down
 _FEWEST_ACROSS = 3  # characters of a line across the others, or doubtful: fewer are specks, rules
 _TRIED = 3  # number of longest lines to try upside down: a hundred letters suffice
@@ -143,6 +143,8 @@ class OcrReader(Closeable):
         self.memory_used = memory_growth(before)
         """Bytes by which the process has grown while the networks were loaded."""
         self._wave_pixels = wave_pixels(workers, bool(gpu))
+        # On a CPU larger batches are no faster, and who comes next waits for two waves.
+        self._wave_pages = _GPU_WAVE_PAGES if gpu else workers
         self._feed = PageFeed(DecodeLimits.of(config.pages))
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="ocr")
         self._thread = threading.Thread(target=self._run, name="ocr-reader", daemon=True)
@@ -197,7 +199,7 @@ class OcrReader(Closeable):
         """Detect the lines of the next pages; empty if none is available."""
         detections: list[Future[_DetectedPage | None]] = []
         pixels = 0
-        while len(detections) < _WAVE_PAGES and pixels < self._wave_pixels:
+        while len(detections) < self._wave_pages and pixels < self._wave_pixels:
             item = self._feed.next(wait=block and not detections)
             if item is None:
                 break

@@ -15,7 +15,7 @@ from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
 import pytest
-from support.serve_cluster import free_port
+from support.ports import free_port
 
 ray = pytest.importorskip("ray")
 from pipelines.private_ray import private_ray  # noqa: E402

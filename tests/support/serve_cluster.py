@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -21,16 +20,11 @@ import yaml
 from actors.spans import Document
 from pipelines.client import Client, ServerRefused, ServerUnreachable
 from support import ROOT
+from support.ports import free_port
 
 BIN = Path(sys.executable).parent
 TOKEN = "a-token-of-the-test-and-of-nothing-else"
 TEXT = "Metformin 500 mg twice daily."
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Cluster:

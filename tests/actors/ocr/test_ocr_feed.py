@@ -46,7 +46,6 @@ def told() -> list[float]:
 
 @pytest.fixture
 def blank(monkeypatch: pytest.MonkeyPatch, told: list[float]) -> Iterator[OcrReader]:
-    monkeypatch.setattr(reader, "_WAVE_PAGES", 2)
     monkeypatch.setattr(reader, "OcrNetworks", Blank)
     monkeypatch.setattr(reader, "weights_digest", lambda config: "none")
     config = OcrModel.model_validate({"name": "ocr", "kind": "ocr", "pages": {"page_seconds": 0.5}})
@@ -66,6 +65,18 @@ def test_the_pages_of_a_document_that_is_given_up_are_not_read(blank: OcrReader)
     assert len(found.pages) == 1
     assert Blank.last.count < 6, f"of {PAGES}"
     assert wait([long], 30).done == {long}
+
+
+def test_a_short_document_waits_for_few_pages_of_a_long_one(blank: OcrReader) -> None:
+    long = blank.submit(pages(PAGES))
+    assert Blank.last.begun.wait(30)
+    before: list[int] = []
+    short = blank.submit(pages(1))
+    short.add_done_callback(lambda _: before.append(Blank.last.count))
+    Blank.last.go.set()
+    short.result(30)
+    long.result(60)
+    assert before[0] <= 5, f"of {PAGES}"
 
 
 def test_a_finished_page_is_reported_before_the_document(

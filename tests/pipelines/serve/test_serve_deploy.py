@@ -19,7 +19,8 @@ import pytest
 import yaml
 from support import ROOT, TWO_CORES
 from support.gguf_models import make_prose
-from support.serve_cluster import TEXT, Cluster, Load, free_port
+from support.ports import free_port
+from support.serve_cluster import TEXT, Cluster, Load
 
 from pipelines.serve.http.bearer_tokens import as_yaml, new_token
 
