@@ -52,7 +52,7 @@ def reading_workers(threads: int, on_gpu: bool) -> int:
 def wave_pixels(workers: int, on_gpu: bool) -> int:
     """Return the pixels of pages that are enough to be read together; the last page of a wave may
     go beyond."""
-    # Several workers wait for one another at the end of a wave, so each has two pages of it.
+    # A wave on CPUs has a page for each worker, of large pages fewer.
     share = _WORKER_PIXELS * workers * (2 if workers > 1 else 1)
     return _WAVE_PIXELS if on_gpu else min(_WAVE_PIXELS, share)
 

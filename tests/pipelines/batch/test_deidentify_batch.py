@@ -140,15 +140,15 @@ def test_a_patient_has_the_same_surrogates_in_every_unit_and_run(lake: Lake) -> 
 
 
 def test_mentions_of_names_that_the_source_knows_are_taken(lake: Lake) -> None:
-    lake.write("c", ["c0"], extra=". BAXTER, K. and Kim agree.")
+    lake.write("c", ["c0"], extra=". Kim baxter agrees.")
     lake.enrich()
-    assert "BAXTER" in counterparts(lake.sink)["c0"]["text"], "no rule knows it"
+    assert "Kim baxter" in counterparts(lake.sink)["c0"]["text"], "no rule knows it"
     rows = [json.loads(line) for line in (lake.source / "c.jsonl").read_text().splitlines()]
     (lake.source / "c.jsonl").write_text(json.dumps(rows[0] | {"ward": "Kim Baxter"}))
     lake.enrich({"name_columns": ["ward"]})
     row = counterparts(lake.sink)["c0"]
     assert row["status"] == "ok"
-    assert not {"BAXTER", "Kim"} & set(row["text"].replace(",", " ").split())
+    assert not {"baxter", "Kim"} & set(row["text"].replace(",", " ").split())
 
 
 def test_the_key_and_the_patients_stand_nowhere_below_the_sink(lake: Lake) -> None:

@@ -149,13 +149,13 @@ def test_documents_of_a_patient_share_surrogates_and_strangers_do_not(tmp_path: 
 
 
 def test_mentions_of_known_names_are_taken(tmp_path: Path) -> None:
-    text = "BAXTER, K. takes metformin"
+    text = "Baxter takes metformin"
     client = _client(tmp_path)
     assert _one(client.post("/v1/deidentify", json={"text": text}))["text"] == text
     sent = {"documents": [{"text": text, "names": ["Kim Baxter"]}]}
     document = _one(client.post("/v1/deidentify", json=sent))
     assert document["text"].endswith(" takes metformin")
-    assert "BAXTER" not in document["text"]
+    assert "Baxter" not in document["text"]
 
 
 def test_pictures_are_read_and_their_text_is_deidentified(tmp_path: Path) -> None:
