@@ -79,7 +79,7 @@ _CLOSING = re.compile(
     rf"(?:{_TITLE}[^\S\n]{{0,3}}){{0,6}}(?P<name>{_FULL})"
 )
 _NO_ROLE = (
-    r"(?!(?:Herrn?|HERRN?|Frau|Fr|Hr|Patient\w*|Betrifft|Betr|Kolleg\w*|Ihren?|Unser\w*"
+    r"(?!(?:HERRN?|Fr|Hr|Patient\w*|Betrifft|Betr|Kolleg\w*|Ihren?|Unser\w*"
     r"|Don|Doña|Mme|Madame|Monsieur|Kind|Baby|Infant|Male|Female)(?!\w))"
 )
 _GREETING = re.compile(
