@@ -72,10 +72,10 @@ def members(session: int) -> Iterator[Path]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on, below those that the kernel gives to whoever asks for any: a
-    process of Ray could get one of these before the server binds it."""
+    """Return a free port of the loopback, below the kernel's ephemeral range: from that range, a
+    process of Ray could take the port before the server binds it."""
     while True:
-        port = random.randrange(20_000, 32_000)
+        port = random.SystemRandom().randrange(20_000, 32_000)
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port

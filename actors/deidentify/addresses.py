@@ -124,7 +124,7 @@ _FLAT_TO_CODE = re.compile(
     rf"|\d\d-\d{{3}}|\d{{3,6}}(?:-\d{{3,4}})?)(?=[.,;?!]?(?:\s|$))(?![ ]{_CAPITAL})"
 )
 _MOST_WORDS = 5
-"""Of a town or a region in any case, after a flat."""
+"""Words of a town or region after a flat, in capitals or not."""
 _WITH_FLAT = re.compile(
     rf"(?<![\w.,/-])(?:{_HOUSE}[ ]{{1,2}}{_FIRST}{_NAME}(?:[ ]{_HOUSE})?"
     rf"|{_FIRST}{_NAME}[ ]{_HOUSE})(?:{_BREAK.pattern}|[ ]){_FLAT}"
@@ -305,9 +305,9 @@ def _is_sure(text: str, street: _Street, code: re.Match[str], head: str) -> bool
         return True
     if _YEAR.fullmatch(code["code"]):
         return False
-    if _A_FLAT.search(text, street.start, street.end) or head in _states():
-        return True
-    if _street_word().search(text, street.start, street.end):
+    if head in _states() or any(
+        sign.search(text, street.start, street.end) for sign in (_A_FLAT, _street_word())
+    ):
         return True
     # A line of its own, and one that begins with the code: results of tests end with numbers.
     before = text[max(0, street.start - 80) : street.start].rstrip(" \t")

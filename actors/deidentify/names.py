@@ -84,7 +84,7 @@ _NO_ROLE = (
 )
 _GREETING = re.compile(
     rf"(?<!\w)(?:[Ll]ieber?|Dear|[Qq]uerid[oa]|[Cc]h[eè]re?){_GAP}(?P<name>{_NO_ROLE}{_FULL})"
-    rf"(?=[^\S\n]?[!,:])"
+    r"(?=[^\S\n]?[!,:])"
 )
 _SECOND = re.compile(
     rf"(?<!\w)[Dd]rs\.?{_GAP}{_FULL}{_GAP}(?:und|and|&|y|et){_GAP}(?P<name>{_FULL})"

@@ -15,7 +15,8 @@ from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
 import pytest
-from support.ports import free_port
+
+from benchmarks.serve_process import free_port
 
 ray = pytest.importorskip("ray")
 from pipelines.private_ray import private_ray  # noqa: E402

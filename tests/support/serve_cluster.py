@@ -18,9 +18,9 @@ import httpx2
 import yaml
 
 from actors.spans import Document
+from benchmarks.serve_process import free_port
 from pipelines.client import Client, ServerRefused, ServerUnreachable
 from support import ROOT
-from support.ports import free_port
 
 BIN = Path(sys.executable).parent
 TOKEN = "a-token-of-the-test-and-of-nothing-else"

@@ -19,9 +19,9 @@ import pytest
 import yaml
 from support import ROOT, TWO_CORES
 from support.gguf_models import make_prose
-from support.ports import free_port
 from support.serve_cluster import TEXT, Cluster, Load
 
+from benchmarks.serve_process import free_port
 from pipelines.serve.http.bearer_tokens import as_yaml, new_token
 
 pytestmark = [TWO_CORES, pytest.mark.ray, pytest.mark.weights, pytest.mark.timeout(600)]
